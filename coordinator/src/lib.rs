@@ -1,1 +1,18 @@
-//! placeholder
+//! The coordinator: deals spans of shards to workers, adds their gradient sums up the fixed tree, updates the
+//! weights and broadcasts them.
+//!
+//! Knows flat vectors, a layout and counts of rows. Refuses to know networks, files and terminals: the job's
+//! network passes through as text, rows come from a [`ShardSource`], and what happens is told to an [`Observer`].
+
+pub mod engine;
+mod observer;
+pub mod optimizer;
+mod outbox;
+mod reducer;
+mod reduction;
+mod run;
+mod server;
+
+pub use observer::{Observer, RunEvent};
+pub use run::{Coordinator, Outcome, RunError, RunSpec};
+pub use server::{Peer, ShardSource};

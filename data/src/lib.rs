@@ -1,1 +1,37 @@
-//! placeholder
+//! Tables in, shards of rows out: reads CSV files, checks and preprocesses them, splits them, and says which row
+//! belongs to which batch and shard.
+//!
+//! The only crate that knows a table's file format. Holds no network code, no async and no clock, and decides
+//! nothing by the number of workers or threads: the same files, settings and seed give the same rows in the same
+//! order, bit for bit.
+//!
+//! A table is a UTF-8 CSV file with a header. The delimiter is a comma; a header without one may use semicolons or
+//! tabs. Cells may be quoted; spaces around names, numbers and labels do not count; blank lines are skipped. A cell
+//! that is empty, `NA`, `NaN`, `null` or `?` (in any case) is missing. Files are read whole, into memory.
+//!
+//! [`load`] makes the tables of a job; [`Schema`] is what is kept of it to read further rows the same way;
+//! [`Sharded`] deals a table to its shards in the order that [`RowOrder`] fixes.
+
+mod cells;
+mod error;
+mod fit;
+mod labels;
+mod load;
+mod order;
+mod rows;
+mod schema;
+mod sharded;
+mod spec;
+mod split;
+mod summary;
+mod text;
+
+pub use error::DataError;
+pub use load::{Dataset, load};
+pub use order::RowOrder;
+pub use rows::Rows;
+pub use schema::{Scaling, Schema, Want};
+pub use sharded::Sharded;
+pub use spec::{Missing, Scale, Source, TableSpec, TargetKind};
+pub use summary::{NumberSummary, Summary, TableSummary, TargetSummary};
+pub use text::{COLUMNS_MAX, ROWS_MAX};

@@ -3,7 +3,26 @@
 //!
 //! Wire types become checked domain types here and nowhere else. Holds no sockets, no tasks and no decisions.
 
+pub mod batches;
+pub mod fold;
+pub mod frame;
 pub mod ids;
 pub mod layout;
 pub mod random;
 pub mod tree;
+pub mod values;
+
+/// The generated gRPC client, server and messages. Only [`frame`] looks inside the messages.
+pub mod wire {
+    #![allow(missing_docs, unreachable_pub, clippy::all)]
+    tonic::include_proto!("lockstep.v1");
+}
+
+/// Version of the wire contract; a peer with another one is refused.
+pub const PROTOCOL: u32 = 1;
+
+/// Version of the program. The same bits are promised between equal builds only, so peers must match.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Largest message either side accepts: a chunk of 1 MiB with room for what goes around it.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;

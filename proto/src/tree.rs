@@ -106,7 +106,7 @@ impl ShardTree {
         while start < span.end {
             let mut node = Node::leaf(start);
             let mut end = start + 1;
-            while node.index % 2 == 0 && node != self.root() {
+            while node.index.is_multiple_of(2) && node != self.root() {
                 let Some(wider) = self.span(node.parent()) else { break };
                 if wider.end > span.end {
                     break;

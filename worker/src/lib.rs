@@ -1,1 +1,244 @@
-//! placeholder
+//! The worker: joins a coordinator, keeps shards, computes the nodes of the spans it is dealt.
+//!
+//! Refuses to decide: which spans, which weights and when to end are the coordinator's. What it sends depends on the
+//! deal, the weights and the rows alone, never on its threads, its speed or its name.
+
+mod compute;
+mod session;
+mod shards;
+mod weights;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lockstep_proto::frame::{FrameError, Join};
+use lockstep_proto::ids::{Span, WorkerId};
+use lockstep_proto::{PROTOCOL, VERSION};
+use tonic::transport::{Channel, Endpoint};
+
+pub use session::Ended;
+use session::Session;
+
+/// First and longest pause between two tries to connect.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Longest wait for one connection to open.
+const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// A coordinator that answers no HTTP/2 ping for this long is gone.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Bytes in flight to this worker before the coordinator has to wait.
+const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+
+/// How to be a worker.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// `host:port`.
+    pub coordinator: String,
+    /// Compute threads.
+    pub threads: usize,
+    /// The only run to take part in; `None` for whichever is there.
+    pub run_id: Option<String>,
+    /// How long to look for a coordinator, at the start and after a lost connection.
+    pub connect_wait: Duration,
+    /// This host's name, for people.
+    pub host: String,
+}
+
+/// Something worth telling.
+#[derive(Debug)]
+pub enum WorkerEvent<'a> {
+    /// A try to connect failed; there will be another.
+    Retrying {
+        /// Why it failed.
+        error: &'a str,
+        /// Until the next try.
+        pause: Duration,
+        /// Until the worker gives up.
+        left: Duration,
+    },
+    /// The coordinator let the worker in.
+    Joined {
+        /// The run.
+        run_id: &'a str,
+        /// The worker's name in it.
+        worker: WorkerId,
+    },
+    /// The shards of a span are here.
+    Prepared {
+        /// The span.
+        span: Span,
+        /// Rows kept now, of all tables.
+        rows: u64,
+    },
+    /// The connection broke; the worker will look for the coordinator again.
+    Lost {
+        /// How.
+        error: &'a str,
+    },
+}
+
+/// Why a worker ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Nobody answered.
+    #[error("no coordinator at {address} for {waited:.0?}: {last}")]
+    NoCoordinator {
+        /// Where it looked.
+        address: String,
+        /// For how long.
+        waited: Duration,
+        /// What the last try said.
+        last: String,
+    },
+    /// The address cannot be one.
+    #[error("{0:?} is not an address: wanted HOST:PORT")]
+    Address(String),
+    /// The coordinator will not have this worker.
+    #[error("the coordinator refused this worker: {0}")]
+    Refused(String),
+    /// The run ended with an error.
+    #[error("the run failed: {0}")]
+    RunFailed(String),
+    /// The other side does not keep the contract.
+    #[error("the coordinator broke the protocol: {0}")]
+    Protocol(String),
+    /// The connection broke.
+    #[error("the connection was lost: {0}")]
+    Lost(String),
+}
+
+impl WorkerError {
+    fn lost(when: &str) -> WorkerError {
+        WorkerError::Lost(when.to_string())
+    }
+}
+
+impl From<FrameError> for WorkerError {
+    fn from(error: FrameError) -> WorkerError {
+        WorkerError::Protocol(error.to_string())
+    }
+}
+
+impl From<tonic::Status> for WorkerError {
+    fn from(status: tonic::Status) -> WorkerError {
+        use tonic::Code;
+        let message = status.message().to_string();
+        match status.code() {
+            Code::FailedPrecondition => WorkerError::Refused(message),
+            Code::InvalidArgument | Code::NotFound | Code::Unimplemented | Code::OutOfRange => {
+                WorkerError::Protocol(message)
+            }
+            _ => WorkerError::Lost(message),
+        }
+    }
+}
+
+/// Finds the coordinator, joins, works until the run ends or `stop` is ready. A lost connection is sought again.
+///
+/// Wants a current-thread runtime: small steps are computed between two messages, on its thread.
+///
+/// # Errors
+/// See [`WorkerError`].
+pub async fn run(
+    config: WorkerConfig,
+    stop: impl Future<Output = ()>,
+    tell: &mut dyn FnMut(WorkerEvent<'_>),
+) -> Result<Ended, WorkerError> {
+    let endpoint = endpoint(&config.coordinator)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(config.threads.max(1))
+        .thread_name(|i| format!("compute-{i}"))
+        .build()
+        .map_err(|error| WorkerError::Lost(format!("cannot start threads: {error}")))?;
+    let pool = Arc::new(pool);
+    let mut run_id = config.run_id.clone();
+    tokio::pin!(stop);
+    loop {
+        let channel = tokio::select! {
+            channel = connect(&endpoint, &config, tell) => channel?,
+            () = &mut stop => return Ok(Ended::Stopped),
+        };
+        let join = Join {
+            protocol: PROTOCOL,
+            version: VERSION.to_string(),
+            numeric_profile: lockstep_model::numeric_profile().to_string(),
+            run_id: run_id.clone(),
+            host: config.host.clone(),
+            pid: std::process::id(),
+            threads: config.threads as u32,
+        };
+        let joined = Session::join(channel, join, pool.clone()).await;
+        let ended = match joined {
+            Ok((session, welcome)) => {
+                tell(WorkerEvent::Joined { run_id: &welcome.run_id, worker: welcome.worker });
+                run_id = Some(welcome.run_id);
+                session.serve(&mut stop, tell).await
+            }
+            Err(error) => Err(error),
+        };
+        match ended {
+            Err(WorkerError::Lost(error)) => {
+                tell(WorkerEvent::Lost { error: &error });
+                tokio::time::sleep(RETRY_PAUSE_MIN).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, WorkerError> {
+    let wrong = || WorkerError::Address(address.to_string());
+    let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+    if host.is_empty() || port.parse::<u16>().is_err() {
+        return Err(wrong());
+    }
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| wrong())?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_WAIT_MAX)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(STREAM_WINDOW_BYTES)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT))
+}
+
+/// Tries until somebody answers or `connect_wait` is over, with pauses that double.
+async fn connect(
+    endpoint: &Endpoint,
+    config: &WorkerConfig,
+    tell: &mut dyn FnMut(WorkerEvent<'_>),
+) -> Result<Channel, WorkerError> {
+    let started = Instant::now();
+    let mut pause = RETRY_PAUSE_MIN;
+    loop {
+        let error = match endpoint.connect().await {
+            Ok(channel) => return Ok(channel),
+            Err(error) => root_cause(&error),
+        };
+        let left = config.connect_wait.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            let address = config.coordinator.clone();
+            return Err(WorkerError::NoCoordinator {
+                address,
+                waited: started.elapsed(),
+                last: error,
+            });
+        }
+        pause = pause.min(left);
+        tell(WorkerEvent::Retrying { error: &error, pause, left });
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

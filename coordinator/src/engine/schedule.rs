@@ -1,0 +1,123 @@
+//! The fixed sequence of passes that a job asks for.
+
+use lockstep_proto::batches::Batches;
+use lockstep_proto::fold::Leaves;
+use lockstep_proto::ids::{Pass, Step, Table, Task};
+use lockstep_proto::tree::ShardTree;
+
+/// What a run does, in order: every epoch its batches, then the validation table; at the end the test table.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// The tree over the job's shards.
+    pub tree: ShardTree,
+    /// The training table.
+    pub train: Batches,
+    /// Rows of the validation table, if there is one.
+    pub validation_rows: Option<u64>,
+    /// Rows of the test table, if there is one.
+    pub test_rows: Option<u64>,
+    /// Times through the training table.
+    pub epochs: u32,
+}
+
+/// One pass of the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Its number.
+    pub pass: Pass,
+    /// What it computes.
+    pub task: Task,
+    /// The weights it computes on.
+    pub step: Step,
+    /// Its rows.
+    pub rows: u64,
+}
+
+impl Schedule {
+    /// The pass of that number; `None` past the end of the run.
+    pub fn planned(&self, pass: Pass) -> Option<Planned> {
+        let per_epoch = self.passes_per_epoch();
+        let (epoch, at) = (pass.0 / per_epoch, pass.0 % per_epoch);
+        let (task, step, rows) = if epoch < u64::from(self.epochs) {
+            let step = Step(epoch * self.train.count() + at);
+            match self.validation_rows {
+                Some(rows) if at == self.train.count() => {
+                    (Task::Evaluate { table: Table::Validation }, step, rows)
+                }
+                _ => {
+                    let task = Task::Train { epoch: epoch as u32 + 1, batch: at };
+                    (task, step, self.train.batch_rows(at))
+                }
+            }
+        } else {
+            let rows = self.test_rows.filter(|_| pass.0 == per_epoch * u64::from(self.epochs))?;
+            (Task::Evaluate { table: Table::Test }, self.steps(), rows)
+        };
+        Some(Planned { pass, task, step, rows })
+    }
+
+    /// Updates in the whole run.
+    pub fn steps(&self) -> Step {
+        Step(u64::from(self.epochs) * self.train.count())
+    }
+
+    /// The shards that have rows in a pass.
+    pub fn leaves(&self, planned: &Planned) -> Leaves {
+        let (batches, batch) = match planned.task {
+            Task::Train { batch, .. } => (self.train, batch),
+            Task::Evaluate { .. } => (Batches::whole(planned.rows, self.tree.shards()), 0),
+        };
+        Leaves::new(self.tree, |shard| !batches.microbatch(batch, shard).is_empty())
+    }
+
+    fn passes_per_epoch(&self) -> u64 {
+        self.train.count() + u64::from(self.validation_rows.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_then_validation_then_test() {
+        let schedule = Schedule {
+            tree: ShardTree::new(4),
+            train: Batches { rows: 25, shards: 4, batch_size: 10 },
+            validation_rows: Some(3),
+            test_rows: Some(7),
+            epochs: 2,
+        };
+        let passes: Vec<_> = (0..).map_while(|pass| schedule.planned(Pass(pass))).collect();
+        let seen: Vec<_> = passes.iter().map(|p| (p.task, p.step.0, p.rows)).collect();
+        let train = |epoch, batch| Task::Train { epoch, batch };
+        let validation = Task::Evaluate { table: Table::Validation };
+        assert_eq!(
+            seen,
+            [
+                (train(1, 0), 0, 10),
+                (train(1, 1), 1, 10),
+                (train(1, 2), 2, 5),
+                (validation, 3, 3),
+                (train(2, 0), 3, 10),
+                (train(2, 1), 4, 10),
+                (train(2, 2), 5, 5),
+                (validation, 6, 3),
+                (Task::Evaluate { table: Table::Test }, 6, 7),
+            ]
+        );
+        assert_eq!(schedule.leaves(&passes[3]).iter().collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn no_tables_beside_train() {
+        let schedule = Schedule {
+            tree: ShardTree::new(1),
+            train: Batches { rows: 4, shards: 1, batch_size: 4 },
+            validation_rows: None,
+            test_rows: None,
+            epochs: 3,
+        };
+        assert_eq!((0..).map_while(|pass| schedule.planned(Pass(pass))).count(), 3);
+    }
+}

@@ -1,0 +1,61 @@
+//! What a run tells the outside while it goes on. Whoever listens can change nothing.
+
+use lockstep_proto::ids::{Table, WorkerId};
+
+use crate::engine::Wait;
+use crate::server::Peer;
+
+/// Listens to a run.
+pub trait Observer: Send + 'static {
+    /// Called in order, on the run's own task: keep it short.
+    fn observe(&mut self, event: RunEvent<'_>);
+}
+
+/// Something worth telling.
+#[derive(Debug)]
+pub enum RunEvent<'a> {
+    /// A worker was let in.
+    Joined {
+        /// Its name.
+        worker: WorkerId,
+        /// Who it is.
+        peer: &'a Peer,
+    },
+    /// A worker is gone.
+    Left {
+        /// Its name.
+        worker: WorkerId,
+        /// Who it was.
+        peer: &'a Peer,
+        /// Why.
+        reason: &'a str,
+        /// How many are left.
+        workers: usize,
+    },
+    /// Nothing has moved for a while.
+    Waiting(&'a Wait),
+    /// An update was made.
+    Step {
+        /// From 1.
+        epoch: u32,
+        /// From 1, through the whole run.
+        step: u64,
+        /// Rows of the batch.
+        rows: u64,
+        /// Loss and metric sums over the batch, before the update.
+        sums: &'a [f64],
+        /// The step size.
+        learning_rate: f32,
+        /// Since the first step began.
+        seconds: f64,
+    },
+    /// A table was measured.
+    Evaluated {
+        /// Which.
+        table: Table,
+        /// Its rows.
+        rows: u64,
+        /// Loss and metric sums over the table.
+        sums: &'a [f64],
+    },
+}

@@ -1,0 +1,303 @@
+//! Update rules, with Keras 3's formulas and defaults, on one chunk at a time.
+//!
+//! Every value is updated by itself, with the operations in the order written here (no fused multiply-add), so
+//! neither the chunk nor the thread can reach the numbers. Powers of the decay rates are taken in `f64` by
+//! repeated squaring and rounded once. Knows no layers and no schedule.
+
+/// How gradients become new weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Optimizer {
+    /// Gradient descent with momentum (`keras.optimizers.SGD`).
+    Sgd {
+        /// Step size.
+        learning_rate: f32,
+        /// Share of the last update that is kept; 0 for plain descent.
+        momentum: f32,
+        /// Look ahead along the momentum.
+        nesterov: bool,
+    },
+    /// Kingma and Ba 2014 (`keras.optimizers.Adam`); with `weight_decay`, Loshchilov and Hutter 2017 (`AdamW`).
+    Adam {
+        /// Step size.
+        learning_rate: f32,
+        /// Decay of the first moment.
+        beta_1: f32,
+        /// Decay of the second moment.
+        beta_2: f32,
+        /// Added to the root of the second moment.
+        epsilon: f32,
+        /// Share of the weights, times the step size, that is taken off before each update.
+        weight_decay: Option<f32>,
+    },
+    /// Tieleman and Hinton 2012 (`keras.optimizers.RMSprop`).
+    RmsProp {
+        /// Step size.
+        learning_rate: f32,
+        /// Decay of the mean square.
+        rho: f32,
+        /// Share of the last update that is kept.
+        momentum: f32,
+        /// Added to the mean square.
+        epsilon: f32,
+    },
+    /// Duchi, Hazan and Singer 2011 (`keras.optimizers.Adagrad`).
+    Adagrad {
+        /// Step size.
+        learning_rate: f32,
+        /// What the sum of squares starts from.
+        initial_accumulator: f32,
+        /// Added to the sum of squares.
+        epsilon: f32,
+    },
+}
+
+impl Optimizer {
+    /// The step size.
+    pub fn learning_rate(&self) -> f32 {
+        match *self {
+            Optimizer::Sgd { learning_rate, .. }
+            | Optimizer::Adam { learning_rate, .. }
+            | Optimizer::RmsProp { learning_rate, .. }
+            | Optimizer::Adagrad { learning_rate, .. } => learning_rate,
+        }
+    }
+
+    /// Fresh moments for `len` weights.
+    pub fn moments(&self, len: usize) -> Vec<Vec<f32>> {
+        let (count, start) = match *self {
+            Optimizer::Sgd { momentum: 0.0, .. } => (0, 0.0),
+            Optimizer::Sgd { .. } | Optimizer::RmsProp { momentum: 0.0, .. } => (1, 0.0),
+            Optimizer::Adam { .. } | Optimizer::RmsProp { .. } => (2, 0.0),
+            Optimizer::Adagrad { initial_accumulator, .. } => (1, initial_accumulator),
+        };
+        vec![vec![start; len]; count]
+    }
+
+    /// Update number `step` (from 1) of one chunk. `gradient` is the mean over the batch's rows.
+    ///
+    /// # Panics
+    /// If the lengths differ, or the moments are not those of this optimizer.
+    pub fn update(
+        &self,
+        step: u64,
+        gradient: &[f32],
+        weights: &mut [f32],
+        moments: &mut [Vec<f32>],
+    ) {
+        assert_eq!(gradient.len(), weights.len());
+        match *self {
+            Optimizer::Sgd { learning_rate, momentum, nesterov } => match moments {
+                [velocity] => {
+                    let rule = Momentum { learning_rate, momentum, nesterov };
+                    rule.update(gradient, weights, velocity);
+                }
+                _ => {
+                    for (weight, &gradient) in weights.iter_mut().zip(gradient) {
+                        *weight -= learning_rate * gradient;
+                    }
+                }
+            },
+            Optimizer::Adam { learning_rate, beta_1, beta_2, epsilon, weight_decay } => {
+                let [first, second] = moments else { unreachable!("adam has two moments") };
+                if let Some(decay) = weight_decay {
+                    let share = decay * learning_rate;
+                    for weight in weights.iter_mut() {
+                        *weight -= *weight * share;
+                    }
+                }
+                let correction = (1.0 - power(beta_2, step)).sqrt() / (1.0 - power(beta_1, step));
+                let alpha = (f64::from(learning_rate) * correction) as f32;
+                let rule = Adam { alpha, beta_1, beta_2, epsilon };
+                rule.update(gradient, weights, first, second);
+            }
+            Optimizer::RmsProp { learning_rate, rho, momentum, epsilon } => {
+                let (square, velocity) = moments.split_at_mut(1);
+                let rule = RmsProp { learning_rate, rho, momentum, epsilon };
+                rule.update(gradient, weights, &mut square[0], velocity.first_mut());
+            }
+            Optimizer::Adagrad { learning_rate, epsilon, .. } => {
+                for ((weight, &gradient), square) in
+                    weights.iter_mut().zip(gradient).zip(&mut moments[0])
+                {
+                    *square += gradient * gradient;
+                    *weight -= learning_rate * gradient / (*square + epsilon).sqrt();
+                }
+            }
+        }
+    }
+}
+
+struct Momentum {
+    learning_rate: f32,
+    momentum: f32,
+    nesterov: bool,
+}
+
+impl Momentum {
+    fn update(&self, gradient: &[f32], weights: &mut [f32], velocity: &mut [f32]) {
+        for ((weight, &gradient), velocity) in weights.iter_mut().zip(gradient).zip(velocity) {
+            let descent = gradient * self.learning_rate;
+            *velocity = *velocity * self.momentum - descent;
+            if self.nesterov {
+                *weight += *velocity * self.momentum - descent;
+            } else {
+                *weight += *velocity;
+            }
+        }
+    }
+}
+
+struct Adam {
+    alpha: f32,
+    beta_1: f32,
+    beta_2: f32,
+    epsilon: f32,
+}
+
+impl Adam {
+    fn update(&self, gradient: &[f32], weights: &mut [f32], first: &mut [f32], second: &mut [f32]) {
+        let (keep_1, keep_2) = (1.0 - self.beta_1, 1.0 - self.beta_2);
+        let moments = first.iter_mut().zip(second);
+        for ((weight, &gradient), (first, second)) in weights.iter_mut().zip(gradient).zip(moments)
+        {
+            *first += (gradient - *first) * keep_1;
+            *second += (gradient * gradient - *second) * keep_2;
+            *weight -= *first * self.alpha / (second.sqrt() + self.epsilon);
+        }
+    }
+}
+
+struct RmsProp {
+    learning_rate: f32,
+    rho: f32,
+    momentum: f32,
+    epsilon: f32,
+}
+
+impl RmsProp {
+    fn update(
+        &self,
+        gradient: &[f32],
+        weights: &mut [f32],
+        square: &mut [f32],
+        velocity: Option<&mut Vec<f32>>,
+    ) {
+        let fresh = 1.0 - self.rho;
+        let increment = |gradient: f32, square: &mut f32| {
+            *square = self.rho * *square + fresh * (gradient * gradient);
+            self.learning_rate * gradient / (*square + self.epsilon).sqrt()
+        };
+        let values = weights.iter_mut().zip(gradient).zip(square);
+        match velocity {
+            None => {
+                for ((weight, &gradient), square) in values {
+                    *weight -= increment(gradient, square);
+                }
+            }
+            Some(velocity) => {
+                for (((weight, &gradient), square), velocity) in values.zip(velocity) {
+                    *velocity = self.momentum * *velocity + increment(gradient, square);
+                    *weight -= *velocity;
+                }
+            }
+        }
+    }
+}
+
+/// `base` to the power of `exponent`, by repeated squaring: the standard library leaves the order open.
+fn power(base: f32, mut exponent: u64) -> f64 {
+    let (mut result, mut square) = (1.0, f64::from(base));
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            result *= square;
+        }
+        square *= square;
+        exponent >>= 1;
+    }
+    result
+}
+
+/// The sum of the squares of a chunk, in `f64`: 8 lanes by position, each in order, lanes added in order.
+/// The global norm is the root of the chunks' sums, added in the chunks' order.
+pub fn sum_of_squares(gradient: &[f32]) -> f64 {
+    let mut lanes = [0f64; 8];
+    let (whole, rest) = gradient.as_chunks::<8>();
+    for values in whole {
+        for (lane, &value) in lanes.iter_mut().zip(values) {
+            *lane += f64::from(value) * f64::from(value);
+        }
+    }
+    for (lane, &value) in lanes.iter_mut().zip(rest) {
+        *lane += f64::from(value) * f64::from(value);
+    }
+    lanes.iter().fold(0.0, |sum, lane| sum + lane)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two updates of one weight from 1.0 with gradients 0.5 and -0.25, worked out in `f64` from the formulas.
+    fn check(optimizer: Optimizer, expected: [f64; 2]) {
+        let mut weights = [1.0f32];
+        let mut moments = optimizer.moments(1);
+        for (step, (gradient, expected)) in [0.5, -0.25].into_iter().zip(expected).enumerate() {
+            optimizer.update(step as u64 + 1, &[gradient], &mut weights, &mut moments);
+            let found = f64::from(weights[0]);
+            assert!((found - expected).abs() < 2e-7, "{optimizer:?}: {found}, wanted {expected}");
+        }
+    }
+
+    #[test]
+    fn sgd() {
+        let sgd = |momentum, nesterov| Optimizer::Sgd { learning_rate: 0.1, momentum, nesterov };
+        check(sgd(0.0, false), [0.95, 0.975]);
+        check(sgd(0.9, false), [0.95, 0.93]);
+        check(sgd(0.9, true), [0.905, 0.912]);
+    }
+
+    #[test]
+    fn adam_and_adamw() {
+        let adam = |weight_decay| Optimizer::Adam {
+            learning_rate: 0.1,
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-7,
+            weight_decay,
+        };
+        // m = 0.05, v = 0.00025: the first step is the sign of the gradient.
+        let (m, v) = (0.9 * 0.05 - 0.1 * 0.25, 0.999 * 0.00025 + 0.001 * 0.0625);
+        let alpha = 0.1 * (1.0f64 - 0.999 * 0.999).sqrt() / (1.0 - 0.81);
+        let update = m * alpha / (f64::sqrt(v) + 1e-7);
+        check(adam(None), [0.9, 0.9 - update]);
+        let decayed = 1.0 - 0.01 - 0.1;
+        check(adam(Some(0.1)), [decayed, decayed * 0.99 - update]);
+    }
+
+    #[test]
+    fn rmsprop() {
+        let rmsprop =
+            |momentum| Optimizer::RmsProp { learning_rate: 0.1, rho: 0.9, momentum, epsilon: 1e-7 };
+        let first = 0.1 * 0.5 / (0.025f64 + 1e-7).sqrt();
+        let second = 0.1 * -0.25 / (0.9 * 0.025 + 0.1 * 0.0625 + 1e-7f64).sqrt();
+        check(rmsprop(0.0), [1.0 - first, 1.0 - first - second]);
+        check(rmsprop(0.5), [1.0 - first, 1.0 - first - (0.5 * first + second)]);
+    }
+
+    #[test]
+    fn adagrad() {
+        let adagrad =
+            Optimizer::Adagrad { learning_rate: 0.1, initial_accumulator: 0.1, epsilon: 1e-7 };
+        let first = 0.1 * 0.5 / (0.35f64 + 1e-7).sqrt();
+        let second = 0.1 * -0.25 / (0.4125f64 + 1e-7).sqrt();
+        check(adagrad, [1.0 - first, 1.0 - first - second]);
+    }
+
+    #[test]
+    fn powers_and_norms() {
+        assert!((power(0.9, 10) - f64::from(0.9f32).powi(10)).abs() < 1e-15);
+        assert_eq!(power(0.5, 0), 1.0);
+        let values: Vec<f32> = (0..19).map(|i| i as f32).collect();
+        assert_eq!(sum_of_squares(&values), 2109.0);
+    }
+}

@@ -1,0 +1,196 @@
+//! Where chunks are worked on: small ones at once, large ones on a pool of threads, and what is published so far.
+//!
+//! Keeps the weights of the open step until every chunk of it is committed, so that a worker that joins in the
+//! middle of a step can still compute on them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use lockstep_proto::fold::Leaves;
+use lockstep_proto::frame::Slice;
+use lockstep_proto::ids::{Chunk, Step};
+use lockstep_proto::tree::ShardTree;
+use lockstep_proto::values;
+use tokio::sync::mpsc;
+
+use crate::reduction::{ChunkState, Folded, Rule, clip_scale};
+use crate::run::RunSpec;
+
+/// Frames up to this size are folded on the spot: handing them over would take longer.
+const INLINE_BYTES_MAX: usize = 1 << 16;
+
+/// What a fold led to.
+#[derive(Debug)]
+pub(crate) enum Reduced {
+    /// Nothing yet.
+    Pending,
+    /// The chunk's gradient is complete and held for the global norm.
+    Held,
+    /// The chunk has new weights.
+    Published { step: Step, chunk: Chunk, values: Bytes },
+    /// A sum or weight is not finite.
+    NonFinite { step: Step, chunk: Chunk, what: &'static str },
+}
+
+pub(crate) struct Reducer {
+    tree: ShardTree,
+    rule: Rule,
+    chunks: Vec<Arc<Mutex<ChunkState>>>,
+    pool: rayon::ThreadPool,
+    results_tx: mpsc::Sender<(Chunk, Folded)>,
+    results: mpsc::Receiver<(Chunk, Folded)>,
+    in_flight: usize,
+    in_flight_max: usize,
+    /// The update that is being made.
+    step: Step,
+    /// By chunk: the newest weights, and those before them while the step is open.
+    newest: Vec<(Step, Bytes)>,
+    before: Vec<Option<(Step, Bytes)>>,
+    sums_of_squares: Vec<f64>,
+}
+
+impl Reducer {
+    pub(crate) fn new(spec: &RunSpec, tree: ShardTree) -> Reducer {
+        let rule = Rule { optimizer: spec.optimizer, clip_norm: spec.clip_norm };
+        let slices = || spec.layout.chunks().iter().map(|chunk| &spec.weights[chunk.range.clone()]);
+        let chunks: Vec<_> = slices()
+            .map(|weights| Arc::new(Mutex::new(ChunkState::new(weights.to_vec(), &rule.optimizer))))
+            .collect();
+        let threads = spec.threads.max(1);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("reduce-{i}"))
+            .build()
+            .expect("the system gives a few threads");
+        // One result for every fold in flight: sending one never waits.
+        let in_flight_max = 4 * threads;
+        let (results_tx, results) = mpsc::channel(in_flight_max);
+        Reducer {
+            tree,
+            rule,
+            newest: slices().map(|weights| (Step(0), values::encode(weights))).collect(),
+            before: vec![None; chunks.len()],
+            sums_of_squares: vec![0.0; chunks.len()],
+            chunks,
+            pool,
+            results_tx,
+            results,
+            in_flight: 0,
+            in_flight_max,
+            step: Step(0),
+        }
+    }
+
+    /// Opens the update that makes the weights of `step`.
+    pub(crate) fn begin(&mut self, leaves: &Leaves, step: Step, rows: u64) {
+        self.step = step;
+        for chunk in &self.chunks {
+            lock(chunk).begin(self.tree, leaves.clone(), step.0, rows);
+        }
+    }
+
+    /// Lets go of the weights before the update.
+    pub(crate) fn end(&mut self) {
+        self.before.fill(None);
+    }
+
+    /// Adds one node's values; `None` if a thread was put to it and [`Reducer::next`] will tell.
+    pub(crate) fn fold(&mut self, slice: Slice) -> Option<Reduced> {
+        let Slice { node, chunk, values } = slice;
+        let state = &self.chunks[chunk.0 as usize];
+        if values.len() <= INLINE_BYTES_MAX {
+            let folded = lock(state).insert(&self.rule, node, values);
+            return Some(self.note(chunk, folded));
+        }
+        let (state, rule, results) = (state.clone(), self.rule, self.results_tx.clone());
+        self.in_flight += 1;
+        self.pool.spawn(move || {
+            let folded = lock(&state).insert(&rule, node, values);
+            // Fails only when the run is over.
+            let _ = results.try_send((chunk, folded));
+        });
+        None
+    }
+
+    /// Updates all chunks, scaled by the global norm of their gradients.
+    pub(crate) fn update(&mut self) -> Vec<Reduced> {
+        use rayon::prelude::*;
+        let scale =
+            self.rule.clip_norm.map(|max| clip_scale(max, self.sums_of_squares.iter().copied()));
+        let update = |chunk: &Arc<Mutex<ChunkState>>| lock(chunk).update(&self.rule, scale);
+        let small =
+            self.newest.iter().map(|(_, values)| values.len()).sum::<usize>() <= INLINE_BYTES_MAX;
+        let folded: Vec<Folded> = if small {
+            self.chunks.iter().map(update).collect()
+        } else {
+            self.pool.install(|| self.chunks.par_iter().map(update).collect())
+        };
+        let numbered = folded.into_iter().enumerate();
+        numbered.map(|(chunk, folded)| self.note(Chunk(chunk as u32), folded)).collect()
+    }
+
+    /// Whether threads are at work.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight > 0
+    }
+
+    /// Whether another frame may be folded.
+    pub(crate) fn has_room(&self) -> bool {
+        self.in_flight < self.in_flight_max
+    }
+
+    /// The next result of the threads.
+    pub(crate) async fn next(&mut self) -> Reduced {
+        match self.results.recv().await {
+            Some((chunk, folded)) => {
+                self.in_flight -= 1;
+                self.note(chunk, folded)
+            }
+            None => Reduced::Pending,
+        }
+    }
+
+    /// All weights that a new worker needs: of the open step, and what is already newer.
+    pub(crate) fn published(&self) -> Vec<(Step, Chunk, Bytes)> {
+        let number = |(chunk, version): (usize, &(Step, Bytes))| {
+            (version.0, Chunk(chunk as u32), version.1.clone())
+        };
+        let before = self.before.iter().enumerate();
+        let before = before.filter_map(|(chunk, old)| Some(number((chunk, old.as_ref()?))));
+        let mut published: Vec<_> =
+            before.chain(self.newest.iter().enumerate().map(number)).collect();
+        published.sort_by_key(|&(step, chunk, _)| (step, chunk));
+        published
+    }
+
+    /// The weights as one vector.
+    pub(crate) fn weights(&self) -> Vec<f32> {
+        let mut weights = Vec::new();
+        for chunk in &self.chunks {
+            weights.extend_from_slice(lock(chunk).weights());
+        }
+        weights
+    }
+
+    fn note(&mut self, chunk: Chunk, folded: Folded) -> Reduced {
+        let (step, place) = (self.step, chunk.0 as usize);
+        match folded {
+            Folded::Pending => Reduced::Pending,
+            Folded::Held(square) => {
+                self.sums_of_squares[place] = square;
+                Reduced::Held
+            }
+            Folded::Updated(values) => {
+                let old = std::mem::replace(&mut self.newest[place], (step, values.clone()));
+                self.before[place] = Some(old);
+                Reduced::Published { step, chunk, values }
+            }
+            Folded::NonFinite(what) => Reduced::NonFinite { step, chunk, what },
+        }
+    }
+}
+
+/// A fold that panics has broken an invariant of ours; the others may still finish their chunk.
+fn lock(chunk: &Mutex<ChunkState>) -> MutexGuard<'_, ChunkState> {
+    chunk.lock().unwrap_or_else(PoisonError::into_inner)
+}

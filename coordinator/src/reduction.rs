@@ -1,0 +1,211 @@
+//! The values of the run: weights, moments and gradient sums, chunk by chunk.
+//!
+//! A [`ChunkState`] folds node frames up the shard tree, takes the mean once at the root, updates its slice of the
+//! weights and hands the new slice out as a frame. Chunks share nothing, so they may be worked on by any threads in any
+//! order. Knows no workers and no network.
+
+use bytes::Bytes;
+use lockstep_proto::fold::{Addend, Fold, Leaves};
+use lockstep_proto::tree::{Node, ShardTree};
+use lockstep_proto::values;
+
+use crate::optimizer::{Optimizer, sum_of_squares};
+
+/// How a step turns sums into weights.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule {
+    pub(crate) optimizer: Optimizer,
+    /// With a clip norm, chunks are held at the root until the global norm is known.
+    pub(crate) clip_norm: Option<f32>,
+}
+
+/// The scale for a gradient of this global norm: Keras' `clip_by_global_norm`.
+pub(crate) fn clip_scale(clip_norm: f32, sums_of_squares: impl Iterator<Item = f64>) -> f32 {
+    let norm = sums_of_squares.fold(0.0, |sum, square| sum + square).sqrt() as f32;
+    clip_norm / norm.max(clip_norm)
+}
+
+/// What became of a node's values.
+#[derive(Debug)]
+pub(crate) enum Folded {
+    /// Other nodes are still missing.
+    Pending,
+    /// The sum is complete and waits for the global norm; its sum of squares.
+    Held(f64),
+    /// The weights are updated; the new slice.
+    Updated(Bytes),
+    /// The gradient or the new weights (it says which) hold a value that is not finite.
+    NonFinite(&'static str),
+}
+
+/// One chunk's slice of everything.
+#[derive(Debug)]
+pub(crate) struct ChunkState {
+    weights: Vec<f32>,
+    moments: Vec<Vec<f32>>,
+    /// The mean gradient; kept between steps for its memory.
+    gradient: Vec<f32>,
+    open: Option<OpenFold>,
+}
+
+#[derive(Debug)]
+struct OpenFold {
+    fold: Fold<Values>,
+    /// Number of this update, from 1.
+    step: u64,
+    rows: u64,
+}
+
+impl ChunkState {
+    pub(crate) fn new(weights: Vec<f32>, optimizer: &Optimizer) -> ChunkState {
+        let moments = optimizer.moments(weights.len());
+        ChunkState { weights, moments, gradient: Vec::new(), open: None }
+    }
+
+    pub(crate) fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// Opens update number `step` (from 1) over a batch of `rows` rows in these leaves.
+    pub(crate) fn begin(&mut self, tree: ShardTree, leaves: Leaves, step: u64, rows: u64) {
+        self.open = Some(OpenFold { fold: Fold::new(tree, leaves), step, rows });
+    }
+
+    /// Adds one node's values.
+    pub(crate) fn insert(&mut self, rule: &Rule, node: Node, frame: Bytes) -> Folded {
+        let Some(open) = &mut self.open else { return Folded::Pending };
+        let Some(root) = open.fold.insert(node, Values::Frame(frame)) else {
+            return Folded::Pending;
+        };
+        self.gradient = root.into_sum(std::mem::take(&mut self.gradient));
+        let rows = open.rows as f32;
+        for value in &mut self.gradient {
+            *value /= rows;
+        }
+        if !all_finite(&self.gradient) {
+            return Folded::NonFinite("gradient");
+        }
+        match rule.clip_norm {
+            Some(_) => Folded::Held(sum_of_squares(&self.gradient)),
+            None => self.update(rule, None),
+        }
+    }
+
+    /// Updates the weights by the gradient, scaled if there is a scale.
+    pub(crate) fn update(&mut self, rule: &Rule, scale: Option<f32>) -> Folded {
+        let Some(open) = self.open.take() else { return Folded::Pending };
+        if let Some(scale) = scale {
+            for value in &mut self.gradient {
+                *value *= scale;
+            }
+        }
+        rule.optimizer.update(open.step, &self.gradient, &mut self.weights, &mut self.moments);
+        if all_finite(&self.weights) {
+            Folded::Updated(values::encode(&self.weights))
+        } else {
+            Folded::NonFinite("weights")
+        }
+    }
+}
+
+/// A node's values: as they came, until something has to be added to them.
+#[derive(Debug)]
+enum Values {
+    Frame(Bytes),
+    Sum(Vec<f32>),
+}
+
+impl Values {
+    /// The values in a vector; `buffer` lends its memory.
+    fn into_sum(self, mut buffer: Vec<f32>) -> Vec<f32> {
+        match self {
+            Values::Sum(sum) => sum,
+            Values::Frame(frame) => {
+                buffer.resize(frame.len() / size_of::<f32>(), 0.0);
+                values::copy(&frame, &mut buffer);
+                buffer
+            }
+        }
+    }
+}
+
+impl Addend for Values {
+    fn merge(self, other: Self) -> Self {
+        let (mut sum, other) = match (self, other) {
+            (Values::Sum(sum), other) | (other, Values::Sum(sum)) => (sum, other),
+            (frame, other) => (frame.into_sum(Vec::new()), other),
+        };
+        match other {
+            Values::Frame(frame) => values::add(&frame, &mut sum),
+            Values::Sum(other) => {
+                for (sum, value) in sum.iter_mut().zip(other) {
+                    *sum += value;
+                }
+            }
+        }
+        Values::Sum(sum)
+    }
+}
+
+/// Whether no value is infinite or not a number. No early exit: the loop vectorises.
+fn all_finite(values: &[f32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    values.iter().fold(true, |finite, value| finite & (value.to_bits() & EXPONENT != EXPONENT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_proto::ids::Span;
+
+    const SGD: Optimizer = Optimizer::Sgd { learning_rate: 1.0, momentum: 0.0, nesterov: false };
+
+    fn run(clip_norm: Option<f32>, frames: &[(Node, [f32; 2])]) -> (ChunkState, Folded) {
+        let tree = ShardTree::new(3);
+        let mut chunk = ChunkState::new(vec![1.0, 2.0], &SGD);
+        chunk.begin(tree, Leaves::new(tree, |_| true), 1, 4);
+        let rule = Rule { optimizer: SGD, clip_norm };
+        let mut last = Folded::Pending;
+        for (node, values) in frames {
+            last = chunk.insert(&rule, *node, values::encode(values));
+        }
+        (chunk, last)
+    }
+
+    #[test]
+    fn folds_takes_the_mean_and_updates() {
+        let frames = [(Node::leaf(2), [4.0, 0.0]), (Node { level: 1, index: 0 }, [4.0, 8.0])];
+        let (chunk, folded) = run(None, &frames);
+        assert_eq!(chunk.weights(), [-1.0, 0.0]);
+        assert!(
+            matches!(folded, Folded::Updated(frame) if values::decode(&frame).unwrap() == [-1.0, 0.0])
+        );
+    }
+
+    #[test]
+    fn clipping_holds_until_the_norm_is_known() {
+        let (mut chunk, folded) = run(Some(1.0), &[(Node { level: 2, index: 0 }, [12.0, 16.0])]);
+        let Folded::Held(square) = folded else { panic!("{folded:?}") };
+        assert_eq!(square, 25.0);
+        let scale = clip_scale(1.0, [square].into_iter());
+        assert_eq!(scale, 0.2);
+        assert_eq!(clip_scale(10.0, [square].into_iter()), 1.0);
+        chunk.update(&Rule { optimizer: SGD, clip_norm: Some(1.0) }, Some(scale));
+        assert_eq!(chunk.weights(), [1.0 - 3.0 * 0.2, 2.0 - 4.0 * 0.2]);
+    }
+
+    #[test]
+    fn a_sum_that_overflows_is_caught() {
+        let big = f32::MAX;
+        let frames: Vec<_> = (0..3).map(|shard| (Node::leaf(shard), [big, 0.0])).collect();
+        assert!(matches!(run(None, &frames).1, Folded::NonFinite("gradient")));
+    }
+
+    #[test]
+    fn one_frame_for_all_shards_is_the_root() {
+        let tree = ShardTree::new(3);
+        let nodes = tree.nodes(Span { start: 0, end: 3 });
+        let (chunk, _) = run(None, &[(nodes[0], [4.0, 4.0])]);
+        assert_eq!(chunk.weights(), [0.0, 1.0]);
+    }
+}

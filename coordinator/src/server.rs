@@ -1,0 +1,161 @@
+//! The gRPC side: lets workers in or refuses them with a reason, and streams shards out.
+//!
+//! Decides nothing about work: a worker that is let in is handed to the run with its two streams.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lockstep_proto::frame::{Join, ShardRequest, Welcome};
+use lockstep_proto::ids::{Shard, Table, WorkerId};
+use lockstep_proto::wire::cluster_server::Cluster;
+use lockstep_proto::{PROTOCOL, VERSION, values, wire};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::outbox::{Outbox, OutboxStream};
+
+/// Longest wait for the first message of a stream.
+const JOIN_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Most values in one part of a shard: 1 MiB.
+const PART_VALUES_MAX: usize = 1 << 18;
+
+/// Where the rows of a run come from. Rows are features, then targets.
+pub trait ShardSource: Send + Sync + 'static {
+    /// Values in a row.
+    fn width(&self) -> usize;
+    /// Rows of a shard; `None` if the job has no such table.
+    fn rows(&self, table: Table, shard: Shard) -> Option<u64>;
+    /// Appends rows `places` of a shard, in its own order.
+    fn copy(&self, table: Table, shard: Shard, places: std::ops::Range<u64>, out: &mut Vec<f32>);
+}
+
+/// Who a worker is, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where its connection comes from.
+    pub address: Option<SocketAddr>,
+    /// Host name as the worker gives it.
+    pub host: String,
+    /// Process id on that host.
+    pub pid: u32,
+    /// Compute threads.
+    pub threads: u32,
+}
+
+/// A worker that was let in.
+pub(crate) struct Admitted {
+    pub(crate) worker: WorkerId,
+    pub(crate) peer: Peer,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) stream: Streaming<wire::WorkerMessage>,
+}
+
+pub(crate) struct Service {
+    /// What every worker is told; `worker` is set for each.
+    pub(crate) welcome: Welcome,
+    pub(crate) numeric_profile: String,
+    pub(crate) source: Arc<dyn ShardSource>,
+    pub(crate) next_worker: AtomicU64,
+    pub(crate) admitted: mpsc::Sender<Admitted>,
+}
+
+impl Service {
+    /// Why a worker may not take part, if so.
+    fn refusal(&self, join: &Join) -> Option<String> {
+        let run = &self.welcome.run_id;
+        if join.protocol != PROTOCOL || join.version != VERSION {
+            return Some(format!(
+                "this run is led by lockstep {VERSION} (protocol {PROTOCOL}), the worker is lockstep {} \
+                 (protocol {}): install the same version on both",
+                join.version, join.protocol
+            ));
+        }
+        if join.run_id.as_ref().is_some_and(|wanted| wanted != run) {
+            let wanted = join.run_id.as_deref().unwrap_or_default();
+            return Some(format!(
+                "this is run {run}, the worker is for run {wanted}: check the address or --run-id"
+            ));
+        }
+        if join.numeric_profile != self.numeric_profile {
+            return Some(format!(
+                "the worker's CPU computes with profile {}, this run needs {}: every worker needs fused \
+                 multiply-add (x86-64 with AVX2 and FMA, or 64-bit Arm)",
+                join.numeric_profile, self.numeric_profile
+            ));
+        }
+        None
+    }
+
+    fn parts(&self, request: &ShardRequest) -> Result<PartStream, Status> {
+        if request.run_id != self.welcome.run_id {
+            return Err(Status::failed_precondition(format!(
+                "this is run {}",
+                self.welcome.run_id
+            )));
+        }
+        let (table, shard) = (request.table, request.shard);
+        let rows = (shard.0 < self.welcome.batches.shards)
+            .then(|| self.source.rows(table, shard))
+            .flatten()
+            .ok_or_else(|| Status::not_found(format!("this run has no {table} {shard}")))?;
+        let source = self.source.clone();
+        let step = (PART_VALUES_MAX / source.width()).max(1);
+        let parts = (0..rows).step_by(step).map(move |first| {
+            let places = first..rows.min(first + step as u64);
+            let mut part =
+                Vec::with_capacity((places.end - places.start) as usize * source.width());
+            source.copy(table, shard, places, &mut part);
+            Ok(wire::ShardPart { values: values::encode(&part) })
+        });
+        Ok(Box::pin(tokio_stream::iter(parts)))
+    }
+}
+
+type PartStream = Pin<Box<dyn Stream<Item = Result<wire::ShardPart, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Cluster for Service {
+    type TrainStream = OutboxStream;
+    type FetchShardStream = PartStream;
+
+    async fn train(
+        &self,
+        request: Request<Streaming<wire::WorkerMessage>>,
+    ) -> Result<Response<OutboxStream>, Status> {
+        let address = request.remote_addr();
+        let mut stream = request.into_inner();
+        let first = tokio::time::timeout(JOIN_WAIT_MAX, stream.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no join within 10 s"))??
+            .ok_or_else(|| Status::invalid_argument("the stream ended before a join"))?;
+        let join =
+            Join::from_wire(first).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        if let Some(reason) = self.refusal(&join) {
+            tracing::warn!(host = join.host, pid = join.pid, "refused a worker: {reason}");
+            return Err(Status::failed_precondition(reason));
+        }
+        let worker = WorkerId(self.next_worker.fetch_add(1, Ordering::Relaxed));
+        let outbox = Outbox::new();
+        outbox.say(Welcome { worker, ..self.welcome.clone() }.into_wire());
+        let responses = outbox.stream();
+        let peer = Peer { address, host: join.host, pid: join.pid, threads: join.threads };
+        let admitted = Admitted { worker, peer, outbox, stream };
+        let over = |_| Status::failed_precondition("the run is over");
+        self.admitted.send(admitted).await.map_err(over)?;
+        Ok(Response::new(responses))
+    }
+
+    async fn fetch_shard(
+        &self,
+        request: Request<wire::ShardRequest>,
+    ) -> Result<Response<PartStream>, Status> {
+        let request = ShardRequest::from_wire(request.into_inner())
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        Ok(Response::new(self.parts(&request)?))
+    }
+}

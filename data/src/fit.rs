@@ -1,0 +1,155 @@
+//! What the training rows teach the preprocessing: fill values, scaling and labels. Sums are f64, in row order, over
+//! the training rows alone. Reads no file.
+
+use crate::cells::RawTable;
+use crate::error::{DataError, count, list, quote};
+use crate::labels;
+use crate::schema::{Scaling, Schema};
+use crate::spec::{Missing, Scale, TargetKind};
+use crate::summary::{NumberSummary, TableSummary};
+
+/// Smallest and largest divisor: keeps a scaled training value finite.
+const DIVISOR_RANGE: (f64, f64) = (f32::MIN_POSITIVE as f64, f32::MAX as f64);
+
+/// Fits a schema to the training rows `rows` of `raw`; `summary` is theirs.
+pub(crate) fn fit(
+    raw: &RawTable,
+    rows: &[u32],
+    summary: &TableSummary,
+    kind: TargetKind,
+    scale: Scale,
+    missing: Missing,
+) -> Result<Schema, DataError> {
+    let names = |columns: &[usize]| -> Vec<String> {
+        columns.iter().map(|&column| raw.text.columns()[column].clone()).collect()
+    };
+    let fill = match missing {
+        Missing::Mean => Some(fill(raw, summary)?),
+        Missing::Error | Missing::Drop => None,
+    };
+    let scaling = match scale {
+        Scale::None => None,
+        Scale::Standard => Some(standard(raw, rows, summary, fill.as_deref())),
+        Scale::MinMax => Some(min_max(summary)),
+    };
+    let labels = match kind {
+        TargetKind::Numbers => None,
+        TargetKind::Classes { outputs } => Some(classes(raw, rows, outputs)?),
+        TargetKind::Binary { .. } => Some(binary(raw, rows)?),
+    };
+    let features = names(&raw.selection.features);
+    let targets = names(&raw.selection.targets);
+    Ok(Schema { features, targets, kind, labels, scale, scaling, missing, fill })
+}
+
+fn fill(raw: &RawTable, summary: &TableSummary) -> Result<Vec<f32>, DataError> {
+    let mut fill = Vec::with_capacity(summary.features.len());
+    for feature in &summary.features {
+        if feature.missing == summary.rows {
+            let problem = format!(
+                "feature {} has no value in any training row, so no mean to fill with; leave it out of `data.features`",
+                quote(feature.name.as_bytes())
+            );
+            return Err(DataError::table(raw.text.path(), problem));
+        }
+        fill.push(feature.mean as f32);
+    }
+    Ok(fill)
+}
+
+/// Like scikit-learn's `StandardScaler` behind its `SimpleImputer`: population standard deviation, two passes.
+fn standard(
+    raw: &RawTable,
+    rows: &[u32],
+    summary: &TableSummary,
+    fill: Option<&[f32]>,
+) -> Vec<Scaling> {
+    let features = summary.features.len();
+    let value = |row: &[f32], feature: usize| match fill {
+        Some(fill) if row[feature].is_nan() => f64::from(fill[feature]),
+        _ => f64::from(row[feature]),
+    };
+    let mean_of = |term: &dyn Fn(f64, usize) -> f64| -> Vec<f64> {
+        let mut sums = vec![0.0; features];
+        for &row in rows {
+            let numbers = raw.numbers_of(row);
+            for (feature, sum) in sums.iter_mut().enumerate() {
+                *sum += term(value(numbers, feature), feature);
+            }
+        }
+        sums.into_iter().map(|sum| sum / rows.len() as f64).collect()
+    };
+    let means = mean_of(&|value, _| value);
+    let variances = mean_of(&|value, feature| (value - means[feature]) * (value - means[feature]));
+    let scaling = |feature: usize| {
+        let seen = &summary.features[feature];
+        if seen.is_constant() {
+            return Scaling { offset: seen.min, divisor: 1.0 };
+        }
+        Scaling { offset: means[feature] as f32, divisor: divisor(variances[feature].sqrt()) }
+    };
+    (0..features).map(scaling).collect()
+}
+
+fn min_max(summary: &TableSummary) -> Vec<Scaling> {
+    let scaling = |seen: &NumberSummary| {
+        let range = f64::from(seen.max) - f64::from(seen.min);
+        let divisor = if seen.is_constant() { 1.0 } else { divisor(range) };
+        Scaling { offset: seen.min, divisor }
+    };
+    summary.features.iter().map(scaling).collect()
+}
+
+fn divisor(spread: f64) -> f32 {
+    spread.clamp(DIVISOR_RANGE.0, DIVISOR_RANGE.1) as f32
+}
+
+fn classes(raw: &RawTable, rows: &[u32], outputs: usize) -> Result<Vec<Vec<String>>, DataError> {
+    let labels = labels::classes(seen_labels(raw, rows, 0));
+    if labels.len() == outputs {
+        return Ok(vec![labels]);
+    }
+    let problem = format!(
+        "target {} has {} in the training rows ({}), but the network has {}; set the last layer's `units` to {}, or \
+         another `data.target`",
+        quote(target_name(raw, 0).as_bytes()),
+        count(labels.len() as u64, "class"),
+        list(&labels),
+        count(outputs as u64, "output"),
+        labels.len(),
+    );
+    Err(DataError::table(raw.text.path(), problem))
+}
+
+fn binary(raw: &RawTable, rows: &[u32]) -> Result<Vec<Vec<String>>, DataError> {
+    let labels_of = |target: usize| {
+        labels::binary(seen_labels(raw, rows, target)).map_err(|found| {
+            let advice = match found.len() {
+                0 | 1 => "the column tells nothing apart: give another `data.target`".to_owned(),
+                classes => format!("use `cross_entropy` with {classes} outputs for {classes} classes"),
+            };
+            let problem = format!(
+                "target {} has {} in the training rows ({}), wanted 2 for `binary_cross_entropy`; {advice}",
+                quote(target_name(raw, target).as_bytes()),
+                count(found.len() as u64, "label"),
+                list(&found),
+            );
+            DataError::table(raw.text.path(), problem)
+        })
+    };
+    (0..raw.label_width()).map(labels_of).collect()
+}
+
+/// Labels that these rows have, as they first come in the file.
+fn seen_labels(raw: &RawTable, rows: &[u32], target: usize) -> Vec<String> {
+    let names = &raw.label_names[target];
+    let mut seen = vec![false; names.len()];
+    for &row in rows {
+        seen[raw.labels_of(row)[target] as usize] = true;
+    }
+    names.iter().zip(seen).filter(|(_, seen)| *seen).map(|(name, _)| name.clone()).collect()
+}
+
+fn target_name(raw: &RawTable, target: usize) -> &str {
+    &raw.text.columns()[raw.selection.targets[target]]
+}

@@ -1,0 +1,180 @@
+//! From a job's tables to rows ready for training: read, drop, split, fit on the training rows, preprocess, in that
+//! order. The steps themselves live elsewhere.
+
+use std::collections::HashSet;
+
+use lockstep_proto::ids::Table;
+
+use crate::cells::{RawTable, parse};
+use crate::error::{DataError, count, quote, suggest};
+use crate::fit::fit;
+use crate::rows::Rows;
+use crate::schema::{Reader, Schema, Want, selection, usable_rows};
+use crate::spec::{Source, TableSpec, TargetKind};
+use crate::split::{self, Part};
+use crate::summary::{Summary, TableSummary};
+use crate::text::Text;
+
+/// The tables of a job, preprocessed.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// The rows to learn from.
+    pub train: Rows,
+    /// The rows to measure after every epoch.
+    pub validation: Option<Rows>,
+    /// The rows to measure at the end.
+    pub test: Option<Rows>,
+    /// How to read further rows the same way.
+    pub schema: Schema,
+    /// What the tables looked like before scaling.
+    pub summary: Summary,
+    /// What is odd about them, one message each.
+    pub warnings: Vec<String>,
+}
+
+/// Reads, splits and preprocesses the tables of a job. `seed` chooses the rows of fractions.
+pub fn load(spec: &TableSpec, kind: TargetKind, seed: u64) -> Result<Dataset, DataError> {
+    check(spec, kind)?;
+    let text = Text::open(&spec.train)?;
+    let (features, targets) = columns(spec, &text)?;
+    let want = Want::FeaturesAndTargets;
+    let selection = selection(features, targets, kind, spec.missing, want, Reader::Job);
+    let raw = parse(text, selection)?;
+    let mut train_rows = usable_rows(&raw, spec.missing)?;
+    let dropped = (raw.rows - train_rows.len()) as u64;
+    let mut take = |source: &Option<Source>, part: Part| match source {
+        Some(Source::Fraction(fraction)) => {
+            split::take(&mut train_rows, *fraction, part, seed).map(Some)
+        }
+        Some(Source::File(_)) | None => Ok(None),
+    };
+    let test_rows = take(&spec.test, Part::Test)?;
+    let validation_rows = take(&spec.validation, Part::Validation)?;
+
+    let mut seen = TableSummary::new(Table::Train, &raw, &train_rows, dropped);
+    let schema = fit(&raw, &train_rows, &seen, kind, spec.scale, spec.missing)?;
+    let train = schema.preprocess(&raw, &train_rows, want)?;
+    seen.count_labels(&schema, &train);
+    let mut tables = vec![seen];
+
+    let mut measure = |table, source: &Option<Source>, split_rows: Option<Vec<u32>>| {
+        let (values, seen) = match (split_rows, source) {
+            (Some(rows), _) => preprocess(table, &schema, &raw, &rows, 0)?,
+            (None, Some(Source::File(path))) => {
+                let raw = schema.open(path, want, Reader::Job)?;
+                let rows = schema.usable_rows(&raw)?;
+                let dropped = (raw.rows - rows.len()) as u64;
+                preprocess(table, &schema, &raw, &rows, dropped)?
+            }
+            (None, _) => return Ok(None),
+        };
+        tables.push(seen);
+        Ok::<_, DataError>(Some(values))
+    };
+    let validation = measure(Table::Validation, &spec.validation, validation_rows)?;
+    let test = measure(Table::Test, &spec.test, test_rows)?;
+
+    let summary = Summary { tables, scale: spec.scale };
+    let warnings = summary.warnings(spec.missing);
+    Ok(Dataset { train, validation, test, schema, summary, warnings })
+}
+
+fn preprocess(
+    table: Table,
+    schema: &Schema,
+    raw: &RawTable,
+    rows: &[u32],
+    dropped: u64,
+) -> Result<(Rows, TableSummary), DataError> {
+    let mut summary = TableSummary::new(table, raw, rows, dropped);
+    let values = schema.preprocess(raw, rows, Want::FeaturesAndTargets)?;
+    summary.count_labels(schema, &values);
+    Ok((values, summary))
+}
+
+/// What can be wrong with the settings before any file is read.
+fn check(spec: &TableSpec, kind: TargetKind) -> Result<(), DataError> {
+    let fault = |key, problem: String| Err(DataError::Spec { key, problem });
+    for (source, part) in [(&spec.test, Part::Test), (&spec.validation, Part::Validation)] {
+        if let Some(Source::Fraction(fraction)) = source {
+            split::check(*fraction, part)?;
+        }
+    }
+    let targets = spec.target.len();
+    if targets == 0 {
+        return fault("data.target", "found no column, wanted at least one".to_owned());
+    }
+    match kind {
+        TargetKind::Classes { .. } if targets != 1 => {
+            let problem =
+                format!("found {targets} columns, wanted one column of labels for `cross_entropy`");
+            return fault("data.target", problem);
+        }
+        TargetKind::Binary { outputs } if targets != outputs => {
+            let problem = format!(
+                "found {} for {} of the network, wanted one column for each output; set the last layer's `units` to \
+                 {targets}, or list {}",
+                count(targets as u64, "column"),
+                count(outputs as u64, "output"),
+                count(outputs as u64, "column"),
+            );
+            return fault("data.target", problem);
+        }
+        TargetKind::Numbers | TargetKind::Classes { .. } | TargetKind::Binary { .. } => {}
+    }
+    if let Some(name) = first_repeated(&spec.target) {
+        return fault("data.target", format!("found {} twice", quote(name.as_bytes())));
+    }
+    let Some(features) = &spec.features else { return Ok(()) };
+    if features.is_empty() {
+        let problem =
+            "found no column, wanted at least one; leave it out to use every other column";
+        return fault("data.features", problem.to_owned());
+    }
+    if let Some(name) = first_repeated(features) {
+        return fault("data.features", format!("found {} twice", quote(name.as_bytes())));
+    }
+    if let Some(name) = features.iter().find(|name| spec.target.contains(name)) {
+        let name = quote(name.as_bytes());
+        let problem = format!("found {name}, which is also in `data.target`; take it out of one");
+        return fault("data.features", problem);
+    }
+    Ok(())
+}
+
+fn first_repeated(names: &[String]) -> Option<&String> {
+    let mut seen = HashSet::new();
+    names.iter().find(|name| !seen.insert(name.as_str()))
+}
+
+/// File columns of the features and the targets, each in the network's order.
+fn columns(spec: &TableSpec, text: &Text) -> Result<(Vec<usize>, Vec<usize>), DataError> {
+    let find = |key: &str, names: &[String]| -> Result<Vec<usize>, DataError> {
+        let column = |name: &String| {
+            text.find(name).ok_or_else(|| {
+                let near = suggest(name, text.columns());
+                let name = quote(name.as_bytes());
+                let problem = format!("found no column {name}, wanted by `{key}`; {near}");
+                DataError::table(text.path(), problem)
+            })
+        };
+        names.iter().map(column).collect()
+    };
+    let targets = find("data.target", &spec.target)?;
+    let features = match &spec.features {
+        Some(names) => find("data.features", names)?,
+        None => (0..text.columns().len()).filter(|column| !targets.contains(column)).collect(),
+    };
+    if features.is_empty() {
+        let problem = "found no column besides the target, wanted at least one feature";
+        return Err(DataError::table(text.path(), problem));
+    }
+    if let Some(column) = features.iter().find(|&&column| text.columns()[column].is_empty()) {
+        let problem = format!(
+            "column {} has no name; give it one, or list the columns to use in `data.features`",
+            column + 1
+        );
+        return Err(DataError::table(text.path(), problem));
+    }
+    Ok((features, targets))
+}

@@ -1,0 +1,67 @@
+//! Real files through the public interface: values, splits, schemas, and the message of every error.
+
+mod errors;
+mod schema;
+mod values;
+
+use std::fs;
+use std::path::PathBuf;
+
+use lockstep_data::{DataError, Dataset, Missing, Scale, Source, TableSpec, TargetKind, load};
+use tempfile::TempDir;
+
+/// A folder with tables, gone when dropped.
+struct Files(TempDir);
+
+impl Files {
+    /// Files by name and content.
+    fn new(files: &[(&str, &str)]) -> Files {
+        let folder = Files(tempfile::tempdir().expect("a temporary folder"));
+        for (name, content) in files {
+            fs::write(folder.path(name), content).expect("a writable temporary folder");
+        }
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A spec with target `y`, no scaling and no other table.
+    fn spec(&self, train: &str) -> TableSpec {
+        TableSpec {
+            train: self.path(train),
+            test: None,
+            validation: None,
+            target: vec!["y".to_owned()],
+            features: None,
+            scale: Scale::None,
+            missing: Missing::Error,
+        }
+    }
+
+    fn file(&self, name: &str) -> Option<Source> {
+        Some(Source::File(self.path(name)))
+    }
+
+    /// The whole message, file names without their folder.
+    fn message(&self, error: &DataError) -> String {
+        error.to_string().replace(&format!("{}/", self.0.path().display()), "")
+    }
+}
+
+/// Loads `train` as `t.csv` with `spec` adjusted.
+fn load_one(
+    train: &str,
+    kind: TargetKind,
+    adjust: impl FnOnce(&mut TableSpec),
+) -> Result<Dataset, String> {
+    let files = Files::new(&[("t.csv", train)]);
+    let mut spec = files.spec("t.csv");
+    adjust(&mut spec);
+    load(&spec, kind, 42).map_err(|error| files.message(&error))
+}
+
+fn strings(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}

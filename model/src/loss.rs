@@ -1,0 +1,183 @@
+//! Losses of rows and their slopes, side by side.
+//!
+//! Row losses are `f32`, sums along a row in the order of [`lanes`](crate::lanes); adding rows is not done here.
+//! Cross entropies start from the last layer's sums and make its outputs on the way.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::activation;
+use crate::lanes;
+use crate::math;
+use crate::spec::Loss;
+
+/// A block of rows at the end of the network.
+pub(crate) struct LossRows<'a> {
+    pub(crate) loss: Loss,
+    /// Columns of `outputs`.
+    pub(crate) units: usize,
+    /// In: the network's outputs, or the last layer's sums if the loss is fused. Out: the network's outputs.
+    pub(crate) outputs: &'a mut [f32],
+    /// One row for each row of `outputs`.
+    pub(crate) targets: &'a [f32],
+    /// Out: one loss a row.
+    pub(crate) losses: &'a mut [f32],
+    /// Out: slopes of the row's loss by what went in. Empty if nobody asks.
+    pub(crate) slopes: &'a mut [f32],
+}
+
+impl LossRows<'_> {
+    /// Computes losses, outputs and slopes.
+    pub(crate) fn compute(self) {
+        Arch::new().dispatch(self);
+    }
+
+    /// Calls `f(outputs, targets, slopes) -> loss` for each row.
+    #[inline(always)]
+    fn each(self, f: impl Fn(&mut [f32], &[f32], &mut [f32]) -> f32) {
+        let target_width = self.targets.len() / self.losses.len();
+        let slope_width = self.slopes.len() / self.losses.len();
+        let mut slopes = self.slopes;
+        let rows = self.outputs.chunks_exact_mut(self.units);
+        let targets = self.targets.chunks_exact(target_width);
+        for ((outputs, targets), loss) in rows.zip(targets).zip(self.losses) {
+            let (row, rest) = slopes.split_at_mut(slope_width);
+            *loss = f(outputs, targets, row);
+            slopes = rest;
+        }
+    }
+}
+
+impl WithSimd for LossRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let share = 1.0 / self.units as f32;
+        match self.loss {
+            Loss::Mse => self.each(
+                #[inline(always)]
+                |outputs, targets, slopes| {
+                    set(
+                        slopes,
+                        outputs,
+                        targets,
+                        #[inline(always)]
+                        |p, y| 2.0 * (p - y) * share,
+                    );
+                    lanes::sum_pairs(
+                        outputs,
+                        targets,
+                        #[inline(always)]
+                        |p, y| (p - y) * (p - y),
+                    ) * share
+                },
+            ),
+            Loss::Mae => self.each(
+                #[inline(always)]
+                |outputs, targets, slopes| {
+                    set(
+                        slopes,
+                        outputs,
+                        targets,
+                        #[inline(always)]
+                        |p, y| sign(p - y) * share,
+                    );
+                    lanes::sum_pairs(
+                        outputs,
+                        targets,
+                        #[inline(always)]
+                        |p, y| (p - y).abs(),
+                    ) * share
+                },
+            ),
+            Loss::Huber { delta } => self.each(
+                #[inline(always)]
+                |outputs, targets, slopes| {
+                    set(
+                        slopes,
+                        outputs,
+                        targets,
+                        #[inline(always)]
+                        |p, y| {
+                            let error = p - y;
+                            (if error.abs() <= delta { error } else { delta.copysign(error) })
+                                * share
+                        },
+                    );
+                    lanes::sum_pairs(
+                        outputs,
+                        targets,
+                        #[inline(always)]
+                        |p, y| huber(p - y, delta),
+                    ) * share
+                },
+            ),
+            Loss::CrossEntropy => self.each(cross_entropy),
+            Loss::BinaryCrossEntropy => self.each(
+                #[inline(always)]
+                |outputs, targets, slopes| {
+                    let loss = lanes::sum_pairs(outputs, targets, binary_cross_entropy);
+                    for output in outputs.iter_mut() {
+                        *output = math::sigmoid(*output);
+                    }
+                    set(
+                        slopes,
+                        outputs,
+                        targets,
+                        #[inline(always)]
+                        |p, y| (p - y) * share,
+                    );
+                    loss * share
+                },
+            ),
+        }
+    }
+}
+
+#[inline(always)]
+fn set(slopes: &mut [f32], outputs: &[f32], targets: &[f32], f: impl Fn(f32, f32) -> f32) {
+    for ((slope, &output), &target) in slopes.iter_mut().zip(outputs).zip(targets) {
+        *slope = f(output, target);
+    }
+}
+
+#[inline(always)]
+fn sign(x: f32) -> f32 {
+    if x > 0.0 {
+        1.0
+    } else if x < 0.0 {
+        -1.0
+    } else {
+        0.0
+    }
+}
+
+#[inline(always)]
+fn huber(error: f32, delta: f32) -> f32 {
+    let size = error.abs();
+    if size <= delta { 0.5 * (size * size) } else { delta * (size - 0.5 * delta) }
+}
+
+/// From the sum `z`: `max(z, 0) - z y + ln(1 + exp(-|z|))`.
+#[inline(always)]
+fn binary_cross_entropy(z: f32, y: f32) -> f32 {
+    let positive = if z < 0.0 { 0.0 } else { z };
+    positive - z * y + math::ln_1_plus(math::exp(-z.abs()))
+}
+
+/// A label that is no class gives a NaN loss, which stops the run like any other.
+#[inline(always)]
+fn cross_entropy(outputs: &mut [f32], targets: &[f32], slopes: &mut [f32]) -> f32 {
+    let label = targets[0];
+    let class = label as usize;
+    let known = class < outputs.len() && class as f32 == label;
+    let z = if known { outputs[class] } else { f32::NAN };
+    let (largest, sum) = activation::softmax(outputs);
+    if !slopes.is_empty() {
+        slopes.copy_from_slice(outputs);
+        if known {
+            slopes[class] -= 1.0;
+        }
+    }
+    math::ln(sum) - (z - largest)
+}

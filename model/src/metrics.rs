@@ -1,0 +1,176 @@
+//! Loss and metric sums: what is added for each row, and what the sums mean at the end. Formulas are Keras'.
+//!
+//! A vector of sums is `[loss, then each metric's part]`. All arithmetic is `f64`, rows strictly in order.
+
+use crate::spec::Metric;
+
+/// Sums that a metric needs.
+fn part_len(metric: Metric, outputs: usize) -> usize {
+    match metric {
+        // For each output: targets, squared targets, squared errors.
+        Metric::R2 => 3 * outputs,
+        Metric::Mse | Metric::Rmse | Metric::Mae | Metric::Accuracy => 1,
+    }
+}
+
+pub(crate) fn sums_len(metrics: &[Metric], outputs: usize) -> usize {
+    1 + metrics.iter().map(|&metric| part_len(metric, outputs)).sum::<usize>()
+}
+
+/// Rows of a call: their losses, outputs and targets.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) losses: &'a [f32],
+    pub(crate) outputs: &'a [f32],
+    pub(crate) targets: &'a [f32],
+    /// Columns of `outputs` and of `targets`.
+    pub(crate) widths: (usize, usize),
+}
+
+/// Adds the rows to the sums, in order.
+pub(crate) fn add_rows(metrics: &[Metric], rows: Rows<'_>, sums: &mut [f64]) {
+    for &loss in rows.losses {
+        sums[0] += f64::from(loss);
+    }
+    let mut rest = &mut sums[1..];
+    for &metric in metrics {
+        let (part, after) = rest.split_at_mut(part_len(metric, rows.widths.0));
+        add_metric(metric, rows, part);
+        rest = after;
+    }
+}
+
+fn add_metric(metric: Metric, rows: Rows<'_>, part: &mut [f64]) {
+    let (width, target_width) = rows.widths;
+    let pairs =
+        || rows.outputs.iter().zip(rows.targets).map(|(&p, &y)| (f64::from(p), f64::from(y)));
+    match metric {
+        Metric::Mse | Metric::Rmse => {
+            pairs().for_each(|(p, y)| part[0] += (p - y) * (p - y));
+        }
+        Metric::Mae => pairs().for_each(|(p, y)| part[0] += (p - y).abs()),
+        Metric::Accuracy if target_width != width => {
+            for (row, &label) in rows.outputs.chunks_exact(width).zip(rows.targets) {
+                part[0] += f64::from(first_largest(row) as f32 == label);
+            }
+        }
+        Metric::Accuracy => {
+            pairs().for_each(|(p, y)| part[0] += f64::from((p > 0.5) == (y > 0.5)));
+        }
+        Metric::R2 => {
+            for (i, (p, y)) in pairs().enumerate() {
+                let sums = &mut part[3 * (i % width)..][..3];
+                sums[0] += y;
+                sums[1] += y * y;
+                sums[2] += (p - y) * (p - y);
+            }
+        }
+    }
+}
+
+fn first_largest(row: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, &value) in row.iter().enumerate() {
+        if value > row[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+pub(crate) fn report(
+    metrics: &[Metric],
+    (outputs, target_width): (usize, usize),
+    sums: &[f64],
+    rows: u64,
+) -> Vec<(&'static str, f64)> {
+    assert_eq!(sums.len(), sums_len(metrics, outputs), "sums of another network");
+    let rows = rows as f64;
+    let values = rows * target_width as f64;
+    let mut report = vec![("loss", sums[0] / rows)];
+    let mut rest = &sums[1..];
+    for &metric in metrics {
+        let (part, after) = rest.split_at(part_len(metric, outputs));
+        let value = match metric {
+            Metric::Mse | Metric::Mae | Metric::Accuracy => part[0] / values,
+            Metric::Rmse => (part[0] / values).sqrt(),
+            Metric::R2 => r2(part, rows),
+        };
+        report.push((metric.name(), value));
+        rest = after;
+    }
+    report
+}
+
+/// Keras' `R2Score`: an output whose targets are all equal counts 0 (NaN, if it was predicted exactly).
+fn r2(part: &[f64], rows: f64) -> f64 {
+    let mut sum = 0.0;
+    for output in part.chunks_exact(3) {
+        let total = output[1] - output[0] * (output[0] / rows);
+        let score = 1.0 - output[2] / total;
+        sum += if score.is_infinite() { 0.0 } else { score };
+    }
+    sum / (part.len() / 3) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sums of these rows, whose losses are 0.
+    fn sums(
+        metrics: &[Metric],
+        widths: (usize, usize),
+        outputs: &[f32],
+        targets: &[f32],
+    ) -> Vec<f64> {
+        let losses = vec![0.0; targets.len() / widths.1];
+        let mut sums = vec![0.0; sums_len(metrics, widths.0)];
+        add_rows(metrics, Rows { losses: &losses, outputs, targets, widths }, &mut sums);
+        sums
+    }
+
+    fn one(metric: Metric, widths: (usize, usize), outputs: &[f32], targets: &[f32]) -> f64 {
+        let rows = (targets.len() / widths.1) as u64;
+        let sums = sums(&[metric], widths, outputs, targets);
+        report(&[metric], widths, &sums, rows)[1].1
+    }
+
+    #[test]
+    fn values() {
+        let (outputs, targets) = ([1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 5.0, 4.0]);
+        assert_eq!(one(Metric::Mse, (2, 2), &outputs, &targets), 2.0);
+        assert_eq!(one(Metric::Rmse, (1, 1), &outputs, &targets), 2f64.sqrt());
+        assert_eq!(one(Metric::Mae, (2, 2), &outputs, &targets), 1.0);
+    }
+
+    /// Keras 3's `R2Score` on the examples of its documentation and its corner cases.
+    #[test]
+    fn r2_is_keras() {
+        let r2 = |outputs: &[f32], targets: &[f32]| one(Metric::R2, (1, 1), outputs, targets);
+        assert!((r2(&[2.0, 5.0, 3.0], &[1.0, 4.0, 3.0]) - 0.571_428_571_428).abs() < 1e-9);
+        assert_eq!(r2(&[1.0, 2.0], &[3.0, 3.0]), 0.0);
+        assert!(r2(&[3.0, 3.0], &[3.0, 3.0]).is_nan());
+        // Two outputs: the mean of 1 and 0.
+        let both = one(Metric::R2, (2, 2), &[1.0, 2.0, 3.0, 2.0], &[1.0, 1.0, 3.0, 3.0]);
+        assert_eq!(both, 0.5);
+    }
+
+    #[test]
+    fn accuracy() {
+        let outputs = [0.1, 0.8, 0.1, 0.4, 0.2, 0.4];
+        assert_eq!(one(Metric::Accuracy, (3, 1), &outputs, &[1.0, 0.0]), 1.0);
+        assert_eq!(one(Metric::Accuracy, (3, 1), &outputs, &[1.0, 2.0]), 0.5, "first largest");
+        let binary = one(Metric::Accuracy, (2, 2), &[0.5, 0.6, 0.1, 0.9], &[0.0, 1.0, 1.0, 1.0]);
+        assert_eq!(binary, 0.75);
+    }
+
+    #[test]
+    fn metrics_keep_their_order_and_names() {
+        let metrics = [Metric::R2, Metric::Mae];
+        let sums = sums(&metrics, (2, 2), &[1.0, 2.0], &[0.0, 0.0]);
+        assert_eq!(sums, [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 4.0, 3.0]);
+        let names: Vec<_> = report(&metrics, (2, 2), &sums, 1).into_iter().map(|m| m.0).collect();
+        assert_eq!(names, ["loss", "r2", "mae"]);
+    }
+}

@@ -1,0 +1,195 @@
+//! The same bits for any number of threads, any cut of rows into calls, and any cut of shards into spans.
+
+use std::collections::HashMap;
+
+use crate::common::{bits, bits_f64, data, gradient, microbatches, network, parameters};
+use lockstep_model::{
+    Activation, Loss, Metric, Microbatch, Network, PARALLEL_FLOPS_MIN, Workspace,
+};
+use lockstep_proto::ids::Span;
+use lockstep_proto::tree::{Node, ShardTree};
+use ndarray::s;
+
+const SHARDS: u32 = 11;
+
+/// Leaves of many lengths, some above 256 rows, some of one row, some absent.
+const LEAVES: &[(u32, usize)] =
+    &[(0, 3), (1, 300), (3, 1), (4, 17), (5, 260), (6, 16), (8, 1), (9, 2), (10, 270)];
+
+fn networks() -> Vec<Network> {
+    let gelu = (33, Activation::Gelu);
+    vec![
+        network(
+            37,
+            &[(70, Activation::Relu), gelu, (3, Activation::Softmax)],
+            Loss::CrossEntropy,
+            &[Metric::Accuracy],
+        ),
+        network(
+            150,
+            &[(20, Activation::Softmax), (2, Activation::Linear)],
+            Loss::Huber { delta: 0.5 },
+            &[Metric::Mae, Metric::R2, Metric::Rmse],
+        ),
+    ]
+}
+
+fn rows() -> usize {
+    LEAVES.iter().map(|leaf| leaf.1).sum()
+}
+
+fn in_pool<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(f)
+}
+
+#[test]
+fn threads_do_not_matter() {
+    let leaves = microbatches(LEAVES);
+    let nodes = ShardTree::new(SHARDS).nodes(Span { start: 0, end: SHARDS });
+    for network in networks() {
+        let (params, (x, y)) = (parameters(&network), data(&network, rows()));
+        assert!(network.flops_per_row() * rows() as u64 > PARALLEL_FLOPS_MIN);
+        let run = || gradient(&network, &params, (&x, &y), &leaves, &nodes);
+        let predict = || {
+            let mut ws = Workspace::new(&network);
+            bits(network.predict(&params, x.view(), &mut ws).as_slice().unwrap())
+        };
+        let want = in_pool(1, run);
+        let want_outputs = in_pool(1, predict);
+        for threads in [2, 3, 4] {
+            let got = in_pool(threads, run);
+            assert_eq!(bits(&got.gradients[0]), bits(&want.gradients[0]), "{threads} threads");
+            assert_eq!(bits_f64(&got.sums[0]), bits_f64(&want.sums[0]), "{threads} threads");
+            assert_eq!(in_pool(threads, predict), want_outputs, "{threads} threads");
+        }
+    }
+}
+
+#[test]
+fn spans_do_not_matter() {
+    let tree = ShardTree::new(SHARDS);
+    for network in networks() {
+        let want = span_gradient(&network, tree, tree.all());
+        let want = (&want[&tree.root()].0, &want[&tree.root()].1);
+        for cuts in [vec![1], vec![8], vec![3, 4, 9], (1..SHARDS).collect()] {
+            let mut nodes = HashMap::new();
+            let starts = std::iter::once(0).chain(cuts.iter().copied());
+            for (start, end) in starts.zip(cuts.iter().copied().chain([SHARDS])) {
+                nodes.extend(span_gradient(&network, tree, Span { start, end }));
+            }
+            let (gradient, sums) = up_the_tree(tree, tree.root(), &nodes).unwrap();
+            assert_eq!(bits(&gradient), bits(want.0), "cut at {cuts:?}");
+            assert_eq!(bits_f64(&sums), bits_f64(want.1), "cut at {cuts:?}");
+        }
+    }
+}
+
+type Sum = (Vec<f32>, Vec<f64>);
+
+/// What a worker of this span would send.
+fn span_gradient(network: &Network, tree: ShardTree, span: Span) -> HashMap<Node, Sum> {
+    let params = parameters(network);
+    let (x, y) = data(network, rows());
+    let all = microbatches(LEAVES);
+    let mine: Vec<_> =
+        all.into_iter().filter(|leaf| (span.start..span.end).contains(&leaf.shard)).collect();
+    let Some(start) = mine.first().map(|leaf| leaf.rows.start) else { return HashMap::new() };
+    let end = mine[mine.len() - 1].rows.end;
+    let (x, y) = (x.slice(s![start..end, ..]).to_owned(), y.slice(s![start..end, ..]).to_owned());
+    let mine: Vec<_> = mine
+        .into_iter()
+        .map(|leaf| Microbatch { rows: leaf.rows.start - start..leaf.rows.end - start, ..leaf })
+        .collect();
+    let holds = |node: &Node| mine.iter().any(|leaf| node.contains(Node::leaf(leaf.shard)));
+    let nodes: Vec<_> = tree.nodes(span).into_iter().filter(holds).collect();
+    let got = gradient(network, &params, (&x, &y), &mine, &nodes);
+    nodes.into_iter().zip(got.gradients.into_iter().zip(got.sums)).collect()
+}
+
+/// The coordinator's part, written as the definition says.
+fn up_the_tree(tree: ShardTree, node: Node, nodes: &HashMap<Node, Sum>) -> Option<Sum> {
+    if let Some(sum) = nodes.get(&node) {
+        return Some(sum.clone());
+    }
+    tree.span(node)?;
+    let (left, right) = node.children()?;
+    match (up_the_tree(tree, left, nodes), up_the_tree(tree, right, nodes)) {
+        (Some(mut left), Some(right)) => {
+            left.0.iter_mut().zip(&right.0).for_each(|(sum, value)| *sum += value);
+            left.1.iter_mut().zip(&right.1).for_each(|(sum, value)| *sum += value);
+            Some(left)
+        }
+        (left, right) => left.or(right),
+    }
+}
+
+/// A leaf's gradient as the numerics contract defines it, for a network of one linear layer.
+#[test]
+fn leaves_are_the_naive_loop() {
+    let network = network(5, &[(3, Activation::Linear)], Loss::Mse, &[]);
+    let params = parameters(&network);
+    for rows in [1, 2, 256, 257, 600] {
+        let (x, y) = data(&network, rows);
+        let mut ws = Workspace::new(&network);
+        let outputs = network.predict(&params, x.view(), &mut ws).to_owned();
+        let share = 1.0f32 / 3.0;
+        let slope = |r: usize, j: usize| 2.0 * (outputs[[r, j]] - y[[r, j]]) * share;
+        let mut want = Vec::new();
+        for (i, j) in (0..5).flat_map(|i| (0..3).map(move |j| (i, j))) {
+            let mut sum = None;
+            for start in (0..rows).step_by(256) {
+                let end = rows.min(start + 256);
+                let chain = (start..end).fold(0.0f32, |sum, r| x[[r, i]].mul_add(slope(r, j), sum));
+                sum = Some(sum.map_or(chain, |sum: f32| sum + chain));
+            }
+            want.push(sum.unwrap());
+        }
+        want.extend((0..3).map(|j| (0..rows).fold(0.0f32, |sum, r| sum + slope(r, j))));
+        let leaf = microbatches(&[(0, rows)]);
+        let got = gradient(&network, &params, (&x, &y), &leaf, &[Node::leaf(0)]);
+        assert_eq!(bits(&got.gradients[0]), bits(&want), "{rows} rows");
+    }
+}
+
+#[test]
+fn rows_do_not_see_each_other() {
+    for network in networks() {
+        let (params, (x, y)) = (parameters(&network), data(&network, 90));
+        let mut ws = Workspace::new(&network);
+        let want = network.predict(&params, x.view(), &mut ws).to_owned();
+        let mut want_sums = vec![0.0; network.sums_len()];
+        network.evaluate(&params, x.view(), y.view(), &mut ws, &mut want_sums).unwrap();
+        for block in [1, 7, 64] {
+            let mut sums = vec![0.0; network.sums_len()];
+            for start in (0..x.nrows()).step_by(block) {
+                let rows = start..x.nrows().min(start + block);
+                let (x, y) = (x.slice(s![rows.clone(), ..]), y.slice(s![rows.clone(), ..]));
+                let got = network.predict(&params, x, &mut ws).to_owned();
+                assert_eq!(got, want.slice(s![rows, ..]), "blocks of {block}");
+                network.evaluate(&params, x, y, &mut ws, &mut sums).unwrap();
+            }
+            assert_eq!(bits_f64(&sums), bits_f64(&want_sums), "blocks of {block}");
+        }
+        // A leaf's sums in a gradient are the sums of an evaluation.
+        let leaf = microbatches(&[(4, 90)]);
+        let got = gradient(&network, &params, (&x, &y), &leaf, &[Node::leaf(4)]);
+        assert_eq!(bits_f64(&got.sums[0]), bits_f64(&want_sums));
+    }
+}
+
+/// Inputs need not lie row by row, and a workspace may be used for calls of any size.
+#[test]
+fn memory_order_and_workspace_do_not_matter() {
+    let network = &networks()[0];
+    let (params, (x, y)) = (parameters(network), data(network, 40));
+    let x_by_column = x.t().as_standard_layout().to_owned();
+    let y_wide = ndarray::concatenate![ndarray::Axis(1), y, y];
+    let mut ws = Workspace::new(network);
+    let mut want = vec![0.0; network.sums_len()];
+    network.evaluate(&params, x.view(), y.view(), &mut ws, &mut want).unwrap();
+    network.predict(&params, x.slice(s![..3, ..]), &mut ws);
+    let mut got = vec![0.0; network.sums_len()];
+    let y_view = y_wide.slice(s![.., ..1]);
+    network.evaluate(&params, x_by_column.t(), y_view, &mut ws, &mut got).unwrap();
+    assert_eq!(bits_f64(&got), bits_f64(&want));
+}

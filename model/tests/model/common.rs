@@ -1,0 +1,175 @@
+//! What the tests share: networks, data, and a plain `f64` network written from the formulas alone.
+
+use lockstep_model::{Activation, DenseSpec, Loss, Metric, Microbatch, Network, NetworkSpec};
+use lockstep_proto::tree::Node;
+use ndarray::Array2;
+
+pub(crate) fn network(
+    inputs: usize,
+    layers: &[(usize, Activation)],
+    loss: Loss,
+    metrics: &[Metric],
+) -> Network {
+    let layers = layers.iter().map(|&(units, act)| DenseSpec::new(units, act)).collect();
+    Network::new(NetworkSpec { inputs, layers, loss, metrics: metrics.to_vec() }).unwrap()
+}
+
+/// A number in -1..1 that looks random and is the same everywhere.
+pub(crate) fn noise(seed: u64, i: usize) -> f32 {
+    let mut bits = (seed << 32 ^ i as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((bits ^ bits >> 31) >> 40) as f32 / (1 << 23) as f32 - 1.0
+}
+
+pub(crate) fn matrix(rows: usize, columns: usize, seed: u64) -> Array2<f32> {
+    Array2::from_shape_fn((rows, columns), |(i, j)| noise(seed, i * columns + j))
+}
+
+/// Initial parameters with biases that are not 0.
+pub(crate) fn parameters(network: &Network) -> Vec<f32> {
+    let mut params = network.initial_parameters(7);
+    for (i, value) in params.iter_mut().enumerate() {
+        *value += 0.1 * noise(11, i);
+    }
+    params
+}
+
+/// Inputs and targets that fit the loss.
+pub(crate) fn data(network: &Network, rows: usize) -> (Array2<f32>, Array2<f32>) {
+    let x = matrix(rows, network.inputs(), 1) * 1.5;
+    let y = matrix(rows, network.target_width(), 2);
+    let y = match network.spec().loss {
+        Loss::CrossEntropy => {
+            let classes = network.outputs() as f32;
+            y.mapv(|v| ((v + 1.0) * 0.5 * classes).floor().min(classes - 1.0))
+        }
+        Loss::BinaryCrossEntropy => y.mapv(|v| f32::from(u8::from(v > 0.0))),
+        _ => y * 2.0,
+    };
+    (x, y)
+}
+
+/// Microbatches of these lengths, each of its shard.
+pub(crate) fn microbatches(lens: &[(u32, usize)]) -> Vec<Microbatch> {
+    let mut at = 0;
+    lens.iter()
+        .map(|&(shard, len)| {
+            at += len;
+            Microbatch { shard, rows: at - len..at }
+        })
+        .collect()
+}
+
+/// Gradient sums and metric sums of each node, gathered into flat vectors.
+pub(crate) struct Gathered {
+    pub(crate) gradients: Vec<Vec<f32>>,
+    pub(crate) sums: Vec<Vec<f64>>,
+}
+
+pub(crate) fn gradient(
+    network: &Network,
+    params: &[f32],
+    (x, y): (&Array2<f32>, &Array2<f32>),
+    microbatches: &[Microbatch],
+    nodes: &[Node],
+) -> Gathered {
+    let mut ws = lockstep_model::Workspace::new(network);
+    let mut gradients = vec![vec![f32::NAN; network.layout().len()]; nodes.len()];
+    let mut next = (network.spec().layers.len() - 1, 0);
+    let sums = network
+        .gradient(params, x.view(), y.view(), microbatches, nodes, &mut ws, &mut |part| {
+            assert_eq!((part.layer, part.node), next, "last layer first, nodes in order");
+            next = match part.node + 1 {
+                node if node == nodes.len() => (part.layer.wrapping_sub(1), 0),
+                node => (part.layer, node),
+            };
+            gradients[part.node][network.layout().layers()[part.layer].clone()]
+                .copy_from_slice(part.values);
+        })
+        .unwrap();
+    Gathered { gradients, sums }
+}
+
+pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+pub(crate) fn bits_f64(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// The outputs of one row, in `f64`.
+pub(crate) fn reference_outputs(network: &Network, params: &[f64], x: &[f64]) -> Vec<f64> {
+    let mut values = x.to_vec();
+    let mut at = 0;
+    for layer in &network.spec().layers {
+        let kernel = &params[at..at + values.len() * layer.units];
+        at += kernel.len();
+        let mut sums: Vec<f64> = (0..layer.units)
+            .map(|j| values.iter().enumerate().map(|(i, v)| v * kernel[i * layer.units + j]).sum())
+            .collect();
+        if layer.use_bias {
+            sums.iter_mut().zip(&params[at..]).for_each(|(sum, bias)| *sum += bias);
+            at += layer.units;
+        }
+        values = reference_activation(layer.activation, &sums);
+    }
+    values
+}
+
+fn reference_activation(activation: Activation, z: &[f64]) -> Vec<f64> {
+    if activation == Activation::Softmax {
+        let total: f64 = z.iter().map(|z| z.exp()).sum();
+        return z.iter().map(|z| z.exp() / total).collect();
+    }
+    let f = |z: f64| match activation {
+        Activation::Linear | Activation::Softmax => z,
+        Activation::Relu => z.max(0.0),
+        Activation::LeakyRelu { slope } => z.max(z * f64::from(slope)),
+        Activation::Elu { alpha } => {
+            if z > 0.0 {
+                z
+            } else {
+                f64::from(alpha) * (z.exp() - 1.0)
+            }
+        }
+        Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
+        Activation::Tanh => z.tanh(),
+        Activation::Gelu => z * normal_distribution(z),
+        Activation::Silu => z / (1.0 + (-z).exp()),
+        Activation::Softplus => (1.0 + z.exp()).ln(),
+    };
+    z.iter().copied().map(f).collect()
+}
+
+/// By its Taylor series around 0.
+fn normal_distribution(z: f64) -> f64 {
+    let (mut term, mut sum) = (z, z);
+    for n in 1..200 {
+        term *= -z * z / (2.0 * f64::from(n));
+        sum += term / f64::from(2 * n + 1);
+    }
+    0.5 + sum / (2.0 * std::f64::consts::PI).sqrt()
+}
+
+/// The loss of one row, in `f64`.
+pub(crate) fn reference_loss(network: &Network, params: &[f64], x: &[f64], y: &[f64]) -> f64 {
+    let outputs = reference_outputs(network, params, x);
+    let mean = |f: &dyn Fn(f64, f64) -> f64| {
+        outputs.iter().zip(y).map(|(&p, &y)| f(p, y)).sum::<f64>() / outputs.len() as f64
+    };
+    match network.spec().loss {
+        Loss::Mse => mean(&|p, y| (p - y).powi(2)),
+        Loss::Mae => mean(&|p, y| (p - y).abs()),
+        Loss::Huber { delta } => {
+            let delta = f64::from(delta);
+            mean(&|p, y| match (p - y).abs() {
+                size if size <= delta => 0.5 * size * size,
+                size => delta * size - 0.5 * delta * delta,
+            })
+        }
+        Loss::CrossEntropy => -outputs[y[0] as usize].ln(),
+        Loss::BinaryCrossEntropy => mean(&|p, y| -(y * p.ln() + (1.0 - y) * (1.0 - p).ln())),
+    }
+}

@@ -1,0 +1,138 @@
+//! Gradients of every layer, activation and loss against finite differences of a plain `f64` network.
+
+use crate::common::{data, gradient, microbatches, network, parameters};
+use lockstep_model::{Activation, DenseSpec, Loss, Network, NetworkSpec, Workspace};
+use lockstep_proto::tree::{Node, ShardTree};
+use ndarray::Array2;
+
+const ACTIVATIONS: &[Activation] = &[
+    Activation::Linear,
+    Activation::Relu,
+    Activation::LeakyRelu { slope: 0.2 },
+    Activation::LeakyRelu { slope: 0.0 },
+    Activation::Elu { alpha: 1.5 },
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::Gelu,
+    Activation::Silu,
+    Activation::Softplus,
+    Activation::Softmax,
+];
+
+#[test]
+fn every_activation_in_every_place() {
+    for &activation in ACTIVATIONS {
+        for place in 0..3 {
+            let mut layers =
+                [(5, Activation::Tanh), (4, Activation::Tanh), (2, Activation::Linear)];
+            layers[place].1 = activation;
+            check(&network(3, &layers, Loss::Mse, &[]), 7, &format!("{activation} in {place}"));
+        }
+    }
+}
+
+#[test]
+fn every_loss() {
+    let rows: &[(Loss, Activation)] = &[
+        (Loss::Mse, Activation::Linear),
+        (Loss::Mse, Activation::Softmax),
+        (Loss::Mae, Activation::Linear),
+        (Loss::Mae, Activation::Sigmoid),
+        (Loss::Huber { delta: 1.0 }, Activation::Linear),
+        (Loss::Huber { delta: 0.3 }, Activation::Tanh),
+        (Loss::CrossEntropy, Activation::Softmax),
+        (Loss::BinaryCrossEntropy, Activation::Sigmoid),
+    ];
+    for &(loss, output) in rows {
+        for units in [1, 2, 3, 19] {
+            if units == 1 && output == Activation::Softmax {
+                continue;
+            }
+            for batch in [1, 2, 9] {
+                let what = format!("{loss} after {output}, {units} units, {batch} rows");
+                let layers = [(4, Activation::Tanh), (units, output)];
+                check(&network(3, &layers, loss, &[]), batch, &what);
+                check(&network(2, &[(units, output)], loss, &[]), batch, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_without_bias() {
+    let mut layers =
+        vec![DenseSpec::new(4, Activation::Tanh), DenseSpec::new(2, Activation::Linear)];
+    for without in [[true, false], [false, true], [true, true]] {
+        for (layer, without) in layers.iter_mut().zip(without) {
+            layer.use_bias = !without;
+        }
+        let (inputs, loss) = (3, Loss::Mse);
+        let spec = NetworkSpec { inputs, layers: layers.clone(), loss, metrics: Vec::new() };
+        check(&Network::new(spec).unwrap(), 5, &format!("without bias: {without:?}"));
+    }
+}
+
+/// Gradients of one leaf and of a tree of leaves, losses and outputs: all against the reference.
+fn check(network: &Network, rows: usize, what: &str) {
+    let params = parameters(network);
+    let (x, y) = data(network, rows);
+    let want = differences(network, &params, &x, &y);
+    let scale = want.iter().fold(0.1, |scale: f64, want| scale.max(want.abs()));
+    let root = ShardTree::new(rows as u32).root();
+    let one_each: Vec<_> = (0..rows as u32).map(|shard| (shard, 1)).collect();
+    for (leaves, node) in
+        [(microbatches(&[(0, rows)]), Node::leaf(0)), (microbatches(&one_each), root)]
+    {
+        let got = gradient(network, &params, (&x, &y), &leaves, &[node]);
+        for (i, (&got, &want)) in got.gradients[0].iter().zip(&want).enumerate() {
+            let error = (f64::from(got) - want).abs();
+            assert!(error <= 3e-6 * scale, "{what}: parameter {i}: {got} is not {want}");
+        }
+        let loss = losses(network, &wide(&params), &x, &y);
+        let error = (got.sums[0][0] - loss).abs();
+        assert!(error <= 1e-5 * loss.abs(), "{what}: loss {} is not {loss}", got.sums[0][0]);
+    }
+    let mut ws = Workspace::new(network);
+    let outputs = network.predict(&params, x.view(), &mut ws);
+    for (outputs, x) in outputs.rows().into_iter().zip(x.rows()) {
+        let x = wide(&x.to_vec());
+        for (&got, want) in
+            outputs.iter().zip(crate::common::reference_outputs(network, &wide(&params), &x))
+        {
+            assert!(
+                (f64::from(got) - want).abs() <= 2e-6 * want.abs().max(1.0),
+                "{what}: {got} {want}"
+            );
+        }
+    }
+}
+
+/// Slopes of the summed loss by every parameter, by central differences.
+fn differences(network: &Network, params: &[f32], x: &Array2<f32>, y: &Array2<f32>) -> Vec<f64> {
+    const STEP: f64 = 1e-6;
+    let mut params = wide(params);
+    (0..params.len())
+        .map(|i| {
+            let value = params[i];
+            let mut at = |value| {
+                params[i] = value;
+                losses(network, &params, x, y)
+            };
+            let slope = (at(value + STEP) - at(value - STEP)) / (2.0 * STEP);
+            params[i] = value;
+            slope
+        })
+        .collect()
+}
+
+fn losses(network: &Network, params: &[f64], x: &Array2<f32>, y: &Array2<f32>) -> f64 {
+    let rows = x.rows().into_iter().zip(y.rows());
+    rows.map(|(x, y)| {
+        crate::common::reference_loss(network, params, &wide(&x.to_vec()), &wide(&y.to_vec()))
+    })
+    .sum()
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
+}

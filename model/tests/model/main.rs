@@ -1,0 +1,9 @@
+//! Tests of `lockstep_model` from outside: oracles for the numbers, and the promises about their bits.
+
+#![cfg(test)] // So that clippy knows helpers for test code.
+
+mod bits;
+mod common;
+mod gradients;
+mod math;
+mod non_finite;

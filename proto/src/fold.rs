@@ -1,0 +1,196 @@
+//! Adding node values up the shard tree as they arrive, in any order, to the same bits.
+//!
+//! `f32` and `f64` additions commute exactly, so only the tree's shape matters, and that is fixed. A node that
+//! arrives twice, or whole after parts of it, changes nothing: recomputation gives the same bits.
+
+use std::collections::BTreeMap;
+
+use crate::ids::Span;
+use crate::tree::{Node, ShardTree};
+
+/// A set of leaves (shards), as a bitset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leaves {
+    words: Vec<u64>,
+}
+
+impl Leaves {
+    /// The shards for which `has_rows` holds.
+    pub fn new(tree: ShardTree, has_rows: impl Fn(u32) -> bool) -> Leaves {
+        let mut leaves = Leaves::none(tree);
+        for shard in (0..tree.shards()).filter(|&shard| has_rows(shard)) {
+            leaves.words[shard as usize / 64] |= 1 << (shard % 64);
+        }
+        leaves
+    }
+
+    /// No leaf.
+    pub fn none(tree: ShardTree) -> Leaves {
+        Leaves { words: vec![0; (tree.shards() as usize).div_ceil(64)] }
+    }
+
+    /// Whether the shard is in the set.
+    pub fn contains(&self, shard: u32) -> bool {
+        self.words[shard as usize / 64] >> (shard % 64) & 1 == 1
+    }
+
+    /// Whether any shard of the span is in the set.
+    pub fn any_in(&self, span: Span) -> bool {
+        (span.start..span.end).any(|shard| self.contains(shard))
+    }
+
+    /// The shards in the set, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        (0..self.words.len() as u32 * 64).filter(|&shard| self.contains(shard))
+    }
+
+    /// Adds the shards of `span` that are in `of`. Returns whether any of them was new.
+    pub fn cover(&mut self, span: Span, of: &Leaves) -> bool {
+        let mut new = false;
+        for shard in (span.start..span.end).filter(|&shard| of.contains(shard)) {
+            let bit = 1 << (shard % 64);
+            let word = &mut self.words[shard as usize / 64];
+            new |= *word & bit == 0;
+            *word |= bit;
+        }
+        new
+    }
+
+    /// The shards of `self` that are not in `other`.
+    pub fn without(&self, other: &Leaves) -> Leaves {
+        let words = self.words.iter().zip(&other.words).map(|(a, b)| a & !b).collect();
+        Leaves { words }
+    }
+
+    /// The shards that are in either.
+    pub fn union(&self, other: &Leaves) -> Leaves {
+        let words = self.words.iter().zip(&other.words).map(|(a, b)| a | b).collect();
+        Leaves { words }
+    }
+
+    /// Whether there is no leaf.
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|&word| word == 0)
+    }
+}
+
+/// What can be added up the tree. `merge` must commute exactly.
+pub trait Addend {
+    /// The sum of two siblings.
+    fn merge(self, other: Self) -> Self;
+}
+
+impl Addend for Vec<f64> {
+    fn merge(mut self, other: Self) -> Self {
+        debug_assert_eq!(self.len(), other.len());
+        for (sum, value) in self.iter_mut().zip(other) {
+            *sum += value;
+        }
+        self
+    }
+}
+
+/// One tree being added. Holds only values whose sibling is still missing.
+#[derive(Debug)]
+pub struct Fold<T> {
+    tree: ShardTree,
+    leaves: Leaves,
+    pending: BTreeMap<Node, T>,
+    done: bool,
+}
+
+impl<T: Addend> Fold<T> {
+    /// A sum over these leaves; the others are absent and add nothing.
+    pub fn new(tree: ShardTree, leaves: Leaves) -> Fold<T> {
+        Fold { tree, leaves, pending: BTreeMap::new(), done: false }
+    }
+
+    /// Takes one node's value; returns the root's value when it is complete, once.
+    pub fn insert(&mut self, mut node: Node, mut value: T) -> Option<T> {
+        if self.done || self.pending.keys().any(|known| known.contains(node)) {
+            return None;
+        }
+        self.pending.retain(|known, _| !node.contains(*known));
+        while node != self.tree.root() {
+            let sibling = node.sibling();
+            if self.tree.span(sibling).is_some_and(|span| self.leaves.any_in(span)) {
+                let Some(other) = self.pending.remove(&sibling) else {
+                    self.pending.insert(node, value);
+                    return None;
+                };
+                value = value.merge(other);
+            }
+            node = node.parent();
+        }
+        self.done = true;
+        Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Purpose, Random};
+
+    /// The definition: children first, absent ones skipped.
+    fn by_definition(tree: ShardTree, leaves: &Leaves, values: &[f64], node: Node) -> Option<f64> {
+        let span = tree.span(node)?;
+        let Some((left, right)) = node.children() else {
+            return leaves.contains(span.start).then(|| values[span.start as usize]);
+        };
+        let left = by_definition(tree, leaves, values, left);
+        let right = by_definition(tree, leaves, values, right);
+        match (left, right) {
+            (Some(left), Some(right)) => Some(left + right),
+            (one, other) => one.or(other),
+        }
+    }
+
+    #[test]
+    fn any_arrival_order_and_any_spans_give_the_bits_of_the_definition() {
+        for seed in 0..500 {
+            let mut random = Random::new(seed, Purpose::Split, 9, 9);
+            let tree = ShardTree::new(1 + random.below(20));
+            let keep: Vec<bool> = (0..tree.shards()).map(|_| random.below(4) > 0).collect();
+            let leaves = Leaves::new(tree, |shard| keep[shard as usize]);
+            if leaves.is_empty() {
+                continue;
+            }
+            let values: Vec<f64> = (0..tree.shards()).map(|_| random.unit_f64() - 0.5).collect();
+            let node_value = |node| by_definition(tree, &leaves, &values, node);
+            let mut nodes = Vec::new();
+            // Three overlapping ways to cut the tree into spans: duplicates and parts of wholes.
+            for _ in 0..3 {
+                let mut start = 0;
+                while start < tree.shards() {
+                    let end = (start + 1 + random.below(6)).min(tree.shards());
+                    nodes.extend(tree.nodes(Span { start, end }));
+                    start = end;
+                }
+            }
+            random.shuffle(&mut nodes);
+            let mut fold = Fold::new(tree, leaves.clone());
+            let roots: Vec<f64> = nodes
+                .into_iter()
+                .filter_map(|node| Some((node, node_value(node)?)))
+                .filter_map(|(node, value)| fold.insert(node, vec![value]))
+                .map(|root| root[0])
+                .collect();
+            assert_eq!(roots.len(), 1, "seed {seed}");
+            let expected = node_value(tree.root()).unwrap();
+            assert_eq!(roots[0].to_bits(), expected.to_bits(), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn leaves_cover_counts_only_what_is_new() {
+        let tree = ShardTree::new(70);
+        let all = Leaves::new(tree, |shard| shard != 65);
+        let mut covered = Leaves::none(tree);
+        assert!(covered.cover(Span { start: 60, end: 70 }, &all));
+        assert!(!covered.cover(Span { start: 63, end: 66 }, &all));
+        assert!(!covered.contains(65) && covered.contains(69));
+        assert_eq!(all.without(&covered).iter().collect::<Vec<_>>(), (0..60).collect::<Vec<_>>());
+        assert_eq!(all.without(&covered).union(&covered), all);
+    }
+}

@@ -1,0 +1,174 @@
+//! The job file, read and checked as far as it can be without the data.
+
+mod optimizer;
+pub(crate) mod reader;
+mod resolved;
+mod sections;
+
+use std::path::{Path, PathBuf};
+
+use lockstep_coordinator::optimizer::Optimizer;
+use lockstep_data::{TableSpec, TargetKind};
+use lockstep_model::{DenseSpec, Loss, Metric, Network, NetworkSpec};
+
+pub use reader::{JobError, Place};
+pub use resolved::to_toml;
+
+/// Default of `train.shards`.
+pub const SHARDS_DEFAULT: u32 = 16;
+
+/// Default of `train.batch_size`, as Keras has it.
+pub const BATCH_SIZE_DEFAULT: u64 = 32;
+
+/// What to train, on what, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// Names the run folder.
+    pub name: String,
+    /// Key of all randomness.
+    pub seed: u64,
+    /// The tables.
+    pub data: TableSpec,
+    /// The network, but for its number of inputs, which the table has.
+    pub model: Model,
+    /// The training.
+    pub train: Train,
+    /// The cluster.
+    pub cluster: Cluster,
+    places: Places,
+}
+
+/// Section `model`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// What training makes small.
+    pub loss: Loss,
+    /// What is reported beside it.
+    pub metrics: Vec<Metric>,
+    /// The layers, first to last.
+    pub layers: Vec<DenseSpec>,
+    /// Where the weights start, if not at the initializers' draw.
+    pub initial_weights: Option<PathBuf>,
+}
+
+/// Section `train`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Train {
+    /// How gradients become weights.
+    pub optimizer: Optimizer,
+    /// Times through the training table.
+    pub epochs: u32,
+    /// Rows of one step.
+    pub batch_size: u64,
+    /// Whether rows are permuted.
+    pub shuffle: bool,
+    /// `S`.
+    pub shards: u32,
+    /// Largest global norm of a gradient.
+    pub gradient_clip_norm: Option<f32>,
+}
+
+/// Section `cluster`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cluster {
+    /// The run waits while it has fewer workers.
+    pub workers_min: usize,
+}
+
+/// Where things stand in the file, for complaints that need the data.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Places {
+    layers: Place,
+    batch_size: Place,
+}
+
+impl Job {
+    /// Reads a job file. Paths in it are taken relative to its folder.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not TOML, or says something that cannot be.
+    pub fn load(path: &Path) -> Result<Job, JobError> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let problem = format!("cannot read the job file: {}", plain(&error));
+            JobError { path: path.to_path_buf(), place: None, problem }
+        })?;
+        Job::parse(path, text)
+    }
+
+    /// Reads the text of a job file that would stand at `path`.
+    ///
+    /// # Errors
+    /// As [`Job::load`].
+    pub fn parse(path: &Path, text: String) -> Result<Job, JobError> {
+        let job = sections::read(path, text)?;
+        // All that does not depend on the table is found before the table is read.
+        job.network(1)?;
+        Ok(job)
+    }
+
+    /// The network for rows of `inputs` features.
+    ///
+    /// # Errors
+    /// If layers, loss and metrics do not go together.
+    pub fn network(&self, inputs: usize) -> Result<Network, JobError> {
+        let spec = NetworkSpec {
+            inputs,
+            layers: self.model.layers.clone(),
+            loss: self.model.loss,
+            metrics: self.model.metrics.clone(),
+        };
+        Network::new(spec).map_err(|error| self.complain(self.places.layers, error.to_string()))
+    }
+
+    /// How target cells become numbers.
+    pub fn target_kind(&self) -> TargetKind {
+        let outputs = self.outputs();
+        match self.model.loss {
+            Loss::CrossEntropy => TargetKind::Classes { outputs },
+            Loss::BinaryCrossEntropy => TargetKind::Binary { outputs },
+            _ => TargetKind::Numbers,
+        }
+    }
+
+    /// Checks what only a table can tell: enough rows for a batch, an output for every target.
+    ///
+    /// # Errors
+    /// If they do not fit.
+    pub fn check_against(&self, rows: u64, targets: &[String]) -> Result<(), JobError> {
+        let outputs = self.outputs();
+        if self.model.loss != Loss::CrossEntropy && targets.len() != outputs {
+            let problem = format!(
+                "the last layer has {outputs} units, but there are {} target columns ({}): set its units to {}",
+                targets.len(),
+                targets.join(", "),
+                targets.len()
+            );
+            return Err(self.complain(self.places.layers, problem));
+        }
+        if self.train.batch_size > rows {
+            let problem = format!(
+                "`train.batch_size`: found {}, but the training table has {rows} rows: wanted 1 to {rows}",
+                self.train.batch_size
+            );
+            return Err(self.complain(self.places.batch_size, problem));
+        }
+        Ok(())
+    }
+
+    fn outputs(&self) -> usize {
+        self.model.layers.last().map_or(0, |layer| layer.units)
+    }
+
+    fn complain(&self, place: Place, problem: String) -> JobError {
+        let place = (place != Place::default()).then_some(place);
+        JobError { path: self.path.clone(), place, problem }
+    }
+}
+
+/// What the system said, without its number.
+pub(crate) fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_string()
+}

@@ -1,0 +1,163 @@
+//! A job as a job file again, every default written out: what the run folder keeps.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use lockstep_coordinator::optimizer::Optimizer;
+use lockstep_data::Source;
+use lockstep_model::{Activation, DenseSpec, Loss};
+
+use super::Job;
+
+/// The job as TOML, with absolute paths.
+pub fn to_toml(job: &Job) -> String {
+    let mut text = String::new();
+    let mut line = |key: &str, value: String| {
+        // Writing to a String cannot fail.
+        let _ = if value.is_empty() { writeln!(text, "\n[{key}]") } else { writeln!(text, "{key} = {value}") };
+    };
+    let section = String::new;
+    line("name", quote(&job.name));
+    line("seed", job.seed.to_string());
+    line("data", section());
+    line("train", path(&job.data.train));
+    if let Some(test) = &job.data.test {
+        line("test", source(test));
+    }
+    if let Some(validation) = &job.data.validation {
+        line("validation", source(validation));
+    }
+    line("target", list(&job.data.target));
+    if let Some(features) = &job.data.features {
+        line("features", list(features));
+    }
+    line("scale", quote(job.data.scale.name()));
+    line("missing", quote(job.data.missing.name()));
+    line("model", section());
+    line("loss", loss(job.model.loss));
+    line("metrics", list(&job.model.metrics.iter().map(|m| m.name().to_string()).collect::<Vec<_>>()));
+    if let Some(weights) = &job.model.initial_weights {
+        line("initial_weights", path(weights));
+    }
+    let layers: Vec<String> = job.model.layers.iter().map(layer).collect();
+    line("layers", format!("[\n{}]", layers.concat()));
+    line("train", section());
+    line("optimizer", optimizer(&job.train.optimizer));
+    line("epochs", job.train.epochs.to_string());
+    line("batch_size", job.train.batch_size.to_string());
+    line("shuffle", job.train.shuffle.to_string());
+    line("shards", job.train.shards.to_string());
+    if let Some(norm) = job.train.gradient_clip_norm {
+        line("gradient_clip_norm", format!("{norm:?}"));
+    }
+    line("cluster", section());
+    line("workers_min", job.cluster.workers_min.to_string());
+    text
+}
+
+fn quote(text: &str) -> String {
+    toml::Value::String(text.to_string()).to_string()
+}
+
+fn list(texts: &[String]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| quote(text)).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+fn path(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+    quote(&absolute.to_string_lossy())
+}
+
+fn source(source: &Source) -> String {
+    match source {
+        Source::File(file) => path(file),
+        Source::Fraction(fraction) => format!("{{ fraction = {fraction:?} }}"),
+    }
+}
+
+fn loss(loss: Loss) -> String {
+    match loss {
+        Loss::Huber { delta } => format!("{{ type = \"huber\", delta = {delta:?} }}"),
+        loss => quote(loss.name()),
+    }
+}
+
+fn layer(layer: &DenseSpec) -> String {
+    let activation = match layer.activation {
+        Activation::LeakyRelu { slope } => format!("{{ type = \"leaky_relu\", slope = {slope:?} }}"),
+        Activation::Elu { alpha } => format!("{{ type = \"elu\", alpha = {alpha:?} }}"),
+        activation => quote(activation.name()),
+    };
+    format!(
+        "  {{ type = \"dense\", units = {}, activation = {activation}, use_bias = {}, \
+         kernel_initializer = \"{}\", bias_initializer = \"{}\" }},\n",
+        layer.units, layer.use_bias, layer.kernel_initializer, layer.bias_initializer
+    )
+}
+
+fn optimizer(optimizer: &Optimizer) -> String {
+    match *optimizer {
+        Optimizer::Sgd { learning_rate, momentum, nesterov } => format!(
+            "{{ type = \"sgd\", learning_rate = {learning_rate:?}, momentum = {momentum:?}, nesterov = {nesterov} }}"
+        ),
+        Optimizer::Adam { learning_rate, beta_1, beta_2, epsilon, weight_decay } => {
+            let (kind, decay) = match weight_decay {
+                Some(decay) => ("adamw", format!(", weight_decay = {decay:?}")),
+                None => ("adam", String::new()),
+            };
+            format!(
+                "{{ type = \"{kind}\", learning_rate = {learning_rate:?}, beta_1 = {beta_1:?}, \
+                 beta_2 = {beta_2:?}, epsilon = {epsilon:?}{decay} }}"
+            )
+        }
+        Optimizer::RmsProp { learning_rate, rho, momentum, epsilon } => format!(
+            "{{ type = \"rmsprop\", learning_rate = {learning_rate:?}, rho = {rho:?}, \
+             momentum = {momentum:?}, epsilon = {epsilon:?} }}"
+        ),
+        Optimizer::Adagrad { learning_rate, initial_accumulator, epsilon } => format!(
+            "{{ type = \"adagrad\", learning_rate = {learning_rate:?}, \
+             initial_accumulator = {initial_accumulator:?}, epsilon = {epsilon:?} }}"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(text: &str) {
+        let at = Path::new("/jobs/some.toml");
+        let job = Job::parse(at, text.to_string()).unwrap();
+        let resolved = to_toml(&job);
+        let again = Job::parse(at, resolved.clone()).unwrap();
+        // Places differ, all else is the same.
+        assert_eq!(Job { places: job.places, ..again.clone() }, job, "{resolved}");
+        assert_eq!(to_toml(&again), resolved);
+    }
+
+    #[test]
+    fn a_resolved_job_is_the_same_job() {
+        round_trip(
+            "[data]\ntrain = \"t.csv\"\ntarget = \"y\"\n[model]\nloss = \"mse\"\n\
+             layers = [{ type = \"dense\", units = 1 }]\n[train]\noptimizer = \"adam\"\nepochs = 1\n",
+        );
+        for optimizer in [
+            "{ type = \"sgd\", learning_rate = 0.1, momentum = 0.9, nesterov = true }",
+            "{ type = \"adamw\", weight_decay = 0.01 }",
+            "{ type = \"rmsprop\", momentum = 0.5 }",
+            "\"adagrad\"",
+        ] {
+            round_trip(&format!(
+                "name = \"x\"\nseed = 7\n[data]\ntrain = \"a \\\"b\\\".csv\"\ntest = {{ fraction = 0.25 }}\n\
+                 validation = \"v.csv\"\ntarget = [\"y\", \"z\"]\nfeatures = [\"a\"]\nscale = \"minmax\"\n\
+                 missing = \"mean\"\n[model]\nloss = {{ type = \"huber\", delta = 2.0 }}\nmetrics = [\"mae\", \"r2\"]\n\
+                 initial_weights = \"w.safetensors\"\nlayers = [{{ type = \"dense\", units = 3, activation = \
+                 {{ type = \"elu\", alpha = 0.5 }}, use_bias = false }}, {{ type = \"dense\", units = 2, \
+                 kernel_initializer = \"he_normal\", activation = \"leaky_relu\" }}]\n[train]\noptimizer = {optimizer}\n\
+                 epochs = 3\nbatch_size = 5\nshuffle = false\nshards = 4\ngradient_clip_norm = 0.5\n\
+                 [cluster]\nworkers_min = 2\n"
+            ));
+        }
+    }
+}

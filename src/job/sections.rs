@@ -1,0 +1,228 @@
+//! The sections of a job file, key by key.
+
+use std::path::{Path, PathBuf};
+
+use lockstep_data::{Missing, Scale, Source, TableSpec};
+use lockstep_model::{Activation, DenseSpec, Initializer, Loss, Metric};
+use lockstep_proto::tree::SHARDS_MAX;
+
+use super::reader::{Document, JobError, Section, Value};
+use super::{BATCH_SIZE_DEFAULT, Cluster, Job, Model, Places, SHARDS_DEFAULT, Train, optimizer};
+
+/// Most layers and units that a job may ask for; the parameters have a bound of their own.
+const UNITS_MAX: u64 = 1 << 24;
+const LAYERS_MAX: usize = 1024;
+const WORKERS_MAX: u64 = SHARDS_MAX as u64;
+
+pub(super) fn read(path: &Path, text: String) -> Result<Job, JobError> {
+    let document = Document::new(path, text);
+    let table = document.parse()?;
+    let known = ["name", "seed", "data", "model", "train", "cluster"];
+    let root = Section::new(&document, "", table.get_ref(), 0, &known)?;
+    let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    let mut places = Places::default();
+    Ok(Job {
+        path: path.to_path_buf(),
+        name: name(&root, path)?,
+        seed: root.get("seed").map_or(Ok(0), |value| value.integer(0, i64::MAX as u64))?,
+        data: data(&root.require("data")?, &folder)?,
+        model: model(&root.require("model")?, &folder, &mut places)?,
+        train: train(&root.require("train")?, &mut places)?,
+        cluster: cluster(&root)?,
+        places,
+    })
+}
+
+fn name(root: &Section<'_>, path: &Path) -> Result<String, JobError> {
+    let Some(value) = root.get("name") else {
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        return Ok(stem.unwrap_or_else(|| "job".to_string()));
+    };
+    let name = value.string()?;
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(value.fail(format!(
+            "found \"{name}\", wanted 1 to 100 letters, digits, `-`, `_` or `.` (it names the run folder)"
+        )));
+    }
+    Ok(name.to_string())
+}
+
+fn data(value: &Value<'_>, folder: &Path) -> Result<TableSpec, JobError> {
+    let known = ["train", "test", "validation", "target", "features", "scale", "missing"];
+    let section = value.section(&known)?;
+    let source = |key| section.get(key).map(|value| source(&value, folder)).transpose();
+    Ok(TableSpec {
+        train: path(&section.require("train")?, folder)?,
+        test: source("test")?,
+        validation: source("validation")?,
+        target: columns(&section.require("target")?)?,
+        features: section.get("features").map(|value| columns(&value)).transpose()?,
+        scale: section
+            .get("scale")
+            .map_or(Ok(Scale::None), |value| value.name(Scale::NAMES, Scale::from_name))?,
+        missing: section
+            .get("missing")
+            .map_or(Ok(Missing::Error), |value| value.name(Missing::NAMES, Missing::from_name))?,
+    })
+}
+
+fn path(value: &Value<'_>, folder: &Path) -> Result<PathBuf, JobError> {
+    let text = value.string()?;
+    if text.is_empty() {
+        return Err(value.fail("found \"\", wanted a path"));
+    }
+    Ok(folder.join(text))
+}
+
+fn source(value: &Value<'_>, folder: &Path) -> Result<Source, JobError> {
+    let Some(section) = value.table(&["fraction"]) else {
+        return Ok(Source::File(path(value, folder)?));
+    };
+    let fraction = section?.require("fraction")?;
+    let number = fraction.number("a number above 0 and below 1", |n| n > 0.0 && n < 1.0)?;
+    Ok(Source::Fraction(number))
+}
+
+fn columns(value: &Value<'_>) -> Result<Vec<String>, JobError> {
+    if !value.is_list() {
+        return Ok(vec![value.string()?.to_string()]);
+    }
+    let columns: Vec<String> = value
+        .list()?
+        .iter()
+        .map(|column| column.string().map(str::to_string))
+        .collect::<Result<_, _>>()?;
+    if columns.is_empty() {
+        return Err(value.fail("found an empty list, wanted at least one column"));
+    }
+    Ok(columns)
+}
+
+fn model(value: &Value<'_>, folder: &Path, places: &mut Places) -> Result<Model, JobError> {
+    let section = value.section(&["loss", "metrics", "initial_weights", "layers"])?;
+    let metrics = match section.get("metrics") {
+        Some(metrics) => metrics
+            .list()?
+            .iter()
+            .map(|metric| metric.name(Metric::NAMES, Metric::from_name))
+            .collect::<Result<_, _>>()?,
+        None => Vec::new(),
+    };
+    let layers = section.require("layers")?;
+    places.layers = layers.place();
+    let listed = layers.list()?;
+    if listed.len() > LAYERS_MAX {
+        return Err(layers.fail(format!("found {} layers, wanted at most {LAYERS_MAX}", listed.len())));
+    }
+    Ok(Model {
+        loss: loss(&section.require("loss")?)?,
+        metrics,
+        layers: listed.iter().map(layer).collect::<Result<_, _>>()?,
+        initial_weights: section
+            .get("initial_weights")
+            .map(|weights| path(&weights, folder))
+            .transpose()?,
+    })
+}
+
+fn loss(value: &Value<'_>) -> Result<Loss, JobError> {
+    let Some(section) = value.table(&["type", "delta"]) else {
+        return value.name(Loss::NAMES, Loss::from_name);
+    };
+    let section = section?;
+    let loss = section.require("type")?.name(Loss::NAMES, Loss::from_name)?;
+    match (loss, section.get("delta")) {
+        (Loss::Huber { .. }, Some(delta)) => {
+            let delta = delta.number("a number above 0", |n| n > 0.0)? as f32;
+            Ok(Loss::Huber { delta })
+        }
+        (_, Some(delta)) => Err(delta.fail(format!("loss {loss} has no delta, only huber has"))),
+        (loss, None) => Ok(loss),
+    }
+}
+
+fn layer(value: &Value<'_>) -> Result<DenseSpec, JobError> {
+    let known = [
+        "type",
+        "units",
+        "activation",
+        "use_bias",
+        "kernel_initializer",
+        "bias_initializer",
+    ];
+    let section = value.section(&known)?;
+    section.require("type")?.name(&["dense"], |name| (name == "dense").then_some(()))?;
+    let units = section.require("units")?.integer(1, UNITS_MAX)? as usize;
+    let activation =
+        section.get("activation").map_or(Ok(Activation::Linear), |value| activation(&value))?;
+    let mut layer = DenseSpec::new(units, activation);
+    if let Some(value) = section.get("use_bias") {
+        layer.use_bias = value.boolean()?;
+    }
+    for (key, into) in [
+        ("kernel_initializer", &mut layer.kernel_initializer),
+        ("bias_initializer", &mut layer.bias_initializer),
+    ] {
+        if let Some(value) = section.get(key) {
+            *into = value.name(Initializer::NAMES, Initializer::from_name)?;
+        }
+    }
+    Ok(layer)
+}
+
+fn activation(value: &Value<'_>) -> Result<Activation, JobError> {
+    let Some(section) = value.table(&["type", "slope", "alpha"]) else {
+        return value.name(Activation::NAMES, Activation::from_name);
+    };
+    let section = section?;
+    let mut activation =
+        section.require("type")?.name(Activation::NAMES, Activation::from_name)?;
+    let (slope, alpha) = (section.get("slope"), section.get("alpha"));
+    let finite = |value: Value<'_>| value.number("a number of at least 0", |n| n >= 0.0);
+    match (&mut activation, slope, alpha) {
+        (Activation::LeakyRelu { slope }, Some(value), None) => *slope = finite(value)? as f32,
+        (Activation::Elu { alpha }, None, Some(value)) => *alpha = finite(value)? as f32,
+        (_, None, None) => {}
+        (_, Some(value), _) => {
+            return Err(value.fail(format!("{activation} has no slope, only leaky_relu has")));
+        }
+        (_, None, Some(value)) => {
+            return Err(value.fail(format!("{activation} has no alpha, only elu has")));
+        }
+    }
+    Ok(activation)
+}
+
+fn train(value: &Value<'_>, places: &mut Places) -> Result<Train, JobError> {
+    let known = ["optimizer", "epochs", "batch_size", "shuffle", "shards", "gradient_clip_norm"];
+    let section = value.section(&known)?;
+    places.batch_size = section.get("batch_size").map_or(section.place(), |value| value.place());
+    let optimizer = section.require("optimizer")?;
+    let clip = section.get("gradient_clip_norm");
+    let clip = clip.map(|value| value.number("a number above 0", |n| n > 0.0)).transpose()?;
+    Ok(Train {
+        optimizer: optimizer::read(&optimizer)?,
+        epochs: section.require("epochs")?.integer(1, u64::from(u32::MAX))? as u32,
+        batch_size: section
+            .get("batch_size")
+            .map_or(Ok(BATCH_SIZE_DEFAULT), |value| value.integer(1, u64::from(u32::MAX)))?,
+        shuffle: section.get("shuffle").map_or(Ok(true), |value| value.boolean())?,
+        shards: section
+            .get("shards")
+            .map_or(Ok(u64::from(SHARDS_DEFAULT)), |value| value.integer(1, SHARDS_MAX.into()))?
+            as u32,
+        gradient_clip_norm: clip.map(|norm| norm as f32),
+    })
+}
+
+fn cluster(root: &Section<'_>) -> Result<Cluster, JobError> {
+    let workers_min = match root.get("cluster") {
+        Some(value) => match value.section(&["workers_min"])?.get("workers_min") {
+            Some(workers) => workers.integer(1, WORKERS_MAX)? as usize,
+            None => 1,
+        },
+        None => 1,
+    };
+    Ok(Cluster { workers_min })
+}

@@ -1,0 +1,150 @@
+//! From a job to all that a run needs: tables read, network made, weights drawn. The last place that knows both sides.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use lockstep_coordinator::{RunSpec, ShardSource};
+use lockstep_data::{Dataset, RowOrder, Rows, Schema, Sharded, Summary};
+use lockstep_model::{NUMERIC_PROFILE, Network};
+use lockstep_proto::batches::Batches;
+use lockstep_proto::ids::{Shard, Table};
+
+use crate::error::{Error, Result};
+use crate::job::Job;
+use crate::weights_file;
+
+/// A job with its tables and its network.
+pub struct Plan {
+    /// The job.
+    pub job: Job,
+    /// The network.
+    pub network: Arc<Network>,
+    /// The tables, dealt to shards.
+    pub tables: Arc<Tables>,
+    /// How raw rows become rows of the network.
+    pub schema: Schema,
+    /// What the tables hold.
+    pub summary: Summary,
+    /// What is odd about them, though training can go on.
+    pub warnings: Vec<String>,
+    /// Weights at step 0.
+    pub weights: Vec<f32>,
+}
+
+impl Plan {
+    /// Reads what the job names.
+    ///
+    /// # Errors
+    /// If a file cannot be used, or does not fit the job.
+    pub fn new(job: Job) -> Result<Plan> {
+        let dataset = lockstep_data::load(&job.data, job.target_kind(), job.seed)?;
+        Plan::with_dataset(job, dataset)
+    }
+
+    /// A plan for tables that are already in memory.
+    ///
+    /// # Errors
+    /// If they do not fit the job.
+    pub fn with_dataset(job: Job, dataset: Dataset) -> Result<Plan> {
+        let Dataset { train, validation, test, schema, summary, warnings } = dataset;
+        job.check_against(train.len() as u64, &schema.targets)?;
+        let network = Arc::new(job.network(train.features)?);
+        let weights = match &job.model.initial_weights {
+            Some(path) => weights_file::read(path, network.layout())?,
+            None => network.initial_parameters(job.seed),
+        };
+        let whole = |rows: Rows| {
+            let order = RowOrder::whole(rows.len() as u64, job.train.shards);
+            Sharded::new(rows, order)
+        };
+        let order = RowOrder {
+            batches: Batches {
+                rows: train.len() as u64,
+                shards: job.train.shards,
+                batch_size: job.train.batch_size,
+            },
+            shuffle: job.train.shuffle,
+            seed: job.seed,
+        };
+        let tables = Arc::new(Tables {
+            train: Sharded::new(train, order),
+            validation: validation.map(whole),
+            test: test.map(whole),
+        });
+        Ok(Plan { job, network, tables, schema, summary, warnings, weights })
+    }
+
+    /// What the coordinator has to know.
+    ///
+    /// # Errors
+    /// If the network cannot be written as JSON, which its type rules out.
+    pub fn run_spec(&self, run_id: &str, workers_min: usize, threads: usize) -> Result<RunSpec> {
+        let network = serde_json::to_string(self.network.spec())
+            .map_err(|error| Error::Internal(format!("cannot write the network: {error}")))?;
+        let rows = |table: &Option<Sharded>| table.as_ref().map(|table| table.rows().len() as u64);
+        Ok(RunSpec {
+            run_id: run_id.to_string(),
+            network,
+            numeric_profile: NUMERIC_PROFILE.to_string(),
+            layout: Arc::new(self.network.layout().clone()),
+            sums_len: self.network.sums_len(),
+            weights: self.weights.clone(),
+            batches: self.batches(),
+            validation_rows: rows(&self.tables.validation),
+            test_rows: rows(&self.tables.test),
+            epochs: self.job.train.epochs,
+            shuffle: self.job.train.shuffle,
+            seed: self.job.seed,
+            optimizer: self.job.train.optimizer,
+            clip_norm: self.job.train.gradient_clip_norm,
+            workers_min,
+            threads,
+        })
+    }
+
+    /// How the training table is dealt and batched.
+    pub fn batches(&self) -> Batches {
+        self.tables.train.order().batches
+    }
+
+    /// Rows of the test table, if there is one.
+    pub fn test_rows(&self) -> Option<u64> {
+        self.tables.test.as_ref().map(|test| test.rows().len() as u64)
+    }
+}
+
+/// The tables of a run, dealt to shards.
+pub struct Tables {
+    /// What the weights learn from.
+    pub train: Sharded,
+    /// Measured after every epoch.
+    pub validation: Option<Sharded>,
+    /// Measured at the end.
+    pub test: Option<Sharded>,
+}
+
+impl Tables {
+    fn table(&self, table: Table) -> Option<&Sharded> {
+        match table {
+            Table::Train => Some(&self.train),
+            Table::Validation => self.validation.as_ref(),
+            Table::Test => self.test.as_ref(),
+        }
+    }
+}
+
+impl ShardSource for Tables {
+    fn width(&self) -> usize {
+        self.train.rows().width()
+    }
+
+    fn rows(&self, table: Table, shard: Shard) -> Option<u64> {
+        Some(self.table(table)?.rows_in(shard.0))
+    }
+
+    fn copy(&self, table: Table, shard: Shard, places: Range<u64>, out: &mut Vec<f32>) {
+        if let Some(table) = self.table(table) {
+            table.copy(shard.0, places, out);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What a process tells people and its launcher: one type for all of it, and the ways to show it.
+//!
+//! Everything goes to standard error but the final result, which goes to standard output. A child of a local cluster
+//! writes JSON, the launcher reads it back and shows it its own way: there is one renderer.
+
+mod render;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use render::{LogFormat, Reporter};
+
+/// Names and values in order of their names.
+pub type Values = BTreeMap<String, f64>;
+
+/// Something worth telling.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Report {
+    /// The coordinator is ready.
+    Listening {
+        /// Where workers find it.
+        address: String,
+        /// The run.
+        run_id: String,
+        /// Where its folder is.
+        run_folder: Option<String>,
+    },
+    /// A worker was let in.
+    WorkerJoined {
+        /// Its number.
+        worker: u64,
+        /// Its host.
+        host: String,
+        /// Its process.
+        pid: u32,
+        /// Its threads.
+        threads: u32,
+    },
+    /// A worker is gone.
+    WorkerLeft {
+        /// Its number.
+        worker: u64,
+        /// Its host.
+        host: String,
+        /// Why.
+        reason: String,
+        /// How many are left.
+        workers: usize,
+    },
+    /// Something normal.
+    Note {
+        /// In words.
+        message: String,
+    },
+    /// Something odd, though things go on; also every long wait.
+    Warning {
+        /// In words.
+        message: String,
+    },
+    /// How far the training is.
+    Progress {
+        /// Epoch, from 1.
+        epoch: u32,
+        /// Of how many.
+        epochs: u32,
+        /// Step, from 1.
+        step: u64,
+        /// Of how many.
+        steps: u64,
+        /// Mean loss over the epoch so far.
+        loss: f64,
+        /// Rows a second, since the run began.
+        rows_per_second: f64,
+        /// Seconds left, at that pace.
+        seconds_left: f64,
+    },
+    /// An epoch is over.
+    Epoch {
+        /// Epoch, from 1.
+        epoch: u32,
+        /// Of how many.
+        epochs: u32,
+        /// Since the first step began.
+        seconds: f64,
+        /// Loss and metrics.
+        values: Values,
+    },
+    /// The result.
+    Finished {
+        /// The job.
+        name: String,
+        /// Epochs.
+        epochs: u32,
+        /// Steps.
+        steps: u64,
+        /// From the first step to the end.
+        seconds: f64,
+        /// Rows a second.
+        rows_per_second: f64,
+        /// Loss and metrics of the test table, if there is one.
+        values: Values,
+        /// Hash of the final weights.
+        weights_blake3: String,
+        /// Where everything is.
+        run_folder: Option<String>,
+    },
+    /// The command failed.
+    Error {
+        /// In words.
+        message: String,
+        /// Its exit code.
+        exit_code: u8,
+    },
+}

@@ -1,0 +1,250 @@
+//! From a deal to its results: gathers rows, runs the network, cuts gradients into chunks. Plain blocking code: no
+//! network, no clock, no decision.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lockstep_data::RowOrder;
+use lockstep_model::{Microbatch, Network, NodeGradient, NonFinite, NonFiniteKind, Workspace};
+use lockstep_proto::frame::{Deal, Fault, FromWorker, NodeSums, Part, Slice};
+use lockstep_proto::ids::{Chunk, Pass, Shard, Task};
+use lockstep_proto::tree::{Node, ShardTree};
+use lockstep_proto::values;
+use ndarray::ArrayView2;
+
+use crate::shards::Rows;
+
+/// Results are sent when this many bytes of gradient are together.
+const PART_BYTES: usize = 1 << 19;
+
+/// Rows of a table that are measured in one go.
+const EVALUATION_ROWS: usize = 1024;
+
+/// A deal with all that it needs.
+pub(crate) struct Work {
+    pub(crate) deal: Deal,
+    pub(crate) weights: Arc<Vec<f32>>,
+    pub(crate) shards: Vec<(Shard, Rows)>,
+}
+
+pub(crate) struct Compute {
+    network: Arc<Network>,
+    tree: ShardTree,
+    order: RowOrder,
+    workspace: Workspace,
+    features: Vec<f32>,
+    targets: Vec<f32>,
+    /// Each shard's order of rows in the epoch it was last asked for.
+    orders: HashMap<Shard, (u32, Vec<u32>)>,
+}
+
+impl Compute {
+    pub(crate) fn new(network: Arc<Network>, tree: ShardTree, order: RowOrder) -> Compute {
+        Compute {
+            workspace: Workspace::new(&network),
+            network,
+            tree,
+            order,
+            features: Vec::new(),
+            targets: Vec::new(),
+            orders: HashMap::new(),
+        }
+    }
+
+    /// Floating-point operations of a deal, for choosing where to compute it.
+    pub(crate) fn flops(&self, deal: &Deal, shards: &[(Shard, Rows)]) -> u64 {
+        let rows: u64 = match deal.task {
+            Task::Train { batch, .. } => {
+                let places =
+                    deal.span.shards().map(|shard| self.order.batches.microbatch(batch, shard.0));
+                places.map(|places| places.end - places.start).sum()
+            }
+            Task::Evaluate { .. } => {
+                let width = self.width();
+                shards.iter().map(|(_, rows)| (rows.len() / width) as u64).sum()
+            }
+        };
+        rows * self.network.flops_per_row()
+    }
+
+    /// Does the work and hands out the results as they are made.
+    pub(crate) fn run(&mut self, work: &Work, send: &mut dyn FnMut(FromWorker)) {
+        let result = match work.deal.task {
+            Task::Train { epoch, batch } => self.train(work, epoch, batch, send),
+            Task::Evaluate { .. } => self.evaluate(work, send),
+        };
+        if let Err(fault) = result {
+            send(FromWorker::Fault(Fault {
+                pass: work.deal.pass,
+                shard: Shard(fault.shard),
+                layer: fault.layer.map(|layer| layer as u32),
+                in_gradient: matches!(fault.what, NonFiniteKind::Gradient),
+            }));
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.network.inputs() + self.network.target_width()
+    }
+
+    fn train(
+        &mut self,
+        work: &Work,
+        epoch: u32,
+        batch: u64,
+        send: &mut dyn FnMut(FromWorker),
+    ) -> Result<(), NonFinite> {
+        let microbatches = self.gather(work, epoch, batch);
+        let has_rows = |node: &Node| {
+            let span = self.tree.span(*node).expect("canonical nodes lie in the tree");
+            microbatches.iter().any(|part| (span.start..span.end).contains(&part.shard))
+        };
+        let nodes: Vec<Node> =
+            self.tree.nodes(work.deal.span).into_iter().filter(has_rows).collect();
+        let mut parts = Parts::new(&self.network, work.deal.pass, &nodes, send);
+        let (x, y) = views(&self.network, &self.features, &self.targets);
+        let sums = self.network.gradient(
+            &work.weights,
+            x,
+            y,
+            &microbatches,
+            &nodes,
+            &mut self.workspace,
+            &mut |gradient| parts.take(&gradient),
+        )?;
+        let sums = nodes.iter().zip(sums).map(|(&node, values)| NodeSums { node, values });
+        parts.finish(sums.collect());
+        Ok(())
+    }
+
+    /// Copies the rows of the span's microbatches, shard by shard, each in its order of the epoch.
+    fn gather(&mut self, work: &Work, epoch: u32, batch: u64) -> Vec<Microbatch> {
+        let (inputs, width) = (self.network.inputs(), self.width());
+        self.features.clear();
+        self.targets.clear();
+        let mut microbatches = Vec::with_capacity(work.shards.len());
+        let mut row_count = 0;
+        for (shard, rows) in &work.shards {
+            let places = self.order.batches.microbatch(batch, shard.0);
+            if places.is_empty() {
+                continue;
+            }
+            let order = self.orders.entry(*shard).or_default();
+            if order.0 != epoch {
+                *order = (epoch, self.order.shard_order(epoch, shard.0));
+            }
+            let places = places.start as usize..places.end as usize;
+            for &place in &order.1[places.clone()] {
+                let row = &rows[place as usize * width..][..width];
+                self.features.extend_from_slice(&row[..inputs]);
+                self.targets.extend_from_slice(&row[inputs..]);
+            }
+            let start = row_count;
+            row_count += places.len();
+            microbatches.push(Microbatch { shard: shard.0, rows: start..row_count });
+        }
+        microbatches
+    }
+
+    fn evaluate(&mut self, work: &Work, send: &mut dyn FnMut(FromWorker)) -> Result<(), NonFinite> {
+        let (inputs, width) = (self.network.inputs(), self.width());
+        let mut sums = Vec::with_capacity(work.shards.len());
+        for (shard, rows) in &work.shards {
+            let mut values = vec![0.0; self.network.sums_len()];
+            for block in rows.chunks(EVALUATION_ROWS * width) {
+                self.features.clear();
+                self.targets.clear();
+                for row in block.chunks_exact(width) {
+                    self.features.extend_from_slice(&row[..inputs]);
+                    self.targets.extend_from_slice(&row[inputs..]);
+                }
+                let (x, y) = views(&self.network, &self.features, &self.targets);
+                self.network
+                    .evaluate(&work.weights, x, y, &mut self.workspace, &mut values)
+                    .map_err(|fault| NonFinite { shard: shard.0, ..fault })?;
+            }
+            sums.push(NodeSums { node: Node::leaf(shard.0), values });
+        }
+        send(FromWorker::Part(Part { pass: work.deal.pass, slices: Vec::new(), sums }));
+        Ok(())
+    }
+}
+
+/// The gathered rows as matrices.
+fn views<'a>(
+    network: &Network,
+    features: &'a [f32],
+    targets: &'a [f32],
+) -> (ArrayView2<'a, f32>, ArrayView2<'a, f32>) {
+    let rows = features.len() / network.inputs();
+    let view = |width, values| {
+        ArrayView2::from_shape((rows, width), values).expect("whole rows were gathered")
+    };
+    (view(network.inputs(), features), view(network.target_width(), targets))
+}
+
+/// Cuts layers' gradients into chunks and gathers small ones into one message.
+struct Parts<'a> {
+    network: &'a Network,
+    pass: Pass,
+    nodes: &'a [Node],
+    /// By node: the layers of a shared chunk that are there so far. Only one shared chunk is open at a time, since
+    /// layers come last to first.
+    shared: Vec<Vec<f32>>,
+    slices: Vec<Slice>,
+    bytes: usize,
+    send: &'a mut dyn FnMut(FromWorker),
+}
+
+impl<'a> Parts<'a> {
+    fn new(
+        network: &'a Network,
+        pass: Pass,
+        nodes: &'a [Node],
+        send: &'a mut dyn FnMut(FromWorker),
+    ) -> Parts<'a> {
+        let shared = vec![Vec::new(); nodes.len()];
+        Parts { network, pass, nodes, shared, slices: Vec::new(), bytes: 0, send }
+    }
+
+    fn take(&mut self, gradient: &NodeGradient<'_>) {
+        let layout = self.network.layout();
+        let layer = &layout.layers()[gradient.layer];
+        for (chunk, known) in layout.chunks().iter().enumerate() {
+            if !known.layers.contains(&gradient.layer) {
+                continue;
+            }
+            if known.layers.len() == 1 {
+                let range = known.range.start - layer.start..known.range.end - layer.start;
+                self.push(chunk, gradient.node, values::encode(&gradient.values[range]));
+                continue;
+            }
+            let shared = &mut self.shared[gradient.node];
+            shared.resize(known.range.len(), 0.0);
+            let start = layer.start - known.range.start;
+            shared[start..start + layer.len()].copy_from_slice(gradient.values);
+            if gradient.layer == known.layers.start {
+                let frame = values::encode(shared);
+                self.push(chunk, gradient.node, frame);
+            }
+        }
+    }
+
+    fn push(&mut self, chunk: usize, node: usize, values: bytes::Bytes) {
+        self.bytes += values.len();
+        self.slices.push(Slice { node: self.nodes[node], chunk: Chunk(chunk as u32), values });
+        if self.bytes >= PART_BYTES {
+            self.flush(Vec::new());
+        }
+    }
+
+    fn finish(mut self, sums: Vec<NodeSums>) {
+        self.flush(sums);
+    }
+
+    fn flush(&mut self, sums: Vec<NodeSums>) {
+        self.bytes = 0;
+        let slices = std::mem::take(&mut self.slices);
+        (self.send)(FromWorker::Part(Part { pass: self.pass, slices, sums }));
+    }
+}

@@ -1,0 +1,205 @@
+//! One membership: from the first message to the end of the stream.
+//!
+//! Small deals are computed on the spot, since handing them to another thread would take longer than they do; large
+//! ones on the pool, while weights keep coming in.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use lockstep_data::RowOrder;
+use lockstep_model::{Network, NetworkSpec, PARALLEL_FLOPS_MIN};
+use lockstep_proto::frame::{Deal, FromWorker, Join, Limits, ToWorker, Welcome};
+use lockstep_proto::ids::{Table, Task};
+use lockstep_proto::tree::ShardTree;
+use lockstep_proto::wire::cluster_client::ClusterClient;
+use lockstep_proto::{MESSAGE_BYTES_MAX, wire};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+use crate::compute::{Compute, Work};
+use crate::shards::Shards;
+use crate::weights::{Version, Weights};
+use crate::{WorkerError, WorkerEvent};
+
+/// Most messages that wait for the link; the compute thread waits when there are more.
+const OUTBOX_MESSAGES_MAX: usize = 16;
+
+/// Most deals that wait for their weights.
+const DEALS_MAX: usize = 1024;
+
+/// How a membership ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The run reached its end.
+    Finished,
+    /// The worker was told to stop and said goodbye.
+    Stopped,
+}
+
+pub(crate) struct Session {
+    limits: Limits,
+    weights: Weights,
+    shards: Shards,
+    deals: VecDeque<Deal>,
+    /// `None` while it is at work on the pool.
+    compute: Option<Compute>,
+    at_work: Option<oneshot::Receiver<Compute>>,
+    pool: Arc<rayon::ThreadPool>,
+    out: mpsc::Sender<wire::WorkerMessage>,
+    inbound: Streaming<wire::CoordinatorMessage>,
+}
+
+impl Session {
+    /// Joins the run that the channel leads to.
+    pub(crate) async fn join(
+        channel: Channel,
+        join: Join,
+        pool: Arc<rayon::ThreadPool>,
+    ) -> Result<(Session, Welcome), WorkerError> {
+        let mut client = ClusterClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let (out, outgoing) = mpsc::channel(OUTBOX_MESSAGES_MAX);
+        out.send(join.into_wire()).await.map_err(|_| WorkerError::lost("before the join"))?;
+        let mut inbound = client.train(ReceiverStream::new(outgoing)).await?.into_inner();
+        let first = inbound.message().await?;
+        let first = first.ok_or_else(|| WorkerError::lost("before the welcome"))?;
+        let welcome = Welcome::from_wire(first)?;
+        let network = network(&welcome)?;
+        let tree = ShardTree::new(welcome.batches.shards);
+        let layout = Arc::new(network.layout().clone());
+        let width = network.inputs() + network.target_width();
+        let order =
+            RowOrder { batches: welcome.batches, shuffle: welcome.shuffle, seed: welcome.seed };
+        let session = Session {
+            limits: Limits { tree, layout: layout.clone(), sums_len: network.sums_len() },
+            weights: Weights::new(layout),
+            shards: Shards::new(client, &welcome, width),
+            deals: VecDeque::new(),
+            compute: Some(Compute::new(network, tree, order)),
+            at_work: None,
+            pool,
+            out,
+            inbound,
+        };
+        Ok((session, welcome))
+    }
+
+    /// Works until the run ends, the stream breaks, or `stop` is ready.
+    pub(crate) async fn serve(
+        mut self,
+        mut stop: impl Future<Output = ()> + Unpin,
+        tell: &mut dyn FnMut(WorkerEvent<'_>),
+    ) -> Result<Ended, WorkerError> {
+        let mut stopping = false;
+        loop {
+            if stopping && self.at_work.is_none() {
+                self.say(FromWorker::Goodbye).await?;
+                return Ok(Ended::Stopped);
+            }
+            self.start_work().await?;
+            tokio::select! {
+                biased;
+                compute = returned(&mut self.at_work), if self.at_work.is_some() => {
+                    self.at_work = None;
+                    self.compute = Some(compute?);
+                }
+                message = self.inbound.message() => {
+                    let message = message?.ok_or_else(|| WorkerError::lost("in mid-run"))?;
+                    match self.limits.to_worker(message)? {
+                        ToWorker::Prepare(span) => {
+                            let rows = self.shards.prepare(span).await?;
+                            tell(WorkerEvent::Prepared { span, rows });
+                            self.say(FromWorker::Prepared(span)).await?;
+                        }
+                        ToWorker::Deal(deal) => self.push(deal)?,
+                        ToWorker::Weights { step, chunk, values } => {
+                            self.weights.receive(step, chunk, &values);
+                        }
+                        ToWorker::Finish { error: None } => return Ok(Ended::Finished),
+                        ToWorker::Finish { error: Some(error) } => {
+                            return Err(WorkerError::RunFailed(error));
+                        }
+                    }
+                }
+                () = &mut stop, if !stopping => stopping = true,
+            }
+        }
+    }
+
+    fn push(&mut self, deal: Deal) -> Result<(), WorkerError> {
+        if self.deals.len() == DEALS_MAX {
+            return Err(WorkerError::Protocol(format!("more than {DEALS_MAX} deals at once")));
+        }
+        self.deals.push_back(deal);
+        Ok(())
+    }
+
+    /// Begins the deals whose weights are here. Deals that came too late are dropped: others have done them.
+    async fn start_work(&mut self) -> Result<(), WorkerError> {
+        while let (Some(compute), Some(&deal)) = (self.compute.take(), self.deals.front()) {
+            let weights = match self.weights.at(deal.step) {
+                Version::Here(weights) => weights,
+                Version::Coming => {
+                    self.compute = Some(compute);
+                    return Ok(());
+                }
+                Version::Gone => {
+                    self.compute = Some(compute);
+                    self.deals.pop_front();
+                    continue;
+                }
+            };
+            self.deals.pop_front();
+            let table = match deal.task {
+                Task::Train { .. } => Table::Train,
+                Task::Evaluate { table } => table,
+            };
+            let shards = self.shards.get(table, deal.span).await?;
+            self.start(compute, Work { deal, weights, shards }).await?;
+        }
+        Ok(())
+    }
+
+    async fn start(&mut self, mut compute: Compute, work: Work) -> Result<(), WorkerError> {
+        if compute.flops(&work.deal, &work.shards) < PARALLEL_FLOPS_MIN {
+            let mut results = Vec::new();
+            compute.run(&work, &mut |result| results.push(result));
+            self.compute = Some(compute);
+            for result in results {
+                self.say(result).await?;
+            }
+            return Ok(());
+        }
+        let (back, at_work) = oneshot::channel();
+        let out = self.out.clone();
+        self.pool.spawn(move || {
+            // Sending fails only when the stream is gone; the session finds that out by itself.
+            compute.run(&work, &mut |result| drop(out.blocking_send(result.into_wire())));
+            drop(work);
+            let _ = back.send(compute);
+        });
+        self.at_work = Some(at_work);
+        Ok(())
+    }
+
+    async fn say(&self, message: FromWorker) -> Result<(), WorkerError> {
+        self.out.send(message.into_wire()).await.map_err(|_| WorkerError::lost("in mid-run"))
+    }
+}
+
+async fn returned(
+    at_work: &mut Option<oneshot::Receiver<Compute>>,
+) -> Result<Compute, WorkerError> {
+    let gone = || WorkerError::lost("the compute thread ended");
+    at_work.as_mut().ok_or_else(gone)?.await.map_err(|_| gone())
+}
+
+fn network(welcome: &Welcome) -> Result<Arc<Network>, WorkerError> {
+    let broken = |error: String| WorkerError::Protocol(format!("the run's network: {error}"));
+    let spec: NetworkSpec =
+        serde_json::from_str(&welcome.network).map_err(|error| broken(error.to_string()))?;
+    Ok(Arc::new(Network::new(spec).map_err(|error| broken(error.to_string()))?))
+}

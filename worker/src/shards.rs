@@ -1,0 +1,94 @@
+//! The shards a worker keeps, and how it gets the ones it lacks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lockstep_proto::batches::Batches;
+use lockstep_proto::frame::{ShardRequest, Welcome};
+use lockstep_proto::ids::{Shard, Span, Table};
+use lockstep_proto::values;
+use lockstep_proto::wire::cluster_client::ClusterClient;
+use tonic::transport::Channel;
+
+use crate::WorkerError;
+
+/// The rows of a shard in the shard's own order: features, then targets.
+pub(crate) type Rows = Arc<Vec<f32>>;
+
+pub(crate) struct Shards {
+    client: ClusterClient<Channel>,
+    run_id: String,
+    /// Values in a row.
+    width: usize,
+    tables: Vec<(Table, Batches)>,
+    kept: HashMap<(Table, Shard), Rows>,
+}
+
+impl Shards {
+    pub(crate) fn new(client: ClusterClient<Channel>, welcome: &Welcome, width: usize) -> Shards {
+        let whole = |rows| Batches::whole(rows, welcome.batches.shards);
+        let mut tables = vec![
+            (Table::Train, welcome.batches),
+            (Table::Validation, whole(welcome.validation_rows)),
+            (Table::Test, whole(welcome.test_rows)),
+        ];
+        tables.retain(|(_, batches)| batches.rows > 0);
+        Shards { client, run_id: welcome.run_id.clone(), width, tables, kept: HashMap::new() }
+    }
+
+    /// Fetches what is missing of every table in a span. Returns how many rows are kept now.
+    pub(crate) async fn prepare(&mut self, span: Span) -> Result<u64, WorkerError> {
+        for (table, _) in self.tables.clone() {
+            self.get(table, span).await?;
+        }
+        let values: usize = self.kept.values().map(|rows| rows.len()).sum();
+        Ok((values / self.width) as u64)
+    }
+
+    /// One table's shards of a span, fetched where they are missing. Shards without rows are left out.
+    pub(crate) async fn get(
+        &mut self,
+        table: Table,
+        span: Span,
+    ) -> Result<Vec<(Shard, Rows)>, WorkerError> {
+        let known = self.tables.iter().find(|(known, _)| *known == table);
+        let Some(&(_, batches)) = known else {
+            return Err(WorkerError::Protocol(format!("this run has no {table} table")));
+        };
+        let mut shards = Vec::with_capacity(span.len() as usize);
+        for shard in span.shards().filter(|shard| batches.shard_rows(shard.0) > 0) {
+            if !self.kept.contains_key(&(table, shard)) {
+                let rows = self.fetch(table, shard, batches.shard_rows(shard.0)).await?;
+                self.kept.insert((table, shard), Arc::new(rows));
+            }
+            shards.push((shard, self.kept[&(table, shard)].clone()));
+        }
+        Ok(shards)
+    }
+
+    async fn fetch(
+        &mut self,
+        table: Table,
+        shard: Shard,
+        rows: u64,
+    ) -> Result<Vec<f32>, WorkerError> {
+        let request = ShardRequest { run_id: self.run_id.clone(), table, shard };
+        let mut parts = self.client.fetch_shard(request.into_wire()).await?.into_inner();
+        let wanted = rows as usize * self.width;
+        let mut fetched = Vec::with_capacity(wanted);
+        while let Some(part) = parts.message().await? {
+            match values::decode(&part.values) {
+                Some(values) if fetched.len() + values.len() <= wanted => fetched.extend(values),
+                _ => break,
+            }
+        }
+        if fetched.len() == wanted {
+            return Ok(fetched);
+        }
+        Err(WorkerError::Protocol(format!(
+            "{table} {shard} came with {} values, wanted {rows} rows of {}",
+            fetched.len(),
+            self.width
+        )))
+    }
+}

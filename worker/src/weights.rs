@@ -1,0 +1,113 @@
+//! A worker's two weight buffers: step t's stay until all of a newer step is there.
+
+use std::sync::Arc;
+
+use lockstep_proto::ids::{Chunk, Step};
+use lockstep_proto::layout::Layout;
+use lockstep_proto::values;
+
+/// The newest whole weights, and the ones that are coming in.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    layout: Arc<Layout>,
+    whole: Option<(Step, Arc<Vec<f32>>)>,
+    coming: Vec<f32>,
+    coming_step: Step,
+    /// By chunk, for the weights that are coming in.
+    here: Vec<bool>,
+}
+
+/// Whether weights of a step can be had.
+#[derive(Debug)]
+pub(crate) enum Version {
+    /// They are whole.
+    Here(Arc<Vec<f32>>),
+    /// They are not whole yet.
+    Coming,
+    /// They have been replaced: whoever asked is late.
+    Gone,
+}
+
+impl Weights {
+    pub(crate) fn new(layout: Arc<Layout>) -> Weights {
+        let (coming, here) = (vec![0.0; layout.len()], vec![false; layout.chunks().len()]);
+        Weights { layout, whole: None, coming, coming_step: Step(0), here }
+    }
+
+    pub(crate) fn at(&self, step: Step) -> Version {
+        match &self.whole {
+            Some((whole, weights)) if *whole == step => Version::Here(weights.clone()),
+            Some((whole, _)) if *whole > step => Version::Gone,
+            _ => Version::Coming,
+        }
+    }
+
+    /// Takes in one chunk. Chunks of an older step than is coming in change nothing.
+    pub(crate) fn receive(&mut self, step: Step, chunk: Chunk, frame: &[u8]) {
+        let known = self.whole.as_ref().is_some_and(|(whole, _)| *whole >= step);
+        if known || step < self.coming_step {
+            return;
+        }
+        if step > self.coming_step {
+            self.coming_step = step;
+            self.here.fill(false);
+        }
+        let place = chunk.0 as usize;
+        values::copy(frame, &mut self.coming[self.layout.chunks()[place].range.clone()]);
+        self.here[place] = true;
+        if self.here.iter().all(|&here| here) {
+            self.swap();
+        }
+    }
+
+    fn swap(&mut self) {
+        let coming = std::mem::take(&mut self.coming);
+        let old = self.whole.replace((self.coming_step, Arc::new(coming)));
+        let spare = old.and_then(|(_, weights)| Arc::try_unwrap(weights).ok());
+        self.coming = spare.unwrap_or_else(|| vec![0.0; self.layout.len()]);
+        self.here.fill(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_proto::layout::DenseShape;
+
+    fn weights() -> Weights {
+        // Two chunks: 200 x 100 does not share one with the small layer behind it.
+        let shape = |inputs, units| DenseShape { inputs, units, bias: false };
+        let layout = Layout::new(&[shape(200, 100), shape(100, 1)]);
+        assert_eq!(layout.chunks().len(), 2);
+        Weights::new(Arc::new(layout))
+    }
+
+    fn frame(value: f32, len: usize) -> bytes::Bytes {
+        values::encode(&vec![value; len])
+    }
+
+    #[test]
+    fn old_weights_stay_until_the_new_ones_are_whole() {
+        let mut weights = weights();
+        assert!(matches!(weights.at(Step(0)), Version::Coming));
+        weights.receive(Step(0), Chunk(0), &frame(1.0, 20_000));
+        weights.receive(Step(0), Chunk(1), &frame(1.0, 100));
+        weights.receive(Step(1), Chunk(1), &frame(2.0, 100));
+        assert!(matches!(weights.at(Step(0)), Version::Here(w) if w.iter().all(|&v| v == 1.0)));
+        assert!(matches!(weights.at(Step(1)), Version::Coming));
+        weights.receive(Step(1), Chunk(0), &frame(2.0, 20_000));
+        assert!(matches!(weights.at(Step(1)), Version::Here(w) if w.iter().all(|&v| v == 2.0)));
+        assert!(matches!(weights.at(Step(0)), Version::Gone));
+    }
+
+    #[test]
+    fn a_step_that_was_skipped_leaves_nothing_behind() {
+        let mut weights = weights();
+        weights.receive(Step(3), Chunk(0), &frame(3.0, 20_000));
+        weights.receive(Step(4), Chunk(1), &frame(4.0, 100));
+        weights.receive(Step(3), Chunk(1), &frame(3.0, 100));
+        assert!(matches!(weights.at(Step(4)), Version::Coming));
+        weights.receive(Step(4), Chunk(0), &frame(4.0, 20_000));
+        assert!(matches!(weights.at(Step(4)), Version::Here(w) if w.iter().all(|&v| v == 4.0)));
+    }
+}
