@@ -24,6 +24,8 @@ pub mod exit {
     pub const TRY_AGAIN: u8 = 5;
     /// The coordinator refused this worker: another version, run or kind of CPU.
     pub const REFUSED: u8 = 6;
+    /// A worker's run ended with an error, which its coordinator tells.
+    pub const RUN_FAILED: u8 = 7;
     /// Stopped by Ctrl-C or SIGTERM.
     pub const STOPPED: u8 = 130;
 }
@@ -83,7 +85,7 @@ impl Error {
                 exit::TRY_AGAIN
             }
             Error::Worker(WorkerError::Refused(_)) => exit::REFUSED,
-            Error::Worker(WorkerError::RunFailed(_)) => exit::TRY_AGAIN,
+            Error::Worker(WorkerError::RunFailed(_)) => exit::RUN_FAILED,
             Error::Worker(WorkerError::Protocol(_)) => exit::INTERNAL,
             Error::Worker(WorkerError::Address(_)) | Error::Arguments(_) => 2,
             Error::Child(_, code) => *code,

@@ -78,7 +78,7 @@ impl Plan {
     ///
     /// # Errors
     /// If the network cannot be written as JSON, which its type rules out.
-    pub fn run_spec(&self, run_id: &str, workers_min: usize, threads: usize) -> Result<RunSpec> {
+    pub fn run_spec(&self, run_id: &str, workers_start: usize, threads: usize) -> Result<RunSpec> {
         let network = serde_json::to_string(self.network.spec())
             .map_err(|error| Error::Internal(format!("cannot write the network: {error}")))?;
         let rows = |table: &Option<Sharded>| table.as_ref().map(|table| table.rows().len() as u64);
@@ -97,7 +97,8 @@ impl Plan {
             seed: self.job.seed,
             optimizer: self.job.train.optimizer,
             clip_norm: self.job.train.gradient_clip_norm,
-            workers_min,
+            workers_min: self.job.cluster.workers_min,
+            workers_start,
             threads,
         })
     }

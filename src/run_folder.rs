@@ -102,10 +102,12 @@ impl RunFolder {
     pub fn create(path: &Path, plan: &Plan, run_id: &str) -> Result<RunFolder> {
         let taken = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
         if taken {
-            let problem = "the run folder exists and is not empty: remove it, or choose another with --out";
+            let problem =
+                "the run folder exists and is not empty: remove it, or choose another with --out";
             return Err(Error::File { path: path.to_path_buf(), problem: problem.to_string() });
         }
-        fs::create_dir_all(path.join("model")).map_err(|error| Error::file(path, "make the run folder", &error))?;
+        fs::create_dir_all(path.join("model"))
+            .map_err(|error| Error::file(path, "make the run folder", &error))?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let manifest = Manifest {
             format: FORMAT,
@@ -185,7 +187,10 @@ impl Model {
         let text = fs::read_to_string(&path).map_err(|error| match fs::metadata(run) {
             Ok(_) => Error::File {
                 path: run.to_path_buf(),
-                problem: format!("no finished model in this run folder (model/model.json: {})", crate::job::plain(&error)),
+                problem: format!(
+                    "no finished model in this run folder (model/model.json: {})",
+                    crate::job::plain(&error)
+                ),
             },
             Err(error) => Error::file(run, "read the run folder", &error),
         })?;
@@ -198,7 +203,8 @@ impl Model {
                 description.format
             )));
         }
-        let network = Network::new(description.network).map_err(|error| damaged(error.to_string()))?;
+        let network =
+            Network::new(description.network).map_err(|error| damaged(error.to_string()))?;
         let weights = weights_file::read(&run.join("model/weights.safetensors"), network.layout())?;
         Ok(Model { network, schema: description.schema, shards: description.shards, weights })
     }

@@ -33,9 +33,10 @@ pub fn to_bytes(layout: &Layout, weights: &[f32]) -> Result<Vec<u8>, safetensors
     let view = |tensor: &Tensor| {
         let range = tensor.range.start * 4..tensor.range.end * 4;
         let view = TensorView::new(Dtype::F32, tensor.shape.clone(), &bytes[range])?;
-        Ok((tensor.name.clone(), view))
+        Ok::<_, safetensors::SafeTensorError>((tensor.name.clone(), view))
     };
-    let views: Vec<_> = layout.tensors().iter().map(view).collect::<Result<_, _>>()?;
+    let views: Vec<_> =
+        layout.tensors().iter().map(view).collect::<Result<_, safetensors::SafeTensorError>>()?;
     safetensors::serialize(views, None)
 }
 
@@ -45,14 +46,15 @@ pub fn to_bytes(layout: &Layout, weights: &[f32]) -> Result<Vec<u8>, safetensors
 /// If the file cannot be read, is damaged, or holds other tensors than the network has.
 pub fn read(path: &Path, layout: &Layout) -> Result<Vec<f32>, WeightsError> {
     let fail = |problem: String| WeightsError { path: path.to_path_buf(), problem };
-    let bytes = std::fs::read(path).map_err(|error| fail(format!("cannot read it: {}", plain(&error))))?;
+    let bytes =
+        std::fs::read(path).map_err(|error| fail(format!("cannot read it: {}", plain(&error))))?;
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|error| fail(format!("not a whole safetensors file ({error}): copy it again")))?;
     let mut found: BTreeMap<String, TensorView<'_>> = file.tensors().into_iter().collect();
     let mut weights = vec![0.0; layout.len()];
     for tensor in layout.tensors() {
         let Some(view) = found.remove(&tensor.name) else {
-            let names: Vec<_> = file.names().into_iter().take(8).map(String::as_str).collect();
+            let names: Vec<_> = file.names().into_iter().take(8).collect();
             let names = names.join(", ");
             return Err(fail(format!("no tensor {}, found {names}", tensor.name)));
         };

@@ -77,6 +77,8 @@ pub struct RunSpec {
     pub clip_norm: Option<f32>,
     /// The run waits while it has fewer workers.
     pub workers_min: usize,
+    /// The first step waits for this many.
+    pub workers_start: usize,
     /// Threads that add and update chunks.
     pub threads: usize,
 }
@@ -282,7 +284,8 @@ impl Driver {
             tree,
             limits: Limits { tree, layout: spec.layout.clone(), sums_len: spec.sums_len },
             learning_rate: spec.optimizer.learning_rate(),
-            engine: Engine::new(Instant::now(), schedule, chunks, spec.workers_min),
+            engine: Engine::new(Instant::now(), schedule, chunks, spec.workers_min)
+                .starting_with(spec.workers_start),
             reducer: Reducer::new(&spec, tree),
             sums: None,
             root_sums: Vec::new(),

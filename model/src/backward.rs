@@ -3,21 +3,20 @@
 //! Forward and the slopes between layers run over all rows at once; a layer's gradient is made tile by tile, each
 //! tile's microbatches in tree order. Takes no means, and never waits for the sink.
 
-use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lockstep_proto::tree::Node;
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, s};
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use crate::activation;
 use crate::finite::{NonFinite, NonFiniteKind, all_finite};
-use crate::fold::{self, Leaves};
+use crate::fold::{self, Leaves, Order};
+use crate::layer::LayerLeaves;
 use crate::network::Network;
 use crate::pass::{each_pair, view, view_mut};
-use crate::product::{self, CHAIN};
+use crate::product;
 use crate::workspace::Workspace;
 
 /// The rows of one shard in one batch: a leaf of the tree.
@@ -38,14 +37,6 @@ pub struct NodeGradient<'a> {
     pub node: usize,
     /// Kernel (row-major `[in, out]`), then bias: the layer's part of the flat vector.
     pub values: &'a [f32],
-}
-
-/// A node of the call with its microbatches.
-struct Part<'a> {
-    node: Node,
-    leaves: &'a [Microbatch],
-    /// Place of the first of them.
-    first: usize,
 }
 
 impl Network {
@@ -72,7 +63,10 @@ impl Network {
         sink: &mut dyn FnMut(NodeGradient<'_>),
     ) -> Result<Vec<Vec<f64>>, NonFinite> {
         let rows = x.nrows();
-        let parts = parts(microbatches, nodes, rows);
+        let orders = orders(microbatches, nodes, rows);
+        if orders.is_empty() {
+            return Ok(Vec::new());
+        }
         let targets = self.targets(&y, rows);
         let targets = targets.as_slice().expect("standard layout");
         let pieces = product::pieces(self.flops(rows));
@@ -81,15 +75,15 @@ impl Network {
 
         self.forward(params, x, ws, pieces, self.fused());
         self.losses(targets, ws, pieces, true);
-        let sums = self.node_sums(targets, ws, microbatches, &parts)?;
+        let sums = self.node_sums(targets, ws, microbatches, &orders)?;
         let output = self.shapes().len() - 1;
         if !self.fused() {
             self.activate_back(output, ws, rows, pieces);
         }
         for layer in (0..=output).rev() {
-            self.layer_gradient(layer, x, ws, (microbatches, &parts), pieces)?;
+            self.layer_gradient(layer, x, ws, (microbatches, &orders), pieces)?;
             let len = self.layout().layers()[layer].len();
-            for (node, values) in ws.gradients.chunks_exact(len).take(parts.len()).enumerate() {
+            for (node, values) in ws.gradients.chunks_exact(len).take(orders.len()).enumerate() {
                 sink(NodeGradient { layer, node, values });
             }
             if layer > 0 {
@@ -123,7 +117,7 @@ impl Network {
         targets: &[f32],
         ws: &Workspace,
         microbatches: &[Microbatch],
-        parts: &[Part<'_>],
+        orders: &[Order],
     ) -> Result<Vec<Vec<f64>>, NonFinite> {
         let len = self.sums_len();
         let mut leaves = vec![0.0; len * microbatches.len()];
@@ -136,10 +130,10 @@ impl Network {
             }
         }
         let source = Sums { leaves: &leaves, len };
-        let sums = parts.iter().map(|part| {
+        let sums = orders.iter().map(|order| {
             let mut sums = vec![0.0; len];
-            let mut scratch = vec![0.0; fold::scratch_len(part.node, part.leaves, len)];
-            fold::fold(&source, part.node, part.leaves, part.first, &mut sums, &mut scratch);
+            let mut scratch = vec![0.0; order.scratch_len(len)];
+            fold::fold(&source, order, &mut sums, &mut scratch);
             sums
         });
         Ok(sums.collect())
@@ -151,7 +145,7 @@ impl Network {
         layer: usize,
         x: ArrayView2<'_, f32>,
         ws: &mut Workspace,
-        (microbatches, parts): (&[Microbatch], &[Part<'_>]),
+        (microbatches, orders): (&[Microbatch], &[Order]),
         pieces: usize,
     ) -> Result<(), NonFinite> {
         let shape = self.shapes()[layer];
@@ -164,23 +158,22 @@ impl Network {
         let source = LayerLeaves { input, slopes, microbatches };
         let finite = AtomicBool::new(true);
         let run = |tile: Tile<'_>| {
-            let part = &parts[tile.part];
-            if !source.fold(part, tile.inputs, tile.values) {
+            if !source.fold(&orders[tile.node], tile.inputs, tile.values) {
                 finite.store(false, Ordering::Relaxed);
             }
         };
         let kernel_len = shape.inputs * shape.units;
         let tile_rows = tile_rows(shape.inputs, shape.units, pieces);
-        let values = &mut ws.gradients[..shape.len() * parts.len()];
-        let tiles = values.chunks_exact_mut(shape.len()).enumerate().flat_map(|(part, values)| {
+        let values = &mut ws.gradients[..shape.len() * orders.len()];
+        let tiles = values.chunks_exact_mut(shape.len()).enumerate().flat_map(|(node, values)| {
             let (kernel, bias) = values.split_at_mut(kernel_len);
             let kernel = kernel.chunks_mut(tile_rows * shape.units).enumerate();
             let kernel = kernel.map(move |(i, values)| {
                 let start = i * tile_rows;
                 let inputs = Some(start..start + values.len() / shape.units);
-                Tile { part, inputs, values }
+                Tile { node, inputs, values }
             });
-            let bias = shape.bias.then_some(Tile { part, inputs: None, values: bias });
+            let bias = shape.bias.then_some(Tile { node, inputs: None, values: bias });
             kernel.chain(bias)
         });
         if pieces == 1 {
@@ -192,13 +185,15 @@ impl Network {
         if finite.into_inner() {
             return Ok(());
         }
-        let shard = source.first_bad_shard(parts, values, shape.bias);
+        let bad = values.chunks_exact(shape.len()).position(|values| !all_finite(values));
+        let leaf = source.first_bad_leaf(&orders[bad.unwrap_or(0)], shape.bias);
+        let shard = microbatches[leaf].shard;
         Err(NonFinite { shard, layer: Some(layer), what: NonFiniteKind::Gradient })
     }
 }
 
-/// Splits the microbatches among the nodes, and checks both.
-fn parts<'m>(microbatches: &'m [Microbatch], nodes: &[Node], rows: usize) -> Vec<Part<'m>> {
+/// The additions of each node; checks the nodes and the microbatches.
+fn orders(microbatches: &[Microbatch], nodes: &[Node], rows: usize) -> Vec<Order> {
     let mut at = 0;
     let mut next_shard = 0;
     for microbatch in microbatches {
@@ -212,153 +207,32 @@ fn parts<'m>(microbatches: &'m [Microbatch], nodes: &[Node], rows: usize) -> Vec
     }
     assert_eq!(at, rows, "microbatches do not cover the rows");
     let mut first = 0;
-    let mut parts = Vec::with_capacity(nodes.len());
+    let mut orders = Vec::with_capacity(nodes.len());
     for &node in nodes {
         let rest = &microbatches[first..];
         let len = rest.iter().take_while(|leaf| node.contains(Node::leaf(leaf.shard))).count();
         assert!(len > 0, "{node} has no microbatch, or nodes are not in order");
-        parts.push(Part { node, leaves: &rest[..len], first });
+        orders.push(Order::new(node, &rest[..len], first));
         first += len;
     }
     assert_eq!(first, microbatches.len(), "nodes do not cover the microbatches");
-    parts
+    orders
 }
 
-/// Rows of the kernel (inputs) in one tile: small enough to stay in cache while its microbatches are added, large
-/// enough to keep the kernel of the product busy, and enough tiles for the threads.
+/// Rows of the kernel (inputs) in one tile: few enough to stay in cache while its microbatches are added, enough to
+/// keep the product busy, and a tile for every thread where there are rows enough.
 fn tile_rows(inputs: usize, units: usize, pieces: usize) -> usize {
-    const TILE_VALUES: usize = 1 << 16;
-    let cached = (TILE_VALUES / units).clamp(128, 784);
-    if pieces == 1 {
-        return cached;
-    }
-    let shared = inputs.div_ceil(pieces).next_multiple_of(32);
-    let tiles = inputs.div_ceil(cached).next_multiple_of(pieces);
-    inputs.div_ceil(tiles).next_multiple_of(32).max(64).min(shared.max(64))
+    const TILE_VALUES: usize = 1 << 17;
+    let cached = (TILE_VALUES / units).clamp(96, 768) / 48 * 48;
+    let shared = inputs.div_ceil(pieces).next_multiple_of(16);
+    cached.min(shared)
 }
 
 /// One task: a part of one node's kernel gradient (these inputs), or its bias gradient.
 struct Tile<'a> {
-    part: usize,
+    node: usize,
     inputs: Option<Range<usize>>,
     values: &'a mut [f32],
-}
-
-thread_local! {
-    /// Tiles that wait to be added. Never borrowed across a call into rayon.
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Gradients of a layer's microbatches.
-#[derive(Clone, Copy)]
-struct LayerLeaves<'a> {
-    input: ArrayView2<'a, f32>,
-    slopes: ArrayView2<'a, f32>,
-    microbatches: &'a [Microbatch],
-}
-
-impl LayerLeaves<'_> {
-    /// Writes one tile of a node's gradient and says whether it is finite.
-    fn fold(&self, part: &Part<'_>, inputs: Option<Range<usize>>, values: &mut [f32]) -> bool {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let len = fold::scratch_len(part.node, part.leaves, values.len());
-            if scratch.len() < len {
-                scratch.resize(len, 0.0);
-            }
-            let scratch = &mut scratch[..len];
-            match inputs {
-                Some(inputs) => {
-                    let source = KernelTile { layer: *self, inputs };
-                    fold::fold(&source, part.node, part.leaves, part.first, values, scratch);
-                }
-                None => {
-                    let source = BiasTile { layer: *self };
-                    fold::fold(&source, part.node, part.leaves, part.first, values, scratch);
-                }
-            }
-        });
-        all_finite(values)
-    }
-
-    /// The lowest shard whose own gradient is not finite, in the first node whose is not. If no shard's own is,
-    /// the sum overflowed: then the node's first shard.
-    fn first_bad_shard(&self, parts: &[Part<'_>], values: &mut [f32], bias: bool) -> u32 {
-        let (inputs, units) = (self.input.ncols(), self.slopes.ncols());
-        let len = inputs * units + if bias { units } else { 0 };
-        let position = values.chunks_exact(len).position(|values| !all_finite(values));
-        let part = &parts[position.unwrap_or(0)];
-        let mut row = vec![0.0; units];
-        for (i, microbatch) in part.leaves.iter().enumerate() {
-            let leaf = part.first + i;
-            let kernel_row = |input: usize| KernelTile { layer: *self, inputs: input..input + 1 };
-            let bad_kernel = (0..inputs).any(|input| {
-                kernel_row(input).write(leaf, &mut row);
-                !all_finite(&row)
-            });
-            let bad = bad_kernel
-                || (bias && {
-                    BiasTile { layer: *self }.write(leaf, &mut row);
-                    !all_finite(&row)
-                });
-            if bad {
-                return microbatch.shard;
-            }
-        }
-        part.leaves[0].shard
-    }
-}
-
-/// Some rows of the kernel's gradient.
-struct KernelTile<'a> {
-    layer: LayerLeaves<'a>,
-    inputs: Range<usize>,
-}
-
-impl KernelTile<'_> {
-    fn product(&self, leaf: usize, beta: f32, out: &mut [f32]) {
-        let rows = self.layer.microbatches[leaf].rows.clone();
-        let input = self.layer.input.slice(s![rows.clone(), self.inputs.clone()]);
-        let slopes = self.layer.slopes.slice(s![rows, ..]);
-        let mut out = view_mut(out, self.inputs.len(), slopes.ncols());
-        general_mat_mul(1.0, &input.t(), &slopes, beta, &mut out);
-    }
-}
-
-impl Leaves for KernelTile<'_> {
-    type Value = f32;
-
-    fn write(&self, leaf: usize, out: &mut [f32]) {
-        self.product(leaf, 0.0, out);
-    }
-
-    /// In place only where the whole leaf is one chain: of two, the first would be added to `out` and not to the
-    /// second.
-    fn add(&self, leaf: usize, out: &mut [f32]) -> bool {
-        let one_chain = self.layer.microbatches[leaf].rows.len() <= CHAIN;
-        if one_chain {
-            self.product(leaf, 1.0, out);
-        }
-        one_chain
-    }
-}
-
-/// The bias' gradient: a leaf's rows of slopes in order, from +0.
-struct BiasTile<'a> {
-    layer: LayerLeaves<'a>,
-}
-
-impl Leaves for BiasTile<'_> {
-    type Value = f32;
-
-    fn write(&self, leaf: usize, out: &mut [f32]) {
-        out.fill(0.0);
-        let rows = self.layer.microbatches[leaf].rows.clone();
-        for row in self.layer.slopes.slice(s![rows, ..]).rows() {
-            for (sum, &slope) in out.iter_mut().zip(row) {
-                *sum += slope;
-            }
-        }
-    }
 }
 
 /// Loss and metric sums of the microbatches.

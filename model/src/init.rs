@@ -146,7 +146,11 @@ mod tests {
         assert_eq!(first, FROZEN);
     }
 
-    const FROZEN: [[f32; 3]; 3] = [[0.0; 3]; 3];
+    const FROZEN: [[f32; 3]; 3] = [
+        [0.014594621, 0.053420074, -0.080003954],
+        [0.04358907, 0.15954722, -0.1207533],
+        [0.023479624, 0.08594147, -0.06504479],
+    ];
 
     /// A layer's values do not depend on the layers before it, kernel and bias draw apart, and a bias has fans.
     #[test]

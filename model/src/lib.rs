@@ -4,7 +4,26 @@
 //! calls and the shards into spans, on every CPU that keeps [`profile::NUMERIC_PROFILE`]. No I/O, no async, no
 //! clock, and no mathematical function of the system: see [`math`].
 //!
-//! [`NetworkSpec`] is the description that travels and is stored, [`Network`] the checked one that computes.
+//! [`NetworkSpec`] is the description that travels and is stored, [`Network`] the checked one that computes:
+//!
+//! ```
+//! use lockstep_model::{Activation, DenseSpec, Loss, Metric, Network, NetworkSpec, Workspace};
+//! use ndarray::array;
+//!
+//! let network = Network::new(NetworkSpec {
+//!     inputs: 2,
+//!     layers: vec![DenseSpec::new(3, Activation::Relu), DenseSpec::new(1, Activation::Linear)],
+//!     loss: Loss::Mse,
+//!     metrics: vec![Metric::Mae],
+//! })?;
+//! let parameters = network.initial_parameters(42);
+//! let mut workspace = Workspace::new(&network);
+//! let (x, y) = (array![[0.5, 1.0], [2.0, -1.0]], array![[1.0], [0.0]]);
+//! let mut sums = vec![0.0; network.sums_len()];
+//! network.evaluate(&parameters, x.view(), y.view(), &mut workspace, &mut sums)?;
+//! assert_eq!(network.report(&sums, 2)[1].0, "mae");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod activation;
 mod backward;
@@ -12,6 +31,7 @@ mod finite;
 mod fold;
 mod init;
 mod lanes;
+mod layer;
 mod loss;
 pub mod math;
 mod metrics;
@@ -20,6 +40,7 @@ mod pass;
 mod product;
 pub mod profile;
 mod spec;
+mod tile;
 mod workspace;
 
 pub use backward::{Microbatch, NodeGradient};

@@ -263,6 +263,9 @@ mod tests {
         NetworkSpec { inputs: 3, layers, loss, metrics: metrics.to_vec() }
     }
 
+    /// Layers, loss, metrics, and the start of the error.
+    type Case<'a> = (&'a [(usize, Activation)], Loss, &'a [Metric], &'a str);
+
     /// One network per row, and the start of what is said about it.
     #[test]
     fn refusals() {
@@ -271,7 +274,7 @@ mod tests {
         let mse = Loss::Mse;
         let binary = Loss::BinaryCrossEntropy;
         let huge = PARAMETERS_MAX / 4;
-        let rows: &[(&[(usize, Activation)], Loss, &[Metric], &str)] = &[
+        let rows: &[Case] = &[
             (&[], mse, none, "a network needs at least one layer"),
             (&[(2, Relu), (0, Linear)], mse, none, "layer 1 has 0 units"),
             (&[(1, Softmax)], Loss::CrossEntropy, none, "layer 0: softmax over 1 unit"),

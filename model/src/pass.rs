@@ -23,7 +23,8 @@ pub(crate) struct Tensors<'a> {
 }
 
 impl Network {
-    /// The network's outputs for the rows of `x`.
+    /// The network's outputs for the rows of `x`. Memory grows with the rows of a call, results do not depend on
+    /// how rows are dealt to calls.
     ///
     /// # Panics
     /// If `params`, `x` or `ws` are of another network.

@@ -19,9 +19,9 @@ pub fn numeric_profile() -> &'static str {
         [1, 7, 1],
         [1, 300, 17],
         [9, 64, 33],
-        [16, 256, 16],
+        [16, 256, 5],
         [17, 257, 5],
-        [3, 600, 34],
+        [3, 600, 17],
         [40, 30, 2],
     ];
     let fits = SHAPES.iter().all(|&shape| Layouts::ALL.into_iter().all(|l| product_fits(shape, l)));

@@ -171,11 +171,7 @@ impl<'d> Value<'d> {
     }
 
     /// A finite number for which `fits` holds; `wanted` says which numbers those are.
-    pub(crate) fn number(
-        &self,
-        wanted: &str,
-        fits: impl Fn(f64) -> bool,
-    ) -> Result<f64, JobError> {
+    pub(crate) fn number(&self, wanted: &str, fits: impl Fn(f64) -> bool) -> Result<f64, JobError> {
         let text = match self.value.get_ref() {
             DeValue::Float(float) => float.as_str(),
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
@@ -192,9 +188,8 @@ impl<'d> Value<'d> {
         from_name: impl Fn(&str) -> Option<T>,
     ) -> Result<T, JobError> {
         let name = self.string()?;
-        from_name(name).ok_or_else(|| {
-            self.fail(format!("found \"{name}\"{}", suggestion(name, names)))
-        })
+        from_name(name)
+            .ok_or_else(|| self.fail(format!("found \"{name}\"{}", suggestion(name, names))))
     }
 
     /// The value as a table, if it is one.
@@ -273,10 +268,22 @@ mod tests {
             ("epochs = 1_0", "fine"),
             ("\nepocs = 3", "job.toml:2:1: unknown key `epocs`, did you mean `epochs`?"),
             ("epochs = 0", "job.toml:1:10: `epochs`: found 0, wanted a whole number from 1 to 100"),
-            ("epochs = -1", "job.toml:1:10: `epochs`: found -1, wanted a whole number from 1 to 100"),
-            ("epochs = \"x\"", "job.toml:1:10: `epochs`: found \"x\", wanted a whole number from 1 to 100"),
-            ("epochs = 1\nname = \"adm\"", "job.toml:2:8: `name`: found \"adm\", did you mean `adam`?"),
-            ("epochs = 1\nname = \"lbfgs\"", "job.toml:2:8: `name`: found \"lbfgs\", wanted one of: adam, sgd"),
+            (
+                "epochs = -1",
+                "job.toml:1:10: `epochs`: found -1, wanted a whole number from 1 to 100",
+            ),
+            (
+                "epochs = \"x\"",
+                "job.toml:1:10: `epochs`: found \"x\", wanted a whole number from 1 to 100",
+            ),
+            (
+                "epochs = 1\nname = \"adm\"",
+                "job.toml:2:8: `name`: found \"adm\", did you mean `adam`?",
+            ),
+            (
+                "epochs = 1\nname = \"lbfgs\"",
+                "job.toml:2:8: `name`: found \"lbfgs\", wanted one of: adam, sgd",
+            ),
             ("batch_size = 1", "job.toml:1:1: `epochs` is missing"),
         ] {
             assert_eq!(error(text), wanted, "{text}");

@@ -14,7 +14,11 @@ pub fn to_toml(job: &Job) -> String {
     let mut text = String::new();
     let mut line = |key: &str, value: String| {
         // Writing to a String cannot fail.
-        let _ = if value.is_empty() { writeln!(text, "\n[{key}]") } else { writeln!(text, "{key} = {value}") };
+        let _ = if value.is_empty() {
+            writeln!(text, "\n[{key}]")
+        } else {
+            writeln!(text, "{key} = {value}")
+        };
     };
     let section = String::new;
     line("name", quote(&job.name));
@@ -35,7 +39,10 @@ pub fn to_toml(job: &Job) -> String {
     line("missing", quote(job.data.missing.name()));
     line("model", section());
     line("loss", loss(job.model.loss));
-    line("metrics", list(&job.model.metrics.iter().map(|m| m.name().to_string()).collect::<Vec<_>>()));
+    line(
+        "metrics",
+        list(&job.model.metrics.iter().map(|m| m.name().to_string()).collect::<Vec<_>>()),
+    );
     if let Some(weights) = &job.model.initial_weights {
         line("initial_weights", path(weights));
     }
@@ -56,7 +63,8 @@ pub fn to_toml(job: &Job) -> String {
 }
 
 fn quote(text: &str) -> String {
-    toml::Value::String(text.to_string()).to_string()
+    // A TOML basic string escapes as JSON does.
+    serde_json::Value::String(text.to_string()).to_string()
 }
 
 fn list(texts: &[String]) -> String {
@@ -85,7 +93,9 @@ fn loss(loss: Loss) -> String {
 
 fn layer(layer: &DenseSpec) -> String {
     let activation = match layer.activation {
-        Activation::LeakyRelu { slope } => format!("{{ type = \"leaky_relu\", slope = {slope:?} }}"),
+        Activation::LeakyRelu { slope } => {
+            format!("{{ type = \"leaky_relu\", slope = {slope:?} }}")
+        }
         Activation::Elu { alpha } => format!("{{ type = \"elu\", alpha = {alpha:?} }}"),
         activation => quote(activation.name()),
     };

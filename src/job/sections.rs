@@ -113,7 +113,9 @@ fn model(value: &Value<'_>, folder: &Path, places: &mut Places) -> Result<Model,
     places.layers = layers.place();
     let listed = layers.list()?;
     if listed.len() > LAYERS_MAX {
-        return Err(layers.fail(format!("found {} layers, wanted at most {LAYERS_MAX}", listed.len())));
+        return Err(
+            layers.fail(format!("found {} layers, wanted at most {LAYERS_MAX}", listed.len()))
+        );
     }
     Ok(Model {
         loss: loss(&section.require("loss")?)?,
@@ -143,14 +145,8 @@ fn loss(value: &Value<'_>) -> Result<Loss, JobError> {
 }
 
 fn layer(value: &Value<'_>) -> Result<DenseSpec, JobError> {
-    let known = [
-        "type",
-        "units",
-        "activation",
-        "use_bias",
-        "kernel_initializer",
-        "bias_initializer",
-    ];
+    let known =
+        ["type", "units", "activation", "use_bias", "kernel_initializer", "bias_initializer"];
     let section = value.section(&known)?;
     section.require("type")?.name(&["dense"], |name| (name == "dense").then_some(()))?;
     let units = section.require("units")?.integer(1, UNITS_MAX)? as usize;
@@ -176,8 +172,7 @@ fn activation(value: &Value<'_>) -> Result<Activation, JobError> {
         return value.name(Activation::NAMES, Activation::from_name);
     };
     let section = section?;
-    let mut activation =
-        section.require("type")?.name(Activation::NAMES, Activation::from_name)?;
+    let mut activation = section.require("type")?.name(Activation::NAMES, Activation::from_name)?;
     let (slope, alpha) = (section.get("slope"), section.get("alpha"));
     let finite = |value: Value<'_>| value.number("a number of at least 0", |n| n >= 0.0);
     match (&mut activation, slope, alpha) {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use render::thousands;
 pub use render::{LogFormat, Reporter};
 
 /// Names and values in order of their names.

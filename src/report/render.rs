@@ -64,7 +64,15 @@ impl Reporter {
             return write_json(from, report);
         }
         match report {
-            Report::Progress { epoch, epochs, step, steps, loss, rows_per_second, seconds_left } => {
+            Report::Progress {
+                epoch,
+                epochs,
+                step,
+                steps,
+                loss,
+                rows_per_second,
+                seconds_left,
+            } => {
                 let message = format!(
                     "loss {loss:.4}, {} rows/s, {} left",
                     thousands(*rows_per_second),
@@ -76,7 +84,10 @@ impl Reporter {
                     bar.set_position(*step);
                     bar.set_message(message);
                 } else if self.is_due(PROGRESS_INTERVAL) {
-                    self.line(from, &format!("epoch {epoch}/{epochs} step {step}/{steps}: {message}"));
+                    self.line(
+                        from,
+                        &format!("epoch {epoch}/{epochs} step {step}/{steps}: {message}"),
+                    );
                 }
             }
             Report::Epoch { epoch, epochs, seconds, values } => {
@@ -150,8 +161,16 @@ fn line_of(report: &Report) -> String {
 }
 
 fn show_result(report: &Report) {
-    let Report::Finished { name, epochs, steps, seconds, rows_per_second, values, weights_blake3, run_folder } =
-        report
+    let Report::Finished {
+        name,
+        epochs,
+        steps,
+        seconds,
+        rows_per_second,
+        values,
+        weights_blake3,
+        run_folder,
+    } = report
     else {
         return;
     };
@@ -173,8 +192,10 @@ fn show_result(report: &Report) {
 fn listed(values: &Values) -> String {
     let mut names: Vec<&String> = values.keys().collect();
     names.sort_by_key(|name| (name.starts_with("validation_"), !name.ends_with("loss")));
-    let items: Vec<String> =
-        names.iter().map(|name| format!("{} {:.4}", name.replace('_', " "), values[*name])).collect();
+    let items: Vec<String> = names
+        .iter()
+        .map(|name| format!("{} {:.4}", name.replace('_', " "), values[*name]))
+        .collect();
     items.join(", ")
 }
 

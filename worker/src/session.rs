@@ -139,31 +139,28 @@ impl Session {
 
     /// Begins the deals whose weights are here. Deals that came too late are dropped: others have done them.
     async fn start_work(&mut self) -> Result<(), WorkerError> {
-        while let (Some(compute), Some(&deal)) = (self.compute.take(), self.deals.front()) {
+        while self.compute.is_some() {
+            let Some(&deal) = self.deals.front() else { return Ok(()) };
             let weights = match self.weights.at(deal.step) {
-                Version::Here(weights) => weights,
-                Version::Coming => {
-                    self.compute = Some(compute);
-                    return Ok(());
-                }
-                Version::Gone => {
-                    self.compute = Some(compute);
-                    self.deals.pop_front();
-                    continue;
-                }
+                Version::Here(weights) => Some(weights),
+                Version::Gone => None,
+                Version::Coming => return Ok(()),
             };
             self.deals.pop_front();
-            let table = match deal.task {
-                Task::Train { .. } => Table::Train,
-                Task::Evaluate { table } => table,
-            };
-            let shards = self.shards.get(table, deal.span).await?;
-            self.start(compute, Work { deal, weights, shards }).await?;
+            if let Some(weights) = weights {
+                let table = match deal.task {
+                    Task::Train { .. } => Table::Train,
+                    Task::Evaluate { table } => table,
+                };
+                let shards = self.shards.get(table, deal.span).await?;
+                self.start(Work { deal, weights, shards }).await?;
+            }
         }
         Ok(())
     }
 
-    async fn start(&mut self, mut compute: Compute, work: Work) -> Result<(), WorkerError> {
+    async fn start(&mut self, work: Work) -> Result<(), WorkerError> {
+        let Some(mut compute) = self.compute.take() else { return Ok(()) };
         if compute.flops(&work.deal, &work.shards) < PARALLEL_FLOPS_MIN {
             let mut results = Vec::new();
             compute.run(&work, &mut |result| results.push(result));

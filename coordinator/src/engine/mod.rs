@@ -117,6 +117,8 @@ pub struct Engine {
     schedule: Schedule,
     chunks: usize,
     workers_min: usize,
+    /// Members wanted before the first pass, if more.
+    workers_start: usize,
     members: BTreeMap<WorkerId, Member>,
     /// Spans of the members that are prepared; remade at the start of a pass when `plan_stale`.
     plan: Vec<(WorkerId, Span)>,
@@ -137,6 +139,7 @@ impl Engine {
             schedule,
             chunks,
             workers_min: workers_min.max(1),
+            workers_start: 1,
             members: BTreeMap::new(),
             plan: Vec::new(),
             plan_stale: true,
@@ -147,6 +150,12 @@ impl Engine {
             progress_at: now,
             report_at: now + WAIT_REPORT_INTERVAL,
         }
+    }
+
+    /// Waits for this many prepared members before the first pass; later ones need only the minimum.
+    pub fn starting_with(mut self, workers: usize) -> Engine {
+        self.workers_start = workers;
+        self
     }
 
     /// Takes in what happened. Events about workers that already left are ignored.
@@ -246,12 +255,25 @@ impl Engine {
         {
             return Some(WaitReason::Results { worker, span, planned: open.planned });
         }
-        let wanted = if self.open.is_some() { 1 } else { self.workers_min };
+        // Members are told to prepare only once enough are there, also inside a pass that all others left.
+        let wanted = if self.prepared().is_empty() || self.open.is_none() {
+            self.workers_wanted()
+        } else {
+            1
+        };
         if self.members.len() < wanted {
             return Some(WaitReason::Workers { joined: self.members.len(), wanted });
         }
         let fetching = self.members.iter().find(|(_, member)| !member.prepared);
         fetching.map(|(&worker, _)| WaitReason::Shards { worker })
+    }
+
+    fn workers_wanted(&self) -> usize {
+        if self.next == Pass(0) {
+            self.workers_min.max(self.workers_start)
+        } else {
+            self.workers_min
+        }
     }
 
     fn note_progress(&mut self, now: Instant) {
@@ -262,7 +284,7 @@ impl Engine {
     /// Tells members that have no shards yet which ones to fetch, once enough members are there that the cut
     /// is worth something.
     fn prepare_members(&mut self) {
-        if self.members.len() < self.workers_min {
+        if self.members.len() < self.workers_wanted() {
             return;
         }
         let spans = spans::cut(self.schedule.tree, self.members.len());
@@ -291,7 +313,7 @@ impl Engine {
         };
         if self.plan_stale {
             let prepared = self.prepared();
-            if prepared.len() < self.workers_min {
+            if prepared.len() < self.workers_wanted() {
                 return;
             }
             let spans = spans::cut(self.schedule.tree, prepared.len());
@@ -312,10 +334,11 @@ impl Engine {
         self.open = Some(open);
     }
 
-    /// Deals what a lost worker left open.
+    /// Deals what a lost worker left open, to members with nothing to do first.
     fn deal_undealt(&mut self) {
-        let prepared = self.prepared();
+        let mut prepared = self.prepared();
         let Some(open) = self.open.as_mut().filter(|_| !prepared.is_empty()) else { return };
+        prepared.sort_by_key(|&worker| open.owes(worker));
         for (place, span) in spans::share(&open.undealt(), prepared.len()) {
             open.deal(prepared[place], span);
             self.actions.push_back(Action::Deal(prepared[place], deal(&open.planned, span)));

@@ -94,6 +94,13 @@ impl OpenPass {
         self.missing().without(&dealt).iter().collect()
     }
 
+    /// Whether values that the worker was dealt are missing.
+    pub(super) fn owes(&self, worker: WorkerId) -> bool {
+        let missing = self.missing();
+        let mut deals = self.deals.iter();
+        deals.any(|&(dealt_to, span)| dealt_to == worker && missing.any_in(span))
+    }
+
     /// A worker whose values are missing, with its span.
     pub(super) fn waits_for(&self) -> Option<(WorkerId, Span)> {
         let missing = self.missing();

@@ -44,24 +44,36 @@ fn in_pool<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
 
 #[test]
 fn threads_do_not_matter() {
-    let leaves = microbatches(LEAVES);
-    let nodes = ShardTree::new(SHARDS).nodes(Span { start: 0, end: SHARDS });
-    for network in networks() {
-        let (params, (x, y)) = (parameters(&network), data(&network, rows()));
-        assert!(network.flops_per_row() * rows() as u64 > PARALLEL_FLOPS_MIN);
-        let run = || gradient(&network, &params, (&x, &y), &leaves, &nodes);
-        let predict = || {
-            let mut ws = Workspace::new(&network);
-            bits(network.predict(&params, x.view(), &mut ws).as_slice().unwrap())
-        };
-        let want = in_pool(1, run);
-        let want_outputs = in_pool(1, predict);
-        for threads in [2, 3, 4] {
-            let got = in_pool(threads, run);
-            assert_eq!(bits(&got.gradients[0]), bits(&want.gradients[0]), "{threads} threads");
-            assert_eq!(bits_f64(&got.sums[0]), bits_f64(&want.sums[0]), "{threads} threads");
-            assert_eq!(in_pool(threads, predict), want_outputs, "{threads} threads");
+    // Leaves of matrix products each, and leaves that are added in registers.
+    let small: Vec<_> = (0..SHARDS).map(|shard| (shard, 15 + shard as usize)).collect();
+    for lens in [LEAVES, &small] {
+        let leaves = microbatches(lens);
+        let rows = leaves[leaves.len() - 1].rows.end;
+        for span in [Span { start: 0, end: SHARDS }, Span { start: 0, end: 7 }] {
+            let mut nodes = ShardTree::new(SHARDS).nodes(span);
+            if span.end < SHARDS {
+                nodes.extend(ShardTree::new(SHARDS).nodes(Span { start: 7, end: SHARDS }));
+            }
+            nodes.retain(|&node| holds(node, &leaves));
+            for network in networks() {
+                check_threads(&network, rows, &leaves, &nodes);
+            }
         }
+    }
+}
+
+fn check_threads(network: &Network, rows: usize, leaves: &[Microbatch], nodes: &[Node]) {
+    let (params, (x, y)) = (parameters(network), data(network, rows));
+    assert!(network.flops_per_row() * rows as u64 > PARALLEL_FLOPS_MIN);
+    let run = || {
+        let got = gradient(network, &params, (&x, &y), leaves, nodes);
+        let mut ws = Workspace::new(network);
+        let outputs = bits(network.predict(&params, x.view(), &mut ws).as_slice().unwrap());
+        (bits(&got.gradients.concat()), bits_f64(&got.sums.concat()), outputs)
+    };
+    let want = in_pool(1, run);
+    for threads in [2, 4] {
+        assert!(in_pool(threads, run) == want, "{threads} threads");
     }
 }
 
@@ -100,10 +112,14 @@ fn span_gradient(network: &Network, tree: ShardTree, span: Span) -> HashMap<Node
         .into_iter()
         .map(|leaf| Microbatch { rows: leaf.rows.start - start..leaf.rows.end - start, ..leaf })
         .collect();
-    let holds = |node: &Node| mine.iter().any(|leaf| node.contains(Node::leaf(leaf.shard)));
-    let nodes: Vec<_> = tree.nodes(span).into_iter().filter(holds).collect();
+    let mut nodes = tree.nodes(span);
+    nodes.retain(|&node| holds(node, &mine));
     let got = gradient(network, &params, (&x, &y), &mine, &nodes);
     nodes.into_iter().zip(got.gradients.into_iter().zip(got.sums)).collect()
+}
+
+fn holds(node: Node, leaves: &[Microbatch]) -> bool {
+    leaves.iter().any(|leaf| node.contains(Node::leaf(leaf.shard)))
 }
 
 /// The coordinator's part, written as the definition says.
@@ -192,4 +208,13 @@ fn memory_order_and_workspace_do_not_matter() {
     let y_view = y_wide.slice(s![.., ..1]);
     network.evaluate(&params, x_by_column.t(), y_view, &mut ws, &mut got).unwrap();
     assert_eq!(bits_f64(&got), bits_f64(&want));
+    let leaves = microbatches(&[(0, 10), (1, 30)]);
+    let root = [ShardTree::new(2).root()];
+    let want = gradient(network, &params, (&x, &y), &leaves, &root);
+    network
+        .gradient(&params, x_by_column.t(), y_view, &leaves, &root, &mut ws, &mut |part| {
+            let layer = network.layout().layers()[part.layer].clone();
+            assert_eq!(bits(part.values), bits(&want.gradients[0][layer]));
+        })
+        .unwrap();
 }

@@ -1,0 +1,246 @@
+//! What a seed stands for: a small job with values that depend on its weights, and who comes and goes.
+
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use lockstep_proto::batches::Batches;
+use lockstep_proto::ids::{Chunk, Step, Table, Task};
+use lockstep_proto::random::{Purpose, Random};
+use lockstep_proto::tree::{Node, ShardTree};
+
+use super::super::Schedule;
+use crate::optimizer::Optimizer;
+use crate::reduction::Rule;
+
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    pub(super) seed: u64,
+    pub(super) schedule: Schedule,
+    pub(super) chunk_lens: Vec<usize>,
+    pub(super) rule: Rule,
+    pub(super) workers_min: usize,
+    pub(super) workers_start: usize,
+    /// Whether chunks are folded by threads, which may overtake each other.
+    pub(super) pooled: bool,
+    pub(super) visits: Vec<Visit>,
+    /// When all who do not stay are lost at once.
+    pub(super) blackouts: Vec<Duration>,
+}
+
+/// One worker's membership.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visit {
+    pub(super) joins_at: Duration,
+    pub(super) leaves: Option<(When, Leaving)>,
+    /// Longest pause between two of its messages.
+    pub(super) pause_ms_max: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum When {
+    /// So long after it joined.
+    After(Duration),
+    /// When it has sent this many messages: in the middle of its work.
+    Sent(u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Leaving {
+    ConnectionLost,
+    Goodbye,
+}
+
+impl Case {
+    pub(super) fn drawn(seed: u64) -> Case {
+        let random = &mut Random::new(seed, Purpose::Split, 0, 0);
+        let schedule = draw_schedule(random);
+        let chunk_lens = (0..=random.below(4)).map(|_| 1 + random.below(4) as usize).collect();
+        let clip_norm = one_in(random, 2).then(|| 0.05 + random.unit_f32());
+        let optimizer = if one_in(random, 2) {
+            Optimizer::Sgd { learning_rate: 0.1, momentum: 0.9, nesterov: true }
+        } else {
+            Optimizer::Adam {
+                learning_rate: 0.01,
+                beta_1: 0.9,
+                beta_2: 0.999,
+                epsilon: 1e-7,
+                weight_decay: None,
+            }
+        };
+        let workers = 1 + random.below(20);
+        let workers_min = 1 + if one_in(random, 2) { 0 } else { random.below(workers.min(4)) };
+        let spared = if one_in(random, 2) { 0 } else { random.below(workers - workers_min + 1) };
+        let staying = workers_min + spared;
+        let blackouts = (0..random.below(6)).map(|_| up_to_ms(random, 1_000)).collect();
+        let passing = workers - staying + random.below(20);
+        let visits = (0..staying + passing).map(|place| draw_visit(random, place < staying));
+        let mut visits: Vec<Visit> = visits.collect();
+        random.shuffle(&mut visits);
+        Case {
+            seed,
+            schedule,
+            chunk_lens,
+            rule: Rule { optimizer, clip_norm },
+            workers_min: workers_min as usize,
+            workers_start: random.below(staying + 1) as usize,
+            pooled: one_in(random, 2),
+            visits,
+            blackouts,
+        }
+    }
+
+    /// The same job with one worker that stays.
+    pub(super) fn undisturbed(&self) -> Case {
+        let visit = Visit { joins_at: Duration::ZERO, leaves: None, pause_ms_max: 1 };
+        Case {
+            workers_min: 1,
+            workers_start: 1,
+            pooled: false,
+            visits: vec![visit],
+            blackouts: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn tree(&self) -> ShardTree {
+        self.schedule.tree
+    }
+
+    pub(super) fn initial_weights(&self, chunk: usize) -> Vec<f32> {
+        let start: usize = self.chunk_lens[..chunk].iter().sum();
+        (start..start + self.chunk_lens[chunk])
+            .map(|at| noise(self.seed, [u64::MAX, 0, at as u64]))
+            .collect()
+    }
+
+    /// Rows of a shard in a pass.
+    pub(super) fn rows(&self, task: Task, shard: u32) -> u64 {
+        let whole = |rows: Option<u64>| {
+            (
+                Batches::whole(
+                    rows.expect("only tables of the job are dealt"),
+                    self.tree().shards(),
+                ),
+                0,
+            )
+        };
+        let (batches, batch) = match task {
+            Task::Train { batch, .. } => (self.schedule.train, batch),
+            Task::Evaluate { table: Table::Validation } => whole(self.schedule.validation_rows),
+            Task::Evaluate { .. } => whole(self.schedule.test_rows),
+        };
+        let places = batches.microbatch(batch, shard);
+        places.end - places.start
+    }
+
+    /// A node's gradient sum over one chunk; `None` if it has no rows.
+    pub(super) fn gradient(
+        &self,
+        weights: &[Vec<f32>],
+        (step, task): (Step, Task),
+        node: Node,
+        chunk: Chunk,
+    ) -> Option<Vec<f32>> {
+        let all: f32 = weights.iter().flatten().sum();
+        add_up(self.tree(), node, &|shard| {
+            let rows = self.rows(task, shard);
+            let slice = weights[chunk.0 as usize].iter().enumerate();
+            let value = |(at, weight): (usize, &f32)| {
+                let place = u64::from(chunk.0) << 32 | at as u64;
+                let noise = noise(self.seed, [step.0, u64::from(shard), place]);
+                rows as f32 * noise + 0.1 * weight + 0.01 * all
+            };
+            (rows > 0).then(|| slice.map(value).collect())
+        })
+    }
+
+    /// A node's loss sum and rows; `None` if it has no rows.
+    pub(super) fn sums(
+        &self,
+        weights: &[Vec<f32>],
+        (step, task): (Step, Task),
+        node: Node,
+    ) -> Option<Vec<f64>> {
+        let all: f32 = weights.iter().flatten().sum();
+        add_up(self.tree(), node, &|shard| {
+            let rows = self.rows(task, shard);
+            let noise = noise(self.seed, [step.0, u64::from(shard), u64::MAX]);
+            (rows > 0).then(|| vec![rows as f64 * f64::from(noise) + f64::from(all), rows as f64])
+        })
+    }
+}
+
+/// The definition: children first, left before right, absent ones skipped.
+pub(super) fn add_up<T: AddAssign>(
+    tree: ShardTree,
+    node: Node,
+    leaf: &impl Fn(u32) -> Option<Vec<T>>,
+) -> Option<Vec<T>> {
+    let span = tree.span(node)?;
+    let Some((left, right)) = node.children() else { return leaf(span.start) };
+    match (add_up(tree, left, leaf), add_up(tree, right, leaf)) {
+        (Some(mut left), Some(right)) => {
+            for (left, right) in left.iter_mut().zip(right) {
+                *left += right;
+            }
+            Some(left)
+        }
+        (one, other) => one.or(other),
+    }
+}
+
+pub(super) fn one_in(random: &mut Random, count: u32) -> bool {
+    random.below(count) == 0
+}
+
+pub(super) fn up_to_ms(random: &mut Random, most: u32) -> Duration {
+    Duration::from_micros(u64::from(random.below(most * 1000 + 1)))
+}
+
+fn draw_schedule(random: &mut Random) -> Schedule {
+    let shards = 1 + random.below(20);
+    let rows = 1 + random.below(60);
+    let smallest = rows.div_ceil(8);
+    let batch_size = u64::from(smallest + random.below(rows - smallest + 1));
+    let mut table = || (!one_in(random, 3)).then(|| u64::from(1 + random.below(30)));
+    let (validation_rows, test_rows) = (table(), table());
+    Schedule {
+        tree: ShardTree::new(shards),
+        train: Batches { rows: u64::from(rows), shards, batch_size },
+        validation_rows,
+        test_rows,
+        epochs: 1 + random.below(3),
+    }
+}
+
+fn draw_visit(random: &mut Random, stays: bool) -> Visit {
+    let joins_within_ms = if one_in(random, 3) { 1_000 } else { 50 };
+    let leaving = if one_in(random, 4) { Leaving::Goodbye } else { Leaving::ConnectionLost };
+    let when = match random.below(4) {
+        0 => When::After(up_to_ms(random, 2_000)),
+        _ => When::Sent(2 + random.below(8)),
+    };
+    Visit {
+        joins_at: up_to_ms(random, joins_within_ms),
+        leaves: (!stays).then_some((when, leaving)),
+        pause_ms_max: match random.below(40) {
+            0 => 1_000,
+            1..8 => 100,
+            8..16 => 2,
+            _ => 20,
+        },
+    }
+}
+
+/// Uniform over `[-1, 1)`: the seed and the place, mixed (Steele, Lea and Flood 2014, SplitMix64).
+fn noise(seed: u64, place: [u64; 3]) -> f32 {
+    let mix = |bits: u64| {
+        let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    };
+    let bits = place
+        .iter()
+        .fold(seed, |bits, word| mix(bits.wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_add(*word)));
+    (bits >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+}

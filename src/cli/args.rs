@@ -1,0 +1,181 @@
+//! Every argument and its help. No logic.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::report::LogFormat;
+
+/// Trains neural networks data-parallel on ordinary CPU machines: the same model, bit for bit, on any number of
+/// workers.
+#[derive(Debug, Parser)]
+#[command(name = "lockstep", version, propagate_version = true, after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    /// How to write what happens (to standard error).
+    #[arg(long, global = true, value_enum, default_value_t, env = "LOCKSTEP_LOG_FORMAT")]
+    pub(super) log_format: LogFormat,
+    /// Say nothing but errors.
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lockstep check examples/boston/job.toml
+  lockstep local examples/boston/job.toml --workers 4
+  lockstep coordinator job.toml --listen 0.0.0.0:7070     (on one machine)
+  lockstep worker --coordinator 10.0.0.1:7070             (on every other)
+  lockstep predict runs/boston --data new.csv --output predictions.csv
+
+Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 mend the job or its data, 4 the training diverged,
+5 try again (no coordinator, address in use), 6 refused by the coordinator, 7 the run failed (see the
+coordinator), 130 stopped by a signal.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Train on a cluster of processes on this machine.
+    Local(Local),
+    /// Lead a run: deal work to workers and keep the weights.
+    Coordinator(Coordinator),
+    /// Work for a coordinator.
+    Worker(Worker),
+    /// Say what a job would do, without doing it.
+    Check(Check),
+    /// Measure a finished model on a table.
+    Evaluate(Evaluate),
+    /// Predict with a finished model.
+    Predict(Predict),
+    /// Print a completion script for a shell.
+    #[command(
+        after_help = "Example:\n  lockstep completions bash > ~/.local/share/bash-completion/completions/lockstep"
+    )]
+    Completions(Completions),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  lockstep local examples/boston/job.toml --workers 4 --out runs/first"
+)]
+pub(super) struct Local {
+    /// The job file.
+    pub(super) job: PathBuf,
+    /// Worker processes.
+    #[arg(long, short, default_value = "2", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) workers: u16,
+    /// Compute threads of each worker [default: the cores, shared out].
+    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) threads: Option<u16>,
+    /// The run folder [default: runs/NAME].
+    #[arg(long, short)]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  lockstep coordinator job.toml --listen 0.0.0.0:7070 --out /data/runs/first"
+)]
+pub(super) struct Coordinator {
+    /// The job file.
+    pub(super) job: PathBuf,
+    /// Where workers connect: HOST:PORT; port 0 takes a free one and prints it.
+    #[arg(long, default_value = "127.0.0.1:7070")]
+    pub(super) listen: String,
+    /// The run folder [default: runs/NAME].
+    #[arg(long, short)]
+    pub(super) out: Option<PathBuf>,
+    /// Wait for this many workers before the first step; later ones may join at any time.
+    #[arg(long, default_value = "1", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(super) workers_start: u16,
+    /// Threads that add gradients and update weights [default: all cores].
+    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) threads: Option<u16>,
+    #[command(flatten)]
+    pub(super) child: Child,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  lockstep worker --coordinator 10.0.0.1:7070 --threads 8")]
+pub(super) struct Worker {
+    /// Where the coordinator listens: HOST:PORT.
+    #[arg(long, short, env = "LOCKSTEP_COORDINATOR")]
+    pub(super) coordinator: String,
+    /// Compute threads [default: all cores].
+    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) threads: Option<u16>,
+    /// Take part in this run only.
+    #[arg(long)]
+    pub(super) run_id: Option<String>,
+    /// Seconds to look for the coordinator before giving up, at the start and after a lost connection.
+    #[arg(long, default_value = "60", value_parser = seconds)]
+    pub(super) wait: f64,
+    #[command(flatten)]
+    pub(super) child: Child,
+}
+
+/// How a local cluster's launcher starts its children.
+#[derive(Debug, Args)]
+pub(super) struct Child {
+    /// End when this process, the parent, ends.
+    #[arg(long, hide = true)]
+    pub(super) child_of: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  lockstep check examples/boston/job.toml")]
+pub(super) struct Check {
+    /// The job file.
+    pub(super) job: PathBuf,
+    /// For how many workers to count traffic and memory.
+    #[arg(long, short, default_value = "4", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(super) workers: u16,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  lockstep evaluate runs/boston --data examples/boston/test.csv")]
+pub(super) struct Evaluate {
+    /// The folder of a finished run.
+    pub(super) run: PathBuf,
+    /// A table with the run's feature and target columns, as they were before scaling.
+    #[arg(long, short)]
+    pub(super) data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  lockstep predict runs/boston --data new.csv --output predictions.csv"
+)]
+pub(super) struct Predict {
+    /// The folder of a finished run.
+    pub(super) run: PathBuf,
+    /// A table with the run's feature columns, as they were before scaling.
+    #[arg(long, short)]
+    pub(super) data: PathBuf,
+    /// Where the predictions go, one line for each row, in the table's order; `-` for standard output.
+    #[arg(long, short)]
+    pub(super) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell.
+    pub(super) shell: clap_complete::Shell,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let wanted = || format!("found {text:?}, wanted a number of seconds from 0 to 1e6");
+    let seconds: f64 = text.parse().map_err(|_| wanted())?;
+    if (0.0..=1e6).contains(&seconds) { Ok(seconds) } else { Err(wanted()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+}

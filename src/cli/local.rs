@@ -1,0 +1,273 @@
+//! A cluster of processes on this machine: starts them, shows what they say, and sees them all end.
+//!
+//! Children are this same program, tied to this process (see [`super::process`]), in process groups of their own so that
+//! Ctrl-C reaches only the launcher, which sees to the rest.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::process;
+use crate::error::{Error, Result, exit};
+use crate::record::{SharedReporter, report};
+use crate::report::Report;
+
+/// Children that were asked to end get this long before they are killed.
+const END_WAIT_MAX: Duration = Duration::from_secs(8);
+
+/// After a run that went well children end by themselves; this long they get.
+const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Most lines of children that wait to be shown.
+const LINES_MAX: usize = 256;
+
+/// Longest line of a child that is kept whole.
+const LINE_BYTES_MAX: u64 = 1 << 16;
+
+/// What to start.
+pub(super) struct Options {
+    pub(super) job: PathBuf,
+    pub(super) workers: usize,
+    pub(super) threads: Option<usize>,
+    pub(super) out: PathBuf,
+}
+
+/// Runs the cluster to the end of its job.
+pub(super) async fn run(options: Options, reporter: &SharedReporter) -> Result<()> {
+    let mut cluster = Cluster::start(&options, reporter)?;
+    let result = tokio::select! {
+        result = cluster.watch(&options) => result,
+        () = process::stop_signal() => Err(Error::Stopped),
+    };
+    cluster.end(result.is_ok()).await;
+    result
+}
+
+/// Who said something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    Coordinator,
+    Worker(usize),
+}
+
+/// What children are heard of.
+enum Heard {
+    Line(From, String),
+    Ended(From, std::io::Result<ExitStatus>),
+}
+
+struct Cluster<'a> {
+    reporter: &'a SharedReporter,
+    /// One for each child: it owns the child, passes on its lines and awaits its end.
+    tasks: JoinSet<()>,
+    heard: mpsc::Receiver<Heard>,
+    heard_tx: mpsc::Sender<Heard>,
+    /// Set when children are to be asked to end.
+    ending: watch::Sender<bool>,
+    workers_left: usize,
+    /// The coordinator's last words.
+    error: Option<(String, u8)>,
+}
+
+impl<'a> Cluster<'a> {
+    fn start(options: &Options, reporter: &'a SharedReporter) -> Result<Cluster<'a>> {
+        let (heard_tx, heard) = mpsc::channel(LINES_MAX);
+        let mut cluster = Cluster {
+            reporter,
+            tasks: JoinSet::new(),
+            heard,
+            heard_tx,
+            ending: watch::Sender::new(false),
+            workers_left: 0,
+            error: None,
+        };
+        let mut command = command("coordinator")?;
+        command.arg(&options.job).arg("--out").arg(&options.out);
+        command.args(["--listen", "127.0.0.1:0"]);
+        command.args(["--workers-start", &options.workers.to_string()]);
+        cluster.spawn(From::Coordinator, command)?;
+        Ok(cluster)
+    }
+
+    /// Shows what is heard until the coordinator has ended.
+    async fn watch(&mut self, options: &Options) -> Result<()> {
+        while let Some(heard) = self.heard.recv().await {
+            match heard {
+                Heard::Line(from, line) => {
+                    if let Some(address) = self.show(from, &line) {
+                        self.start_workers(options, &address)?;
+                    }
+                }
+                Heard::Ended(From::Coordinator, status) => return self.result(status),
+                Heard::Ended(From::Worker(worker), status) => {
+                    self.workers_left -= 1;
+                    let code = status.as_ref().ok().and_then(ExitStatus::code);
+                    if !matches!(code, Some(0)) && code != Some(i32::from(exit::RUN_FAILED)) {
+                        let message = format!("worker {worker} ended early ({})", text(&status));
+                        report(self.reporter, &Report::Warning { message });
+                    }
+                    if self.workers_left == 0 && code != Some(0) && self.error.is_none() {
+                        let message = "every worker ended early".to_string();
+                        return Err(Error::Child(message, exit::TRY_AGAIN));
+                    }
+                }
+            }
+        }
+        Err(Error::Internal("the coordinator was lost sight of".to_string()))
+    }
+
+    /// Shows a line; returns the address if it says where the coordinator listens.
+    fn show(&mut self, from: From, line: &str) -> Option<String> {
+        let mut reporter = self.reporter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let name = match from {
+            From::Coordinator => String::new(),
+            From::Worker(worker) => format!("worker {worker}"),
+        };
+        match serde_json::from_str::<Report>(line) {
+            Ok(Report::Error { message, exit_code }) if from == From::Coordinator => {
+                self.error = Some((message, exit_code));
+            }
+            // The coordinator tells it better.
+            Ok(Report::Error { exit_code: exit::RUN_FAILED, .. }) => {}
+            Ok(told) => {
+                reporter.report_from(&name, &told);
+                if let Report::Listening { address, .. } = told {
+                    return Some(address);
+                }
+            }
+            Err(_) => reporter.foreign(if name.is_empty() { "coordinator" } else { &name }, line),
+        }
+        None
+    }
+
+    fn start_workers(&mut self, options: &Options, address: &str) -> Result<()> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = options.threads.unwrap_or((cores / options.workers).max(1));
+        for worker in 1..=options.workers {
+            let mut command = command("worker")?;
+            command.args(["--coordinator", address]);
+            command.args(["--threads", &threads.to_string()]);
+            self.spawn(From::Worker(worker), command)?;
+            self.workers_left += 1;
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, from: From, mut command: Command) -> Result<()> {
+        let failed = |error| Error::Internal(format!("cannot start a process: {error}"));
+        let mut child = command.spawn().map_err(failed)?;
+        let (heard, mut ending) = (self.heard_tx.clone(), self.ending.subscribe());
+        self.tasks.spawn(async move {
+            let lines = child.stderr.take();
+            // Held open: its end tells the child that this process is gone. (`wait` would close it.)
+            let _tie = child.stdin.take();
+            let asked = async {
+                // Fails only when the launcher is gone, and then nobody is left to ask.
+                let _ = ending.wait_for(|ending| *ending).await;
+            };
+            let (end, ()) = tokio::join!(
+                async {
+                    tokio::select! {
+                        status = child.wait() => status,
+                        () = asked => {
+                            ask_to_end(&child);
+                            child.wait().await
+                        }
+                    }
+                },
+                listen(from, lines, &heard),
+            );
+            let _ = heard.send(Heard::Ended(from, end)).await;
+        });
+        Ok(())
+    }
+
+    fn result(&mut self, status: std::io::Result<ExitStatus>) -> Result<()> {
+        match (&status, self.error.take()) {
+            (Ok(status), _) if status.success() => Ok(()),
+            (_, Some((message, code))) => Err(Error::Child(message, code)),
+            _ => Err(Error::Child(
+                format!("the coordinator ended early ({})", text(&status)),
+                exit::TRY_AGAIN,
+            )),
+        }
+    }
+
+    /// Sees every child end: by itself after a run that went well, asked to otherwise, killed at last.
+    async fn end(mut self, went_well: bool) {
+        if went_well {
+            let _ = tokio::time::timeout(FAREWELL_WAIT_MAX, self.ended()).await;
+        }
+        self.ending.send_replace(true);
+        let _ = tokio::time::timeout(END_WAIT_MAX, self.ended()).await;
+        // Children die with their task: `kill_on_drop`.
+        self.tasks.shutdown().await;
+    }
+
+    async fn ended(&mut self) {
+        while !self.tasks.is_empty() {
+            tokio::select! {
+                _ = self.tasks.join_next() => {}
+                Some(heard) = self.heard.recv() => if let Heard::Line(from, line) = heard {
+                    self.show(from, &line);
+                },
+            }
+        }
+    }
+}
+
+/// Passes on a child's lines until it closes its standard error.
+async fn listen(from: From, lines: Option<ChildStderr>, heard: &mpsc::Sender<Heard>) {
+    let Some(lines) = lines else { return };
+    let mut lines = BufReader::new(lines);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
+            Ok(1..) => {
+                let text = String::from_utf8_lossy(&line).trim_end().to_string();
+                let _ = heard.send(Heard::Line(from, text)).await;
+            }
+            _ => return,
+        }
+    }
+}
+
+fn ask_to_end(child: &Child) {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // The child is not reaped yet, so the number is still its own; it fails only if it has just ended.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+}
+
+fn text(status: &std::io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A command of this program, tied to this process.
+fn command(name: &str) -> Result<Command> {
+    let program = std::env::current_exe()
+        .map_err(|error| Error::Internal(format!("cannot find this program: {error}")))?;
+    let mut command = Command::new(program);
+    command
+        .args(["--log-format", "json", name])
+        .args(["--child-of", &std::process::id().to_string()])
+        .env_remove("LOCKSTEP_LOG_FORMAT")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    #[cfg(unix)]
+    command.process_group(0);
+    Ok(command)
+}

@@ -1,0 +1,190 @@
+//! The command line: arguments in, exit code out. Each command's work is done elsewhere.
+
+mod args;
+mod check;
+mod local;
+mod process;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use clap::{CommandFactory as _, Parser as _};
+use lockstep_worker::{Ended, WorkerConfig, WorkerEvent};
+
+use crate::error::{Error, Result};
+use crate::inference;
+use crate::job::Job;
+use crate::plan::Plan;
+use crate::record::{SharedReporter, report};
+use crate::report::{Report, Reporter};
+use crate::run_folder::Model;
+use crate::train::{self, Lead};
+use args::{Arguments, Command};
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let reporter = Reporter::new(arguments.log_format, arguments.quiet);
+    let reporter: SharedReporter = Arc::new(Mutex::new(reporter));
+    match run(arguments, &reporter) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let (message, exit_code) = (error.to_string(), error.exit_code());
+            report(&reporter, &Report::Error { message, exit_code });
+            ExitCode::from(exit_code)
+        }
+    }
+}
+
+fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
+    match arguments.command {
+        Command::Local(local) => {
+            let job = Job::load(&local.job)?;
+            let options = local::Options {
+                out: local.out.unwrap_or_else(|| default_out(&job)),
+                job: local.job,
+                workers: usize::from(local.workers),
+                threads: local.threads.map(usize::from),
+            };
+            runtime(1)?.block_on(local::run(options, reporter))
+        }
+        Command::Coordinator(coordinator) => {
+            process::end_with_parent(coordinator.child.child_of);
+            let job = Job::load(&coordinator.job)?;
+            let threads = coordinator.threads.map_or_else(cores, usize::from);
+            let lead = Lead {
+                listen: coordinator.listen,
+                out: Some(coordinator.out.unwrap_or_else(|| default_out(&job))),
+                workers_start: usize::from(coordinator.workers_start),
+                threads,
+            };
+            let plan = Arc::new(Plan::new(job)?);
+            let reporter = reporter.clone();
+            // The run lives on the runtime's own threads: see `Coordinator::run`.
+            runtime(threads.min(4))?.block_on(async {
+                train::lead(plan, lead, reporter, process::stop_signal(), |_| {}).await.map(drop)
+            })
+        }
+        Command::Worker(worker) => {
+            process::end_with_parent(worker.child.child_of);
+            let config = WorkerConfig {
+                coordinator: worker.coordinator,
+                threads: worker.threads.map_or_else(cores, usize::from),
+                run_id: worker.run_id,
+                connect_wait: Duration::from_secs_f64(worker.wait),
+                host: process::host_name(),
+            };
+            work(config, reporter)
+        }
+        Command::Check(check) => check::run(&check.job, usize::from(check.workers)),
+        Command::Evaluate(evaluate) => {
+            let model = Model::load(&evaluate.run)?;
+            let (rows, values) = inference::evaluate(&model, &evaluate.data)?;
+            let mut text = format!("{rows} rows\n");
+            for (name, value) in values {
+                text += &format!("{name} {value}\n");
+            }
+            print(&text)
+        }
+        Command::Predict(predict) => {
+            write_predictions(&predict.run, &predict.data, &predict.output, reporter)
+        }
+        Command::Completions(completions) => {
+            let mut script = Vec::new();
+            let mut command = Arguments::command();
+            clap_complete::generate(completions.shell, &mut command, "lockstep", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+fn write_predictions(
+    run: &Path,
+    data: &Path,
+    output: &Path,
+    reporter: &SharedReporter,
+) -> Result<()> {
+    let model = Model::load(run)?;
+    if output == Path::new("-") {
+        inference::predict(&model, data, &mut std::io::stdout().lock())?;
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| Error::file(output, "write it", &error);
+    // Made only once the predictions are there: a failure leaves an older file as it was.
+    let mut predictions = Vec::new();
+    let rows = inference::predict(&model, data, &mut predictions)?;
+    let mut file = BufWriter::new(File::create(output).map_err(failed)?);
+    file.write_all(&predictions).and_then(|()| file.flush()).map_err(failed)?;
+    let message = format!("{rows} predictions in {}", output.display());
+    report(reporter, &Report::Note { message });
+    Ok(())
+}
+
+fn work(config: WorkerConfig, reporter: &SharedReporter) -> Result<()> {
+    let address = config.coordinator.clone();
+    let mut retry_told = false;
+    let mut tell = |event: WorkerEvent<'_>| {
+        let told = match event {
+            WorkerEvent::Retrying { error, left, .. } if !retry_told => {
+                retry_told = true;
+                let left = left.as_secs();
+                Report::Warning {
+                    message: format!(
+                        "no coordinator at {address} yet ({error}): trying for {left} s"
+                    ),
+                }
+            }
+            WorkerEvent::Retrying { .. } => return,
+            WorkerEvent::Joined { run_id, worker } => {
+                retry_told = false;
+                Report::Note { message: format!("joined run {run_id} as {worker}") }
+            }
+            WorkerEvent::Prepared { span, rows } => {
+                Report::Note { message: format!("ready with {span}: {rows} rows") }
+            }
+            WorkerEvent::Lost { error } => Report::Warning {
+                message: format!("lost the coordinator ({error}): looking for it again"),
+            },
+        };
+        report(reporter, &told);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Internal(format!("cannot start: {error}")))?;
+    let ended =
+        runtime.block_on(lockstep_worker::run(config, process::stop_signal(), &mut tell))?;
+    let message = match ended {
+        Ended::Finished => "the run is finished",
+        Ended::Stopped => "stopped: said goodbye to the coordinator",
+    };
+    report(reporter, &Report::Note { message: message.to_string() });
+    Ok(())
+}
+
+fn default_out(job: &Job) -> PathBuf {
+    Path::new("runs").join(&job.name)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn runtime(threads: usize) -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Internal(format!("cannot start threads: {error}")))
+}
+
+/// Writes a result to standard output.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // The reader has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| Error::file("standard output", "write", &error)),
+    }
+}

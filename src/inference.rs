@@ -1,0 +1,152 @@
+//! Using a finished model on tables: measuring it and predicting with it. No cluster; rows are independent.
+
+use std::io::Write;
+use std::path::Path;
+
+use lockstep_data::{RowOrder, Rows, Sharded, TargetKind, Want};
+use lockstep_model::{NonFinite, Workspace};
+use lockstep_proto::fold::{Fold, Leaves};
+use lockstep_proto::tree::{Node, ShardTree};
+use ndarray::{Array2, ArrayView2};
+
+use crate::error::{Error, Result};
+use crate::record::add_values;
+use crate::report::Values;
+use crate::run_folder::Model;
+
+/// Rows that go through the network together.
+const BLOCK_ROWS: usize = 1024;
+
+/// Loss and metrics of a raw table, to the same bits as the run's own measure of it.
+///
+/// # Errors
+/// If the table cannot be used, or the model gives something that is not finite.
+pub fn evaluate(model: &Model, data: &Path) -> Result<(u64, Values)> {
+    let rows = model.schema.read(data, Want::FeaturesAndTargets)?;
+    let count = rows.len() as u64;
+    if count == 0 {
+        let problem = "no rows to measure".to_string();
+        return Err(Error::File { path: data.to_path_buf(), problem });
+    }
+    let sums = sums(model, rows).map_err(|fault| Error::File {
+        path: data.to_path_buf(),
+        problem: format!("the model's loss is not finite on rows of shard {}", fault.shard),
+    })?;
+    let mut values = Values::new();
+    add_values(&mut values, &model.network, &sums, count, "");
+    Ok((count, values))
+}
+
+fn sums(model: &Model, rows: Rows) -> std::result::Result<Vec<f64>, NonFinite> {
+    let (network, tree) = (&model.network, ShardTree::new(model.shards));
+    let (inputs, width) = (rows.features, rows.width());
+    let sharded = {
+        let order = RowOrder::whole(rows.len() as u64, model.shards);
+        Sharded::new(rows, order)
+    };
+    let leaves = Leaves::new(tree, |shard| sharded.rows_in(shard) > 0);
+    let mut fold = Fold::new(tree, leaves.clone());
+    let mut workspace = Workspace::new(network);
+    let mut root = Vec::new();
+    let mut block = Vec::new();
+    for shard in leaves.iter() {
+        let mut sums = vec![0.0; network.sums_len()];
+        let count = sharded.rows_in(shard);
+        for first in (0..count).step_by(BLOCK_ROWS) {
+            block.clear();
+            sharded.copy(shard, first..count.min(first + BLOCK_ROWS as u64), &mut block);
+            let (x, y) = split(&block, inputs, width);
+            network
+                .evaluate(&model.weights, x.view(), y.view(), &mut workspace, &mut sums)
+                .map_err(|fault| NonFinite { shard, ..fault })?;
+        }
+        root = fold.insert(Node::leaf(shard), sums).unwrap_or(root);
+    }
+    Ok(root)
+}
+
+fn split(rows: &[f32], inputs: usize, width: usize) -> (Array2<f32>, Array2<f32>) {
+    let view = ArrayView2::from_shape((rows.len() / width, width), rows).expect("whole rows");
+    let (x, y) = view.split_at(ndarray::Axis(1), inputs);
+    (x.as_standard_layout().into_owned(), y.as_standard_layout().into_owned())
+}
+
+/// Outputs of the network for rows of features, in their order: `[rows, outputs]`.
+pub fn outputs(model: &Model, rows: &Rows) -> Array2<f32> {
+    let network = &model.network;
+    let mut workspace = Workspace::new(network);
+    let mut outputs = Vec::with_capacity(rows.len() * network.outputs());
+    for block in rows.values.chunks(BLOCK_ROWS * rows.width()) {
+        let x = split(block, rows.features, rows.width()).0;
+        outputs.extend(network.predict(&model.weights, x.view(), &mut workspace).iter());
+    }
+    Array2::from_shape_vec((rows.len(), network.outputs()), outputs).expect("one row for each")
+}
+
+/// Writes predictions for a raw table as CSV, a line for each row, in the table's order: the target's value, or the
+/// label and the probability of every class.
+///
+/// # Errors
+/// If the table lacks a feature or a cell, or the output cannot be written.
+pub fn predict(model: &Model, data: &Path, output: &mut dyn Write) -> Result<u64> {
+    let rows = model.schema.read(data, Want::Features)?;
+    let outputs = outputs(model, &rows);
+    write_csv(model, &outputs, output)
+        .map_err(|error| Error::Internal(format!("cannot write the predictions: {error}")))?;
+    Ok(rows.len() as u64)
+}
+
+fn write_csv(model: &Model, outputs: &Array2<f32>, output: &mut dyn Write) -> csv::Result<()> {
+    let schema = &model.schema;
+    let mut writer = csv::Writer::from_writer(output);
+    let mut header = Vec::new();
+    match schema.kind {
+        TargetKind::Numbers => header.extend(schema.targets.iter().cloned()),
+        TargetKind::Classes { outputs } => {
+            header.push(schema.targets[0].clone());
+            header.extend(
+                (0..outputs)
+                    .map(|class| format!("{}_{}", schema.targets[0], schema.label(0, class))),
+            );
+        }
+        TargetKind::Binary { .. } => {
+            for (target, name) in schema.targets.iter().enumerate() {
+                header.push(name.clone());
+                header.push(format!("{name}_{}", schema.label(target, 1)));
+            }
+        }
+    }
+    writer.write_record(&header)?;
+    let mut record = Vec::with_capacity(header.len());
+    for row in outputs.rows() {
+        record.clear();
+        match schema.kind {
+            TargetKind::Numbers => record.extend(row.iter().map(f32::to_string)),
+            TargetKind::Classes { .. } => {
+                record.push(schema.label(0, largest(row.iter().copied())).to_string());
+                record.extend(row.iter().map(f32::to_string));
+            }
+            TargetKind::Binary { .. } => {
+                for (target, probability) in row.iter().enumerate() {
+                    let class = usize::from(*probability > 0.5);
+                    record.push(schema.label(target, class).to_string());
+                    record.push(probability.to_string());
+                }
+            }
+        }
+        writer.write_record(&record)?;
+    }
+    writer.flush()?;
+    Ok(())
+}
+
+/// Place of the largest value, the first of equals: as accuracy counts it.
+fn largest(values: impl Iterator<Item = f32>) -> usize {
+    let mut best = (0, f32::NEG_INFINITY);
+    for (place, value) in values.enumerate() {
+        if value > best.1 {
+            best = (place, value);
+        }
+    }
+    best.0
+}

@@ -1,0 +1,15 @@
+//! Lockstep trains neural networks data-parallel on ordinary CPU machines: the same model, bit for bit, on any number
+//! of workers and threads, whatever fails.
+
+pub mod cli;
+pub mod error;
+pub mod inference;
+pub mod job;
+pub mod plan;
+pub mod record;
+pub mod report;
+pub mod run_folder;
+pub mod train;
+pub mod weights_file;
+
+pub use error::{Error, Result};

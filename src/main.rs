@@ -1,0 +1,5 @@
+//! The `lockstep` program.
+
+fn main() -> std::process::ExitCode {
+    lockstep::cli::main()
+}

@@ -1,0 +1,263 @@
+//! Turns what a run tells into lines of `metrics.jsonl` and reports. Changes nothing in the run.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use lockstep_coordinator::{Observer, RunEvent};
+use lockstep_model::{Loss, Network};
+use lockstep_proto::ids::Table;
+use serde::Serialize;
+
+use crate::plan::Plan;
+use crate::report::{Report, Reporter, Values};
+
+/// Progress is reported at most this often.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// A reporter that several owners write to, one line at a time.
+pub type SharedReporter = Arc<Mutex<Reporter>>;
+
+/// Shows a report, whoever else is writing.
+pub fn report(reporter: &SharedReporter, report: &Report) {
+    // A panic elsewhere must not take the last words away.
+    reporter.lock().unwrap_or_else(PoisonError::into_inner).report(report);
+}
+
+/// Loss and metrics of every epoch: what Keras calls the history.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// By epoch: names (`loss`, `mae`, `validation_loss`, ...) and values.
+    pub epochs: Vec<Values>,
+}
+
+/// One line of `metrics.jsonl`.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Line<'a> {
+    Step {
+        epoch: u32,
+        step: u64,
+        rows: u64,
+        loss: f64,
+        learning_rate: f32,
+        seconds: f64,
+    },
+    Epoch {
+        epoch: u32,
+        #[serde(flatten)]
+        values: &'a Values,
+        seconds: f64,
+    },
+    Final {
+        #[serde(flatten)]
+        values: &'a BTreeMap<String, f64>,
+        steps: u64,
+        seconds: f64,
+        weights_blake3: &'a str,
+    },
+}
+
+/// Listens to a run and keeps its records.
+pub struct Recorder {
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// What is left of a [`Recorder`] when the run has taken it.
+pub struct Records {
+    shared: Arc<Mutex<Shared>>,
+}
+
+struct Shared {
+    network: Arc<Network>,
+    reporter: SharedReporter,
+    /// `None` without a run folder, or after a write failed.
+    metrics: Option<BufWriter<File>>,
+    epochs: u32,
+    steps_per_epoch: u64,
+    has_validation: bool,
+    /// Sums over the epoch's steps so far, in their order, and the rows they are over.
+    epoch_sums: (Vec<f64>, u64),
+    rows: u64,
+    last_step: (u32, u64, f64),
+    history: History,
+    progress_at: Option<Instant>,
+}
+
+impl Recorder {
+    /// A recorder for one run; metrics go to the file, if there is one.
+    pub fn new(
+        plan: &Plan,
+        reporter: SharedReporter,
+        metrics: Option<File>,
+    ) -> (Recorder, Records) {
+        let shared = Shared {
+            network: plan.network.clone(),
+            reporter,
+            metrics: metrics.map(BufWriter::new),
+            epochs: plan.job.train.epochs,
+            steps_per_epoch: plan.batches().count(),
+            has_validation: plan.tables.validation.is_some(),
+            epoch_sums: (Vec::new(), 0),
+            rows: 0,
+            last_step: (0, 0, 0.0),
+            history: History::default(),
+            progress_at: None,
+        };
+        let shared = Arc::new(Mutex::new(shared));
+        (Recorder { shared: shared.clone() }, Records { shared })
+    }
+}
+
+impl Observer for Recorder {
+    fn observe(&mut self, event: RunEvent<'_>) {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).observe(event);
+    }
+}
+
+impl Records {
+    /// Writes the last line and returns the history with the run's report.
+    pub fn finish(
+        self,
+        plan: &Plan,
+        test_sums: Option<&[f64]>,
+        weights_blake3: &str,
+        run_folder: Option<String>,
+    ) -> (History, Report) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut values = Values::new();
+        if let (Some(sums), Some(rows)) = (test_sums, plan.test_rows()) {
+            add_values(&mut values, &plan.network, sums, rows, "test_");
+        }
+        let (epochs, steps, seconds) = shared.last_step;
+        shared.write(&Line::Final { values: &values, steps, seconds, weights_blake3 });
+        shared.flush();
+        let report = Report::Finished {
+            name: plan.job.name.clone(),
+            epochs,
+            steps,
+            seconds,
+            rows_per_second: shared.rows as f64 / seconds.max(1e-9),
+            values,
+            weights_blake3: weights_blake3.to_string(),
+            run_folder,
+        };
+        (std::mem::take(&mut shared.history), report)
+    }
+
+    /// Writes out what is buffered, after a run that failed.
+    pub fn flush(&self) {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).flush();
+    }
+}
+
+impl Shared {
+    fn observe(&mut self, event: RunEvent<'_>) {
+        match event {
+            RunEvent::Joined { worker, peer } => self.tell(Report::WorkerJoined {
+                worker: worker.0,
+                host: peer.host.clone(),
+                pid: peer.pid,
+                threads: peer.threads,
+            }),
+            RunEvent::Left { worker, peer, reason, workers } => self.tell(Report::WorkerLeft {
+                worker: worker.0,
+                host: peer.host.clone(),
+                reason: reason.to_string(),
+                workers,
+            }),
+            RunEvent::Waiting(wait) => self.tell(Report::Warning { message: wait.to_string() }),
+            RunEvent::Step { epoch, step, rows, sums, learning_rate, seconds } => {
+                let loss = sums[0] / rows as f64;
+                self.write(&Line::Step { epoch, step, rows, loss, learning_rate, seconds });
+                self.step(epoch, step, rows, sums, seconds);
+            }
+            RunEvent::Evaluated { table: Table::Validation, rows, sums } => {
+                self.end_epoch(Some((sums, rows)));
+            }
+            RunEvent::Evaluated { .. } => {}
+        }
+    }
+
+    fn step(&mut self, epoch: u32, step: u64, rows: u64, sums: &[f64], seconds: f64) {
+        self.rows += rows;
+        self.last_step = (epoch, step, seconds);
+        self.epoch_sums.1 += rows;
+        self.epoch_sums.0.resize(sums.len(), 0.0);
+        for (all, sum) in self.epoch_sums.0.iter_mut().zip(sums) {
+            *all += sum;
+        }
+        let due = |at: Instant| at.elapsed() >= PROGRESS_INTERVAL;
+        if self.progress_at.is_none_or(due) {
+            self.progress_at = Some(Instant::now());
+            let steps = self.steps_per_epoch * u64::from(self.epochs);
+            let pace = seconds / step as f64;
+            self.tell(Report::Progress {
+                epoch,
+                epochs: self.epochs,
+                step,
+                steps,
+                loss: self.epoch_sums.0[0] / self.epoch_sums.1 as f64,
+                rows_per_second: self.rows as f64 / seconds.max(1e-9),
+                seconds_left: pace * (steps - step) as f64,
+            });
+        }
+        if step.is_multiple_of(self.steps_per_epoch) && !self.has_validation {
+            self.end_epoch(None);
+        }
+    }
+
+    fn end_epoch(&mut self, validation: Option<(&[f64], u64)>) {
+        let (sums, rows) = std::mem::take(&mut self.epoch_sums);
+        let mut values = Values::new();
+        for (name, value) in self.network.report(&sums, rows) {
+            values.insert(name.to_string(), value);
+        }
+        if let Some((sums, rows)) = validation {
+            add_values(&mut values, &self.network, sums, rows, "validation_");
+        }
+        let (epoch, _, seconds) = self.last_step;
+        self.write(&Line::Epoch { epoch, values: &values, seconds });
+        self.tell(Report::Epoch { epoch, epochs: self.epochs, seconds, values: values.clone() });
+        self.history.epochs.push(values);
+    }
+
+    fn tell(&self, what: Report) {
+        report(&self.reporter, &what);
+    }
+
+    fn write(&mut self, line: &Line<'_>) {
+        let Some(metrics) = &mut self.metrics else { return };
+        let written = serde_json::to_writer(&mut *metrics, line).map_err(std::io::Error::from);
+        if let Err(error) = written.and_then(|()| metrics.write_all(b"\n")) {
+            self.give_up(&error);
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(Err(error)) = self.metrics.as_mut().map(|metrics| metrics.flush()) {
+            self.give_up(&error);
+        }
+    }
+
+    /// Records are worth less than the training: it goes on without them.
+    fn give_up(&mut self, error: &std::io::Error) {
+        self.metrics = None;
+        let message =
+            format!("cannot write metrics.jsonl ({error}): the training goes on without it");
+        self.tell(Report::Warning { message });
+    }
+}
+
+/// Adds loss and metrics under a prefix; a loss that is a metric itself goes by that name as well.
+pub fn add_values(values: &mut Values, network: &Network, sums: &[f64], rows: u64, prefix: &str) {
+    let loss = network.spec().loss;
+    for (name, value) in network.report(sums, rows) {
+        values.insert(format!("{prefix}{name}"), value);
+        if name == "loss" && matches!(loss, Loss::Mse | Loss::Mae) {
+            values.insert(format!("{prefix}{loss}"), value);
+        }
+    }
+}
