@@ -91,9 +91,16 @@ pub fn outputs(model: &Model, rows: &Rows) -> Array2<f32> {
 pub fn predict(model: &Model, data: &Path, output: &mut dyn Write) -> Result<u64> {
     let rows = model.schema.read(data, Want::Features)?;
     let outputs = outputs(model, &rows);
-    write_csv(model, &outputs, output)
-        .map_err(|error| Error::Internal(format!("cannot write the predictions: {error}")))?;
-    Ok(rows.len() as u64)
+    match write_csv(model, &outputs, output) {
+        Ok(()) => Ok(rows.len() as u64),
+        // The reader has seen enough.
+        Err(error) if is_broken_pipe(&error) => Ok(rows.len() as u64),
+        Err(error) => Err(Error::Internal(format!("cannot write the predictions: {error}"))),
+    }
+}
+
+fn is_broken_pipe(error: &csv::Error) -> bool {
+    matches!(error.kind(), csv::ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn write_csv(model: &Model, outputs: &Array2<f32>, output: &mut dyn Write) -> csv::Result<()> {

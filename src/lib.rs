@@ -1,6 +1,7 @@
 //! Lockstep trains neural networks data-parallel on ordinary CPU machines: the same model, bit for bit, on any number
 //! of workers and threads, whatever fails.
 
+pub mod api;
 pub mod cli;
 pub mod error;
 pub mod inference;
@@ -12,4 +13,5 @@ pub mod run_folder;
 pub mod train;
 pub mod weights_file;
 
+pub use api::prelude;
 pub use error::{Error, Result};

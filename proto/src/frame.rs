@@ -475,3 +475,7 @@ fn table_of(table: i32) -> Checked<Table> {
         _ => broken(format!("table {table} is none that the contract knows")),
     }
 }
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

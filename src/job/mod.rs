@@ -11,6 +11,7 @@ use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_data::{TableSpec, TargetKind};
 use lockstep_model::{DenseSpec, Loss, Metric, Network, NetworkSpec};
 
+pub use optimizer::from_name as optimizer_named;
 pub use reader::{JobError, Place};
 pub use resolved::to_toml;
 
@@ -106,6 +107,20 @@ impl Job {
         // All that does not depend on the table is found before the table is read.
         job.network(1)?;
         Ok(job)
+    }
+
+    /// A job that stands in no file, for tables that are already in memory.
+    pub fn in_memory(seed: u64, data: TableSpec, model: Model, train: Train) -> Job {
+        Job {
+            path: PathBuf::from("job"),
+            name: "job".to_string(),
+            seed,
+            data,
+            model,
+            train,
+            cluster: Cluster { workers_min: 1 },
+            places: Places::default(),
+        }
     }
 
     /// The network for rows of `inputs` features.

@@ -5,7 +5,7 @@ use lockstep_coordinator::optimizer::Optimizer;
 use super::reader::{JobError, Section, Value};
 
 /// Every name, in the order in which messages list them.
-pub const NAMES: &[&str] = &["sgd", "adam", "adamw", "rmsprop", "adagrad"];
+pub(super) const NAMES: &[&str] = &["sgd", "adam", "adamw", "rmsprop", "adagrad"];
 
 /// The optimizer of that name, with Keras' defaults.
 pub fn from_name(name: &str) -> Option<Optimizer> {

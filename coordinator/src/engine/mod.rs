@@ -338,8 +338,13 @@ impl Engine {
     fn deal_undealt(&mut self) {
         let mut prepared = self.prepared();
         let Some(open) = self.open.as_mut().filter(|_| !prepared.is_empty()) else { return };
-        prepared.sort_by_key(|&worker| open.owes(worker));
-        for (place, span) in spans::share(&open.undealt(), prepared.len()) {
+        let undealt = open.undealt();
+        if undealt.is_empty() {
+            return;
+        }
+        let owing = open.owing();
+        prepared.sort_by_key(|worker| owing.contains(worker));
+        for (place, span) in spans::share(&undealt, prepared.len()) {
             open.deal(prepared[place], span);
             self.actions.push_back(Action::Deal(prepared[place], deal(&open.planned, span)));
         }

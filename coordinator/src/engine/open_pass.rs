@@ -1,5 +1,7 @@
 //! The pass in hand: which leaves of which track are there, and who was dealt the rest.
 
+use std::collections::BTreeSet;
+
 use lockstep_proto::fold::Leaves;
 use lockstep_proto::ids::{Chunk, Span, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
@@ -94,11 +96,11 @@ impl OpenPass {
         self.missing().without(&dealt).iter().collect()
     }
 
-    /// Whether values that the worker was dealt are missing.
-    pub(super) fn owes(&self, worker: WorkerId) -> bool {
+    /// The workers whose values are missing.
+    pub(super) fn owing(&self) -> BTreeSet<WorkerId> {
         let missing = self.missing();
-        let mut deals = self.deals.iter();
-        deals.any(|&(dealt_to, span)| dealt_to == worker && missing.any_in(span))
+        let owed = self.deals.iter().filter(|&&(_, span)| missing.any_in(span));
+        owed.map(|&(worker, _)| worker).collect()
     }
 
     /// A worker whose values are missing, with its span.

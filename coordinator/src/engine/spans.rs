@@ -85,7 +85,7 @@ mod tests {
             assert!(spans.iter().all(|&span| tree.nodes(span).len() == 1), "{workers}");
         }
         let nodes: usize = cut(tree, 3).iter().map(|&span| tree.nodes(span).len()).sum();
-        assert_eq!(nodes, 5);
+        assert_eq!(nodes, 7);
     }
 
     #[test]

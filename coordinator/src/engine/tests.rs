@@ -1,8 +1,115 @@
 //! The engine against a simulated cluster, and one decision at a time.
 
 mod case;
+mod dealing;
 mod driver;
 mod ledger;
 mod network;
 mod simulation;
+mod verdicts;
+mod waits;
 mod worker;
+
+use std::time::{Duration, Instant};
+
+use lockstep_proto::batches::Batches;
+use lockstep_proto::frame::Deal;
+use lockstep_proto::ids::{Chunk, Span, WorkerId};
+use lockstep_proto::tree::ShardTree;
+
+use super::{Action, Engine, Event, Schedule, Track, Verdict};
+
+const CHUNKS: usize = 2;
+const TRACKS: [Track; 1 + CHUNKS] = [Track::Sums, Track::Chunk(Chunk(0)), Track::Chunk(Chunk(1))];
+
+/// An engine and the clock that it is shown.
+struct Bench {
+    engine: Engine,
+    started: Instant,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(schedule: Schedule, workers_min: usize) -> Bench {
+        let now = Instant::now();
+        Bench { engine: Engine::new(now, schedule, CHUNKS, workers_min), started: now, now }
+    }
+
+    /// Workers 1 to `workers` are there and prepared, and one is enough to go on.
+    fn with_workers(schedule: Schedule, workers: u64) -> Bench {
+        Bench::new(schedule, 1).gather(workers)
+    }
+
+    fn gather(mut self, workers: u64) -> Bench {
+        self.engine = self.engine.starting_with(workers as usize);
+        for worker in 1..=workers {
+            self.event(Event::Joined(WorkerId(worker)));
+        }
+        for worker in 1..=workers {
+            self.event(Event::Prepared(WorkerId(worker)));
+        }
+        self
+    }
+
+    fn event(&mut self, event: Event) {
+        self.engine.handle(self.now, event);
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now += Duration::from_millis(millis);
+        self.engine.handle_timeout(self.now);
+    }
+
+    fn actions(&mut self) -> Vec<Action> {
+        std::iter::from_fn(|| self.engine.poll_action()).collect()
+    }
+
+    fn deals(&mut self) -> Vec<Deal> {
+        self.dealt().into_iter().map(|(_, deal)| deal).collect()
+    }
+
+    fn dealt(&mut self) -> Vec<(WorkerId, Deal)> {
+        let deal = |action| match action {
+            Action::Deal(worker, deal) => Some((worker, deal)),
+            _ => None,
+        };
+        self.actions().into_iter().filter_map(deal).collect()
+    }
+
+    fn dealt_spans(&mut self) -> Vec<(u64, Span)> {
+        self.dealt().into_iter().map(|(worker, deal)| (worker.0, deal.span)).collect()
+    }
+
+    /// Answers a deal in full.
+    fn answer(&mut self, worker: WorkerId, deal: Deal) {
+        let tree = self.engine.schedule.tree;
+        for track in TRACKS {
+            for node in tree.nodes(deal.span) {
+                let verdict = self.engine.accept(self.now, worker, deal.pass, track, node);
+                assert_eq!(verdict, Verdict::Fold);
+            }
+        }
+    }
+
+    fn commit_all(&mut self) {
+        for track in TRACKS {
+            self.event(Event::Committed(track));
+        }
+    }
+}
+
+/// One batch of two rows for each shard, `epochs` times.
+fn whole_batches(shards: u32, epochs: u32) -> Schedule {
+    let rows = 2 * u64::from(shards);
+    Schedule {
+        tree: ShardTree::new(shards),
+        train: Batches { rows, shards, batch_size: rows },
+        validation_rows: None,
+        test_rows: None,
+        epochs,
+    }
+}
+
+fn span(start: u32, end: u32) -> Span {
+    Span { start, end }
+}

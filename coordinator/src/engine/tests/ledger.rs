@@ -29,14 +29,16 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn add(&mut self, other: Seen) {
-        self.late += other.late;
-        self.twice += other.twice;
-        self.in_part += other.in_part;
-        self.dealt_again += other.dealt_again;
-        self.left += other.left;
-        self.stale_folds += other.stale_folds;
-        self.reports += other.reports;
+    pub(super) fn and(self, other: Seen) -> Seen {
+        Seen {
+            late: self.late + other.late,
+            twice: self.twice + other.twice,
+            in_part: self.in_part + other.in_part,
+            dealt_again: self.dealt_again + other.dealt_again,
+            left: self.left + other.left,
+            stale_folds: self.stale_folds + other.stale_folds,
+            reports: self.reports + other.reports,
+        }
     }
 
     /// Whether a thousand seeds went where faults are. Stale folds are rarer than that.

@@ -1,5 +1,7 @@
 //! Many seeds, each a job and a cluster that comes and goes: all end in the bits of one worker that stayed.
 
+use rayon::prelude::*;
+
 use super::case::Case;
 use super::ledger::Seen;
 use super::network;
@@ -21,15 +23,15 @@ fn any_cluster_ends_in_the_bits_of_one_worker() {
         Some(seed) => seed..seed + 1,
         None => 0..number(SEEDS_VARIABLE).unwrap_or(SEEDS),
     };
-    let mut all_seen = Seen::default();
-    for seed in seeds.clone() {
+    let simulate = |seed| {
         let _tell = TellOnPanic(seed);
         let case = Case::drawn(seed);
         let (undisturbed, _) = network::run(&case.undisturbed());
         let (outcome, seen) = network::run(&case);
         assert_eq!(outcome, undisturbed, "{case:#?}");
-        all_seen.add(seen);
-    }
+        seen
+    };
+    let all_seen = seeds.clone().into_par_iter().map(simulate).reduce(Seen::default, Seen::and);
     println!("{} seeds: {all_seen:?}", seeds.end - seeds.start);
     if seeds.end - seeds.start >= SEEDS {
         assert!(all_seen.is_enough(), "{all_seen:?}");

@@ -1,0 +1,105 @@
+//! Waits are told every five seconds, with who is waited for.
+
+use std::time::Duration;
+
+use lockstep_proto::ids::{Pass, WorkerId};
+use lockstep_proto::tree::Node;
+
+use super::super::{Action, Event, Track};
+use super::{Bench, whole_batches};
+
+impl Bench {
+    /// What is reported when the engine's own timeout comes, and how long after the start that is.
+    fn next_report(&mut self) -> (Duration, Option<String>) {
+        self.actions();
+        let timeout = self.engine.poll_timeout().unwrap();
+        self.engine.handle_timeout(timeout - Duration::from_nanos(1));
+        assert_eq!(self.actions(), []);
+        self.now = timeout;
+        self.engine.handle_timeout(timeout);
+        let report = match &self.actions()[..] {
+            [] => None,
+            [Action::Report(wait)] => Some(wait.to_string()),
+            other => panic!("{other:?}"),
+        };
+        (timeout - self.started, report)
+    }
+
+    fn reports(&mut self, seconds: u64, text: &str) {
+        let (after, report) = self.next_report();
+        assert_eq!((after, report.as_deref()), (Duration::from_secs(seconds), Some(text)));
+    }
+}
+
+#[test]
+fn too_few_workers_are_reported_every_five_seconds() {
+    let mut bench = Bench::new(whole_batches(4, 1), 2);
+    bench.reports(5, "waiting for workers since 5.0 s: 0 of 2 joined");
+    bench.event(Event::Joined(WorkerId(1)));
+    bench.reports(10, "waiting for workers since 10.0 s: 1 of 2 joined");
+    bench.reports(15, "waiting for workers since 15.0 s: 1 of 2 joined");
+}
+
+#[test]
+fn the_first_pass_reports_how_many_it_wants() {
+    let mut bench = Bench::new(whole_batches(4, 1), 1);
+    bench.engine = bench.engine.starting_with(3);
+    bench.event(Event::Joined(WorkerId(1)));
+    bench.reports(5, "waiting for workers since 5.0 s: 1 of 3 joined");
+}
+
+#[test]
+fn workers_that_fetch_are_named() {
+    let mut bench = Bench::new(whole_batches(4, 1), 2);
+    bench.event(Event::Joined(WorkerId(1)));
+    bench.event(Event::Joined(WorkerId(2)));
+    bench.event(Event::Prepared(WorkerId(1)));
+    bench.reports(5, "waiting for worker 2 since 5.0 s: it is fetching its shards");
+}
+
+#[test]
+fn a_worker_that_owes_results_is_named_with_its_span() {
+    let mut bench = Bench::with_workers(whole_batches(4, 1), 2);
+    let deal = bench.deals()[0];
+    bench.reports(
+        5,
+        "waiting for worker 1 since 5.0 s: no result for shards 0..2 on the weights of step 0",
+    );
+    bench.answer(WorkerId(1), deal);
+    bench.reports(
+        10,
+        "waiting for worker 2 since 5.0 s: no result for shards 2..4 on the weights of step 0",
+    );
+}
+
+#[test]
+fn values_put_the_report_off() {
+    let mut bench = Bench::with_workers(whole_batches(4, 1), 1);
+    bench.wait(4_000);
+    bench.engine.accept(bench.now, WorkerId(1), Pass(0), Track::Sums, Node::leaf(0));
+    assert_eq!(bench.engine.poll_timeout(), Some(bench.started + Duration::from_secs(9)));
+    bench.reports(
+        9,
+        "waiting for worker 1 since 5.0 s: no result for shards 0..4 on the weights of step 0",
+    );
+}
+
+#[test]
+fn a_pass_that_all_have_left_waits_for_as_many_as_a_new_one() {
+    let mut bench = Bench::new(whole_batches(4, 1), 2).gather(2);
+    bench.event(Event::Left(WorkerId(1)));
+    bench.event(Event::Left(WorkerId(2)));
+    bench.reports(5, "waiting for workers since 5.0 s: 0 of 2 joined");
+    bench.event(Event::Joined(WorkerId(3)));
+    bench.reports(10, "waiting for workers since 10.0 s: 1 of 2 joined");
+    bench.event(Event::Joined(WorkerId(4)));
+    bench.reports(15, "waiting for worker 3 since 15.0 s: it is fetching its shards");
+}
+
+#[test]
+fn threads_that_fold_are_no_wait_for_workers() {
+    let mut bench = Bench::with_workers(whole_batches(4, 1), 1);
+    let deal = bench.deals()[0];
+    bench.answer(WorkerId(1), deal);
+    assert_eq!(bench.next_report(), (Duration::from_secs(5), None));
+}

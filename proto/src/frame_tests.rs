@@ -1,0 +1,342 @@
+//! Every message that does not keep the contract is told apart from those that do, and no bytes at all panic.
+
+use prost::Message;
+
+use super::*;
+use crate::layout::DenseShape;
+use crate::random::{Purpose, Random};
+use crate::wire::{coordinator_message, worker_message};
+
+const SUMS_LEN: usize = 2;
+
+/// 5 shards; chunks of 20,000 and 100 values.
+fn limits() -> Limits {
+    let shape = |inputs, units| DenseShape { inputs, units, bias: false };
+    let layout = Layout::new(&[shape(200, 100), shape(100, 1)]);
+    assert_eq!(layout.chunks().len(), 2);
+    Limits { tree: ShardTree::new(5), layout: Arc::new(layout), sums_len: SUMS_LEN }
+}
+
+fn frame(values: usize) -> Bytes {
+    values::encode(&vec![0.5; values])
+}
+
+fn refused<T: std::fmt::Debug>(found: Checked<T>, wanted: &str) {
+    let text = found.expect_err(wanted).to_string();
+    assert!(text.starts_with("broken message: ") && text.contains(wanted), "{text:?}: {wanted:?}");
+}
+
+#[test]
+fn broken_words_of_a_worker() {
+    use worker_message::Kind;
+    let span = |start, end| Kind::Prepared(wire::Span { start, end });
+    let fault = |shard| Kind::Fault(wire::Fault { shard, ..Default::default() });
+    let slice = |level, index, chunk, values| {
+        let good = wire::Slice { level: 0, index: 4, chunk: 1, values: frame(100) };
+        let slices = vec![good, wire::Slice { level, index, chunk, values }];
+        Kind::Part(wire::Part { pass: 0, slices, sums: Vec::new() })
+    };
+    let sums = |level, index, len| {
+        let sums = vec![wire::NodeSums { level, index, values: vec![1.0; len] }];
+        Kind::Part(wire::Part { pass: 0, slices: Vec::new(), sums })
+    };
+    let long = frame(20_000).slice(1..);
+    for (kind, wanted) in [
+        (span(0, 0), "shards 0..0 of 5"),
+        (span(3, 2), "shards 3..2 of 5"),
+        (span(4, 6), "shards 4..6 of 5"),
+        (span(u32::MAX, u32::MAX), "of 5"),
+        (slice(0, 5, 1, frame(100)), "node 0:5 is not in the tree of 5 shards"),
+        (slice(3, 1, 1, frame(100)), "node 3:1 is not in the tree of 5 shards"),
+        (slice(4, 0, 1, frame(100)), "node 4:0 is not in the tree of 5 shards"),
+        (slice(u32::MAX, 0, 1, frame(100)), "is not in the tree"),
+        (slice(2, u32::MAX, 1, frame(100)), "is not in the tree"),
+        (slice(0, 0, 2, frame(100)), "chunk 2 of 2"),
+        (slice(0, 0, u32::MAX, frame(100)), "chunk 4294967295 of 2"),
+        (slice(0, 0, 1, frame(99)), "chunk 1 with 396 bytes, wanted 100 values of 4 bytes"),
+        (slice(0, 0, 0, frame(100)), "chunk 0 with 400 bytes, wanted 20000 values of 4 bytes"),
+        (slice(0, 0, 0, long), "chunk 0 with 79999 bytes"),
+        (slice(0, 0, 1, Bytes::new()), "chunk 1 with 0 bytes"),
+        (sums(0, 5, SUMS_LEN), "node 0:5 is not in the tree"),
+        (sums(0, 0, SUMS_LEN + 1), "3 sums, wanted 2"),
+        (sums(0, 0, 0), "0 sums, wanted 2"),
+        (fault(5), "a fault in a shard that the run does not have"),
+        (Kind::Join(wire::Join::default()), "a second join"),
+    ] {
+        refused(limits().from_worker(worker_message(kind)), wanted);
+    }
+    refused(limits().from_worker(wire::WorkerMessage { kind: None }), "no content");
+}
+
+#[test]
+fn broken_words_of_a_coordinator() {
+    use coordinator_message::Kind;
+    let deal = |table, span: Option<(u32, u32)>| {
+        let span = span.map(|(start, end)| wire::Span { start, end });
+        Kind::Deal(wire::Deal { table, span, ..Default::default() })
+    };
+    let train = wire::Table::Train as i32;
+    let weights = |chunk, values| Kind::Weights(wire::Weights { step: 0, chunk, values });
+    for (kind, wanted) in [
+        (Kind::Prepare(wire::Span { start: 1, end: 1 }), "shards 1..1 of 5"),
+        (Kind::Prepare(wire::Span { start: 0, end: 6 }), "shards 0..6 of 5"),
+        (deal(train, None), "a deal without a span"),
+        (deal(train, Some((0, 6))), "shards 0..6 of 5"),
+        (deal(train, Some((2, 1))), "shards 2..1 of 5"),
+        (deal(0, Some((0, 5))), "table 0 is none that the contract knows"),
+        (deal(4, Some((0, 5))), "table 4 is none that the contract knows"),
+        (deal(-1, Some((0, 5))), "table -1 is none that the contract knows"),
+        (weights(2, frame(100)), "chunk 2 of 2"),
+        (weights(1, frame(101)), "chunk 1 with 404 bytes, wanted 100 values of 4 bytes"),
+        (Kind::Welcome(wire::Welcome::default()), "a second welcome"),
+    ] {
+        refused(limits().to_worker(coordinator_message(kind)), wanted);
+    }
+    refused(limits().to_worker(wire::CoordinatorMessage { kind: None }), "no content");
+}
+
+#[test]
+fn a_layer_that_the_run_does_not_have_is_left_out_of_a_fault() {
+    for (layer, wanted) in [(None, None), (Some(1), Some(1)), (Some(2), None)] {
+        let fault = wire::Fault { layer, ..Default::default() };
+        let found = limits().from_worker(worker_message(worker_message::Kind::Fault(fault)));
+        let Ok(FromWorker::Fault(fault)) = found else { panic!("{found:?}") };
+        assert_eq!(fault.layer, wanted);
+    }
+}
+
+fn join() -> Join {
+    Join {
+        protocol: 1,
+        version: "0.1.0".to_string(),
+        numeric_profile: "fma".to_string(),
+        run_id: Some("run".to_string()),
+        host: "host".to_string(),
+        pid: 7,
+        threads: 8,
+    }
+}
+
+#[test]
+fn joins() {
+    for run_id in [None, Some("run".to_string())] {
+        let join = Join { run_id, ..join() };
+        assert_eq!(Join::from_wire(join.clone().into_wire()), Ok(join));
+    }
+    let longest = "x".repeat(NAME_BYTES_MAX);
+    assert!(Join::from_wire(Join { host: longest.clone(), ..join() }.into_wire()).is_ok());
+    let too_long = longest + "x";
+    for join in [
+        Join { version: too_long.clone(), ..join() },
+        Join { numeric_profile: too_long.clone(), ..join() },
+        Join { run_id: Some(too_long.clone()), ..join() },
+        Join { host: too_long, ..join() },
+    ] {
+        refused(Join::from_wire(join.into_wire()), "a text of a join is too long");
+    }
+    let first = "the first message is not a join";
+    refused(Join::from_wire(FromWorker::Goodbye.into_wire()), first);
+    refused(Join::from_wire(wire::WorkerMessage { kind: None }), first);
+}
+
+fn welcome() -> Welcome {
+    Welcome {
+        run_id: "run".to_string(),
+        worker: WorkerId(3),
+        network: "{}".to_string(),
+        batches: Batches { rows: 404, shards: 16, batch_size: 10 },
+        shuffle: true,
+        seed: u64::MAX,
+        validation_rows: 0,
+        test_rows: 102,
+    }
+}
+
+#[test]
+fn welcomes() {
+    let with = |rows, shards, batch_size| {
+        let batches = Batches { rows, shards, batch_size };
+        Welcome::from_wire(Welcome { batches, ..welcome() }.into_wire())
+    };
+    assert_eq!(Welcome::from_wire(welcome().into_wire()), Ok(welcome()));
+    let most = u64::from(u32::MAX);
+    for (rows, shards, batch_size) in [(1, 1, 1), (404, SHARDS_MAX, 404), (most, 1, most)] {
+        assert_eq!(with(rows, shards, batch_size).unwrap().batches.rows, rows);
+    }
+    for (rows, shards, batch_size, wanted) in [
+        (404, 0, 10, "0 shards, wanted 1 to 4096"),
+        (404, SHARDS_MAX + 1, 10, "4097 shards, wanted 1 to 4096"),
+        (0, 16, 0, "batches of 0 from 0 rows"),
+        (0, 16, 1, "batches of 1 from 0 rows"),
+        (404, 16, 0, "batches of 0 from 404 rows"),
+        (404, 16, 405, "batches of 405 from 404 rows"),
+        (most + 1, 16, 10, "batches of 10 from 4294967296 rows"),
+    ] {
+        refused(with(rows, shards, batch_size), wanted);
+    }
+    let first = "the first message is not a welcome";
+    refused(Welcome::from_wire(ToWorker::Finish { error: None }.into_wire()), first);
+    refused(Welcome::from_wire(wire::CoordinatorMessage { kind: None }), first);
+}
+
+#[test]
+fn shard_requests() {
+    for table in [Table::Train, Table::Validation, Table::Test] {
+        let request = ShardRequest { run_id: "run".to_string(), table, shard: Shard(15) };
+        assert_eq!(ShardRequest::from_wire(request.clone().into_wire()), Ok(request));
+    }
+    for table in [0, 4, -1, i32::MIN] {
+        let request = wire::ShardRequest { run_id: String::new(), table, shard: 0 };
+        let wanted = format!("table {table} is none that the contract knows");
+        refused(ShardRequest::from_wire(request), &wanted);
+    }
+}
+
+fn words_of_a_worker() -> Vec<FromWorker> {
+    let slice = |node, chunk, len| Slice { node, chunk: Chunk(chunk), values: frame(len) };
+    let root = Node { level: 3, index: 0 };
+    let part = Part {
+        pass: Pass(u64::MAX),
+        slices: vec![slice(Node::leaf(4), 1, 100), slice(root, 0, 20_000)],
+        sums: vec![NodeSums { node: Node { level: 2, index: 1 }, values: vec![-0.0, 1e300] }],
+    };
+    let fault = |layer, in_gradient| {
+        FromWorker::Fault(Fault { pass: Pass(1), shard: Shard(4), layer, in_gradient })
+    };
+    vec![
+        FromWorker::Prepared(Span { start: 0, end: 5 }),
+        FromWorker::Part(part),
+        FromWorker::Part(Part { pass: Pass(0), slices: Vec::new(), sums: Vec::new() }),
+        fault(None, false),
+        fault(Some(1), true),
+        FromWorker::Goodbye,
+    ]
+}
+
+fn words_of_a_coordinator() -> Vec<ToWorker> {
+    let deal = |task| {
+        ToWorker::Deal(Deal {
+            pass: Pass(9),
+            step: Step(u64::MAX),
+            task,
+            span: Span { start: 4, end: 5 },
+        })
+    };
+    vec![
+        ToWorker::Prepare(Span { start: 2, end: 4 }),
+        deal(Task::Train { epoch: u32::MAX, batch: u64::MAX }),
+        deal(Task::Evaluate { table: Table::Validation }),
+        deal(Task::Evaluate { table: Table::Test }),
+        ToWorker::Weights { step: Step(3), chunk: Chunk(1), values: frame(100) },
+        ToWorker::Finish { error: None },
+        ToWorker::Finish { error: Some("the loss is not finite".to_string()) },
+    ]
+}
+
+#[test]
+fn good_words_come_through_as_they_are() {
+    let limits = limits();
+    for word in words_of_a_worker() {
+        let bytes = word.clone().into_wire().encode_to_vec();
+        let message = wire::WorkerMessage::decode(&bytes[..]).unwrap();
+        assert_eq!(limits.from_worker(message), Ok(word));
+    }
+    for word in words_of_a_coordinator() {
+        let bytes = word.clone().into_wire().encode_to_vec();
+        let message = wire::CoordinatorMessage::decode(&bytes[..]).unwrap();
+        assert_eq!(limits.to_worker(message), Ok(word));
+    }
+}
+
+/// Decodes and checks bytes in every way there is; whatever passes must pass again unchanged.
+fn take_in(limits: &Limits, bytes: &[u8]) -> usize {
+    let mut passed = 0;
+    let mut same = |again: Vec<u8>, once: Vec<u8>| {
+        assert_eq!(again, once);
+        passed += 1;
+    };
+    if let Ok(message) = wire::WorkerMessage::decode(bytes) {
+        if let Ok(word) = limits.from_worker(message.clone()) {
+            let once = word.into_wire();
+            let again = limits.from_worker(once.clone()).unwrap().into_wire();
+            same(again.encode_to_vec(), once.encode_to_vec());
+        }
+        if let Ok(join) = Join::from_wire(message) {
+            let once = join.into_wire();
+            let again = Join::from_wire(once.clone()).unwrap().into_wire();
+            same(again.encode_to_vec(), once.encode_to_vec());
+        }
+    }
+    if let Ok(message) = wire::CoordinatorMessage::decode(bytes) {
+        if let Ok(word) = limits.to_worker(message.clone()) {
+            let once = word.into_wire();
+            let again = limits.to_worker(once.clone()).unwrap().into_wire();
+            same(again.encode_to_vec(), once.encode_to_vec());
+        }
+        if let Ok(welcome) = Welcome::from_wire(message) {
+            let once = welcome.into_wire();
+            let again = Welcome::from_wire(once.clone()).unwrap().into_wire();
+            same(again.encode_to_vec(), once.encode_to_vec());
+        }
+    }
+    if let Ok(Ok(request)) = wire::ShardRequest::decode(bytes).map(ShardRequest::from_wire) {
+        let once = request.into_wire();
+        let again = ShardRequest::from_wire(once.clone()).unwrap().into_wire();
+        same(again.encode_to_vec(), once.encode_to_vec());
+    }
+    passed
+}
+
+#[test]
+fn random_bytes_never_panic() {
+    let limits = limits();
+    let mut random = Random::new(1, Purpose::Split, 0, 0);
+    for _ in 0..20_000 {
+        let len = random.below(64);
+        let bytes: Vec<u8> = (0..len).map(|_| random.below(256) as u8).collect();
+        take_in(&limits, &bytes);
+    }
+}
+
+#[test]
+fn spoilt_messages_never_panic() {
+    // One small chunk, so that most spoilt bytes are not values.
+    let shape = DenseShape { inputs: 2, units: 1, bias: false };
+    let limits = Limits { layout: Arc::new(Layout::new(&[shape])), ..limits() };
+    let part = Part {
+        pass: Pass(300),
+        slices: vec![Slice { node: Node::leaf(3), chunk: Chunk(0), values: frame(2) }],
+        sums: vec![NodeSums { node: Node::leaf(3), values: vec![1.0, 2.0] }],
+    };
+    let weights = ToWorker::Weights { step: Step(1), chunk: Chunk(0), values: frame(2) };
+    let small = |word: &FromWorker| !matches!(word, FromWorker::Part(_));
+    let request = ShardRequest { run_id: "r".to_string(), table: Table::Test, shard: Shard(1) };
+    let mut good = vec![
+        FromWorker::Part(part).into_wire().encode_to_vec(),
+        weights.into_wire().encode_to_vec(),
+        join().into_wire().encode_to_vec(),
+        welcome().into_wire().encode_to_vec(),
+        request.into_wire().encode_to_vec(),
+    ];
+    let words = words_of_a_worker().into_iter().filter(small);
+    good.extend(words.map(|word| word.into_wire().encode_to_vec()));
+    let words = words_of_a_coordinator().into_iter().take(4);
+    good.extend(words.map(|word| word.into_wire().encode_to_vec()));
+    let mut random = Random::new(2, Purpose::Split, 0, 0);
+    let (mut passed, tries) = (0, 20_000);
+    for at in 0..tries {
+        let mut bytes = good[at % good.len()].clone();
+        for _ in 0..=random.below(3) {
+            match (random.below(4), bytes.len() as u32) {
+                (0, len) => bytes.truncate(random.below(len + 1) as usize),
+                (1, len) => {
+                    bytes.insert(random.below(len + 1) as usize, random.below(256) as u8);
+                }
+                (_, 0) => {}
+                (_, len) => bytes[random.below(len) as usize] = random.below(256) as u8,
+            }
+        }
+        passed += take_in(&limits, &bytes);
+    }
+    assert!(passed > tries / 20, "only {passed} of {tries} passed: the checks were hardly reached");
+}

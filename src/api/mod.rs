@@ -1,0 +1,289 @@
+//! The Rust API: a `Sequential` model as in Keras, trained on a cluster inside this process through the same code as
+//! any other run.
+
+mod cluster;
+mod tables;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lockstep_coordinator::optimizer::Optimizer;
+use lockstep_data::{Dataset, Missing, Rows, Scale, Schema, Summary, TableSpec};
+use lockstep_model::{Activation, DenseSpec, Initializer, Loss, Metric, NetworkSpec};
+use ndarray::{Array2, ArrayView2};
+
+use crate::error::{Error, Result};
+use crate::inference;
+use crate::job::{self, Job, SHARDS_DEFAULT, Train};
+use crate::plan::Plan;
+use crate::record::History;
+use crate::run_folder::Model;
+
+pub use tables::{load_csv, mean_squared_error, train_test_split};
+
+/// All that a program in the style of Keras needs.
+pub mod prelude {
+    pub use super::{
+        Dense, Fit, Sequential, adagrad, adam, adamw, load_csv, mean_squared_error, rmsprop, sgd,
+        train_test_split,
+    };
+    pub use crate::record::History;
+    pub use lockstep_coordinator::optimizer::Optimizer;
+    pub use lockstep_model::{Activation, Initializer, Loss, Metric};
+}
+
+/// A dense layer.
+#[derive(Clone, Debug)]
+pub struct Dense(DenseSpec);
+
+impl Dense {
+    /// A linear layer with a bias, glorot-uniform kernel and zero bias.
+    pub fn new(units: usize) -> Dense {
+        Dense(DenseSpec::new(units, Activation::Linear))
+    }
+
+    /// Sets the activation.
+    pub fn activation(mut self, activation: Activation) -> Dense {
+        self.0.activation = activation;
+        self
+    }
+
+    /// Sets the kernel's initializer.
+    pub fn kernel_initializer(mut self, initializer: Initializer) -> Dense {
+        self.0.kernel_initializer = initializer;
+        self
+    }
+
+    /// Leaves out the bias.
+    pub fn without_bias(mut self) -> Dense {
+        self.0.use_bias = false;
+        self
+    }
+}
+
+/// Adam with Keras' defaults.
+pub fn adam() -> Optimizer {
+    named("adam")
+}
+
+/// AdamW with Keras' defaults.
+pub fn adamw() -> Optimizer {
+    named("adamw")
+}
+
+/// RMSprop with Keras' defaults.
+pub fn rmsprop() -> Optimizer {
+    named("rmsprop")
+}
+
+/// Adagrad with Keras' defaults.
+pub fn adagrad() -> Optimizer {
+    named("adagrad")
+}
+
+/// Plain gradient descent.
+pub fn sgd(learning_rate: f32) -> Optimizer {
+    Optimizer::Sgd { learning_rate, momentum: 0.0, nesterov: false }
+}
+
+fn named(name: &str) -> Optimizer {
+    job::optimizer_named(name).expect("every name here is one of the list")
+}
+
+/// How to fit.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// Times through the table.
+    pub epochs: u32,
+    /// Rows of a step.
+    pub batch_size: usize,
+    /// Whether rows are permuted, anew each epoch.
+    pub shuffle: bool,
+    /// Key of all randomness of the fit and of the initial weights.
+    pub seed: u64,
+    /// Shards; the most workers that can help. Part of what determines the numbers.
+    pub shards: u32,
+    /// Workers; never part of what determines the numbers.
+    pub workers: usize,
+    /// Compute threads of each worker; neither.
+    pub threads: usize,
+    /// Largest global norm of a gradient.
+    pub gradient_clip_norm: Option<f32>,
+    /// Show progress on standard error.
+    pub verbose: bool,
+}
+
+impl Default for Fit {
+    fn default() -> Fit {
+        Fit {
+            epochs: 1,
+            batch_size: job::BATCH_SIZE_DEFAULT as usize,
+            shuffle: true,
+            seed: 0,
+            shards: SHARDS_DEFAULT,
+            workers: 1,
+            threads: 1,
+            gradient_clip_norm: None,
+            verbose: false,
+        }
+    }
+}
+
+/// Layers one after another, as in `keras.Sequential`.
+#[derive(Clone, Debug, Default)]
+pub struct Sequential {
+    layers: Vec<DenseSpec>,
+    compiled: Option<(Optimizer, Loss, Vec<Metric>)>,
+    /// The network's input columns and weights, once fitted.
+    fitted: Option<(usize, Vec<f32>)>,
+}
+
+impl Sequential {
+    /// A network without layers.
+    pub fn new() -> Sequential {
+        Sequential::default()
+    }
+
+    /// Adds a layer behind the others.
+    pub fn add(&mut self, layer: Dense) {
+        self.layers.push(layer.0);
+        self.fitted = None;
+    }
+
+    /// Says how to train.
+    pub fn compile(&mut self, optimizer: Optimizer, loss: Loss, metrics: &[Metric]) {
+        self.compiled = Some((optimizer, loss, metrics.to_vec()));
+    }
+
+    /// Trains on rows `x` `[rows, features]` with targets `y` `[rows, outputs]` (one column of class numbers for
+    /// cross entropy). A second fit goes on from the weights of the first; the optimizer starts afresh.
+    ///
+    /// # Errors
+    /// If the arrays, the layers and the loss do not go together, or the training diverges.
+    pub fn fit(
+        &mut self,
+        x: ArrayView2<'_, f32>,
+        y: ArrayView2<'_, f32>,
+        fit: &Fit,
+    ) -> Result<History> {
+        let mut plan = self.plan(x, y, fit)?;
+        if let Some((inputs, weights)) = self.fitted.take()
+            && inputs == x.ncols()
+        {
+            plan.weights = weights;
+        }
+        let trained = cluster::train(Arc::new(plan), fit)?;
+        self.fitted = Some((x.ncols(), trained.weights));
+        Ok(trained.history)
+    }
+
+    /// Outputs `[rows, outputs]` for rows `x`.
+    ///
+    /// # Errors
+    /// If the model is not fitted, or `x` has other columns than it was fitted on.
+    pub fn predict(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+        let (inputs, weights) = self.fitted.as_ref().ok_or_else(|| wrong("predict before fit"))?;
+        if *inputs != x.ncols() {
+            return Err(wrong(format!(
+                "x has {} columns, the model was fitted on {inputs}",
+                x.ncols()
+            )));
+        }
+        let job = self.job(&Fit::default())?;
+        let network = job.network(*inputs)?;
+        let model = Model {
+            network,
+            schema: schema(&job, *inputs, 0),
+            shards: 1,
+            weights: weights.clone(),
+        };
+        Ok(inference::outputs(&model, &Rows::new(*inputs, 0, x.iter().copied().collect())))
+    }
+
+    /// The weights as one vector: layer by layer, kernel `[in, out]` row by row, then bias.
+    pub fn weights(&self) -> Option<&[f32]> {
+        self.fitted.as_ref().map(|(_, weights)| weights.as_slice())
+    }
+
+    /// The description of the network, once it is known how many columns go in.
+    pub fn spec(&self) -> Option<NetworkSpec> {
+        let (_, loss, metrics) = self.compiled.clone()?;
+        let inputs = self.fitted.as_ref()?.0;
+        Some(NetworkSpec { inputs, layers: self.layers.clone(), loss, metrics })
+    }
+
+    fn job(&self, fit: &Fit) -> Result<Job> {
+        let (optimizer, loss, metrics) =
+            self.compiled.clone().ok_or_else(|| wrong("fit before compile"))?;
+        let data = TableSpec {
+            train: PathBuf::new(),
+            test: None,
+            validation: None,
+            target: Vec::new(),
+            features: None,
+            scale: Scale::None,
+            missing: Missing::Error,
+        };
+        let model =
+            job::Model { loss, metrics, layers: self.layers.clone(), initial_weights: None };
+        let train = Train {
+            optimizer,
+            epochs: fit.epochs,
+            batch_size: fit.batch_size as u64,
+            shuffle: fit.shuffle,
+            shards: fit.shards,
+            gradient_clip_norm: fit.gradient_clip_norm,
+        };
+        Ok(Job::in_memory(fit.seed, data, model, train))
+    }
+
+    fn plan(&self, x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>, fit: &Fit) -> Result<Plan> {
+        if x.nrows() != y.nrows() || x.is_empty() || y.is_empty() {
+            return Err(wrong(format!("x is {:?} and y is {:?}", x.shape(), y.shape())));
+        }
+        let shards_max = lockstep_proto::tree::SHARDS_MAX;
+        if fit.epochs == 0 || fit.batch_size == 0 || !(1..=shards_max).contains(&fit.shards) {
+            return Err(wrong(format!(
+                "epochs, batch_size and shards (to {shards_max}) are at least 1"
+            )));
+        }
+        if !x.iter().chain(y.iter()).all(|value| value.is_finite()) {
+            return Err(wrong("x or y holds a value that is not finite"));
+        }
+        let job = self.job(fit)?;
+        let width = job.network(x.ncols())?.target_width();
+        if y.ncols() != width {
+            return Err(wrong(format!("y has {} columns, the network wants {width}", y.ncols())));
+        }
+        let rows = x.rows().into_iter().zip(y.rows());
+        let values = rows.flat_map(|(x, y)| x.into_iter().chain(y).copied()).collect();
+        let schema = schema(&job, x.ncols(), y.ncols());
+        let dataset = Dataset {
+            train: Rows::new(x.ncols(), y.ncols(), values),
+            validation: None,
+            test: None,
+            schema,
+            summary: Summary { tables: Vec::new(), scale: Scale::None },
+            warnings: Vec::new(),
+        };
+        Plan::with_dataset(job, dataset)
+    }
+}
+
+fn schema(job: &Job, features: usize, targets: usize) -> Schema {
+    let names = |letter: &str, count| (0..count).map(|i| format!("{letter}{i}")).collect();
+    Schema {
+        features: names("x", features),
+        targets: names("y", targets),
+        kind: job.target_kind(),
+        labels: None,
+        scale: Scale::None,
+        scaling: None,
+        missing: Missing::Error,
+        fill: None,
+    }
+}
+
+fn wrong(problem: impl Into<String>) -> Error {
+    Error::Arguments(problem.into())
+}
