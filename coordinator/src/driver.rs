@@ -1,0 +1,333 @@
+//! One run at work: the shell around the engine.
+//!
+//! A single task owns the engine, the outboxes and the record of what is published; nothing here is shared but
+//! the chunks themselves, which the reduction's threads lock one at a time.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lockstep_proto::fold::Fold;
+use lockstep_proto::frame::{Fault, FromWorker, Limits, Part, ToWorker};
+use lockstep_proto::ids::{Step, Table, Task, WorkerId};
+use lockstep_proto::tree::ShardTree;
+use lockstep_proto::wire;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tonic::Streaming;
+
+use crate::engine::{Action, Engine, Event, Planned, Schedule, Track, Verdict};
+use crate::observer::{Observer, RunEvent};
+use crate::outbox::Outbox;
+use crate::reducer::{Reduced, Reducer};
+use crate::run::{FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec};
+use crate::server::{Admitted, Peer};
+
+/// What reaches the run's task from a worker's stream.
+enum Inbound {
+    Frame(WorkerId, FromWorker),
+    Ended(WorkerId, String),
+}
+
+struct Member {
+    outbox: Arc<Outbox>,
+    peer: Peer,
+}
+
+pub(crate) struct Driver {
+    tree: ShardTree,
+    limits: Limits,
+    learning_rate: f32,
+    engine: Engine,
+    reducer: Reducer,
+    sums: Option<Fold<Vec<f64>>>,
+    root_sums: Vec<f64>,
+    test_sums: Option<Vec<f64>>,
+    schedule: Schedule,
+    members: BTreeMap<WorkerId, Member>,
+    readers: JoinSet<()>,
+    admitted: mpsc::Receiver<Admitted>,
+    inbox: mpsc::Receiver<Inbound>,
+    inbox_tx: mpsc::Sender<Inbound>,
+    observer: Box<dyn Observer>,
+    first_step_at: Option<Instant>,
+    finished: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        spec: RunSpec,
+        observer: Box<dyn Observer>,
+        admitted: mpsc::Receiver<Admitted>,
+    ) -> Driver {
+        let tree = ShardTree::new(spec.batches.shards);
+        let schedule = Schedule {
+            tree,
+            train: spec.batches,
+            validation_rows: spec.validation_rows,
+            test_rows: spec.test_rows,
+            epochs: spec.epochs,
+        };
+        let chunks = spec.layout.chunks().len();
+        let (inbox_tx, inbox) = mpsc::channel(INBOX_MESSAGES_MAX);
+        Driver {
+            tree,
+            limits: Limits { tree, layout: spec.layout.clone(), sums_len: spec.sums_len },
+            learning_rate: spec.optimizer.learning_rate(),
+            engine: Engine::new(Instant::now(), schedule, chunks, spec.workers_min)
+                .starting_with(spec.workers_start),
+            reducer: Reducer::new(&spec, tree),
+            sums: None,
+            root_sums: Vec::new(),
+            test_sums: None,
+            schedule,
+            members: BTreeMap::new(),
+            readers: JoinSet::new(),
+            admitted,
+            inbox,
+            inbox_tx,
+            observer,
+            first_step_at: None,
+            finished: false,
+        }
+    }
+
+    pub(crate) async fn run(
+        mut self,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<Outcome, RunError> {
+        let result = self.drive(stop).await;
+        let error = result.as_ref().err().map(ToString::to_string);
+        for member in self.members.values() {
+            member.outbox.say(ToWorker::Finish { error: error.clone() }.into_wire());
+            member.outbox.close(None);
+        }
+        self.admitted.close();
+        let farewell = async {
+            while !self.readers.is_empty() {
+                tokio::select! {
+                    _ = self.readers.join_next() => {}
+                    _ = self.inbox.recv() => {}
+                }
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL_WAIT_MAX, farewell).await;
+        result.map(|()| Outcome { weights: self.reducer.weights(), test_sums: self.test_sums })
+    }
+
+    async fn drive(&mut self, stop: impl Future<Output = ()> + Send) -> Result<(), RunError> {
+        tokio::pin!(stop);
+        while !self.finished {
+            let timeout = self.engine.poll_timeout().unwrap_or_else(Instant::now);
+            tokio::select! {
+                biased;
+                () = &mut stop => return Err(RunError::Stopped),
+                reduced = self.reducer.next(), if self.reducer.is_busy() => self.reduced(reduced)?,
+                Some(admitted) = self.admitted.recv() => self.admit(admitted),
+                Some(inbound) = self.inbox.recv(), if self.reducer.has_room() => match inbound {
+                    Inbound::Frame(worker, frame) => self.frame(worker, frame)?,
+                    Inbound::Ended(worker, reason) => self.leave(worker, &reason),
+                },
+                () = tokio::time::sleep_until(timeout.into()) => self.engine.handle_timeout(Instant::now()),
+                Some(_) = self.readers.join_next() => {}
+            }
+            self.act()?;
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, admitted: Admitted) {
+        let Admitted { worker, peer, outbox, stream } = admitted;
+        self.observer.observe(RunEvent::Joined { worker, peer: &peer });
+        for (step, chunk, values) in self.reducer.published() {
+            outbox.send_weights(step, chunk, values);
+        }
+        self.members.insert(worker, Member { outbox, peer });
+        self.readers.spawn(read(worker, stream, self.limits.clone(), self.inbox_tx.clone()));
+        self.engine.handle(Instant::now(), Event::Joined(worker));
+    }
+
+    fn leave(&mut self, worker: WorkerId, reason: &str) {
+        if let Some(member) = self.members.remove(&worker) {
+            member.outbox.close(None);
+            let workers = self.members.len();
+            self.observer.observe(RunEvent::Left { worker, peer: &member.peer, reason, workers });
+            self.engine.handle(Instant::now(), Event::Left(worker));
+        }
+    }
+
+    /// Ends a membership because of what the worker said.
+    fn expel(&mut self, worker: WorkerId, reason: &str) {
+        if let Some(member) = self.members.get(&worker) {
+            member.outbox.close(Some(tonic::Status::invalid_argument(reason)));
+            self.leave(worker, reason);
+        }
+    }
+
+    fn frame(&mut self, worker: WorkerId, frame: FromWorker) -> Result<(), RunError> {
+        if !self.members.contains_key(&worker) {
+            return Ok(());
+        }
+        match frame {
+            FromWorker::Prepared(_) => self.engine.handle(Instant::now(), Event::Prepared(worker)),
+            FromWorker::Part(part) => self.part(worker, part)?,
+            FromWorker::Fault(fault) => return self.fault(fault),
+            FromWorker::Goodbye => self.leave(worker, "it said goodbye"),
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, worker: WorkerId, part: Part) -> Result<(), RunError> {
+        let now = Instant::now();
+        for sums in part.sums {
+            match self.engine.accept(now, worker, part.pass, Track::Sums, sums.node) {
+                Verdict::Fold => {
+                    let root =
+                        self.sums.as_mut().and_then(|fold| fold.insert(sums.node, sums.values));
+                    if let Some(root) = root {
+                        self.root_sums = root;
+                        self.engine.handle(now, Event::Committed(Track::Sums));
+                    }
+                }
+                Verdict::Drop => {}
+                Verdict::Foreign => {
+                    self.expel(worker, "it sent sums that it was not asked for");
+                    return Ok(());
+                }
+            }
+        }
+        for slice in part.slices {
+            match self.engine.accept(now, worker, part.pass, Track::Chunk(slice.chunk), slice.node)
+            {
+                Verdict::Fold => {
+                    if let Some(reduced) = self.reducer.fold(slice) {
+                        self.reduced(reduced)?;
+                    }
+                }
+                Verdict::Drop => {}
+                Verdict::Foreign => {
+                    self.expel(worker, "it sent a gradient that it was not asked for");
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&self, fault: Fault) -> Result<(), RunError> {
+        let Some(planned) = self.schedule.planned(fault.pass) else { return Ok(()) };
+        Err(RunError::NonFinite {
+            step: planned.step.0 + 1,
+            shard: Some(fault.shard),
+            layer: fault.layer.map(|layer| layer as usize),
+            what: if fault.in_gradient { "gradient" } else { "loss" },
+        })
+    }
+
+    fn reduced(&mut self, reduced: Reduced) -> Result<(), RunError> {
+        match reduced {
+            Reduced::Pending => {}
+            Reduced::Held => self.engine.handle(Instant::now(), Event::Held),
+            Reduced::Published { step, chunk, values } => {
+                for member in self.members.values() {
+                    member.outbox.send_weights(step, chunk, values.clone());
+                }
+                self.engine.handle(Instant::now(), Event::Committed(Track::Chunk(chunk)));
+            }
+            Reduced::NonFinite { step, chunk, what } => {
+                let layer = self.limits.layout.chunks()[chunk.0 as usize].layers.start;
+                return Err(RunError::NonFinite {
+                    step: step.0,
+                    shard: None,
+                    layer: Some(layer),
+                    what,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn act(&mut self) -> Result<(), RunError> {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::Prepare(worker, span) => self.say(worker, ToWorker::Prepare(span)),
+                Action::Deal(worker, deal) => self.say(worker, ToWorker::Deal(deal)),
+                Action::BeginPass(planned) => self.begin(&planned),
+                Action::Update => {
+                    for reduced in self.reducer.update() {
+                        self.reduced(reduced)?;
+                    }
+                }
+                Action::EndPass(planned) => self.end(&planned),
+                Action::Report(wait) => self.observer.observe(RunEvent::Waiting(&wait)),
+                Action::Finish => self.finished = true,
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&self, worker: WorkerId, message: ToWorker) {
+        if let Some(member) = self.members.get(&worker) {
+            member.outbox.say(message.into_wire());
+        }
+    }
+
+    fn begin(&mut self, planned: &Planned) {
+        let leaves = self.schedule.leaves(planned);
+        if let Task::Train { .. } = planned.task {
+            self.first_step_at.get_or_insert_with(Instant::now);
+            self.reducer.begin(&leaves, Step(planned.step.0 + 1), planned.rows);
+        }
+        self.sums = Some(Fold::new(self.tree, leaves));
+    }
+
+    fn end(&mut self, planned: &Planned) {
+        let sums = std::mem::take(&mut self.root_sums);
+        match planned.task {
+            Task::Train { epoch, .. } => {
+                self.reducer.end();
+                let started = self.first_step_at.unwrap_or_else(Instant::now);
+                self.observer.observe(RunEvent::Step {
+                    epoch,
+                    step: planned.step.0 + 1,
+                    rows: planned.rows,
+                    sums: &sums,
+                    learning_rate: self.learning_rate,
+                    seconds: started.elapsed().as_secs_f64(),
+                });
+            }
+            Task::Evaluate { table } => {
+                let rows = planned.rows;
+                self.observer.observe(RunEvent::Evaluated { table, rows, sums: &sums });
+                if table == Table::Test {
+                    self.test_sums = Some(sums);
+                }
+            }
+        }
+    }
+}
+
+/// Hands a worker's messages to the run until the stream ends, and why it ended.
+async fn read(
+    worker: WorkerId,
+    mut stream: Streaming<wire::WorkerMessage>,
+    limits: Limits,
+    inbox: mpsc::Sender<Inbound>,
+) {
+    let reason = loop {
+        match stream.message().await {
+            Ok(Some(message)) => match limits.from_worker(message) {
+                Ok(frame) => {
+                    if inbox.send(Inbound::Frame(worker, frame)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => break error.to_string(),
+            },
+            Ok(None) => break "it closed its stream".to_string(),
+            Err(status) => break format!("the connection was lost ({})", status.message()),
+        }
+    };
+    let _ = inbox.send(Inbound::Ended(worker, reason)).await;
+}
