@@ -81,7 +81,9 @@ impl Plan {
     pub fn run_spec(&self, run_id: &str, workers_start: usize, threads: usize) -> Result<RunSpec> {
         let network = serde_json::to_string(self.network.spec())
             .map_err(|error| Error::Internal(format!("cannot write the network: {error}")))?;
-        let rows = |table: &Option<Sharded>| table.as_ref().map(|table| table.rows().len() as u64);
+        let rows = |table: &Option<Sharded>| {
+            table.as_ref().map(|table| table.rows().len() as u64).filter(|&rows| rows > 0)
+        };
         Ok(RunSpec {
             run_id: run_id.to_string(),
             network,

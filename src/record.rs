@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use lockstep_coordinator::engine::{Wait, WaitReason};
 use lockstep_coordinator::{Observer, RunEvent};
 use lockstep_model::{Loss, Network};
 use lockstep_proto::ids::Table;
@@ -72,6 +74,8 @@ pub struct Records {
 
 struct Shared {
     network: Arc<Network>,
+    /// Where workers find the coordinator.
+    address: SocketAddr,
     reporter: SharedReporter,
     /// `None` without a run folder, or after a write failed.
     metrics: Option<BufWriter<File>>,
@@ -90,11 +94,13 @@ impl Recorder {
     /// A recorder for one run; metrics go to the file, if there is one.
     pub fn new(
         plan: &Plan,
+        address: SocketAddr,
         reporter: SharedReporter,
         metrics: Option<File>,
     ) -> (Recorder, Records) {
         let shared = Shared {
             network: plan.network.clone(),
+            address,
             reporter,
             metrics: metrics.map(BufWriter::new),
             epochs: plan.job.train.epochs,
@@ -168,7 +174,7 @@ impl Shared {
                 reason: reason.to_string(),
                 workers,
             }),
-            RunEvent::Waiting(wait) => self.tell(Report::Warning { message: wait.to_string() }),
+            RunEvent::Waiting(wait) => self.tell(Report::Warning { message: self.wait_text(wait) }),
             RunEvent::Step { epoch, step, rows, sums, learning_rate, seconds } => {
                 let loss = sums[0] / rows as f64;
                 self.write(&Line::Step { epoch, step, rows, loss, learning_rate, seconds });
@@ -222,6 +228,21 @@ impl Shared {
         self.write(&Line::Epoch { epoch, values: &values, seconds });
         self.tell(Report::Epoch { epoch, epochs: self.epochs, seconds, values: values.clone() });
         self.history.epochs.push(values);
+    }
+
+    /// What is waited for, and what can be done about it.
+    fn wait_text(&self, wait: &Wait) -> String {
+        match wait.reason {
+            WaitReason::Workers { .. } => {
+                let host = match self.address.ip() {
+                    ip if ip.is_unspecified() => "HOST".to_string(),
+                    ip => ip.to_string(),
+                };
+                let port = self.address.port();
+                format!("{wait}; start one with `lockstep worker --coordinator {host}:{port}`")
+            }
+            _ => wait.to_string(),
+        }
     }
 
     fn tell(&self, what: Report) {

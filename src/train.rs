@@ -68,7 +68,7 @@ pub async fn lead(
     );
     listening(address);
     let metrics = folder.as_ref().map(RunFolder::metrics).transpose()?;
-    let (recorder, records) = Recorder::new(&plan, reporter.clone(), metrics);
+    let (recorder, records) = Recorder::new(&plan, address, reporter.clone(), metrics);
     let spec = plan.run_spec(&run_id, lead.workers_start, lead.threads)?;
     let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), stop).await;
     let Outcome { weights, test_sums } = match result {

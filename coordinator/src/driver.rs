@@ -73,7 +73,12 @@ impl Driver {
         let (inbox_tx, inbox) = mpsc::channel(INBOX_MESSAGES_MAX);
         Driver {
             tree,
-            limits: Limits { tree, layout: spec.layout.clone(), sums_len: spec.sums_len },
+            limits: Limits {
+                batches: spec.batches,
+                tree,
+                layout: spec.layout.clone(),
+                sums_len: spec.sums_len,
+            },
             learning_rate: spec.optimizer.learning_rate(),
             engine: Engine::new(Instant::now(), schedule, chunks, spec.workers_min)
                 .starting_with(spec.workers_start),

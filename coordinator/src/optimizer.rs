@@ -265,12 +265,14 @@ mod tests {
             epsilon: 1e-7,
             weight_decay,
         };
-        // m = 0.05, v = 0.00025: the first step is the sign of the gradient.
+        // m = 0.05, v = 0.00025: the first step is the sign of the gradient, but for epsilon.
         let (m, v) = (0.9 * 0.05 - 0.1 * 0.25, 0.999 * 0.00025 + 0.001 * 0.0625);
         let alpha = 0.1 * (1.0f64 - 0.999 * 0.999).sqrt() / (1.0 - 0.81);
         let update = m * alpha / (f64::sqrt(v) + 1e-7);
-        check(adam(None), [0.9, 0.9 - update]);
-        let decayed = 1.0 - 0.01 - 0.1;
+        let root = 0.00025f64.sqrt();
+        let sign = 0.1 * root / (root + 1e-7);
+        check(adam(None), [1.0 - sign, 1.0 - sign - update]);
+        let decayed = 1.0 - 0.01 - sign;
         check(adam(Some(0.1)), [decayed, decayed * 0.99 - update]);
     }
 

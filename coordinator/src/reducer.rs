@@ -99,13 +99,14 @@ impl Reducer {
         let Slice { node, chunk, values } = slice;
         let state = &self.chunks[chunk.0 as usize];
         if values.len() <= INLINE_BYTES_MAX {
-            let folded = lock(state).insert(&self.rule, node, values);
+            let folded = lock(state).insert(&self.rule, self.step.0, node, values);
             return Some(self.note(chunk, folded));
         }
         let (state, rule, results) = (state.clone(), self.rule, self.results_tx.clone());
+        let step = self.step.0;
         self.in_flight += 1;
         self.pool.spawn(move || {
-            let folded = lock(&state).insert(&rule, node, values);
+            let folded = lock(&state).insert(&rule, step, node, values);
             // Fails only when the run is over.
             let _ = results.try_send((chunk, folded));
         });

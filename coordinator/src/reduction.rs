@@ -71,9 +71,12 @@ impl ChunkState {
         self.open = Some(OpenFold { fold: Fold::new(tree, leaves), step, rows });
     }
 
-    /// Adds one node's values.
-    pub(crate) fn insert(&mut self, rule: &Rule, node: Node, frame: Bytes) -> Folded {
-        let Some(open) = &mut self.open else { return Folded::Pending };
+    /// Adds one node's values to update number `step`. Values of an earlier update are late: a wider node was there
+    /// first and the update is made.
+    pub(crate) fn insert(&mut self, rule: &Rule, step: u64, node: Node, frame: Bytes) -> Folded {
+        let Some(open) = self.open.as_mut().filter(|open| open.step == step) else {
+            return Folded::Pending;
+        };
         let Some(root) = open.fold.insert(node, Values::Frame(frame)) else {
             return Folded::Pending;
         };
@@ -167,7 +170,7 @@ mod tests {
         let rule = Rule { optimizer: SGD, clip_norm };
         let mut last = Folded::Pending;
         for (node, values) in frames {
-            last = chunk.insert(&rule, *node, values::encode(values));
+            last = chunk.insert(&rule, 1, *node, values::encode(values));
         }
         (chunk, last)
     }
@@ -192,6 +195,21 @@ mod tests {
         assert_eq!(clip_scale(10.0, [square].into_iter()), 1.0);
         chunk.update(&Rule { optimizer: SGD, clip_norm: Some(1.0) }, Some(scale));
         assert_eq!(chunk.weights(), [1.0 - 3.0 * 0.2, 2.0 - 4.0 * 0.2]);
+    }
+
+    #[test]
+    fn values_of_an_earlier_update_change_nothing() {
+        let tree = ShardTree::new(1);
+        let rule = Rule { optimizer: SGD, clip_norm: None };
+        let mut chunk = ChunkState::new(vec![1.0], &SGD);
+        for step in 1..=2 {
+            chunk.begin(tree, Leaves::new(tree, |_| true), step, 1);
+            let late = chunk.insert(&rule, step - 1, Node::leaf(0), values::encode(&[9.0]));
+            assert!(matches!(late, Folded::Pending));
+            let folded = chunk.insert(&rule, step, Node::leaf(0), values::encode(&[1.0]));
+            assert!(matches!(folded, Folded::Updated(_)));
+        }
+        assert_eq!(chunk.weights(), [-1.0]);
     }
 
     #[test]

@@ -74,7 +74,12 @@ impl Session {
         let order =
             RowOrder { batches: welcome.batches, shuffle: welcome.shuffle, seed: welcome.seed };
         let session = Session {
-            limits: Limits { tree, layout: layout.clone(), sums_len: network.sums_len() },
+            limits: Limits {
+                batches: welcome.batches,
+                tree,
+                layout: layout.clone(),
+                sums_len: network.sums_len(),
+            },
             weights: Weights::new(layout),
             shards: Shards::new(client, &welcome, width),
             deals: VecDeque::new(),

@@ -1,4 +1,7 @@
-//! A worker's two weight buffers: step t's stay until all of a newer step is there.
+//! A worker's two weight buffers: step t's stay until the first chunk of step t + 2 comes.
+//!
+//! All of t + 1 may be there before the pass on t is over, since loss sums may still be missing: a lost worker's
+//! span can then be dealt again on t. A chunk of t + 2 says that the pass is over.
 
 use std::sync::Arc;
 
@@ -6,11 +9,13 @@ use lockstep_proto::ids::{Chunk, Step};
 use lockstep_proto::layout::Layout;
 use lockstep_proto::values;
 
-/// The newest whole weights, and the ones that are coming in.
+/// The newest whole weights, and the ones that are coming in or, before that, the ones they replaced.
 #[derive(Debug)]
 pub(crate) struct Weights {
     layout: Arc<Layout>,
     whole: Option<(Step, Arc<Vec<f32>>)>,
+    before: Option<(Step, Arc<Vec<f32>>)>,
+    /// Empty from the end of one version to the start of the next.
     coming: Vec<f32>,
     coming_step: Step,
     /// By chunk, for the weights that are coming in.
@@ -31,14 +36,15 @@ pub(crate) enum Version {
 impl Weights {
     pub(crate) fn new(layout: Arc<Layout>) -> Weights {
         let (coming, here) = (vec![0.0; layout.len()], vec![false; layout.chunks().len()]);
-        Weights { layout, whole: None, coming, coming_step: Step(0), here }
+        Weights { layout, whole: None, before: None, coming, coming_step: Step(0), here }
     }
 
     pub(crate) fn at(&self, step: Step) -> Version {
-        match &self.whole {
-            Some((whole, weights)) if *whole == step => Version::Here(weights.clone()),
-            Some((whole, _)) if *whole > step => Version::Gone,
-            _ => Version::Coming,
+        let kept = || self.whole.iter().chain(&self.before);
+        match kept().find(|(version, _)| *version == step) {
+            Some((_, weights)) => Version::Here(weights.clone()),
+            None if kept().any(|(version, _)| *version > step) => Version::Gone,
+            None => Version::Coming,
         }
     }
 
@@ -51,6 +57,10 @@ impl Weights {
         if step > self.coming_step {
             self.coming_step = step;
             self.here.fill(false);
+            if self.coming.is_empty() {
+                let spare = self.before.take().and_then(|(_, old)| Arc::try_unwrap(old).ok());
+                self.coming = spare.unwrap_or_else(|| vec![0.0; self.layout.len()]);
+            }
         }
         let place = chunk.0 as usize;
         values::copy(frame, &mut self.coming[self.layout.chunks()[place].range.clone()]);
@@ -62,9 +72,7 @@ impl Weights {
 
     fn swap(&mut self) {
         let coming = std::mem::take(&mut self.coming);
-        let old = self.whole.replace((self.coming_step, Arc::new(coming)));
-        let spare = old.and_then(|(_, weights)| Arc::try_unwrap(weights).ok());
-        self.coming = spare.unwrap_or_else(|| vec![0.0; self.layout.len()]);
+        self.before = self.whole.replace((self.coming_step, Arc::new(coming)));
         self.here.fill(false);
     }
 }
@@ -97,6 +105,9 @@ mod tests {
         assert!(matches!(weights.at(Step(1)), Version::Coming));
         weights.receive(Step(1), Chunk(0), &frame(2.0, 20_000));
         assert!(matches!(weights.at(Step(1)), Version::Here(w) if w.iter().all(|&v| v == 2.0)));
+        assert!(matches!(weights.at(Step(0)), Version::Here(w) if w.iter().all(|&v| v == 1.0)));
+        weights.receive(Step(2), Chunk(1), &frame(3.0, 100));
+        assert!(matches!(weights.at(Step(1)), Version::Here(_)));
         assert!(matches!(weights.at(Step(0)), Version::Gone));
     }
 

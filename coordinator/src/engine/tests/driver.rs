@@ -1,4 +1,4 @@
-//! The coordinator's shell without its sockets and threads: what `run::Driver` and `reducer::Reducer` do with
+//! The coordinator's shell without its sockets and threads: what `driver::Driver` and `reducer::Reducer` do with
 //! the engine's verdicts and actions, on real chunk states.
 
 use std::collections::BTreeSet;
@@ -134,7 +134,8 @@ impl<'a> Driver<'a> {
         let Job { step, slice: Slice { node, chunk, values } } = job;
         if step == self.step && self.ledger.open_pass().is_some() {
             self.ledger.fold(Track::Chunk(chunk), node);
-            let folded = self.chunks[chunk.0 as usize].insert(&self.case.rule, node, values);
+            let folded =
+                self.chunks[chunk.0 as usize].insert(&self.case.rule, step.0, node, values);
             self.note(now, chunk, folded);
         } else {
             self.ledger.seen.stale_folds += 1;

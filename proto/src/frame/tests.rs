@@ -2,10 +2,14 @@
 
 use prost::Message;
 
+use super::check::{Checked, NAME_BYTES_MAX};
+use super::encode::{coordinator_message, worker_message};
 use super::*;
 use crate::layout::DenseShape;
 use crate::random::{Purpose, Random};
+use crate::tree::SHARDS_MAX;
 use crate::wire::{coordinator_message, worker_message};
+use crate::{values, wire};
 
 const SUMS_LEN: usize = 2;
 
@@ -14,7 +18,8 @@ fn limits() -> Limits {
     let shape = |inputs, units| DenseShape { inputs, units, bias: false };
     let layout = Layout::new(&[shape(200, 100), shape(100, 1)]);
     assert_eq!(layout.chunks().len(), 2);
-    Limits { tree: ShardTree::new(5), layout: Arc::new(layout), sums_len: SUMS_LEN }
+    let batches = Batches { rows: 50, shards: 5, batch_size: 10 };
+    Limits { batches, tree: ShardTree::new(5), layout: Arc::new(layout), sums_len: SUMS_LEN }
 }
 
 fn frame(values: usize) -> Bytes {
@@ -224,7 +229,7 @@ fn words_of_a_coordinator() -> Vec<ToWorker> {
     };
     vec![
         ToWorker::Prepare(Span { start: 2, end: 4 }),
-        deal(Task::Train { epoch: u32::MAX, batch: u64::MAX }),
+        deal(Task::Train { epoch: u32::MAX, batch: 4 }),
         deal(Task::Evaluate { table: Table::Validation }),
         deal(Task::Evaluate { table: Table::Test }),
         ToWorker::Weights { step: Step(3), chunk: Chunk(1), values: frame(100) },

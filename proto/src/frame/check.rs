@@ -1,0 +1,210 @@
+//! Wire messages to checked domain messages: the only place that trusts nothing.
+
+use super::{
+    Deal, Fault, FromWorker, Join, Limits, NodeSums, Part, ShardRequest, Slice, ToWorker, Welcome,
+};
+use crate::batches::Batches;
+use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
+use crate::tree::{Node, SHARDS_MAX};
+use crate::{values, wire};
+
+/// Longest host name, run id or version kept from a peer.
+pub(super) const NAME_BYTES_MAX: usize = 256;
+
+/// A message that does not keep the contract.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("broken message: {0}")]
+pub struct FrameError(String);
+
+pub(super) type Checked<T> = Result<T, FrameError>;
+
+fn broken<T>(what: impl Into<String>) -> Checked<T> {
+    Err(FrameError(what.into()))
+}
+
+impl Limits {
+    /// Checks a worker's message (any but `Join`).
+    ///
+    /// # Errors
+    /// If a length, node, chunk or span is not one of this run's.
+    pub fn from_worker(&self, message: wire::WorkerMessage) -> Checked<FromWorker> {
+        use wire::worker_message::Kind;
+        match message.kind {
+            Some(Kind::Prepared(span)) => Ok(FromWorker::Prepared(self.span(span)?)),
+            Some(Kind::Part(part)) => Ok(FromWorker::Part(self.part(part)?)),
+            Some(Kind::Fault(fault)) if fault.shard < self.tree.shards() => {
+                let layers = self.layout.layers().len();
+                Ok(FromWorker::Fault(Fault {
+                    pass: Pass(fault.pass),
+                    shard: Shard(fault.shard),
+                    layer: fault.layer.filter(|&layer| (layer as usize) < layers),
+                    in_gradient: fault.in_gradient,
+                }))
+            }
+            Some(Kind::Goodbye(_)) => Ok(FromWorker::Goodbye),
+            Some(Kind::Fault(_)) => broken("a fault in a shard that the run does not have"),
+            Some(Kind::Join(_)) => broken("a second join"),
+            None => broken("no content"),
+        }
+    }
+
+    /// Checks a coordinator's message (any but `Welcome`).
+    ///
+    /// # Errors
+    /// If a length, chunk or span is not one of this run's.
+    pub fn to_worker(&self, message: wire::CoordinatorMessage) -> Checked<ToWorker> {
+        use wire::coordinator_message::Kind;
+        match message.kind {
+            Some(Kind::Prepare(span)) => Ok(ToWorker::Prepare(self.span(span)?)),
+            Some(Kind::Deal(deal)) => {
+                let Some(span) = deal.span else { return broken("a deal without a span") };
+                let task = match table_of(deal.table)? {
+                    Table::Train if deal.batch < self.batches.count() => {
+                        Task::Train { epoch: deal.epoch, batch: deal.batch }
+                    }
+                    Table::Train => {
+                        return broken(format!("batch {} of {}", deal.batch, self.batches.count()));
+                    }
+                    table => Task::Evaluate { table },
+                };
+                let (pass, step) = (Pass(deal.pass), Step(deal.step));
+                Ok(ToWorker::Deal(Deal { pass, step, task, span: self.span(span)? }))
+            }
+            Some(Kind::Weights(weights)) => {
+                let chunk = self.chunk(weights.chunk, &weights.values)?;
+                Ok(ToWorker::Weights { step: Step(weights.step), chunk, values: weights.values })
+            }
+            Some(Kind::Finish(finish)) => {
+                Ok(ToWorker::Finish { error: Some(finish.error).filter(|error| !error.is_empty()) })
+            }
+            Some(Kind::Welcome(_)) => broken("a second welcome"),
+            None => broken("no content"),
+        }
+    }
+
+    fn part(&self, part: wire::Part) -> Checked<Part> {
+        let slices = part.slices.into_iter().map(|slice| {
+            let node = self.node(slice.level, slice.index)?;
+            let chunk = self.chunk(slice.chunk, &slice.values)?;
+            Ok(Slice { node, chunk, values: slice.values })
+        });
+        let slices = slices.collect::<Checked<_>>()?;
+        let sums = part.sums.into_iter().map(|sums| {
+            let node = self.node(sums.level, sums.index)?;
+            if sums.values.len() != self.sums_len {
+                return broken(format!("{} sums, wanted {}", sums.values.len(), self.sums_len));
+            }
+            if !sums.values.iter().all(|sum| sum.is_finite()) {
+                return broken("sums that are not finite");
+            }
+            Ok(NodeSums { node, values: sums.values })
+        });
+        let sums = sums.collect::<Checked<_>>()?;
+        Ok(Part { pass: Pass(part.pass), slices, sums })
+    }
+
+    fn span(&self, span: wire::Span) -> Checked<Span> {
+        if span.start < span.end && span.end <= self.tree.shards() {
+            return Ok(Span { start: span.start, end: span.end });
+        }
+        broken(format!("shards {}..{} of {}", span.start, span.end, self.tree.shards()))
+    }
+
+    fn node(&self, level: u32, index: u32) -> Checked<Node> {
+        let node = Node { level, index };
+        match self.tree.span(node) {
+            Some(_) => Ok(node),
+            None => broken(format!("{node} is not in the tree of {} shards", self.tree.shards())),
+        }
+    }
+
+    fn chunk(&self, chunk: u32, bytes: &[u8]) -> Checked<Chunk> {
+        match self.layout.chunks().get(chunk as usize) {
+            Some(known) if values::holds(bytes, known.range.len()) => Ok(Chunk(chunk)),
+            Some(known) => broken(format!(
+                "chunk {chunk} with {} bytes, wanted {} values of 4 bytes",
+                bytes.len(),
+                known.range.len()
+            )),
+            None => broken(format!("chunk {chunk} of {}", self.layout.chunks().len())),
+        }
+    }
+}
+
+impl Join {
+    /// Checks the first message of a worker.
+    ///
+    /// # Errors
+    /// If it is not a join, or its texts are too long.
+    pub fn from_wire(message: wire::WorkerMessage) -> Checked<Join> {
+        let Some(wire::worker_message::Kind::Join(join)) = message.kind else {
+            return broken("the first message is not a join");
+        };
+        let texts = [&join.version, &join.numeric_profile, &join.run_id, &join.host];
+        if texts.iter().any(|text| text.len() > NAME_BYTES_MAX) {
+            return broken("a text of a join is too long");
+        }
+        Ok(Join {
+            protocol: join.protocol,
+            version: join.version,
+            numeric_profile: join.numeric_profile,
+            run_id: Some(join.run_id).filter(|id| !id.is_empty()),
+            host: join.host,
+            pid: join.pid,
+            threads: join.threads,
+        })
+    }
+}
+
+impl Welcome {
+    /// Checks the first message of a coordinator.
+    ///
+    /// # Errors
+    /// If it is not a welcome, or its counts cannot be.
+    pub fn from_wire(message: wire::CoordinatorMessage) -> Checked<Welcome> {
+        let Some(wire::coordinator_message::Kind::Welcome(welcome)) = message.kind else {
+            return broken("the first message is not a welcome");
+        };
+        if !(1..=SHARDS_MAX).contains(&welcome.shards) {
+            return broken(format!("{} shards, wanted 1 to {SHARDS_MAX}", welcome.shards));
+        }
+        let rows = welcome.train_rows;
+        if rows == 0 || rows > u64::from(u32::MAX) || !(1..=rows).contains(&welcome.batch_size) {
+            return broken(format!("batches of {} from {rows} rows", welcome.batch_size));
+        }
+        if [welcome.validation_rows, welcome.test_rows].iter().any(|&rows| rows > u32::MAX.into()) {
+            return broken("a table of more than 2^32 rows");
+        }
+        let batch_size = welcome.batch_size;
+        Ok(Welcome {
+            run_id: welcome.run_id,
+            worker: WorkerId(welcome.worker),
+            network: welcome.network,
+            batches: Batches { rows, shards: welcome.shards, batch_size },
+            shuffle: welcome.shuffle,
+            seed: welcome.seed,
+            validation_rows: welcome.validation_rows,
+            test_rows: welcome.test_rows,
+        })
+    }
+}
+
+impl ShardRequest {
+    /// Checks a request. Whether the run has such a table and shard is the receiver's business.
+    ///
+    /// # Errors
+    /// If the table is none that the contract knows.
+    pub fn from_wire(request: wire::ShardRequest) -> Checked<ShardRequest> {
+        let table = table_of(request.table)?;
+        Ok(ShardRequest { run_id: request.run_id, table, shard: Shard(request.shard) })
+    }
+}
+
+fn table_of(table: i32) -> Checked<Table> {
+    match wire::Table::try_from(table) {
+        Ok(wire::Table::Train) => Ok(Table::Train),
+        Ok(wire::Table::Validation) => Ok(Table::Validation),
+        Ok(wire::Table::Test) => Ok(Table::Test),
+        _ => broken(format!("table {table} is none that the contract knows")),
+    }
+}

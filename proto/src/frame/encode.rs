@@ -1,0 +1,132 @@
+//! Domain messages to wire messages.
+
+use super::{FromWorker, Join, NodeSums, ShardRequest, Slice, ToWorker, Welcome};
+use crate::ids::{Span, Table, Task};
+use crate::tree::Node;
+use crate::wire;
+
+impl Join {
+    /// As a message.
+    pub fn into_wire(self) -> wire::WorkerMessage {
+        worker_message(wire::worker_message::Kind::Join(wire::Join {
+            protocol: self.protocol,
+            version: self.version,
+            numeric_profile: self.numeric_profile,
+            run_id: self.run_id.unwrap_or_default(),
+            host: self.host,
+            pid: self.pid,
+            threads: self.threads,
+        }))
+    }
+}
+
+impl Welcome {
+    /// As a message.
+    pub fn into_wire(self) -> wire::CoordinatorMessage {
+        coordinator_message(wire::coordinator_message::Kind::Welcome(wire::Welcome {
+            run_id: self.run_id,
+            worker: self.worker.0,
+            network: self.network,
+            shards: self.batches.shards,
+            batch_size: self.batches.batch_size,
+            shuffle: self.shuffle,
+            seed: self.seed,
+            train_rows: self.batches.rows,
+            validation_rows: self.validation_rows,
+            test_rows: self.test_rows,
+        }))
+    }
+}
+
+impl FromWorker {
+    /// As a message.
+    pub fn into_wire(self) -> wire::WorkerMessage {
+        use wire::worker_message::Kind;
+        worker_message(match self {
+            FromWorker::Prepared(span) => Kind::Prepared(span_wire(span)),
+            FromWorker::Part(part) => Kind::Part(wire::Part {
+                pass: part.pass.0,
+                slices: part.slices.into_iter().map(slice_wire).collect(),
+                sums: part.sums.into_iter().map(sums_wire).collect(),
+            }),
+            FromWorker::Fault(fault) => Kind::Fault(wire::Fault {
+                pass: fault.pass.0,
+                shard: fault.shard.0,
+                layer: fault.layer,
+                in_gradient: fault.in_gradient,
+            }),
+            FromWorker::Goodbye => Kind::Goodbye(wire::Goodbye {}),
+        })
+    }
+}
+
+impl ToWorker {
+    /// As a message.
+    pub fn into_wire(self) -> wire::CoordinatorMessage {
+        use wire::coordinator_message::Kind;
+        coordinator_message(match self {
+            ToWorker::Prepare(span) => Kind::Prepare(span_wire(span)),
+            ToWorker::Deal(deal) => {
+                let (table, epoch, batch) = match deal.task {
+                    Task::Train { epoch, batch } => (Table::Train, epoch, batch),
+                    Task::Evaluate { table } => (table, 0, 0),
+                };
+                let (pass, step, table) = (deal.pass.0, deal.step.0, table_wire(table));
+                Kind::Deal(wire::Deal {
+                    pass,
+                    step,
+                    table,
+                    epoch,
+                    batch,
+                    span: Some(span_wire(deal.span)),
+                })
+            }
+            ToWorker::Weights { step, chunk, values } => {
+                Kind::Weights(wire::Weights { step: step.0, chunk: chunk.0, values })
+            }
+            ToWorker::Finish { error } => {
+                Kind::Finish(wire::Finish { error: error.unwrap_or_default() })
+            }
+        })
+    }
+}
+
+impl ShardRequest {
+    /// As a message.
+    pub fn into_wire(self) -> wire::ShardRequest {
+        let (table, shard) = (table_wire(self.table), self.shard.0);
+        wire::ShardRequest { run_id: self.run_id, table, shard }
+    }
+}
+
+pub(super) fn worker_message(kind: wire::worker_message::Kind) -> wire::WorkerMessage {
+    wire::WorkerMessage { kind: Some(kind) }
+}
+
+pub(super) fn coordinator_message(
+    kind: wire::coordinator_message::Kind,
+) -> wire::CoordinatorMessage {
+    wire::CoordinatorMessage { kind: Some(kind) }
+}
+
+fn span_wire(span: Span) -> wire::Span {
+    wire::Span { start: span.start, end: span.end }
+}
+
+fn slice_wire(slice: Slice) -> wire::Slice {
+    let Node { level, index } = slice.node;
+    wire::Slice { level, index, chunk: slice.chunk.0, values: slice.values }
+}
+
+fn sums_wire(sums: NodeSums) -> wire::NodeSums {
+    let Node { level, index } = sums.node;
+    wire::NodeSums { level, index, values: sums.values }
+}
+
+fn table_wire(table: Table) -> i32 {
+    match table {
+        Table::Train => wire::Table::Train as i32,
+        Table::Validation => wire::Table::Validation as i32,
+        Table::Test => wire::Table::Test as i32,
+    }
+}

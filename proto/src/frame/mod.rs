@@ -1,0 +1,177 @@
+//! The messages of the two sides, as each takes them: checked when they come in, turned to wire types to go out.
+//!
+//! After this, every span lies in the tree, every chunk has its length and every node is one of the tree's.
+//! What a peer may say *now* (was this span dealt?) is the engine's business.
+
+mod check;
+mod encode;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::batches::Batches;
+use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
+use crate::layout::Layout;
+use crate::tree::{Node, ShardTree};
+
+pub use check::FrameError;
+
+/// First message of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// Version of the wire contract.
+    pub protocol: u32,
+    /// Version of the program.
+    pub version: String,
+    /// What the CPU's arithmetic was found to be.
+    pub numeric_profile: String,
+    /// The only run the worker will take part in, if any.
+    pub run_id: Option<String>,
+    /// Host name, for people.
+    pub host: String,
+    /// Process id, for people.
+    pub pid: u32,
+    /// Compute threads.
+    pub threads: u32,
+}
+
+/// Answer to [`Join`]: all that a worker needs to make the same network, row order and tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// The run.
+    pub run_id: String,
+    /// The worker's name in it.
+    pub worker: WorkerId,
+    /// The network as JSON.
+    pub network: String,
+    /// How the training table is dealt and batched.
+    pub batches: Batches,
+    /// Whether rows are permuted.
+    pub shuffle: bool,
+    /// Key of all randomness.
+    pub seed: u64,
+    /// Rows of the validation table; 0 if there is none.
+    pub validation_rows: u64,
+    /// Rows of the test table; 0 if there is none.
+    pub test_rows: u64,
+}
+
+/// Work: compute the nodes of `span`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deal {
+    /// The pass it belongs to.
+    pub pass: Pass,
+    /// The weights to compute on.
+    pub step: Step,
+    /// What to compute.
+    pub task: Task,
+    /// For which shards.
+    pub span: Span,
+}
+
+/// One node's gradient sum over one chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// The subtree.
+    pub node: Node,
+    /// The part of the flat vector.
+    pub chunk: Chunk,
+    /// The chunk's values, little-endian.
+    pub values: Bytes,
+}
+
+/// One node's loss and metric sums.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeSums {
+    /// The subtree.
+    pub node: Node,
+    /// As the network defines them.
+    pub values: Vec<f64>,
+}
+
+/// Some of the results of a deal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// The deal's pass.
+    pub pass: Pass,
+    /// Gradient sums.
+    pub slices: Vec<Slice>,
+    /// Loss and metric sums.
+    pub sums: Vec<NodeSums>,
+}
+
+/// A loss or gradient that is not finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The deal's pass.
+    pub pass: Pass,
+    /// The shard whose rows made it.
+    pub shard: Shard,
+    /// The layer, if one could be named.
+    pub layer: Option<u32>,
+    /// In the gradient, or already in the loss.
+    pub in_gradient: bool,
+}
+
+/// What a worker says after [`Join`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromWorker {
+    /// The shards of a span are here.
+    Prepared(Span),
+    /// Results.
+    Part(Part),
+    /// The run cannot go on.
+    Fault(Fault),
+    /// The worker leaves on purpose.
+    Goodbye,
+}
+
+/// What a coordinator says after [`Welcome`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToWorker {
+    /// Fetch the shards of this span.
+    Prepare(Span),
+    /// Compute.
+    Deal(Deal),
+    /// A chunk of the weights.
+    Weights {
+        /// Version of the weights.
+        step: Step,
+        /// The part of the flat vector.
+        chunk: Chunk,
+        /// The chunk's values, little-endian.
+        values: Bytes,
+    },
+    /// The run is over, with an error or without.
+    Finish {
+        /// Why, if it failed.
+        error: Option<String>,
+    },
+}
+
+/// What frames are checked against.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The training table's rows, shards and batches.
+    pub batches: Batches,
+    /// The tree over the shards.
+    pub tree: ShardTree,
+    /// The flat vector.
+    pub layout: Arc<Layout>,
+    /// Length of loss and metric sums.
+    pub sums_len: usize,
+}
+
+/// A request for one shard's rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardRequest {
+    /// The run.
+    pub run_id: String,
+    /// Which table.
+    pub table: Table,
+    /// Which shard.
+    pub shard: Shard,
+}
