@@ -19,11 +19,9 @@ use crate::error::{Error, Result, exit};
 use crate::record::{SharedReporter, report};
 use crate::report::Report;
 
-/// Children that were asked to end get this long before they are killed.
-const END_WAIT_MAX: Duration = Duration::from_secs(8);
-
-/// After a run that went well children end by themselves; this long they get.
-const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long children get to end when the coordinator has ended or was asked to, and again when they were asked to
+/// themselves, before they are killed.
+const END_WAIT_MAX: Duration = Duration::from_secs(6);
 
 /// Most lines of children that wait to be shown.
 const LINES_MAX: usize = 256;
@@ -46,7 +44,7 @@ pub(super) async fn run(options: Options, reporter: &SharedReporter) -> Result<(
         result = cluster.watch(&options) => result,
         () = process::stop_signal() => Err(Error::Stopped),
     };
-    cluster.end(result.is_ok()).await;
+    cluster.end().await;
     result
 }
 
@@ -54,7 +52,26 @@ pub(super) async fn run(options: Options, reporter: &SharedReporter) -> Result<(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum From {
     Coordinator,
-    Worker(usize),
+    /// By process id, as the coordinator lists it too.
+    Worker(u32),
+}
+
+impl From {
+    fn name(self) -> String {
+        match self {
+            From::Coordinator => "coordinator".to_string(),
+            From::Worker(pid) => format!("process {pid}"),
+        }
+    }
+}
+
+/// Who has been asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ending {
+    Nobody,
+    /// It tells the workers.
+    Coordinator,
+    Everybody,
 }
 
 /// What children are heard of.
@@ -69,8 +86,7 @@ struct Cluster<'a> {
     tasks: JoinSet<()>,
     heard: mpsc::Receiver<Heard>,
     heard_tx: mpsc::Sender<Heard>,
-    /// Set when children are to be asked to end.
-    ending: watch::Sender<bool>,
+    ending: watch::Sender<Ending>,
     workers_left: usize,
     /// The coordinator's last words.
     error: Option<(String, u8)>,
@@ -84,7 +100,7 @@ impl<'a> Cluster<'a> {
             tasks: JoinSet::new(),
             heard,
             heard_tx,
-            ending: watch::Sender::new(false),
+            ending: watch::Sender::new(Ending::Nobody),
             workers_left: 0,
             error: None,
         };
@@ -92,7 +108,7 @@ impl<'a> Cluster<'a> {
         command.arg(&options.job).arg("--out").arg(&options.out);
         command.args(["--listen", "127.0.0.1:0"]);
         command.args(["--workers-start", &options.workers.to_string()]);
-        cluster.spawn(From::Coordinator, command)?;
+        cluster.spawn(|_| From::Coordinator, command)?;
         Ok(cluster)
     }
 
@@ -106,11 +122,12 @@ impl<'a> Cluster<'a> {
                     }
                 }
                 Heard::Ended(From::Coordinator, status) => return self.result(status),
-                Heard::Ended(From::Worker(worker), status) => {
+                Heard::Ended(From::Worker(pid), status) => {
                     self.workers_left -= 1;
                     let code = status.as_ref().ok().and_then(ExitStatus::code);
                     if !matches!(code, Some(0)) && code != Some(i32::from(exit::RUN_FAILED)) {
-                        let message = format!("worker {worker} ended early ({})", text(&status));
+                        let message =
+                            format!("worker process {pid} ended early ({})", text(&status));
                         report(self.reporter, &Report::Warning { message });
                     }
                     if self.workers_left == 0 && code != Some(0) && self.error.is_none() {
@@ -126,10 +143,7 @@ impl<'a> Cluster<'a> {
     /// Shows a line; returns the address if it says where the coordinator listens.
     fn show(&mut self, from: From, line: &str) -> Option<String> {
         let mut reporter = self.reporter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let name = match from {
-            From::Coordinator => String::new(),
-            From::Worker(worker) => format!("worker {worker}"),
-        };
+        let prefix = if from == From::Coordinator { String::new() } else { from.name() };
         match serde_json::from_str::<Report>(line) {
             Ok(Report::Error { message, exit_code }) if from == From::Coordinator => {
                 self.error = Some((message, exit_code));
@@ -137,12 +151,12 @@ impl<'a> Cluster<'a> {
             // The coordinator tells it better.
             Ok(Report::Error { exit_code: exit::RUN_FAILED, .. }) => {}
             Ok(told) => {
-                reporter.report_from(&name, &told);
+                reporter.report_from(&prefix, &told);
                 if let Report::Listening { address, .. } = told {
                     return Some(address);
                 }
             }
-            Err(_) => reporter.foreign(if name.is_empty() { "coordinator" } else { &name }, line),
+            Err(_) => reporter.foreign(&from.name(), line),
         }
         None
     }
@@ -150,19 +164,24 @@ impl<'a> Cluster<'a> {
     fn start_workers(&mut self, options: &Options, address: &str) -> Result<()> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = options.threads.unwrap_or((cores / options.workers).max(1));
-        for worker in 1..=options.workers {
+        for _ in 0..options.workers {
             let mut command = command("worker")?;
             command.args(["--coordinator", address]);
             command.args(["--threads", &threads.to_string()]);
-            self.spawn(From::Worker(worker), command)?;
+            self.spawn(From::Worker, command)?;
             self.workers_left += 1;
         }
         Ok(())
     }
 
-    fn spawn(&mut self, from: From, mut command: Command) -> Result<()> {
+    fn spawn(&mut self, from: impl FnOnce(u32) -> From, mut command: Command) -> Result<()> {
         let failed = |error| Error::Internal(format!("cannot start a process: {error}"));
         let mut child = command.spawn().map_err(failed)?;
+        let from = from(child.id().unwrap_or_default());
+        let asked_at = match from {
+            From::Coordinator => Ending::Coordinator,
+            From::Worker(_) => Ending::Everybody,
+        };
         let (heard, mut ending) = (self.heard_tx.clone(), self.ending.subscribe());
         self.tasks.spawn(async move {
             let lines = child.stderr.take();
@@ -170,7 +189,7 @@ impl<'a> Cluster<'a> {
             let _tie = child.stdin.take();
             let asked = async {
                 // Fails only when the launcher is gone, and then nobody is left to ask.
-                let _ = ending.wait_for(|ending| *ending).await;
+                let _ = ending.wait_for(|ending| *ending >= asked_at).await;
             };
             let (end, ()) = tokio::join!(
                 async {
@@ -200,13 +219,12 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Sees every child end: by itself after a run that went well, asked to otherwise, killed at last.
-    async fn end(mut self, went_well: bool) {
-        if went_well {
-            let _ = tokio::time::timeout(FAREWELL_WAIT_MAX, self.ended()).await;
+    /// Sees every child end: by itself when the coordinator has ended or is asked to, then asked to, killed at last.
+    async fn end(mut self) {
+        for ending in [Ending::Coordinator, Ending::Everybody] {
+            self.ending.send_replace(ending);
+            let _ = tokio::time::timeout(END_WAIT_MAX, self.ended()).await;
         }
-        self.ending.send_replace(true);
-        let _ = tokio::time::timeout(END_WAIT_MAX, self.ended()).await;
         // Children die with their task: `kill_on_drop`.
         self.tasks.shutdown().await;
     }

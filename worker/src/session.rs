@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockstep_data::RowOrder;
 use lockstep_model::{Network, NetworkSpec, PARALLEL_FLOPS_MIN};
@@ -28,6 +29,9 @@ const OUTBOX_MESSAGES_MAX: usize = 16;
 
 /// Most deals that wait for their weights.
 const DEALS_MAX: usize = 1024;
+
+/// Longest wait for the coordinator to hear a goodbye.
+const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// How a membership ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,8 +105,7 @@ impl Session {
         let mut stopping = false;
         loop {
             if stopping && self.at_work.is_none() {
-                self.say(FromWorker::Goodbye).await?;
-                return Ok(Ended::Stopped);
+                return self.leave().await;
             }
             self.start_work().await?;
             tokio::select! {
@@ -132,6 +135,14 @@ impl Session {
                 () = &mut stop, if !stopping => stopping = true,
             }
         }
+    }
+
+    /// Says goodbye, and waits until it has been heard: the coordinator ends the stream.
+    async fn leave(mut self) -> Result<Ended, WorkerError> {
+        self.say(FromWorker::Goodbye).await?;
+        let heard = async { while let Ok(Some(_)) = self.inbound.message().await {} };
+        let _ = tokio::time::timeout(FAREWELL_WAIT_MAX, heard).await;
+        Ok(Ended::Stopped)
     }
 
     fn push(&mut self, deal: Deal) -> Result<(), WorkerError> {
