@@ -2,6 +2,7 @@
 //! of workers and threads, whatever fails.
 
 pub mod api;
+pub mod checkpoint;
 pub mod cli;
 pub mod error;
 pub mod inference;
@@ -15,3 +16,9 @@ pub mod weights_file;
 
 pub use api::prelude;
 pub use error::{Error, Result};
+
+/// This host's name, for people.
+pub(crate) fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "unnamed host".to_string())
+}

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use lockstep_coordinator::{RunSpec, ShardSource};
+use lockstep_coordinator::{RunSpec, ShardSource, Snapshot};
 use lockstep_data::{Dataset, RowOrder, Rows, Schema, Sharded, Summary};
 use lockstep_model::{NUMERIC_PROFILE, Network};
 use lockstep_proto::batches::Batches;
@@ -12,6 +12,9 @@ use lockstep_proto::ids::{Shard, Table};
 use crate::error::{Error, Result};
 use crate::job::Job;
 use crate::weights_file;
+
+/// Values that are laid out for hashing at once.
+const HASH_BLOCK_VALUES: usize = 1 << 16;
 
 /// A job with its tables and its network.
 pub struct Plan {
@@ -78,7 +81,13 @@ impl Plan {
     ///
     /// # Errors
     /// If the network cannot be written as JSON, which its type rules out.
-    pub fn run_spec(&self, run_id: &str, workers_start: usize, threads: usize) -> Result<RunSpec> {
+    pub fn run_spec(
+        &self,
+        run_id: &str,
+        start: Snapshot,
+        workers_start: usize,
+        threads: usize,
+    ) -> Result<RunSpec> {
         let network = serde_json::to_string(self.network.spec())
             .map_err(|error| Error::Internal(format!("cannot write the network: {error}")))?;
         let rows = |table: &Option<Sharded>| {
@@ -90,7 +99,7 @@ impl Plan {
             numeric_profile: NUMERIC_PROFILE.to_string(),
             layout: Arc::new(self.network.layout().clone()),
             sums_len: self.network.sums_len(),
-            weights: self.weights.clone(),
+            start,
             batches: self.batches(),
             validation_rows: rows(&self.tables.validation),
             test_rows: rows(&self.tables.test),
@@ -103,6 +112,25 @@ impl Plan {
             workers_start,
             threads,
         })
+    }
+
+    /// The beginning of the run.
+    pub fn beginning(&self) -> Snapshot {
+        Snapshot::fresh(self.weights.clone(), &self.job.train.optimizer)
+    }
+
+    /// Hash of every row of every table, as the network sees them.
+    pub fn data_hash(&self) -> String {
+        let tables = &self.tables;
+        let mut hasher = blake3::Hasher::new();
+        for table in [Some(&tables.train), tables.validation.as_ref(), tables.test.as_ref()] {
+            let values = table.map_or(&[][..], |table| table.rows().values.as_slice());
+            hasher.update(&(values.len() as u64).to_le_bytes());
+            for block in values.chunks(HASH_BLOCK_VALUES) {
+                hasher.update(&lockstep_proto::values::encode(block));
+            }
+        }
+        hasher.finalize().to_hex().to_string()
     }
 
     /// How the training table is dealt and batched.

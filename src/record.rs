@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lockstep_coordinator::engine::{Wait, WaitReason};
-use lockstep_coordinator::{Observer, RunEvent};
+use lockstep_coordinator::{Observer, RunEvent, Snapshot};
 use lockstep_model::{Loss, Network};
 use lockstep_proto::ids::Table;
 use serde::Serialize;
 
+use crate::checkpoint::{Checkpoint, RecordState, Writer};
+use crate::job::Every;
 use crate::plan::Plan;
 use crate::report::{Report, Reporter, Values};
 
@@ -82,44 +84,81 @@ struct Shared {
     epochs: u32,
     steps_per_epoch: u64,
     has_validation: bool,
-    /// Sums over the epoch's steps so far, in their order, and the rows they are over.
-    epoch_sums: (Vec<f64>, u64),
-    rows: u64,
-    last_step: (u32, u64, f64),
+    state: RecordState,
+    /// The last step, from 1.
+    step: u64,
+    /// Seconds of the executions before this one.
+    seconds_before: f64,
     history: History,
     progress_at: Option<Instant>,
+    checkpoints: Option<Checkpoints>,
+}
+
+/// When checkpoints are due, and who writes them.
+struct Checkpoints {
+    every: Every,
+    writer: Writer,
+    due: bool,
+    written_at: Instant,
+}
+
+/// Where the records of a run go.
+pub struct Destination {
+    /// `metrics.jsonl`, at the place where the next line goes; `None` without a run folder.
+    pub metrics: Option<File>,
+    /// Who writes checkpoints, if anybody.
+    pub writer: Option<Writer>,
+    /// Where workers find the coordinator.
+    pub address: SocketAddr,
+    /// Who shows reports.
+    pub reporter: SharedReporter,
 }
 
 impl Recorder {
-    /// A recorder for one run; metrics go to the file, if there is one.
-    pub fn new(
-        plan: &Plan,
-        address: SocketAddr,
-        reporter: SharedReporter,
-        metrics: Option<File>,
-    ) -> (Recorder, Records) {
+    /// A recorder for one execution of a run that goes on from `state`, at `step`.
+    pub fn new(plan: &Plan, to: Destination, state: RecordState, step: u64) -> (Recorder, Records) {
+        let every = plan.job.checkpoint.every;
+        let checkpoints = to.writer.map(|writer| Checkpoints {
+            every,
+            writer,
+            due: false,
+            written_at: Instant::now(),
+        });
         let shared = Shared {
             network: plan.network.clone(),
-            address,
-            reporter,
-            metrics: metrics.map(BufWriter::new),
+            address: to.address,
+            reporter: to.reporter,
+            metrics: to.metrics.map(BufWriter::new),
             epochs: plan.job.train.epochs,
             steps_per_epoch: plan.batches().count(),
             has_validation: plan.tables.validation.is_some(),
-            epoch_sums: (Vec::new(), 0),
-            rows: 0,
-            last_step: (0, 0, 0.0),
+            seconds_before: state.seconds,
+            state,
+            step,
             history: History::default(),
             progress_at: None,
+            checkpoints,
         };
         let shared = Arc::new(Mutex::new(shared));
         (Recorder { shared: shared.clone() }, Records { shared })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Observer for Recorder {
     fn observe(&mut self, event: RunEvent<'_>) {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).observe(event);
+        self.lock().observe(event);
+    }
+
+    fn wants_snapshot(&mut self) -> bool {
+        self.lock().checkpoints.as_mut().is_some_and(|checkpoints| checkpoints.due)
+    }
+
+    fn take_snapshot(&mut self, snapshot: Snapshot) {
+        self.lock().checkpoint(snapshot);
     }
 }
 
@@ -137,15 +176,16 @@ impl Records {
         if let (Some(sums), Some(rows)) = (test_sums, plan.test_rows()) {
             add_values(&mut values, &plan.network, sums, rows, "test_");
         }
-        let (epochs, steps, seconds) = shared.last_step;
+        let (epochs, steps, seconds) = (shared.state.epoch, shared.step, shared.state.seconds);
         shared.write(&Line::Final { values: &values, steps, seconds, weights_blake3 });
         shared.flush();
+        shared.checkpoints = None;
         let report = Report::Finished {
             name: plan.job.name.clone(),
             epochs,
             steps,
             seconds,
-            rows_per_second: shared.rows as f64 / seconds.max(1e-9),
+            rows_per_second: shared.state.rows as f64 / seconds.max(1e-9),
             values,
             weights_blake3: weights_blake3.to_string(),
             run_folder,
@@ -155,7 +195,9 @@ impl Records {
 
     /// Writes out what is buffered, after a run that failed.
     pub fn flush(&self) {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).flush();
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.flush();
+        shared.checkpoints = None;
     }
 }
 
@@ -177,8 +219,10 @@ impl Shared {
             RunEvent::Waiting(wait) => self.tell(Report::Warning { message: self.wait_text(wait) }),
             RunEvent::Step { epoch, step, rows, sums, learning_rate, seconds } => {
                 let loss = sums[0] / rows as f64;
+                let seconds = self.seconds_before + seconds;
+                self.state.seconds = seconds;
                 self.write(&Line::Step { epoch, step, rows, loss, learning_rate, seconds });
-                self.step(epoch, step, rows, sums, seconds);
+                self.step(epoch, step, rows, sums);
             }
             RunEvent::Evaluated { table: Table::Validation, rows, sums } => {
                 self.end_epoch(Some((sums, rows)));
@@ -187,36 +231,53 @@ impl Shared {
         }
     }
 
-    fn step(&mut self, epoch: u32, step: u64, rows: u64, sums: &[f64], seconds: f64) {
-        self.rows += rows;
-        self.last_step = (epoch, step, seconds);
-        self.epoch_sums.1 += rows;
-        self.epoch_sums.0.resize(sums.len(), 0.0);
-        for (all, sum) in self.epoch_sums.0.iter_mut().zip(sums) {
+    fn step(&mut self, epoch: u32, step: u64, rows: u64, sums: &[f64]) {
+        let state = &mut self.state;
+        self.step = step;
+        state.epoch = epoch;
+        state.rows += rows;
+        state.epoch_rows += rows;
+        state.epoch_sums.resize(sums.len(), 0.0);
+        for (all, sum) in state.epoch_sums.iter_mut().zip(sums) {
             *all += sum;
         }
-        let due = |at: Instant| at.elapsed() >= PROGRESS_INTERVAL;
-        if self.progress_at.is_none_or(due) {
-            self.progress_at = Some(Instant::now());
-            let steps = self.steps_per_epoch * u64::from(self.epochs);
-            let pace = seconds / step as f64;
-            self.tell(Report::Progress {
-                epoch,
-                epochs: self.epochs,
-                step,
-                steps,
-                loss: self.epoch_sums.0[0] / self.epoch_sums.1 as f64,
-                rows_per_second: self.rows as f64 / seconds.max(1e-9),
-                seconds_left: pace * (steps - step) as f64,
-            });
-        }
-        if step.is_multiple_of(self.steps_per_epoch) && !self.has_validation {
+        self.progress();
+        if self.step.is_multiple_of(self.steps_per_epoch) && !self.has_validation {
             self.end_epoch(None);
+        }
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.due |= match checkpoints.every {
+                Every::Steps(steps) => step.is_multiple_of(steps),
+                Every::Seconds(seconds) => {
+                    checkpoints.written_at.elapsed().as_secs_f64() >= seconds
+                }
+                Every::Epochs(_) => false,
+            };
         }
     }
 
+    fn progress(&mut self) {
+        let due = |at: Instant| at.elapsed() >= PROGRESS_INTERVAL;
+        if !self.progress_at.is_none_or(due) {
+            return;
+        }
+        self.progress_at = Some(Instant::now());
+        let (state, steps) = (&self.state, self.steps_per_epoch * u64::from(self.epochs));
+        let pace = state.seconds / self.step as f64;
+        self.tell(Report::Progress {
+            epoch: state.epoch,
+            epochs: self.epochs,
+            step: self.step,
+            steps,
+            loss: state.epoch_sums[0] / state.epoch_rows as f64,
+            rows_per_second: state.rows as f64 / state.seconds.max(1e-9),
+            seconds_left: pace * steps.saturating_sub(self.step) as f64,
+        });
+    }
+
     fn end_epoch(&mut self, validation: Option<(&[f64], u64)>) {
-        let (sums, rows) = std::mem::take(&mut self.epoch_sums);
+        let sums = std::mem::take(&mut self.state.epoch_sums);
+        let rows = std::mem::take(&mut self.state.epoch_rows);
         let mut values = Values::new();
         for (name, value) in self.network.report(&sums, rows) {
             values.insert(name.to_string(), value);
@@ -224,10 +285,25 @@ impl Shared {
         if let Some((sums, rows)) = validation {
             add_values(&mut values, &self.network, sums, rows, "validation_");
         }
-        let (epoch, _, seconds) = self.last_step;
+        let (epoch, seconds) = (self.state.epoch, self.state.seconds);
         self.write(&Line::Epoch { epoch, values: &values, seconds });
         self.tell(Report::Epoch { epoch, epochs: self.epochs, seconds, values: values.clone() });
         self.history.epochs.push(values);
+        if let Some(checkpoints) = &mut self.checkpoints
+            && let Every::Epochs(epochs) = checkpoints.every
+        {
+            checkpoints.due |= epoch.is_multiple_of(epochs);
+        }
+    }
+
+    fn checkpoint(&mut self, snapshot: Snapshot) {
+        self.flush();
+        let records = self.state.clone();
+        if let Some(checkpoints) = &mut self.checkpoints {
+            // One that finds the writer busy stays due and is taken after the next pass.
+            checkpoints.due = !checkpoints.writer.write(Checkpoint { snapshot, records });
+            checkpoints.written_at = Instant::now();
+        }
     }
 
     /// What is waited for, and what can be done about it.
@@ -251,9 +327,15 @@ impl Shared {
 
     fn write(&mut self, line: &Line<'_>) {
         let Some(metrics) = &mut self.metrics else { return };
-        let written = serde_json::to_writer(&mut *metrics, line).map_err(std::io::Error::from);
-        if let Err(error) = written.and_then(|()| metrics.write_all(b"\n")) {
-            self.give_up(&error);
+        let written =
+            serde_json::to_vec(line).map_err(std::io::Error::from).and_then(|mut line| {
+                line.push(b'\n');
+                metrics.write_all(&line)?;
+                Ok(line.len() as u64)
+            });
+        match written {
+            Ok(bytes) => self.state.metrics_bytes += bytes,
+            Err(error) => self.give_up(&error),
         }
     }
 

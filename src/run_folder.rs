@@ -3,8 +3,8 @@
 //! `job.toml` (as resolved), `manifest.json`, `metrics.jsonl`, `model/model.json` and `model/weights.safetensors`.
 //! Files that say that something is done are written whole: temporary file, fsync, rename, fsync of the folder.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,10 +22,12 @@ use crate::weights_file;
 pub const FORMAT: u32 = 1;
 
 /// A run folder that this process writes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
     manifest: Manifest,
+    /// Held as long as this process may write; the system lets go of it when the process ends, however it ends.
+    _lock: File,
 }
 
 /// `manifest.json`.
@@ -47,6 +49,8 @@ pub struct Manifest {
     pub train_rows: u64,
     /// Number of weights.
     pub parameters: u64,
+    /// Hash of every row of every table.
+    pub data_blake3: String,
     /// Hash of the weights at step 0.
     pub initial_weights_blake3: String,
     /// When the run began, in seconds since 1970.
@@ -108,6 +112,7 @@ impl RunFolder {
         }
         fs::create_dir_all(path.join("model"))
             .map_err(|error| Error::file(path, "make the run folder", &error))?;
+        let lock = lock(path)?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let manifest = Manifest {
             format: FORMAT,
@@ -118,15 +123,66 @@ impl RunFolder {
             shards: plan.job.train.shards,
             train_rows: plan.batches().rows,
             parameters: plan.weights.len() as u64,
+            data_blake3: plan.data_hash(),
             initial_weights_blake3: weights_file::weights_hash(&plan.weights),
             started_unix: started.as_secs(),
             status: Status::Running,
             weights_blake3: None,
         };
-        let folder = RunFolder { path: path.to_path_buf(), manifest };
+        let folder = RunFolder { path: path.to_path_buf(), manifest, _lock: lock };
         write_whole(&folder.path.join("job.toml"), to_toml(&plan.job).as_bytes())?;
         folder.write_manifest()?;
         Ok(folder)
+    }
+
+    /// Opens the folder of an earlier execution of the same run, to go on with it.
+    ///
+    /// # Errors
+    /// If another process is at it, or job or data are not those of the run; the message says what differs.
+    pub fn resume(path: &Path, plan: &Plan) -> Result<RunFolder> {
+        let lock = lock(path)?;
+        let at = path.join("manifest.json");
+        let text = fs::read_to_string(&at)
+            .map_err(|error| Error::file(&at, "read it (nothing to resume here?)", &error))?;
+        let wrong = |problem: String| Error::File { path: path.to_path_buf(), problem };
+        let mut manifest: Manifest = serde_json::from_str(&text)
+            .map_err(|error| wrong(format!("manifest.json is damaged: {error}")))?;
+        if manifest.format > FORMAT {
+            return Err(wrong(newer(manifest.format)));
+        }
+        if manifest.lockstep != VERSION {
+            return Err(wrong(format!(
+                "the run was begun by lockstep {}, this is {VERSION}: the same bits need the same version",
+                manifest.lockstep
+            )));
+        }
+        let job = path.join("job.toml");
+        let begun =
+            fs::read_to_string(&job).map_err(|error| Error::file(&job, "read it", &error))?;
+        if let Some(difference) = first_difference(&begun, &to_toml(&plan.job)) {
+            return Err(wrong(format!("cannot resume: the job has changed: {difference}")));
+        }
+        if manifest.data_blake3 != plan.data_hash()
+            || manifest.initial_weights_blake3 != weights_file::weights_hash(&plan.weights)
+        {
+            let problem =
+                "cannot resume: the tables or the initial weights have changed since the run began";
+            return Err(wrong(problem.to_string()));
+        }
+        if manifest.status == Status::Failed {
+            manifest.status = Status::Running;
+        }
+        Ok(RunFolder { path: path.to_path_buf(), manifest, _lock: lock })
+    }
+
+    /// Names this run; the same for every execution of it.
+    pub fn run_id(&self) -> &str {
+        &self.manifest.run_id
+    }
+
+    /// Whether the model is there already.
+    pub fn is_finished(&self) -> bool {
+        self.manifest.status == Status::Finished
     }
 
     /// Where it is.
@@ -134,13 +190,20 @@ impl RunFolder {
         &self.path
     }
 
-    /// `metrics.jsonl`, new.
+    /// `metrics.jsonl`, cut to its first `bytes`: what came later is written again.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn metrics(&self) -> Result<File> {
+    pub fn metrics(&self, bytes: u64) -> Result<File> {
         let path = self.path.join("metrics.jsonl");
-        File::create(&path).map_err(|error| Error::file(&path, "write it", &error))
+        let open = || {
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+            file.set_len(bytes.min(file.metadata()?.len()))?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        };
+        open().map_err(|error| Error::file(&path, "write it", &error))
     }
 
     /// Writes the model, then that the run is finished.
@@ -198,15 +261,53 @@ impl Model {
         let description: ModelDescription =
             serde_json::from_str(&text).map_err(|error| damaged(format!("damaged: {error}")))?;
         if description.format > FORMAT {
-            return Err(damaged(format!(
-                "written in format {}, this program reads up to {FORMAT}: use a newer lockstep",
-                description.format
-            )));
+            return Err(damaged(newer(description.format)));
         }
         let network =
             Network::new(description.network).map_err(|error| damaged(error.to_string()))?;
         let weights = weights_file::read(&run.join("model/weights.safetensors"), network.layout())?;
         Ok(Model { network, schema: description.schema, shards: description.shards, weights })
+    }
+}
+
+fn newer(format: u32) -> String {
+    format!("written in format {format}, this program reads up to {FORMAT}: use a newer lockstep")
+}
+
+/// Takes the folder for this process.
+fn lock(run: &Path) -> Result<File> {
+    let path = run.join("lock");
+    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = open.map_err(|error| Error::file(&path, "open the lock", &error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // What the holder wrote is for people only.
+            let _ = file.read_to_string(&mut holder);
+            let problem = format!("the run folder is in use by {}: stop that first", holder.trim());
+            return Err(Error::File { path: run.to_path_buf(), problem });
+        }
+        Err(TryLockError::Error(error)) => return Err(Error::file(&path, "lock it", &error)),
+    }
+    let holder = format!("process {} on host {}\n", std::process::id(), crate::host_name());
+    let write = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
+    write.map_err(|error| Error::file(&path, "write the lock", &error))?;
+    Ok(file)
+}
+
+/// The first line in which two texts differ, in words.
+fn first_difference(before: &str, now: &str) -> Option<String> {
+    let mut lines = (before.lines(), now.lines());
+    loop {
+        match (lines.0.next(), lines.1.next()) {
+            (None, None) => return None,
+            (before, now) if before == now => {}
+            (before, now) => {
+                let line = |line: Option<&str>| line.unwrap_or("(nothing)").trim().to_string();
+                return Some(format!("it was `{}`, it is `{}`", line(before), line(now)));
+            }
+        }
     }
 }
 
@@ -218,7 +319,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 }
 
 /// Writes a file so that it is there whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let temporary = path.with_extension("partial");
         let mut file = File::create(&temporary)?;

@@ -7,11 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_coordinator::{Coordinator, Outcome, RunError};
 
+use crate::checkpoint::{self, Checkpoint, RecordState, Writer};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::record::{History, Recorder, SharedReporter, report};
+use crate::record::{Destination, History, Recorder, SharedReporter, report};
 use crate::report::Report;
-use crate::run_folder::RunFolder;
+use crate::run_folder::{Model, RunFolder};
 use crate::weights_file::weights_hash;
 
 /// How to lead a run.
@@ -21,6 +22,8 @@ pub struct Lead {
     pub listen: String,
     /// The run folder, if there is to be one.
     pub out: Option<PathBuf>,
+    /// Go on with the run in the run folder, if there is one.
+    pub resume: bool,
     /// The first step waits for this many workers.
     pub workers_start: usize,
     /// Threads that add and update.
@@ -49,13 +52,19 @@ pub async fn lead(
     stop: impl Future<Output = ()> + Send + 'static,
     listening: impl FnOnce(std::net::SocketAddr),
 ) -> Result<Trained> {
-    let run_id = new_run_id(&plan.job.name);
     let coordinator = Coordinator::bind(&lead.listen).await?;
-    let mut folder =
-        lead.out.as_ref().map(|out| RunFolder::create(out, &plan, &run_id)).transpose()?;
-    for message in &plan.warnings {
-        report(&reporter, &Report::Warning { message: message.clone() });
+    let warn = |message: &String| report(&reporter, &Report::Warning { message: message.clone() });
+    plan.warnings.iter().for_each(warn);
+    let (mut folder, start) = open(&plan, &lead, &reporter)?;
+    if let Some(folder) = folder.as_ref().filter(|folder| folder.is_finished()) {
+        let message = format!("{}: the run is already finished", folder.path().display());
+        report(&reporter, &Report::Note { message });
+        let weights = Model::load(folder.path())?.weights;
+        let weights_blake3 = weights_hash(&weights);
+        return Ok(Trained { weights, history: History::default(), weights_blake3 });
     }
+    let run_id =
+        folder.as_ref().map_or_else(|| new_run_id("memory"), |folder| folder.run_id().to_string());
     let run_folder = folder.as_ref().map(|folder| folder.path().display().to_string());
     let address = coordinator.address();
     report(
@@ -67,9 +76,14 @@ pub async fn lead(
         },
     );
     listening(address);
-    let metrics = folder.as_ref().map(RunFolder::metrics).transpose()?;
-    let (recorder, records) = Recorder::new(&plan, address, reporter.clone(), metrics);
-    let spec = plan.run_spec(&run_id, lead.workers_start, lead.threads)?;
+    let Checkpoint { snapshot, records: state } = start;
+    let writer = folder
+        .as_ref()
+        .map(|folder| Writer::start(folder.path(), plan.job.checkpoint.keep, reporter.clone()));
+    let metrics = folder.as_ref().map(|folder| folder.metrics(state.metrics_bytes)).transpose()?;
+    let to = Destination { metrics, writer, address, reporter: reporter.clone() };
+    let (recorder, records) = Recorder::new(&plan, to, state, snapshot.step.0);
+    let spec = plan.run_spec(&run_id, snapshot, lead.workers_start, lead.threads)?;
     let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), stop).await;
     let Outcome { weights, test_sums } = match result {
         Ok(outcome) => outcome,
@@ -92,6 +106,43 @@ pub async fn lead(
         records.finish(&plan, test_sums.as_deref(), &weights_blake3, run_folder);
     report(&reporter, &finished);
     Ok(Trained { weights, history, weights_blake3 })
+}
+
+/// The run folder, if there is to be one, and where the run starts.
+fn open(
+    plan: &Plan,
+    lead: &Lead,
+    reporter: &SharedReporter,
+) -> Result<(Option<RunFolder>, Checkpoint)> {
+    let beginning = || Checkpoint { snapshot: plan.beginning(), records: RecordState::default() };
+    let Some(out) = &lead.out else { return Ok((None, beginning())) };
+    if !lead.resume || !out.join("manifest.json").exists() {
+        let folder = RunFolder::create(out, plan, &new_run_id(&plan.job.name))?;
+        return Ok((Some(folder), beginning()));
+    }
+    let folder = RunFolder::resume(out, plan)?;
+    if folder.is_finished() {
+        return Ok((Some(folder), beginning()));
+    }
+    let mut warn = |message| report(reporter, &Report::Warning { message });
+    let newest = checkpoint::newest(out, &mut warn)?;
+    let fits = |checkpoint: &Checkpoint| {
+        let beginning = plan.beginning();
+        let lengths = |moments: &[Vec<f32>]| moments.iter().map(Vec::len).collect::<Vec<_>>();
+        checkpoint.snapshot.weights.len() == beginning.weights.len()
+            && lengths(&checkpoint.snapshot.moments) == lengths(&beginning.moments)
+    };
+    let start = match newest {
+        Some(checkpoint) if fits(&checkpoint) => checkpoint,
+        Some(_) => {
+            let problem = "cannot resume: the newest checkpoint is of another network or optimizer";
+            return Err(Error::File { path: out.clone(), problem: problem.to_string() });
+        }
+        None => beginning(),
+    };
+    let message = format!("going on after step {}", start.snapshot.step.0);
+    report(reporter, &Report::Note { message });
+    Ok((Some(folder), start))
 }
 
 /// A name that no other execution has: the job's, the time and the process.

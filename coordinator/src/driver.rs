@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use lockstep_proto::fold::Fold;
 use lockstep_proto::frame::{Fault, FromWorker, Limits, Part, ToWorker};
-use lockstep_proto::ids::{Step, Table, Task, WorkerId};
+use lockstep_proto::ids::{Pass, Step, Table, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::wire;
 use tokio::sync::mpsc;
@@ -81,7 +81,8 @@ impl Driver {
             },
             learning_rate: spec.optimizer.learning_rate(),
             engine: Engine::new(Instant::now(), schedule, chunks, spec.workers_min)
-                .starting_with(spec.workers_start),
+                .starting_with(spec.workers_start)
+                .starting_at(spec.start.pass),
             reducer: Reducer::new(&spec, tree),
             sums: None,
             root_sums: Vec::new(),
@@ -309,6 +310,10 @@ impl Driver {
                     self.test_sums = Some(sums);
                 }
             }
+        }
+        if self.observer.wants_snapshot() {
+            let snapshot = self.reducer.snapshot(Pass(planned.pass.0 + 1));
+            self.observer.take_snapshot(snapshot);
         }
     }
 }

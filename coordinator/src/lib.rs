@@ -13,7 +13,9 @@ mod reducer;
 mod reduction;
 mod run;
 mod server;
+mod snapshot;
 
 pub use observer::{Observer, RunEvent};
 pub use run::{Coordinator, Outcome, RunError, RunSpec};
 pub use server::{Peer, ShardSource};
+pub use snapshot::Snapshot;

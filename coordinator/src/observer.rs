@@ -4,11 +4,20 @@ use lockstep_proto::ids::{Table, WorkerId};
 
 use crate::engine::Wait;
 use crate::server::Peer;
+use crate::snapshot::Snapshot;
 
 /// Listens to a run.
 pub trait Observer: Send + 'static {
     /// Called in order, on the run's own task: keep it short.
     fn observe(&mut self, event: RunEvent<'_>);
+
+    /// Asked after every pass, when what it measured has been told: is a snapshot wanted?
+    fn wants_snapshot(&mut self) -> bool {
+        false
+    }
+
+    /// Takes the snapshot that was wanted. Writing it is for another thread.
+    fn take_snapshot(&mut self, _snapshot: Snapshot) {}
 }
 
 /// Something worth telling.

@@ -3,18 +3,20 @@
 //! Keeps the weights of the open step until every chunk of it is committed, so that a worker that joins in the
 //! middle of a step can still compute on them.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use lockstep_proto::fold::Leaves;
 use lockstep_proto::frame::Slice;
-use lockstep_proto::ids::{Chunk, Step};
+use lockstep_proto::ids::{Chunk, Pass, Step};
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::values;
 use tokio::sync::mpsc;
 
 use crate::reduction::{ChunkState, Folded, Rule, clip_scale};
 use crate::run::RunSpec;
+use crate::snapshot::Snapshot;
 
 /// Frames up to this size are folded on the spot: handing them over would take longer.
 const INLINE_BYTES_MAX: usize = 1 << 16;
@@ -52,10 +54,13 @@ pub(crate) struct Reducer {
 impl Reducer {
     pub(crate) fn new(spec: &RunSpec, tree: ShardTree) -> Reducer {
         let rule = Rule { optimizer: spec.optimizer, clip_norm: spec.clip_norm };
-        let slices = || spec.layout.chunks().iter().map(|chunk| &spec.weights[chunk.range.clone()]);
-        let chunks: Vec<_> = slices()
-            .map(|weights| Arc::new(Mutex::new(ChunkState::new(weights.to_vec(), &rule.optimizer))))
-            .collect();
+        let Snapshot { step, weights, moments, .. } = &spec.start;
+        let ranges = || spec.layout.chunks().iter().map(|chunk| chunk.range.clone());
+        let state = |range: Range<usize>| {
+            let moments = moments.iter().map(|moment| moment[range.clone()].to_vec()).collect();
+            Arc::new(Mutex::new(ChunkState::new(weights[range].to_vec(), moments)))
+        };
+        let chunks: Vec<_> = ranges().map(state).collect();
         let threads = spec.threads.max(1);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -68,7 +73,7 @@ impl Reducer {
         Reducer {
             tree,
             rule,
-            newest: slices().map(|weights| (Step(0), values::encode(weights))).collect(),
+            newest: ranges().map(|range| (*step, values::encode(&weights[range]))).collect(),
             before: vec![None; chunks.len()],
             sums_of_squares: vec![0.0; chunks.len()],
             chunks,
@@ -77,7 +82,7 @@ impl Reducer {
             results,
             in_flight: 0,
             in_flight_max,
-            step: Step(0),
+            step: *step,
         }
     }
 
@@ -171,6 +176,19 @@ impl Reducer {
             weights.extend_from_slice(lock(chunk).weights());
         }
         weights
+    }
+
+    /// The state between two passes, `pass` being the next.
+    pub(crate) fn snapshot(&self, pass: Pass) -> Snapshot {
+        let mut moments = Vec::new();
+        for chunk in &self.chunks {
+            let chunk = lock(chunk);
+            moments.resize_with(chunk.moments().len(), Vec::new);
+            for (whole, part) in moments.iter_mut().zip(chunk.moments()) {
+                whole.extend_from_slice(part);
+            }
+        }
+        Snapshot { pass, step: self.step, weights: self.weights(), moments }
     }
 
     fn note(&mut self, chunk: Chunk, folded: Folded) -> Reduced {

@@ -57,13 +57,16 @@ struct OpenFold {
 }
 
 impl ChunkState {
-    pub(crate) fn new(weights: Vec<f32>, optimizer: &Optimizer) -> ChunkState {
-        let moments = optimizer.moments(weights.len());
+    pub(crate) fn new(weights: Vec<f32>, moments: Vec<Vec<f32>>) -> ChunkState {
         ChunkState { weights, moments, gradient: Vec::new(), open: None }
     }
 
     pub(crate) fn weights(&self) -> &[f32] {
         &self.weights
+    }
+
+    pub(crate) fn moments(&self) -> &[Vec<f32>] {
+        &self.moments
     }
 
     /// Opens update number `step` (from 1) over a batch of `rows` rows in these leaves.
@@ -165,7 +168,7 @@ mod tests {
 
     fn run(clip_norm: Option<f32>, frames: &[(Node, [f32; 2])]) -> (ChunkState, Folded) {
         let tree = ShardTree::new(3);
-        let mut chunk = ChunkState::new(vec![1.0, 2.0], &SGD);
+        let mut chunk = ChunkState::new(vec![1.0, 2.0], SGD.moments(2));
         chunk.begin(tree, Leaves::new(tree, |_| true), 1, 4);
         let rule = Rule { optimizer: SGD, clip_norm };
         let mut last = Folded::Pending;
@@ -201,7 +204,7 @@ mod tests {
     fn values_of_an_earlier_update_change_nothing() {
         let tree = ShardTree::new(1);
         let rule = Rule { optimizer: SGD, clip_norm: None };
-        let mut chunk = ChunkState::new(vec![1.0], &SGD);
+        let mut chunk = ChunkState::new(vec![1.0], SGD.moments(1));
         for step in 1..=2 {
             chunk.begin(tree, Leaves::new(tree, |_| true), step, 1);
             let late = chunk.insert(&rule, step - 1, Node::leaf(0), values::encode(&[9.0]));

@@ -20,6 +20,7 @@ use crate::driver::Driver;
 use crate::observer::Observer;
 use crate::optimizer::Optimizer;
 use crate::server::{Service, ShardSource};
+use crate::snapshot::Snapshot;
 
 /// Most messages of workers that wait for the run's task; each is at most 4 MiB, usually 1.
 pub(crate) const INBOX_MESSAGES_MAX: usize = 16;
@@ -47,8 +48,8 @@ pub struct RunSpec {
     pub layout: Arc<Layout>,
     /// Length of loss and metric sums.
     pub sums_len: usize,
-    /// Initial weights.
-    pub weights: Vec<f32>,
+    /// Where to start: the beginning, or where an earlier execution was.
+    pub start: Snapshot,
     /// The training table's rows, shards and batches.
     pub batches: Batches,
     /// Rows of the validation table, if there is one.

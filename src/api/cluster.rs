@@ -27,6 +27,7 @@ pub(super) fn train(plan: Arc<Plan>, fit: &Fit) -> Result<Trained> {
     let lead = Lead {
         listen: "127.0.0.1:0".to_string(),
         out: None,
+        resume: false,
         workers_start: fit.workers.max(1),
         threads: fit.threads.max(1),
     };

@@ -70,6 +70,9 @@ pub(super) struct Local {
     /// The run folder [default: runs/NAME].
     #[arg(long, short)]
     pub(super) out: Option<PathBuf>,
+    /// Go on with the run in the run folder from its newest whole checkpoint; start it if there is none.
+    #[arg(long)]
+    pub(super) resume: bool,
 }
 
 #[derive(Debug, Args)]
@@ -80,11 +83,14 @@ pub(super) struct Coordinator {
     /// The job file.
     pub(super) job: PathBuf,
     /// Where workers connect: HOST:PORT; port 0 takes a free one and prints it.
-    #[arg(long, default_value = "127.0.0.1:7070")]
+    #[arg(long, default_value = "127.0.0.1:7070", value_parser = address)]
     pub(super) listen: String,
     /// The run folder [default: runs/NAME].
     #[arg(long, short)]
     pub(super) out: Option<PathBuf>,
+    /// Go on with the run in the run folder from its newest whole checkpoint; start it if there is none.
+    #[arg(long)]
+    pub(super) resume: bool,
     /// Wait for this many workers before the first step; later ones may join at any time.
     #[arg(long, default_value = "1", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(super) workers_start: u16,
@@ -161,6 +167,14 @@ pub(super) struct Predict {
 pub(super) struct Completions {
     /// The shell.
     pub(super) shell: clap_complete::Shell,
+}
+
+/// Whether the host is one, and one of this machine's, is found out by listening.
+fn address(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.into()),
+        _ => Err("wanted HOST:PORT, the port from 0 to 65535".into()),
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

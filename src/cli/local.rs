@@ -35,6 +35,7 @@ pub(super) struct Options {
     pub(super) workers: usize,
     pub(super) threads: Option<usize>,
     pub(super) out: PathBuf,
+    pub(super) resume: bool,
 }
 
 /// Runs the cluster to the end of its job.
@@ -107,6 +108,9 @@ impl<'a> Cluster<'a> {
         let mut command = command("coordinator")?;
         command.arg(&options.job).arg("--out").arg(&options.out);
         command.args(["--listen", "127.0.0.1:0"]);
+        if options.resume {
+            command.arg("--resume");
+        }
         command.args(["--workers-start", &options.workers.to_string()]);
         cluster.spawn(|_| From::Coordinator, command)?;
         Ok(cluster)

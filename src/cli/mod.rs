@@ -47,6 +47,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             let options = local::Options {
                 out: local.out.unwrap_or_else(|| default_out(&job)),
                 job: local.job,
+                resume: local.resume,
                 workers: usize::from(local.workers),
                 threads: local.threads.map(usize::from),
             };
@@ -59,6 +60,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             let lead = Lead {
                 listen: coordinator.listen,
                 out: Some(coordinator.out.unwrap_or_else(|| default_out(&job))),
+                resume: coordinator.resume,
                 workers_start: usize::from(coordinator.workers_start),
                 threads,
             };
@@ -76,7 +78,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
                 threads: worker.threads.map_or_else(cores, usize::from),
                 run_id: worker.run_id,
                 connect_wait: Duration::from_secs_f64(worker.wait),
-                host: process::host_name(),
+                host: crate::host_name(),
             };
             work(config, reporter)
         }

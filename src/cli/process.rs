@@ -38,9 +38,3 @@ pub(super) fn end_with_parent(parent: Option<u32>) {
         std::process::exit(i32::from(crate::error::exit::STOPPED));
     });
 }
-
-/// This host's name, for people.
-pub(super) fn host_name() -> String {
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "unnamed host".to_string())
-}

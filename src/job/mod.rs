@@ -38,6 +38,8 @@ pub struct Job {
     pub train: Train,
     /// The cluster.
     pub cluster: Cluster,
+    /// The checkpoints.
+    pub checkpoint: Checkpointing,
     places: Places,
 }
 
@@ -69,6 +71,33 @@ pub struct Train {
     pub shards: u32,
     /// Largest global norm of a gradient.
     pub gradient_clip_norm: Option<f32>,
+}
+
+/// Section `checkpoint`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Checkpointing {
+    /// When one is due.
+    pub every: Every,
+    /// How many are kept.
+    pub keep: usize,
+}
+
+/// When a checkpoint is due.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Every {
+    /// After this many epochs.
+    Epochs(u32),
+    /// After this many steps.
+    Steps(u64),
+    /// When this much time has passed.
+    Seconds(f64),
+}
+
+impl Default for Checkpointing {
+    /// Every minute, the newest three.
+    fn default() -> Checkpointing {
+        Checkpointing { every: Every::Seconds(60.0), keep: 3 }
+    }
 }
 
 /// Section `cluster`.
@@ -119,6 +148,7 @@ impl Job {
             model,
             train,
             cluster: Cluster { workers_min: 1 },
+            checkpoint: Checkpointing::default(),
             places: Places::default(),
         }
     }

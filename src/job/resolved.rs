@@ -7,7 +7,7 @@ use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_data::Source;
 use lockstep_model::{Activation, DenseSpec, Loss};
 
-use super::Job;
+use super::{Every, Job};
 
 /// The job as TOML, with absolute paths.
 pub fn to_toml(job: &Job) -> String {
@@ -59,6 +59,13 @@ pub fn to_toml(job: &Job) -> String {
     }
     line("cluster", section());
     line("workers_min", job.cluster.workers_min.to_string());
+    line("checkpoint", section());
+    match job.checkpoint.every {
+        Every::Epochs(epochs) => line("every_epochs", epochs.to_string()),
+        Every::Steps(steps) => line("every_steps", steps.to_string()),
+        Every::Seconds(seconds) => line("every_seconds", format!("{seconds:?}")),
+    }
+    line("keep", job.checkpoint.keep.to_string());
     text
 }
 
@@ -166,7 +173,7 @@ mod tests {
                  {{ type = \"elu\", alpha = 0.5 }}, use_bias = false }}, {{ type = \"dense\", units = 2, \
                  kernel_initializer = \"he_normal\", activation = \"leaky_relu\" }}]\n[train]\noptimizer = {optimizer}\n\
                  epochs = 3\nbatch_size = 5\nshuffle = false\nshards = 4\ngradient_clip_norm = 0.5\n\
-                 [cluster]\nworkers_min = 2\n"
+                 [cluster]\nworkers_min = 2\n[checkpoint]\nevery_steps = 7\nkeep = 2\n"
             ));
         }
     }

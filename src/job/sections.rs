@@ -7,7 +7,10 @@ use lockstep_model::{Activation, DenseSpec, Initializer, Loss, Metric};
 use lockstep_proto::tree::SHARDS_MAX;
 
 use super::reader::{Document, JobError, Section, Value};
-use super::{BATCH_SIZE_DEFAULT, Cluster, Job, Model, Places, SHARDS_DEFAULT, Train, optimizer};
+use super::{
+    BATCH_SIZE_DEFAULT, Checkpointing, Cluster, Every, Job, Model, Places, SHARDS_DEFAULT, Train,
+    optimizer,
+};
 
 /// Most layers and units that a job may ask for; the parameters have a bound of their own.
 const UNITS_MAX: u64 = 1 << 24;
@@ -17,7 +20,7 @@ const WORKERS_MAX: u64 = SHARDS_MAX as u64;
 pub(super) fn read(path: &Path, text: String) -> Result<Job, JobError> {
     let document = Document::new(path, text);
     let table = document.parse()?;
-    let known = ["name", "seed", "data", "model", "train", "cluster"];
+    let known = ["name", "seed", "data", "model", "train", "cluster", "checkpoint"];
     let root = Section::new(&document, "", table.get_ref(), 0, &known)?;
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let mut places = Places::default();
@@ -29,6 +32,7 @@ pub(super) fn read(path: &Path, text: String) -> Result<Job, JobError> {
         model: model(&root.require("model")?, &folder, &mut places)?,
         train: train(&root.require("train")?, &mut places)?,
         cluster: cluster(&root)?,
+        checkpoint: checkpoint(&root)?,
         places,
     })
 }
@@ -220,4 +224,31 @@ fn cluster(root: &Section<'_>) -> Result<Cluster, JobError> {
         None => 1,
     };
     Ok(Cluster { workers_min })
+}
+
+fn checkpoint(root: &Section<'_>) -> Result<Checkpointing, JobError> {
+    let mut checkpoint = Checkpointing::default();
+    let Some(value) = root.get("checkpoint") else { return Ok(checkpoint) };
+    let section = value.section(&["every_epochs", "every_steps", "every_seconds", "keep"])?;
+    let mut every = Vec::new();
+    if let Some(value) = section.get("every_epochs") {
+        every.push(Every::Epochs(value.integer(1, u32::MAX.into())? as u32));
+    }
+    if let Some(value) = section.get("every_steps") {
+        every.push(Every::Steps(value.integer(1, i64::MAX as u64)?));
+    }
+    if let Some(value) = section.get("every_seconds") {
+        every.push(Every::Seconds(value.number("a number above 0", |n| n > 0.0)?));
+    }
+    match every[..] {
+        [] => {}
+        [one] => checkpoint.every = one,
+        _ => {
+            return Err(value.fail("wanted one of every_epochs, every_steps and every_seconds"));
+        }
+    }
+    if let Some(value) = section.get("keep") {
+        checkpoint.keep = value.integer(1, 10_000)? as usize;
+    }
+    Ok(checkpoint)
 }

@@ -1,7 +1,7 @@
 //! Who computes what, and when a step is done: a pure state machine.
 //!
 //! Events in, actions out, time as an argument. Holds no sockets, no tasks and no values: gradients are folded
-//! by [`crate::reduction`], and nothing that happens here can reach the numbers. It owns these invariants:
+//! elsewhere, and nothing that happens here can reach the numbers. It owns these invariants:
 //! every leaf of every track of a pass is folded at least once before the pass ends; a worker's word is taken
 //! only for spans that it was dealt; a pass starts only when the one before it has ended.
 
@@ -123,6 +123,8 @@ pub struct Engine {
     /// Spans of the members that are prepared; remade at the start of a pass when `plan_stale`.
     plan: Vec<(WorkerId, Span)>,
     plan_stale: bool,
+    /// The first pass of this execution.
+    first: Pass,
     next: Pass,
     open: Option<OpenPass>,
     finished: bool,
@@ -143,6 +145,7 @@ impl Engine {
             members: BTreeMap::new(),
             plan: Vec::new(),
             plan_stale: true,
+            first: Pass(0),
             next: Pass(0),
             open: None,
             finished: false,
@@ -155,6 +158,13 @@ impl Engine {
     /// Waits for this many prepared members before the first pass; later ones need only the minimum.
     pub fn starting_with(mut self, workers: usize) -> Engine {
         self.workers_start = workers;
+        self
+    }
+
+    /// Begins with this pass: the ones before it were made by an earlier execution of the run.
+    pub fn starting_at(mut self, pass: Pass) -> Engine {
+        self.first = pass;
+        self.next = pass;
         self
     }
 
@@ -269,7 +279,7 @@ impl Engine {
     }
 
     fn workers_wanted(&self) -> usize {
-        if self.next == Pass(0) {
+        if self.next == self.first {
             self.workers_min.max(self.workers_start)
         } else {
             self.workers_min

@@ -69,7 +69,10 @@ impl<'a> Driver<'a> {
             sums_of_squares: vec![0.0; chunks],
             chunks: weights
                 .into_iter()
-                .map(|weights| ChunkState::new(weights, &case.rule.optimizer))
+                .map(|weights| {
+                    let moments = case.rule.optimizer.moments(weights.len());
+                    ChunkState::new(weights, moments)
+                })
                 .collect(),
             step: Step(0),
             sums: None,

@@ -1,0 +1,26 @@
+//! All that a run has to remember between two passes.
+
+use lockstep_proto::ids::{Pass, Step};
+
+use crate::optimizer::Optimizer;
+
+/// The state of a run between two passes. A run that starts from it goes on to the same bits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// The pass that comes next.
+    pub pass: Pass,
+    /// Updates made so far.
+    pub step: Step,
+    /// The flat weights.
+    pub weights: Vec<f32>,
+    /// The optimizer's moments, each a flat vector.
+    pub moments: Vec<Vec<f32>>,
+}
+
+impl Snapshot {
+    /// The beginning of a run from these weights.
+    pub fn fresh(weights: Vec<f32>, optimizer: &Optimizer) -> Snapshot {
+        let moments = optimizer.moments(weights.len());
+        Snapshot { pass: Pass(0), step: Step(0), weights, moments }
+    }
+}
