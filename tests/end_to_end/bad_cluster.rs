@@ -1,0 +1,150 @@
+//! Command lines, addresses and peers that do not fit together, and trainings that diverge.
+
+use std::net::TcpListener;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::bad_job::{JOB, small};
+use crate::folder::{Folder, edited};
+use crate::proxy::Proxy;
+
+#[test]
+fn a_wrong_command_line() {
+    let folder = small();
+    let before = folder.files();
+    for (arguments, message) in [
+        (&[][..], "Usage: lockstep"),
+        (&["tarin"], "unrecognized subcommand 'tarin'"),
+        (&["local"], "required arguments were not provided"),
+        (&["local", "job.toml", "--wokers", "2"], "unexpected argument '--wokers'"),
+        (&["local", "job.toml", "--workers", "0"], "invalid value '0' for '--workers"),
+        (&["local", "job.toml", "--workers", "257"], "257 is not in 1..=256"),
+        (&["local", "job.toml", "--threads", "0"], "invalid value '0' for '--threads"),
+        (&["coordinator", "job.toml", "--workers-start", "0"], "invalid value '0'"),
+        (&["coordinator", "job.toml", "--listen", "nowhere"], "wanted HOST:PORT, the port from 0"),
+        (
+            &["coordinator", "job.toml", "--listen", "h:99999"],
+            "invalid value 'h:99999' for '--listen",
+        ),
+        (&["worker"], "--coordinator <COORDINATOR>"),
+        (
+            &["worker", "--coordinator", "nowhere"],
+            "\"nowhere\" is not an address: wanted HOST:PORT",
+        ),
+        (&["worker", "--coordinator", "h:99999"], "\"h:99999\" is not an address"),
+        (&["worker", "--coordinator", "h:1", "--wait", "soon"], "wanted a number of seconds"),
+        (&["--log-format", "xml", "check", "job.toml"], "[possible values: text, json]"),
+        (&["completions", "cmd"], "invalid value 'cmd'"),
+        (&["predict", "run", "--data", "test.csv"], "--output <OUTPUT>"),
+    ] {
+        let ended = folder.run(arguments);
+        ended.expect_with(2, message);
+        assert_eq!(ended.stdout, "", "{ended}");
+        assert_eq!(folder.files(), before, "{ended}");
+    }
+}
+
+#[test]
+fn an_address_in_use() {
+    let folder = small();
+    let before = folder.files();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = folder.run(&["coordinator", "job.toml", "--listen", &address, "--out", "run"]);
+    ended.expect_with(5, &format!("error: cannot listen on {address}: Address already in use"));
+    assert_eq!(folder.files(), before, "{ended}");
+}
+
+#[test]
+fn no_coordinator() {
+    // Bound and let go: nobody listens there.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let ended = small().worker(&free, &["--wait", "1"]).end();
+    ended.expect_with(5, &format!("error: no coordinator at {free} for 1s: Connection refused"));
+    let warning = format!("warning: no coordinator at {free} yet (Connection refused");
+    assert_eq!(ended.stderr.matches(&warning).count(), 1, "{ended}");
+}
+
+#[test]
+fn a_worker_of_another_run() {
+    let folder = small();
+    let coordinator = folder.coordinator(&[]);
+    let listening = coordinator.report("listening", |_| true);
+    let (address, run) =
+        (listening["address"].as_str().unwrap(), listening["run_id"].as_str().unwrap());
+    let refused = folder.worker(address, &["--run-id", "other"]).end();
+    refused.expect_with(6, &format!("this is run {run}, the worker is for run other"));
+    // The coordinator waits for one that fits.
+    folder.worker(address, &["--run-id", run]).end().expect(0);
+    coordinator.end().expect(0);
+}
+
+/// The version is all digits and dots, and stands uncompressed in the worker's first message.
+#[test]
+fn a_worker_of_another_version() {
+    let folder = small();
+    let coordinator = folder.coordinator(&[]);
+    let address = coordinator.address();
+    let (ours, theirs) = (env!("CARGO_PKG_VERSION"), "9".repeat(env!("CARGO_PKG_VERSION").len()));
+    let proxy = Proxy::replacing(&address, ours, &theirs);
+    let refused = folder.worker(&proxy.address(), &[]).end();
+    refused.expect_with(
+        6,
+        &format!("led by lockstep {ours} (protocol 1), the worker is lockstep {theirs}"),
+    );
+    assert!(refused.stderr.contains("install the same version on both"), "{refused}");
+    folder.worker(&address, &[]).end().expect(0);
+    coordinator.end().expect(0);
+}
+
+/// A job whose weights grow without end.
+fn diverging() -> Folder {
+    let folder = small();
+    folder.write("job.toml", &edited(JOB, "0.001", "1e20"));
+    folder
+}
+
+#[test]
+fn a_training_that_diverges() {
+    let folder = diverging();
+    let coordinator = folder.coordinator(&[]);
+    let worker = folder.worker(&coordinator.address(), &[]).end();
+    worker.expect_with(7, "error: the run failed: the ");
+    let ended = coordinator.end();
+    ended.expect_with(4, " is not finite at step 2 (shard 0, layer ");
+    assert!(ended.stderr.contains("lower train.optimizer's learning_rate"), "{ended}");
+    let manifest: Value = serde_json::from_str(&folder.read("run/manifest.json")).unwrap();
+    assert_eq!(manifest["status"], "failed");
+    // What was measured before is kept.
+    assert!(
+        folder.read("run/metrics.jsonl").starts_with("{\"kind\":\"step\",\"epoch\":1,\"step\":1,")
+    );
+}
+
+#[test]
+fn a_local_training_that_diverges_is_told_once() {
+    let folder = diverging();
+    let ended = folder.run(&["--quiet", "local", "job.toml", "--workers", "3", "--out", "run"]);
+    ended.expect_with(4, "error: the ");
+    assert!(ended.stderr.contains(" is not finite at step 2 (shard "), "{ended}");
+    assert_eq!((ended.stdout.as_str(), ended.stderr.lines().count()), ("", 1), "{ended}");
+}
+
+/// Any wait that gets long is told, again and again, and can be ended.
+#[test]
+fn a_coordinator_without_workers() {
+    let folder = small();
+    let coordinator = folder.coordinator(&["--workers-start", "2"]);
+    let advice = format!(
+        " s: 0 of 2 joined; start one with `lockstep worker --coordinator {}`",
+        coordinator.address()
+    );
+    coordinator.report("warning", |report| {
+        let message = report["message"].as_str().unwrap();
+        message.starts_with("waiting for workers since ") && message.ends_with(&advice)
+    });
+    coordinator.signal(Signal::SIGTERM);
+    let ended = coordinator.end();
+    ended.expect_with(130, "stopped by a signal before the end");
+}

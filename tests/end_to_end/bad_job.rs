@@ -1,0 +1,198 @@
+//! Job files that cannot be: each is refused with its place, before anything is made.
+
+use crate::folder::{Folder, edited};
+use crate::process::Process;
+
+/// A job that can be run; every row below breaks it in one place.
+pub(crate) const JOB: &str = r#"name = "small"
+seed = 1
+
+[data]
+train = "train.csv"
+test = "test.csv"
+target = "y"
+features = ["a", "b"]
+
+[model]
+loss = "mse"
+layers = [
+  { type = "dense", units = 4, activation = "relu" },
+  { type = "dense", units = 1 },
+]
+
+[train]
+optimizer = { type = "sgd", learning_rate = 0.001 }
+epochs = 2
+batch_size = 4
+shards = 3
+"#;
+
+pub(crate) const TRAIN: &str =
+    "a,b,y\n1,2,3\n2,3,5\n3,4,7\n4,5,9\n5,6,11\n6,7,13\n7,8,15\n8,9,17\n";
+pub(crate) const TEST: &str = "a,b,y\n1.5,2.5,4\n2.5,3.5,6\n";
+
+/// The folder of [`JOB`].
+pub(crate) fn small() -> Folder {
+    Folder::new(&[("job.toml", JOB), ("train.csv", TRAIN), ("test.csv", TEST)])
+}
+
+/// That `local` and `check` refuse the job with exit code 3 and one error that has this in it, and leave nothing.
+#[track_caller]
+pub(crate) fn refused(folder: &Folder, message: &str) {
+    let before = folder.files();
+    for command in [
+        &["local", "job.toml", "--workers", "2", "--out", "run"][..],
+        &["coordinator", "job.toml", "--listen", "127.0.0.1:0", "--out", "run"],
+        &["check", "job.toml"],
+    ] {
+        let process: Process = folder.start(command);
+        let ended = process.end();
+        ended.expect_with(3, message);
+        assert_eq!(ended.stdout, "", "{ended}");
+        assert!(ended.stderr.starts_with("error: "), "{ended}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended}");
+        assert_eq!(folder.files(), before, "{ended}");
+        #[cfg(target_os = "linux")]
+        crate::lifecycle::no_children_of(ended.pid);
+    }
+}
+
+/// That the job is refused when this one part of it is replaced.
+#[track_caller]
+fn check((from, to, message): (&str, &str, &str)) {
+    let folder = small();
+    folder.write("job.toml", &edited(JOB, from, to));
+    refused(&folder, message);
+}
+
+#[test]
+fn the_job_itself_is_fine() {
+    small().run(&["check", "job.toml"]).expect(0);
+}
+
+#[test]
+fn values_out_of_range() {
+    for row in [
+        (
+            "batch_size = 4",
+            "batch_size = 0",
+            "job.toml:20:14: `train.batch_size`: found 0, wanted a whole number from 1",
+        ),
+        (
+            "batch_size = 4",
+            "batch_size = 9",
+            "job.toml:20:14: `train.batch_size`: found 9, but the training table has 8 rows",
+        ),
+        (
+            "shards = 3",
+            "shards = 0",
+            "job.toml:21:10: `train.shards`: found 0, wanted a whole number from 1",
+        ),
+        ("epochs = 2", "epochs = 0", "job.toml:19:10: `train.epochs`: found 0"),
+        ("epochs = 2", "epochs = 2.5", "job.toml:19:10: `train.epochs`: found 2.5"),
+        ("epochs = 2", "epochs = \"2\"", "job.toml:19:10: `train.epochs`: found \"2\""),
+        ("seed = 1", "seed = -1", "job.toml:2:8: `seed`: found -1"),
+        (
+            "\"test.csv\"",
+            "{ fraction = 1.5 }",
+            "job.toml:6:21: `data.test.fraction`: found 1.5, wanted a number above 0 and below 1",
+        ),
+        ("\"test.csv\"", "{ fraction = 0 }", "job.toml:6:21: `data.test.fraction`: found 0"),
+        ("0.001", "-0.001", "`train.optimizer.learning_rate`: found -0.001, wanted a number above"),
+        ("0.001", "inf", "job.toml:18:45: `train.optimizer.learning_rate`: found inf"),
+        ("units = 4", "units = 0", "job.toml:13:29: `model.layers.units`: found 0"),
+        ("\"small\"", "\"../small\"", "job.toml:1:8: `name`: found \"../small\""),
+    ] {
+        check(row);
+    }
+}
+
+#[test]
+fn keys_and_names() {
+    for row in [
+        ("epochs", "epocs", "job.toml:19:1: unknown key `train.epocs`, did you mean `epochs`?"),
+        ("[model]", "[modell]", "job.toml:10:2: unknown key `modell`, did you mean `model`?"),
+        (
+            "learning_rate",
+            "lr",
+            "job.toml:18:29: unknown key `train.optimizer.lr`, wanted one of: type, learning_rate",
+        ),
+        (
+            "\"relu\"",
+            "\"rleu\"",
+            "job.toml:13:45: `model.layers.activation`: found \"rleu\", did you mean `relu`?",
+        ),
+        (
+            "\"sgd\"",
+            "\"lbfgs\"",
+            "`train.optimizer.type`: found \"lbfgs\", wanted one of: sgd, adam",
+        ),
+        (
+            "loss = \"mse\"",
+            "loss = \"msle\"",
+            "job.toml:11:8: `model.loss`: found \"msle\", did you mean `mse`?",
+        ),
+        ("target = \"y\"\n", "", "job.toml:4:1: `data.target` is missing"),
+        ("target = \"y\"", "target = []", "job.toml:7:10: `data.target`: found an empty list"),
+        ("epochs = 2\n", "", "job.toml:17:1: `train.epochs` is missing"),
+    ] {
+        check(row);
+    }
+}
+
+#[test]
+fn broken_toml() {
+    for row in [
+        ("seed = 1", "seed = ", "job.toml:2:8: broken TOML"),
+        ("seed = 1", "seed 1", "job.toml:2:6: broken TOML"),
+        ("\"train.csv\"", "\"train.csv", "job.toml:5:19: broken TOML"),
+        ("seed = 1", "name = \"twice\"", "job.toml:2:1: broken TOML: duplicate key"),
+        ("[data]", "[data", "job.toml:4:6: broken TOML"),
+    ] {
+        check(row);
+    }
+}
+
+#[test]
+fn layers_that_do_not_go_together() {
+    for row in [
+        (
+            "units = 1 }",
+            "units = 2 }",
+            "job.toml:12:10: the last layer has 2 units, but there are 1 target",
+        ),
+        (
+            "\"mse\"",
+            "\"cross_entropy\"",
+            "job.toml:12:10: loss cross_entropy needs activation softmax on the last layer, found linear",
+        ),
+        (
+            "units = 1 }",
+            "units = 1, activation = \"softmax\" }",
+            "job.toml:12:10: layer 1: softmax over 1 unit is always 1; for two classes use 1 unit with sigmoid",
+        ),
+        (
+            "\"mse\"",
+            "\"binary_cross_entropy\"",
+            "job.toml:12:10: loss binary_cross_entropy needs activation sigmoid on the last layer, found linear",
+        ),
+        (
+            "loss = \"mse\"",
+            "loss = \"mse\"\nmetrics = [\"accuracy\"]",
+            "job.toml:13:10: metric accuracy does not fit loss mse",
+        ),
+        (
+            "layers = [\n  { type = \"dense\", units = 4, activation = \"relu\" },\n  { type = \"dense\", units = 1 },\n]",
+            "layers = []",
+            "job.toml:12:10: a network needs at least one layer",
+        ),
+    ] {
+        check(row);
+    }
+}
+
+#[test]
+fn a_job_file_that_is_not_there() {
+    let folder = Folder::new(&[]);
+    refused(&folder, "error: job.toml: cannot read the job file: No such file or directory\n");
+}

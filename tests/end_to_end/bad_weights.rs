@@ -1,0 +1,162 @@
+//! Weights files, run folders and tables for finished models that cannot be used.
+
+use safetensors::tensor::{Dtype, TensorView, serialize};
+
+use crate::bad_job::{JOB, refused, small};
+use crate::folder::{Folder, edited};
+
+type Tensor<'a> = (&'a str, Vec<usize>);
+
+/// The tensors of the job's network.
+fn tensors() -> Vec<Tensor<'static>> {
+    vec![
+        ("layers.0.bias", vec![4]),
+        ("layers.0.kernel", vec![2, 4]),
+        ("layers.1.bias", vec![1]),
+        ("layers.1.kernel", vec![4, 1]),
+    ]
+}
+
+/// A file with these tensors, every value the same.
+fn file(tensors: &[Tensor<'_>], dtype: Dtype, value: f32) -> Vec<u8> {
+    let width = dtype.bitsize() / 8;
+    let views = tensors.iter().map(|(name, shape)| {
+        let count: usize = shape.iter().product();
+        let mut bytes = value.to_le_bytes().repeat(count);
+        bytes.resize(count * width, 0);
+        (*name, shape.clone(), bytes)
+    });
+    let kept: Vec<_> = views.collect();
+    let views = kept
+        .iter()
+        .map(|(name, shape, bytes)| (*name, TensorView::new(dtype, shape.clone(), bytes).unwrap()));
+    serialize(views, None).unwrap()
+}
+
+fn with_weights(bytes: &[u8]) -> Folder {
+    let folder = small();
+    let key = "loss = \"mse\"";
+    let with = format!("{key}\ninitial_weights = \"w.safetensors\"");
+    folder.write("job.toml", &edited(JOB, key, &with));
+    std::fs::write(folder.path().join("w.safetensors"), bytes).unwrap();
+    folder
+}
+
+#[test]
+fn initial_weights_that_do_not_fit() {
+    with_weights(&file(&tensors(), Dtype::F32, 0.5)).run(&["check", "job.toml"]).expect(0);
+    let changed = |place: usize, tensor: Tensor<'static>| {
+        let mut all = tensors();
+        all[place] = tensor;
+        file(&all, Dtype::F32, 0.5)
+    };
+    let whole = file(&tensors(), Dtype::F32, 0.5);
+    let more = [tensors(), vec![("layers.2.bias", vec![3])]].concat();
+    for (bytes, message) in [
+        (
+            changed(1, ("layers.0.kernel", vec![4, 2])),
+            "w.safetensors: tensor layers.0.kernel is F32 [4, 2], wanted F32 [2, 4]",
+        ),
+        (
+            changed(1, ("layers.0.weight", vec![2, 4])),
+            "w.safetensors: no tensor layers.0.kernel, found layers.",
+        ),
+        (
+            file(&more, Dtype::F32, 0.5),
+            "w.safetensors: tensor layers.2.bias is none of the network's",
+        ),
+        (
+            file(&tensors(), Dtype::F64, 0.5),
+            "w.safetensors: tensor layers.0.kernel is F64 [2, 4], wanted F32 [2, 4]",
+        ),
+        (file(&tensors(), Dtype::F32, f32::NAN), "w.safetensors: weight 0 is NaN"),
+        (whole[..whole.len() - 1].to_vec(), "w.safetensors: not a whole safetensors file ("),
+        (whole[..5].to_vec(), "w.safetensors: not a whole safetensors file ("),
+        (Vec::new(), "w.safetensors: not a whole safetensors file ("),
+    ] {
+        refused(&with_weights(&bytes), message);
+    }
+    let folder = with_weights(&whole);
+    std::fs::remove_file(folder.path().join("w.safetensors")).unwrap();
+    refused(&folder, "w.safetensors: cannot read it: No such file or directory");
+}
+
+#[test]
+fn a_run_folder_that_is_not_empty() {
+    let folder = small();
+    std::fs::create_dir(folder.path().join("run")).unwrap();
+    folder.write("run/notes.txt", "keep me");
+    let before = folder.files();
+    for command in [
+        &["local", "job.toml", "--out", "run"][..],
+        &["coordinator", "job.toml", "--listen", "127.0.0.1:0", "--out", "run"],
+    ] {
+        let ended = folder.run(command);
+        ended.expect_with(3, "error: run: the run folder exists and is not empty");
+        assert_eq!(folder.files(), before);
+    }
+}
+
+#[test]
+fn a_folder_without_a_model() {
+    let folder = small();
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    for command in [&["evaluate"][..], &["predict", "--output", "out.csv"]] {
+        for (run, message) in [
+            ("empty", "error: empty: no finished model in this run folder"),
+            ("nowhere", "error: nowhere: cannot read the run folder: No such file or directory"),
+        ] {
+            let before = folder.files();
+            let ended = folder.run(&[command, &[run, "--data", "test.csv"]].concat());
+            ended.expect_with(3, message);
+            assert_eq!(folder.files(), before, "{ended}");
+        }
+    }
+}
+
+#[test]
+fn a_table_that_the_model_cannot_read() {
+    let folder = small();
+    folder.train_into("run");
+    for (command, table, message) in [
+        ("evaluate", "a,y\n1,2\n", "new.csv: found no column \"b\", a feature of the model"),
+        ("evaluate", "a,b\n1,2\n", "new.csv: found no column \"y\", a target of the model"),
+        (
+            "predict",
+            "a,bb\n1,2\n",
+            "new.csv: found no column \"b\", a feature of the model; the nearest is",
+        ),
+        ("predict", "a,b\n1,2\n1,\n", "new.csv:3: column 2 (b): found an empty cell"),
+        (
+            "predict",
+            "a,b\n1,inf\n",
+            "new.csv:2: column 2 (b): found \"inf\", wanted a finite number",
+        ),
+        ("predict", "a,b\n", "new.csv: no rows below the header"),
+        ("predict", "", "new.csv: the file is empty"),
+    ] {
+        folder.write("new.csv", table);
+        folder.write("out.csv", "as it was");
+        let mut arguments = vec![command, "run", "--data", "new.csv"];
+        if command == "predict" {
+            arguments.extend(["--output", "out.csv"]);
+        }
+        let ended = folder.run(&arguments);
+        ended.expect_with(3, message);
+        assert_eq!((ended.stdout.as_str(), &folder.read("out.csv")[..]), ("", "as it was"));
+    }
+}
+
+#[test]
+fn a_damaged_model() {
+    for (file, content, message) in [
+        ("model/model.json", "{", "run/model/model.json: damaged: "),
+        ("model/model.json", "{\"format\": 2}", "run/model/model.json: "),
+        ("model/weights.safetensors", "xx", "run/model/weights.safetensors: not a whole"),
+    ] {
+        let folder = small();
+        folder.train_into("run");
+        folder.write(&format!("run/{file}"), content);
+        folder.run(&["evaluate", "run", "--data", "test.csv"]).expect_with(3, message);
+    }
+}

@@ -1,0 +1,193 @@
+//! The promise: one weights hash for any number of workers and threads. The hashes are frozen, so that a change of the
+//! numbers from one version to the next is seen as well.
+
+use crate::folder::Folder;
+
+/// Workers and threads of each.
+type Grid = &'static [(usize, usize)];
+
+const SOME: Grid = &[(1, 1), (2, 4), (3, 2), (5, 1), (8, 2), (16, 4)];
+
+/// Workers beyond the shards are spares.
+const FEW_SHARDS: Grid = &[(1, 2), (2, 1), (3, 4), (5, 2), (8, 1)];
+
+const LARGE: Grid = &[(1, 1), (1, 4), (2, 2), (3, 4), (5, 1), (16, 2)];
+
+struct Case {
+    /// A parity case, for its table, and how many of its rows.
+    table: (&'static str, usize),
+    data: &'static str,
+    model: &'static str,
+    train: &'static str,
+    grid: Grid,
+    hash: &'static str,
+}
+
+fn check(case: &Case) {
+    let job = format!(
+        "name = \"bits\"\nseed = 3\n[data]\ntrain = \"train.csv\"\ntarget = \"y\"\n{}\n\
+         [model]\n{}\n[train]\n{}\n",
+        case.data, case.model, case.train
+    );
+    let folder = Folder::with_table(&job, case.table.0, case.table.1);
+    for &(workers, threads) in case.grid {
+        let hash = folder.train(workers, threads);
+        assert_eq!(hash, case.hash, "{workers} workers of {threads} threads\n{job}");
+    }
+}
+
+const BOSTON: (&str, usize) = ("boston-relu-adam-mse", 506);
+const DIGITS: (&str, usize) = ("digits-gelu-adam-clip", 320);
+const CANCER: (&str, usize) = ("cancer-sigmoid-nesterov-binary", 300);
+
+const REGRESSION: &str = r#"
+loss = "mse"
+metrics = ["mae"]
+layers = [{ type = "dense", units = 10, activation = "relu" }, { type = "dense", units = 1 }]"#;
+
+const CLASSES: &str = r#"
+loss = "cross_entropy"
+metrics = ["accuracy"]
+layers = [
+  { type = "dense", units = 24, activation = "gelu" },
+  { type = "dense", units = 12, activation = "tanh" },
+  { type = "dense", units = 10, activation = "softmax" },
+]"#;
+
+const LARGE_CLASSES: &str = r#"
+loss = "cross_entropy"
+layers = [
+  { type = "dense", units = 512, activation = "relu" },
+  { type = "dense", units = 512, activation = "silu" },
+  { type = "dense", units = 10, activation = "softmax" },
+]"#;
+
+/// The batch is smaller than the shards, and the epoch's last one smaller still; the whole grid.
+#[test]
+fn shuffled_regression() {
+    check(&Case {
+        table: BOSTON,
+        data: "test = { fraction = 0.2 }\nscale = \"standard\"",
+        model: REGRESSION,
+        train: "optimizer = \"adam\"\nepochs = 1\nbatch_size = 10",
+        grid: &[
+            (1, 1),
+            (1, 2),
+            (1, 4),
+            (2, 1),
+            (2, 2),
+            (2, 4),
+            (3, 1),
+            (3, 2),
+            (3, 4),
+            (5, 1),
+            (5, 2),
+            (5, 4),
+            (8, 1),
+            (8, 2),
+            (8, 4),
+            (16, 1),
+            (16, 2),
+            (16, 4),
+        ],
+        hash: "3564446247474b5f4a30fa49123f9b5a854b45157c89e7e0217d7f99fce45183",
+    });
+}
+
+/// Five shards: not a power of two.
+#[test]
+fn regression_in_file_order() {
+    check(&Case {
+        table: BOSTON,
+        data: "validation = { fraction = 0.1 }\nscale = \"minmax\"",
+        model: REGRESSION,
+        train: "optimizer = { type = \"sgd\", learning_rate = 0.001, momentum = 0.9 }\n\
+                epochs = 2\nbatch_size = 37\nshuffle = false\nshards = 5",
+        grid: FEW_SHARDS,
+        hash: "6aff678abe17a85623a7c1a34f98aeb3de2dcaa62e9995a0d4b652df25eadf1f",
+    });
+}
+
+#[test]
+fn shuffled_classes_with_a_clipped_gradient() {
+    check(&Case {
+        table: DIGITS,
+        data: "test = { fraction = 0.1 }",
+        model: CLASSES,
+        train: "optimizer = \"adamw\"\nepochs = 2\nbatch_size = 40\ngradient_clip_norm = 0.5",
+        grid: SOME,
+        hash: "7482df1cbfdab518fe5e2ab2d7ee81b052dee25ee2a69365d712abae5aa3e728",
+    });
+}
+
+#[test]
+fn classes_in_file_order() {
+    check(&Case {
+        table: DIGITS,
+        data: "validation = { fraction = 0.2 }\ntest = { fraction = 0.1 }",
+        model: CLASSES,
+        train: "optimizer = \"adagrad\"\nepochs = 3\nbatch_size = 33\nshuffle = false",
+        grid: SOME,
+        hash: "8583bb203810216729ad39d1dffce869a3ee3522072fda6c76cf675213a2d9bd",
+    });
+}
+
+#[test]
+fn two_classes_in_tiny_batches() {
+    check(&Case {
+        table: CANCER,
+        data: "scale = \"standard\"",
+        model: "loss = \"binary_cross_entropy\"\nmetrics = [\"accuracy\"]\nlayers = [\
+                { type = \"dense\", units = 16, activation = \"elu\" },\
+                { type = \"dense\", units = 1, activation = \"sigmoid\" }]",
+        train: "optimizer = \"rmsprop\"\nepochs = 1\nbatch_size = 7",
+        grid: SOME,
+        hash: "00e76faeede66cb69f3281e125a2fdd74209b005420f6e0c9158b589f2d9370b",
+    });
+}
+
+/// One step an epoch, and more shards than a batch of any worker has rows.
+#[test]
+fn whole_table_in_one_batch() {
+    check(&Case {
+        table: BOSTON,
+        data: "scale = \"standard\"",
+        model: "loss = \"huber\"\nlayers = [\
+                { type = \"dense\", units = 8, activation = \"leaky_relu\", use_bias = false },\
+                { type = \"dense\", units = 8, activation = \"softplus\" },\
+                { type = \"dense\", units = 1 }]",
+        train: "optimizer = \"adam\"\nepochs = 3\nbatch_size = 506\nshards = 200",
+        grid: SOME,
+        hash: "c7ed952d9c89e26cfe25abbc2e7a64f0ae11c378456477371a593866ca047879",
+    });
+}
+
+// Four rows, what each of 16 workers gets of a batch, are work for the whole pool.
+const _: () =
+    assert!(4 * 6 * (65 * 512 + 513 * 512 + 513 * 10) > lockstep_model::PARALLEL_FLOPS_MIN);
+
+/// Steps heavy enough for the thread pool, weights of several chunks.
+#[test]
+fn large_network() {
+    check(&Case {
+        table: ("digits-gelu-adam-clip", 128),
+        data: "",
+        model: LARGE_CLASSES,
+        train: "optimizer = \"adam\"\nepochs = 1\nbatch_size = 64",
+        grid: LARGE,
+        hash: "4c54e8a3cb89fb933b983cfe51db66de4a7671d0774fd91abc7e85580f3e94d2",
+    });
+}
+
+/// The norm is taken over all chunks before any is updated.
+#[test]
+fn large_network_with_a_clipped_gradient() {
+    check(&Case {
+        table: ("digits-gelu-adam-clip", 128),
+        data: "",
+        model: LARGE_CLASSES,
+        train: "optimizer = \"sgd\"\nepochs = 1\nbatch_size = 64\ngradient_clip_norm = 0.1",
+        grid: LARGE,
+        hash: "dc444dc258064b015c1347788ac97d0ca110c49aff9189541ea57f003c46ed6c",
+    });
+}

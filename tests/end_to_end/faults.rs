@@ -1,0 +1,155 @@
+//! Workers that die, leave, come late or lose their connection in mid-run: one weights hash in every case.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::folder::Folder;
+use crate::proxy::Proxy;
+
+const JOB: &str = r#"
+name = "faults"
+seed = 8
+[data]
+train = "train.csv"
+target = "y"
+validation = { fraction = 0.1 }
+test = { fraction = 0.1 }
+scale = "standard"
+[model]
+loss = "mae"
+layers = [{ type = "dense", units = 10, activation = "tanh" }, { type = "dense", units = 1 }]
+[train]
+optimizer = "adam"
+epochs = 3
+batch_size = 16
+shards = 12
+"#;
+
+const HASH: &str = "e5a5d14629a7670d216d21ed58c10ecb430f8e5ae8f416d02d8d641f82e66973";
+
+/// Bytes that a worker sends before the network stops: some dozen steps of the 78.
+const MID_RUN_BYTES: usize = 20_000;
+
+fn folder() -> Folder {
+    Folder::with_table(JOB, "boston-relu-adam-mse", 506)
+}
+
+#[test]
+fn without_a_fault() {
+    assert_eq!(folder().train(1, 1), HASH);
+}
+
+#[test]
+fn a_worker_joins_in_mid_run() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&["--threads", "3"]);
+    let address = coordinator.address();
+    let proxy = Proxy::holding(&address, MID_RUN_BYTES);
+    let first = folder.worker(&proxy.address(), &[]);
+    proxy.wait_held();
+    coordinator.report("progress", |_| true);
+    let second = folder.worker(&address, &[]);
+    second.line("ready with ");
+    proxy.release();
+    for process in [first, second, coordinator] {
+        process.end().expect(0);
+    }
+    assert_eq!(folder.hash(), HASH);
+}
+
+#[test]
+fn a_worker_says_goodbye_in_mid_run() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&["--workers-start", "2"]);
+    let address = coordinator.address();
+    let proxy = Proxy::holding(&address, MID_RUN_BYTES);
+    let held = folder.worker(&proxy.address(), &[]);
+    let leaving = folder.worker(&address, &[]);
+    proxy.wait_held();
+    leaving.signal(Signal::SIGTERM);
+    leaving.end().expect_with(0, "stopped: said goodbye to the coordinator");
+    coordinator
+        .report("worker_left", |left| left["reason"] == "it said goodbye" && left["workers"] == 1);
+    proxy.release();
+    held.end().expect(0);
+    coordinator.end().expect(0);
+    assert_eq!(folder.hash(), HASH);
+}
+
+/// The only worker: the run waits for it, and it comes back by itself.
+#[test]
+fn a_connection_breaks_in_mid_run() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let proxy = Proxy::holding(&coordinator.address(), MID_RUN_BYTES);
+    let worker = folder.worker(&proxy.address(), &[]);
+    proxy.wait_held();
+    proxy.cut();
+    let ended = worker.end();
+    ended.expect_with(0, "warning: lost the coordinator (");
+    assert!(ended.stderr.contains("looking for it again"), "{ended}");
+    let ended = coordinator.end();
+    ended.expect(0);
+    assert_eq!(ended.stderr.matches("\"event\":\"worker_joined\"").count(), 2, "{ended}");
+    assert_eq!(folder.hash(), HASH);
+}
+
+#[test]
+fn a_worker_is_killed_in_mid_run() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&["--workers-start", "3"]);
+    let address = coordinator.address();
+    let proxy = Proxy::holding(&address, MID_RUN_BYTES);
+    let killed = folder.worker(&proxy.address(), &[]);
+    let left = [folder.worker(&address, &[]), folder.worker(&address, &[])];
+    proxy.wait_held();
+    killed.signal(Signal::SIGKILL);
+    assert_eq!(killed.end().code(), None);
+    // As a dead machine would leave it: bytes on the way get lost.
+    proxy.cut();
+    coordinator.report("worker_left", |left| left["workers"] == 2);
+    for process in left {
+        process.end().expect(0);
+    }
+    coordinator.end().expect(0);
+    assert_eq!(folder.hash(), HASH);
+}
+
+/// The same in a local cluster, long enough to be met in mid-run; stopped first, so that it is.
+#[test]
+fn a_worker_of_a_local_cluster_is_killed() {
+    let long = JOB.replace("epochs = 3", "epochs = 40");
+    let folder = Folder::with_table(&long, "boston-relu-adam-mse", 506);
+    let arguments = ["--log-format", "json", "local", "job.toml", "--workers", "3", "--out", "run"];
+    let launcher = folder.start(&arguments);
+    launcher.report("progress", |_| true);
+    let joined = launcher.report("worker_joined", |report| report["worker"] == 2);
+    let pid = Pid::from_raw(joined["pid"].as_i64().unwrap() as i32);
+    kill(pid, Signal::SIGSTOP).unwrap();
+    kill(pid, Signal::SIGKILL).unwrap();
+    let ended = launcher.end();
+    ended.expect_with(0, "ended early (signal: 9 (SIGKILL))");
+    let left = "\"event\":\"worker_left\"";
+    let left = ended.stderr.lines().find(|line| line.contains(left)).unwrap();
+    assert!(left.contains("\"worker\":2") && left.contains("\"workers\":2"), "{ended}");
+    assert_eq!(folder.hash(), LONG_HASH);
+}
+
+const LONG_HASH: &str = "f052b688c5e2b8d4b5fff5952a8d99e966bf4b4c66be97443f19417afbc14e23";
+
+/// Nobody comes back: the worker gives up in time and says so.
+#[test]
+fn a_killed_coordinator_is_looked_for_in_vain() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let address = coordinator.address();
+    let proxy = Proxy::holding(&address, MID_RUN_BYTES);
+    let worker = folder.worker(&proxy.address(), &["--wait", "0.2"]);
+    proxy.wait_held();
+    coordinator.signal(Signal::SIGKILL);
+    coordinator.end();
+    drop(proxy);
+    let ended = worker.end();
+    ended.expect_with(5, "warning: lost the coordinator (");
+    assert!(ended.stderr.contains("error: no coordinator at "), "{ended}");
+}
