@@ -1,5 +1,6 @@
 //! Every way in which a command can fail, and the exit code that goes with it.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use lockstep_coordinator::RunError;
@@ -77,8 +78,13 @@ impl Error {
             Error::Job(_) | Error::Data(_) | Error::Weights(_) | Error::File { .. } => {
                 exit::FIX_THE_JOB
             }
-            Error::Run(RunError::NonFinite { .. }) => exit::DIVERGED,
-            Error::Run(RunError::Listen { .. }) => exit::TRY_AGAIN,
+            Error::Run(RunError::NonFinite { .. } | RunError::Unmeasurable { .. }) => {
+                exit::DIVERGED
+            }
+            Error::Run(RunError::Listen { source, .. }) => match source.kind() {
+                ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => exit::TRY_AGAIN,
+                _ => 2,
+            },
             Error::Run(RunError::Stopped) | Error::Stopped => exit::STOPPED,
             Error::Run(RunError::Server(_)) | Error::Internal(_) => exit::INTERNAL,
             Error::Worker(WorkerError::NoCoordinator { .. } | WorkerError::Lost(_)) => {
@@ -86,7 +92,7 @@ impl Error {
             }
             Error::Worker(WorkerError::Refused(_)) => exit::REFUSED,
             Error::Worker(WorkerError::RunFailed(_)) => exit::RUN_FAILED,
-            Error::Worker(WorkerError::Protocol(_)) => exit::INTERNAL,
+            Error::Worker(WorkerError::Protocol(_) | WorkerError::Threads(_)) => exit::INTERNAL,
             Error::Worker(WorkerError::Address(_)) | Error::Arguments(_) => 2,
             Error::Child(_, code) => *code,
         }

@@ -7,7 +7,7 @@ use lockstep_data::{RowOrder, Rows, Sharded, TargetKind, Want};
 use lockstep_model::{NonFinite, Workspace};
 use lockstep_proto::fold::{Fold, Leaves};
 use lockstep_proto::tree::{Node, ShardTree};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, s};
 
 use crate::error::{Error, Result};
 use crate::record::add_values;
@@ -39,11 +39,8 @@ pub fn evaluate(model: &Model, data: &Path) -> Result<(u64, Values)> {
 
 fn sums(model: &Model, rows: Rows) -> std::result::Result<Vec<f64>, NonFinite> {
     let (network, tree) = (&model.network, ShardTree::new(model.shards));
-    let (inputs, width) = (rows.features, rows.width());
-    let sharded = {
-        let order = RowOrder::whole(rows.len() as u64, model.shards);
-        Sharded::new(rows, order)
-    };
+    let order = RowOrder::whole(rows.len() as u64, model.shards);
+    let sharded = Sharded::new(rows, order);
     let leaves = Leaves::new(tree, |shard| sharded.rows_in(shard) > 0);
     let mut fold = Fold::new(tree, leaves.clone());
     let mut workspace = Workspace::new(network);
@@ -51,24 +48,14 @@ fn sums(model: &Model, rows: Rows) -> std::result::Result<Vec<f64>, NonFinite> {
     let mut block = Vec::new();
     for shard in leaves.iter() {
         let mut sums = vec![0.0; network.sums_len()];
-        let count = sharded.rows_in(shard);
-        for first in (0..count).step_by(BLOCK_ROWS) {
-            block.clear();
-            sharded.copy(shard, first..count.min(first + BLOCK_ROWS as u64), &mut block);
-            let (x, y) = split(&block, inputs, width);
-            network
-                .evaluate(&model.weights, x.view(), y.view(), &mut workspace, &mut sums)
-                .map_err(|fault| NonFinite { shard, ..fault })?;
-        }
+        block.clear();
+        sharded.copy(shard, 0..sharded.rows_in(shard), &mut block);
+        network
+            .evaluate_rows(&model.weights, &block, &mut workspace, &mut sums)
+            .map_err(|fault| NonFinite { shard, ..fault })?;
         root = fold.insert(Node::leaf(shard), sums).unwrap_or(root);
     }
     Ok(root)
-}
-
-fn split(rows: &[f32], inputs: usize, width: usize) -> (Array2<f32>, Array2<f32>) {
-    let view = ArrayView2::from_shape((rows.len() / width, width), rows).expect("whole rows");
-    let (x, y) = view.split_at(ndarray::Axis(1), inputs);
-    (x.as_standard_layout().into_owned(), y.as_standard_layout().into_owned())
 }
 
 /// Outputs of the network for rows of features, in their order: `[rows, outputs]`.
@@ -77,8 +64,9 @@ pub fn outputs(model: &Model, rows: &Rows) -> Array2<f32> {
     let mut workspace = Workspace::new(network);
     let mut outputs = Vec::with_capacity(rows.len() * network.outputs());
     for block in rows.values.chunks(BLOCK_ROWS * rows.width()) {
-        let x = split(block, rows.features, rows.width()).0;
-        outputs.extend(network.predict(&model.weights, x.view(), &mut workspace).iter());
+        let view = ArrayView2::from_shape((block.len() / rows.width(), rows.width()), block);
+        let x = view.expect("whole rows").slice_move(s![.., ..rows.features]);
+        outputs.extend(network.predict(&model.weights, x, &mut workspace).iter());
     }
     Array2::from_shape_vec((rows.len(), network.outputs()), outputs).expect("one row for each")
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lockstep_coordinator::engine::{Wait, WaitReason};
-use lockstep_coordinator::{Observer, RunEvent, Snapshot};
+use lockstep_coordinator::{Observer, Peer, RunEvent, Snapshot};
 use lockstep_model::{Loss, Network};
 use lockstep_proto::ids::Table;
 use serde::Serialize;
@@ -216,6 +216,14 @@ impl Shared {
                 reason: reason.to_string(),
                 workers,
             }),
+            RunEvent::Refused { peer, reason } => {
+                let Peer { host, pid, .. } = peer;
+                let message = format!("refused a worker ({host}, process {pid}): {reason}");
+                self.tell(Report::Warning { message });
+            }
+            RunEvent::Warning(message) => {
+                self.tell(Report::Warning { message: message.to_string() });
+            }
             RunEvent::Waiting(wait) => self.tell(Report::Warning { message: self.wait_text(wait) }),
             RunEvent::Step { epoch, step, rows, sums, learning_rate, seconds } => {
                 let loss = sums[0] / rows as f64;
@@ -262,6 +270,7 @@ impl Shared {
             return;
         }
         self.progress_at = Some(Instant::now());
+        self.flush();
         let (state, steps) = (&self.state, self.steps_per_epoch * u64::from(self.epochs));
         let pace = state.seconds / self.step as f64;
         self.tell(Report::Progress {
@@ -287,6 +296,7 @@ impl Shared {
         }
         let (epoch, seconds) = (self.state.epoch, self.state.seconds);
         self.write(&Line::Epoch { epoch, values: &values, seconds });
+        self.flush();
         self.tell(Report::Epoch { epoch, epochs: self.epochs, seconds, values: values.clone() });
         self.history.epochs.push(values);
         if let Some(checkpoints) = &mut self.checkpoints

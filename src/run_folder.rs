@@ -110,8 +110,11 @@ impl RunFolder {
                 "the run folder exists and is not empty: remove it, or choose another with --out";
             return Err(Error::File { path: path.to_path_buf(), problem: problem.to_string() });
         }
-        fs::create_dir_all(path.join("model"))
+        fs::create_dir_all(path)
             .map_err(|error| Error::file(path, "make the run folder", &error))?;
+        // Of two that come at once, one makes this.
+        fs::create_dir(path.join("model"))
+            .map_err(|error| Error::file(path, "make the run folder's model/", &error))?;
         let lock = lock(path)?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let manifest = Manifest {
@@ -327,8 +330,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         match path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
+            Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
+            _ => File::open(".")?.sync_all(),
         }
     };
     write().map_err(|error| Error::file(path, "write it", &error))

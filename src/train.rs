@@ -90,7 +90,10 @@ pub async fn lead(
         Err(error) => {
             records.flush();
             if let Some(folder) = &mut folder {
-                folder.fail()?;
+                // What made the run fail is worth more than this.
+                if let Err(error) = folder.fail() {
+                    report(&reporter, &Report::Warning { message: error.to_string() });
+                }
             }
             return Err(match error {
                 RunError::Stopped => Error::Stopped,
@@ -99,11 +102,11 @@ pub async fn lead(
         }
     };
     let weights_blake3 = weights_hash(&weights);
+    let (history, finished) =
+        records.finish(&plan, test_sums.as_deref(), &weights_blake3, run_folder);
     if let Some(folder) = &mut folder {
         folder.finish(&plan, &weights)?;
     }
-    let (history, finished) =
-        records.finish(&plan, test_sums.as_deref(), &weights_blake3, run_folder);
     report(&reporter, &finished);
     Ok(Trained { weights, history, weights_blake3 })
 }

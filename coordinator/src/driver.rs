@@ -22,7 +22,7 @@ use crate::observer::{Observer, RunEvent};
 use crate::outbox::Outbox;
 use crate::reducer::{Reduced, Reducer};
 use crate::run::{FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec};
-use crate::server::{Admitted, Peer};
+use crate::server::{Admitted, Arrival, Peer};
 
 /// What reaches the run's task from a worker's stream.
 enum Inbound {
@@ -47,7 +47,7 @@ pub(crate) struct Driver {
     schedule: Schedule,
     members: BTreeMap<WorkerId, Member>,
     readers: JoinSet<()>,
-    admitted: mpsc::Receiver<Admitted>,
+    arrivals: mpsc::Receiver<Arrival>,
     inbox: mpsc::Receiver<Inbound>,
     inbox_tx: mpsc::Sender<Inbound>,
     observer: Box<dyn Observer>,
@@ -59,7 +59,7 @@ impl Driver {
     pub(crate) fn new(
         spec: RunSpec,
         observer: Box<dyn Observer>,
-        admitted: mpsc::Receiver<Admitted>,
+        arrivals: mpsc::Receiver<Arrival>,
     ) -> Driver {
         let tree = ShardTree::new(spec.batches.shards);
         let schedule = Schedule {
@@ -90,7 +90,7 @@ impl Driver {
             schedule,
             members: BTreeMap::new(),
             readers: JoinSet::new(),
-            admitted,
+            arrivals,
             inbox,
             inbox_tx,
             observer,
@@ -109,7 +109,13 @@ impl Driver {
             member.outbox.say(ToWorker::Finish { error: error.clone() }.into_wire());
             member.outbox.close(None);
         }
-        self.admitted.close();
+        self.arrivals.close();
+        while let Ok(arrival) = self.arrivals.try_recv() {
+            if let Arrival::Admitted(admitted) = arrival {
+                admitted.outbox.say(ToWorker::Finish { error: error.clone() }.into_wire());
+                admitted.outbox.close(None);
+            }
+        }
         let farewell = async {
             while !self.readers.is_empty() {
                 tokio::select! {
@@ -130,7 +136,12 @@ impl Driver {
                 biased;
                 () = &mut stop => return Err(RunError::Stopped),
                 reduced = self.reducer.next(), if self.reducer.is_busy() => self.reduced(reduced)?,
-                Some(admitted) = self.admitted.recv() => self.admit(admitted),
+                Some(arrival) = self.arrivals.recv() => match arrival {
+                    Arrival::Admitted(admitted) => self.admit(*admitted),
+                    Arrival::Refused { peer, reason } => {
+                        self.observer.observe(RunEvent::Refused { peer: &peer, reason: &reason });
+                    }
+                },
                 Some(inbound) = self.inbox.recv(), if self.reducer.has_room() => match inbound {
                     Inbound::Frame(worker, frame) => self.frame(worker, frame)?,
                     Inbound::Ended(worker, reason) => self.leave(worker, &reason),
@@ -221,8 +232,18 @@ impl Driver {
         Ok(())
     }
 
-    fn fault(&self, fault: Fault) -> Result<(), RunError> {
+    fn fault(&mut self, fault: Fault) -> Result<(), RunError> {
         let Some(planned) = self.schedule.planned(fault.pass) else { return Ok(()) };
+        if let Task::Evaluate { table } = planned.task {
+            let error = RunError::Unmeasurable { table, shard: fault.shard, step: planned.step };
+            if table != Table::Test {
+                return Err(error);
+            }
+            // The weights are final and good: the run ends well, but for this measure.
+            self.observer.observe(RunEvent::Warning(&error.to_string()));
+            self.finished = true;
+            return Ok(());
+        }
         Err(RunError::NonFinite {
             step: planned.step.0 + 1,
             shard: Some(fault.shard),

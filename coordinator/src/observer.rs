@@ -41,6 +41,15 @@ pub enum RunEvent<'a> {
         /// How many are left.
         workers: usize,
     },
+    /// A worker was not let in.
+    Refused {
+        /// Who it is.
+        peer: &'a Peer,
+        /// Why not.
+        reason: &'a str,
+    },
+    /// Something is odd, though the run goes on.
+    Warning(&'a str),
     /// Nothing has moved for a while.
     Waiting(&'a Wait),
     /// An update was made.

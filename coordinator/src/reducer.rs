@@ -39,8 +39,9 @@ pub(crate) struct Reducer {
     rule: Rule,
     chunks: Vec<Arc<Mutex<ChunkState>>>,
     pool: rayon::ThreadPool,
-    results_tx: mpsc::Sender<(Chunk, Folded)>,
-    results: mpsc::Receiver<(Chunk, Folded)>,
+    // Unbounded, and yet at most one result for every fold in flight: `in_flight_max` and what one more message brings.
+    results_tx: mpsc::UnboundedSender<(Chunk, Folded)>,
+    results: mpsc::UnboundedReceiver<(Chunk, Folded)>,
     in_flight: usize,
     in_flight_max: usize,
     /// The update that is being made.
@@ -67,9 +68,7 @@ impl Reducer {
             .thread_name(|i| format!("reduce-{i}"))
             .build()
             .expect("the system gives a few threads");
-        // One result for every fold in flight: sending one never waits.
-        let in_flight_max = 4 * threads;
-        let (results_tx, results) = mpsc::channel(in_flight_max);
+        let (results_tx, results) = mpsc::unbounded_channel();
         Reducer {
             tree,
             rule,
@@ -81,7 +80,7 @@ impl Reducer {
             results_tx,
             results,
             in_flight: 0,
-            in_flight_max,
+            in_flight_max: 4 * threads,
             step: *step,
         }
     }
@@ -113,7 +112,7 @@ impl Reducer {
         self.pool.spawn(move || {
             let folded = lock(&state).insert(&rule, step, node, values);
             // Fails only when the run is over.
-            let _ = results.try_send((chunk, folded));
+            let _ = results.send((chunk, folded));
         });
         None
     }
@@ -140,7 +139,7 @@ impl Reducer {
         self.in_flight > 0
     }
 
-    /// Whether another frame may be folded.
+    /// Whether another message's frames may be folded.
     pub(crate) fn has_room(&self) -> bool {
         self.in_flight < self.in_flight_max
     }

@@ -21,8 +21,9 @@ pub(crate) struct Rule {
 
 /// The scale for a gradient of this global norm: Keras' `clip_by_global_norm`.
 pub(crate) fn clip_scale(clip_norm: f32, sums_of_squares: impl Iterator<Item = f64>) -> f32 {
-    let norm = sums_of_squares.fold(0.0, |sum, square| sum + square).sqrt() as f32;
-    clip_norm / norm.max(clip_norm)
+    let norm = sums_of_squares.fold(0.0, |sum, square| sum + square).sqrt();
+    let clip_norm = f64::from(clip_norm);
+    (clip_norm / norm.max(clip_norm)) as f32
 }
 
 /// What became of a node's values.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use lockstep_proto::MESSAGE_BYTES_MAX;
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
-use lockstep_proto::ids::{Shard, WorkerId};
+use lockstep_proto::ids::{Shard, Step, Table, WorkerId};
 use lockstep_proto::layout::Layout;
 use lockstep_proto::wire::cluster_server::ClusterServer;
 use tokio::net::TcpListener;
@@ -87,7 +87,7 @@ pub struct Outcome {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}; wanted HOST:PORT of this machine that is free")]
     Listen {
         /// As it was given.
         address: String,
@@ -105,6 +105,19 @@ pub enum RunError {
         layer: Option<usize>,
         /// "loss" or "gradient" or "weights".
         what: &'static str,
+    },
+    /// The loss of a table that is measured stopped being a finite number.
+    #[error(
+        "the loss of the {table} table is not finite on {shard} with the weights of {step}: \
+             look for extreme values there, or lower train.optimizer's learning_rate"
+    )]
+    Unmeasurable {
+        /// The table.
+        table: Table,
+        /// The shard of it.
+        shard: Shard,
+        /// The weights.
+        step: Step,
     },
     /// The run was told to stop.
     #[error("stopped before the end")]
@@ -157,13 +170,13 @@ impl Coordinator {
         observer: Box<dyn Observer>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Outcome, RunError> {
-        let (admitted_tx, admitted) = mpsc::channel(INBOX_MESSAGES_MAX);
+        let (arrivals_tx, arrivals) = mpsc::channel(INBOX_MESSAGES_MAX);
         let service = Service {
             welcome: welcome(&spec),
             numeric_profile: spec.numeric_profile.clone(),
             source,
             next_worker: AtomicU64::new(1),
-            admitted: admitted_tx,
+            arrivals: arrivals_tx,
         };
         let service = ClusterServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -171,7 +184,7 @@ impl Coordinator {
         let (over_tx, over) = tokio::sync::oneshot::channel::<()>();
         let server = tonic::transport::Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(4 * STREAM_WINDOW_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .serve_with_incoming_shutdown(service, incoming(self.listener), async {
@@ -179,7 +192,7 @@ impl Coordinator {
             });
         // Tasks on the runtime's own threads hand over to each other without waking a thread.
         let mut server = tokio::spawn(server);
-        let driver = Driver::new(spec, observer, admitted);
+        let driver = Driver::new(spec, observer, arrivals);
         let mut driver = tokio::spawn(driver.run(stop));
         let result = tokio::select! {
             result = &mut driver => result.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lockstep_proto::frame::{Join, ShardRequest, Welcome};
+use lockstep_proto::frame::{Join, ShardRequest, ToWorker, Welcome};
 use lockstep_proto::ids::{Shard, Table, WorkerId};
 use lockstep_proto::wire::cluster_server::Cluster;
 use lockstep_proto::{PROTOCOL, VERSION, values, wire};
@@ -47,6 +47,19 @@ pub struct Peer {
     pub threads: u32,
 }
 
+/// A worker that said who it is.
+pub(crate) enum Arrival {
+    /// It was let in.
+    Admitted(Box<Admitted>),
+    /// It was not.
+    Refused {
+        /// Who it is.
+        peer: Peer,
+        /// Why not.
+        reason: String,
+    },
+}
+
 /// A worker that was let in.
 pub(crate) struct Admitted {
     pub(crate) worker: WorkerId,
@@ -61,7 +74,7 @@ pub(crate) struct Service {
     pub(crate) numeric_profile: String,
     pub(crate) source: Arc<dyn ShardSource>,
     pub(crate) next_worker: AtomicU64,
-    pub(crate) admitted: mpsc::Sender<Admitted>,
+    pub(crate) arrivals: mpsc::Sender<Arrival>,
 }
 
 impl Service {
@@ -135,18 +148,23 @@ impl Cluster for Service {
             .ok_or_else(|| Status::invalid_argument("the stream ended before a join"))?;
         let join =
             Join::from_wire(first).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        if let Some(reason) = self.refusal(&join) {
-            tracing::warn!(host = join.host, pid = join.pid, "refused a worker: {reason}");
+        let refusal = self.refusal(&join);
+        let peer = Peer { address, host: join.host, pid: join.pid, threads: join.threads };
+        if let Some(reason) = refusal {
+            let refused = Arrival::Refused { peer, reason: reason.clone() };
+            // Nobody has to be told of a refusal any more when the run is over.
+            let _ = self.arrivals.send(refused).await;
             return Err(Status::failed_precondition(reason));
         }
         let worker = WorkerId(self.next_worker.fetch_add(1, Ordering::Relaxed));
         let outbox = Outbox::new();
         outbox.say(Welcome { worker, ..self.welcome.clone() }.into_wire());
         let responses = outbox.stream();
-        let peer = Peer { address, host: join.host, pid: join.pid, threads: join.threads };
-        let admitted = Admitted { worker, peer, outbox, stream };
-        let over = |_| Status::failed_precondition("the run is over");
-        self.admitted.send(admitted).await.map_err(over)?;
+        let admitted = Admitted { worker, peer, outbox: outbox.clone(), stream };
+        if self.arrivals.send(Arrival::Admitted(Box::new(admitted))).await.is_err() {
+            outbox.say(ToWorker::Finish { error: None }.into_wire());
+            outbox.close(None);
+        }
         Ok(Response::new(responses))
     }
 

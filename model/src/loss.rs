@@ -45,6 +45,30 @@ impl LossRows<'_> {
             slopes = rest;
         }
     }
+
+    /// A loss of each output's error alone: its slope and its value.
+    #[inline(always)]
+    fn errors(self, slope: impl Fn(f32) -> f32, value: impl Fn(f32) -> f32) {
+        let share = 1.0 / self.units as f32;
+        self.each(
+            #[inline(always)]
+            |outputs, targets, slopes| {
+                set(
+                    slopes,
+                    outputs,
+                    targets,
+                    #[inline(always)]
+                    |p, y| slope(p - y) * share,
+                );
+                lanes::sum_pairs(
+                    outputs,
+                    targets,
+                    #[inline(always)]
+                    |p, y| value(p - y),
+                ) * share
+            },
+        );
+    }
 }
 
 impl WithSimd for LossRows<'_> {
@@ -54,63 +78,18 @@ impl WithSimd for LossRows<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let share = 1.0 / self.units as f32;
         match self.loss {
-            Loss::Mse => self.each(
+            Loss::Mse => self.errors(
                 #[inline(always)]
-                |outputs, targets, slopes| {
-                    set(
-                        slopes,
-                        outputs,
-                        targets,
-                        #[inline(always)]
-                        |p, y| 2.0 * (p - y) * share,
-                    );
-                    lanes::sum_pairs(
-                        outputs,
-                        targets,
-                        #[inline(always)]
-                        |p, y| (p - y) * (p - y),
-                    ) * share
-                },
+                |error| 2.0 * error,
+                #[inline(always)]
+                |error| error * error,
             ),
-            Loss::Mae => self.each(
+            Loss::Mae => self.errors(sign, f32::abs),
+            Loss::Huber { delta } => self.errors(
                 #[inline(always)]
-                |outputs, targets, slopes| {
-                    set(
-                        slopes,
-                        outputs,
-                        targets,
-                        #[inline(always)]
-                        |p, y| sign(p - y) * share,
-                    );
-                    lanes::sum_pairs(
-                        outputs,
-                        targets,
-                        #[inline(always)]
-                        |p, y| (p - y).abs(),
-                    ) * share
-                },
-            ),
-            Loss::Huber { delta } => self.each(
+                |error| if error.abs() <= delta { error } else { delta.copysign(error) },
                 #[inline(always)]
-                |outputs, targets, slopes| {
-                    set(
-                        slopes,
-                        outputs,
-                        targets,
-                        #[inline(always)]
-                        |p, y| {
-                            let error = p - y;
-                            (if error.abs() <= delta { error } else { delta.copysign(error) })
-                                * share
-                        },
-                    );
-                    lanes::sum_pairs(
-                        outputs,
-                        targets,
-                        #[inline(always)]
-                        |p, y| huber(p - y, delta),
-                    ) * share
-                },
+                |error| huber(error, delta),
             ),
             Loss::CrossEntropy => self.each(cross_entropy),
             Loss::BinaryCrossEntropy => self.each(

@@ -22,6 +22,9 @@ pub(crate) struct Tensors<'a> {
     pub(crate) bias: &'a [f32],
 }
 
+/// Rows that are measured in one go.
+const EVALUATION_ROWS: usize = 1024;
+
 impl Network {
     /// The network's outputs for the rows of `x`. Memory grows with the rows of a call, results do not depend on
     /// how rows are dealt to calls.
@@ -73,6 +76,40 @@ impl Network {
         }
         let layer = self.first_bad_layer(ws, 0..rows);
         Err(NonFinite { shard: 0, layer, what: NonFiniteKind::Loss })
+    }
+
+    /// [`Network::evaluate`] for rows as tables hold them, features before targets, a block at a time.
+    ///
+    /// # Errors
+    /// As [`Network::evaluate`].
+    ///
+    /// # Panics
+    /// If the values are not whole rows, or the arguments do not fit the network.
+    pub fn evaluate_rows(
+        &self,
+        params: &[f32],
+        rows: &[f32],
+        ws: &mut Workspace,
+        sums: &mut [f64],
+    ) -> Result<(), NonFinite> {
+        let width = self.inputs() + self.target_width();
+        let (mut x, mut y) = (Vec::new(), Vec::new());
+        for block in rows.chunks(EVALUATION_ROWS * width) {
+            x.clear();
+            y.clear();
+            for row in block.chunks(width) {
+                let (features, targets) = row.split_at(self.inputs());
+                x.extend_from_slice(features);
+                y.extend_from_slice(targets);
+            }
+            let count = block.len() / width;
+            let matrix = |values, width| {
+                ArrayView2::from_shape((count, width), values).expect("whole rows were given")
+            };
+            let (x, y) = (matrix(&x, self.inputs()), matrix(&y, self.target_width()));
+            self.evaluate(params, x, y, ws, sums)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn flops(&self, rows: usize) -> u64 {

@@ -62,6 +62,21 @@ pub(super) fn train(plan: Arc<Plan>, fit: &Fit) -> Result<Trained> {
     trained
 }
 
+/// Stops the run when a worker's thread ends in any way but well, a panic included.
+struct Alarm {
+    failed: mpsc::Sender<()>,
+    armed: bool,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if self.armed {
+            // Full only if another worker has failed before, and then the run is stopping.
+            let _ = self.failed.try_send(());
+        }
+    }
+}
+
 fn start(address: SocketAddr, threads: usize, failed: mpsc::Sender<()>) -> Worker {
     std::thread::spawn(move || {
         let config = WorkerConfig {
@@ -71,13 +86,12 @@ fn start(address: SocketAddr, threads: usize, failed: mpsc::Sender<()>) -> Worke
             connect_wait: CONNECT_WAIT,
             host: "this process".to_string(),
         };
+        let mut alarm = Alarm { failed, armed: true };
         let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| WorkerError::Lost(error.to_string()))?;
+        let runtime = runtime.map_err(|error| WorkerError::Threads(error.to_string()))?;
         let never = std::future::pending();
-        let ended = runtime.block_on(lockstep_worker::run(config, never, &mut |_| {}));
-        if ended.is_err() {
-            let _ = failed.try_send(());
-        }
-        ended
+        let ended = runtime.block_on(lockstep_worker::run(config, never, &mut |_| {}))?;
+        alarm.armed = false;
+        Ok(ended)
     })
 }

@@ -167,10 +167,14 @@ impl Sequential {
         fit: &Fit,
     ) -> Result<History> {
         let mut plan = self.plan(x, y, fit)?;
-        if let Some((inputs, weights)) = self.fitted.take()
-            && inputs == x.ncols()
-        {
-            plan.weights = weights;
+        if let Some((inputs, weights)) = &self.fitted {
+            if *inputs != x.ncols() {
+                let found = x.ncols();
+                return Err(wrong(format!(
+                    "x has {found} columns, the model was fitted on {inputs}"
+                )));
+            }
+            plan.weights = weights.clone();
         }
         let trained = cluster::train(Arc::new(plan), fit)?;
         self.fitted = Some((x.ncols(), trained.weights));
@@ -247,10 +251,15 @@ impl Sequential {
                 "epochs, batch_size and shards (to {shards_max}) are at least 1"
             )));
         }
+        let clips = fit.gradient_clip_norm.is_none_or(|norm| norm.is_finite() && norm > 0.0);
+        let job = self.job(fit)?;
+        let learning_rate = job.train.optimizer.learning_rate();
+        if !(clips && learning_rate.is_finite() && learning_rate > 0.0) {
+            return Err(wrong("learning_rate and gradient_clip_norm are finite and above 0"));
+        }
         if !x.iter().chain(y.iter()).all(|value| value.is_finite()) {
             return Err(wrong("x or y holds a value that is not finite"));
         }
-        let job = self.job(fit)?;
         let width = job.network(x.ncols())?.target_width();
         if y.ncols() != width {
             return Err(wrong(format!("y has {} columns, the network wants {width}", y.ncols())));

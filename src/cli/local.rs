@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -21,7 +21,7 @@ use crate::report::Report;
 
 /// How long children get to end when the coordinator has ended or was asked to, and again when they were asked to
 /// themselves, before they are killed.
-const END_WAIT_MAX: Duration = Duration::from_secs(6);
+const END_WAIT_MAX: Duration = Duration::from_secs(4);
 
 /// Most lines of children that wait to be shown.
 const LINES_MAX: usize = 256;
@@ -33,6 +33,8 @@ const LINE_BYTES_MAX: u64 = 1 << 16;
 pub(super) struct Options {
     pub(super) job: PathBuf,
     pub(super) workers: usize,
+    /// The run pauses with fewer.
+    pub(super) workers_min: usize,
     pub(super) threads: Option<usize>,
     pub(super) out: PathBuf,
     pub(super) resume: bool,
@@ -45,7 +47,9 @@ pub(super) async fn run(options: Options, reporter: &SharedReporter) -> Result<(
         result = cluster.watch(&options) => result,
         () = process::stop_signal() => Err(Error::Stopped),
     };
-    cluster.end().await;
+    // A coordinator that ended as it should has told the workers, and so has one that is asked to.
+    let told = matches!(result, Ok(()) | Err(Error::Stopped)) || cluster.error.is_some();
+    cluster.end(told).await;
     result
 }
 
@@ -89,6 +93,8 @@ struct Cluster<'a> {
     heard_tx: mpsc::Sender<Heard>,
     ending: watch::Sender<Ending>,
     workers_left: usize,
+    /// Whether the first step has been made.
+    training: bool,
     /// The coordinator's last words.
     error: Option<(String, u8)>,
 }
@@ -103,6 +109,7 @@ impl<'a> Cluster<'a> {
             heard_tx,
             ending: watch::Sender::new(Ending::Nobody),
             workers_left: 0,
+            training: false,
             error: None,
         };
         let mut command = command("coordinator")?;
@@ -116,17 +123,24 @@ impl<'a> Cluster<'a> {
         Ok(cluster)
     }
 
-    /// Shows what is heard until the coordinator has ended.
+    /// Shows what is heard until the coordinator has ended, or cannot end for want of workers.
     async fn watch(&mut self, options: &Options) -> Result<()> {
-        while let Some(heard) = self.heard.recv().await {
+        // A run that ends takes its workers with it, so a few moments are left to the coordinator to say so.
+        let mut too_few_since = None::<Instant>;
+        loop {
+            let patience = too_few_since.map(|since| since + END_WAIT_MAX);
+            let heard = tokio::select! {
+                heard = self.heard.recv() => heard,
+                () = until(patience) => return Err(self.too_few(options)),
+            };
             match heard {
-                Heard::Line(from, line) => {
+                Some(Heard::Line(from, line)) => {
                     if let Some(address) = self.show(from, &line) {
                         self.start_workers(options, &address)?;
                     }
                 }
-                Heard::Ended(From::Coordinator, status) => return self.result(status),
-                Heard::Ended(From::Worker(pid), status) => {
+                Some(Heard::Ended(From::Coordinator, status)) => return self.result(status),
+                Some(Heard::Ended(From::Worker(pid), status)) => {
                     self.workers_left -= 1;
                     let code = status.as_ref().ok().and_then(ExitStatus::code);
                     if !matches!(code, Some(0)) && code != Some(i32::from(exit::RUN_FAILED)) {
@@ -134,14 +148,24 @@ impl<'a> Cluster<'a> {
                             format!("worker process {pid} ended early ({})", text(&status));
                         report(self.reporter, &Report::Warning { message });
                     }
-                    if self.workers_left == 0 && code != Some(0) && self.error.is_none() {
-                        let message = "every worker ended early".to_string();
-                        return Err(Error::Child(message, exit::TRY_AGAIN));
+                    if self.workers_left < self.workers_wanted(options) {
+                        too_few_since.get_or_insert_with(Instant::now);
                     }
                 }
+                None => return Err(self.too_few(options)),
             }
         }
-        Err(Error::Internal("the coordinator was lost sight of".to_string()))
+    }
+
+    /// All until the first step is made, then as many as the job asks for.
+    fn workers_wanted(&self, options: &Options) -> usize {
+        if self.training { options.workers_min } else { options.workers }
+    }
+
+    fn too_few(&self, options: &Options) -> Error {
+        let (left, wanted) = (self.workers_left, self.workers_wanted(options));
+        let message = format!("{left} workers are left and the run needs {wanted}: start it again");
+        Error::Child(message, exit::TRY_AGAIN)
     }
 
     /// Shows a line; returns the address if it says where the coordinator listens.
@@ -156,6 +180,7 @@ impl<'a> Cluster<'a> {
             Ok(Report::Error { exit_code: exit::RUN_FAILED, .. }) => {}
             Ok(told) => {
                 reporter.report_from(&prefix, &told);
+                self.training |= matches!(told, Report::Progress { .. });
                 if let Report::Listening { address, .. } = told {
                     return Some(address);
                 }
@@ -223,9 +248,12 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Sees every child end: by itself when the coordinator has ended or is asked to, then asked to, killed at last.
-    async fn end(mut self) {
+    /// Sees every child end: by itself where the coordinator tells it, then asked to, killed at last.
+    async fn end(mut self, told: bool) {
         for ending in [Ending::Coordinator, Ending::Everybody] {
+            if ending == Ending::Coordinator && !told {
+                continue;
+            }
             self.ending.send_replace(ending);
             let _ = tokio::time::timeout(END_WAIT_MAX, self.ended()).await;
         }
@@ -242,6 +270,14 @@ impl<'a> Cluster<'a> {
                 },
             }
         }
+    }
+}
+
+/// Ready at that time; never, if there is none.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

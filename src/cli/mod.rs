@@ -5,8 +5,7 @@ mod check;
 mod local;
 mod process;
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -21,7 +20,7 @@ use crate::job::Job;
 use crate::plan::Plan;
 use crate::record::{SharedReporter, report};
 use crate::report::{Report, Reporter};
-use crate::run_folder::Model;
+use crate::run_folder::{Model, write_whole};
 use crate::train::{self, Lead};
 use args::{Arguments, Command};
 
@@ -44,11 +43,18 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
     match arguments.command {
         Command::Local(local) => {
             let job = Job::load(&local.job)?;
+            let (workers, workers_min) = (usize::from(local.workers), job.cluster.workers_min);
+            if workers < workers_min {
+                return Err(Error::Arguments(format!(
+                    "--workers {workers} is less than the job's cluster.workers_min, {workers_min}"
+                )));
+            }
             let options = local::Options {
                 out: local.out.unwrap_or_else(|| default_out(&job)),
                 job: local.job,
                 resume: local.resume,
-                workers: usize::from(local.workers),
+                workers,
+                workers_min,
                 threads: local.threads.map(usize::from),
             };
             runtime(1)?.block_on(local::run(options, reporter))
@@ -116,11 +122,14 @@ fn write_predictions(
         return Ok(());
     }
     let failed = |error: std::io::Error| Error::file(output, "write it", &error);
-    // Made only once the predictions are there: a failure leaves an older file as it was.
+    // An older file stays as it was if anything fails.
     let mut predictions = Vec::new();
     let rows = inference::predict(&model, data, &mut predictions)?;
-    let mut file = BufWriter::new(File::create(output).map_err(failed)?);
-    file.write_all(&predictions).and_then(|()| file.flush()).map_err(failed)?;
+    match std::fs::metadata(output) {
+        // A pipe or a device is written to, not replaced.
+        Ok(there) if !there.is_file() => std::fs::write(output, &predictions).map_err(failed)?,
+        _ => write_whole(output, &predictions)?,
+    }
     let message = format!("{rows} predictions in {}", output.display());
     report(reporter, &Report::Note { message });
     Ok(())
@@ -160,7 +169,8 @@ fn work(config: WorkerConfig, reporter: &SharedReporter) -> Result<()> {
         runtime.block_on(lockstep_worker::run(config, process::stop_signal(), &mut tell))?;
     let message = match ended {
         Ended::Finished => "the run is finished",
-        Ended::Stopped => "stopped: said goodbye to the coordinator",
+        Ended::SaidGoodbye => "stopped: said goodbye to the coordinator",
+        Ended::Stopped => "stopped",
     };
     report(reporter, &Report::Note { message: message.to_string() });
     Ok(())

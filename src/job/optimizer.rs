@@ -67,7 +67,7 @@ fn fill(section: &Section<'_>, optimizer: &mut Optimizer) -> Result<(), JobError
             share(section, "beta_2", beta_2)?;
             positive(section, "epsilon", epsilon)?;
             if let (Some(value), Some(decay)) = (section.get("weight_decay"), weight_decay) {
-                *decay = value.number("a number of at least 0", |n| n >= 0.0)? as f32;
+                *decay = value.number32("a number of at least 0", |n| n >= 0.0)?;
             }
         }
         Optimizer::RmsProp { learning_rate, rho, momentum, epsilon } => {
@@ -87,14 +87,14 @@ fn fill(section: &Section<'_>, optimizer: &mut Optimizer) -> Result<(), JobError
 
 fn positive(section: &Section<'_>, key: &'static str, into: &mut f32) -> Result<(), JobError> {
     if let Some(value) = section.get(key) {
-        *into = value.number("a number above 0", |n| n > 0.0 && n as f32 > 0.0)? as f32;
+        *into = value.number32("a number above 0", |n| n > 0.0)?;
     }
     Ok(())
 }
 
 fn share(section: &Section<'_>, key: &'static str, into: &mut f32) -> Result<(), JobError> {
     if let Some(value) = section.get(key) {
-        *into = value.number("a number from 0 to below 1", |n| (0.0..1.0).contains(&n))? as f32;
+        *into = value.number32("a number from 0 to below 1", |n| (0.0..1.0).contains(&n))?;
     }
     Ok(())
 }

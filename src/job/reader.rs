@@ -181,6 +181,17 @@ impl<'d> Value<'d> {
         number.filter(|&n| n.is_finite() && fits(n)).ok_or_else(|| self.wanted(wanted))
     }
 
+    /// A number as the training uses it: `f32`, finite after rounding.
+    pub(crate) fn number32(
+        &self,
+        wanted: &str,
+        fits: impl Fn(f32) -> bool,
+    ) -> Result<f32, JobError> {
+        let wanted = format!("{wanted}, as a 32-bit float");
+        let number = self.number(&wanted, |n| (n as f32).is_finite() && fits(n as f32))?;
+        Ok(number as f32)
+    }
+
     /// One of the names that `from_name` knows.
     pub(crate) fn name<T>(
         &self,

@@ -37,13 +37,19 @@ pub(super) fn read(path: &Path, text: String) -> Result<Job, JobError> {
     })
 }
 
+/// What may stand in the name of a run folder.
+fn plain(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
 fn name(root: &Section<'_>, path: &Path) -> Result<String, JobError> {
     let Some(value) = root.get("name") else {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        return Ok(stem.unwrap_or_else(|| "job".to_string()));
+        let stem = stem.unwrap_or_default().replace(|c| !plain(c), "-");
+        let name: String = stem.trim_start_matches('.').chars().take(100).collect();
+        return Ok(if name.is_empty() { "job".to_string() } else { name });
     };
     let name = value.string()?;
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
         return Err(value.fail(format!(
             "found \"{name}\", wanted 1 to 100 letters, digits, `-`, `_` or `.` (it names the run folder)"
@@ -140,7 +146,7 @@ fn loss(value: &Value<'_>) -> Result<Loss, JobError> {
     let loss = section.require("type")?.name(Loss::NAMES, Loss::from_name)?;
     match (loss, section.get("delta")) {
         (Loss::Huber { .. }, Some(delta)) => {
-            let delta = delta.number("a number above 0", |n| n > 0.0)? as f32;
+            let delta = delta.number32("a number above 0", |n| n > 0.0)?;
             Ok(Loss::Huber { delta })
         }
         (_, Some(delta)) => Err(delta.fail(format!("loss {loss} has no delta, only huber has"))),
@@ -178,10 +184,10 @@ fn activation(value: &Value<'_>) -> Result<Activation, JobError> {
     let section = section?;
     let mut activation = section.require("type")?.name(Activation::NAMES, Activation::from_name)?;
     let (slope, alpha) = (section.get("slope"), section.get("alpha"));
-    let finite = |value: Value<'_>| value.number("a number of at least 0", |n| n >= 0.0);
+    let finite = |value: Value<'_>| value.number32("a number of at least 0", |n| n >= 0.0);
     match (&mut activation, slope, alpha) {
-        (Activation::LeakyRelu { slope }, Some(value), None) => *slope = finite(value)? as f32,
-        (Activation::Elu { alpha }, None, Some(value)) => *alpha = finite(value)? as f32,
+        (Activation::LeakyRelu { slope }, Some(value), None) => *slope = finite(value)?,
+        (Activation::Elu { alpha }, None, Some(value)) => *alpha = finite(value)?,
         (_, None, None) => {}
         (_, Some(value), _) => {
             return Err(value.fail(format!("{activation} has no slope, only leaky_relu has")));
@@ -199,7 +205,7 @@ fn train(value: &Value<'_>, places: &mut Places) -> Result<Train, JobError> {
     places.batch_size = section.get("batch_size").map_or(section.place(), |value| value.place());
     let optimizer = section.require("optimizer")?;
     let clip = section.get("gradient_clip_norm");
-    let clip = clip.map(|value| value.number("a number above 0", |n| n > 0.0)).transpose()?;
+    let clip = clip.map(|value| value.number32("a number above 0", |n| n > 0.0)).transpose()?;
     Ok(Train {
         optimizer: optimizer::read(&optimizer)?,
         epochs: section.require("epochs")?.integer(1, u64::from(u32::MAX))? as u32,
@@ -211,7 +217,7 @@ fn train(value: &Value<'_>, places: &mut Places) -> Result<Train, JobError> {
             .get("shards")
             .map_or(Ok(u64::from(SHARDS_DEFAULT)), |value| value.integer(1, SHARDS_MAX.into()))?
             as u32,
-        gradient_clip_norm: clip.map(|norm| norm as f32),
+        gradient_clip_norm: clip,
     })
 }
 

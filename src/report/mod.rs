@@ -15,6 +15,12 @@ pub use render::{LogFormat, Reporter};
 /// Names and values in order of their names.
 pub type Values = BTreeMap<String, f64>;
 
+/// JSON has no NaN (an r2 can be one): it is written as null, and read back from it.
+fn null_as_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Values, D::Error> {
+    let values: BTreeMap<String, Option<f64>> = Deserialize::deserialize(deserializer)?;
+    Ok(values.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect())
+}
+
 /// Something worth telling.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -86,6 +92,7 @@ pub enum Report {
         /// Since the first step began.
         seconds: f64,
         /// Loss and metrics.
+        #[serde(deserialize_with = "null_as_nan")]
         values: Values,
     },
     /// The result.
@@ -101,6 +108,7 @@ pub enum Report {
         /// Rows a second.
         rows_per_second: f64,
         /// Loss and metrics of the test table, if there is one.
+        #[serde(deserialize_with = "null_as_nan")]
         values: Values,
         /// Hash of the final weights.
         weights_blake3: String,

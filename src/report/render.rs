@@ -185,7 +185,14 @@ fn show_result(report: &Report) {
     if let Some(folder) = run_folder {
         text += &format!("run folder {folder}\n");
     }
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // The reader has seen enough.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ =
+                write!(std::io::stderr().lock(), "warning: no standard output ({error})\n{text}");
+        }
+        _ => {}
+    }
 }
 
 /// `loss 1.2345, mae 0.9`, the loss first.

@@ -148,3 +148,74 @@ fn a_coordinator_without_workers() {
     let ended = coordinator.end();
     ended.expect_with(130, "stopped by a signal before the end");
 }
+
+#[test]
+fn fewer_workers_than_the_job_needs() {
+    let folder = small();
+    folder.write("job.toml", &format!("{JOB}\n[cluster]\nworkers_min = 3\n"));
+    let ended = folder.run(&["local", "job.toml", "--workers", "2", "--out", "run"]);
+    ended.expect_with(2, "--workers 2 is less than the job's cluster.workers_min, 3");
+    assert!(!folder.path().join("run").exists());
+}
+
+/// Whoever leads a run sees who was turned away.
+#[test]
+fn a_refusal_is_told_on_both_sides() {
+    let folder = small();
+    let coordinator = folder.coordinator(&[]);
+    let worker = folder.worker(&coordinator.address(), &["--run-id", "another"]).end();
+    worker.expect_with(6, "the worker is for run another");
+    coordinator.report("warning", |report| {
+        let message = report["message"].as_str().unwrap();
+        message.starts_with("refused a worker (") && message.contains("is for run another")
+    });
+}
+
+/// Something answers, but is no coordinator: that counts against the wait as well.
+#[test]
+fn something_else_at_the_address() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let hangs_up = std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let mut first = [0];
+            if stream.peek(&mut first).is_ok() && first == *b"x" {
+                return;
+            }
+        }
+    });
+    let ended = small().worker(&address, &["--wait", "1"]).end();
+    ended.expect_with(5, &format!("no coordinator at {address} for "));
+    use std::io::Write as _;
+    std::net::TcpStream::connect(&address).unwrap().write_all(b"x").unwrap();
+    hangs_up.join().unwrap();
+}
+
+/// The weights are good: one extreme value in the test table does not throw them away.
+#[test]
+fn a_test_table_that_cannot_be_measured() {
+    let folder = small();
+    folder.write("test.csv", "a,b,y\n1,2,3e30\n");
+    let ended = folder.run(&["local", "job.toml", "--workers", "2", "--out", "run"]);
+    ended.expect_with(0, "warning: the loss of the test table is not finite on shard 0");
+    assert!(ended.stdout.contains("weights_blake3 "), "{ended}");
+    folder.hash();
+}
+
+/// JSON has no NaN: it is null in the records, and the result is shown all the same.
+#[test]
+fn a_metric_that_is_not_a_number() {
+    let folder = Folder::new(&[
+        ("train.csv", "x,y\n0,0\n0,0\n0,0\n0,0\n"),
+        (
+            "job.toml",
+            "[data]\ntrain = \"train.csv\"\ntest = \"train.csv\"\ntarget = \"y\"\n[model]\nloss = \"mse\"\n\
+             metrics = [\"r2\"]\nlayers = [{ type = \"dense\", units = 1 }]\n[train]\noptimizer = \"sgd\"\n\
+             epochs = 2\nbatch_size = 2\n",
+        ),
+    ]);
+    let ended = folder.run(&["local", "job.toml", "--workers", "2", "--out", "run"]);
+    ended.expect(0);
+    assert!(ended.stdout.contains("test r2 NaN"), "{ended}");
+    assert!(folder.read("run/metrics.jsonl").contains("\"test_r2\":null"));
+}

@@ -116,7 +116,7 @@ fn shuffled_classes_with_a_clipped_gradient() {
         model: CLASSES,
         train: "optimizer = \"adamw\"\nepochs = 2\nbatch_size = 40\ngradient_clip_norm = 0.5",
         grid: SOME,
-        hash: "7482df1cbfdab518fe5e2ab2d7ee81b052dee25ee2a69365d712abae5aa3e728",
+        hash: "fabdbd35037e3df3c83a8bf642eebf53388427a5e8a77dba322517f7af7e2114",
     });
 }
 
@@ -191,3 +191,26 @@ fn large_network_with_a_clipped_gradient() {
         hash: "dc444dc258064b015c1347788ac97d0ca110c49aff9189541ea57f003c46ed6c",
     });
 }
+
+/// Messages of many mid-sized slices, each of them work for the coordinator's threads, of which there may be few.
+#[test]
+fn coordinator_threads() {
+    let hidden = "  { type = \"dense\", units = 130, activation = \"relu\" },\n".repeat(7);
+    let job = format!(
+        "[data]\ntrain = \"train.csv\"\ntarget = \"y\"\nscale = \"minmax\"\n\
+         [model]\nloss = \"cross_entropy\"\nlayers = [\n{hidden}\
+         {{ type = \"dense\", units = 10, activation = \"softmax\" }} ]\n\
+         [train]\noptimizer = \"adam\"\nepochs = 3\nbatch_size = 32\n"
+    );
+    for threads in ["1", "4"] {
+        let folder = Folder::with_table(&job, DIGITS.0, 128);
+        let coordinator = folder.coordinator(&["--threads", threads, "--workers-start", "3"]);
+        let address = coordinator.address();
+        let workers: Vec<_> = (0..3).map(|_| folder.worker(&address, &[])).collect();
+        coordinator.end().expect(0);
+        workers.into_iter().for_each(|worker| worker.end().expect(0));
+        assert_eq!(folder.hash(), DEEP_HASH, "{threads} threads");
+    }
+}
+
+const DEEP_HASH: &str = "8def558e70b1f765cfe27ddc10f1b931e85ce64cd6bcadca58e52780b0cfa8e9";

@@ -19,4 +19,6 @@ mod process;
 mod proxy;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod qemu;
+#[cfg(target_os = "linux")]
+mod resume;
 mod run_folder;

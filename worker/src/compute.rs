@@ -17,9 +17,6 @@ use crate::shards::Rows;
 /// Results are sent when this many bytes of gradient are together.
 const PART_BYTES: usize = 1 << 19;
 
-/// Rows of a table that are measured in one go.
-const EVALUATION_ROWS: usize = 1024;
-
 /// A deal with all that it needs.
 pub(crate) struct Work {
     pub(crate) deal: Deal,
@@ -147,22 +144,12 @@ impl Compute {
     }
 
     fn evaluate(&mut self, work: &Work, send: &mut dyn FnMut(FromWorker)) -> Result<(), NonFinite> {
-        let (inputs, width) = (self.network.inputs(), self.width());
         let mut sums = Vec::with_capacity(work.shards.len());
         for (shard, rows) in &work.shards {
             let mut values = vec![0.0; self.network.sums_len()];
-            for block in rows.chunks(EVALUATION_ROWS * width) {
-                self.features.clear();
-                self.targets.clear();
-                for row in block.chunks_exact(width) {
-                    self.features.extend_from_slice(&row[..inputs]);
-                    self.targets.extend_from_slice(&row[inputs..]);
-                }
-                let (x, y) = views(&self.network, &self.features, &self.targets);
-                self.network
-                    .evaluate(&work.weights, x, y, &mut self.workspace, &mut values)
-                    .map_err(|fault| NonFinite { shard: shard.0, ..fault })?;
-            }
+            self.network
+                .evaluate_rows(&work.weights, rows, &mut self.workspace, &mut values)
+                .map_err(|fault| NonFinite { shard: shard.0, ..fault })?;
             sums.push(NodeSums { node: Node::leaf(shard.0), values });
         }
         send(FromWorker::Part(Part { pass: work.deal.pass, slices: Vec::new(), sums }));

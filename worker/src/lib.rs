@@ -11,10 +11,10 @@ mod weights;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockstep_proto::frame::{FrameError, Join};
+use lockstep_proto::frame::{FrameError, Join, Welcome};
 use lockstep_proto::ids::{Span, WorkerId};
 use lockstep_proto::{PROTOCOL, VERSION};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 pub use session::Ended;
 use session::Session;
@@ -25,6 +25,9 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Longest wait for one connection to open.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Longest wait for a coordinator to connect and answer a join.
+const JOIN_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A coordinator that answers no HTTP/2 ping for this long is gone.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
@@ -106,6 +109,9 @@ pub enum WorkerError {
     /// The other side does not keep the contract.
     #[error("the coordinator broke the protocol: {0}")]
     Protocol(String),
+    /// The system gives no threads.
+    #[error("cannot start compute threads: {0}")]
+    Threads(String),
     /// The connection broke.
     #[error("the connection was lost: {0}")]
     Lost(String),
@@ -153,34 +159,26 @@ pub async fn run(
         .num_threads(config.threads.max(1))
         .thread_name(|i| format!("compute-{i}"))
         .build()
-        .map_err(|error| WorkerError::Lost(format!("cannot start threads: {error}")))?;
+        .map_err(|error| WorkerError::Threads(error.to_string()))?;
     let pool = Arc::new(pool);
-    let mut run_id = config.run_id.clone();
+    let mut join = Join {
+        protocol: PROTOCOL,
+        version: VERSION.to_string(),
+        numeric_profile: lockstep_model::numeric_profile().to_string(),
+        run_id: config.run_id.clone(),
+        host: config.host.clone(),
+        pid: std::process::id(),
+        threads: config.threads as u32,
+    };
     tokio::pin!(stop);
     loop {
-        let channel = tokio::select! {
-            channel = connect(&endpoint, &config, tell) => channel?,
+        let (session, welcome) = tokio::select! {
+            joined = find(&endpoint, &config, &join, &pool, tell) => joined?,
             () = &mut stop => return Ok(Ended::Stopped),
         };
-        let join = Join {
-            protocol: PROTOCOL,
-            version: VERSION.to_string(),
-            numeric_profile: lockstep_model::numeric_profile().to_string(),
-            run_id: run_id.clone(),
-            host: config.host.clone(),
-            pid: std::process::id(),
-            threads: config.threads as u32,
-        };
-        let joined = Session::join(channel, join, pool.clone()).await;
-        let ended = match joined {
-            Ok((session, welcome)) => {
-                tell(WorkerEvent::Joined { run_id: &welcome.run_id, worker: welcome.worker });
-                run_id = Some(welcome.run_id);
-                session.serve(&mut stop, tell).await
-            }
-            Err(error) => Err(error),
-        };
-        match ended {
+        tell(WorkerEvent::Joined { run_id: &welcome.run_id, worker: welcome.worker });
+        join.run_id = Some(welcome.run_id);
+        match session.serve(&mut stop, tell).await {
             Err(WorkerError::Lost(error)) => {
                 tell(WorkerEvent::Lost { error: &error });
                 tokio::time::sleep(RETRY_PAUSE_MIN).await;
@@ -193,7 +191,7 @@ pub async fn run(
 fn endpoint(address: &str) -> Result<Endpoint, WorkerError> {
     let wrong = || WorkerError::Address(address.to_string());
     let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
-    if host.is_empty() || port.parse::<u16>().is_err() {
+    if host.is_empty() || host.contains(['/', '@', ' ']) || port.parse::<u16>().is_err() {
         return Err(wrong());
     }
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| wrong())?;
@@ -201,23 +199,31 @@ fn endpoint(address: &str) -> Result<Endpoint, WorkerError> {
         .connect_timeout(CONNECT_WAIT_MAX)
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(4 * STREAM_WINDOW_BYTES)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT))
 }
 
-/// Tries until somebody answers or `connect_wait` is over, with pauses that double.
-async fn connect(
+/// Tries to connect and join until it works, a coordinator refuses, or `connect_wait` is over; pauses double.
+async fn find(
     endpoint: &Endpoint,
     config: &WorkerConfig,
+    join: &Join,
+    pool: &Arc<rayon::ThreadPool>,
     tell: &mut dyn FnMut(WorkerEvent<'_>),
-) -> Result<Channel, WorkerError> {
+) -> Result<(Session, Welcome), WorkerError> {
     let started = Instant::now();
     let mut pause = RETRY_PAUSE_MIN;
     loop {
-        let error = match endpoint.connect().await {
-            Ok(channel) => return Ok(channel),
-            Err(error) => root_cause(&error),
+        let attempt = async {
+            let channel = endpoint.connect().await;
+            let channel = channel.map_err(|error| WorkerError::Lost(root_cause(&error)))?;
+            Session::join(channel, join.clone(), pool.clone()).await
+        };
+        let error = match tokio::time::timeout(JOIN_WAIT_MAX, attempt).await {
+            Ok(Err(WorkerError::Lost(error))) => error,
+            Ok(answer) => return answer,
+            Err(_) => format!("no answer within {} s", JOIN_WAIT_MAX.as_secs()),
         };
         let left = config.connect_wait.saturating_sub(started.elapsed());
         if left.is_zero() {

@@ -30,15 +30,17 @@ const OUTBOX_MESSAGES_MAX: usize = 16;
 /// Most deals that wait for their weights.
 const DEALS_MAX: usize = 1024;
 
-/// Longest wait for the coordinator to hear a goodbye.
-const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Longest wait for the step in hand to be computed and the coordinator to hear a goodbye.
+const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// How a membership ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The run reached its end.
     Finished,
-    /// The worker was told to stop and said goodbye.
+    /// The worker was told to stop, finished what it computed and said goodbye.
+    SaidGoodbye,
+    /// The worker was told to stop, and nobody was there to say goodbye to.
     Stopped,
 }
 
@@ -102,12 +104,12 @@ impl Session {
         mut stop: impl Future<Output = ()> + Unpin,
         tell: &mut dyn FnMut(WorkerEvent<'_>),
     ) -> Result<Ended, WorkerError> {
-        let mut stopping = false;
         loop {
-            if stopping && self.at_work.is_none() {
-                return self.leave().await;
+            tokio::select! {
+                biased;
+                started = self.start_work() => started?,
+                () = &mut stop => return self.leave().await,
             }
-            self.start_work().await?;
             tokio::select! {
                 biased;
                 compute = returned(&mut self.at_work), if self.at_work.is_some() => {
@@ -118,7 +120,10 @@ impl Session {
                     let message = message?.ok_or_else(|| WorkerError::lost("in mid-run"))?;
                     match self.limits.to_worker(message)? {
                         ToWorker::Prepare(span) => {
-                            let rows = self.shards.prepare(span).await?;
+                            let rows = tokio::select! {
+                                rows = self.shards.prepare(span) => rows?,
+                                () = &mut stop => return self.leave().await,
+                            };
                             tell(WorkerEvent::Prepared { span, rows });
                             self.say(FromWorker::Prepared(span)).await?;
                         }
@@ -132,17 +137,29 @@ impl Session {
                         }
                     }
                 }
-                () = &mut stop, if !stopping => stopping = true,
+                () = &mut stop => return self.leave().await,
             }
         }
     }
 
-    /// Says goodbye, and waits until it has been heard: the coordinator ends the stream.
+    /// Finishes what is being computed, says goodbye, and waits until it has been heard: the coordinator ends the
+    /// stream.
     async fn leave(mut self) -> Result<Ended, WorkerError> {
-        self.say(FromWorker::Goodbye).await?;
-        let heard = async { while let Ok(Some(_)) = self.inbound.message().await {} };
-        let _ = tokio::time::timeout(FAREWELL_WAIT_MAX, heard).await;
-        Ok(Ended::Stopped)
+        let farewell = async {
+            while self.at_work.is_some() {
+                tokio::select! {
+                    _ = returned(&mut self.at_work) => self.at_work = None,
+                    message = self.inbound.message() => if !matches!(message, Ok(Some(_))) {
+                        return Ended::Stopped;
+                    },
+                }
+            }
+            let said = self.say(FromWorker::Goodbye).await;
+            while let Ok(Some(_)) = self.inbound.message().await {}
+            if said.is_ok() { Ended::SaidGoodbye } else { Ended::Stopped }
+        };
+        let ended = tokio::time::timeout(FAREWELL_WAIT_MAX, farewell).await;
+        Ok(ended.unwrap_or(Ended::Stopped))
     }
 
     fn push(&mut self, deal: Deal) -> Result<(), WorkerError> {

@@ -12,6 +12,9 @@ use tonic::transport::Channel;
 
 use crate::WorkerError;
 
+/// Memory set aside for a shard before any of it is there: 16 MiB.
+const FETCH_RESERVE_VALUES: usize = 1 << 22;
+
 /// The rows of a shard in the shard's own order: features, then targets.
 pub(crate) type Rows = Arc<Vec<f32>>;
 
@@ -75,7 +78,7 @@ impl Shards {
         let request = ShardRequest { run_id: self.run_id.clone(), table, shard };
         let mut parts = self.client.fetch_shard(request.into_wire()).await?.into_inner();
         let wanted = rows as usize * self.width;
-        let mut fetched = Vec::with_capacity(wanted);
+        let mut fetched = Vec::with_capacity(wanted.min(FETCH_RESERVE_VALUES));
         while let Some(part) = parts.message().await? {
             match values::decode(&part.values) {
                 Some(values) if fetched.len() + values.len() <= wanted => fetched.extend(values),

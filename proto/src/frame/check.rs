@@ -59,6 +59,7 @@ impl Limits {
             Some(Kind::Deal(deal)) => {
                 let Some(span) = deal.span else { return broken("a deal without a span") };
                 let task = match table_of(deal.table)? {
+                    Table::Train if deal.epoch == 0 => return broken("epoch 0"),
                     Table::Train if deal.batch < self.batches.count() => {
                         Task::Train { epoch: deal.epoch, batch: deal.batch }
                     }

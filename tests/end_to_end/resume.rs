@@ -1,0 +1,153 @@
+//! A run whose coordinator dies goes on from its checkpoints to the same weights and the same records.
+
+use std::fs;
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+
+use crate::folder::Folder;
+
+const JOB: &str = r#"
+name = "resumed"
+[data]
+train = "train.csv"
+target = "y"
+validation = { fraction = 0.2 }
+scale = "standard"
+[model]
+loss = "mse"
+metrics = ["mae"]
+layers = [{ type = "dense", units = 8, activation = "relu" }, { type = "dense", units = 1 }]
+[train]
+optimizer = "adam"
+epochs = 400
+batch_size = 10
+[checkpoint]
+every_steps = 7
+keep = 3
+"#;
+
+const RESUME: [&str; 8] =
+    ["--log-format", "json", "local", "job.toml", "--workers", "2", "--out", "run"];
+
+fn folder() -> Folder {
+    Folder::with_table(JOB, "boston-relu-adam-mse", 100)
+}
+
+/// The records without the times.
+fn records(folder: &Folder) -> Vec<String> {
+    let text = folder.read("run/metrics.jsonl");
+    let lines = text.lines().map(|line| {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line.as_object_mut().unwrap().remove("seconds");
+        line.to_string()
+    });
+    lines.collect()
+}
+
+fn undisturbed() -> (String, Vec<String>) {
+    let folder = folder();
+    folder.run(&["--quiet", "local", "job.toml", "--workers", "1", "--out", "run"]).expect(0);
+    (folder.hash(), records(&folder))
+}
+
+/// Starts the job with `--resume`, and kills the launcher, so everything, when a step as late as `step` is told.
+fn run_and_kill(folder: &Folder, step: u64) {
+    let launcher = folder.start(&[&RESUME[..], &["--resume"]].concat());
+    launcher.report("progress", |report| report["step"].as_u64().unwrap() > step);
+    launcher.signal(Signal::SIGKILL);
+    let ended = launcher.end();
+    crate::lifecycle::no_children_of(ended.pid);
+}
+
+fn checkpoints(folder: &Folder) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder.path().join("run/checkpoints")).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    paths.sort();
+    paths
+}
+
+#[test]
+fn killed_again_and_again() {
+    let folder = folder();
+    for step in [20, 200, 500] {
+        run_and_kill(&folder, step);
+    }
+    let ended = folder.run(&[&RESUME[..], &["--resume"]].concat());
+    ended.expect_with(0, "going on after step ");
+    assert_eq!((folder.hash(), records(&folder)), undisturbed());
+    assert_eq!(checkpoints(&folder).len(), 3);
+    let again = folder.run(&[&RESUME[..], &["--resume"]].concat());
+    again.expect_with(0, "the run is already finished");
+}
+
+#[test]
+fn workers_find_a_coordinator_that_comes_back() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let address = coordinator.address();
+    let workers = [(); 2].map(|()| folder.worker(&address, &[]));
+    coordinator.report("progress", |report| report["step"].as_u64().unwrap() > 50);
+    coordinator.signal(Signal::SIGKILL);
+    coordinator.end();
+    let again = ["coordinator", "job.toml", "--out", "run", "--listen", &address, "--resume"];
+    folder.run(&again).expect_with(0, "going on after step ");
+    for worker in workers {
+        worker.end().expect_with(0, "looking for it again");
+    }
+    assert_eq!((folder.hash(), records(&folder)), undisturbed());
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_the_one_before_it_used() {
+    let folder = folder();
+    run_and_kill(&folder, 100);
+    let paths = checkpoints(&folder);
+    let [.., older, newest] = &paths[..] else { panic!("{paths:?}") };
+    let bytes = fs::read(newest).unwrap();
+    fs::write(newest, &bytes[..bytes.len() / 2]).unwrap();
+    let ended = folder.run(&[&RESUME[..], &["--resume"]].concat());
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_string();
+    ended.expect_with(0, &format!("{} is passed over: cut short or altered", name(newest)));
+    let step = name(older)["step-".len()..].split('.').next().unwrap().parse::<u64>().unwrap();
+    ended.expect_with(0, &format!("going on after step {step}"));
+    assert_eq!((folder.hash(), records(&folder)), undisturbed());
+}
+
+#[test]
+fn what_cannot_be_resumed() {
+    let folder = folder();
+    let resume = [&RESUME[..], &["--resume"]].concat();
+    let running = folder.start(&resume);
+    running.report("progress", |report| report["step"].as_u64().unwrap() > 10);
+    folder.run(&resume).expect_with(3, "the run folder is in use by process ");
+    running.signal(Signal::SIGTERM);
+    running.end().expect(130);
+    folder.run(&RESUME).expect_with(3, "exists and is not empty");
+    folder.write("job.toml", &JOB.replace("units = 8", "units = 9"));
+    folder.run(&resume).expect_with(3, "cannot resume: the job has changed: it was ");
+    folder.write("job.toml", JOB);
+    let table = folder.read("train.csv");
+    folder.write("train.csv", table.trim_end().rsplit_once('\n').unwrap().0);
+    folder.run(&resume).expect_with(3, "cannot resume: the tables or the initial weights");
+    folder.write("train.csv", &table);
+    folder.run(&resume).expect(0);
+    assert_eq!((folder.hash(), records(&folder)), undisturbed());
+}
+
+#[test]
+fn no_place_for_checkpoints_is_a_warning() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let address = coordinator.address();
+    // A file where the folder should be: nobody, not even root, can write below it.
+    folder.write("run/checkpoints", "");
+    let worker = folder.worker(&address, &[]);
+    coordinator.report("warning", |report| {
+        report["message"].as_str().unwrap().starts_with("cannot write a checkpoint: ")
+    });
+    coordinator.end().expect(0);
+    worker.end().expect(0);
+    assert_eq!((folder.hash(), records(&folder)), undisturbed());
+}
