@@ -78,7 +78,11 @@ fn broken_words_of_a_coordinator() {
     use coordinator_message::Kind;
     let deal = |table, span: Option<(u32, u32)>| {
         let span = span.map(|(start, end)| wire::Span { start, end });
-        Kind::Deal(wire::Deal { table, span, ..Default::default() })
+        Kind::Deal(wire::Deal { table, span, epoch: 1, ..Default::default() })
+    };
+    let batch = |epoch, batch| {
+        let (table, span) = (wire::Table::Train as i32, Some(wire::Span { start: 0, end: 5 }));
+        Kind::Deal(wire::Deal { table, span, epoch, batch, ..Default::default() })
     };
     let train = wire::Table::Train as i32;
     let weights = |chunk, values| Kind::Weights(wire::Weights { step: 0, chunk, values });
@@ -88,6 +92,9 @@ fn broken_words_of_a_coordinator() {
         (deal(train, None), "a deal without a span"),
         (deal(train, Some((0, 6))), "shards 0..6 of 5"),
         (deal(train, Some((2, 1))), "shards 2..1 of 5"),
+        (batch(0, 0), "epoch 0"),
+        (batch(1, 5), "batch 5 of 5"),
+        (batch(1, u64::MAX), "batch 18446744073709551615 of 5"),
         (deal(0, Some((0, 5))), "table 0 is none that the contract knows"),
         (deal(4, Some((0, 5))), "table 4 is none that the contract knows"),
         (deal(-1, Some((0, 5))), "table -1 is none that the contract knows"),
