@@ -221,6 +221,7 @@ impl Shared {
                 let message = format!("refused a worker ({host}, process {pid}): {reason}");
                 self.tell(Report::Warning { message });
             }
+            RunEvent::Ending => self.tell(Report::Ending),
             RunEvent::Warning(message) => {
                 self.tell(Report::Warning { message: message.to_string() });
             }

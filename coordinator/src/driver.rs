@@ -105,6 +105,7 @@ impl Driver {
     ) -> Result<Outcome, RunError> {
         let result = self.drive(stop).await;
         let error = result.as_ref().err().map(ToString::to_string);
+        self.observer.observe(RunEvent::Ending);
         for member in self.members.values() {
             member.outbox.say(ToWorker::Finish { error: error.clone() }.into_wire());
             member.outbox.close(None);

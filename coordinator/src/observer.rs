@@ -48,6 +48,8 @@ pub enum RunEvent<'a> {
         /// Why not.
         reason: &'a str,
     },
+    /// The training is over, well or not; workers are about to be told.
+    Ending,
     /// Something is odd, though the run goes on.
     Warning(&'a str),
     /// Nothing has moved for a while.

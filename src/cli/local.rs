@@ -95,6 +95,8 @@ struct Cluster<'a> {
     workers_left: usize,
     /// Whether the first step has been made.
     training: bool,
+    /// Whether the coordinator has said that the training is over; it may have much to write.
+    ending_by_itself: bool,
     /// The coordinator's last words.
     error: Option<(String, u8)>,
 }
@@ -110,6 +112,7 @@ impl<'a> Cluster<'a> {
             ending: watch::Sender::new(Ending::Nobody),
             workers_left: 0,
             training: false,
+            ending_by_itself: false,
             error: None,
         };
         let mut command = command("coordinator")?;
@@ -125,10 +128,11 @@ impl<'a> Cluster<'a> {
 
     /// Shows what is heard until the coordinator has ended, or cannot end for want of workers.
     async fn watch(&mut self, options: &Options) -> Result<()> {
-        // A run that ends takes its workers with it, so a few moments are left to the coordinator to say so.
+        // A run that ends takes its workers with it: a few moments are left to the coordinator to say so.
         let mut too_few_since = None::<Instant>;
         loop {
-            let patience = too_few_since.map(|since| since + END_WAIT_MAX);
+            let patience = too_few_since.filter(|_| !self.ending_by_itself);
+            let patience = patience.map(|since| since + END_WAIT_MAX);
             let heard = tokio::select! {
                 heard = self.heard.recv() => heard,
                 () = until(patience) => return Err(self.too_few(options)),
@@ -181,6 +185,7 @@ impl<'a> Cluster<'a> {
             Ok(told) => {
                 reporter.report_from(&prefix, &told);
                 self.training |= matches!(told, Report::Progress { .. });
+                self.ending_by_itself |= matches!(told, Report::Ending);
                 if let Report::Listening { address, .. } = told {
                     return Some(address);
                 }

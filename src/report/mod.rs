@@ -95,6 +95,8 @@ pub enum Report {
         #[serde(deserialize_with = "null_as_nan")]
         values: Values,
     },
+    /// The training is over, well or not: workers end, and what there is to keep is written.
+    Ending,
     /// The result.
     Finished {
         /// The job.

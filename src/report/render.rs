@@ -97,6 +97,7 @@ impl Reporter {
                     self.line(from, &format!("epoch {epoch}/{epochs}: {values} ({seconds:.1} s)"));
                 }
             }
+            Report::Ending => {}
             Report::Finished { .. } => {
                 if let Some(bar) = &self.bar {
                     bar.finish_and_clear();
@@ -156,7 +157,10 @@ fn line_of(report: &Report) -> String {
         Report::Warning { message } => format!("warning: {message}"),
         Report::Error { message, .. } => format!("error: {message}"),
         // Shown in their own way.
-        Report::Progress { .. } | Report::Epoch { .. } | Report::Finished { .. } => String::new(),
+        Report::Progress { .. }
+        | Report::Epoch { .. }
+        | Report::Ending
+        | Report::Finished { .. } => String::new(),
     }
 }
 

@@ -30,6 +30,27 @@ pub(crate) fn no_children_of(launcher: u32) {
     assert!(none, "{:?} are left of {launcher}", children_of(launcher));
 }
 
+/// Kills a launcher and waits until its whole cluster has ended, all files closed. (A dying process has lost its
+/// command line, by which children are found, before it closes its files.)
+#[track_caller]
+pub(crate) fn kill_cluster(launcher: Process) {
+    let children = children_of(launcher.pid());
+    assert!(!children.is_empty(), "{} has no children", launcher.pid());
+    launcher.signal(Signal::SIGKILL);
+    launcher.end();
+    let ended = poll(|| children.iter().all(|&child| has_ended(child)));
+    assert!(ended, "some of {children:?} do not end");
+}
+
+/// Whether a process is gone, or only its number is left.
+fn has_ended(process: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat")) else { return true };
+    let is_zombie = stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z'));
+    // The first thread may be a zombie while others still end.
+    let threads = fs::read_dir(format!("/proc/{process}/task")).map_or(0, Iterator::count);
+    is_zombie && threads <= 1
+}
+
 /// A job that does not end by itself.
 fn endless() -> Folder {
     let folder = small();

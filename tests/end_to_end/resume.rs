@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 
 use crate::folder::Folder;
+use crate::lifecycle::kill_cluster;
 
 const JOB: &str = r#"
 name = "resumed"
@@ -55,9 +56,7 @@ fn undisturbed() -> (String, Vec<String>) {
 fn run_and_kill(folder: &Folder, step: u64) {
     let launcher = folder.start(&[&RESUME[..], &["--resume"]].concat());
     launcher.report("progress", |report| report["step"].as_u64().unwrap() > step);
-    launcher.signal(Signal::SIGKILL);
-    let ended = launcher.end();
-    crate::lifecycle::no_children_of(ended.pid);
+    kill_cluster(launcher);
 }
 
 fn checkpoints(folder: &Folder) -> Vec<PathBuf> {
