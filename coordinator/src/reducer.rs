@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use lockstep_proto::MESSAGE_BYTES_MAX;
 use lockstep_proto::fold::Leaves;
 use lockstep_proto::frame::Slice;
 use lockstep_proto::ids::{Chunk, Pass, Step};
@@ -39,9 +40,8 @@ pub(crate) struct Reducer {
     rule: Rule,
     chunks: Vec<Arc<Mutex<ChunkState>>>,
     pool: rayon::ThreadPool,
-    // Unbounded, and yet at most one result for every fold in flight: `in_flight_max` and what one more message brings.
-    results_tx: mpsc::UnboundedSender<(Chunk, Folded)>,
-    results: mpsc::UnboundedReceiver<(Chunk, Folded)>,
+    results_tx: mpsc::Sender<(Chunk, Folded)>,
+    results: mpsc::Receiver<(Chunk, Folded)>,
     in_flight: usize,
     in_flight_max: usize,
     /// The update that is being made.
@@ -68,7 +68,11 @@ impl Reducer {
             .thread_name(|i| format!("reduce-{i}"))
             .build()
             .expect("the system gives a few threads");
-        let (results_tx, results) = mpsc::unbounded_channel();
+        // A place for every fold that can be in flight, so that sending a result never waits: room is asked for once a
+        // message, and one message brings at most so many frames that are too large to be folded on the spot.
+        let in_flight_max = 4 * threads;
+        let (results_tx, results) =
+            mpsc::channel(in_flight_max + MESSAGE_BYTES_MAX / INLINE_BYTES_MAX);
         Reducer {
             tree,
             rule,
@@ -80,7 +84,7 @@ impl Reducer {
             results_tx,
             results,
             in_flight: 0,
-            in_flight_max: 4 * threads,
+            in_flight_max,
             step: *step,
         }
     }
@@ -112,7 +116,7 @@ impl Reducer {
         self.pool.spawn(move || {
             let folded = lock(&state).insert(&rule, step, node, values);
             // Fails only when the run is over.
-            let _ = results.send((chunk, folded));
+            let _ = results.try_send((chunk, folded));
         });
         None
     }

@@ -87,7 +87,7 @@ pub struct Outcome {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; wanted HOST:PORT of this machine that is free")]
+    #[error("cannot listen on {address}: {}; wanted HOST:PORT of this machine that is free", without_code(.source))]
     Listen {
         /// As it was given.
         address: String,
@@ -125,6 +125,12 @@ pub enum RunError {
     /// The gRPC server failed.
     #[error("the server failed: {0}")]
     Server(String),
+}
+
+/// What the system said, without its number.
+fn without_code(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_string()
 }
 
 fn non_finite_text(step: u64, shard: Option<Shard>, layer: Option<usize>, what: &str) -> String {

@@ -142,7 +142,7 @@ fn work(config: WorkerConfig, reporter: &SharedReporter) -> Result<()> {
         let told = match event {
             WorkerEvent::Retrying { error, left, .. } if !retry_told => {
                 retry_told = true;
-                let left = left.as_secs();
+                let left = left.as_secs_f64().ceil();
                 Report::Warning {
                     message: format!(
                         "no coordinator at {address} yet ({error}): trying for {left} s"

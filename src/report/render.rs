@@ -54,10 +54,7 @@ impl Reporter {
 
     /// Shows a report of a child; its lines begin with `from`.
     pub fn report_from(&mut self, from: &str, report: &Report) {
-        if self.quiet {
-            if let Report::Error { message, .. } = report {
-                self.line(from, &format!("error: {message}"));
-            }
+        if self.quiet && !matches!(report, Report::Error { .. }) {
             return;
         }
         if self.format == LogFormat::Json {

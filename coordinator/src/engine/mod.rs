@@ -95,6 +95,8 @@ pub enum WaitReason {
         /// A member that still fetches.
         worker: WorkerId,
     },
+    /// Everything is there; it is being added.
+    Adding,
     /// A member has not answered for its span.
     Results {
         /// The member.
@@ -260,10 +262,13 @@ impl Engine {
     }
 
     fn wait_reason(&self) -> Option<WaitReason> {
-        if let Some(open) = &self.open
-            && let Some((worker, span)) = open.waits_for()
-        {
-            return Some(WaitReason::Results { worker, span, planned: open.planned });
+        if let Some(open) = &self.open {
+            if let Some((worker, span)) = open.waits_for() {
+                return Some(WaitReason::Results { worker, span, planned: open.planned });
+            }
+            if open.undealt().is_empty() {
+                return Some(WaitReason::Adding);
+            }
         }
         // Members are told to prepare only once enough are there, also inside a pass that all others left.
         let wanted = if self.prepared().is_empty() || self.open.is_none() {
@@ -374,6 +379,9 @@ impl fmt::Display for Wait {
             }
             WaitReason::Shards { worker } => {
                 write!(f, "waiting for {worker} since {waited:.1} s: it is fetching its shards")
+            }
+            WaitReason::Adding => {
+                write!(f, "adding since {waited:.1} s: all results of the step are there")
             }
             WaitReason::Results { worker, span, planned } => write!(
                 f,
