@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lockstep_coordinator::{Coordinator, Outcome, RunError};
+use lockstep_coordinator::{Coordinator, Outcome, RunError, Snapshot};
 
 use crate::checkpoint::{self, Checkpoint, RecordState, Writer};
 use crate::error::{Error, Result};
@@ -129,11 +129,11 @@ fn open(
     }
     let mut warn = |message| report(reporter, &Report::Warning { message });
     let newest = checkpoint::newest(out, &mut warn)?;
+    let moments = plan.job.train.optimizer.moments(0).len();
     let fits = |checkpoint: &Checkpoint| {
-        let beginning = plan.beginning();
-        let lengths = |moments: &[Vec<f32>]| moments.iter().map(Vec::len).collect::<Vec<_>>();
-        checkpoint.snapshot.weights.len() == beginning.weights.len()
-            && lengths(&checkpoint.snapshot.moments) == lengths(&beginning.moments)
+        let Snapshot { weights, moments: found, .. } = &checkpoint.snapshot;
+        let is_whole = |vector: &Vec<f32>| vector.len() == plan.weights.len();
+        found.len() == moments && is_whole(weights) && found.iter().all(is_whole)
     };
     let start = match newest {
         Some(checkpoint) if fits(&checkpoint) => checkpoint,
