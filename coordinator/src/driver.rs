@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lockstep_proto::fold::Fold;
-use lockstep_proto::frame::{Fault, FromWorker, Limits, Part, ToWorker};
-use lockstep_proto::ids::{Pass, Step, Table, Task, WorkerId};
-use lockstep_proto::tree::ShardTree;
+use lockstep_proto::frame::{Fault, FromWorker, Limits, Part, Slice, ToWorker};
+use lockstep_proto::ids::{Pass, Span, Step, Table, Task, WorkerId};
+use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_proto::wire;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::Streaming;
 
+use crate::audit::{AuditBook, Judgement, Value};
 use crate::engine::{Action, Engine, Event, Planned, Schedule, Track, Verdict};
 use crate::observer::{Observer, RunEvent};
 use crate::outbox::Outbox;
@@ -41,6 +42,7 @@ pub(crate) struct Driver {
     learning_rate: f32,
     engine: Engine,
     reducer: Reducer,
+    audit_book: AuditBook,
     sums: Option<Fold<Vec<f64>>>,
     root_sums: Vec<f64>,
     test_sums: Option<Vec<f64>>,
@@ -82,8 +84,10 @@ impl Driver {
             learning_rate: spec.optimizer.learning_rate(),
             engine: Engine::new(Instant::now(), schedule, chunks, spec.workers_min)
                 .starting_with(spec.workers_start)
-                .starting_at(spec.start.pass),
+                .starting_at(spec.start.pass)
+                .auditing(spec.audit_fraction, spec.seed),
             reducer: Reducer::new(&spec, tree),
+            audit_book: AuditBook::default(),
             sums: None,
             root_sums: Vec::new(),
             test_sums: None,
@@ -161,9 +165,10 @@ impl Driver {
         for (step, chunk, values) in self.reducer.published() {
             outbox.send_weights(step, chunk, values);
         }
+        let threads = peer.threads;
         self.members.insert(worker, Member { outbox, peer });
         self.readers.spawn(read(worker, stream, self.limits.clone(), self.inbox_tx.clone()));
-        self.engine.handle(Instant::now(), Event::Joined(worker));
+        self.engine.handle(Instant::now(), Event::Joined { worker, threads });
     }
 
     fn leave(&mut self, worker: WorkerId, reason: &str) {
@@ -188,7 +193,11 @@ impl Driver {
             return Ok(());
         }
         match frame {
-            FromWorker::Prepared(_) => self.engine.handle(Instant::now(), Event::Prepared(worker)),
+            FromWorker::Prepared(_) => {
+                if !self.engine.prepared(Instant::now(), worker) {
+                    self.expel(worker, "it prepared shards that it was not asked for");
+                }
+            }
             FromWorker::Part(part) => self.part(worker, part)?,
             FromWorker::Fault(fault) => return self.fault(fault),
             FromWorker::Goodbye => self.leave(worker, "it said goodbye"),
@@ -198,36 +207,85 @@ impl Driver {
 
     fn part(&mut self, worker: WorkerId, part: Part) -> Result<(), RunError> {
         let now = Instant::now();
-        for sums in part.sums {
-            match self.engine.accept(now, worker, part.pass, Track::Sums, sums.node) {
-                Verdict::Fold => {
-                    let root =
-                        self.sums.as_mut().and_then(|fold| fold.insert(sums.node, sums.values));
-                    if let Some(root) = root {
-                        self.root_sums = root;
-                        self.engine.handle(now, Event::Committed(Track::Sums));
-                    }
-                }
-                Verdict::Drop => {}
-                Verdict::Foreign => {
-                    self.expel(worker, "it sent sums that it was not asked for");
-                    return Ok(());
-                }
+        let sums = part.sums.into_iter().map(|s| (Track::Sums, s.node, Value::Sums(s.values)));
+        let slices = part
+            .slices
+            .into_iter()
+            .map(|slice| (Track::Chunk(slice.chunk), slice.node, Value::Slice(slice.values)));
+        let values: Vec<_> = sums.chain(slices).collect();
+        // Decided about before any is folded: folding the last one ends the pass and begins the next.
+        let mut verdicts = Vec::with_capacity(values.len());
+        for (track, node, _) in &values {
+            let verdict = self.engine.accept(now, worker, part.pass, *track, *node);
+            if verdict == Verdict::Foreign {
+                self.expel(worker, "it sent results that it was not asked for");
+                break;
+            }
+            verdicts.push(verdict);
+        }
+        if let Some(done) = part.done.filter(|_| self.members.contains_key(&worker))
+            && !self.engine.answered(now, worker, part.pass, done)
+        {
+            self.expel(worker, "it says that it is done with what it was not asked for");
+        }
+        for ((track, node, value), verdict) in values.into_iter().zip(verdicts) {
+            match verdict {
+                Verdict::Fold => self.fold(track, node, value)?,
+                Verdict::Compare => self.compare(worker, track, node, value)?,
+                Verdict::Drop | Verdict::Foreign => {}
             }
         }
-        for slice in part.slices {
-            match self.engine.accept(now, worker, part.pass, Track::Chunk(slice.chunk), slice.node)
-            {
-                Verdict::Fold => {
-                    if let Some(reduced) = self.reducer.fold(slice) {
-                        self.reduced(reduced)?;
-                    }
+        Ok(())
+    }
+
+    fn fold(&mut self, track: Track, node: Node, value: Value) -> Result<(), RunError> {
+        match (track, value) {
+            (Track::Chunk(chunk), Value::Slice(values)) => {
+                match self.reducer.fold(Slice { node, chunk, values }) {
+                    Some(reduced) => self.reduced(reduced),
+                    None => Ok(()),
                 }
-                Verdict::Drop => {}
-                Verdict::Foreign => {
-                    self.expel(worker, "it sent a gradient that it was not asked for");
-                    return Ok(());
+            }
+            (Track::Sums, Value::Sums(values)) => {
+                if let Some(root) = self.sums.as_mut().and_then(|fold| fold.insert(node, values)) {
+                    self.root_sums = root;
+                    self.engine.handle(Instant::now(), Event::Committed(Track::Sums));
                 }
+                Ok(())
+            }
+            _ => unreachable!("a track's values are of its kind"),
+        }
+    }
+
+    /// Holds a value against what other workers computed for the same node.
+    fn compare(
+        &mut self,
+        worker: WorkerId,
+        track: Track,
+        node: Node,
+        value: Value,
+    ) -> Result<(), RunError> {
+        let Judgement { agreed, wrong, disputed } =
+            self.audit_book.judge(worker, track, node, value);
+        if let Some(answers) = disputed {
+            self.engine.disputed(Instant::now(), node, answers);
+        }
+        for worker in wrong {
+            self.expel(
+                worker,
+                "it computed other values than two other workers: check that machine's processor and memory",
+            );
+        }
+        match agreed {
+            Some(value) if self.engine.agreed(track, node) => self.fold(track, node, value),
+            _ => Ok(()),
+        }
+    }
+
+    fn waive(&mut self, span: Span) -> Result<(), RunError> {
+        for (track, node, value) in self.audit_book.waive(self.tree, span) {
+            if self.engine.agreed(track, node) {
+                self.fold(track, node, value)?;
             }
         }
         Ok(())
@@ -282,6 +340,7 @@ impl Driver {
                 Action::Prepare(worker, span) => self.say(worker, ToWorker::Prepare(span)),
                 Action::Deal(worker, deal) => self.say(worker, ToWorker::Deal(deal)),
                 Action::BeginPass(planned) => self.begin(&planned),
+                Action::Waive(span) => self.waive(span)?,
                 Action::Update => {
                     for reduced in self.reducer.update() {
                         self.reduced(reduced)?;
@@ -303,6 +362,7 @@ impl Driver {
 
     fn begin(&mut self, planned: &Planned) {
         let leaves = self.schedule.leaves(planned);
+        self.audit_book.clear();
         if let Task::Train { .. } = planned.task {
             self.first_step_at.get_or_insert_with(Instant::now);
             self.reducer.begin(&leaves, Step(planned.step.0 + 1), planned.rows);

@@ -29,7 +29,7 @@ pub(crate) const INBOX_MESSAGES_MAX: usize = 16;
 pub(crate) const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A peer that answers no HTTP/2 ping for this long is gone.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1500);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Bytes in flight from one worker before it has to wait: enough for 1 Gbit/s over 100 ms.
@@ -68,6 +68,8 @@ pub struct RunSpec {
     pub clip_norm: Option<f32>,
     /// The run waits while it has fewer workers.
     pub workers_min: usize,
+    /// Share of all spans that a second worker computes as well, to compare.
+    pub audit_fraction: f64,
     /// The first step waits for this many.
     pub workers_start: usize,
     /// Threads that add and update chunks.

@@ -18,6 +18,8 @@ pub enum Purpose {
     TableOrder = 3,
     /// A shard's order of rows in an epoch; counters: epoch, shard.
     ShardOrder = 4,
+    /// Which spans are audited.
+    Audit = 5,
 }
 
 /// One keyed stream.

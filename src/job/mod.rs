@@ -105,6 +105,14 @@ impl Default for Checkpointing {
 pub struct Cluster {
     /// The run waits while it has fewer workers.
     pub workers_min: usize,
+    /// Share of all spans that a second worker computes as well, to compare.
+    pub audit_fraction: f64,
+}
+
+impl Default for Cluster {
+    fn default() -> Cluster {
+        Cluster { workers_min: 1, audit_fraction: 0.0 }
+    }
 }
 
 /// Where things stand in the file, for complaints that need the data.
@@ -147,7 +155,7 @@ impl Job {
             data,
             model,
             train,
-            cluster: Cluster { workers_min: 1 },
+            cluster: Cluster::default(),
             checkpoint: Checkpointing::default(),
             places: Places::default(),
         }

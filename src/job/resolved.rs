@@ -59,6 +59,7 @@ pub fn to_toml(job: &Job) -> String {
     }
     line("cluster", section());
     line("workers_min", job.cluster.workers_min.to_string());
+    line("audit_fraction", format!("{:?}", job.cluster.audit_fraction));
     line("checkpoint", section());
     match job.checkpoint.every {
         Every::Epochs(epochs) => line("every_epochs", epochs.to_string()),

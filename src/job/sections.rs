@@ -222,14 +222,17 @@ fn train(value: &Value<'_>, places: &mut Places) -> Result<Train, JobError> {
 }
 
 fn cluster(root: &Section<'_>) -> Result<Cluster, JobError> {
-    let workers_min = match root.get("cluster") {
-        Some(value) => match value.section(&["workers_min"])?.get("workers_min") {
-            Some(workers) => workers.integer(1, WORKERS_MAX)? as usize,
-            None => 1,
-        },
-        None => 1,
-    };
-    Ok(Cluster { workers_min })
+    let mut cluster = Cluster::default();
+    let Some(value) = root.get("cluster") else { return Ok(cluster) };
+    let section = value.section(&["workers_min", "audit_fraction"])?;
+    if let Some(value) = section.get("workers_min") {
+        cluster.workers_min = value.integer(1, WORKERS_MAX)? as usize;
+    }
+    if let Some(value) = section.get("audit_fraction") {
+        cluster.audit_fraction =
+            value.number("a share from 0 to 1", |share| (0.0..=1.0).contains(&share))?;
+    }
+    Ok(cluster)
 }
 
 fn checkpoint(root: &Section<'_>) -> Result<Checkpointing, JobError> {

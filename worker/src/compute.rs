@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockstep_data::RowOrder;
 use lockstep_model::{Microbatch, Network, NodeGradient, NonFinite, NonFiniteKind, Workspace};
-use lockstep_proto::frame::{Deal, Fault, FromWorker, NodeSums, Part, Slice};
-use lockstep_proto::ids::{Chunk, Pass, Shard, Task};
+use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums, Part, Slice};
+use lockstep_proto::ids::{Chunk, Pass, Shard, Span, Task};
 use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_proto::values;
 use ndarray::ArrayView2;
@@ -110,7 +111,7 @@ impl Compute {
             &mut |gradient| parts.take(&gradient),
         )?;
         let sums = nodes.iter().zip(sums).map(|(&node, values)| NodeSums { node, values });
-        parts.finish(sums.collect());
+        parts.finish(sums.collect(), work.deal.span);
         Ok(())
     }
 
@@ -152,7 +153,8 @@ impl Compute {
                 .map_err(|fault| NonFinite { shard: shard.0, ..fault })?;
             sums.push(NodeSums { node: Node::leaf(shard.0), values });
         }
-        send(FromWorker::Part(Part { pass: work.deal.pass, slices: Vec::new(), sums }));
+        let done = Some(done(work.deal.span));
+        send(FromWorker::Part(Part { pass: work.deal.pass, slices: Vec::new(), sums, done }));
         Ok(())
     }
 }
@@ -221,17 +223,22 @@ impl<'a> Parts<'a> {
         self.bytes += values.len();
         self.slices.push(Slice { node: self.nodes[node], chunk: Chunk(chunk as u32), values });
         if self.bytes >= PART_BYTES {
-            self.flush(Vec::new());
+            self.flush(Vec::new(), None);
         }
     }
 
-    fn finish(mut self, sums: Vec<NodeSums>) {
-        self.flush(sums);
+    fn finish(mut self, sums: Vec<NodeSums>, span: Span) {
+        self.flush(sums, Some(done(span)));
     }
 
-    fn flush(&mut self, sums: Vec<NodeSums>) {
+    fn flush(&mut self, sums: Vec<NodeSums>, done: Option<Done>) {
         self.bytes = 0;
         let slices = std::mem::take(&mut self.slices);
-        (self.send)(FromWorker::Part(Part { pass: self.pass, slices, sums }));
+        (self.send)(FromWorker::Part(Part { pass: self.pass, slices, sums, done }));
     }
+}
+
+/// The word that a deal is done; how long it took is for whoever has a clock to fill in.
+fn done(span: Span) -> Done {
+    Done { span, busy: Duration::ZERO }
 }

@@ -30,7 +30,7 @@ const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A coordinator that answers no HTTP/2 ping for this long is gone.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1500);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Bytes in flight to this worker before the coordinator has to wait.

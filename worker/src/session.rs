@@ -5,11 +5,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_data::RowOrder;
 use lockstep_model::{Network, NetworkSpec, PARALLEL_FLOPS_MIN};
-use lockstep_proto::frame::{Deal, FromWorker, Join, Limits, ToWorker, Welcome};
+use lockstep_proto::frame::{Deal, Done, FromWorker, Join, Limits, Part, ToWorker, Welcome};
 use lockstep_proto::ids::{Table, Task};
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::wire::cluster_client::ClusterClient;
@@ -180,14 +180,16 @@ impl Session {
                 Version::Coming => return Ok(()),
             };
             self.deals.pop_front();
-            if let Some(weights) = weights {
-                let table = match deal.task {
-                    Task::Train { .. } => Table::Train,
-                    Task::Evaluate { table } => table,
-                };
-                let shards = self.shards.get(table, deal.span).await?;
-                self.start(Work { deal, weights, shards }).await?;
-            }
+            let Some(weights) = weights else {
+                self.say(dropped(&deal)).await?;
+                continue;
+            };
+            let table = match deal.task {
+                Task::Train { .. } => Table::Train,
+                Task::Evaluate { table } => table,
+            };
+            let shards = self.shards.get(table, deal.span).await?;
+            self.start(Work { deal, weights, shards }).await?;
         }
         Ok(())
     }
@@ -195,8 +197,8 @@ impl Session {
     async fn start(&mut self, work: Work) -> Result<(), WorkerError> {
         let Some(mut compute) = self.compute.take() else { return Ok(()) };
         if compute.flops(&work.deal, &work.shards) < PARALLEL_FLOPS_MIN {
-            let mut results = Vec::new();
-            compute.run(&work, &mut |result| results.push(result));
+            let (started, mut results) = (Instant::now(), Vec::new());
+            compute.run(&work, &mut |result| results.push(timed(result, started)));
             self.compute = Some(compute);
             for result in results {
                 self.say(result).await?;
@@ -206,8 +208,11 @@ impl Session {
         let (back, at_work) = oneshot::channel();
         let out = self.out.clone();
         self.pool.spawn(move || {
+            let started = Instant::now();
             // Sending fails only when the stream is gone; the session finds that out by itself.
-            compute.run(&work, &mut |result| drop(out.blocking_send(result.into_wire())));
+            compute.run(&work, &mut |result| {
+                drop(out.blocking_send(timed(result, started).into_wire()));
+            });
             drop(work);
             let _ = back.send(compute);
         });
@@ -218,6 +223,20 @@ impl Session {
     async fn say(&self, message: FromWorker) -> Result<(), WorkerError> {
         self.out.send(message.into_wire()).await.map_err(|_| WorkerError::lost("in mid-run"))
     }
+}
+
+/// The answer to a deal whose weights are gone.
+fn dropped(deal: &Deal) -> FromWorker {
+    let done = Some(Done { span: deal.span, busy: Duration::ZERO });
+    FromWorker::Part(Part { pass: deal.pass, slices: Vec::new(), sums: Vec::new(), done })
+}
+
+/// Fills in how long a deal took, where a result says that it is done.
+fn timed(mut result: FromWorker, started: Instant) -> FromWorker {
+    if let FromWorker::Part(Part { done: Some(done), .. }) = &mut result {
+        done.busy = started.elapsed();
+    }
+    result
 }
 
 async fn returned(

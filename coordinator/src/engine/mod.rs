@@ -5,23 +5,33 @@
 //! every leaf of every track of a pass is folded at least once before the pass ends; a worker's word is taken
 //! only for spans that it was dealt; a pass starts only when the one before it has ended.
 
+mod audits;
+mod dealing;
+mod late;
+mod members;
 mod open_pass;
+mod plan;
 mod schedule;
 mod spans;
 #[cfg(test)]
 mod tests;
+mod wait;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use lockstep_proto::frame::Deal;
+use lockstep_proto::frame::{Deal, Done};
 use lockstep_proto::ids::{Pass, Span, WorkerId};
 use lockstep_proto::tree::Node;
 
+use dealing::AuditRule;
+use late::Usual;
+use members::Members;
 use open_pass::OpenPass;
 pub use open_pass::Track;
+use plan::Plan;
 pub use schedule::{Planned, Schedule};
+pub use wait::{Wait, WaitReason};
 
 /// A wait is reported after this long, and again every time as much has passed.
 pub const WAIT_REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -30,9 +40,12 @@ pub const WAIT_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A worker became a member.
-    Joined(WorkerId),
-    /// A worker has the shards it was told to prepare.
-    Prepared(WorkerId),
+    Joined {
+        /// Its name.
+        worker: WorkerId,
+        /// Its compute threads: a first guess at its speed.
+        threads: u32,
+    },
     /// A worker's stream ended.
     Left(WorkerId),
     /// A chunk's sum is complete and held back until the global norm is known.
@@ -50,6 +63,8 @@ pub enum Action {
     Deal(WorkerId, Deal),
     /// Get ready to fold the values of this pass.
     BeginPass(Planned),
+    /// Nobody is left to compare a span's values with: take the ones that are there.
+    Waive(Span),
     /// All chunks are held: scale by the global norm, update, commit.
     Update,
     /// Every track of the pass is committed.
@@ -67,50 +82,11 @@ pub enum Verdict {
     Fold,
     /// They are late or already known: drop them.
     Drop,
+    /// They belong to an audited span: compare them with another worker's, and tell [`Engine::agreed`] or
+    /// [`Engine::disputed`] how that ends.
+    Compare,
     /// The worker was never asked for them: end its membership.
     Foreign,
-}
-
-/// What a run waits for, and since when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wait {
-    /// For how long so far.
-    pub waited: Duration,
-    /// For what.
-    pub reason: WaitReason,
-}
-
-/// Why nothing moves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WaitReason {
-    /// Fewer members than the job's minimum.
-    Workers {
-        /// Members now.
-        joined: usize,
-        /// Members wanted.
-        wanted: usize,
-    },
-    /// Members are there, but not all that are needed have their shards.
-    Shards {
-        /// A member that still fetches.
-        worker: WorkerId,
-    },
-    /// Everything is there; it is being added.
-    Adding,
-    /// A member has not answered for its span.
-    Results {
-        /// The member.
-        worker: WorkerId,
-        /// What it was dealt.
-        span: Span,
-        /// For which pass.
-        planned: Planned,
-    },
-}
-
-#[derive(Debug, Default)]
-struct Member {
-    prepared: bool,
 }
 
 /// See the module's text.
@@ -121,10 +97,10 @@ pub struct Engine {
     workers_min: usize,
     /// Members wanted before the first pass, if more.
     workers_start: usize,
-    members: BTreeMap<WorkerId, Member>,
-    /// Spans of the members that are prepared; remade at the start of a pass when `plan_stale`.
-    plan: Vec<(WorkerId, Span)>,
-    plan_stale: bool,
+    audits: Option<AuditRule>,
+    members: Members,
+    plan: Plan,
+    usual: Usual,
     /// The first pass of this execution.
     first: Pass,
     next: Pass,
@@ -140,13 +116,14 @@ impl Engine {
     /// fewer prepared members.
     pub fn new(now: Instant, schedule: Schedule, chunks: usize, workers_min: usize) -> Engine {
         Engine {
+            members: Members::new(schedule.tree.shards()),
             schedule,
             chunks,
             workers_min: workers_min.max(1),
             workers_start: 1,
-            members: BTreeMap::new(),
-            plan: Vec::new(),
-            plan_stale: true,
+            audits: None,
+            plan: Plan::new(now),
+            usual: Usual::default(),
             first: Pass(0),
             next: Pass(0),
             open: None,
@@ -170,28 +147,27 @@ impl Engine {
         self
     }
 
+    /// Has this share of all spans computed by a second worker as well, drawn by `seed`.
+    pub fn auditing(mut self, fraction: f64, seed: u64) -> Engine {
+        self.audits = (fraction > 0.0).then_some(AuditRule { fraction, seed });
+        self
+    }
+
     /// Takes in what happened. Events about workers that already left are ignored.
     pub fn handle(&mut self, now: Instant, event: Event) {
         match event {
-            Event::Joined(worker) => {
-                self.members.insert(worker, Member::default());
-                self.prepare_members();
-            }
-            Event::Prepared(worker) => {
-                if let Some(member) = self.members.get_mut(&worker) {
-                    self.plan_stale |= !member.prepared;
-                    member.prepared = true;
-                }
-                self.deal_undealt();
+            Event::Joined { worker, threads } => {
+                self.members.join(worker, threads);
+                self.prepare_members(now);
             }
             Event::Left(worker) => {
-                if self.members.remove(&worker).is_some() {
-                    self.plan_stale = true;
+                if self.members.leave(worker) {
+                    self.plan.outdate();
                 }
                 if let Some(open) = &mut self.open {
                     open.forget(worker);
                 }
-                self.deal_undealt();
+                self.deal_again(now);
             }
             Event::Held => {
                 if let Some(open) = &mut self.open {
@@ -215,6 +191,41 @@ impl Engine {
         self.begin_pass(now);
     }
 
+    /// A worker has the shards it was told to prepare. False if it was not told to: end its membership.
+    pub fn prepared(&mut self, now: Instant, worker: WorkerId) -> bool {
+        let before = self.members.get(worker).is_some_and(|member| member.prepared);
+        if !self.members.fetched(now, worker) {
+            return false;
+        }
+        if !before {
+            self.plan.outdate();
+        }
+        self.deal_again(now);
+        self.begin_pass(now);
+        true
+    }
+
+    /// A worker says that a deal is done with. False if it was not dealt that: end its membership.
+    pub fn answered(&mut self, now: Instant, worker: WorkerId, pass: Pass, done: Done) -> bool {
+        if !self.members.answer(worker, pass, done.span) {
+            return false;
+        }
+        if let Some(rows) = self.schedule.training_rows(pass, done.span)
+            && !done.busy.is_zero()
+        {
+            self.members.measure(worker, rows, done.busy);
+        }
+        if let Some(open) = self.open.as_mut().filter(|open| open.planned.pass == pass) {
+            if let Some(took) = open.answer(now, worker, done.span) {
+                self.usual.note(open.planned.task, took);
+            }
+            self.tend_audits(now);
+        }
+        self.hedge(now);
+        self.begin_pass(now);
+        true
+    }
+
     /// Decides about one node's values from a worker, and notes them as there if they are to be folded.
     pub fn accept(
         &mut self,
@@ -234,9 +245,33 @@ impl Engine {
         if !open.has(track) || !open.was_dealt(worker, span) {
             return Verdict::Foreign;
         }
-        let new = open.cover(track, span);
+        let verdict = if open.audits.of(worker, span).is_some() {
+            Verdict::Compare
+        } else if open.cover(track, span) {
+            Verdict::Fold
+        } else {
+            Verdict::Drop
+        };
         self.note_progress(now);
-        if new { Verdict::Fold } else { Verdict::Drop }
+        verdict
+    }
+
+    /// Two workers gave the same values for a node of an audited span, or the audit was waived. Whether to fold them:
+    /// not if they are there already.
+    pub fn agreed(&mut self, track: Track, node: Node) -> bool {
+        let (open, span) = (self.open.as_mut(), self.schedule.tree.span(node));
+        open.zip(span).is_some_and(|(open, span)| open.cover(track, span))
+    }
+
+    /// Workers gave different values for a node of an audited span, none of them twice: asks one more.
+    pub fn disputed(&mut self, now: Instant, node: Node, answers: usize) {
+        let Some(span) = self.schedule.tree.span(node) else { return };
+        if let Some(open) = &mut self.open {
+            for audit in open.audits.open_mut().filter(|a| open_pass::contains(a.span, span)) {
+                audit.wanted = audit.wanted.max(answers + 1);
+            }
+        }
+        self.tend_audits(now);
     }
 
     /// The next thing to do, if any.
@@ -246,12 +281,19 @@ impl Engine {
 
     /// When [`Engine::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        (!self.finished).then_some(self.report_at)
+        if self.finished {
+            return None;
+        }
+        Some(self.hedge_at().map_or(self.report_at, |at| at.min(self.report_at)))
     }
 
-    /// Reports a wait that has become long.
+    /// Deals what is late to others as well, and reports a wait that has become long.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.finished || now < self.report_at {
+        if self.finished {
+            return;
+        }
+        self.hedge(now);
+        if now < self.report_at {
             return;
         }
         self.report_at = now + WAIT_REPORT_INTERVAL;
@@ -263,15 +305,19 @@ impl Engine {
 
     fn wait_reason(&self) -> Option<WaitReason> {
         if let Some(open) = &self.open {
+            let planned = open.planned;
             if let Some((worker, span)) = open.waits_for() {
-                return Some(WaitReason::Results { worker, span, planned: open.planned });
+                return Some(WaitReason::Results { worker, span, planned });
+            }
+            if let Some(audit) = open.audits.open().find(|audit| audit.is_disputed()) {
+                return Some(WaitReason::Dispute { span: audit.span, planned });
             }
             if open.undealt().is_empty() {
                 return Some(WaitReason::Adding);
             }
         }
         // Members are told to prepare only once enough are there, also inside a pass that all others left.
-        let wanted = if self.prepared().is_empty() || self.open.is_none() {
+        let wanted = if self.members.prepared().is_empty() || self.open.is_none() {
             self.workers_wanted()
         } else {
             1
@@ -279,8 +325,15 @@ impl Engine {
         if self.members.len() < wanted {
             return Some(WaitReason::Workers { joined: self.members.len(), wanted });
         }
-        let fetching = self.members.iter().find(|(_, member)| !member.prepared);
-        fetching.map(|(&worker, _)| WaitReason::Shards { worker })
+        if let Some((worker, _)) = self.members.iter().find(|(_, member)| !member.prepared) {
+            return Some(WaitReason::Shards { worker });
+        }
+        let owed = |(worker, member): (WorkerId, &members::Member)| {
+            let &(pass, span) = member.owes().first()?;
+            Some((worker, span, self.schedule.planned(pass)?))
+        };
+        let (worker, span, planned) = self.members.iter().find_map(owed)?;
+        Some(WaitReason::Results { worker, span, planned })
     }
 
     fn workers_wanted(&self) -> usize {
@@ -294,100 +347,5 @@ impl Engine {
     fn note_progress(&mut self, now: Instant) {
         self.progress_at = now;
         self.report_at = now + WAIT_REPORT_INTERVAL;
-    }
-
-    /// Tells members that have no shards yet which ones to fetch, once enough members are there that the cut
-    /// is worth something.
-    fn prepare_members(&mut self) {
-        if self.members.len() < self.workers_wanted() {
-            return;
-        }
-        let spans = spans::cut(self.schedule.tree, self.members.len());
-        for (place, (&worker, member)) in self.members.iter().enumerate() {
-            if !member.prepared {
-                // A member beyond the last shard is a spare: it keeps the first span's rows.
-                let span = spans.get(place).unwrap_or(&spans[0]);
-                self.actions.push_back(Action::Prepare(worker, *span));
-            }
-        }
-    }
-
-    fn prepared(&self) -> Vec<WorkerId> {
-        let prepared = self.members.iter().filter(|(_, member)| member.prepared);
-        prepared.map(|(&worker, _)| worker).collect()
-    }
-
-    fn begin_pass(&mut self, now: Instant) {
-        if self.open.is_some() || self.finished {
-            return;
-        }
-        let Some(planned) = self.schedule.planned(self.next) else {
-            self.finished = true;
-            self.actions.push_back(Action::Finish);
-            return;
-        };
-        if self.plan_stale {
-            let prepared = self.prepared();
-            if prepared.len() < self.workers_wanted() {
-                return;
-            }
-            let spans = spans::cut(self.schedule.tree, prepared.len());
-            self.plan = prepared.into_iter().zip(spans).collect();
-            self.plan_stale = false;
-        }
-        self.note_progress(now);
-        self.next = Pass(planned.pass.0 + 1);
-        let leaves = self.schedule.leaves(&planned);
-        let mut open = OpenPass::new(planned, leaves, self.schedule.tree, self.chunks);
-        self.actions.push_back(Action::BeginPass(planned));
-        for &(worker, span) in &self.plan {
-            if open.has_rows(span) {
-                open.deal(worker, span);
-                self.actions.push_back(Action::Deal(worker, deal(&planned, span)));
-            }
-        }
-        self.open = Some(open);
-    }
-
-    /// Deals what a lost worker left open, to members with nothing to do first.
-    fn deal_undealt(&mut self) {
-        let mut prepared = self.prepared();
-        let Some(open) = self.open.as_mut().filter(|_| !prepared.is_empty()) else { return };
-        let undealt = open.undealt();
-        if undealt.is_empty() {
-            return;
-        }
-        let owing = open.owing();
-        prepared.sort_by_key(|worker| owing.contains(worker));
-        for (place, span) in spans::share(&undealt, prepared.len()) {
-            open.deal(prepared[place], span);
-            self.actions.push_back(Action::Deal(prepared[place], deal(&open.planned, span)));
-        }
-    }
-}
-
-fn deal(planned: &Planned, span: Span) -> Deal {
-    Deal { pass: planned.pass, step: planned.step, task: planned.task, span }
-}
-
-impl fmt::Display for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waited = self.waited.as_secs_f64();
-        match &self.reason {
-            WaitReason::Workers { joined, wanted } => {
-                write!(f, "waiting for workers since {waited:.1} s: {joined} of {wanted} joined")
-            }
-            WaitReason::Shards { worker } => {
-                write!(f, "waiting for {worker} since {waited:.1} s: it is fetching its shards")
-            }
-            WaitReason::Adding => {
-                write!(f, "adding since {waited:.1} s: all results of the step are there")
-            }
-            WaitReason::Results { worker, span, planned } => write!(
-                f,
-                "waiting for {worker} since {waited:.1} s: no result for {span} on the weights of {}",
-                planned.step
-            ),
-        }
     }
 }

@@ -1,15 +1,17 @@
 //! The pass in hand: which leaves of which track are there, and who was dealt the rest.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use lockstep_proto::fold::Leaves;
 use lockstep_proto::ids::{Chunk, Span, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
 
+use super::audits::Audits;
 use super::schedule::Planned;
 
 /// One tree that is added in a pass: a chunk of the gradient, or the loss and metric sums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Track {
     /// The loss and metric sums.
     Sums,
@@ -24,12 +26,28 @@ pub(super) struct OpenPass {
     leaves: Leaves,
     /// By track: the leaves whose values are there.
     covered: Vec<Leaves>,
-    /// Spans dealt to workers that are still members.
-    deals: Vec<(WorkerId, Span)>,
+    /// What was dealt to workers that are still members.
+    pub(super) deals: Vec<Dealt>,
+    /// Spans that two workers compute.
+    pub(super) audits: Audits,
     /// Tracks that are added and stored.
     committed: Vec<bool>,
     /// Chunks that are added and wait for the global norm.
     pub(super) held: usize,
+}
+
+/// A span in a worker's hands.
+#[derive(Debug)]
+pub(super) struct Dealt {
+    pub(super) worker: WorkerId,
+    pub(super) span: Span,
+    pub(super) at: Instant,
+    /// How long the answer took, once it is whole.
+    pub(super) answered: Option<Duration>,
+    /// Whether it was late and dealt to others as well.
+    pub(super) hedged: bool,
+    /// How much longer than usual it may take before it is: what moving its rows would take.
+    pub(super) grace: Option<Duration>,
 }
 
 impl OpenPass {
@@ -48,27 +66,60 @@ impl OpenPass {
             leaves,
             covered: vec![Leaves::none(tree); tracks],
             deals: Vec::new(),
+            audits: Audits::default(),
             committed: vec![false; tracks],
             held: 0,
         }
     }
 
-    /// Whether the span has rows in this pass.
+    /// The shards of a span that have rows in this pass.
+    pub(super) fn with_rows(&self, span: Span) -> impl Iterator<Item = u32> {
+        (span.start..span.end).filter(|&shard| self.leaves.contains(shard))
+    }
+
     pub(super) fn has_rows(&self, span: Span) -> bool {
         self.leaves.any_in(span)
     }
 
-    pub(super) fn deal(&mut self, worker: WorkerId, span: Span) {
-        self.deals.push((worker, span));
+    pub(super) fn deal(&mut self, now: Instant, worker: WorkerId, span: Span) {
+        let (answered, hedged, grace) = (None, false, None);
+        self.deals.push(Dealt { worker, span, at: now, answered, hedged, grace });
     }
 
+    /// Notes that a deal is answered; how long that took.
+    pub(super) fn answer(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        span: Span,
+    ) -> Option<Duration> {
+        let mut deals = self.deals.iter_mut();
+        let deal = deals.find(|deal| deal.worker == worker && deal.span == span)?;
+        let took = now.saturating_duration_since(deal.at);
+        deal.answered = Some(took);
+        Some(took)
+    }
+
+    /// Lets go of what a worker was dealt. What was dealt to it because others were late is open again.
     pub(super) fn forget(&mut self, worker: WorkerId) {
-        self.deals.retain(|&(dealt, _)| dealt != worker);
+        let lost: Vec<Span> =
+            self.deals.iter().filter(|deal| deal.worker == worker).map(|deal| deal.span).collect();
+        let whole = |span| {
+            let mut deals = self.deals.iter();
+            deals.any(|deal| deal.worker == worker && deal.span == span && deal.answered.is_some())
+        };
+        for &span in &lost {
+            self.audits.forget(worker, span, whole(span));
+        }
+        self.deals.retain(|deal| deal.worker != worker);
+        for deal in &mut self.deals {
+            let overlaps = |span: &Span| span.start < deal.span.end && deal.span.start < span.end;
+            deal.hedged &= !lost.iter().any(overlaps);
+        }
     }
 
     pub(super) fn was_dealt(&self, worker: WorkerId, span: Span) -> bool {
-        let inside = |dealt: Span| dealt.start <= span.start && span.end <= dealt.end;
-        self.deals.iter().any(|&(dealt_to, dealt)| dealt_to == worker && inside(dealt))
+        self.deals.iter().any(|deal| deal.worker == worker && contains(deal.span, span))
     }
 
     /// Whether this pass adds such a track.
@@ -87,10 +138,11 @@ impl OpenPass {
         self.committed.iter().all(|&done| done)
     }
 
-    /// Shards with values still missing that nobody was dealt.
+    /// Shards with values still missing that nobody was dealt. Audits see to their own.
     pub(super) fn undealt(&self) -> Vec<u32> {
         let mut dealt = self.leaves.without(&self.leaves);
-        for &(_, span) in &self.deals {
+        let audited = self.audits.open().map(|audit| audit.span);
+        for span in self.deals.iter().map(|deal| deal.span).chain(audited) {
             dealt.cover(span, &self.leaves);
         }
         self.missing().without(&dealt).iter().collect()
@@ -99,22 +151,33 @@ impl OpenPass {
     /// The workers whose values are missing.
     pub(super) fn owing(&self) -> BTreeSet<WorkerId> {
         let missing = self.missing();
-        let owed = self.deals.iter().filter(|&&(_, span)| missing.any_in(span));
-        owed.map(|&(worker, _)| worker).collect()
+        let owed = self.deals.iter().filter(|deal| missing.any_in(deal.span));
+        owed.map(|deal| deal.worker).collect()
     }
 
     /// A worker whose values are missing, with its span.
     pub(super) fn waits_for(&self) -> Option<(WorkerId, Span)> {
         let missing = self.missing();
-        self.deals.iter().copied().find(|&(_, span)| missing.any_in(span))
+        let missed = |deal: &&Dealt| deal.answered.is_none() && missing.any_in(deal.span);
+        self.deals.iter().find(missed).map(|deal| (deal.worker, deal.span))
     }
 
-    fn missing(&self) -> Leaves {
+    /// Shards with values that are missing in any track.
+    pub(super) fn missing(&self) -> Leaves {
         let missing_in = |covered: &Leaves| self.leaves.without(covered);
         let mut tracks = self.covered.iter().map(missing_in);
         let first = tracks.next().expect("every pass has the sums track");
         tracks.fold(first, |all, missing| all.union(&missing))
     }
+
+    /// The longest that an answer took so far.
+    pub(super) fn longest_answer(&self) -> Option<Duration> {
+        self.deals.iter().filter_map(|deal| deal.answered).max()
+    }
+}
+
+pub(super) fn contains(outer: Span, inner: Span) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
 }
 
 fn index(track: Track) -> usize {

@@ -2,7 +2,7 @@
 
 use lockstep_proto::batches::Batches;
 use lockstep_proto::fold::Leaves;
-use lockstep_proto::ids::{Pass, Step, Table, Task};
+use lockstep_proto::ids::{Pass, Span, Step, Table, Task};
 use lockstep_proto::tree::ShardTree;
 
 /// What a run does, in order: every epoch its batches, then the validation table; at the end the test table.
@@ -59,6 +59,16 @@ impl Schedule {
     /// Updates in the whole run.
     pub fn steps(&self) -> Step {
         Step(u64::from(self.epochs) * self.train.count())
+    }
+
+    /// Rows of a span in a pass, if that is a training step.
+    pub fn training_rows(&self, pass: Pass, span: Span) -> Option<u64> {
+        let Task::Train { batch, .. } = self.planned(pass)?.task else { return None };
+        let rows = span.shards().map(|shard| {
+            let places = self.train.microbatch(batch, shard.0);
+            places.end - places.start
+        });
+        Some(rows.sum())
     }
 
     /// The shards that have rows in a pass.

@@ -1,11 +1,14 @@
 //! The engine against a simulated cluster, and one decision at a time.
 
+mod audits;
 mod case;
 mod dealing;
 mod driver;
+mod late;
 mod ledger;
 mod network;
 mod simulation;
+mod speeds;
 mod verdicts;
 mod waits;
 mod worker;
@@ -13,7 +16,7 @@ mod worker;
 use std::time::{Duration, Instant};
 
 use lockstep_proto::batches::Batches;
-use lockstep_proto::frame::Deal;
+use lockstep_proto::frame::{Deal, Done};
 use lockstep_proto::ids::{Chunk, Span, WorkerId};
 use lockstep_proto::tree::ShardTree;
 
@@ -27,12 +30,15 @@ struct Bench {
     engine: Engine,
     started: Instant,
     now: Instant,
+    /// Dealt and not answered.
+    outstanding: Vec<(WorkerId, Deal)>,
 }
 
 impl Bench {
     fn new(schedule: Schedule, workers_min: usize) -> Bench {
         let now = Instant::now();
-        Bench { engine: Engine::new(now, schedule, CHUNKS, workers_min), started: now, now }
+        let engine = Engine::new(now, schedule, CHUNKS, workers_min);
+        Bench { engine, started: now, now, outstanding: Vec::new() }
     }
 
     /// Workers 1 to `workers` are there and prepared, and one is enough to go on.
@@ -43,16 +49,27 @@ impl Bench {
     fn gather(mut self, workers: u64) -> Bench {
         self.engine = self.engine.starting_with(workers as usize);
         for worker in 1..=workers {
-            self.event(Event::Joined(WorkerId(worker)));
+            self.joined(worker);
         }
         for worker in 1..=workers {
-            self.event(Event::Prepared(WorkerId(worker)));
+            self.prepared(worker);
         }
         self
     }
 
     fn event(&mut self, event: Event) {
+        if let Event::Left(worker) = event {
+            self.outstanding.retain(|(owing, _)| *owing != worker);
+        }
         self.engine.handle(self.now, event);
+    }
+
+    fn joined(&mut self, worker: u64) {
+        self.event(Event::Joined { worker: WorkerId(worker), threads: 1 });
+    }
+
+    fn prepared(&mut self, worker: u64) {
+        assert!(self.engine.prepared(self.now, WorkerId(worker)));
     }
 
     fn wait(&mut self, millis: u64) {
@@ -61,7 +78,13 @@ impl Bench {
     }
 
     fn actions(&mut self) -> Vec<Action> {
-        std::iter::from_fn(|| self.engine.poll_action()).collect()
+        let actions: Vec<Action> = std::iter::from_fn(|| self.engine.poll_action()).collect();
+        let deal = |action: &Action| match action {
+            Action::Deal(worker, deal) => Some((*worker, *deal)),
+            _ => None,
+        };
+        self.outstanding.extend(actions.iter().filter_map(deal));
+        actions
     }
 
     fn deals(&mut self) -> Vec<Deal> {
@@ -89,9 +112,20 @@ impl Bench {
                 assert_eq!(verdict, Verdict::Fold);
             }
         }
+        self.done(worker, deal, Duration::ZERO);
     }
 
+    fn done(&mut self, worker: WorkerId, deal: Deal, busy: Duration) {
+        self.outstanding.retain(|outstanding| *outstanding != (worker, deal));
+        let done = Done { span: deal.span, busy };
+        assert!(self.engine.answered(self.now, worker, deal.pass, done));
+    }
+
+    /// Ends the pass: all answers were given and added.
     fn commit_all(&mut self) {
+        for (worker, deal) in std::mem::take(&mut self.outstanding) {
+            self.done(worker, deal, Duration::ZERO);
+        }
         for track in TRACKS {
             self.event(Event::Committed(track));
         }

@@ -1,7 +1,10 @@
 //! Wire messages to checked domain messages: the only place that trusts nothing.
 
+use std::time::Duration;
+
 use super::{
-    Deal, Fault, FromWorker, Join, Limits, NodeSums, Part, ShardRequest, Slice, ToWorker, Welcome,
+    Deal, Done, Fault, FromWorker, Join, Limits, NodeSums, Part, ShardRequest, Slice, ToWorker,
+    Welcome,
 };
 use crate::batches::Batches;
 use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
@@ -101,7 +104,12 @@ impl Limits {
             Ok(NodeSums { node, values: sums.values })
         });
         let sums = sums.collect::<Checked<_>>()?;
-        Ok(Part { pass: Pass(part.pass), slices, sums })
+        let done = part.done.map(|done| {
+            let Some(span) = done.span else { return broken("a deal is done, but not which") };
+            let busy = Duration::from_nanos(done.busy_nanoseconds);
+            Ok(Done { span: self.span(span)?, busy })
+        });
+        Ok(Part { pass: Pass(part.pass), slices, sums, done: done.transpose()? })
     }
 
     fn span(&self, span: wire::Span) -> Checked<Span> {

@@ -1,6 +1,6 @@
 //! Domain messages to wire messages.
 
-use super::{FromWorker, Join, NodeSums, ShardRequest, Slice, ToWorker, Welcome};
+use super::{Done, FromWorker, Join, NodeSums, ShardRequest, Slice, ToWorker, Welcome};
 use crate::ids::{Span, Table, Task};
 use crate::tree::Node;
 use crate::wire;
@@ -48,6 +48,7 @@ impl FromWorker {
                 pass: part.pass.0,
                 slices: part.slices.into_iter().map(slice_wire).collect(),
                 sums: part.sums.into_iter().map(sums_wire).collect(),
+                done: part.done.map(done_wire),
             }),
             FromWorker::Fault(fault) => Kind::Fault(wire::Fault {
                 pass: fault.pass.0,
@@ -121,6 +122,12 @@ fn slice_wire(slice: Slice) -> wire::Slice {
 fn sums_wire(sums: NodeSums) -> wire::NodeSums {
     let Node { level, index } = sums.node;
     wire::NodeSums { level, index, values: sums.values }
+}
+
+fn done_wire(done: Done) -> wire::Done {
+    // Half a millennium fits.
+    let busy_nanoseconds = u64::try_from(done.busy.as_nanos()).unwrap_or(u64::MAX);
+    wire::Done { span: Some(span_wire(done.span)), busy_nanoseconds }
 }
 
 fn table_wire(table: Table) -> i32 {

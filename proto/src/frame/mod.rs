@@ -9,6 +9,7 @@ mod encode;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -101,6 +102,17 @@ pub struct Part {
     pub slices: Vec<Slice>,
     /// Loss and metric sums.
     pub sums: Vec<NodeSums>,
+    /// In the last part of every deal.
+    pub done: Option<Done>,
+}
+
+/// A deal is off the worker's hands: computed, or dropped because its weights are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The deal's span.
+    pub span: Span,
+    /// How long computing it took; zero if it was dropped.
+    pub busy: Duration,
 }
 
 /// A loss or gradient that is not finite.

@@ -39,11 +39,15 @@ fn broken_words_of_a_worker() {
     let slice = |level, index, chunk, values| {
         let good = wire::Slice { level: 0, index: 4, chunk: 1, values: frame(100) };
         let slices = vec![good, wire::Slice { level, index, chunk, values }];
-        Kind::Part(wire::Part { pass: 0, slices, sums: Vec::new() })
+        Kind::Part(wire::Part { slices, ..Default::default() })
+    };
+    let done = |span| {
+        let done = Some(wire::Done { span, busy_nanoseconds: u64::MAX });
+        Kind::Part(wire::Part { done, ..Default::default() })
     };
     let sums = |level, index, len| {
         let sums = vec![wire::NodeSums { level, index, values: vec![1.0; len] }];
-        Kind::Part(wire::Part { pass: 0, slices: Vec::new(), sums })
+        Kind::Part(wire::Part { sums, ..Default::default() })
     };
     let long = frame(20_000).slice(1..);
     for (kind, wanted) in [
@@ -51,6 +55,8 @@ fn broken_words_of_a_worker() {
         (span(3, 2), "shards 3..2 of 5"),
         (span(4, 6), "shards 4..6 of 5"),
         (span(u32::MAX, u32::MAX), "of 5"),
+        (done(None), "a deal is done, but not which"),
+        (done(Some(wire::Span { start: 4, end: 6 })), "shards 4..6 of 5"),
         (slice(0, 5, 1, frame(100)), "node 0:5 is not in the tree of 5 shards"),
         (slice(3, 1, 1, frame(100)), "node 3:1 is not in the tree of 5 shards"),
         (slice(4, 0, 1, frame(100)), "node 4:0 is not in the tree of 5 shards"),
@@ -211,14 +217,19 @@ fn words_of_a_worker() -> Vec<FromWorker> {
         pass: Pass(u64::MAX),
         slices: vec![slice(Node::leaf(4), 1, 100), slice(root, 0, 20_000)],
         sums: vec![NodeSums { node: Node { level: 2, index: 1 }, values: vec![-0.0, 1e300] }],
+        done: Some(Done {
+            span: Span { start: 2, end: 5 },
+            busy: Duration::from_nanos(3_000_000_001),
+        }),
     };
+    let empty = Part { pass: Pass(0), slices: Vec::new(), sums: Vec::new(), done: None };
     let fault = |layer, in_gradient| {
         FromWorker::Fault(Fault { pass: Pass(1), shard: Shard(4), layer, in_gradient })
     };
     vec![
         FromWorker::Prepared(Span { start: 0, end: 5 }),
         FromWorker::Part(part),
-        FromWorker::Part(Part { pass: Pass(0), slices: Vec::new(), sums: Vec::new() }),
+        FromWorker::Part(empty),
         fault(None, false),
         fault(Some(1), true),
         FromWorker::Goodbye,
@@ -319,6 +330,7 @@ fn spoilt_messages_never_panic() {
         pass: Pass(300),
         slices: vec![Slice { node: Node::leaf(3), chunk: Chunk(0), values: frame(2) }],
         sums: vec![NodeSums { node: Node::leaf(3), values: vec![1.0, 2.0] }],
+        done: Some(Done { span: Span { start: 3, end: 4 }, busy: Duration::from_millis(2) }),
     };
     let weights = ToWorker::Weights { step: Step(1), chunk: Chunk(0), values: frame(2) };
     let small = |word: &FromWorker| !matches!(word, FromWorker::Part(_));

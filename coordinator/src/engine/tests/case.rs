@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use lockstep_proto::batches::Batches;
-use lockstep_proto::ids::{Chunk, Step, Table, Task};
+use lockstep_proto::ids::{Chunk, Step, Table, Task, WorkerId};
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::{Node, ShardTree};
 
@@ -25,6 +25,11 @@ pub(super) struct Case {
     pub(super) visits: Vec<Visit>,
     /// When all who do not stay are lost at once.
     pub(super) blackouts: Vec<Duration>,
+    /// When the coordinator dies and starts again from its newest checkpoint.
+    pub(super) restarts: Vec<Duration>,
+    /// Passes from one checkpoint to the next.
+    pub(super) checkpoint_passes: u64,
+    pub(super) audit_fraction: f64,
 }
 
 /// One worker's membership.
@@ -34,6 +39,10 @@ pub(super) struct Visit {
     pub(super) leaves: Option<(When, Leaving)>,
     /// Longest pause between two of its messages.
     pub(super) pause_ms_max: u32,
+    /// When it stops dead, and for how long.
+    pub(super) stops: Option<(When, Duration)>,
+    /// Whether some of its values are wrong.
+    pub(super) lies: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,8 +84,25 @@ impl Case {
         let passing = workers - staying + random.below(20);
         let visits = (0..staying + passing).map(|place| draw_visit(random, place < staying));
         let mut visits: Vec<Visit> = visits.collect();
+        let audit_fraction = match random.below(6) {
+            0 => 1.0,
+            1 => 0.2,
+            _ => 0.0,
+        };
+        // A liar is found only where everything is audited, and settled only with two that are honest. Two liars
+        // might agree.
+        if audit_fraction == 1.0
+            && staying >= 2
+            && let Some(visit) = visits.get_mut(staying as usize)
+        {
+            visit.lies = true;
+        }
         random.shuffle(&mut visits);
+        let restarts = if one_in(random, 3) { 1 + random.below(4) } else { 0 };
         Case {
+            restarts: (0..restarts).map(|_| up_to_ms(random, 2_000)).collect(),
+            checkpoint_passes: u64::from(1 + random.below(4)),
+            audit_fraction,
             seed,
             schedule,
             chunk_lens,
@@ -91,15 +117,28 @@ impl Case {
 
     /// The same job with one worker that stays.
     pub(super) fn undisturbed(&self) -> Case {
-        let visit = Visit { joins_at: Duration::ZERO, leaves: None, pause_ms_max: 1 };
+        let visit = Visit {
+            joins_at: Duration::ZERO,
+            leaves: None,
+            pause_ms_max: 1,
+            stops: None,
+            lies: false,
+        };
         Case {
             workers_min: 1,
             workers_start: 1,
             pooled: false,
             visits: vec![visit],
             blackouts: Vec::new(),
+            restarts: Vec::new(),
+            audit_fraction: 0.0,
             ..self.clone()
         }
+    }
+
+    /// Visits are numbered from 1.
+    pub(super) fn lies(&self, worker: WorkerId) -> bool {
+        self.visits[worker.0 as usize - 1].lies
     }
 
     pub(super) fn tree(&self) -> ShardTree {
@@ -216,19 +255,28 @@ fn draw_schedule(random: &mut Random) -> Schedule {
 fn draw_visit(random: &mut Random, stays: bool) -> Visit {
     let joins_within_ms = if one_in(random, 3) { 1_000 } else { 50 };
     let leaving = if one_in(random, 4) { Leaving::Goodbye } else { Leaving::ConnectionLost };
-    let when = match random.below(4) {
-        0 => When::After(up_to_ms(random, 2_000)),
-        _ => When::Sent(2 + random.below(8)),
-    };
+    let leaves = (!stays).then_some((draw_when(random), leaving));
+    // A stop that is noticed as silence ends the membership: not for those who stay.
+    let longest_ms = if stays || one_in(random, 2) { 2_000 } else { 20_000 };
+    let stops = one_in(random, 4).then(|| (draw_when(random), up_to_ms(random, longest_ms)));
     Visit {
         joins_at: up_to_ms(random, joins_within_ms),
-        leaves: (!stays).then_some((when, leaving)),
+        leaves,
         pause_ms_max: match random.below(40) {
             0 => 1_000,
             1..8 => 100,
             8..16 => 2,
             _ => 20,
         },
+        stops,
+        lies: false,
+    }
+}
+
+fn draw_when(random: &mut Random) -> When {
+    match random.below(4) {
+        0 => When::After(up_to_ms(random, 2_000)),
+        _ => When::Sent(2 + random.below(8)),
     }
 }
 

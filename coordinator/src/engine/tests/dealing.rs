@@ -10,15 +10,15 @@ use super::{Bench, CHUNKS, TRACKS, span, whole_batches};
 #[test]
 fn a_pass_begins_when_enough_are_prepared_and_is_dealt_to_them() {
     let mut bench = Bench::new(whole_batches(4, 1), 2);
-    bench.event(Event::Joined(WorkerId(1)));
+    bench.joined(1);
     assert_eq!(bench.actions(), []);
-    bench.event(Event::Joined(WorkerId(2)));
+    bench.joined(2);
     let prepares =
         [Action::Prepare(WorkerId(1), span(0, 2)), Action::Prepare(WorkerId(2), span(2, 4))];
     assert_eq!(bench.actions(), prepares);
-    bench.event(Event::Prepared(WorkerId(2)));
+    bench.prepared(2);
     assert_eq!(bench.actions(), []);
-    bench.event(Event::Prepared(WorkerId(1)));
+    bench.prepared(1);
     let planned = bench.engine.schedule.planned(Pass(0)).unwrap();
     let actions = bench.actions();
     assert_eq!(actions[0], Action::BeginPass(planned));
@@ -36,11 +36,12 @@ fn a_pass_begins_when_enough_are_prepared_and_is_dealt_to_them() {
 fn the_first_pass_may_want_more_workers_than_later_ones() {
     let mut bench = Bench::new(whole_batches(4, 2), 1);
     bench.engine = bench.engine.starting_with(2);
-    bench.event(Event::Joined(WorkerId(1)));
-    bench.event(Event::Prepared(WorkerId(1)));
+    bench.joined(1);
     assert_eq!(bench.actions(), []);
-    bench.event(Event::Joined(WorkerId(2)));
-    bench.event(Event::Prepared(WorkerId(2)));
+    bench.joined(2);
+    bench.prepared(1);
+    assert_eq!(bench.deals(), []);
+    bench.prepared(2);
     assert_eq!(bench.dealt_spans(), [(1, span(0, 2)), (2, span(2, 4))]);
     bench.event(Event::Left(WorkerId(2)));
     assert_eq!(bench.dealt_spans(), [(1, span(2, 4))]);
@@ -52,7 +53,7 @@ fn the_first_pass_may_want_more_workers_than_later_ones() {
 fn a_lost_workers_span_goes_to_the_others_at_once() {
     let mut bench = Bench::with_workers(whole_batches(8, 1), 4);
     assert_eq!(bench.deals().len(), 4);
-    bench.event(Event::Joined(WorkerId(5)));
+    bench.joined(5);
     bench.actions();
     bench.event(Event::Left(WorkerId(1)));
     assert_eq!(bench.dealt_spans(), [(2, span(0, 1)), (3, span(1, 2))]);
@@ -125,9 +126,9 @@ fn a_pass_that_all_have_left_waits_for_the_next_to_prepare() {
     bench.event(Event::Left(WorkerId(1)));
     assert_eq!(bench.dealt_spans(), [(2, span(0, 2))]);
     bench.event(Event::Left(WorkerId(2)));
-    bench.event(Event::Joined(WorkerId(3)));
+    bench.joined(3);
     assert_eq!(bench.actions(), [Action::Prepare(WorkerId(3), span(0, 4))]);
-    bench.event(Event::Prepared(WorkerId(3)));
+    bench.prepared(3);
     assert_eq!(bench.dealt_spans(), [(3, span(0, 3))]);
 }
 
@@ -135,8 +136,8 @@ fn a_pass_that_all_have_left_waits_for_the_next_to_prepare() {
 fn a_joiner_is_dealt_work_from_the_next_pass_on() {
     let mut bench = Bench::with_workers(whole_batches(4, 2), 1);
     bench.actions();
-    bench.event(Event::Joined(WorkerId(2)));
-    bench.event(Event::Prepared(WorkerId(2)));
+    bench.joined(2);
+    bench.prepared(2);
     assert_eq!(bench.actions(), [Action::Prepare(WorkerId(2), span(2, 4))]);
     bench.commit_all();
     assert_eq!(bench.dealt_spans(), [(1, span(0, 2)), (2, span(2, 4))]);

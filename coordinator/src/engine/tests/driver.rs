@@ -7,12 +7,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use lockstep_proto::fold::Fold;
 use lockstep_proto::frame::{Deal, FromWorker, Part, Slice, ToWorker};
-use lockstep_proto::ids::{Chunk, Pass, Step, Task, WorkerId};
+use lockstep_proto::ids::{Chunk, Pass, Span, Step, Task, WorkerId};
+use lockstep_proto::tree::Node;
 use lockstep_proto::values;
 
 use super::super::{Action, Engine, Event, Planned, Track, Verdict, WAIT_REPORT_INTERVAL, Wait};
 use super::case::Case;
 use super::ledger::{Ledger, Seen};
+use crate::audit::{AuditBook, Value};
 use crate::reduction::{ChunkState, Folded, clip_scale};
 
 /// What a run leaves behind, in bits.
@@ -20,6 +22,26 @@ use crate::reduction::{ChunkState, Folded, clip_scale};
 pub(super) struct Outcome {
     pub(super) weights: Vec<u32>,
     pub(super) sums: Vec<(Pass, Vec<u64>)>,
+}
+
+/// The state between two passes.
+#[derive(Clone, Debug)]
+pub(super) struct Checkpoint {
+    pass: Pass,
+    step: Step,
+    weights: Vec<Vec<f32>>,
+    moments: Vec<Vec<Vec<f32>>>,
+    history: Vec<(Pass, Vec<u64>)>,
+}
+
+impl Checkpoint {
+    pub(super) fn beginning(case: &Case) -> Checkpoint {
+        let weights: Vec<_> =
+            (0..case.chunk_lens.len()).map(|chunk| case.initial_weights(chunk)).collect();
+        let moments = weights.iter().map(|weights| case.rule.optimizer.moments(weights.len()));
+        let moments = moments.collect();
+        Checkpoint { pass: Pass(0), step: Step(0), weights, moments, history: Vec::new() }
+    }
 }
 
 /// A node's values on their way to a chunk.
@@ -39,13 +61,17 @@ pub(super) struct Driver<'a> {
     newest: Vec<(Step, Bytes)>,
     before: Vec<Option<(Step, Bytes)>>,
     sums_of_squares: Vec<f64>,
+    audit_book: AuditBook,
     sums: Option<Fold<Vec<f64>>>,
     root_sums: Vec<f64>,
     history: Vec<(Pass, Vec<u64>)>,
+    checkpoint: Checkpoint,
     members: BTreeSet<WorkerId>,
     prepared: BTreeSet<WorkerId>,
     /// Whether the first deals of the open pass are out.
     dealt_in_full: bool,
+    /// What was dealt in the open pass, to those who are still there.
+    dealt: Vec<(WorkerId, Span)>,
     reported_at: Option<Instant>,
     /// To be said to workers, in order.
     pub(super) outbound: Vec<(WorkerId, ToWorker)>,
@@ -55,37 +81,52 @@ pub(super) struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    pub(super) fn new(case: &'a Case, now: Instant) -> Driver<'a> {
-        let weights: Vec<_> =
-            (0..case.chunk_lens.len()).map(|chunk| case.initial_weights(chunk)).collect();
-        let chunks = weights.len();
+    pub(super) fn new(case: &'a Case, now: Instant, start: Checkpoint) -> Driver<'a> {
+        let chunks = start.weights.len();
+        let (step, pass) = (start.step, start.pass);
+        let states = start.weights.iter().cloned().zip(start.moments.iter().cloned());
         Driver {
             case,
             engine: Engine::new(now, case.schedule, chunks, case.workers_min)
-                .starting_with(case.workers_start),
-            ledger: Ledger::new(case),
-            newest: weights.iter().map(|weights| (Step(0), values::encode(weights))).collect(),
+                .starting_with(case.workers_start)
+                .starting_at(pass)
+                .auditing(case.audit_fraction, case.seed),
+            ledger: Ledger::new(case, pass),
+            newest: start.weights.iter().map(|weights| (step, values::encode(weights))).collect(),
             before: vec![None; chunks],
             sums_of_squares: vec![0.0; chunks],
-            chunks: weights
-                .into_iter()
-                .map(|weights| {
-                    let moments = case.rule.optimizer.moments(weights.len());
-                    ChunkState::new(weights, moments)
-                })
-                .collect(),
-            step: Step(0),
+            chunks: states.map(|(weights, moments)| ChunkState::new(weights, moments)).collect(),
+            step,
+            audit_book: AuditBook::default(),
             sums: None,
             root_sums: Vec::new(),
-            history: Vec::new(),
+            history: start.history.clone(),
+            checkpoint: start,
             members: BTreeSet::new(),
             prepared: BTreeSet::new(),
             dealt_in_full: false,
+            dealt: Vec::new(),
             reported_at: None,
             outbound: Vec::new(),
             jobs: Vec::new(),
             finished: false,
         }
+    }
+
+    /// The coordinator dies and begins anew from its newest checkpoint; nobody is there yet.
+    pub(super) fn restart(&mut self, now: Instant) {
+        let seen = self.ledger.seen;
+        *self = Driver::new(self.case, now, self.checkpoint.clone());
+        self.ledger.seen = Seen { restarts: seen.restarts + 1, ..seen };
+    }
+
+    /// The pass after the open one.
+    pub(super) fn next_pass(&self) -> Pass {
+        Pass(self.ledger.open_pass().map_or(self.ledger.ended, |open| open.pass.0 + 1))
+    }
+
+    pub(super) fn has_prepared(&self, worker: WorkerId) -> bool {
+        self.prepared.contains(&worker)
     }
 
     pub(super) fn admit(&mut self, now: Instant, worker: WorkerId) {
@@ -98,13 +139,14 @@ impl<'a> Driver<'a> {
             self.outbound.push((worker, ToWorker::Weights { step, chunk, values }));
         }
         self.members.insert(worker);
-        self.engine.handle(now, Event::Joined(worker));
+        self.engine.handle(now, Event::Joined { worker, threads: 1 });
         self.act(now);
     }
 
     pub(super) fn leave(&mut self, now: Instant, worker: WorkerId) {
         if self.members.remove(&worker) {
             self.prepared.remove(&worker);
+            self.dealt.retain(|&(dealt_to, _)| dealt_to != worker);
             self.ledger.seen.left += u64::from(self.ledger.open_pass().is_some());
             self.engine.handle(now, Event::Left(worker));
         }
@@ -118,7 +160,7 @@ impl<'a> Driver<'a> {
         match frame {
             FromWorker::Prepared(_) => {
                 self.prepared.insert(worker);
-                self.engine.handle(now, Event::Prepared(worker));
+                assert!(self.engine.prepared(now, worker), "{worker} was not asked to prepare");
             }
             FromWorker::Part(part) => self.part(now, worker, part),
             FromWorker::Goodbye => self.leave(now, worker),
@@ -158,39 +200,78 @@ impl<'a> Driver<'a> {
     }
 
     fn part(&mut self, now: Instant, worker: WorkerId, part: Part) {
-        for sums in part.sums {
-            if self.takes(now, worker, part.pass, Track::Sums, sums.node) {
-                self.ledger.fold(Track::Sums, sums.node);
+        let sums = part.sums.into_iter().map(|s| (Track::Sums, s.node, Value::Sums(s.values)));
+        let slices = part
+            .slices
+            .into_iter()
+            .map(|slice| (Track::Chunk(slice.chunk), slice.node, Value::Slice(slice.values)));
+        let mut judged = Vec::new();
+        for (track, node, value) in sums.chain(slices) {
+            let verdict = self.engine.accept(now, worker, part.pass, track, node);
+            self.ledger.judge(part.pass, track, node, verdict);
+            judged.push((track, node, value, verdict));
+        }
+        if let Some(done) = part.done {
+            assert!(self.engine.answered(now, worker, part.pass, done), "{worker}: {done:?}");
+        }
+        for (track, node, value, verdict) in judged {
+            match verdict {
+                Verdict::Fold => self.take(now, track, node, value),
+                Verdict::Compare => self.compare(now, worker, track, node, value),
+                Verdict::Drop => {}
+                Verdict::Foreign => panic!("{worker} was not asked for {node}"),
+            }
+        }
+    }
+
+    fn take(&mut self, now: Instant, track: Track, node: Node, value: Value) {
+        match (track, value) {
+            (Track::Sums, Value::Sums(values)) => {
+                self.ledger.fold(Track::Sums, node);
                 let fold = self.sums.as_mut().expect("a pass is open");
-                if let Some(root) = fold.insert(sums.node, sums.values) {
+                if let Some(root) = fold.insert(node, values) {
                     self.root_sums = root;
                     self.engine.handle(now, Event::Committed(Track::Sums));
                 }
             }
-        }
-        for slice in part.slices {
-            if self.takes(now, worker, part.pass, Track::Chunk(slice.chunk), slice.node) {
-                let job = Job { step: self.step, slice };
+            (Track::Chunk(chunk), Value::Slice(values)) => {
+                let job = Job { step: self.step, slice: Slice { node, chunk, values } };
                 if self.case.pooled {
                     self.jobs.push(job);
                 } else {
                     self.fold(now, job);
                 }
             }
+            (track, value) => panic!("{value:?} on {track:?}"),
         }
     }
 
-    fn takes(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        pass: Pass,
-        track: Track,
-        node: lockstep_proto::tree::Node,
-    ) -> bool {
-        let verdict = self.engine.accept(now, worker, pass, track, node);
+    fn compare(&mut self, now: Instant, worker: WorkerId, track: Track, node: Node, value: Value) {
+        let judgement = self.audit_book.judge(worker, track, node, value);
+        if let Some(answers) = judgement.disputed {
+            self.engine.disputed(now, node, answers);
+        }
+        for worker in judgement.wrong {
+            assert!(self.case.lies(worker), "{worker} is honest and was found wrong");
+            if self.members.contains(&worker) {
+                self.ledger.seen.expelled += 1;
+                self.leave(now, worker);
+            }
+        }
+        if let Some(value) = judgement.agreed {
+            self.ledger.seen.agreed += 1;
+            self.settle(now, track, node, value);
+        }
+    }
+
+    fn settle(&mut self, now: Instant, track: Track, node: Node, value: Value) {
+        let new = self.engine.agreed(track, node);
+        let verdict = if new { Verdict::Fold } else { Verdict::Drop };
+        let pass = self.ledger.open_pass().expect("a pass is open").pass;
         self.ledger.judge(pass, track, node, verdict);
-        verdict == Verdict::Fold
+        if new {
+            self.take(now, track, node, value);
+        }
     }
 
     fn note(&mut self, now: Instant, chunk: Chunk, folded: Folded) {
@@ -224,6 +305,12 @@ impl<'a> Driver<'a> {
                 }
                 Action::Deal(worker, deal) => self.deal(worker, deal),
                 Action::BeginPass(planned) => self.begin(&planned),
+                Action::Waive(span) => {
+                    self.ledger.seen.waived += 1;
+                    for (track, node, value) in self.audit_book.waive(self.case.tree(), span) {
+                        self.settle(now, track, node, value);
+                    }
+                }
                 Action::Update => self.update(now),
                 Action::EndPass(planned) => self.end(&planned),
                 Action::Report(wait) => self.report(now, &wait),
@@ -237,12 +324,21 @@ impl<'a> Driver<'a> {
         assert!(self.prepared.contains(&worker), "{worker} was dealt before it was prepared");
         let planned = self.ledger.open_pass().expect("deals belong to an open pass");
         self.ledger.seen.dealt_again += u64::from(self.dealt_in_full);
+        let overlaps = |&(_, known): &(WorkerId, Span)| {
+            known.start < deal.span.end && deal.span.start < known.end
+        };
+        let audits = self.case.audit_fraction > 0.0;
+        self.ledger.seen.hedged += u64::from(!audits && self.dealt.iter().any(overlaps));
+        assert!(!self.dealt.contains(&(worker, deal.span)), "{worker} was dealt {deal:?} twice");
+        self.dealt.push((worker, deal.span));
         assert_eq!((deal.pass, deal.step, deal.task), (planned.pass, planned.step, planned.task));
         self.outbound.push((worker, ToWorker::Deal(deal)));
     }
 
     fn begin(&mut self, planned: &Planned) {
         self.dealt_in_full = false;
+        self.dealt.clear();
+        self.audit_book.clear();
         self.ledger.begin(*planned);
         let leaves = self.case.schedule.leaves(planned);
         if let Task::Train { .. } = planned.task {
@@ -273,6 +369,15 @@ impl<'a> Driver<'a> {
         }
         let sums = std::mem::take(&mut self.root_sums);
         self.history.push((planned.pass, sums.into_iter().map(f64::to_bits).collect()));
+        if (self.history.len() as u64).is_multiple_of(self.case.checkpoint_passes) {
+            self.checkpoint = Checkpoint {
+                pass: Pass(planned.pass.0 + 1),
+                step: self.step,
+                weights: self.chunks.iter().map(|chunk| chunk.weights().to_vec()).collect(),
+                moments: self.chunks.iter().map(|chunk| chunk.moments().to_vec()).collect(),
+                history: self.history.clone(),
+            };
+        }
     }
 
     fn report(&mut self, now: Instant, wait: &Wait) {

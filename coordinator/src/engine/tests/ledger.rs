@@ -26,6 +26,16 @@ pub(super) struct Seen {
     pub(super) stale_folds: u64,
     /// Reports of a wait.
     pub(super) reports: u64,
+    /// Deals of what somebody else already had in hand.
+    pub(super) hedged: u64,
+    /// Nodes of which two workers gave the same.
+    pub(super) agreed: u64,
+    /// Workers whose values were wrong.
+    pub(super) expelled: u64,
+    /// Audits that nobody was left for.
+    pub(super) waived: u64,
+    /// Times that the coordinator began anew.
+    pub(super) restarts: u64,
 }
 
 impl Seen {
@@ -38,12 +48,28 @@ impl Seen {
             left: self.left + other.left,
             stale_folds: self.stale_folds + other.stale_folds,
             reports: self.reports + other.reports,
+            hedged: self.hedged + other.hedged,
+            agreed: self.agreed + other.agreed,
+            expelled: self.expelled + other.expelled,
+            waived: self.waived + other.waived,
+            restarts: self.restarts + other.restarts,
         }
     }
 
     /// Whether a thousand seeds went where faults are. Stale folds are rarer than that.
     pub(super) fn is_enough(&self) -> bool {
-        let counts = [self.late, self.twice, self.dealt_again, self.left, self.reports];
+        let counts = [
+            self.late,
+            self.twice,
+            self.dealt_again,
+            self.left,
+            self.reports,
+            self.hedged,
+            self.agreed,
+            self.expelled,
+            self.waived,
+            self.restarts,
+        ];
         self.in_part > 0 && counts.iter().all(|&count| count > 10)
     }
 }
@@ -53,7 +79,7 @@ pub(super) struct Ledger<'a> {
     case: &'a Case,
     pub(super) seen: Seen,
     open: Option<Page>,
-    ended: u64,
+    pub(super) ended: u64,
 }
 
 #[derive(Debug)]
@@ -71,8 +97,9 @@ struct Account {
 }
 
 impl<'a> Ledger<'a> {
-    pub(super) fn new(case: &'a Case) -> Ledger<'a> {
-        Ledger { case, seen: Seen::default(), open: None, ended: 0 }
+    /// The accounts of a run that starts at this pass.
+    pub(super) fn new(case: &'a Case, pass: Pass) -> Ledger<'a> {
+        Ledger { case, seen: Seen::default(), open: None, ended: pass.0 }
     }
 
     pub(super) fn open_pass(&self) -> Option<Planned> {
@@ -102,6 +129,9 @@ impl<'a> Ledger<'a> {
             self.seen.late += 1;
             return;
         };
+        if verdict == Verdict::Compare {
+            return;
+        }
         let span = self.case.tree().span(node).expect("honest nodes lie in the tree");
         let task = page.planned.task;
         let taken = &mut page.tracks[index(track)].taken;

@@ -11,19 +11,26 @@ use lockstep_proto::ids::WorkerId;
 use lockstep_proto::random::{Purpose, Random};
 
 use super::case::{Case, Leaving, Visit, When, one_in, up_to_ms};
-use super::driver::{Driver, Job, Outcome};
+use super::driver::{Checkpoint, Driver, Job, Outcome};
 use super::ledger::Seen;
 use super::worker::Worker;
 
 /// No run of a drawn case needs more: a pass over 20 shards by the slowest worker is under a minute.
 const RUN_TIME_MAX: Duration = Duration::from_secs(3600);
 
+/// A peer that is silent for so long is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 enum Happening {
     Joins(WorkerId),
     Leaves(WorkerId, Leaving),
+    /// The worker stops dead for so long.
+    Stops(WorkerId, Duration),
     /// All who do not stay are lost.
     BlacksOut,
+    /// The coordinator is lost and another begins.
+    Restarts,
     /// The worker reads its next message.
     Reads(WorkerId),
     /// The worker does the next piece of its work.
@@ -52,6 +59,8 @@ struct Link {
     last_arrival: Duration,
     /// What would arrive later is lost.
     cut_at: Duration,
+    /// Until when it does nothing.
+    stopped_until: Duration,
 }
 
 pub(super) struct Network<'a> {
@@ -76,7 +85,7 @@ pub(super) fn run(case: &Case) -> (Outcome, Seen) {
         queue: BTreeMap::new(),
         queued: 0,
         links: BTreeMap::new(),
-        driver: Driver::new(case, started),
+        driver: Driver::new(case, started, Checkpoint::beginning(case)),
     };
     for (place, visit) in case.visits.iter().enumerate() {
         let worker = WorkerId(1 + place as u64);
@@ -85,6 +94,9 @@ pub(super) fn run(case: &Case) -> (Outcome, Seen) {
     }
     for &at in &case.blackouts {
         network.queue(at, Happening::BlacksOut);
+    }
+    for &at in &case.restarts {
+        network.queue(at, Happening::Restarts);
     }
     while !network.driver.finished {
         network.step();
@@ -96,7 +108,7 @@ impl Link {
     fn new(visit: Visit, chunks: usize) -> Link {
         Link {
             visit,
-            worker: Some(Worker::new(chunks)),
+            worker: Some(Worker::new(chunks, visit)),
             joined: false,
             works: false,
             messages: VecDeque::new(),
@@ -105,6 +117,7 @@ impl Link {
             sent: 0,
             last_arrival: Duration::ZERO,
             cut_at: Duration::MAX,
+            stopped_until: Duration::ZERO,
         }
     }
 
@@ -153,16 +166,16 @@ impl Network<'_> {
     fn happen(&mut self, happening: Happening) {
         let now = self.started + self.now;
         match happening {
-            Happening::Joins(worker) => {
-                let visit = self.links[&worker].visit;
-                if let Some((When::After(after), leaving)) = visit.leaves {
-                    self.queue(self.now + after, Happening::Leaves(worker, leaving));
-                }
-                self.link(worker).joined = true;
-                self.driver.admit(now, worker);
-            }
+            Happening::Joins(worker) => self.joins(worker),
             Happening::Leaves(worker, leaving) => self.leaves(worker, leaving),
+            Happening::Stops(worker, pause) => self.stops(worker, pause),
             Happening::BlacksOut => self.black_out(),
+            Happening::Restarts => self.restarts(),
+            Happening::Reads(worker) | Happening::Works(worker) | Happening::Says(worker, _)
+                if self.links[&worker].stopped_until > self.now =>
+            {
+                self.queue(self.links[&worker].stopped_until, happening);
+            }
             Happening::Reads(worker) => self.reads(worker),
             Happening::Works(worker) => self.works(worker),
             Happening::Says(worker, message) => {
@@ -177,6 +190,62 @@ impl Network<'_> {
             }
             Happening::Ends(worker) => self.driver.leave(now, worker),
             Happening::Folds(job) => self.driver.folded(now, job),
+        }
+    }
+
+    fn joins(&mut self, worker: WorkerId) {
+        let visit = self.links[&worker].visit;
+        let honest_and_staying = |(other, link): (&WorkerId, &Link)| {
+            link.visit.leaves.is_none() && self.driver.has_prepared(*other)
+        };
+        if visit.lies && self.links.iter().filter(|&link| honest_and_staying(link)).count() < 2 {
+            self.queue(self.now + Duration::from_millis(20), Happening::Joins(worker));
+            return;
+        }
+        if let Some((When::After(after), leaving)) = visit.leaves {
+            self.queue(self.now + after, Happening::Leaves(worker, leaving));
+        }
+        if let Some((When::After(after), pause)) = visit.stops {
+            self.queue(self.now + after, Happening::Stops(worker, pause));
+        }
+        let next = self.driver.next_pass();
+        let link = self.link(worker);
+        link.joined = true;
+        if let Some(worker) = &mut link.worker {
+            worker.lie_from(next);
+        }
+        self.driver.admit(self.started + self.now, worker);
+    }
+
+    fn stops(&mut self, worker: WorkerId, pause: Duration) {
+        let now = self.now;
+        let link = self.link(worker);
+        link.stopped_until = now + pause;
+        if pause > SILENCE_MAX && link.joined {
+            link.worker = None;
+            link.cut_at = link.cut_at.min(now);
+            self.queue(now + SILENCE_MAX, Happening::Ends(worker));
+        }
+    }
+
+    /// Everything on its way is lost, and those who are still there join again.
+    fn restarts(&mut self) {
+        self.driver.restart(self.started + self.now);
+        self.queue.retain(|_, happening| {
+            use Happening::{BlacksOut, Joins, Leaves, Restarts, Stops};
+            matches!(happening, Joins(_) | Leaves(..) | Stops(..) | BlacksOut | Restarts)
+        });
+        let chunks = self.case.chunk_lens.len();
+        let mut back = Vec::new();
+        for (&worker, link) in self.links.iter_mut().filter(|(_, link)| link.joined) {
+            if link.worker.is_some() {
+                let sent = link.sent;
+                *link = Link { sent, ..Link::new(link.visit, chunks) };
+                back.push(worker);
+            }
+        }
+        for worker in back {
+            self.soon(1_000, Happening::Joins(worker));
         }
     }
 
@@ -246,12 +315,18 @@ impl Network<'_> {
         let link = self.link(worker);
         link.last_arrival = link.last_arrival.max(arrival);
         link.sent += 1;
-        let (at, sent, leaves) = (link.last_arrival, link.sent, link.visit.leaves);
+        let (at, sent) = (link.last_arrival, link.sent);
+        let Visit { leaves, stops, .. } = link.visit;
         self.queue(at, Happening::Arrives(worker, message));
         if let Some((When::Sent(most), leaving)) = leaves
             && most == sent
         {
             self.leaves(worker, leaving);
+        }
+        if let Some((When::Sent(most), pause)) = stops
+            && most == sent
+        {
+            self.stops(worker, pause);
         }
     }
 

@@ -44,7 +44,7 @@ fn what_was_never_dealt_is_foreign() {
 #[test]
 fn before_the_first_pass_every_word_is_foreign() {
     let mut bench = Bench::new(whole_batches(4, 1), 1);
-    bench.event(Event::Joined(WorkerId(1)));
+    bench.joined(1);
     bench.check(1, 0, Track::Sums, Node::leaf(0), Verdict::Foreign);
 }
 

@@ -20,6 +20,7 @@ impl Bench {
         let report = match &self.actions()[..] {
             [] => None,
             [Action::Report(wait)] => Some(wait.to_string()),
+            [Action::Deal(..)] => return self.next_report(),
             other => panic!("{other:?}"),
         };
         (timeout - self.started, report)
@@ -35,7 +36,7 @@ impl Bench {
 fn too_few_workers_are_reported_every_five_seconds() {
     let mut bench = Bench::new(whole_batches(4, 1), 2);
     bench.reports(5, "waiting for workers since 5.0 s: 0 of 2 joined");
-    bench.event(Event::Joined(WorkerId(1)));
+    bench.joined(1);
     bench.reports(10, "waiting for workers since 10.0 s: 1 of 2 joined");
     bench.reports(15, "waiting for workers since 15.0 s: 1 of 2 joined");
 }
@@ -44,16 +45,16 @@ fn too_few_workers_are_reported_every_five_seconds() {
 fn the_first_pass_reports_how_many_it_wants() {
     let mut bench = Bench::new(whole_batches(4, 1), 1);
     bench.engine = bench.engine.starting_with(3);
-    bench.event(Event::Joined(WorkerId(1)));
+    bench.joined(1);
     bench.reports(5, "waiting for workers since 5.0 s: 1 of 3 joined");
 }
 
 #[test]
 fn workers_that_fetch_are_named() {
     let mut bench = Bench::new(whole_batches(4, 1), 2);
-    bench.event(Event::Joined(WorkerId(1)));
-    bench.event(Event::Joined(WorkerId(2)));
-    bench.event(Event::Prepared(WorkerId(1)));
+    bench.joined(1);
+    bench.joined(2);
+    bench.prepared(1);
     bench.reports(5, "waiting for worker 2 since 5.0 s: it is fetching its shards");
 }
 
@@ -90,9 +91,9 @@ fn a_pass_that_all_have_left_waits_for_as_many_as_a_new_one() {
     bench.event(Event::Left(WorkerId(1)));
     bench.event(Event::Left(WorkerId(2)));
     bench.reports(5, "waiting for workers since 5.0 s: 0 of 2 joined");
-    bench.event(Event::Joined(WorkerId(3)));
+    bench.joined(3);
     bench.reports(10, "waiting for workers since 10.0 s: 1 of 2 joined");
-    bench.event(Event::Joined(WorkerId(4)));
+    bench.joined(4);
     bench.reports(15, "waiting for worker 3 since 15.0 s: it is fetching its shards");
 }
 

@@ -1,15 +1,16 @@
 //! A worker that computes what it is dealt, in pieces, on weights that it keeps in two buffers.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
-use lockstep_proto::frame::{Deal, FromWorker, NodeSums, Part, Slice, ToWorker};
-use lockstep_proto::ids::{Chunk, Span, Step, Task};
+use lockstep_proto::frame::{Deal, Done, FromWorker, NodeSums, Part, Slice, ToWorker};
+use lockstep_proto::ids::{Chunk, Pass, Span, Step, Task};
 use lockstep_proto::random::Random;
 use lockstep_proto::tree::Node;
 use lockstep_proto::values;
 
-use super::case::{Case, one_in};
+use super::case::{Case, Visit, one_in};
 
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -17,16 +18,25 @@ pub(super) struct Worker {
     deals: VecDeque<Deal>,
     outgoing: VecDeque<FromWorker>,
     leaving: bool,
+    visit: Visit,
+    /// It is honest before: a pass that began without it may have nobody to compare it with.
+    lies_from: Pass,
 }
 
 impl Worker {
-    pub(super) fn new(chunks: usize) -> Worker {
+    pub(super) fn new(chunks: usize, visit: Visit) -> Worker {
         Worker {
             weights: Weights::new(chunks),
             deals: VecDeque::new(),
             outgoing: VecDeque::new(),
             leaving: false,
+            visit,
+            lies_from: Pass(0),
         }
+    }
+
+    pub(super) fn lie_from(&mut self, pass: Pass) {
+        self.lies_from = pass;
     }
 
     /// Takes in a message; a span that is to be prepared is the caller's to answer.
@@ -54,10 +64,17 @@ impl Worker {
             let deal = *self.deals.front()?;
             match self.weights.at(deal.step) {
                 Version::Here(weights) => {
-                    self.outgoing.extend(results(case, weights, deal, random))
+                    let visit = Visit {
+                        lies: self.visit.lies && deal.pass >= self.lies_from,
+                        ..self.visit
+                    };
+                    self.outgoing.extend(results(case, weights, deal, &visit, random))
                 }
                 Version::Coming => return None,
-                Version::Gone => {}
+                Version::Gone => {
+                    let done = Some(Done { span: deal.span, busy: Duration::ZERO });
+                    self.outgoing.push_back(FromWorker::Part(Part { done, ..part(deal) }));
+                }
             }
             self.deals.pop_front();
         }
@@ -66,7 +83,13 @@ impl Worker {
 }
 
 /// The results of a deal, in any order and cut into any parts.
-fn results(case: &Case, weights: &[Vec<f32>], deal: Deal, random: &mut Random) -> Vec<FromWorker> {
+fn results(
+    case: &Case,
+    weights: &[Vec<f32>],
+    deal: Deal,
+    visit: &Visit,
+    random: &mut Random,
+) -> Vec<FromWorker> {
     let at = (deal.step, deal.task);
     let mut pieces = Vec::new();
     let push = |pieces: &mut Vec<Piece>, node, values: Option<Vec<f64>>| {
@@ -92,8 +115,11 @@ fn results(case: &Case, weights: &[Vec<f32>], deal: Deal, random: &mut Random) -
     }
     random.shuffle(&mut pieces);
     let mut parts = Vec::new();
-    let mut part = Part { pass: deal.pass, slices: Vec::new(), sums: Vec::new() };
-    for piece in pieces {
+    let mut part = part(deal);
+    for mut piece in pieces {
+        if visit.lies && one_in(random, 3) {
+            piece.spoil();
+        }
         match piece {
             Piece::Slice(slice) => part.slices.push(slice),
             Piece::Sums(sums) => part.sums.push(sums),
@@ -104,8 +130,30 @@ fn results(case: &Case, weights: &[Vec<f32>], deal: Deal, random: &mut Random) -
             part.sums.clear();
         }
     }
+    let busy = Duration::from_millis(u64::from(visit.pause_ms_max * deal.span.len()));
+    part.done = Some(Done { span: deal.span, busy });
     parts.push(FromWorker::Part(part));
     parts
+}
+
+fn part(deal: Deal) -> Part {
+    Part { pass: deal.pass, slices: Vec::new(), sums: Vec::new(), done: None }
+}
+
+impl Piece {
+    /// Flips a bit somewhere.
+    fn spoil(&mut self) {
+        match self {
+            Piece::Slice(slice) => {
+                let mut bytes = slice.values.to_vec();
+                bytes[0] ^= 1;
+                slice.values = bytes.into();
+            }
+            Piece::Sums(sums) => {
+                sums.values[0] = f64::from_bits(sums.values[0].to_bits() ^ 1);
+            }
+        }
+    }
 }
 
 enum Piece {

@@ -1,0 +1,214 @@
+//! Handing out work: at the start of a pass, when a worker is lost, when spans are audited.
+
+use std::cmp::Reverse;
+use std::time::Instant;
+
+use lockstep_proto::frame::Deal;
+use lockstep_proto::ids::{Pass, Span, WorkerId};
+use lockstep_proto::random::{Purpose, Random};
+
+use super::open_pass::OpenPass;
+use super::{Action, Engine, plan, spans};
+
+/// Which spans are audited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AuditRule {
+    pub(super) fraction: f64,
+    pub(super) seed: u64,
+}
+
+impl AuditRule {
+    fn draws(self, pass: Pass, span: Span) -> bool {
+        let mut random = Random::new(self.seed, Purpose::Audit, pass.0, u64::from(span.start));
+        random.unit_f64() < self.fraction
+    }
+}
+
+impl Engine {
+    /// Tells members that have no shards yet which ones to fetch, once enough members are there that the cut
+    /// is worth something.
+    pub(super) fn prepare_members(&mut self, now: Instant) {
+        if self.members.len() < self.workers_wanted() {
+            return;
+        }
+        let seated: Vec<WorkerId> = self.members.seated().collect();
+        let spans = plan::cut(&self.members, &self.schedule, &seated);
+        for &worker in &seated {
+            if self.members.get(worker).is_some_and(|member| member.prepared) {
+                continue;
+            }
+            // A member beyond the last shard is a spare: it keeps the first span's rows.
+            let own = spans.iter().find(|(owner, _)| *owner == worker);
+            let span = own.unwrap_or(&spans[0]).1;
+            self.members.fetch(now, worker, span);
+            self.actions.push_back(Action::Prepare(worker, span));
+        }
+    }
+
+    pub(super) fn begin_pass(&mut self, now: Instant) {
+        if self.open.is_some() || self.finished {
+            return;
+        }
+        let Some(planned) = self.schedule.planned(self.next) else {
+            self.finished = true;
+            self.actions.push_back(Action::Finish);
+            return;
+        };
+        let prepared = self.members.prepared();
+        if prepared.is_empty() || self.plan.is_stale() && prepared.len() < self.workers_wanted() {
+            return;
+        }
+        let late = |worker: &WorkerId| {
+            self.members.get(*worker).is_none_or(|member| member.is_late_for(planned.pass))
+        };
+        let (late, on_time): (Vec<_>, Vec<_>) = prepared.into_iter().partition(late);
+        if on_time.is_empty() {
+            return;
+        }
+        self.plan.update(now, &mut self.members, &self.schedule, self.next);
+        self.note_progress(now);
+        self.next = Pass(planned.pass.0 + 1);
+        let leaves = self.schedule.leaves(&planned);
+        let open = OpenPass::new(planned, leaves, self.schedule.tree, self.chunks);
+        let (theirs, mut dealt): (Vec<_>, Vec<_>) =
+            self.plan.spans().iter().partition(|(worker, _)| late.contains(worker));
+        let orphans: Vec<u32> = theirs.iter().flat_map(|(_, span)| open.with_rows(*span)).collect();
+        dealt.extend(self.give(&open, &orphans, on_time));
+        self.actions.push_back(Action::BeginPass(planned));
+        self.open = Some(open);
+        for (worker, span) in merged(dealt) {
+            if self.open.as_ref().is_some_and(|open| open.has_rows(span)) {
+                let audited = self.audits.is_some_and(|rule| rule.draws(planned.pass, span));
+                self.deal(now, worker, span);
+                if let Some(open) = self.open.as_mut().filter(|_| audited) {
+                    open.audits.begin(span, worker);
+                }
+            }
+        }
+        self.tend_audits(now);
+    }
+
+    /// Deals what nobody has in hand, and sees that every audited span is in enough hands.
+    pub(super) fn deal_again(&mut self, now: Instant) {
+        self.tend_audits(now);
+        let Some(open) = &self.open else { return };
+        let undealt = open.undealt();
+        if undealt.is_empty() {
+            return;
+        }
+        for (worker, span) in self.give(open, &undealt, self.on_time(open)) {
+            self.deal(now, worker, span);
+        }
+        self.hedge(now);
+    }
+
+    /// Gives shards (in order) to some of the takers: those with nothing to do first, and those that have the rows.
+    pub(super) fn give(
+        &self,
+        open: &OpenPass,
+        shards: &[u32],
+        takers: Vec<WorkerId>,
+    ) -> Vec<(WorkerId, Span)> {
+        let owing = open.owing();
+        let shares = spans::share(shards, takers.len());
+        let mut left = takers;
+        let mut given = Vec::with_capacity(shares.len());
+        for share in shares.chunk_by(|a, b| a.0 == b.0) {
+            let lacks = |worker: &WorkerId| -> u32 {
+                let member = self.members.get(*worker);
+                share.iter().map(|(_, span)| member.map_or(0, |member| member.lacks(*span))).sum()
+            };
+            let best = (0..left.len())
+                .min_by_key(|&place| (owing.contains(&left[place]), lacks(&left[place])));
+            let Some(best) = best else { break };
+            let worker = left.remove(best);
+            given.extend(share.iter().map(|&(_, span)| (worker, span)));
+        }
+        given
+    }
+
+    pub(super) fn deal(&mut self, now: Instant, worker: WorkerId, span: Span) {
+        let Some(open) = &mut self.open else { return };
+        open.deal(now, worker, span);
+        let planned = open.planned;
+        self.members.owe(worker, planned.pass, span);
+        let deal = Deal { pass: planned.pass, step: planned.step, task: planned.task, span };
+        self.actions.push_back(Action::Deal(worker, deal));
+    }
+
+    /// Sees that every audited span that is not settled is in as many hands as it needs. One that nobody can be
+    /// found for is waived, unless it is disputed: then it waits for somebody.
+    pub(super) fn tend_audits(&mut self, now: Instant) {
+        let Some(open) = &self.open else { return };
+        if open.audits.open().next().is_none() {
+            return;
+        }
+        let missing = open.missing();
+        let mut wanting: Vec<Span> = Vec::new();
+        for audit in open.audits.open().filter(|audit| missing.any_in(audit.span)) {
+            let more = audit.wanted.saturating_sub(audit.expected());
+            wanting.extend(std::iter::repeat_n(audit.span, more));
+        }
+        for span in wanting {
+            self.ask_another(now, span);
+        }
+    }
+
+    fn ask_another(&mut self, now: Instant, span: Span) {
+        let Some(open) = &self.open else { return };
+        let Some(audit) = open.audits.open().find(|audit| audit.span == span) else { return };
+        let new = |worker: &WorkerId| !audit.dealt.contains(worker);
+        // One that is late is better than none: an audit that is waived finds nothing.
+        let on_time = self.on_time(open);
+        let preference = |worker: &WorkerId| {
+            let member = self.members.get(*worker);
+            let load = member.map_or((0, 0), |member| (member.owes().len(), member.lacks(span)));
+            (!on_time.contains(worker), load)
+        };
+        let other = self.members.prepared().into_iter().filter(new).min_by_key(preference);
+        let Some(open) = &mut self.open else { return };
+        let Some(audit) = open.audits.open_mut().find(|audit| audit.span == span) else { return };
+        if let Some(other) = other {
+            audit.dealt.insert(other);
+            self.deal(now, other, span);
+        } else if !audit.is_disputed() {
+            audit.waived = true;
+            self.actions.push_back(Action::Waive(span));
+        }
+    }
+
+    /// Members that can be given work: those that keep up, or everybody if nobody does. The idle ones first.
+    pub(super) fn on_time(&self, open: &OpenPass) -> Vec<WorkerId> {
+        let prepared = self.members.prepared();
+        let keeps_up = |worker: &WorkerId| {
+            let member = self.members.get(*worker);
+            member.is_some_and(|member| !member.is_late_for(open.planned.pass))
+                && !open
+                    .deals
+                    .iter()
+                    .any(|deal| deal.worker == *worker && deal.hedged && deal.answered.is_none())
+        };
+        let mut workers: Vec<WorkerId> = prepared.iter().copied().filter(keeps_up).collect();
+        if workers.is_empty() {
+            workers = prepared;
+        }
+        let busy = |worker: &WorkerId| self.members.get(*worker).map(|member| !member.is_idle());
+        workers.sort_by_key(|worker| Reverse(busy(worker) == Some(false)));
+        workers
+    }
+}
+
+/// Neighbouring spans of the same worker as one.
+fn merged(mut dealt: Vec<(WorkerId, Span)>) -> Vec<(WorkerId, Span)> {
+    dealt.sort_by_key(|(_, span)| span.start);
+    let mut merged: Vec<(WorkerId, Span)> = Vec::with_capacity(dealt.len());
+    for (worker, span) in dealt {
+        match merged.last_mut() {
+            Some((before, last)) if *before == worker && last.end == span.start => {
+                last.end = span.end;
+            }
+            _ => merged.push((worker, span)),
+        }
+    }
+    merged
+}

@@ -1,0 +1,126 @@
+//! Hedging: a span that is late is dealt to idle workers as well, and the first answer wins. Both are the same bits.
+
+use std::time::{Duration, Instant};
+
+use lockstep_proto::ids::{Table, Task, WorkerId};
+
+use super::Engine;
+use super::open_pass::{Dealt, OpenPass};
+
+/// A span is late when its answer takes so much longer than the others' in the pass, or if there are none yet, than
+/// usual: by this factor and this time.
+const LATE_FACTOR: f64 = 1.5;
+pub(super) const LATE_DELAY: Duration = Duration::from_millis(25);
+
+/// Weight of the newest answer in what is usual.
+const SMOOTHING: f64 = 0.1;
+
+/// How long answers usually take, by what is asked.
+#[derive(Debug, Default)]
+pub(super) struct Usual {
+    seconds: [Option<f64>; 3],
+}
+
+impl Usual {
+    pub(super) fn note(&mut self, task: Task, took: Duration) {
+        let seconds = &mut self.seconds[index(task)];
+        let took = took.as_secs_f64();
+        *seconds = Some(seconds.map_or(took, |usual| usual + SMOOTHING * (took - usual)));
+    }
+
+    fn of(&self, task: Task) -> Option<Duration> {
+        self.seconds[index(task)].and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    }
+}
+
+fn index(task: Task) -> usize {
+    match task {
+        Task::Train { .. } | Task::Evaluate { table: Table::Train } => 0,
+        Task::Evaluate { table: Table::Validation } => 1,
+        Task::Evaluate { table: Table::Test } => 2,
+    }
+}
+
+impl Engine {
+    /// When the next span is late, if somebody is idle who could take it.
+    pub(super) fn hedge_at(&self) -> Option<Instant> {
+        let open = self.open.as_ref()?;
+        let idle = self.idle();
+        if idle.is_empty() {
+            return None;
+        }
+        let patience = self.patience(open)?;
+        let takeable = |deal: &&Dealt| is_open(deal) && takers(open, deal, &idle).next().is_some();
+        let due = |deal: &Dealt| deal.at + patience + deal.grace.unwrap_or_default();
+        open.deals.iter().filter(takeable).map(due).min()
+    }
+
+    /// Deals what is late to those who are idle.
+    pub(super) fn hedge(&mut self, now: Instant) {
+        while let Some((place, takers)) = self.late(now) {
+            let Some(open) = &mut self.open else { return };
+            let (span, grace) = (open.deals[place].span, open.deals[place].grace);
+            if grace.is_none() {
+                // Moving the rows may take longer than waiting: wait as long first, and lose at most twice the best.
+                let moves = takers.iter().map(|&taker| self.members.fetch_time(taker, span));
+                open.deals[place].grace = Some(moves.min().unwrap_or_default());
+                continue;
+            }
+            open.deals[place].hedged = true;
+            let missing = open.missing();
+            let shards: Vec<u32> =
+                (span.start..span.end).filter(|&shard| missing.contains(shard)).collect();
+            // An audited span goes to one worker, whole: only the same nodes can be compared.
+            let audited = open.audits.open_mut().find(|audit| audit.span == span);
+            let audited = audited.map(|audit| audit.dealt.insert(takers[0])).is_some();
+            if audited && !shards.is_empty() {
+                self.deal(now, takers[0], span);
+            } else if let Some(open) = self.open.as_ref().filter(|_| !audited) {
+                for (taker, span) in self.give(open, &shards, takers) {
+                    self.deal(now, taker, span);
+                }
+            }
+        }
+    }
+
+    /// A deal that is late, and those who could take it.
+    fn late(&self, now: Instant) -> Option<(usize, Vec<WorkerId>)> {
+        let open = self.open.as_ref()?;
+        let idle = self.idle();
+        let patience = self.patience(open).filter(|_| !idle.is_empty())?;
+        open.deals.iter().enumerate().find_map(|(place, deal)| {
+            let waited = now.saturating_duration_since(deal.at);
+            if !is_open(deal) || waited < patience + deal.grace.unwrap_or_default() {
+                return None;
+            }
+            let takers: Vec<WorkerId> = takers(open, deal, &idle).collect();
+            (!takers.is_empty()).then_some((place, takers))
+        })
+    }
+
+    fn idle(&self) -> Vec<WorkerId> {
+        let idle = self.members.iter().filter(|(_, member)| member.is_idle());
+        idle.map(|(worker, _)| worker).collect()
+    }
+
+    /// How long an answer may take before it is late.
+    fn patience(&self, open: &OpenPass) -> Option<Duration> {
+        let usual = open.longest_answer().or_else(|| self.usual.of(open.planned.task))?;
+        Some(usual.mul_f64(LATE_FACTOR) + LATE_DELAY)
+    }
+}
+
+fn is_open(deal: &Dealt) -> bool {
+    deal.answered.is_none() && !deal.hedged
+}
+
+/// Those of the idle who could take a deal. An audited span needs somebody who was not dealt it before.
+fn takers<'a>(
+    open: &'a OpenPass,
+    deal: &Dealt,
+    idle: &'a [WorkerId],
+) -> impl Iterator<Item = WorkerId> + 'a {
+    let audit = open.audits.open().find(|audit| audit.span == deal.span);
+    let new = move |worker: &WorkerId| audit.is_none_or(|audit| !audit.dealt.contains(worker));
+    idle.iter().copied().filter(new)
+}

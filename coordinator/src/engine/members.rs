@@ -1,0 +1,216 @@
+//! Who takes part: what each member has, what it owes and how fast it is. Decides nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use lockstep_proto::ids::{Pass, Span, WorkerId};
+
+use super::spans::Seat;
+
+/// Weight of the newest measurement in a smoothed one.
+const SMOOTHING: f64 = 0.5;
+
+/// How much faster a member is taken to be each time that nothing was measured: one that was slow and got no work
+/// is tried again some day.
+const FORGIVENESS: f64 = 1.1;
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) prepared: bool,
+    threads: u32,
+    /// By shard: whether it has the rows, or was told to get them.
+    holds: Vec<bool>,
+    /// Deals that it has not answered, of whatever pass.
+    owes: Vec<(Pass, Span)>,
+    /// When it was told to get shards that it still fetches, and how many.
+    fetches: VecDeque<(Instant, u32)>,
+    /// Smoothed.
+    rows_per_second: Option<f64>,
+    /// Measured since the speed was last brought up to date.
+    rows: u64,
+    busy: Duration,
+}
+
+/// All members.
+#[derive(Debug)]
+pub(super) struct Members {
+    shards: u32,
+    by_id: BTreeMap<WorkerId, Member>,
+    /// Who sits where, so that someone who comes takes the place, and so the shards, of someone who left.
+    seats: Vec<Option<WorkerId>>,
+    /// What fetching one shard was measured to take, smoothed.
+    fetch_seconds: Option<f64>,
+}
+
+impl Member {
+    pub(super) fn is_idle(&self) -> bool {
+        self.prepared && self.owes.is_empty()
+    }
+
+    /// Whether it owes results of a pass before this one.
+    pub(super) fn is_late_for(&self, pass: Pass) -> bool {
+        self.owes.iter().any(|&(owed, _)| owed < pass)
+    }
+
+    pub(super) fn owes(&self) -> &[(Pass, Span)] {
+        &self.owes
+    }
+
+    /// How many shards of the span it would have to fetch.
+    pub(super) fn lacks(&self, span: Span) -> u32 {
+        let held = &self.holds[span.start as usize..span.end as usize];
+        held.iter().filter(|&&holds| !holds).count() as u32
+    }
+
+    fn hold(&mut self, span: Span) {
+        self.holds[span.start as usize..span.end as usize].fill(true);
+    }
+}
+
+impl Members {
+    pub(super) fn new(shards: u32) -> Members {
+        Members { shards, by_id: BTreeMap::new(), seats: Vec::new(), fetch_seconds: None }
+    }
+
+    pub(super) fn join(&mut self, worker: WorkerId, threads: u32) {
+        let member = Member {
+            prepared: false,
+            threads: threads.max(1),
+            holds: vec![false; self.shards as usize],
+            owes: Vec::new(),
+            fetches: VecDeque::new(),
+            rows_per_second: None,
+            rows: 0,
+            busy: Duration::ZERO,
+        };
+        self.by_id.insert(worker, member);
+        match self.seats.iter_mut().find(|seat| seat.is_none()) {
+            Some(seat) => *seat = Some(worker),
+            None => self.seats.push(Some(worker)),
+        }
+    }
+
+    /// Whether it was a member.
+    pub(super) fn leave(&mut self, worker: WorkerId) -> bool {
+        if let Some(seat) = self.seats.iter_mut().find(|seat| **seat == Some(worker)) {
+            *seat = None;
+        }
+        self.by_id.remove(&worker).is_some()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn get(&self, worker: WorkerId) -> Option<&Member> {
+        self.by_id.get(&worker)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Member)> {
+        self.by_id.iter().map(|(&worker, member)| (worker, member))
+    }
+
+    /// Members in the order of their seats.
+    pub(super) fn seated(&self) -> impl Iterator<Item = WorkerId> {
+        self.seats.iter().filter_map(|seat| *seat)
+    }
+
+    /// Those who have their shards, in the order of their seats.
+    pub(super) fn prepared(&self) -> Vec<WorkerId> {
+        self.seated().filter(|worker| self.by_id[worker].prepared).collect()
+    }
+
+    /// Notes that a member was told to get the shards of a span.
+    pub(super) fn fetch(&mut self, now: Instant, worker: WorkerId, span: Span) {
+        if let Some(member) = self.by_id.get_mut(&worker) {
+            let lacks = member.lacks(span);
+            member.fetches.push_back((now, lacks));
+            member.hold(span);
+        }
+    }
+
+    /// Notes that a member has the shards it was told to get; false if it was not told to.
+    pub(super) fn fetched(&mut self, now: Instant, worker: WorkerId) -> bool {
+        let Some(member) = self.by_id.get_mut(&worker) else { return true };
+        let Some((since, shards)) = member.fetches.pop_front() else { return false };
+        member.prepared = true;
+        if shards > 0 {
+            let took = now.saturating_duration_since(since).as_secs_f64() / f64::from(shards);
+            self.fetch_seconds = Some(smoothed(self.fetch_seconds, took));
+        }
+        true
+    }
+
+    /// How long it is likely to take a member to fetch what it lacks of a span.
+    pub(super) fn fetch_time(&self, worker: WorkerId, span: Span) -> Duration {
+        let lacks = self.get(worker).map_or(0, |member| member.lacks(span));
+        // Not even a shard a minute: a clock that jumped, or a link that is gone.
+        let seconds = self.fetch_seconds.unwrap_or(0.0).min(60.0);
+        Duration::from_secs_f64(f64::from(lacks) * seconds)
+    }
+
+    /// Notes a deal.
+    pub(super) fn owe(&mut self, worker: WorkerId, pass: Pass, span: Span) {
+        if let Some(member) = self.by_id.get_mut(&worker) {
+            member.owes.push((pass, span));
+            member.hold(span);
+        }
+    }
+
+    /// Notes that a deal is answered; false if there was no such deal.
+    pub(super) fn answer(&mut self, worker: WorkerId, pass: Pass, span: Span) -> bool {
+        let Some(member) = self.by_id.get_mut(&worker) else { return true };
+        let place = member.owes.iter().position(|&owed| owed == (pass, span));
+        place.map(|place| member.owes.remove(place)).is_some()
+    }
+
+    /// Notes how long a member took for so many rows.
+    pub(super) fn measure(&mut self, worker: WorkerId, rows: u64, busy: Duration) {
+        if let Some(member) = self.by_id.get_mut(&worker) {
+            member.rows += rows;
+            member.busy = member.busy.saturating_add(busy);
+        }
+    }
+
+    /// Brings the speeds up to date with what was measured since the last time.
+    pub(super) fn update_speeds(&mut self) {
+        for member in self.by_id.values_mut() {
+            let busy = member.busy.as_secs_f64();
+            if member.rows > 0 && busy > 0.0 {
+                let measured = member.rows as f64 / busy;
+                member.rows_per_second = Some(smoothed(member.rows_per_second, measured));
+            } else if let Some(speed) = &mut member.rows_per_second {
+                *speed *= FORGIVENESS;
+            }
+            member.rows = 0;
+            member.busy = Duration::ZERO;
+        }
+    }
+
+    /// Rows a second, or a guess by the others and the number of threads. With nothing measured at all, threads.
+    pub(super) fn speed(&self, worker: WorkerId) -> f64 {
+        let Some(member) = self.get(worker) else { return 1.0 };
+        if let Some(speed) = member.rows_per_second {
+            return speed;
+        }
+        let (mut sum, mut count) = (0.0, 0.0);
+        for other in self.by_id.values() {
+            if let Some(speed) = other.rows_per_second {
+                sum += speed / f64::from(other.threads);
+                count += 1.0;
+            }
+        }
+        let each = if count > 0.0 { sum / count } else { 1.0 };
+        each * f64::from(member.threads)
+    }
+
+    /// What the cut has to know of these members.
+    pub(super) fn seats(&self, workers: &[WorkerId]) -> Vec<Seat<'_>> {
+        let seat = |&worker| Seat { speed: self.speed(worker), holds: &self.by_id[&worker].holds };
+        workers.iter().map(seat).collect()
+    }
+}
+
+fn smoothed(before: Option<f64>, newest: f64) -> f64 {
+    before.map_or(newest, |before| before + SMOOTHING * (newest - before))
+}

@@ -1,0 +1,126 @@
+//! Audited spans are computed twice, and by one more for every dispute.
+
+use lockstep_proto::ids::{Pass, WorkerId};
+use lockstep_proto::tree::Node;
+
+use super::super::{Action, Event, Track, Verdict};
+use super::{Bench, TRACKS, span, whole_batches};
+
+const PAIR: Node = Node { level: 1, index: 0 };
+
+fn audited(shards: u32, workers: u64) -> Bench {
+    let mut bench = Bench::new(whole_batches(shards, 2), 1);
+    bench.engine = bench.engine.auditing(1.0, 7);
+    bench.gather(workers)
+}
+
+impl Bench {
+    fn compares(&mut self, worker: u64) {
+        let worker = WorkerId(worker);
+        let verdict = self.engine.accept(self.now, worker, Pass(0), Track::Sums, PAIR);
+        assert_eq!(verdict, Verdict::Compare);
+    }
+}
+
+#[test]
+fn every_span_goes_to_two() {
+    let mut bench = audited(4, 2);
+    let first = [(1, span(0, 2)), (2, span(2, 4)), (2, span(0, 2)), (1, span(2, 4))];
+    assert_eq!(bench.dealt_spans(), first);
+    bench.compares(1);
+    bench.compares(2);
+    assert!(bench.engine.agreed(Track::Sums, PAIR));
+    assert!(!bench.engine.agreed(Track::Sums, PAIR));
+}
+
+#[test]
+fn a_third_is_asked_when_two_differ() {
+    let mut bench = audited(4, 3);
+    let dealt = bench.dealt();
+    let asked: Vec<_> = dealt.iter().filter(|(_, deal)| deal.span == dealt[0].1.span).collect();
+    assert_eq!(asked.len(), 2);
+    bench.engine.disputed(bench.now, Node::leaf(0), 2);
+    let third = bench.dealt();
+    assert_eq!(third.len(), 1);
+    assert!(asked.iter().all(|(worker, _)| *worker != third[0].0));
+    assert_eq!(third[0].1.span, dealt[0].1.span);
+    bench.engine.disputed(bench.now, Node::leaf(0), 2);
+    assert_eq!(bench.deals(), [], "once is enough");
+}
+
+#[test]
+fn a_dispute_of_two_waits_for_a_third_and_says_so() {
+    let mut bench = audited(4, 2);
+    for (worker, deal) in bench.dealt() {
+        bench.done(worker, deal, std::time::Duration::ZERO);
+    }
+    bench.engine.disputed(bench.now, PAIR, 2);
+    assert_eq!(bench.actions(), []);
+    bench.wait(5_000);
+    let [Action::Report(wait)] = &bench.actions()[..] else { panic!("no report") };
+    let text = wait.to_string();
+    assert!(
+        text.starts_with("waiting for another worker since 5.0 s: two differ about "),
+        "{text}"
+    );
+    bench.joined(3);
+    bench.prepared(3);
+    assert_eq!(bench.dealt_spans(), [(3, span(0, 2))]);
+}
+
+#[test]
+fn an_answer_of_somebody_who_left_counts() {
+    let mut bench = audited(4, 3);
+    let dealt = bench.dealt();
+    let (worker, deal) = dealt[0];
+    bench.done(worker, deal, std::time::Duration::ZERO);
+    bench.event(Event::Left(worker));
+    let again = bench.dealt_spans();
+    assert!(again.iter().all(|(_, again)| *again != deal.span), "{again:?}");
+}
+
+#[test]
+fn somebody_else_takes_over_from_one_who_left_before_answering() {
+    let mut bench = audited(4, 3);
+    let (worker, deal) = bench.dealt()[0];
+    bench.event(Event::Left(worker));
+    let again = bench.dealt_spans();
+    assert!(again.iter().any(|(_, again)| *again == deal.span), "{again:?}");
+}
+
+#[test]
+fn one_worker_alone_has_nobody_to_compare_with() {
+    let mut bench = audited(4, 1);
+    let actions = bench.actions();
+    assert!(actions.contains(&Action::Waive(span(0, 4))), "{actions:?}");
+    for track in TRACKS {
+        let verdict = bench.engine.accept(bench.now, WorkerId(1), Pass(0), track, PAIR);
+        assert_eq!(verdict, Verdict::Fold);
+    }
+}
+
+#[test]
+fn the_share_is_kept() {
+    let mut bench = Bench::new(whole_batches(64, 60), 1);
+    bench.engine = bench.engine.auditing(0.25, 1);
+    let mut bench = bench.gather(64);
+    let mut deals = 0;
+    for _ in 0..60 {
+        deals += bench.deals().len();
+        bench.outstanding.clear();
+        let pass = bench.engine.next.0 - 1;
+        let planned = bench.engine.schedule.planned(Pass(pass)).unwrap();
+        for worker in 1..=64 {
+            while let Some(&(pass, span)) =
+                bench.engine.members.get(WorkerId(worker)).unwrap().owes().first()
+            {
+                let done = super::Done { span, busy: std::time::Duration::ZERO };
+                assert!(bench.engine.answered(bench.now, WorkerId(worker), pass, done));
+            }
+        }
+        assert_eq!(planned.pass.0, pass);
+        bench.commit_all();
+    }
+    let audits = deals - 60 * 64;
+    assert!((800..1_120).contains(&audits), "{audits} of {}", 60 * 64);
+}

@@ -1,0 +1,80 @@
+//! What a run waits for, in words.
+
+use std::fmt;
+use std::time::Duration;
+
+use lockstep_proto::ids::{Span, WorkerId};
+
+use super::schedule::Planned;
+
+/// What a run waits for, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// For how long so far.
+    pub waited: Duration,
+    /// For what.
+    pub reason: WaitReason,
+}
+
+/// Why nothing moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitReason {
+    /// Fewer members than the job's minimum.
+    Workers {
+        /// Members now.
+        joined: usize,
+        /// Members wanted.
+        wanted: usize,
+    },
+    /// Members are there, but not all that are needed have their shards.
+    Shards {
+        /// A member that still fetches.
+        worker: WorkerId,
+    },
+    /// Everything is there; it is being added.
+    Adding,
+    /// A member has not answered for its span.
+    Results {
+        /// The member.
+        worker: WorkerId,
+        /// What it was dealt.
+        span: Span,
+        /// For which pass.
+        planned: Planned,
+    },
+    /// Two members computed different values for a span, and there is no third to settle it.
+    Dispute {
+        /// The span.
+        span: Span,
+        /// Of which pass.
+        planned: Planned,
+    },
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waited = self.waited.as_secs_f64();
+        match &self.reason {
+            WaitReason::Workers { joined, wanted } => {
+                write!(f, "waiting for workers since {waited:.1} s: {joined} of {wanted} joined")
+            }
+            WaitReason::Shards { worker } => {
+                write!(f, "waiting for {worker} since {waited:.1} s: it is fetching its shards")
+            }
+            WaitReason::Adding => {
+                write!(f, "adding since {waited:.1} s: all results of the step are there")
+            }
+            WaitReason::Results { worker, span, planned } => write!(
+                f,
+                "waiting for {worker} since {waited:.1} s: no result for {span} on the weights of {}",
+                planned.step
+            ),
+            WaitReason::Dispute { span, planned } => write!(
+                f,
+                "waiting for another worker since {waited:.1} s: two differ about {span} on the weights of {}, a \
+                 third has to settle it",
+                planned.step
+            ),
+        }
+    }
+}
