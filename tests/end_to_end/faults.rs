@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use crate::folder::Folder;
 use crate::proxy::Proxy;
 
-const JOB: &str = r#"
+pub(crate) const JOB: &str = r#"
 name = "faults"
 seed = 8
 [data]
@@ -135,7 +135,8 @@ fn a_worker_of_a_local_cluster_is_killed() {
     assert_eq!(folder.hash(), LONG_HASH);
 }
 
-const LONG_HASH: &str = "f052b688c5e2b8d4b5fff5952a8d99e966bf4b4c66be97443f19417afbc14e23";
+pub(crate) const LONG_HASH: &str =
+    "f052b688c5e2b8d4b5fff5952a8d99e966bf4b4c66be97443f19417afbc14e23";
 
 /// Nobody comes back: the worker gives up in time and says so.
 #[test]

@@ -13,6 +13,8 @@ mod faults;
 mod folder;
 #[cfg(target_os = "linux")]
 mod lifecycle;
+#[cfg(target_os = "linux")]
+mod netns;
 mod parity;
 mod predict;
 mod process;
@@ -22,3 +24,5 @@ mod qemu;
 #[cfg(target_os = "linux")]
 mod resume;
 mod run_folder;
+#[cfg(target_os = "linux")]
+mod silence;
