@@ -108,6 +108,8 @@ pub struct Destination {
     pub metrics: Option<File>,
     /// Who writes checkpoints, if anybody.
     pub writer: Option<Writer>,
+    /// When a checkpoint is due.
+    pub every: Every,
     /// Where workers find the coordinator.
     pub address: SocketAddr,
     /// Who shows reports.
@@ -117,9 +119,8 @@ pub struct Destination {
 impl Recorder {
     /// A recorder for one execution of a run that goes on from `state`, at `step`.
     pub fn new(plan: &Plan, to: Destination, state: RecordState, step: u64) -> (Recorder, Records) {
-        let every = plan.job.checkpoint.every;
         let checkpoints = to.writer.map(|writer| Checkpoints {
-            every,
+            every: to.every,
             writer,
             due: false,
             written_at: Instant::now(),

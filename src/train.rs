@@ -9,6 +9,7 @@ use lockstep_coordinator::{Coordinator, Outcome, RunError, Snapshot};
 
 use crate::checkpoint::{self, Checkpoint, RecordState, Writer};
 use crate::error::{Error, Result};
+use crate::job::Every;
 use crate::plan::Plan;
 use crate::record::{Destination, History, Recorder, SharedReporter, report};
 use crate::report::Report;
@@ -26,6 +27,8 @@ pub struct Lead {
     pub resume: bool,
     /// The first step waits for this many workers.
     pub workers_start: usize,
+    /// Seconds between checkpoints in this execution, whatever the job says.
+    pub checkpoint_seconds: Option<f64>,
     /// Threads that add and update.
     pub threads: usize,
 }
@@ -81,7 +84,8 @@ pub async fn lead(
         .as_ref()
         .map(|folder| Writer::start(folder.path(), plan.job.checkpoint.keep, reporter.clone()));
     let metrics = folder.as_ref().map(|folder| folder.metrics(state.metrics_bytes)).transpose()?;
-    let to = Destination { metrics, writer, address, reporter: reporter.clone() };
+    let every = lead.checkpoint_seconds.map_or(plan.job.checkpoint.every, Every::Seconds);
+    let to = Destination { metrics, writer, every, address, reporter: reporter.clone() };
     let (recorder, records) = Recorder::new(&plan, to, state, snapshot.step.0);
     let spec = plan.run_spec(&run_id, snapshot, lead.workers_start, lead.threads)?;
     let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), stop).await;

@@ -20,6 +20,8 @@ pub enum Purpose {
     ShardOrder = 4,
     /// Which spans are audited.
     Audit = 5,
+    /// Faults that are injected on purpose: changes no number of a run; counter: kind of fault.
+    Chaos = 6,
 }
 
 /// One keyed stream.

@@ -29,6 +29,7 @@ pub(super) fn train(plan: Arc<Plan>, fit: &Fit) -> Result<Trained> {
         out: None,
         resume: false,
         workers_start: fit.workers.max(1),
+        checkpoint_seconds: None,
         threads: fit.threads.max(1),
     };
     let runtime = Builder::new_multi_thread()

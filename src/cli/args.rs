@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::local::Chaos;
 use crate::report::LogFormat;
 
 /// Trains neural networks data-parallel on ordinary CPU machines: the same model, bit for bit, on any number of
@@ -73,6 +74,15 @@ pub(super) struct Local {
     /// Go on with the run in the run folder from its newest whole checkpoint; start it if there is none.
     #[arg(long)]
     pub(super) resume: bool,
+    /// Injects faults into the cluster's processes while they train; the model is the same all the same.
+    ///
+    /// SEED draws what happens when, and to which worker; RATE is faults of that kind a minute (0 to 6000). The same
+    /// seed plans the same faults; what they do depends on how far the training is by then. kill: a worker is killed,
+    /// or sometimes all of them, and started again. stop: a worker is stopped for up to 2 s. slow: a worker gets
+    /// about a quarter of its time for up to 3 s. coordinator: the coordinator is killed and started again; it writes
+    /// a checkpoint every 0.2 s for that.
+    #[arg(long, value_name = "SEED[,kill=RATE,stop=RATE,slow=RATE,coordinator=RATE]")]
+    pub(super) chaos: Option<Chaos>,
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +107,9 @@ pub(super) struct Coordinator {
     /// Threads that add gradients and update weights [default: all cores].
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,
+    /// Seconds between checkpoints in this execution, whatever the job says.
+    #[arg(long, hide = true, value_parser = seconds)]
+    pub(super) checkpoint_seconds: Option<f64>,
     #[command(flatten)]
     pub(super) child: Child,
 }

@@ -56,6 +56,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
                 workers,
                 workers_min,
                 threads: local.threads.map(usize::from),
+                chaos: local.chaos,
             };
             runtime(1)?.block_on(local::run(options, reporter))
         }
@@ -68,6 +69,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
                 out: Some(coordinator.out.unwrap_or_else(|| default_out(&job))),
                 resume: coordinator.resume,
                 workers_start: usize::from(coordinator.workers_start),
+                checkpoint_seconds: coordinator.checkpoint_seconds,
                 threads,
             };
             let plan = Arc::new(Plan::new(job)?);

@@ -21,6 +21,36 @@ fn null_as_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Valu
     Ok(values.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect())
 }
 
+/// Kinds of faults that can be injected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Workers were killed.
+    Kill,
+    /// A worker was stopped for a while.
+    Stop,
+    /// A worker was slowed down for a while.
+    Slow,
+    /// The coordinator was killed.
+    Coordinator,
+}
+
+impl FaultKind {
+    /// All of them.
+    pub const ALL: [FaultKind; 4] =
+        [FaultKind::Kill, FaultKind::Stop, FaultKind::Slow, FaultKind::Coordinator];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultKind::Kill => "kill",
+            FaultKind::Stop => "stop",
+            FaultKind::Slow => "slow",
+            FaultKind::Coordinator => "coordinator",
+        }
+    }
+}
+
 /// Something worth telling.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -94,6 +124,23 @@ pub enum Report {
         /// Loss and metrics.
         #[serde(deserialize_with = "null_as_nan")]
         values: Values,
+    },
+    /// A fault was injected.
+    Chaos {
+        /// Of which kind.
+        fault: FaultKind,
+        /// The processes that it hit.
+        processes: Vec<u32>,
+        /// How long it lasts, if it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<f64>,
+    },
+    /// No more faults are injected.
+    ChaosOver {
+        /// What they were drawn from.
+        seed: u64,
+        /// How many of each kind.
+        faults: BTreeMap<FaultKind, u64>,
     },
     /// The training is over, well or not: workers end, and what there is to keep is written.
     Ending,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Report, Values};
+use super::{FaultKind, Report, Values};
 
 /// Plain lines show epochs at most this often, and steps when nothing else was shown for longer.
 const EPOCH_INTERVAL: Duration = Duration::from_millis(500);
@@ -153,12 +153,35 @@ fn line_of(report: &Report) -> String {
         Report::Note { message } => message.clone(),
         Report::Warning { message } => format!("warning: {message}"),
         Report::Error { message, .. } => format!("error: {message}"),
+        Report::Chaos { fault, processes, seconds } => fault_text(*fault, processes, *seconds),
+        Report::ChaosOver { seed, faults } => {
+            let kinds: Vec<String> =
+                faults.iter().map(|(kind, count)| format!("{} {count}", kind.name())).collect();
+            let all: u64 = faults.values().sum();
+            format!("chaos: {all} faults with seed {seed} ({})", kinds.join(", "))
+        }
         // Shown in their own way.
         Report::Progress { .. }
         | Report::Epoch { .. }
         | Report::Ending
         | Report::Finished { .. } => String::new(),
     }
+}
+
+fn fault_text(fault: FaultKind, processes: &[u32], seconds: Option<f64>) -> String {
+    let done = match fault {
+        FaultKind::Kill | FaultKind::Coordinator => "killed",
+        FaultKind::Stop => "stopped",
+        FaultKind::Slow => "slowed down",
+    };
+    let whom = match fault {
+        FaultKind::Coordinator => "the coordinator, process",
+        _ if processes.len() == 1 => "worker process",
+        _ => "all workers, processes",
+    };
+    let processes: Vec<String> = processes.iter().map(u32::to_string).collect();
+    let lasting = seconds.map_or(String::new(), |seconds| format!(" for {seconds:.1} s"));
+    format!("chaos: {done} {whom} {}{lasting}", processes.join(", "))
 }
 
 fn show_result(report: &Report) {

@@ -11,7 +11,7 @@ use crate::folder::{Folder, edited};
 use crate::process::{Process, poll};
 
 /// The processes that a launcher started and that still run.
-fn children_of(launcher: u32) -> Vec<u32> {
+pub(crate) fn children_of(launcher: u32) -> Vec<u32> {
     let launcher = launcher.to_string();
     let is_child = |pid: &u32| {
         let Ok(command) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };

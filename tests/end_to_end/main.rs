@@ -7,6 +7,8 @@ mod bad_job;
 mod bad_table;
 mod bad_weights;
 mod bits;
+#[cfg(target_os = "linux")]
+mod chaos;
 mod cli;
 #[cfg(target_os = "linux")]
 mod faults;

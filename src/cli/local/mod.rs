@@ -1,0 +1,324 @@
+//! A cluster of processes on this machine: starts them, shows what they say, and sees them all end.
+//!
+//! Children are this same program, tied to this process (see [`super::process`]), in process groups of their own so that
+//! Ctrl-C reaches only the launcher, which sees to the rest. Faults are injected only where they are asked for.
+
+mod chaos;
+mod children;
+mod disturb;
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+pub(super) use self::chaos::Chaos;
+use self::children::{Children, From, Heard, Stage, command, until};
+use self::disturb::Disturber;
+use super::process;
+use crate::error::{Error, Result, exit};
+use crate::record::{SharedReporter, report};
+use crate::report::Report;
+
+/// How long children get to end when the coordinator has ended or was asked to, and again when they were asked to
+/// themselves, before they are killed.
+const END_WAIT_MAX: Duration = Duration::from_secs(4);
+
+/// The same where faults are injected: the coordinator has told those that it had.
+const FAREWELL_WAIT_MAX: Duration = Duration::from_millis(300);
+
+/// What to start.
+pub(super) struct Options {
+    pub(super) job: PathBuf,
+    pub(super) workers: usize,
+    /// The run pauses with fewer.
+    pub(super) workers_min: usize,
+    pub(super) threads: Option<usize>,
+    pub(super) out: PathBuf,
+    pub(super) resume: bool,
+    pub(super) chaos: Option<Chaos>,
+}
+
+/// Runs the cluster to the end of its job.
+pub(super) async fn run(options: Options, reporter: &SharedReporter) -> Result<()> {
+    let mut cluster = Cluster::new(&options, reporter);
+    cluster.start_coordinator()?;
+    let result = tokio::select! {
+        result = cluster.watch() => result,
+        () = process::stop_signal() => Err(Error::Stopped),
+    };
+    // A coordinator that ended as it should has told the workers, and so has one that is asked to.
+    let told = matches!(result, Ok(()) | Err(Error::Stopped)) || cluster.error.is_some();
+    cluster.end(told).await;
+    if let Some(disturber) = &cluster.disturber {
+        report(reporter, &disturber.summary());
+    }
+    result
+}
+
+/// One of the cluster's workers, and those that replace it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worker {
+    AtWork(u32),
+    /// On purpose; a replacement is started that long after its end.
+    Killed {
+        pid: u32,
+        pause: Duration,
+    },
+    /// A replacement is started then.
+    DueAt(Instant),
+    Gone,
+}
+
+impl Worker {
+    fn pid(self) -> Option<u32> {
+        match self {
+            Worker::AtWork(pid) | Worker::Killed { pid, .. } => Some(pid),
+            Worker::DueAt(_) | Worker::Gone => None,
+        }
+    }
+}
+
+struct Cluster<'a> {
+    options: &'a Options,
+    reporter: &'a SharedReporter,
+    children: Children,
+    /// Its process; `None` when it has ended.
+    coordinator: Option<u32>,
+    /// Where the coordinator said that it listens.
+    address: Option<String>,
+    workers: Vec<Worker>,
+    /// A run that ends takes its workers with it: a few moments are left to the coordinator to say so.
+    too_few_since: Option<Instant>,
+    /// Whether the first step has been made.
+    training: bool,
+    /// Whether the coordinator has said that the training is over; it may have much to write.
+    ending_by_itself: bool,
+    /// Whether the result was told: all is written.
+    is_finished: bool,
+    /// The coordinator's last words.
+    error: Option<(String, u8)>,
+    /// Who injects faults, if anybody.
+    disturber: Option<Disturber>,
+}
+
+impl<'a> Cluster<'a> {
+    fn new(options: &'a Options, reporter: &'a SharedReporter) -> Cluster<'a> {
+        let disturber = |chaos| Disturber::new(chaos, options.workers);
+        Cluster {
+            options,
+            reporter,
+            children: Children::new(),
+            coordinator: None,
+            address: None,
+            workers: Vec::new(),
+            too_few_since: None,
+            training: false,
+            ending_by_itself: false,
+            is_finished: false,
+            error: None,
+            disturber: options.chaos.as_ref().map(disturber),
+        }
+    }
+
+    /// Starts the coordinator; again where it listened before, to go on with the run.
+    fn start_coordinator(&mut self) -> Result<()> {
+        let Options { job, workers, workers_min, out, resume, .. } = self.options;
+        let mut command = command("coordinator")?;
+        command.arg(job).arg("--out").arg(out);
+        command.args(["--listen", self.address.as_deref().unwrap_or("127.0.0.1:0")]);
+        if *resume || self.address.is_some() {
+            command.arg("--resume");
+        }
+        let first = if self.training { workers_min } else { workers };
+        command.args(["--workers-start", &first.to_string()]);
+        if let Some(disturber) = &mut self.disturber {
+            command.args(disturber.before_start(out));
+        }
+        self.coordinator = Some(self.children.start(|_| From::Coordinator, command)?);
+        Ok(())
+    }
+
+    fn start_worker(&mut self) -> Result<Worker> {
+        let Options { workers, threads, .. } = self.options;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads.unwrap_or((cores / workers).max(1));
+        let mut command = command("worker")?;
+        command.args(["--coordinator", self.address.as_deref().unwrap_or_default()]);
+        command.args(["--threads", &threads.to_string()]);
+        Ok(Worker::AtWork(self.children.start(From::Worker, command)?))
+    }
+
+    /// Shows what is heard until the coordinator has ended, or cannot end for want of workers.
+    async fn watch(&mut self) -> Result<()> {
+        loop {
+            let patience = self.too_few_since.filter(|_| !self.ending_by_itself);
+            let patience = patience.map(|since| since + END_WAIT_MAX);
+            let disturb_at = self.disturb_at();
+            let heard = tokio::select! {
+                heard = self.children.hear() => heard,
+                () = until(patience) => return Err(self.too_few()),
+                () = until(disturb_at) => {
+                    self.disturb()?;
+                    continue;
+                }
+            };
+            match heard {
+                Heard::Line(from, line) => {
+                    if let Some(address) = self.show(from, &line) {
+                        self.listening(address)?;
+                    }
+                }
+                Heard::Ended(From::Coordinator, status) => {
+                    self.coordinator = None;
+                    if !self.restarts_after(&status) {
+                        return self.result(status);
+                    }
+                }
+                Heard::Ended(From::Worker(pid), status) => self.worker_ended(pid, &status),
+            }
+        }
+    }
+
+    /// The first time, workers are started; later they find the coordinator by themselves.
+    fn listening(&mut self, address: String) -> Result<()> {
+        self.address = Some(address);
+        if self.workers.is_empty() {
+            for _ in 0..self.options.workers {
+                let worker = self.start_worker()?;
+                self.workers.push(worker);
+            }
+        }
+        if let Some(disturber) = &mut self.disturber {
+            disturber.listening();
+        }
+        Ok(())
+    }
+
+    fn worker_ended(&mut self, pid: u32, status: &std::io::Result<ExitStatus>) {
+        let Some(at) = self.workers.iter().position(|worker| worker.pid() == Some(pid)) else {
+            return;
+        };
+        let replacement = self.replacement(self.workers[at], status);
+        if replacement == Worker::Gone && !was_told(status) {
+            let message = format!("worker process {pid} ended early ({})", text(status));
+            report(self.reporter, &Report::Warning { message });
+        }
+        self.workers[at] = replacement;
+        if self.workers_left() < self.workers_wanted() {
+            self.too_few_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn workers_left(&self) -> usize {
+        self.workers.iter().filter(|&&worker| worker != Worker::Gone).count()
+    }
+
+    /// All until the first step is made, then as many as the job asks for.
+    fn workers_wanted(&self) -> usize {
+        if self.training { self.options.workers_min } else { self.options.workers }
+    }
+
+    fn too_few(&self) -> Error {
+        let (left, wanted) = (self.workers_left(), self.workers_wanted());
+        let message = format!("{left} workers are left and the run needs {wanted}: start it again");
+        Error::Child(message, exit::TRY_AGAIN)
+    }
+
+    /// Shows a line; returns the address if it says where the coordinator listens.
+    fn show(&mut self, from: From, line: &str) -> Option<String> {
+        let mut reporter = self.reporter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let prefix = if from == From::Coordinator { String::new() } else { from.name() };
+        match serde_json::from_str::<Report>(line) {
+            Ok(Report::Error { message, exit_code }) if from == From::Coordinator => {
+                self.error = Some((message, exit_code));
+            }
+            // The coordinator tells it better.
+            Ok(Report::Error { exit_code: exit::RUN_FAILED, .. }) => {}
+            // With faults they are many, and the coordinator tells who is there.
+            Ok(Report::Note { .. }) if from != From::Coordinator && self.disturber.is_some() => {}
+            Ok(told) => {
+                reporter.report_from(&prefix, &told);
+                self.training |= matches!(told, Report::Progress { .. });
+                self.is_finished |= matches!(told, Report::Finished { .. });
+                if matches!(told, Report::Ending) {
+                    self.ending_by_itself = true;
+                    // The coordinator waits for the workers' farewell.
+                    self.children.enter(Stage::Calm);
+                    self.disturber.iter_mut().for_each(Disturber::end);
+                }
+                if let Report::Listening { address, .. } = told {
+                    return Some(address);
+                }
+            }
+            Err(_) => reporter.foreign(&from.name(), line),
+        }
+        None
+    }
+
+    fn result(&mut self, status: std::io::Result<ExitStatus>) -> Result<()> {
+        match (&status, self.error.take()) {
+            (Ok(status), _) if status.success() => Ok(()),
+            // All is written.
+            _ if self.is_finished && was_killed(&status) && self.disturber.is_some() => Ok(()),
+            (_, Some((message, code))) => Err(Error::Child(message, code)),
+            _ => Err(Error::Child(
+                format!("the coordinator ended early ({})", text(&status)),
+                exit::TRY_AGAIN,
+            )),
+        }
+    }
+
+    /// Sees every child end: by itself where the coordinator tells it, then asked to, killed at last.
+    async fn end(&mut self, told: bool) {
+        for stage in [Stage::Coordinator, Stage::Everybody] {
+            if stage == Stage::Coordinator && !told {
+                continue;
+            }
+            self.children.enter(stage);
+            let _ = tokio::time::timeout(END_WAIT_MAX, self.ended(stage)).await;
+        }
+        self.children.kill().await;
+    }
+
+    /// Ready when everybody has ended, or nobody is left who would tell the others to.
+    async fn ended(&mut self, stage: Stage) {
+        let mut patience = None;
+        loop {
+            // Workers that still look for a killed coordinator are told nothing by the last one.
+            if self.disturber.is_some() && stage < Stage::Everybody && self.coordinator.is_none() {
+                patience.get_or_insert_with(|| Instant::now() + FAREWELL_WAIT_MAX);
+            }
+            let heard = tokio::select! {
+                heard = self.children.hear_the_last() => heard,
+                () = until(patience) => return,
+            };
+            match heard {
+                Some(Heard::Line(from, line)) => drop(self.show(from, &line)),
+                Some(Heard::Ended(From::Coordinator, _)) => self.coordinator = None,
+                Some(Heard::Ended(From::Worker(_), _)) => {}
+                None => return,
+            }
+        }
+    }
+}
+
+/// Whether a worker ended because the coordinator said so.
+fn was_told(status: &std::io::Result<ExitStatus>) -> bool {
+    let code = status.as_ref().ok().and_then(ExitStatus::code);
+    matches!(code, Some(0)) || code == Some(i32::from(exit::RUN_FAILED))
+}
+
+fn was_killed(status: &std::io::Result<ExitStatus>) -> bool {
+    let signal = status.as_ref().ok().and_then(ExitStatus::signal);
+    signal == Some(Signal::SIGKILL as i32)
+}
+
+fn text(status: &std::io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
