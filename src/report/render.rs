@@ -158,7 +158,8 @@ fn line_of(report: &Report) -> String {
             let kinds: Vec<String> =
                 faults.iter().map(|(kind, count)| format!("{} {count}", kind.name())).collect();
             let all: u64 = faults.values().sum();
-            format!("chaos: {all} faults with seed {seed} ({})", kinds.join(", "))
+            let faults = if all == 1 { "fault" } else { "faults" };
+            format!("chaos: {all} {faults} with seed {seed} ({})", kinds.join(", "))
         }
         // Shown in their own way.
         Report::Progress { .. }

@@ -28,7 +28,7 @@ fn folder() -> Folder {
     Folder::with_table(JOB, "boston-relu-adam-mse", 200)
 }
 
-fn chaos<'a>(spec: &'a str) -> Vec<&'a str> {
+fn chaos(spec: &str) -> Vec<&str> {
     let fixed = ["--log-format", "json", "local", "job.toml", "--workers", "3", "--out", "run"];
     [&fixed[..], &["--chaos", spec]].concat()
 }

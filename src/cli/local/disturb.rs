@@ -95,6 +95,11 @@ impl Disturber {
         self.restarts = 0;
     }
 
+    /// Whether workers can find no coordinator.
+    fn is_down(&self) -> bool {
+        !matches!(self.coordinator, Coordinator::Listening | Coordinator::Doomed(_))
+    }
+
     /// Makes no more faults, even if a coordinator that was being killed has to end the training once more.
     pub(super) fn end(&mut self) {
         self.is_over = true;
@@ -221,6 +226,17 @@ impl Cluster<'_> {
         };
         *disturber.faults.entry(fault).or_default() += 1;
         report(self.reporter, &Report::Chaos { fault, processes, seconds });
+    }
+
+    /// Whether a worker's report is only what the faults lead one to expect: that it joined (it does so again and
+    /// again, and the coordinator tells who is there), and that it looks for a coordinator that is down.
+    pub(super) fn goes_without_saying(&self, told: &Report) -> bool {
+        let Some(disturber) = &self.disturber else { return false };
+        match told {
+            Report::Note { .. } => true,
+            Report::Warning { .. } => disturber.is_down() || self.is_finished,
+            _ => false,
+        }
     }
 
     /// What becomes of a worker that has ended.

@@ -237,8 +237,7 @@ impl<'a> Cluster<'a> {
             }
             // The coordinator tells it better.
             Ok(Report::Error { exit_code: exit::RUN_FAILED, .. }) => {}
-            // With faults they are many, and the coordinator tells who is there.
-            Ok(Report::Note { .. }) if from != From::Coordinator && self.disturber.is_some() => {}
+            Ok(told) if from != From::Coordinator && self.goes_without_saying(&told) => {}
             Ok(told) => {
                 reporter.report_from(&prefix, &told);
                 self.training |= matches!(told, Report::Progress { .. });
