@@ -1,6 +1,7 @@
 //! The engine against a simulated cluster, and one decision at a time.
 
 mod case;
+mod clock;
 mod dealing;
 mod driver;
 mod ledger;
