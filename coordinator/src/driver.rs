@@ -3,36 +3,42 @@
 //! A single task owns the engine, the outboxes and the record of what is published; nothing here is shared but
 //! the chunks themselves, which the reduction's threads lock one at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
 use lockstep_proto::fold::Fold;
 use lockstep_proto::frame::{Fault, FromWorker, Limits, Part, ToWorker};
-use lockstep_proto::ids::{Pass, Step, Table, Task, WorkerId};
+use lockstep_proto::ids::{Pass, Span, Step, Table, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::wire;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tonic::Streaming;
+use tonic::{Code, Streaming};
 
 use crate::engine::{Action, Engine, Event, Planned, Schedule, Track, Verdict};
 use crate::observer::{Observer, RunEvent};
 use crate::outbox::Outbox;
 use crate::reducer::{Reduced, Reducer};
-use crate::run::{FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec};
+use crate::run::{
+    FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec, STOP_WAIT_MAX,
+};
 use crate::server::{Admitted, Arrival, Peer};
 
 /// What reaches the run's task from a worker's stream.
 enum Inbound {
     Frame(WorkerId, FromWorker),
+    /// It said what cannot be said.
+    Broken(WorkerId, String),
     Ended(WorkerId, String),
 }
 
 struct Member {
     outbox: Arc<Outbox>,
     peer: Peer,
+    /// Spans that it was told to prepare and has not answered for, in order.
+    preparing: VecDeque<Span>,
 }
 
 pub(crate) struct Driver {
@@ -52,6 +58,11 @@ pub(crate) struct Driver {
     inbox_tx: mpsc::Sender<Inbound>,
     observer: Box<dyn Observer>,
     first_step_at: Option<Instant>,
+    /// The pass in hand, or the one that comes next.
+    pass: Pass,
+    is_open: bool,
+    /// When a run that was told to stop waits no longer for the pass in hand.
+    stop_at: Option<Instant>,
     finished: bool,
 }
 
@@ -95,6 +106,9 @@ impl Driver {
             inbox_tx,
             observer,
             first_step_at: None,
+            pass: spec.start.pass,
+            is_open: false,
+            stop_at: None,
             finished: false,
         }
     }
@@ -133,9 +147,10 @@ impl Driver {
         tokio::pin!(stop);
         while !self.finished {
             let timeout = self.engine.poll_timeout().unwrap_or_else(Instant::now);
+            let timeout = self.stop_at.map_or(timeout, |stop_at| stop_at.min(timeout));
             tokio::select! {
                 biased;
-                () = &mut stop => return Err(RunError::Stopped),
+                () = &mut stop, if self.stop_at.is_none() => self.stop()?,
                 reduced = self.reducer.next(), if self.reducer.is_busy() => self.reduced(reduced)?,
                 Some(arrival) = self.arrivals.recv() => match arrival {
                     Arrival::Admitted(admitted) => self.admit(*admitted),
@@ -145,13 +160,33 @@ impl Driver {
                 },
                 Some(inbound) = self.inbox.recv(), if self.reducer.has_room() => match inbound {
                     Inbound::Frame(worker, frame) => self.frame(worker, frame)?,
+                    Inbound::Broken(worker, reason) => self.expel(worker, &reason),
                     Inbound::Ended(worker, reason) => self.leave(worker, &reason),
                 },
-                () = tokio::time::sleep_until(timeout.into()) => self.engine.handle_timeout(Instant::now()),
+                () = tokio::time::sleep_until(timeout.into()) => self.timeout(Instant::now())?,
                 Some(_) = self.readers.join_next() => {}
             }
             self.act()?;
         }
+        Ok(())
+    }
+
+    /// Ends the run, but for the pass in hand.
+    fn stop(&mut self) -> Result<(), RunError> {
+        self.stop_at = Some(Instant::now() + STOP_WAIT_MAX);
+        self.observer.observe(RunEvent::Stopping);
+        if self.is_open {
+            return Ok(());
+        }
+        self.take_snapshot();
+        Err(RunError::Stopped)
+    }
+
+    fn timeout(&mut self, now: Instant) -> Result<(), RunError> {
+        if self.stop_at.is_some_and(|stop_at| now >= stop_at) {
+            return Err(RunError::Stopped);
+        }
+        self.engine.handle_timeout(now);
         Ok(())
     }
 
@@ -161,7 +196,7 @@ impl Driver {
         for (step, chunk, values) in self.reducer.published() {
             outbox.send_weights(step, chunk, values);
         }
-        self.members.insert(worker, Member { outbox, peer });
+        self.members.insert(worker, Member { outbox, peer, preparing: VecDeque::new() });
         self.readers.spawn(read(worker, stream, self.limits.clone(), self.inbox_tx.clone()));
         self.engine.handle(Instant::now(), Event::Joined(worker));
     }
@@ -188,12 +223,21 @@ impl Driver {
             return Ok(());
         }
         match frame {
-            FromWorker::Prepared(_) => self.engine.handle(Instant::now(), Event::Prepared(worker)),
+            FromWorker::Prepared(span) => self.prepared(worker, span),
             FromWorker::Part(part) => self.part(worker, part)?,
             FromWorker::Fault(fault) => return self.fault(fault),
             FromWorker::Goodbye => self.leave(worker, "it said goodbye"),
         }
         Ok(())
+    }
+
+    fn prepared(&mut self, worker: WorkerId, span: Span) {
+        let asked = self.members.get_mut(&worker).and_then(|member| member.preparing.pop_front());
+        if asked == Some(span) {
+            self.engine.handle(Instant::now(), Event::Prepared(worker));
+        } else {
+            self.expel(worker, "it said that it has shards that it was not asked to fetch");
+        }
     }
 
     fn part(&mut self, worker: WorkerId, part: Part) -> Result<(), RunError> {
@@ -279,7 +323,12 @@ impl Driver {
     fn act(&mut self) -> Result<(), RunError> {
         while let Some(action) = self.engine.poll_action() {
             match action {
-                Action::Prepare(worker, span) => self.say(worker, ToWorker::Prepare(span)),
+                Action::Prepare(worker, span) => {
+                    if let Some(member) = self.members.get_mut(&worker) {
+                        member.preparing.push_back(span);
+                    }
+                    self.say(worker, ToWorker::Prepare(span));
+                }
                 Action::Deal(worker, deal) => self.say(worker, ToWorker::Deal(deal)),
                 Action::BeginPass(planned) => self.begin(&planned),
                 Action::Update => {
@@ -287,7 +336,13 @@ impl Driver {
                         self.reduced(reduced)?;
                     }
                 }
-                Action::EndPass(planned) => self.end(&planned),
+                Action::EndPass(planned) => {
+                    self.end(&planned);
+                    // A run that has nothing left to do is finished.
+                    if self.stop_at.is_some() && self.schedule.planned(self.pass).is_some() {
+                        return Err(RunError::Stopped);
+                    }
+                }
                 Action::Report(wait) => self.observer.observe(RunEvent::Waiting(&wait)),
                 Action::Finish => self.finished = true,
             }
@@ -302,6 +357,8 @@ impl Driver {
     }
 
     fn begin(&mut self, planned: &Planned) {
+        self.pass = planned.pass;
+        self.is_open = true;
         let leaves = self.schedule.leaves(planned);
         if let Task::Train { .. } = planned.task {
             self.first_step_at.get_or_insert_with(Instant::now);
@@ -311,6 +368,8 @@ impl Driver {
     }
 
     fn end(&mut self, planned: &Planned) {
+        self.pass = Pass(planned.pass.0 + 1);
+        self.is_open = false;
         let sums = std::mem::take(&mut self.root_sums);
         match planned.task {
             Task::Train { epoch, .. } => {
@@ -330,13 +389,29 @@ impl Driver {
                 self.observer.observe(RunEvent::Evaluated { table, rows, sums: &sums });
                 if table == Table::Test {
                     self.test_sums = Some(sums);
+                    // No snapshot: a run that goes on from it would have to measure the table again.
+                    return;
                 }
             }
         }
+        self.take_snapshot();
+    }
+
+    /// Between two passes.
+    fn take_snapshot(&mut self) {
         if self.observer.wants_snapshot() {
-            let snapshot = self.reducer.snapshot(Pass(planned.pass.0 + 1));
-            self.observer.take_snapshot(snapshot);
+            self.observer.take_snapshot(self.reducer.snapshot(self.pass));
         }
+    }
+}
+
+/// Whether it is the message that is wrong, not the connection: longer than any may be, or none that can be read.
+fn is_broken(status: &tonic::Status) -> bool {
+    match status.code() {
+        Code::OutOfRange => true,
+        // A connection's error is its source.
+        Code::Internal => std::error::Error::source(status).is_none(),
+        _ => false,
     }
 }
 
@@ -347,7 +422,7 @@ async fn read(
     limits: Limits,
     inbox: mpsc::Sender<Inbound>,
 ) {
-    let reason = loop {
+    let last = loop {
         match stream.message().await {
             Ok(Some(message)) => match limits.from_worker(message) {
                 Ok(frame) => {
@@ -355,11 +430,18 @@ async fn read(
                         return;
                     }
                 }
-                Err(error) => break error.to_string(),
+                Err(error) => break Inbound::Broken(worker, error.to_string()),
             },
-            Ok(None) => break "it closed its stream".to_string(),
-            Err(status) => break format!("the connection was lost ({})", status.message()),
+            Ok(None) => break Inbound::Ended(worker, "it closed its stream".to_string()),
+            // What is no message of the contract: too long, or not even one.
+            Err(status) if is_broken(&status) => {
+                break Inbound::Broken(worker, format!("broken message: {}", status.message()));
+            }
+            Err(status) => {
+                let reason = format!("the connection was lost ({})", status.message());
+                break Inbound::Ended(worker, reason);
+            }
         }
     };
-    let _ = inbox.send(Inbound::Ended(worker, reason)).await;
+    let _ = inbox.send(last).await;
 }

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::process;
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, Result, STOPPED, exit};
 use crate::record::{SharedReporter, report};
 use crate::report::Report;
 
@@ -42,15 +42,24 @@ pub(super) struct Options {
 
 /// Runs the cluster to the end of its job.
 pub(super) async fn run(options: Options, reporter: &SharedReporter) -> Result<()> {
+    let mut signals = process::StopSignals::new();
     let mut cluster = Cluster::start(&options, reporter)?;
     let result = tokio::select! {
         result = cluster.watch(&options) => result,
-        () = process::stop_signal() => Err(Error::Stopped),
+        () = signals.next() => Err(Error::Stopped(STOPPED.to_string())),
     };
     // A coordinator that ended as it should has told the workers, and so has one that is asked to.
-    let told = matches!(result, Ok(()) | Err(Error::Stopped)) || cluster.error.is_some();
-    cluster.end(told).await;
-    result
+    let told = matches!(result, Ok(()) | Err(Error::Stopped(_))) || cluster.error.is_some();
+    let last_words = tokio::select! {
+        last_words = cluster.end(told) => last_words,
+        // Children die with the cluster.
+        () = signals.next() => None,
+    };
+    match (result, last_words) {
+        // The coordinator knows where the run can go on.
+        (Err(Error::Stopped(_)), Some((message, exit::STOPPED))) => Err(Error::Stopped(message)),
+        (result, _) => result,
+    }
 }
 
 /// Who said something.
@@ -253,8 +262,9 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Sees every child end: by itself where the coordinator tells it, then asked to, killed at last.
-    async fn end(mut self, told: bool) {
+    /// Sees every child end: by itself where the coordinator tells it, then asked to, killed at last. The coordinator's
+    /// last words, if they were not known before.
+    async fn end(mut self, told: bool) -> Option<(String, u8)> {
         for ending in [Ending::Coordinator, Ending::Everybody] {
             if ending == Ending::Coordinator && !told {
                 continue;
@@ -264,6 +274,13 @@ impl<'a> Cluster<'a> {
         }
         // Children die with their task: `kill_on_drop`.
         self.tasks.shutdown().await;
+        // What they said last may still wait to be shown.
+        while let Ok(heard) = self.heard.try_recv() {
+            if let Heard::Line(from, line) = heard {
+                self.show(from, &line);
+            }
+        }
+        self.error.take()
     }
 
     async fn ended(&mut self) {
