@@ -9,6 +9,7 @@ use lockstep_proto::wire::cluster_server::{Cluster, ClusterServer};
 use lockstep_proto::wire::{CoordinatorMessage, ShardPart, ShardRequest, WorkerMessage};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
@@ -34,7 +35,11 @@ impl Relay {
             let server = tonic::transport::Server::builder();
             let server = server.serve_with_incoming_shutdown(
                 service,
-                TcpListenerStream::new(listener),
+                TcpListenerStream::new(listener).map(|stream| {
+                    let stream = stream?;
+                    stream.set_nodelay(true)?;
+                    Ok::<_, std::io::Error>(stream)
+                }),
                 std::future::pending(),
             );
             tokio::spawn(server);
