@@ -225,23 +225,16 @@ impl Writer {
         Writer { queue: Some(queue), thread: Some(thread), written }
     }
 
-    /// Hands over a checkpoint; false if the one before it is still being written.
-    pub fn write(&self, checkpoint: Checkpoint) -> bool {
+    /// Hands over a checkpoint; false if the one before it is still being written, which the last one `waits` for.
+    pub fn write(&self, checkpoint: Checkpoint, waits: bool) -> bool {
         let Some(queue) = &self.queue else { return false };
         // Tests count checkpoints: there none is left out.
-        if reach("checkpoint:handed").is_err() {
-            self.write_last(checkpoint);
+        if waits || reach("checkpoint:handed").is_err() {
+            // Fails only when the writer has panicked, which has been printed.
+            let _ = queue.send(checkpoint);
             return true;
         }
         !matches!(queue.try_send(checkpoint), Err(TrySendError::Full(_)))
-    }
-
-    /// Hands over the last checkpoint, when there is room for it.
-    pub fn write_last(&self, checkpoint: Checkpoint) {
-        if let Some(queue) = &self.queue {
-            // Fails only when the writer has panicked, which has been printed.
-            let _ = queue.send(checkpoint);
-        }
     }
 
     /// Waits for what is being written; the step of the last one that was, if any was.

@@ -331,14 +331,9 @@ impl Shared {
         let records = self.state.clone();
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.taken = snapshot.step.0;
+            // One that finds the writer busy stays due and is taken after the next pass; the last one waits.
             let checkpoint = Checkpoint { snapshot, records };
-            checkpoints.due = if checkpoints.is_last {
-                checkpoints.writer.write_last(checkpoint);
-                false
-            } else {
-                // One that finds the writer busy stays due and is taken after the next pass.
-                !checkpoints.writer.write(checkpoint)
-            };
+            checkpoints.due = !checkpoints.writer.write(checkpoint, checkpoints.is_last);
             checkpoints.written_at = Instant::now();
         }
     }

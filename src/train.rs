@@ -11,7 +11,7 @@ use lockstep_coordinator::{Coordinator, Outcome, RunError, Snapshot};
 use crate::checkpoint::{self, Checkpoint, RecordState, Writer};
 use crate::error::{Error, Result, STOPPED};
 use crate::plan::Plan;
-use crate::record::{Destination, History, Recorder, SharedReporter, report};
+use crate::record::{Destination, History, Recorder, Records, SharedReporter, report};
 use crate::report::Report;
 use crate::run_folder::{Model, RunFolder};
 use crate::weights_file::weights_hash;
@@ -93,20 +93,7 @@ pub async fn lead(
     let Outcome { weights, test_sums } = match result {
         Ok(outcome) => outcome,
         Err(error) => {
-            let (step, written) = records.flush();
-            if let Some(folder) = &mut folder {
-                // What made the run fail is worth more than this.
-                if let Err(error) = folder.fail() {
-                    report(&reporter, &Report::Warning { message: error.to_string() });
-                }
-            }
-            return Err(match error {
-                RunError::Stopped => {
-                    let resumable = folder.map(|_| written.unwrap_or(first_step));
-                    Error::Stopped(stopped_text(step, resumable))
-                }
-                error => error.into(),
-            });
+            return Err(ended_early(error, &records, folder, first_step, &reporter));
         }
     };
     let weights_blake3 = weights_hash(&weights);
@@ -171,6 +158,28 @@ fn metrics(folder: &RunFolder, state: &mut RecordState, reporter: &SharedReporte
     }
     state.metrics_bytes = kept;
     Ok(file)
+}
+
+/// Writes down what there is of a run that ended early, and says why it did.
+fn ended_early(
+    error: RunError,
+    records: &Records,
+    folder: Option<RunFolder>,
+    first_step: u64,
+    reporter: &SharedReporter,
+) -> Error {
+    let (step, written) = records.flush();
+    let has_folder = folder.is_some();
+    // What made the run fail is worth more than this.
+    if let Some(Err(error)) = folder.map(|mut folder| folder.fail()) {
+        report(reporter, &Report::Warning { message: error.to_string() });
+    }
+    match error {
+        RunError::Stopped => {
+            Error::Stopped(stopped_text(step, has_folder.then(|| written.unwrap_or(first_step))))
+        }
+        error => error.into(),
+    }
 }
 
 /// What to say of a run that was stopped after this step and can go on after another, if it has a run folder.

@@ -12,12 +12,11 @@ use lockstep_proto::fold::Fold;
 use lockstep_proto::frame::{Fault, FromWorker, Limits, Part, ToWorker};
 use lockstep_proto::ids::{Pass, Span, Step, Table, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
-use lockstep_proto::wire;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tonic::{Code, Streaming};
 
 use crate::engine::{Action, Engine, Event, Planned, Schedule, Track, Verdict};
+use crate::inbound::{Inbound, read};
 use crate::observer::{Observer, RunEvent};
 use crate::outbox::Outbox;
 use crate::reducer::{Reduced, Reducer};
@@ -25,14 +24,6 @@ use crate::run::{
     FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec, STOP_WAIT_MAX,
 };
 use crate::server::{Admitted, Arrival, Peer};
-
-/// What reaches the run's task from a worker's stream.
-enum Inbound {
-    Frame(WorkerId, FromWorker),
-    /// It said what cannot be said.
-    Broken(WorkerId, String),
-    Ended(WorkerId, String),
-}
 
 struct Member {
     outbox: Arc<Outbox>,
@@ -403,45 +394,4 @@ impl Driver {
             self.observer.take_snapshot(self.reducer.snapshot(self.pass));
         }
     }
-}
-
-/// Whether it is the message that is wrong, not the connection: longer than any may be, or none that can be read.
-fn is_broken(status: &tonic::Status) -> bool {
-    match status.code() {
-        Code::OutOfRange => true,
-        // A connection's error is its source.
-        Code::Internal => std::error::Error::source(status).is_none(),
-        _ => false,
-    }
-}
-
-/// Hands a worker's messages to the run until the stream ends, and why it ended.
-async fn read(
-    worker: WorkerId,
-    mut stream: Streaming<wire::WorkerMessage>,
-    limits: Limits,
-    inbox: mpsc::Sender<Inbound>,
-) {
-    let last = loop {
-        match stream.message().await {
-            Ok(Some(message)) => match limits.from_worker(message) {
-                Ok(frame) => {
-                    if inbox.send(Inbound::Frame(worker, frame)).await.is_err() {
-                        return;
-                    }
-                }
-                Err(error) => break Inbound::Broken(worker, error.to_string()),
-            },
-            Ok(None) => break Inbound::Ended(worker, "it closed its stream".to_string()),
-            // What is no message of the contract: too long, or not even one.
-            Err(status) if is_broken(&status) => {
-                break Inbound::Broken(worker, format!("broken message: {}", status.message()));
-            }
-            Err(status) => {
-                let reason = format!("the connection was lost ({})", status.message());
-                break Inbound::Ended(worker, reason);
-            }
-        }
-    };
-    let _ = inbox.send(last).await;
 }

@@ -6,6 +6,7 @@
 
 mod driver;
 pub mod engine;
+mod inbound;
 mod observer;
 pub mod optimizer;
 mod outbox;
