@@ -53,12 +53,17 @@ fn undisturbed() -> (String, Vec<String>) {
     (folder.hash(), records(&folder))
 }
 
+/// Starts the job with `--resume`, with something happening at a failure point.
+fn start_with(folder: &Folder, failpoint: &str) -> Process {
+    let mut command = lockstep(folder.path(), &[&RESUME[..], &["--resume"]].concat());
+    command.env("FAILPOINTS", failpoint);
+    Process::start(command)
+}
+
 /// Starts the job with `--resume`, and kills the launcher, so everything, when a step as late as `step` is told. However
 /// slow the disk is, no checkpoint is left out.
 fn run_and_kill(folder: &Folder, step: u64) {
-    let mut command = lockstep(folder.path(), &[&RESUME[..], &["--resume"]].concat());
-    command.env("FAILPOINTS", "checkpoint:handed=return(full)");
-    let launcher = Process::start(command);
+    let launcher = start_with(folder, "checkpoint:handed=return(full)");
     launcher.report("progress", |report| report["step"].as_u64().unwrap() > step);
     kill_cluster(launcher);
 }
@@ -169,7 +174,8 @@ fn a_stopped_run_goes_on_where_it_stopped() {
     let resume = [&RESUME[..], &["--resume"]].concat();
     let mut before = 0;
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGTERM] {
-        let running = folder.start(&resume);
+        // So slow that it cannot end before the signal comes.
+        let running = start_with(&folder, "checkpoint:handed=sleep(50)");
         if before > 0 {
             running.line(&format!("going on after step {before}\""));
         }
