@@ -2,11 +2,14 @@
 //!
 //! `checkpoints/step-0000001234.safetensors` holds tensors `weights`, `moments.0`, ... (flat vectors) and, as metadata, the
 //! position, the records so far and a BLAKE3 checksum over all of it. Files are written whole, off the training's
-//! path; the newest few are kept. A file that is cut short or altered is told apart by its checksum.
+//! path, after the records that they count on; the newest few are kept. A file that is cut short or altered is told apart
+//! by its checksum; one of a later format is never passed over for an older one.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -18,9 +21,11 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::failpoints::reach;
 use crate::record::{SharedReporter, report};
 use crate::report::Report;
-use crate::run_folder::{FORMAT, write_whole};
+use crate::run_folder::{FORMAT, newer};
+use crate::whole_file::{PARTIAL, write_whole};
 
 /// What the records need to go on: see [`crate::record`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,12 +53,31 @@ pub struct Checkpoint {
     pub records: RecordState,
 }
 
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Position {
     format: u32,
     pass: u64,
     step: u64,
     records: RecordState,
+}
+
+/// Why a file cannot be used.
+enum Unusable {
+    /// It is not what was written; an older one may do.
+    Damaged(String),
+    /// A later program wrote it.
+    Later(u32),
+}
+
+impl<T: Into<String>> From<T> for Unusable {
+    fn from(problem: T) -> Unusable {
+        Unusable::Damaged(problem.into())
+    }
 }
 
 /// Metadata keys.
@@ -82,29 +106,27 @@ impl Checkpoint {
         safetensors::serialize(views, Some(metadata))
     }
 
-    /// Reads a file; the text says what is wrong with it.
-    fn read(path: &Path) -> std::result::Result<Checkpoint, String> {
+    fn read(path: &Path) -> std::result::Result<Checkpoint, Unusable> {
         let bytes = fs::read(path).map_err(|error| format!("cannot read it: {error}"))?;
         let damaged = |error: SafeTensorError| format!("cut short or altered ({error})");
         let (_, header): (usize, Metadata) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
         let metadata = header.metadata().as_ref().ok_or("no checkpoint: it has no metadata")?;
         let text = |key| metadata.get(key).ok_or(format!("no checkpoint: it has no {key:?}"));
+        // Before the rest: a later format may have anything there.
+        let format = serde_json::from_str(text(POSITION)?).map(|Versioned { format }| format);
+        if let Some(format) = format.ok().filter(|&format| format > FORMAT) {
+            return Err(Unusable::Later(format));
+        }
+        let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
         let vector = |name: &str| file.tensor(name).ok().map(|view| view.data().to_vec());
         let weights = vector("weights").ok_or("no checkpoint: it has no weights")?;
         let moments: Vec<Vec<u8>> = (0..).map_while(|i| vector(&format!("moments.{i}"))).collect();
         let all = std::iter::once(&weights).chain(&moments).map(Vec::as_slice);
         if checksum(text(POSITION)?, all) != *text(CHECKSUM)? {
-            return Err("altered: its checksum is wrong".to_string());
+            return Err("altered: its checksum is wrong".into());
         }
         let position: Position = serde_json::from_str(text(POSITION)?)
             .map_err(|error| format!("no checkpoint of this version: {error}"))?;
-        if position.format > FORMAT {
-            return Err(format!(
-                "of format {}, this program reads up to {FORMAT}",
-                position.format
-            ));
-        }
         let decode = |bytes: &[u8]| values::decode(bytes).ok_or("its values are not whole");
         let snapshot = Snapshot {
             pass: Pass(position.pass),
@@ -132,13 +154,16 @@ fn checksum<'a>(position: &str, vectors: impl Iterator<Item = &'a [u8]>) -> Stri
 /// The newest whole checkpoint of a run folder, if there is one; damaged ones are named to `warn` and passed over.
 ///
 /// # Errors
-/// If the folder cannot be read.
+/// If the folder cannot be read, or the newest is of a later format.
 pub fn newest(run: &Path, warn: &mut dyn FnMut(String)) -> Result<Option<Checkpoint>> {
     for path in files(run)?.into_iter().rev() {
         match Checkpoint::read(&path) {
             Ok(checkpoint) => return Ok(Some(checkpoint)),
-            Err(problem) => {
+            Err(Unusable::Damaged(problem)) => {
                 warn(format!("checkpoint {} is passed over: {problem}", path.display()))
+            }
+            Err(Unusable::Later(format)) => {
+                return Err(Error::File { path, problem: newer(format) });
             }
         }
     }
@@ -147,6 +172,10 @@ pub fn newest(run: &Path, warn: &mut dyn FnMut(String)) -> Result<Option<Checkpo
 
 /// The checkpoints of a run folder, oldest first.
 fn files(run: &Path) -> Result<Vec<PathBuf>> {
+    files_of(run, "safetensors")
+}
+
+fn files_of(run: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let folder = run.join("checkpoints");
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -155,7 +184,8 @@ fn files(run: &Path) -> Result<Vec<PathBuf>> {
     };
     let is_ours = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        name.is_some_and(|name| name.starts_with("step-") && name.ends_with(".safetensors"))
+        name.is_some_and(|name| name.starts_with("step-"))
+            && path.extension().is_some_and(|found| found == extension)
     };
     let mut files: Vec<PathBuf> =
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_ours).collect();
@@ -167,6 +197,8 @@ fn files(run: &Path) -> Result<Vec<PathBuf>> {
 pub struct Writer {
     queue: Option<SyncSender<Checkpoint>>,
     thread: Option<JoinHandle<()>>,
+    /// The step of the last one that was written; 0, if none was.
+    written: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -174,29 +206,44 @@ impl Writer {
     pub fn start(run: &Path, keep: usize, reporter: SharedReporter) -> Writer {
         let (queue, waiting) = sync_channel::<Checkpoint>(1);
         let run = run.to_path_buf();
+        let written = Arc::new(AtomicU64::new(0));
+        let note = written.clone();
         let thread = std::thread::spawn(move || {
+            let warn = |message| report(&reporter, &Report::Warning { message });
             for checkpoint in waiting {
-                if let Err(error) = write(&run, &checkpoint, keep) {
-                    let message = format!(
+                match write(&run, &checkpoint) {
+                    Ok(()) => note.store(checkpoint.snapshot.step.0, Ordering::Release),
+                    Err(error) => warn(format!(
                         "cannot write a checkpoint: {error}; the training goes on, the next one is tried in its turn"
-                    );
-                    report(&reporter, &Report::Warning { message });
+                    )),
+                }
+                if let Err(error) = prune(&run, keep) {
+                    warn(format!("cannot remove an old checkpoint: {error}"));
                 }
             }
         });
-        Writer { queue: Some(queue), thread: Some(thread) }
+        Writer { queue: Some(queue), thread: Some(thread), written }
     }
 
-    /// Hands over a checkpoint; false if the one before it is still being written.
-    pub fn write(&self, checkpoint: Checkpoint) -> bool {
+    /// Hands over a checkpoint; false if the one before it is still being written, which the last one `waits` for.
+    pub fn write(&self, checkpoint: Checkpoint, waits: bool) -> bool {
         let Some(queue) = &self.queue else { return false };
+        // Tests count checkpoints: there none is left out.
+        if waits || reach("checkpoint:handed").is_err() {
+            // Fails only when the writer has panicked, which has been printed.
+            let _ = queue.send(checkpoint);
+            return true;
+        }
         !matches!(queue.try_send(checkpoint), Err(TrySendError::Full(_)))
     }
-}
 
-impl Drop for Writer {
-    /// Waits for what is being written.
-    fn drop(&mut self) {
+    /// Waits for what is being written; the step of the last one that was, if any was.
+    pub fn finish(mut self) -> Option<u64> {
+        self.join();
+        Some(self.written.load(Ordering::Acquire)).filter(|&step| step > 0)
+    }
+
+    fn join(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
             // A panic of the writer has been printed; the training is worth more.
@@ -205,17 +252,39 @@ impl Drop for Writer {
     }
 }
 
-fn write(run: &Path, checkpoint: &Checkpoint, keep: usize) -> Result<()> {
+impl Drop for Writer {
+    /// Waits for what is being written.
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+fn write(run: &Path, checkpoint: &Checkpoint) -> Result<()> {
     let folder = run.join("checkpoints");
     fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, "make it", &error))?;
     let bytes = checkpoint
         .to_bytes()
         .map_err(|error| Error::Internal(format!("cannot lay it out: {error}")))?;
+    // The lines that it counts on are there before it is.
+    let metrics = run.join("metrics.jsonl");
+    match File::open(&metrics).and_then(|file| file.sync_data()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::file(metrics, "sync it", &error));
+        }
+        _ => {}
+    }
     let name = format!("step-{:012}.safetensors", checkpoint.snapshot.step.0);
-    write_whole(&folder.join(name), &bytes)?;
+    write_whole(&folder.join(name), &bytes)
+}
+
+/// Removes all but the newest `keep`, and what a killed process left of one.
+fn prune(run: &Path, keep: usize) -> Result<()> {
     let files = files(run)?;
-    for old in &files[..files.len().saturating_sub(keep)] {
-        fs::remove_file(old).map_err(|error| Error::file(old, "remove it", &error))?;
+    let old = &files[..files.len().saturating_sub(keep)];
+    for old in old.iter().chain(&files_of(run, PARTIAL)?) {
+        fs::remove_file(old)
+            .and_then(|()| reach("checkpoint:pruned"))
+            .map_err(|error| Error::file(old, "remove it", &error))?;
     }
     Ok(())
 }
@@ -240,10 +309,14 @@ mod tests {
     fn the_newest_whole_one_is_read_and_old_ones_go() {
         let run = tempfile::tempdir().unwrap();
         for step in [5, 9, 10, 200] {
-            write(run.path(), &checkpoint(step), 3).unwrap();
+            fs::create_dir_all(run.path().join("checkpoints")).unwrap();
+            fs::write(run.path().join("checkpoints/step-000000000001.partial"), "half").unwrap();
+            write(run.path(), &checkpoint(step)).unwrap();
+            prune(run.path(), 3).unwrap();
         }
         let files = files(run.path()).unwrap();
         assert_eq!(files.len(), 3);
+        assert_eq!(files_of(run.path(), PARTIAL).unwrap(), [] as [PathBuf; 0]);
         let mut warnings = Vec::new();
         let mut newest = || newest(run.path(), &mut |warning| warnings.push(warning)).unwrap();
         assert_eq!(newest(), Some(checkpoint(200)));
@@ -259,6 +332,24 @@ mod tests {
         assert_eq!(newest(), None);
         assert!(warnings[0].contains("cut short") && warnings[1].contains("step-000000000200"));
         assert!(warnings[2].contains("checksum"), "{warnings:?}");
+    }
+
+    #[test]
+    fn one_of_a_later_format_is_not_passed_over() {
+        let run = tempfile::tempdir().unwrap();
+        write(run.path(), &checkpoint(5)).unwrap();
+        // A later program may lay out everything else as it likes.
+        let (position, zero) = (format!("{{\"format\":{}}}", FORMAT + 1), [0; 8]);
+        let view = TensorView::new(Dtype::F64, vec![1], &zero).unwrap();
+        let metadata = HashMap::from([(POSITION.to_string(), position)]);
+        let bytes = safetensors::serialize([("values", view)], Some(metadata)).unwrap();
+        let path = run.path().join("checkpoints/step-000000000009.safetensors");
+        fs::write(&path, bytes).unwrap();
+        let error = newest(run.path(), &mut |warning| panic!("{warning}")).unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        let error = error.to_string();
+        assert!(error.contains("step-000000000009.safetensors: written in format 2"), "{error}");
+        assert!(error.contains("reads up to 1: use a newer lockstep"), "{error}");
     }
 
     #[test]

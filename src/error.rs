@@ -13,6 +13,9 @@ use crate::weights_file::WeightsError;
 /// Shorthand.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What is said of a run that was stopped, where nothing more is known.
+pub(crate) const STOPPED: &str = "stopped by a signal before the end";
+
 /// Exit codes, as the README documents them. 2 is clap's, for a wrong command line.
 pub mod exit {
     /// Something that should not happen.
@@ -60,9 +63,9 @@ pub enum Error {
     /// A process of a local cluster failed; it has said why.
     #[error("{0}")]
     Child(String, u8),
-    /// Stopped by a signal.
-    #[error("stopped by a signal before the end")]
-    Stopped,
+    /// Stopped by a signal; where it can go on.
+    #[error("{0}")]
+    Stopped(String),
     /// A call of the Rust API with arguments that do not fit together.
     #[error("{0}")]
     Arguments(String),
@@ -85,7 +88,7 @@ impl Error {
                 ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => exit::TRY_AGAIN,
                 _ => 2,
             },
-            Error::Run(RunError::Stopped) | Error::Stopped => exit::STOPPED,
+            Error::Run(RunError::Stopped) | Error::Stopped(_) => exit::STOPPED,
             Error::Run(RunError::Server(_)) | Error::Internal(_) => exit::INTERNAL,
             Error::Worker(WorkerError::NoCoordinator { .. } | WorkerError::Lost(_)) => {
                 exit::TRY_AGAIN

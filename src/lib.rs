@@ -5,6 +5,7 @@ pub mod api;
 pub mod checkpoint;
 pub mod cli;
 pub mod error;
+mod failpoints;
 pub mod inference;
 pub mod job;
 pub mod plan;
@@ -13,6 +14,7 @@ pub mod report;
 pub mod run_folder;
 pub mod train;
 pub mod weights_file;
+mod whole_file;
 
 pub use api::prelude;
 pub use error::{Error, Result};

@@ -99,6 +99,10 @@ struct Checkpoints {
     every: Every,
     writer: Writer,
     due: bool,
+    /// The step of the last one that was handed over, or with which this execution began.
+    taken: u64,
+    /// The run ends at the next chance: the last one must not be left out.
+    is_last: bool,
     written_at: Instant,
 }
 
@@ -123,6 +127,8 @@ impl Recorder {
             every: to.every,
             writer,
             due: false,
+            taken: step,
+            is_last: false,
             written_at: Instant::now(),
         });
         let shared = Shared {
@@ -155,7 +161,11 @@ impl Observer for Recorder {
     }
 
     fn wants_snapshot(&mut self) -> bool {
-        self.lock().checkpoints.as_mut().is_some_and(|checkpoints| checkpoints.due)
+        let shared = self.lock();
+        let is_due = |checkpoints: &Checkpoints| {
+            checkpoints.due || checkpoints.is_last && shared.step > checkpoints.taken
+        };
+        shared.checkpoints.as_ref().is_some_and(is_due)
     }
 
     fn take_snapshot(&mut self, snapshot: Snapshot) {
@@ -194,11 +204,13 @@ impl Records {
         (std::mem::take(&mut shared.history), report)
     }
 
-    /// Writes out what is buffered, after a run that failed.
-    pub fn flush(&self) {
+    /// Writes out what is buffered, after a run that ended early. The last step, and that of the last checkpoint that
+    /// this execution wrote.
+    pub fn flush(&self) -> (u64, Option<u64>) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.flush();
-        shared.checkpoints = None;
+        let written = shared.checkpoints.take().and_then(|checkpoints| checkpoints.writer.finish());
+        (shared.step, written)
     }
 }
 
@@ -221,6 +233,13 @@ impl Shared {
                 let Peer { host, pid, .. } = peer;
                 let message = format!("refused a worker ({host}, process {pid}): {reason}");
                 self.tell(Report::Warning { message });
+            }
+            RunEvent::Stopping => {
+                let message = "stopping after the step in hand".to_string();
+                self.tell(Report::Note { message });
+                if let Some(checkpoints) = &mut self.checkpoints {
+                    checkpoints.is_last = true;
+                }
             }
             RunEvent::Ending => self.tell(Report::Ending),
             RunEvent::Warning(message) => {
@@ -312,8 +331,10 @@ impl Shared {
         self.flush();
         let records = self.state.clone();
         if let Some(checkpoints) = &mut self.checkpoints {
-            // One that finds the writer busy stays due and is taken after the next pass.
-            checkpoints.due = !checkpoints.writer.write(Checkpoint { snapshot, records });
+            checkpoints.taken = snapshot.step.0;
+            // One that finds the writer busy stays due and is taken after the next pass; the last one waits.
+            let checkpoint = Checkpoint { snapshot, records };
+            checkpoints.due = !checkpoints.writer.write(checkpoint, checkpoints.is_last);
             checkpoints.written_at = Instant::now();
         }
     }

@@ -1,22 +1,28 @@
 //! The run folder: what a run was asked, what it measured, and the model it made.
 //!
 //! `job.toml` (as resolved), `manifest.json`, `metrics.jsonl`, `model/model.json` and `model/weights.safetensors`.
-//! Files that say that something is done are written whole: temporary file, fsync, rename, fsync of the folder.
+//! Files that say that something is done are written whole (`whole_file`). What a run leaves that was killed before it
+//! had a manifest is told apart from what others may have put there, and written anew when the run is to go on.
+
+mod leftovers;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_data::Schema;
 use lockstep_model::{NUMERIC_PROFILE, Network, NetworkSpec};
 use lockstep_proto::VERSION;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::failpoints::reach;
 use crate::job::to_toml;
 use crate::plan::Plan;
 use crate::weights_file;
+use crate::whole_file::write_whole;
 
 /// Version of the folder's format. Later versions read every earlier one.
 pub const FORMAT: u32 = 1;
@@ -99,23 +105,30 @@ pub struct Model {
 }
 
 impl RunFolder {
-    /// Makes the folder and writes down what the run is about to do.
+    /// Makes the folder and writes down what the run is about to do. With `resume`, what an execution left that was
+    /// killed before it had done so is written anew.
     ///
     /// # Errors
-    /// If there is already something in it, or it cannot be written.
-    pub fn create(path: &Path, plan: &Plan, run_id: &str) -> Result<RunFolder> {
-        let taken = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
-        if taken {
-            let problem =
-                "the run folder exists and is not empty: remove it, or choose another with --out";
-            return Err(Error::File { path: path.to_path_buf(), problem: problem.to_string() });
-        }
+    /// If there is something else in it, or it cannot be written.
+    pub fn create(path: &Path, plan: &Plan, run_id: &str, resume: bool) -> Result<RunFolder> {
+        leftovers::check_free(path, resume)?;
+        let make = |folder: &Path| match fs::create_dir(folder) {
+            Err(error) if resume && error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        };
         fs::create_dir_all(path)
+            .and_then(|()| reach("folder:made"))
             .map_err(|error| Error::file(path, "make the run folder", &error))?;
-        // Of two that come at once, one makes this.
-        fs::create_dir(path.join("model"))
+        // Of two that come at once, one makes this; of two that resume, one has the lock.
+        make(&path.join("model"))
+            .and_then(|()| reach("folder:model"))
             .map_err(|error| Error::file(path, "make the run folder's model/", &error))?;
         let lock = lock(path)?;
+        reach("folder:locked").map_err(|error| Error::file(path, "lock it", &error))?;
+        if resume {
+            // Another may have been at it until the lock was free.
+            leftovers::check_free(path, resume)?;
+        }
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let manifest = Manifest {
             format: FORMAT,
@@ -148,11 +161,7 @@ impl RunFolder {
         let text = fs::read_to_string(&at)
             .map_err(|error| Error::file(&at, "read it (nothing to resume here?)", &error))?;
         let wrong = |problem: String| Error::File { path: path.to_path_buf(), problem };
-        let mut manifest: Manifest = serde_json::from_str(&text)
-            .map_err(|error| wrong(format!("manifest.json is damaged: {error}")))?;
-        if manifest.format > FORMAT {
-            return Err(wrong(newer(manifest.format)));
-        }
+        let mut manifest: Manifest = parse(&at, &text)?;
         if manifest.lockstep != VERSION {
             return Err(wrong(format!(
                 "the run was begun by lockstep {}, this is {VERSION}: the same bits need the same version",
@@ -193,18 +202,29 @@ impl RunFolder {
         &self.path
     }
 
-    /// `metrics.jsonl`, cut to its first `bytes`: what came later is written again.
+    /// `metrics.jsonl`, cut to its first `bytes`: what came later is written again. Where it is shorter, it is cut to
+    /// whole lines. Also how long it is then.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn metrics(&self, bytes: u64) -> Result<File> {
+    pub fn metrics(&self, bytes: u64) -> Result<(File, u64)> {
         let path = self.path.join("metrics.jsonl");
         let open = || {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
-            file.set_len(bytes.min(file.metadata()?.len()))?;
+            let mut file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            let mut kept = bytes;
+            if file.metadata()?.len() < bytes {
+                let mut text = Vec::new();
+                file.read_to_end(&mut text)?;
+                kept = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at as u64 + 1);
+            }
+            file.set_len(kept)?;
             file.seek(SeekFrom::End(0))?;
-            Ok(file)
+            Ok((file, kept))
         };
         open().map_err(|error| Error::file(&path, "write it", &error))
     }
@@ -261,11 +281,7 @@ impl Model {
             Err(error) => Error::file(run, "read the run folder", &error),
         })?;
         let damaged = |problem: String| Error::File { path: path.clone(), problem };
-        let description: ModelDescription =
-            serde_json::from_str(&text).map_err(|error| damaged(format!("damaged: {error}")))?;
-        if description.format > FORMAT {
-            return Err(damaged(newer(description.format)));
-        }
+        let description: ModelDescription = parse(&path, &text)?;
         let network =
             Network::new(description.network).map_err(|error| damaged(error.to_string()))?;
         let weights = weights_file::read(&run.join("model/weights.safetensors"), network.layout())?;
@@ -273,7 +289,24 @@ impl Model {
     }
 }
 
-fn newer(format: u32) -> String {
+/// Reads a file of ours that names its format.
+fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        format: u32,
+    }
+    let fail = |problem: String| Error::File { path: path.to_path_buf(), problem };
+    let damaged = |error: serde_json::Error| fail(format!("damaged: {error}"));
+    // Before the rest: a later format may have anything there.
+    let Versioned { format } = serde_json::from_str(text).map_err(damaged)?;
+    if format > FORMAT {
+        return Err(fail(newer(format)));
+    }
+    serde_json::from_str(text).map_err(damaged)
+}
+
+/// What to say of a file of a later format.
+pub(crate) fn newer(format: u32) -> String {
     format!("written in format {format}, this program reads up to {FORMAT}: use a newer lockstep")
 }
 
@@ -319,20 +352,4 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
         .map_err(|error| Error::Internal(format!("cannot write {}: {error}", path.display())))?;
     text.push('\n');
     write_whole(path, text.as_bytes())
-}
-
-/// Writes a file so that it is there whole or not at all.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || {
-        let temporary = path.with_extension("partial");
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        match path.parent() {
-            Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
-            _ => File::open(".")?.sync_all(),
-        }
-    };
-    write().map_err(|error| Error::file(path, "write it", &error))
 }

@@ -1,5 +1,6 @@
 //! Leading a run: the coordinator with a job's tables, its records and its run folder.
 
+use std::fs::File;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,10 +9,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lockstep_coordinator::{Coordinator, Outcome, RunError, Snapshot};
 
 use crate::checkpoint::{self, Checkpoint, RecordState, Writer};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, STOPPED};
 use crate::job::Every;
 use crate::plan::Plan;
-use crate::record::{Destination, History, Recorder, SharedReporter, report};
+use crate::record::{Destination, History, Recorder, Records, SharedReporter, report};
 use crate::report::Report;
 use crate::run_folder::{Model, RunFolder};
 use crate::weights_file::weights_hash;
@@ -44,7 +45,7 @@ pub struct Trained {
     pub weights_blake3: String,
 }
 
-/// Runs a plan to its end, or until `stop` is ready. `listening` is told the address once workers may come.
+/// Runs a plan to its end, or until `stop` is ready and the step in hand has ended. `listening` is told the address once workers may come.
 ///
 /// # Errors
 /// If the address or the run folder cannot be used, the training diverges, or it is stopped.
@@ -79,37 +80,31 @@ pub async fn lead(
         },
     );
     listening(address);
-    let Checkpoint { snapshot, records: state } = start;
+    let Checkpoint { snapshot, records: mut state } = start;
+    let first_step = snapshot.step.0;
     let writer = folder
         .as_ref()
         .map(|folder| Writer::start(folder.path(), plan.job.checkpoint.keep, reporter.clone()));
-    let metrics = folder.as_ref().map(|folder| folder.metrics(state.metrics_bytes)).transpose()?;
+    let metrics = match &folder {
+        Some(folder) => Some(metrics(folder, &mut state, &reporter)?),
+        None => None,
+    };
     let every = lead.checkpoint_seconds.map_or(plan.job.checkpoint.every, Every::Seconds);
     let to = Destination { metrics, writer, every, address, reporter: reporter.clone() };
-    let (recorder, records) = Recorder::new(&plan, to, state, snapshot.step.0);
+    let (recorder, records) = Recorder::new(&plan, to, state, first_step);
     let spec = plan.run_spec(&run_id, snapshot, lead.workers_start, lead.threads)?;
     let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), stop).await;
     let Outcome { weights, test_sums } = match result {
         Ok(outcome) => outcome,
         Err(error) => {
-            records.flush();
-            if let Some(folder) = &mut folder {
-                // What made the run fail is worth more than this.
-                if let Err(error) = folder.fail() {
-                    report(&reporter, &Report::Warning { message: error.to_string() });
-                }
-            }
-            return Err(match error {
-                RunError::Stopped => Error::Stopped,
-                error => error.into(),
-            });
+            return Err(ended_early(error, &records, folder, first_step, &reporter));
         }
     };
     let weights_blake3 = weights_hash(&weights);
     let (history, finished) =
         records.finish(&plan, test_sums.as_deref(), &weights_blake3, run_folder);
     if let Some(folder) = &mut folder {
-        folder.finish(&plan, &weights)?;
+        folder.finish(&plan, &weights).map_err(unsaved)?;
     }
     report(&reporter, &finished);
     Ok(Trained { weights, history, weights_blake3 })
@@ -124,7 +119,7 @@ fn open(
     let beginning = || Checkpoint { snapshot: plan.beginning(), records: RecordState::default() };
     let Some(out) = &lead.out else { return Ok((None, beginning())) };
     if !lead.resume || !out.join("manifest.json").exists() {
-        let folder = RunFolder::create(out, plan, &new_run_id(&plan.job.name))?;
+        let folder = RunFolder::create(out, plan, &new_run_id(&plan.job.name), lead.resume)?;
         return Ok((Some(folder), beginning()));
     }
     let folder = RunFolder::resume(out, plan)?;
@@ -150,6 +145,70 @@ fn open(
     let message = format!("going on after step {}", start.snapshot.step.0);
     report(reporter, &Report::Note { message });
     Ok((Some(folder), start))
+}
+
+/// `metrics.jsonl` at the place where `state` says that it goes on.
+fn metrics(folder: &RunFolder, state: &mut RecordState, reporter: &SharedReporter) -> Result<File> {
+    let wanted = state.metrics_bytes;
+    let (file, kept) = folder.metrics(wanted)?;
+    if kept < wanted {
+        let message = format!(
+            "{}: {} of the {wanted} bytes that the checkpoint counts on are missing: lines of earlier steps are lost, \
+             the training goes on",
+            folder.path().join("metrics.jsonl").display(),
+            wanted - kept
+        );
+        report(reporter, &Report::Warning { message });
+    }
+    state.metrics_bytes = kept;
+    Ok(file)
+}
+
+/// Writes down what there is of a run that ended early, and says why it did.
+fn ended_early(
+    error: RunError,
+    records: &Records,
+    folder: Option<RunFolder>,
+    first_step: u64,
+    reporter: &SharedReporter,
+) -> Error {
+    let (step, written) = records.flush();
+    let has_folder = folder.is_some();
+    // What made the run fail is worth more than this.
+    if let Some(Err(error)) = folder.map(|mut folder| folder.fail()) {
+        report(reporter, &Report::Warning { message: error.to_string() });
+    }
+    match error {
+        RunError::Stopped => {
+            Error::Stopped(stopped_text(step, has_folder.then(|| written.unwrap_or(first_step))))
+        }
+        error => error.into(),
+    }
+}
+
+/// What to say of a run that was stopped after this step and can go on after another, if it has a run folder.
+fn stopped_text(step: u64, resumable: Option<u64>) -> String {
+    match resumable {
+        _ if step == 0 => STOPPED.to_string(),
+        None => format!("{STOPPED}, after step {step}"),
+        Some(saved) if saved == step => format!("stopped after step {step}; go on with --resume"),
+        Some(saved) => format!(
+            "stopped after step {step}, but its checkpoint could not be written: --resume goes on after step {saved}"
+        ),
+    }
+}
+
+/// That the run is over and only its result is missing.
+fn unsaved(error: Error) -> Error {
+    match error {
+        Error::File { path, problem } => {
+            let problem = format!(
+                "{problem}: the training is done, but its result is not saved; mend that and go on with --resume"
+            );
+            Error::File { path, problem }
+        }
+        error => error,
+    }
 }
 
 /// A name that no other execution has: the job's, the time and the process.

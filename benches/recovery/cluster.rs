@@ -125,10 +125,10 @@ impl Cluster {
     /// Hits the first worker.
     pub(crate) fn signal_worker(&mut self, signal: Signal) -> Result<Instant> {
         self.steps_made();
-        let worker = self.workers.remove(0);
+        let first = pid(self.workers.first().ok_or("no worker is left")?);
         let at = Instant::now();
-        kill(pid(&worker), signal)?;
-        self.hit = Some(worker);
+        kill(first, signal)?;
+        self.hit = Some(self.workers.remove(0));
         Ok(at)
     }
 

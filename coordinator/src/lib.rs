@@ -7,6 +7,7 @@
 mod audit;
 mod driver;
 pub mod engine;
+mod inbound;
 mod observer;
 pub mod optimizer;
 mod outbox;

@@ -11,7 +11,8 @@ pub trait Observer: Send + 'static {
     /// Called in order, on the run's own task: keep it short.
     fn observe(&mut self, event: RunEvent<'_>);
 
-    /// Asked after every pass, when what it measured has been told: is a snapshot wanted?
+    /// Asked after every pass but the test table's, when what it measured has been told: is a snapshot wanted? Asked as
+    /// well when the run is stopped between two passes.
     fn wants_snapshot(&mut self) -> bool {
         false
     }
@@ -48,6 +49,8 @@ pub enum RunEvent<'a> {
         /// Why not.
         reason: &'a str,
     },
+    /// The run was told to stop: it ends after the pass in hand, which a snapshot may follow.
+    Stopping,
     /// The training is over, well or not; workers are about to be told.
     Ending,
     /// Something is odd, though the run goes on.

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use lockstep_proto::fold::{Addend, Fold, Leaves};
 use lockstep_proto::tree::{Node, ShardTree};
-use lockstep_proto::values;
+use lockstep_proto::values::{self, all_finite};
 
 use crate::optimizer::{Optimizer, sum_of_squares};
 
@@ -152,12 +152,6 @@ impl Addend for Values {
         }
         Values::Sum(sum)
     }
-}
-
-/// Whether no value is infinite or not a number. No early exit: the loop vectorises.
-fn all_finite(values: &[f32]) -> bool {
-    const EXPONENT: u32 = 0x7f80_0000;
-    values.iter().fold(true, |finite, value| finite & (value.to_bits() & EXPONENT != EXPONENT))
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ pub(crate) const INBOX_MESSAGES_MAX: usize = 16;
 /// Workers that were told of the end get this long to close their streams.
 pub(crate) const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// A run that is told to stop gets this long to end the pass in hand.
+pub(crate) const STOP_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// A peer that answers no HTTP/2 ping for this long is gone.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1500);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -167,7 +170,7 @@ impl Coordinator {
         self.address
     }
 
-    /// Runs the job to its end, or until `stop` is ready.
+    /// Runs the job to its end, or until `stop` is ready and the pass in hand has ended, for which it waits 2 s at most.
     ///
     /// # Errors
     /// See [`RunError`]. Workers are told of the end in every case.

@@ -18,10 +18,10 @@ pub enum Purpose {
     TableOrder = 3,
     /// A shard's order of rows in an epoch; counters: epoch, shard.
     ShardOrder = 4,
-    /// Which spans are audited.
-    Audit = 5,
     /// Faults that are injected on purpose: changes no number of a run; counter: kind of fault.
-    Chaos = 6,
+    Chaos = 5,
+    /// Which spans are audited: changes no number of a run; counters: pass, first shard.
+    Audit = 6,
 }
 
 /// One keyed stream.

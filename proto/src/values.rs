@@ -46,6 +46,21 @@ pub fn holds(bytes: &[u8], len: usize) -> bool {
     bytes.len() == len * WIDTH
 }
 
+/// Whether no value is infinite or not a number.
+pub fn all_finite(values: &[f32]) -> bool {
+    finite(values.iter().map(|value| value.to_bits()))
+}
+
+/// Whether a frame of whole values holds none that is infinite or not a number.
+pub fn frame_is_finite(bytes: &[u8]) -> bool {
+    finite(bytes.as_chunks::<WIDTH>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)))
+}
+
+/// One integer maximum over the bits without their signs. No early exit: the loop vectorises.
+fn finite(bits: impl Iterator<Item = u32>) -> bool {
+    bits.fold(0, |largest, bits| largest.max(bits & 0x7fff_ffff)) < f32::INFINITY.to_bits()
+}
+
 fn decode_exact(bytes: &[u8], len: usize) -> impl Iterator<Item = f32> {
     assert!(holds(bytes, len), "a frame of {} bytes for {len} values", bytes.len());
     bytes.as_chunks::<WIDTH>().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
@@ -67,5 +82,21 @@ mod tests {
         assert_eq!(copied[2], 3.0);
         assert_eq!(decode(&bytes).unwrap()[5], -3.25e30);
         assert!(decode(&bytes[..7]).is_none());
+    }
+
+    #[test]
+    fn one_value_anywhere_is_found() {
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in 0..37 {
+                let mut values = vec![-f32::MAX; 37];
+                assert!(all_finite(&values) && frame_is_finite(&encode(&values)));
+                values[at] = bad;
+                assert!(
+                    !all_finite(&values) && !frame_is_finite(&encode(&values)),
+                    "{bad} at {at}"
+                );
+            }
+        }
+        assert!(all_finite(&[]) && frame_is_finite(&[]));
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn train(plan: Arc<Plan>, fit: &Fit) -> Result<Trained> {
     drop(runtime);
     for worker in workers {
         match worker.join() {
-            Ok(Err(error)) if matches!(trained, Err(Error::Stopped)) => return Err(error.into()),
+            Ok(Err(error)) if matches!(trained, Err(Error::Stopped(_))) => return Err(error.into()),
             Ok(_) => {}
             Err(panic) => std::panic::resume_unwind(panic),
         }

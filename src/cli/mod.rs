@@ -20,12 +20,16 @@ use crate::job::Job;
 use crate::plan::Plan;
 use crate::record::{SharedReporter, report};
 use crate::report::{Report, Reporter};
-use crate::run_folder::{Model, write_whole};
+use crate::run_folder::Model;
 use crate::train::{self, Lead};
+use crate::whole_file::write_whole;
 use args::{Arguments, Command};
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    // Empty but in the tests' build.
+    #[allow(clippy::let_unit_value)]
+    let _failpoints = crate::failpoints::set_up();
     let arguments = Arguments::parse();
     let reporter = Reporter::new(arguments.log_format, arguments.quiet);
     let reporter: SharedReporter = Arc::new(Mutex::new(reporter));
@@ -75,9 +79,12 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             let plan = Arc::new(Plan::new(job)?);
             let reporter = reporter.clone();
             // The run lives on the runtime's own threads: see `Coordinator::run`.
-            runtime(threads.min(4))?.block_on(async {
-                train::lead(plan, lead, reporter, process::stop_signal(), |_| {}).await.map(drop)
-            })
+            runtime(threads.min(4))?.block_on(process::stop_or_end(async |stop| {
+                let stop = async {
+                    let _ = stop.await;
+                };
+                train::lead(plan, lead, reporter, stop, |_| {}).await.map(drop)
+            }))
         }
         Command::Worker(worker) => {
             process::end_with_parent(worker.child.child_of);

@@ -2,20 +2,59 @@
 
 use std::io::Read as _;
 
+use tokio::sync::oneshot;
+
 /// Ready when the process is asked to stop: Ctrl-C, or SIGTERM.
 pub(super) async fn stop_signal() {
+    StopSignals::new().next().await;
+}
+
+/// Every time that the process is asked to stop.
+pub(super) struct StopSignals {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+    terminate: Option<tokio::signal::unix::Signal>,
+}
+
+impl StopSignals {
+    /// From now on a signal no longer ends the process by itself.
+    pub(super) fn new() -> StopSignals {
+        StopSignals {
+            #[cfg(unix)]
+            terminate: {
+                use tokio::signal::unix::{SignalKind, signal};
+                signal(SignalKind::terminate()).ok()
+            },
+        }
+    }
+
+    /// Ready at the next one.
+    pub(super) async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(terminate) = &mut self.terminate {
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
             }
             return;
         }
+        let _ = tokio::signal::ctrl_c().await;
     }
-    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Does a work that ends soon after the first signal; at the second one the process ends at once.
+pub(super) async fn stop_or_end<T>(work: impl AsyncFnOnce(oneshot::Receiver<()>) -> T) -> T {
+    let mut signals = StopSignals::new();
+    let (stop, stopped) = oneshot::channel();
+    let twice = async {
+        signals.next().await;
+        // Fails only when the work has just ended.
+        let _ = stop.send(());
+        signals.next().await;
+    };
+    tokio::select! {
+        result = work(stopped) => result,
+        () = twice => std::process::exit(i32::from(crate::error::exit::STOPPED)),
+    }
 }
 
 /// Ends this process when its parent ends, however that happens. The kernel's death signal reaches a stopped process

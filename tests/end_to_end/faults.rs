@@ -25,12 +25,12 @@ batch_size = 16
 shards = 12
 "#;
 
-const HASH: &str = "e5a5d14629a7670d216d21ed58c10ecb430f8e5ae8f416d02d8d641f82e66973";
+pub(crate) const HASH: &str = "e5a5d14629a7670d216d21ed58c10ecb430f8e5ae8f416d02d8d641f82e66973";
 
 /// Bytes that a worker sends before the network stops: some dozen steps of the 78.
 const MID_RUN_BYTES: usize = 20_000;
 
-fn folder() -> Folder {
+pub(crate) fn folder() -> Folder {
     Folder::with_table(JOB, "boston-relu-adam-mse", 506)
 }
 

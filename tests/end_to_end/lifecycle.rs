@@ -82,7 +82,7 @@ fn nothing_is_left_after_a_signal() {
         let launcher = start(&folder);
         launcher.signal(signal);
         let ended = launcher.end();
-        ended.expect_with(130, "stopped by a signal before the end");
+        ended.expect_with(130, "stopped after step ");
         assert!(children_of(ended.pid).is_empty(), "{signal}");
         let manifest: Value = serde_json::from_str(&folder.read("run/manifest.json")).unwrap();
         assert_eq!(manifest["status"], "failed");

@@ -4,12 +4,16 @@
 
 mod bad_cluster;
 mod bad_job;
+#[cfg(target_os = "linux")]
+mod bad_peer;
 mod bad_table;
 mod bad_weights;
 mod bits;
 #[cfg(target_os = "linux")]
 mod chaos;
 mod cli;
+#[cfg(target_os = "linux")]
+mod failpoints;
 #[cfg(target_os = "linux")]
 mod faults;
 mod folder;
@@ -23,6 +27,8 @@ mod process;
 mod proxy;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod qemu;
+#[cfg(target_os = "linux")]
+mod relay;
 #[cfg(target_os = "linux")]
 mod resume;
 mod run_folder;

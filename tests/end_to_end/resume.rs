@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::folder::Folder;
 use crate::lifecycle::kill_cluster;
+use crate::process::{Ended, Process, lockstep};
 
 const JOB: &str = r#"
 name = "resumed"
@@ -36,7 +37,7 @@ fn folder() -> Folder {
 }
 
 /// The records without the times.
-fn records(folder: &Folder) -> Vec<String> {
+pub(crate) fn records(folder: &Folder) -> Vec<String> {
     let text = folder.read("run/metrics.jsonl");
     let lines = text.lines().map(|line| {
         let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -52,9 +53,17 @@ fn undisturbed() -> (String, Vec<String>) {
     (folder.hash(), records(&folder))
 }
 
-/// Starts the job with `--resume`, and kills the launcher, so everything, when a step as late as `step` is told.
+/// Starts the job with `--resume`, with something happening at a failure point.
+fn start_with(folder: &Folder, failpoint: &str) -> Process {
+    let mut command = lockstep(folder.path(), &[&RESUME[..], &["--resume"]].concat());
+    command.env("FAILPOINTS", failpoint);
+    Process::start(command)
+}
+
+/// Starts the job with `--resume`, and kills the launcher, so everything, when a step as late as `step` is told. However
+/// slow the disk is, no checkpoint is left out.
 fn run_and_kill(folder: &Folder, step: u64) {
-    let launcher = folder.start(&[&RESUME[..], &["--resume"]].concat());
+    let launcher = start_with(folder, "checkpoint:handed=return(full)");
     launcher.report("progress", |report| report["step"].as_u64().unwrap() > step);
     kill_cluster(launcher);
 }
@@ -149,4 +158,125 @@ fn no_place_for_checkpoints_is_a_warning() {
     coordinator.end().expect(0);
     worker.end().expect(0);
     assert_eq!((folder.hash(), records(&folder)), undisturbed());
+}
+
+/// The step after which a process said that it has stopped.
+fn stopped_after(ended: &Ended) -> u64 {
+    ended.expect_with(130, "; go on with --resume");
+    let (_, rest) = ended.stderr.split_once("stopped after step ").unwrap();
+    rest.split(';').next().unwrap().parse().unwrap()
+}
+
+/// Asked to stop, a run ends its step, keeps it, and makes none twice.
+#[test]
+fn a_stopped_run_goes_on_where_it_stopped() {
+    let folder = folder();
+    let resume = [&RESUME[..], &["--resume"]].concat();
+    let mut before = 0;
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGTERM] {
+        // So slow that it cannot end before the signal comes.
+        let running = start_with(&folder, "checkpoint:handed=sleep(50)");
+        if before > 0 {
+            running.line(&format!("going on after step {before}\""));
+        }
+        running.report("progress", |report| report["step"].as_u64().unwrap() > before + 20);
+        running.signal(signal);
+        let step = stopped_after(&running.end());
+        assert!(step > before + 20);
+        let steps = records(&folder);
+        let steps: Vec<_> =
+            steps.iter().filter(|line| line.contains("\"kind\":\"step\"")).collect();
+        assert!(steps.last().unwrap().contains(&format!("\"step\":{step}}}")), "{steps:?}");
+        assert_eq!(steps.len() as u64, step);
+        before = step;
+    }
+    folder.run(&resume).expect_with(0, &format!("going on after step {before}\""));
+    assert_eq!((folder.hash(), records(&folder)), undisturbed());
+}
+
+/// With no worker left, or one that hangs, the step in hand cannot end: the run stops all the same, without it.
+#[test]
+fn a_run_that_cannot_end_its_step_is_stopped() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let address = coordinator.address();
+    let worker = folder.worker(&address, &[]);
+    coordinator.report("progress", |report| report["step"].as_u64().unwrap() > 20);
+    worker.signal(Signal::SIGKILL);
+    coordinator.report("worker_left", |_| true);
+    coordinator.signal(Signal::SIGTERM);
+    let ended = coordinator.end();
+    ended.expect_with(130, "stopped after step ");
+    worker.end();
+    let resume = [&RESUME[..], &["--resume"]].concat();
+    folder.run(&resume).expect_with(0, "going on after step ");
+    assert_eq!((folder.hash(), records(&folder)), undisturbed());
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let worker = folder.worker(&coordinator.address(), &[]);
+    coordinator.report("progress", |_| true);
+    worker.signal(Signal::SIGSTOP);
+    coordinator.signal(Signal::SIGTERM);
+    coordinator.line("stopping after the step in hand");
+    coordinator.signal(Signal::SIGINT);
+    let ended = coordinator.end();
+    ended.expect(130);
+    // Nobody had the time for last words.
+    assert!(!ended.stderr.contains("\"event\":\"error\""), "{ended}");
+}
+
+/// A later program's files are no damaged ones of this.
+#[test]
+fn files_of_a_later_format() {
+    let folder = folder();
+    run_and_kill(&folder, 100);
+    let resume = [&RESUME[..], &["--resume"]].concat();
+    let newest = checkpoints(&folder).pop().unwrap();
+    let bytes = fs::read(&newest).unwrap();
+    let (this, later) = (br#"{\"format\":1,"#, br#"{\"format\":7,"#);
+    let at = bytes.windows(this.len()).position(|window| window == this).unwrap();
+    let mut altered = bytes.clone();
+    altered[at..at + later.len()].copy_from_slice(later);
+    fs::write(&newest, altered).unwrap();
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    let told = "written in format 7, this program reads up to 1: use a newer lockstep";
+    folder.run(&resume).expect_with(3, &format!("{name}: {told}"));
+    fs::write(&newest, bytes).unwrap();
+    let manifest = folder.read("run/manifest.json");
+    folder.write("run/manifest.json", "{ \"format\": 7, \"runs\": [] }");
+    folder.run(&resume).expect_with(3, &format!("run/manifest.json: {told}"));
+    folder.write("run/manifest.json", &manifest);
+    folder.run(&resume).expect(0);
+    assert_eq!((folder.hash(), records(&folder)), undisturbed());
+}
+
+/// As a power cut may leave it.
+#[test]
+fn records_that_are_shorter_than_the_checkpoint_says() {
+    let folder = folder();
+    run_and_kill(&folder, 100);
+    let text = folder.read("run/metrics.jsonl");
+    let whole: Vec<&str> = text.lines().take(3).collect();
+    folder.write("run/metrics.jsonl", &format!("{}\n{{\"kind\":\"st", whole.join("\n")));
+    let resume = [&RESUME[..], &["--resume"]].concat();
+    let running = folder.start(&resume);
+    running
+        .line(" bytes that the checkpoint counts on are missing: lines of earlier steps are lost");
+    running.report("progress", |_| true);
+    running.signal(Signal::SIGTERM);
+    stopped_after(&running.end());
+    // What is written next fits what is there.
+    let ended = folder.run(&resume);
+    ended.expect(0);
+    assert!(!ended.stderr.contains("are missing"), "{ended}");
+    let (hash, wanted) = undisturbed();
+    assert_eq!(folder.hash(), hash);
+    let found = records(&folder);
+    let lost = wanted.len() - found.len();
+    assert!(lost > 50, "{lost}");
+    assert_eq!((&found[..3], &found[3..]), (&wanted[..3], &wanted[3 + lost..]));
 }

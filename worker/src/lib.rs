@@ -8,6 +8,7 @@ mod session;
 mod shards;
 mod weights;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -181,7 +182,7 @@ pub async fn run(
         match session.serve(&mut stop, tell).await {
             Err(WorkerError::Lost(error)) => {
                 tell(WorkerEvent::Lost { error: &error });
-                tokio::time::sleep(RETRY_PAUSE_MIN).await;
+                tokio::time::sleep(jittered(RETRY_PAUSE_MIN, random())).await;
             }
             ended => return ended,
         }
@@ -204,7 +205,7 @@ fn endpoint(address: &str) -> Result<Endpoint, WorkerError> {
         .keep_alive_timeout(KEEPALIVE_TIMEOUT))
 }
 
-/// Tries to connect and join until it works, a coordinator refuses, or `connect_wait` is over; pauses double.
+/// Tries to connect and join until it works, a coordinator refuses, or `connect_wait` is over; pauses double, with jitter.
 async fn find(
     endpoint: &Endpoint,
     config: &WorkerConfig,
@@ -234,11 +235,22 @@ async fn find(
                 last: error,
             });
         }
-        pause = pause.min(left);
-        tell(WorkerEvent::Retrying { error: &error, pause, left });
-        tokio::time::sleep(pause).await;
+        let shown = jittered(pause, random()).min(left);
+        tell(WorkerEvent::Retrying { error: &error, pause: shown, left });
+        tokio::time::sleep(shown).await;
         pause = (pause * 2).min(RETRY_PAUSE_MAX);
     }
+}
+
+/// Half of a pause to all of it, evenly: workers that lost one coordinator together do not all come back together.
+fn jittered(pause: Duration, random: u64) -> Duration {
+    let share = 0.5 + 0.5 * (random as f64 / u64::MAX as f64);
+    pause.mul_f64(share)
+}
+
+/// A number that differs from call to call and from process to process. Nothing but pauses may depend on it.
+fn random() -> u64 {
+    RandomState::new().hash_one(())
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {
@@ -247,4 +259,24 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_half_to_all_of_what_they_may_be() {
+        let pause = Duration::from_millis(800);
+        assert_eq!(jittered(pause, 0), pause / 2);
+        assert_eq!(jittered(pause, u64::MAX), pause);
+        assert_eq!(jittered(pause, u64::MAX / 2).as_millis(), 600);
+        let pauses: Vec<_> = (0..1000).map(|_| jittered(pause, random())).collect();
+        assert!(pauses.iter().all(|found| (pause / 2..=pause).contains(found)));
+        // All quarters of the range are met.
+        for quarter in 0..4 {
+            let from = pause / 2 + pause / 8 * quarter;
+            assert!(pauses.iter().any(|found| (from..from + pause / 8).contains(found)));
+        }
+    }
 }

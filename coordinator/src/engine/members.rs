@@ -1,6 +1,6 @@
 //! Who takes part: what each member has, what it owes and how fast it is. Decides nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use lockstep_proto::ids::{Pass, Span, WorkerId};
@@ -22,8 +22,8 @@ pub(super) struct Member {
     holds: Vec<bool>,
     /// Deals that it has not answered, of whatever pass.
     owes: Vec<(Pass, Span)>,
-    /// When it was told to get shards that it still fetches, and how many.
-    fetches: VecDeque<(Instant, u32)>,
+    /// The spans that it was told to get and still fetches: since when, and how many shards it lacked.
+    fetches: Vec<(Span, Instant, u32)>,
     /// Smoothed.
     rows_per_second: Option<f64>,
     /// Measured since the speed was last brought up to date.
@@ -62,6 +62,12 @@ impl Member {
         held.iter().filter(|&&holds| !holds).count() as u32
     }
 
+    /// What it was told to get first, of what it still fetches.
+    #[cfg(test)]
+    pub(super) fn fetches(&self) -> Option<Span> {
+        self.fetches.first().map(|&(span, ..)| span)
+    }
+
     fn hold(&mut self, span: Span) {
         self.holds[span.start as usize..span.end as usize].fill(true);
     }
@@ -78,7 +84,7 @@ impl Members {
             threads: threads.max(1),
             holds: vec![false; self.shards as usize],
             owes: Vec::new(),
-            fetches: VecDeque::new(),
+            fetches: Vec::new(),
             rows_per_second: None,
             rows: 0,
             busy: Duration::ZERO,
@@ -124,15 +130,18 @@ impl Members {
     pub(super) fn fetch(&mut self, now: Instant, worker: WorkerId, span: Span) {
         if let Some(member) = self.by_id.get_mut(&worker) {
             let lacks = member.lacks(span);
-            member.fetches.push_back((now, lacks));
+            member.fetches.push((span, now, lacks));
             member.hold(span);
         }
     }
 
-    /// Notes that a member has the shards it was told to get; false if it was not told to.
-    pub(super) fn fetched(&mut self, now: Instant, worker: WorkerId) -> bool {
+    /// Notes that a member has the shards of a span; false if it was not told to get them.
+    pub(super) fn fetched(&mut self, now: Instant, worker: WorkerId, span: Span) -> bool {
         let Some(member) = self.by_id.get_mut(&worker) else { return true };
-        let Some((since, shards)) = member.fetches.pop_front() else { return false };
+        let Some(told) = member.fetches.iter().position(|&(told, ..)| told == span) else {
+            return false;
+        };
+        let (_, since, shards) = member.fetches.remove(told);
         member.prepared = true;
         if shards > 0 {
             let took = now.saturating_duration_since(since).as_secs_f64() / f64::from(shards);

@@ -192,9 +192,9 @@ impl Engine {
     }
 
     /// A worker has the shards it was told to prepare. False if it was not told to: end its membership.
-    pub fn prepared(&mut self, now: Instant, worker: WorkerId) -> bool {
+    pub fn prepared(&mut self, now: Instant, worker: WorkerId, span: Span) -> bool {
         let before = self.members.get(worker).is_some_and(|member| member.prepared);
-        if !self.members.fetched(now, worker) {
+        if !self.members.fetched(now, worker, span) {
             return false;
         }
         if !before {
@@ -205,10 +205,13 @@ impl Engine {
         true
     }
 
-    /// A worker says that a deal is done with. False if it was not dealt that: end its membership.
+    /// A worker says that a deal is done with. False if it was never dealt that: end its membership.
     pub fn answered(&mut self, now: Instant, worker: WorkerId, pass: Pass, done: Done) -> bool {
         if !self.members.answer(worker, pass, done.span) {
-            return false;
+            // It may have said so before.
+            let open = self.open.as_ref().filter(|open| open.planned.pass == pass);
+            let was_dealt = |open: &OpenPass| open.was_dealt(worker, done.span);
+            return pass < self.next && open.is_none_or(was_dealt);
         }
         if let Some(rows) = self.schedule.training_rows(pass, done.span)
             && !done.busy.is_zero()

@@ -2,6 +2,7 @@
 
 mod audits;
 mod case;
+mod clock;
 mod dealing;
 mod driver;
 mod late;
@@ -69,7 +70,10 @@ impl Bench {
     }
 
     fn prepared(&mut self, worker: u64) {
-        assert!(self.engine.prepared(self.now, WorkerId(worker)));
+        let worker = WorkerId(worker);
+        let span = self.engine.members.get(worker).and_then(|member| member.fetches());
+        let span = span.expect("it was told to prepare");
+        assert!(self.engine.prepared(self.now, worker, span));
     }
 
     fn wait(&mut self, millis: u64) {

@@ -29,7 +29,7 @@ impl Limits {
     /// Checks a worker's message (any but `Join`).
     ///
     /// # Errors
-    /// If a length, node, chunk or span is not one of this run's.
+    /// If a length, node, chunk or span is not one of this run's, or a gradient or sum is not finite.
     pub fn from_worker(&self, message: wire::WorkerMessage) -> Checked<FromWorker> {
         use wire::worker_message::Kind;
         match message.kind {
@@ -90,6 +90,10 @@ impl Limits {
         let slices = part.slices.into_iter().map(|slice| {
             let node = self.node(slice.level, slice.index)?;
             let chunk = self.chunk(slice.chunk, &slice.values)?;
+            // A worker whose own gradient overflows says so, and sends none.
+            if !values::frame_is_finite(&slice.values) {
+                return broken(format!("a gradient that is not finite, for {node} of {chunk}"));
+            }
             Ok(Slice { node, chunk, values: slice.values })
         });
         let slices = slices.collect::<Checked<_>>()?;

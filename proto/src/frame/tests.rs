@@ -50,6 +50,7 @@ fn broken_words_of_a_worker() {
         Kind::Part(wire::Part { sums, ..Default::default() })
     };
     let long = frame(20_000).slice(1..);
+    let spoilt = |bad| values::encode(&[&[0.5; 99][..], &[bad]].concat());
     for (kind, wanted) in [
         (span(0, 0), "shards 0..0 of 5"),
         (span(3, 2), "shards 3..2 of 5"),
@@ -63,6 +64,11 @@ fn broken_words_of_a_worker() {
         (slice(u32::MAX, 0, 1, frame(100)), "is not in the tree"),
         (slice(2, u32::MAX, 1, frame(100)), "is not in the tree"),
         (slice(0, 0, 2, frame(100)), "chunk 2 of 2"),
+        (
+            slice(0, 2, 1, spoilt(f32::NAN)),
+            "a gradient that is not finite, for node 0:2 of chunk 1",
+        ),
+        (slice(0, 2, 1, spoilt(f32::NEG_INFINITY)), "a gradient that is not finite"),
         (slice(0, 0, u32::MAX, frame(100)), "chunk 4294967295 of 2"),
         (slice(0, 0, 1, frame(99)), "chunk 1 with 396 bytes, wanted 100 values of 4 bytes"),
         (slice(0, 0, 0, frame(100)), "chunk 0 with 400 bytes, wanted 20000 values of 4 bytes"),

@@ -18,7 +18,7 @@ pub(super) use self::chaos::Chaos;
 use self::children::{Children, From, Heard, Stage, command, until};
 use self::disturb::Disturber;
 use super::process;
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, Result, STOPPED, exit};
 use crate::record::{SharedReporter, report};
 use crate::report::Report;
 
@@ -43,19 +43,29 @@ pub(super) struct Options {
 
 /// Runs the cluster to the end of its job.
 pub(super) async fn run(options: Options, reporter: &SharedReporter) -> Result<()> {
+    let mut signals = process::StopSignals::new();
     let mut cluster = Cluster::new(&options, reporter);
     cluster.start_coordinator()?;
     let result = tokio::select! {
         result = cluster.watch() => result,
-        () = process::stop_signal() => Err(Error::Stopped),
+        () = signals.next() => Err(Error::Stopped(STOPPED.to_string())),
     };
     // A coordinator that ended as it should has told the workers, and so has one that is asked to.
-    let told = matches!(result, Ok(()) | Err(Error::Stopped)) || cluster.error.is_some();
-    cluster.end(told).await;
+    let told = matches!(result, Ok(()) | Err(Error::Stopped(_))) || cluster.error.is_some();
+    tokio::select! {
+        () = cluster.end(told) => {}
+        // Children die with the cluster.
+        () = signals.next() => {}
+    }
+    let last_words = cluster.error.take();
     if let Some(disturber) = &cluster.disturber {
         report(reporter, &disturber.summary());
     }
-    result
+    match (result, last_words) {
+        // The coordinator knows where the run can go on.
+        (Err(Error::Stopped(_)), Some((message, exit::STOPPED))) => Err(Error::Stopped(message)),
+        (result, _) => result,
+    }
 }
 
 /// One of the cluster's workers, and those that replace it.

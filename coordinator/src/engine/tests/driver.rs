@@ -158,9 +158,12 @@ impl<'a> Driver<'a> {
             return;
         }
         match frame {
-            FromWorker::Prepared(_) => {
+            FromWorker::Prepared(span) => {
                 self.prepared.insert(worker);
-                assert!(self.engine.prepared(now, worker), "{worker} was not asked to prepare");
+                assert!(
+                    self.engine.prepared(now, worker, span),
+                    "{worker} was not asked to prepare"
+                );
             }
             FromWorker::Part(part) => self.part(now, worker, part),
             FromWorker::Goodbye => self.leave(now, worker),

@@ -1,11 +1,14 @@
 //! Whose word is taken for what.
 
+use std::time::Duration;
+
 use lockstep_proto::batches::Batches;
+use lockstep_proto::frame::Done;
 use lockstep_proto::ids::{Chunk, Pass, WorkerId};
 use lockstep_proto::tree::Node;
 
 use super::super::{Event, Schedule, Track, Verdict};
-use super::{Bench, TRACKS, whole_batches};
+use super::{Bench, TRACKS, span, whole_batches};
 
 const GRADIENT: Track = Track::Chunk(Chunk(0));
 const PAIR: Node = Node { level: 1, index: 0 };
@@ -108,4 +111,19 @@ fn a_lost_workers_deal_is_no_longer_its_own() {
     bench.event(Event::Left(WorkerId(1)));
     bench.check(1, 0, GRADIENT, PAIR, Verdict::Foreign);
     bench.check(2, 0, GRADIENT, PAIR, Verdict::Fold);
+}
+
+#[test]
+fn the_word_that_a_deal_is_done() {
+    let mut bench = Bench::with_workers(whole_batches(4, 2), 2);
+    let says = |bench: &mut Bench, worker, pass, start, end| {
+        let done = Done { span: span(start, end), busy: Duration::from_millis(1) };
+        bench.engine.answered(bench.now, WorkerId(worker), Pass(pass), done)
+    };
+    assert!(!says(&mut bench, 1, 0, 2, 4), "another's");
+    assert!(!says(&mut bench, 1, 1, 0, 2), "not begun");
+    assert!(!says(&mut bench, 1, u64::MAX, 0, 2), "never");
+    assert!(says(&mut bench, 1, 0, 0, 2));
+    assert!(says(&mut bench, 1, 0, 0, 2), "twice is no harm");
+    assert!(says(&mut bench, 9, 0, 0, 2), "gone by now");
 }

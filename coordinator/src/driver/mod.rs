@@ -3,33 +3,30 @@
 //! A single task owns the engine, the outboxes and the record of what is published; nothing here is shared but
 //! the chunks themselves, which the reduction's threads lock one at a time.
 
+mod results;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
 use lockstep_proto::fold::Fold;
-use lockstep_proto::frame::{Fault, FromWorker, Limits, Part, Slice, ToWorker};
-use lockstep_proto::ids::{Pass, Span, Step, Table, Task, WorkerId};
-use lockstep_proto::tree::{Node, ShardTree};
-use lockstep_proto::wire;
+use lockstep_proto::frame::{Fault, FromWorker, Limits, ToWorker};
+use lockstep_proto::ids::{Pass, Step, Table, Task, WorkerId};
+use lockstep_proto::tree::ShardTree;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tonic::Streaming;
 
-use crate::audit::{AuditBook, Judgement, Value};
-use crate::engine::{Action, Engine, Event, Planned, Schedule, Track, Verdict};
+use crate::audit::AuditBook;
+use crate::engine::{Action, Engine, Event, Planned, Schedule, Track};
+use crate::inbound::{Inbound, read};
 use crate::observer::{Observer, RunEvent};
 use crate::outbox::Outbox;
 use crate::reducer::{Reduced, Reducer};
-use crate::run::{FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec};
+use crate::run::{
+    FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec, STOP_WAIT_MAX,
+};
 use crate::server::{Admitted, Arrival, Peer};
-
-/// What reaches the run's task from a worker's stream.
-enum Inbound {
-    Frame(WorkerId, FromWorker),
-    Ended(WorkerId, String),
-}
 
 struct Member {
     outbox: Arc<Outbox>,
@@ -54,6 +51,11 @@ pub(crate) struct Driver {
     inbox_tx: mpsc::Sender<Inbound>,
     observer: Box<dyn Observer>,
     first_step_at: Option<Instant>,
+    /// The pass in hand, or the one that comes next.
+    pass: Pass,
+    is_open: bool,
+    /// When a run that was told to stop waits no longer for the pass in hand.
+    stop_at: Option<Instant>,
     finished: bool,
 }
 
@@ -99,6 +101,9 @@ impl Driver {
             inbox_tx,
             observer,
             first_step_at: None,
+            pass: spec.start.pass,
+            is_open: false,
+            stop_at: None,
             finished: false,
         }
     }
@@ -137,9 +142,10 @@ impl Driver {
         tokio::pin!(stop);
         while !self.finished {
             let timeout = self.engine.poll_timeout().unwrap_or_else(Instant::now);
+            let timeout = self.stop_at.map_or(timeout, |stop_at| stop_at.min(timeout));
             tokio::select! {
                 biased;
-                () = &mut stop => return Err(RunError::Stopped),
+                () = &mut stop, if self.stop_at.is_none() => self.stop()?,
                 reduced = self.reducer.next(), if self.reducer.is_busy() => self.reduced(reduced)?,
                 Some(arrival) = self.arrivals.recv() => match arrival {
                     Arrival::Admitted(admitted) => self.admit(*admitted),
@@ -149,13 +155,33 @@ impl Driver {
                 },
                 Some(inbound) = self.inbox.recv(), if self.reducer.has_room() => match inbound {
                     Inbound::Frame(worker, frame) => self.frame(worker, frame)?,
+                    Inbound::Broken(worker, reason) => self.expel(worker, &reason),
                     Inbound::Ended(worker, reason) => self.leave(worker, &reason),
                 },
-                () = tokio::time::sleep_until(timeout.into()) => self.engine.handle_timeout(Instant::now()),
+                () = tokio::time::sleep_until(timeout.into()) => self.timeout(Instant::now())?,
                 Some(_) = self.readers.join_next() => {}
             }
             self.act()?;
         }
+        Ok(())
+    }
+
+    /// Ends the run, but for the pass in hand.
+    fn stop(&mut self) -> Result<(), RunError> {
+        self.stop_at = Some(Instant::now() + STOP_WAIT_MAX);
+        self.observer.observe(RunEvent::Stopping);
+        if self.is_open {
+            return Ok(());
+        }
+        self.take_snapshot();
+        Err(RunError::Stopped)
+    }
+
+    fn timeout(&mut self, now: Instant) -> Result<(), RunError> {
+        if self.stop_at.is_some_and(|stop_at| now >= stop_at) {
+            return Err(RunError::Stopped);
+        }
+        self.engine.handle_timeout(now);
         Ok(())
     }
 
@@ -193,100 +219,14 @@ impl Driver {
             return Ok(());
         }
         match frame {
-            FromWorker::Prepared(_) => {
-                if !self.engine.prepared(Instant::now(), worker) {
-                    self.expel(worker, "it prepared shards that it was not asked for");
+            FromWorker::Prepared(span) => {
+                if !self.engine.prepared(Instant::now(), worker, span) {
+                    self.expel(worker, "it said that it has shards that it was not asked to fetch");
                 }
             }
             FromWorker::Part(part) => self.part(worker, part)?,
             FromWorker::Fault(fault) => return self.fault(fault),
             FromWorker::Goodbye => self.leave(worker, "it said goodbye"),
-        }
-        Ok(())
-    }
-
-    fn part(&mut self, worker: WorkerId, part: Part) -> Result<(), RunError> {
-        let now = Instant::now();
-        let sums = part.sums.into_iter().map(|s| (Track::Sums, s.node, Value::Sums(s.values)));
-        let slices = part
-            .slices
-            .into_iter()
-            .map(|slice| (Track::Chunk(slice.chunk), slice.node, Value::Slice(slice.values)));
-        let values: Vec<_> = sums.chain(slices).collect();
-        // Decided about before any is folded: folding the last one ends the pass and begins the next.
-        let mut verdicts = Vec::with_capacity(values.len());
-        for (track, node, _) in &values {
-            let verdict = self.engine.accept(now, worker, part.pass, *track, *node);
-            if verdict == Verdict::Foreign {
-                self.expel(worker, "it sent results that it was not asked for");
-                break;
-            }
-            verdicts.push(verdict);
-        }
-        if let Some(done) = part.done.filter(|_| self.members.contains_key(&worker))
-            && !self.engine.answered(now, worker, part.pass, done)
-        {
-            self.expel(worker, "it says that it is done with what it was not asked for");
-        }
-        for ((track, node, value), verdict) in values.into_iter().zip(verdicts) {
-            match verdict {
-                Verdict::Fold => self.fold(track, node, value)?,
-                Verdict::Compare => self.compare(worker, track, node, value)?,
-                Verdict::Drop | Verdict::Foreign => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn fold(&mut self, track: Track, node: Node, value: Value) -> Result<(), RunError> {
-        match (track, value) {
-            (Track::Chunk(chunk), Value::Slice(values)) => {
-                match self.reducer.fold(Slice { node, chunk, values }) {
-                    Some(reduced) => self.reduced(reduced),
-                    None => Ok(()),
-                }
-            }
-            (Track::Sums, Value::Sums(values)) => {
-                if let Some(root) = self.sums.as_mut().and_then(|fold| fold.insert(node, values)) {
-                    self.root_sums = root;
-                    self.engine.handle(Instant::now(), Event::Committed(Track::Sums));
-                }
-                Ok(())
-            }
-            _ => unreachable!("a track's values are of its kind"),
-        }
-    }
-
-    /// Holds a value against what other workers computed for the same node.
-    fn compare(
-        &mut self,
-        worker: WorkerId,
-        track: Track,
-        node: Node,
-        value: Value,
-    ) -> Result<(), RunError> {
-        let Judgement { agreed, wrong, disputed } =
-            self.audit_book.judge(worker, track, node, value);
-        if let Some(answers) = disputed {
-            self.engine.disputed(Instant::now(), node, answers);
-        }
-        for worker in wrong {
-            self.expel(
-                worker,
-                "it computed other values than two other workers: check that machine's processor and memory",
-            );
-        }
-        match agreed {
-            Some(value) if self.engine.agreed(track, node) => self.fold(track, node, value),
-            _ => Ok(()),
-        }
-    }
-
-    fn waive(&mut self, span: Span) -> Result<(), RunError> {
-        for (track, node, value) in self.audit_book.waive(self.tree, span) {
-            if self.engine.agreed(track, node) {
-                self.fold(track, node, value)?;
-            }
         }
         Ok(())
     }
@@ -346,7 +286,13 @@ impl Driver {
                         self.reduced(reduced)?;
                     }
                 }
-                Action::EndPass(planned) => self.end(&planned),
+                Action::EndPass(planned) => {
+                    self.end(&planned);
+                    // A run that has nothing left to do is finished.
+                    if self.stop_at.is_some() && self.schedule.planned(self.pass).is_some() {
+                        return Err(RunError::Stopped);
+                    }
+                }
                 Action::Report(wait) => self.observer.observe(RunEvent::Waiting(&wait)),
                 Action::Finish => self.finished = true,
             }
@@ -361,6 +307,8 @@ impl Driver {
     }
 
     fn begin(&mut self, planned: &Planned) {
+        self.pass = planned.pass;
+        self.is_open = true;
         let leaves = self.schedule.leaves(planned);
         self.audit_book.clear();
         if let Task::Train { .. } = planned.task {
@@ -371,6 +319,8 @@ impl Driver {
     }
 
     fn end(&mut self, planned: &Planned) {
+        self.pass = Pass(planned.pass.0 + 1);
+        self.is_open = false;
         let sums = std::mem::take(&mut self.root_sums);
         match planned.task {
             Task::Train { epoch, .. } => {
@@ -390,36 +340,18 @@ impl Driver {
                 self.observer.observe(RunEvent::Evaluated { table, rows, sums: &sums });
                 if table == Table::Test {
                     self.test_sums = Some(sums);
+                    // No snapshot: a run that goes on from it would have to measure the table again.
+                    return;
                 }
             }
         }
+        self.take_snapshot();
+    }
+
+    /// Between two passes.
+    fn take_snapshot(&mut self) {
         if self.observer.wants_snapshot() {
-            let snapshot = self.reducer.snapshot(Pass(planned.pass.0 + 1));
-            self.observer.take_snapshot(snapshot);
+            self.observer.take_snapshot(self.reducer.snapshot(self.pass));
         }
     }
-}
-
-/// Hands a worker's messages to the run until the stream ends, and why it ended.
-async fn read(
-    worker: WorkerId,
-    mut stream: Streaming<wire::WorkerMessage>,
-    limits: Limits,
-    inbox: mpsc::Sender<Inbound>,
-) {
-    let reason = loop {
-        match stream.message().await {
-            Ok(Some(message)) => match limits.from_worker(message) {
-                Ok(frame) => {
-                    if inbox.send(Inbound::Frame(worker, frame)).await.is_err() {
-                        return;
-                    }
-                }
-                Err(error) => break error.to_string(),
-            },
-            Ok(None) => break "it closed its stream".to_string(),
-            Err(status) => break format!("the connection was lost ({})", status.message()),
-        }
-    };
-    let _ = inbox.send(Inbound::Ended(worker, reason)).await;
 }
