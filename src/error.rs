@@ -86,7 +86,9 @@ impl Error {
                 _ => 2,
             },
             Error::Run(RunError::Stopped) | Error::Stopped => exit::STOPPED,
-            Error::Run(RunError::Server(_)) | Error::Internal(_) => exit::INTERNAL,
+            Error::Run(RunError::Server(_) | RunError::Miscounted { .. }) | Error::Internal(_) => {
+                exit::INTERNAL
+            }
             Error::Worker(WorkerError::NoCoordinator { .. } | WorkerError::Lost(_)) => {
                 exit::TRY_AGAIN
             }

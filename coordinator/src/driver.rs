@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lockstep_proto::fold::Fold;
+use lockstep_proto::fold::Counted;
 use lockstep_proto::frame::{Fault, FromWorker, Limits, Part, ToWorker};
 use lockstep_proto::ids::{Pass, Step, Table, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::Streaming;
 
+use crate::account::{Account, complaint};
 use crate::engine::{Action, Engine, Event, Planned, Schedule, Track, Verdict};
 use crate::observer::{Observer, RunEvent};
 use crate::outbox::Outbox;
@@ -41,8 +42,7 @@ pub(crate) struct Driver {
     learning_rate: f32,
     engine: Engine,
     reducer: Reducer,
-    sums: Option<Fold<Vec<f64>>>,
-    root_sums: Vec<f64>,
+    account: Account,
     test_sums: Option<Vec<f64>>,
     schedule: Schedule,
     members: BTreeMap<WorkerId, Member>,
@@ -84,8 +84,7 @@ impl Driver {
                 .starting_with(spec.workers_start)
                 .starting_at(spec.start.pass),
             reducer: Reducer::new(&spec, tree),
-            sums: None,
-            root_sums: Vec::new(),
+            account: Account::default(),
             test_sums: None,
             schedule,
             members: BTreeMap::new(),
@@ -199,12 +198,13 @@ impl Driver {
     fn part(&mut self, worker: WorkerId, part: Part) -> Result<(), RunError> {
         let now = Instant::now();
         for sums in part.sums {
+            if let Some(complaint) = complaint(&self.schedule, part.pass, &sums) {
+                self.expel(worker, &complaint);
+                return Ok(());
+            }
             match self.engine.accept(now, worker, part.pass, Track::Sums, sums.node) {
                 Verdict::Fold => {
-                    let root =
-                        self.sums.as_mut().and_then(|fold| fold.insert(sums.node, sums.values));
-                    if let Some(root) = root {
-                        self.root_sums = root;
+                    if self.account.insert(sums) {
                         self.engine.handle(now, Event::Committed(Track::Sums));
                     }
                 }
@@ -280,14 +280,17 @@ impl Driver {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::Prepare(worker, span) => self.say(worker, ToWorker::Prepare(span)),
-                Action::Deal(worker, deal) => self.say(worker, ToWorker::Deal(deal)),
+                Action::Deal(worker, deal) => {
+                    self.account.deal(worker, deal.span);
+                    self.say(worker, ToWorker::Deal(deal));
+                }
                 Action::BeginPass(planned) => self.begin(&planned),
                 Action::Update => {
                     for reduced in self.reducer.update() {
                         self.reduced(reduced)?;
                     }
                 }
-                Action::EndPass(planned) => self.end(&planned),
+                Action::EndPass(planned) => self.end(&planned)?,
                 Action::Report(wait) => self.observer.observe(RunEvent::Waiting(&wait)),
                 Action::Finish => self.finished = true,
             }
@@ -307,11 +310,11 @@ impl Driver {
             self.first_step_at.get_or_insert_with(Instant::now);
             self.reducer.begin(&leaves, Step(planned.step.0 + 1), planned.rows);
         }
-        self.sums = Some(Fold::new(self.tree, leaves));
+        self.account.begin(self.tree, leaves);
     }
 
-    fn end(&mut self, planned: &Planned) {
-        let sums = std::mem::take(&mut self.root_sums);
+    fn end(&mut self, planned: &Planned) -> Result<(), RunError> {
+        let Counted { rows, values: sums } = self.account.end(planned)?;
         match planned.task {
             Task::Train { epoch, .. } => {
                 self.reducer.end();
@@ -319,14 +322,16 @@ impl Driver {
                 self.observer.observe(RunEvent::Step {
                     epoch,
                     step: planned.step.0 + 1,
-                    rows: planned.rows,
+                    rows,
                     sums: &sums,
                     learning_rate: self.learning_rate,
                     seconds: started.elapsed().as_secs_f64(),
+                    deals: self.account.deals(),
+                    recomputed: self.account.recomputed(),
+                    weights: self.reducer.newest(),
                 });
             }
             Task::Evaluate { table } => {
-                let rows = planned.rows;
                 self.observer.observe(RunEvent::Evaluated { table, rows, sums: &sums });
                 if table == Table::Test {
                     self.test_sums = Some(sums);
@@ -337,6 +342,7 @@ impl Driver {
             let snapshot = self.reducer.snapshot(Pass(planned.pass.0 + 1));
             self.observer.take_snapshot(snapshot);
         }
+        Ok(())
     }
 }
 

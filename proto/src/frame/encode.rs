@@ -120,7 +120,7 @@ fn slice_wire(slice: Slice) -> wire::Slice {
 
 fn sums_wire(sums: NodeSums) -> wire::NodeSums {
     let Node { level, index } = sums.node;
-    wire::NodeSums { level, index, values: sums.values }
+    wire::NodeSums { level, index, values: sums.values, rows: sums.rows }
 }
 
 fn table_wire(table: Table) -> i32 {

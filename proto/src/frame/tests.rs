@@ -42,9 +42,11 @@ fn broken_words_of_a_worker() {
         Kind::Part(wire::Part { pass: 0, slices, sums: Vec::new() })
     };
     let sums = |level, index, len| {
-        let sums = vec![wire::NodeSums { level, index, values: vec![1.0; len] }];
+        let sums = vec![wire::NodeSums { level, index, values: vec![1.0; len], rows: 1 }];
         Kind::Part(wire::Part { pass: 0, slices: Vec::new(), sums })
     };
+    let none = wire::NodeSums { index: 1, values: vec![1.0; SUMS_LEN], ..Default::default() };
+    let no_rows = Kind::Part(wire::Part { pass: 0, slices: Vec::new(), sums: vec![none] });
     let long = frame(20_000).slice(1..);
     for (kind, wanted) in [
         (span(0, 0), "shards 0..0 of 5"),
@@ -65,6 +67,7 @@ fn broken_words_of_a_worker() {
         (sums(0, 5, SUMS_LEN), "node 0:5 is not in the tree"),
         (sums(0, 0, SUMS_LEN + 1), "3 sums, wanted 2"),
         (sums(0, 0, 0), "0 sums, wanted 2"),
+        (no_rows, "sums over no rows in node 0:1"),
         (fault(5), "a fault in a shard that the run does not have"),
         (Kind::Join(wire::Join::default()), "a second join"),
     ] {
@@ -210,7 +213,11 @@ fn words_of_a_worker() -> Vec<FromWorker> {
     let part = Part {
         pass: Pass(u64::MAX),
         slices: vec![slice(Node::leaf(4), 1, 100), slice(root, 0, 20_000)],
-        sums: vec![NodeSums { node: Node { level: 2, index: 1 }, values: vec![-0.0, 1e300] }],
+        sums: vec![NodeSums {
+            node: Node { level: 2, index: 1 },
+            rows: u64::MAX,
+            values: vec![-0.0, 1e300],
+        }],
     };
     let fault = |layer, in_gradient| {
         FromWorker::Fault(Fault { pass: Pass(1), shard: Shard(4), layer, in_gradient })
@@ -318,7 +325,7 @@ fn spoilt_messages_never_panic() {
     let part = Part {
         pass: Pass(300),
         slices: vec![Slice { node: Node::leaf(3), chunk: Chunk(0), values: frame(2) }],
-        sums: vec![NodeSums { node: Node::leaf(3), values: vec![1.0, 2.0] }],
+        sums: vec![NodeSums { node: Node::leaf(3), rows: 9, values: vec![1.0, 2.0] }],
     };
     let weights = ToWorker::Weights { step: Step(1), chunk: Chunk(0), values: frame(2) };
     let small = |word: &FromWorker| !matches!(word, FromWorker::Part(_));

@@ -272,6 +272,7 @@ impl<'a> Driver<'a> {
             assert!(self.newest.iter().all(|&(step, _)| step == next), "a chunk was not updated");
         }
         let sums = std::mem::take(&mut self.root_sums);
+        assert_eq!(sums[1], planned.rows as f64, "rows were lost, or counted twice");
         self.history.push((planned.pass, sums.into_iter().map(f64::to_bits).collect()));
     }
 
