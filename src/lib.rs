@@ -7,6 +7,7 @@ pub mod cli;
 pub mod error;
 pub mod inference;
 pub mod job;
+pub mod journal;
 pub mod plan;
 pub mod record;
 pub mod report;

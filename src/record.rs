@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use lockstep_coordinator::engine::{Wait, WaitReason};
 use lockstep_coordinator::{Observer, Peer, RunEvent, Snapshot};
-use lockstep_model::{Loss, Network};
+use lockstep_model::Network;
 use lockstep_proto::ids::Table;
 use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, RecordState, Writer};
+use crate::inference::add_values;
 use crate::job::Every;
+use crate::journal::{Journal, Made};
 use crate::plan::Plan;
 use crate::report::{Report, Reporter, Values};
 
@@ -81,6 +83,7 @@ struct Shared {
     reporter: SharedReporter,
     /// `None` without a run folder, or after a write failed.
     metrics: Option<BufWriter<File>>,
+    journal: Option<Journal>,
     epochs: u32,
     steps_per_epoch: u64,
     has_validation: bool,
@@ -106,6 +109,8 @@ struct Checkpoints {
 pub struct Destination {
     /// `metrics.jsonl`, at the place where the next line goes; `None` without a run folder.
     pub metrics: Option<File>,
+    /// The journal, if one is kept.
+    pub journal: Option<Journal>,
     /// Who writes checkpoints, if anybody.
     pub writer: Option<Writer>,
     /// Where workers find the coordinator.
@@ -129,6 +134,7 @@ impl Recorder {
             address: to.address,
             reporter: to.reporter,
             metrics: to.metrics.map(BufWriter::new),
+            journal: to.journal,
             epochs: plan.job.train.epochs,
             steps_per_epoch: plan.batches().count(),
             has_validation: plan.tables.validation.is_some(),
@@ -180,6 +186,7 @@ impl Records {
         shared.write(&Line::Final { values: &values, steps, seconds, weights_blake3 });
         shared.flush();
         shared.checkpoints = None;
+        shared.journal = None;
         let report = Report::Finished {
             name: plan.job.name.clone(),
             epochs,
@@ -198,6 +205,7 @@ impl Records {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.flush();
         shared.checkpoints = None;
+        shared.journal = None;
     }
 }
 
@@ -226,12 +234,28 @@ impl Shared {
                 self.tell(Report::Warning { message: message.to_string() });
             }
             RunEvent::Waiting(wait) => self.tell(Report::Warning { message: self.wait_text(wait) }),
-            RunEvent::Step { epoch, step, rows, sums, learning_rate, seconds } => {
+            RunEvent::Step {
+                epoch,
+                step,
+                rows,
+                sums,
+                learning_rate,
+                seconds,
+                deals,
+                recomputed,
+                weights,
+            } => {
                 let loss = sums[0] / rows as f64;
                 let seconds = self.seconds_before + seconds;
                 self.state.seconds = seconds;
                 self.write(&Line::Step { epoch, step, rows, loss, learning_rate, seconds });
-                self.step(epoch, step, rows, sums);
+                self.count(epoch, step, rows, sums);
+                if let Some(journal) = &mut self.journal {
+                    let (rows, rows_total) = (self.state.epoch_rows, self.state.rows);
+                    let made = Made { step, epoch, rows, rows_total, deals, recomputed, weights };
+                    journal.step(&made);
+                }
+                self.step(step);
             }
             RunEvent::Evaluated { table: Table::Validation, rows, sums } => {
                 self.end_epoch(Some((sums, rows)));
@@ -240,7 +264,7 @@ impl Shared {
         }
     }
 
-    fn step(&mut self, epoch: u32, step: u64, rows: u64, sums: &[f64]) {
+    fn count(&mut self, epoch: u32, step: u64, rows: u64, sums: &[f64]) {
         let state = &mut self.state;
         self.step = step;
         state.epoch = epoch;
@@ -250,6 +274,9 @@ impl Shared {
         for (all, sum) in state.epoch_sums.iter_mut().zip(sums) {
             *all += sum;
         }
+    }
+
+    fn step(&mut self, step: u64) {
         self.progress();
         if self.step.is_multiple_of(self.steps_per_epoch) && !self.has_validation {
             self.end_epoch(None);
@@ -309,6 +336,10 @@ impl Shared {
 
     fn checkpoint(&mut self, snapshot: Snapshot) {
         self.flush();
+        // A run that goes on from the checkpoint writes no line of a step before it.
+        if let Some(journal) = &self.journal {
+            journal.settle();
+        }
         let records = self.state.clone();
         if let Some(checkpoints) = &mut self.checkpoints {
             // One that finds the writer busy stays due and is taken after the next pass.
@@ -362,16 +393,5 @@ impl Shared {
         let message =
             format!("cannot write metrics.jsonl ({error}): the training goes on without it");
         self.tell(Report::Warning { message });
-    }
-}
-
-/// Adds loss and metrics under a prefix; a loss that is a metric itself goes by that name as well.
-pub fn add_values(values: &mut Values, network: &Network, sums: &[f64], rows: u64, prefix: &str) {
-    let loss = network.spec().loss;
-    for (name, value) in network.report(sums, rows) {
-        values.insert(format!("{prefix}{name}"), value);
-        if name == "loss" && matches!(loss, Loss::Mse | Loss::Mae) {
-            values.insert(format!("{prefix}{loss}"), value);
-        }
     }
 }

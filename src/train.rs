@@ -1,7 +1,7 @@
 //! Leading a run: the coordinator with a job's tables, its records and its run folder.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,6 +9,7 @@ use lockstep_coordinator::{Coordinator, Outcome, RunError, Snapshot};
 
 use crate::checkpoint::{self, Checkpoint, RecordState, Writer};
 use crate::error::{Error, Result};
+use crate::journal::{self, Due, Journal};
 use crate::plan::Plan;
 use crate::record::{Destination, History, Recorder, SharedReporter, report};
 use crate::report::Report;
@@ -81,7 +82,11 @@ pub async fn lead(
         .as_ref()
         .map(|folder| Writer::start(folder.path(), plan.job.checkpoint.keep, reporter.clone()));
     let metrics = folder.as_ref().map(|folder| folder.metrics(state.metrics_bytes)).transpose()?;
-    let to = Destination { metrics, writer, address, reporter: reporter.clone() };
+    let journal = folder
+        .as_ref()
+        .map(|folder| open_journal(&plan, folder.path(), snapshot.step.0, &reporter))
+        .transpose()?;
+    let to = Destination { metrics, journal, writer, address, reporter: reporter.clone() };
     let (recorder, records) = Recorder::new(&plan, to, state, snapshot.step.0);
     let spec = plan.run_spec(&run_id, snapshot, lead.workers_start, lead.threads)?;
     let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), stop).await;
@@ -146,6 +151,14 @@ fn open(
     let message = format!("going on after step {}", start.snapshot.step.0);
     report(reporter, &Report::Note { message });
     Ok((Some(folder), start))
+}
+
+/// The journal of a run that goes on after `step`.
+fn open_journal(plan: &Plan, run: &Path, step: u64, reporter: &SharedReporter) -> Result<Journal> {
+    let due =
+        Due::Every { steps: plan.job.journal.every_steps, steps_per_epoch: plan.batches().count() };
+    let take = journal::writing(journal::open(run, step)?, reporter.clone());
+    Ok(Journal::start(due, size_of_val(&plan.weights[..]), take))
 }
 
 /// A name that no other execution has: the job's, the time and the process.
