@@ -27,6 +27,8 @@ pub mod exit {
     pub const REFUSED: u8 = 6;
     /// A worker's run ended with an error, which its coordinator tells.
     pub const RUN_FAILED: u8 = 7;
+    /// What was verified differs from what the run wrote down.
+    pub const DIFFERS: u8 = 8;
     /// Stopped by Ctrl-C or SIGTERM.
     pub const STOPPED: u8 = 130;
 }
@@ -63,6 +65,9 @@ pub enum Error {
     /// Stopped by a signal.
     #[error("stopped by a signal before the end")]
     Stopped,
+    /// A run that was verified wrote down other weights than this machine makes.
+    #[error("{0}")]
+    Differs(String),
     /// A call of the Rust API with arguments that do not fit together.
     #[error("{0}")]
     Arguments(String),
@@ -96,6 +101,7 @@ impl Error {
             Error::Worker(WorkerError::RunFailed(_)) => exit::RUN_FAILED,
             Error::Worker(WorkerError::Protocol(_) | WorkerError::Threads(_)) => exit::INTERNAL,
             Error::Worker(WorkerError::Address(_)) | Error::Arguments(_) => 2,
+            Error::Differs(_) => exit::DIFFERS,
             Error::Child(_, code) => *code,
         }
     }

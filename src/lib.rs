@@ -4,6 +4,7 @@
 pub mod api;
 pub mod checkpoint;
 pub mod cli;
+mod cluster;
 pub mod error;
 pub mod inference;
 pub mod job;
@@ -13,6 +14,7 @@ pub mod record;
 pub mod report;
 pub mod run_folder;
 pub mod train;
+pub mod verify;
 pub mod weights_file;
 
 pub use api::prelude;

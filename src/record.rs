@@ -1,6 +1,7 @@
 //! Turns what a run tells into lines of `metrics.jsonl` and reports. Changes nothing in the run.
 
-use std::collections::BTreeMap;
+mod line;
+
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::net::SocketAddr;
@@ -11,7 +12,6 @@ use lockstep_coordinator::engine::{Wait, WaitReason};
 use lockstep_coordinator::{Observer, Peer, RunEvent, Snapshot};
 use lockstep_model::Network;
 use lockstep_proto::ids::Table;
-use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, RecordState, Writer};
 use crate::inference::add_values;
@@ -19,6 +19,7 @@ use crate::job::Every;
 use crate::journal::{Journal, Made};
 use crate::plan::Plan;
 use crate::report::{Report, Reporter, Values};
+use line::Line;
 
 /// Progress is reported at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -37,33 +38,6 @@ pub fn report(reporter: &SharedReporter, report: &Report) {
 pub struct History {
     /// By epoch: names (`loss`, `mae`, `validation_loss`, ...) and values.
     pub epochs: Vec<Values>,
-}
-
-/// One line of `metrics.jsonl`.
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-enum Line<'a> {
-    Step {
-        epoch: u32,
-        step: u64,
-        rows: u64,
-        loss: f64,
-        learning_rate: f32,
-        seconds: f64,
-    },
-    Epoch {
-        epoch: u32,
-        #[serde(flatten)]
-        values: &'a Values,
-        seconds: f64,
-    },
-    Final {
-        #[serde(flatten)]
-        values: &'a BTreeMap<String, f64>,
-        steps: u64,
-        seconds: f64,
-        weights_blake3: &'a str,
-    },
 }
 
 /// Listens to a run and keeps its records.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lockstep_coordinator::{Coordinator, Outcome, RunError, Snapshot};
+use lockstep_coordinator::{Coordinator, Outcome, RunError};
 
 use crate::checkpoint::{self, Checkpoint, RecordState, Writer};
 use crate::error::{Error, Result};
@@ -134,14 +134,8 @@ fn open(
     }
     let mut warn = |message| report(reporter, &Report::Warning { message });
     let newest = checkpoint::newest(out, &mut warn)?;
-    let moments = plan.job.train.optimizer.moments(0).len();
-    let fits = |checkpoint: &Checkpoint| {
-        let Snapshot { weights, moments: found, .. } = &checkpoint.snapshot;
-        let is_whole = |vector: &Vec<f32>| vector.len() == plan.weights.len();
-        found.len() == moments && is_whole(weights) && found.iter().all(is_whole)
-    };
     let start = match newest {
-        Some(checkpoint) if fits(&checkpoint) => checkpoint,
+        Some(checkpoint) if plan.fits(&checkpoint.snapshot) => checkpoint,
         Some(_) => {
             let problem = "cannot resume: the newest checkpoint is of another network or optimizer";
             return Err(Error::File { path: out.clone(), problem: problem.to_string() });

@@ -22,6 +22,7 @@ use crate::record::{SharedReporter, report};
 use crate::report::{Report, Reporter};
 use crate::run_folder::{Model, write_whole};
 use crate::train::{self, Lead};
+use crate::verify;
 use args::{Arguments, Command};
 
 /// Runs the command line of this process.
@@ -100,6 +101,10 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
         }
         Command::Predict(predict) => {
             write_predictions(&predict.run, &predict.data, &predict.output, reporter)
+        }
+        Command::Verify(options) => {
+            let threads = options.threads.map_or_else(cores, usize::from);
+            verify::verify(&options.run, options.steps, threads, reporter, process::stop_signal())
         }
         Command::Completions(completions) => {
             let mut script = Vec::new();

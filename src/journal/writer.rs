@@ -187,6 +187,7 @@ mod tests {
     use lockstep_proto::values;
 
     use super::*;
+    use crate::report::Reporter;
     use crate::weights_file::weights_hash;
 
     fn made<'a>(step: u64, recomputed: u64, weights: &'a [(Step, Bytes)]) -> Made<'a> {
@@ -216,6 +217,24 @@ mod tests {
         assert_eq!(told, [(3, 0), (5, 2), (6, 0), (9, 0), (10, 0)]);
         assert!(found.iter().all(|line| line.weights_blake3 == weights_hash(&whole)));
         assert_eq!(found[0].plan, [(3, 0, 4)]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_given_up() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let reporter = Arc::new(Mutex::new(Reporter::silent()));
+        let line = Line {
+            step: 1,
+            epoch: 1,
+            rows: 1,
+            rows_total: 1,
+            weights_blake3: String::new(),
+            plan: Vec::new(),
+            recomputed: 0,
+        };
+        let mut open_to_read = writing(File::open(path.path()).unwrap(), reporter.clone());
+        assert!(!open_to_read(line.clone()));
+        assert!(writing(path.reopen().unwrap(), reporter)(line));
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod cli;
 mod faults;
 mod folder;
 #[cfg(target_os = "linux")]
+mod journal;
+#[cfg(target_os = "linux")]
 mod lifecycle;
 mod parity;
 mod predict;
@@ -22,3 +24,5 @@ mod qemu;
 #[cfg(target_os = "linux")]
 mod resume;
 mod run_folder;
+#[cfg(target_os = "linux")]
+mod verify;

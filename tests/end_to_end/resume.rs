@@ -28,10 +28,10 @@ every_steps = 7
 keep = 3
 "#;
 
-const RESUME: [&str; 8] =
+pub(crate) const RESUME: [&str; 8] =
     ["--log-format", "json", "local", "job.toml", "--workers", "2", "--out", "run"];
 
-fn folder() -> Folder {
+pub(crate) fn folder() -> Folder {
     Folder::with_table(JOB, "boston-relu-adam-mse", 100)
 }
 
@@ -53,7 +53,7 @@ fn undisturbed() -> (String, Vec<String>) {
 }
 
 /// Starts the job with `--resume`, and kills the launcher, so everything, when a step as late as `step` is told.
-fn run_and_kill(folder: &Folder, step: u64) {
+pub(crate) fn run_and_kill(folder: &Folder, step: u64) {
     let launcher = folder.start(&[&RESUME[..], &["--resume"]].concat());
     launcher.report("progress", |report| report["step"].as_u64().unwrap() > step);
     kill_cluster(launcher);
