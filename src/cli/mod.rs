@@ -90,15 +90,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             work(config, reporter)
         }
         Command::Check(check) => check::run(&check.job, usize::from(check.workers)),
-        Command::Evaluate(evaluate) => {
-            let model = Model::load(&evaluate.run)?;
-            let (rows, values) = inference::evaluate(&model, &evaluate.data)?;
-            let mut text = format!("{rows} rows\n");
-            for (name, value) in values {
-                text += &format!("{name} {value}\n");
-            }
-            print(&text)
-        }
+        Command::Evaluate(evaluate) => print_measures(&evaluate.run, &evaluate.data),
         Command::Predict(predict) => {
             write_predictions(&predict.run, &predict.data, &predict.output, reporter)
         }
@@ -113,6 +105,16 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             print(&String::from_utf8_lossy(&script))
         }
     }
+}
+
+fn print_measures(run: &Path, data: &Path) -> Result<()> {
+    let model = Model::load(run)?;
+    let (rows, values) = inference::evaluate(&model, data)?;
+    let mut text = format!("{rows} rows\n");
+    for (name, value) in values {
+        text += &format!("{name} {value}\n");
+    }
+    print(&text)
 }
 
 fn write_predictions(
