@@ -156,8 +156,25 @@ fn checksum<'a>(position: &str, vectors: impl Iterator<Item = &'a [u8]>) -> Stri
 /// # Errors
 /// If the folder cannot be read, or the newest is of a later format.
 pub fn newest(run: &Path, warn: &mut dyn FnMut(String)) -> Result<Option<Checkpoint>> {
+    newest_until(run, Step(u64::MAX), warn)
+}
+
+/// The same among those at or before a step.
+///
+/// # Errors
+/// As [`newest`].
+pub fn newest_until(
+    run: &Path,
+    step: Step,
+    warn: &mut dyn FnMut(String),
+) -> Result<Option<Checkpoint>> {
     for path in files(run)?.into_iter().rev() {
+        // Not read only to be passed over. A name that says nothing is no reason to.
+        if step_named(&path).is_some_and(|named| named > step) {
+            continue;
+        }
         match Checkpoint::read(&path) {
+            Ok(checkpoint) if checkpoint.snapshot.step > step => {}
             Ok(checkpoint) => return Ok(Some(checkpoint)),
             Err(Unusable::Damaged(problem)) => {
                 warn(format!("checkpoint {} is passed over: {problem}", path.display()))
@@ -168,6 +185,11 @@ pub fn newest(run: &Path, warn: &mut dyn FnMut(String)) -> Result<Option<Checkpo
         }
     }
     Ok(None)
+}
+
+/// The step in a checkpoint's name.
+fn step_named(path: &Path) -> Option<Step> {
+    path.file_stem()?.to_str()?.strip_prefix("step-")?.parse().ok().map(Step)
 }
 
 /// The checkpoints of a run folder, oldest first.
@@ -317,6 +339,11 @@ mod tests {
         let files = files(run.path()).unwrap();
         assert_eq!(files.len(), 3);
         assert_eq!(files_of(run.path(), PARTIAL).unwrap(), [] as [PathBuf; 0]);
+        let until = |step| {
+            let found = newest_until(run.path(), Step(step), &mut |_| panic!("all are whole"));
+            found.unwrap().map(|found| found.snapshot.step.0)
+        };
+        assert_eq!([8, 9, 199, 200].map(until), [None, Some(9), Some(10), Some(200)]);
         let mut warnings = Vec::new();
         let mut newest = || newest(run.path(), &mut |warning| warnings.push(warning)).unwrap();
         assert_eq!(newest(), Some(checkpoint(200)));

@@ -30,6 +30,8 @@ pub mod exit {
     pub const REFUSED: u8 = 6;
     /// A worker's run ended with an error, which its coordinator tells.
     pub const RUN_FAILED: u8 = 7;
+    /// What was verified differs from what the run wrote down.
+    pub const DIFFERS: u8 = 8;
     /// Stopped by Ctrl-C or SIGTERM.
     pub const STOPPED: u8 = 130;
 }
@@ -66,6 +68,9 @@ pub enum Error {
     /// Stopped by a signal; where it can go on.
     #[error("{0}")]
     Stopped(String),
+    /// A run that was verified wrote down other weights than this machine makes.
+    #[error("{0}")]
+    Differs(String),
     /// A call of the Rust API with arguments that do not fit together.
     #[error("{0}")]
     Arguments(String),
@@ -89,7 +94,9 @@ impl Error {
                 _ => 2,
             },
             Error::Run(RunError::Stopped) | Error::Stopped(_) => exit::STOPPED,
-            Error::Run(RunError::Server(_)) | Error::Internal(_) => exit::INTERNAL,
+            Error::Run(RunError::Server(_) | RunError::Miscounted { .. }) | Error::Internal(_) => {
+                exit::INTERNAL
+            }
             Error::Worker(WorkerError::NoCoordinator { .. } | WorkerError::Lost(_)) => {
                 exit::TRY_AGAIN
             }
@@ -97,6 +104,7 @@ impl Error {
             Error::Worker(WorkerError::RunFailed(_)) => exit::RUN_FAILED,
             Error::Worker(WorkerError::Protocol(_) | WorkerError::Threads(_)) => exit::INTERNAL,
             Error::Worker(WorkerError::Address(_)) | Error::Arguments(_) => 2,
+            Error::Differs(_) => exit::DIFFERS,
             Error::Child(_, code) => *code,
         }
     }

@@ -4,13 +4,12 @@ use std::io::Write;
 use std::path::Path;
 
 use lockstep_data::{RowOrder, Rows, Sharded, TargetKind, Want};
-use lockstep_model::{NonFinite, Workspace};
+use lockstep_model::{Loss, Network, NonFinite, Workspace};
 use lockstep_proto::fold::{Fold, Leaves};
 use lockstep_proto::tree::{Node, ShardTree};
 use ndarray::{Array2, ArrayView2, s};
 
 use crate::error::{Error, Result};
-use crate::record::add_values;
 use crate::report::Values;
 use crate::run_folder::Model;
 
@@ -35,6 +34,17 @@ pub fn evaluate(model: &Model, data: &Path) -> Result<(u64, Values)> {
     let mut values = Values::new();
     add_values(&mut values, &model.network, &sums, count, "");
     Ok((count, values))
+}
+
+/// Adds loss and metrics under a prefix; a loss that is a metric itself goes by that name as well.
+pub fn add_values(values: &mut Values, network: &Network, sums: &[f64], rows: u64, prefix: &str) {
+    let loss = network.spec().loss;
+    for (name, value) in network.report(sums, rows) {
+        values.insert(format!("{prefix}{name}"), value);
+        if name == "loss" && matches!(loss, Loss::Mse | Loss::Mae) {
+            values.insert(format!("{prefix}{loss}"), value);
+        }
+    }
 }
 
 fn sums(model: &Model, rows: Rows) -> std::result::Result<Vec<f64>, NonFinite> {

@@ -4,15 +4,18 @@
 pub mod api;
 pub mod checkpoint;
 pub mod cli;
+mod cluster;
 pub mod error;
 mod failpoints;
 pub mod inference;
 pub mod job;
+pub mod journal;
 pub mod plan;
 pub mod record;
 pub mod report;
 pub mod run_folder;
 pub mod train;
+pub mod verify;
 pub mod weights_file;
 mod whole_file;
 

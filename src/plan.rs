@@ -120,6 +120,27 @@ impl Plan {
         Snapshot::fresh(self.weights.clone(), &self.job.train.optimizer)
     }
 
+    /// Whether a checkpoint is of this network and optimizer.
+    pub fn fits(&self, snapshot: &Snapshot) -> bool {
+        let moments = self.job.train.optimizer.moments(0).len();
+        let is_whole = |vector: &Vec<f32>| vector.len() == self.weights.len();
+        snapshot.moments.len() == moments
+            && is_whole(&snapshot.weights)
+            && snapshot.moments.iter().all(is_whole)
+    }
+
+    /// The plan of a run that makes the same weights and measures nothing.
+    pub fn without_evaluations(self) -> Plan {
+        // No run has the tables yet, so nothing is copied.
+        let tables = Arc::try_unwrap(self.tables).unwrap_or_else(|shared| Tables {
+            train: shared.train.clone(),
+            validation: None,
+            test: None,
+        });
+        let tables = Arc::new(Tables { validation: None, test: None, ..tables });
+        Plan { tables, ..self }
+    }
+
     /// Hash of every row of every table, as the network sees them.
     pub fn data_hash(&self) -> String {
         let tables = &self.tables;

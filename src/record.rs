@@ -1,6 +1,7 @@
 //! Turns what a run tells into lines of `metrics.jsonl` and reports. Changes nothing in the run.
 
-use std::collections::BTreeMap;
+mod line;
+
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::net::SocketAddr;
@@ -9,14 +10,16 @@ use std::time::{Duration, Instant};
 
 use lockstep_coordinator::engine::{Wait, WaitReason};
 use lockstep_coordinator::{Observer, Peer, RunEvent, Snapshot};
-use lockstep_model::{Loss, Network};
+use lockstep_model::Network;
 use lockstep_proto::ids::Table;
-use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, RecordState, Writer};
+use crate::inference::add_values;
 use crate::job::Every;
+use crate::journal::{Journal, Made};
 use crate::plan::Plan;
 use crate::report::{Report, Reporter, Values};
+use line::Line;
 
 /// Progress is reported at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -37,33 +40,6 @@ pub struct History {
     pub epochs: Vec<Values>,
 }
 
-/// One line of `metrics.jsonl`.
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-enum Line<'a> {
-    Step {
-        epoch: u32,
-        step: u64,
-        rows: u64,
-        loss: f64,
-        learning_rate: f32,
-        seconds: f64,
-    },
-    Epoch {
-        epoch: u32,
-        #[serde(flatten)]
-        values: &'a Values,
-        seconds: f64,
-    },
-    Final {
-        #[serde(flatten)]
-        values: &'a BTreeMap<String, f64>,
-        steps: u64,
-        seconds: f64,
-        weights_blake3: &'a str,
-    },
-}
-
 /// Listens to a run and keeps its records.
 pub struct Recorder {
     shared: Arc<Mutex<Shared>>,
@@ -81,6 +57,7 @@ struct Shared {
     reporter: SharedReporter,
     /// `None` without a run folder, or after a write failed.
     metrics: Option<BufWriter<File>>,
+    journal: Option<Journal>,
     epochs: u32,
     steps_per_epoch: u64,
     has_validation: bool,
@@ -110,6 +87,8 @@ struct Checkpoints {
 pub struct Destination {
     /// `metrics.jsonl`, at the place where the next line goes; `None` without a run folder.
     pub metrics: Option<File>,
+    /// The journal, if one is kept.
+    pub journal: Option<Journal>,
     /// Who writes checkpoints, if anybody.
     pub writer: Option<Writer>,
     /// When a checkpoint is due.
@@ -136,6 +115,7 @@ impl Recorder {
             address: to.address,
             reporter: to.reporter,
             metrics: to.metrics.map(BufWriter::new),
+            journal: to.journal,
             epochs: plan.job.train.epochs,
             steps_per_epoch: plan.batches().count(),
             has_validation: plan.tables.validation.is_some(),
@@ -191,6 +171,7 @@ impl Records {
         shared.write(&Line::Final { values: &values, steps, seconds, weights_blake3 });
         shared.flush();
         shared.checkpoints = None;
+        shared.journal = None;
         let report = Report::Finished {
             name: plan.job.name.clone(),
             epochs,
@@ -209,6 +190,7 @@ impl Records {
     pub fn flush(&self) -> (u64, Option<u64>) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.flush();
+        shared.journal = None;
         let written = shared.checkpoints.take().and_then(|checkpoints| checkpoints.writer.finish());
         (shared.step, written)
     }
@@ -246,12 +228,28 @@ impl Shared {
                 self.tell(Report::Warning { message: message.to_string() });
             }
             RunEvent::Waiting(wait) => self.tell(Report::Warning { message: self.wait_text(wait) }),
-            RunEvent::Step { epoch, step, rows, sums, learning_rate, seconds } => {
+            RunEvent::Step {
+                epoch,
+                step,
+                rows,
+                sums,
+                learning_rate,
+                seconds,
+                deals,
+                recomputed,
+                weights,
+            } => {
                 let loss = sums[0] / rows as f64;
                 let seconds = self.seconds_before + seconds;
                 self.state.seconds = seconds;
                 self.write(&Line::Step { epoch, step, rows, loss, learning_rate, seconds });
-                self.step(epoch, step, rows, sums);
+                self.count(epoch, step, rows, sums);
+                if let Some(journal) = &mut self.journal {
+                    let (rows, rows_total) = (self.state.epoch_rows, self.state.rows);
+                    let made = Made { step, epoch, rows, rows_total, deals, recomputed, weights };
+                    journal.step(&made);
+                }
+                self.step(step);
             }
             RunEvent::Evaluated { table: Table::Validation, rows, sums } => {
                 self.end_epoch(Some((sums, rows)));
@@ -260,7 +258,7 @@ impl Shared {
         }
     }
 
-    fn step(&mut self, epoch: u32, step: u64, rows: u64, sums: &[f64]) {
+    fn count(&mut self, epoch: u32, step: u64, rows: u64, sums: &[f64]) {
         let state = &mut self.state;
         self.step = step;
         state.epoch = epoch;
@@ -270,6 +268,9 @@ impl Shared {
         for (all, sum) in state.epoch_sums.iter_mut().zip(sums) {
             *all += sum;
         }
+    }
+
+    fn step(&mut self, step: u64) {
         self.progress();
         if self.step.is_multiple_of(self.steps_per_epoch) && !self.has_validation {
             self.end_epoch(None);
@@ -329,6 +330,10 @@ impl Shared {
 
     fn checkpoint(&mut self, snapshot: Snapshot) {
         self.flush();
+        // A run that goes on from the checkpoint writes no line of a step before it.
+        if let Some(journal) = &self.journal {
+            journal.settle();
+        }
         let records = self.state.clone();
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.taken = snapshot.step.0;
@@ -384,16 +389,5 @@ impl Shared {
         let message =
             format!("cannot write metrics.jsonl ({error}): the training goes on without it");
         self.tell(Report::Warning { message });
-    }
-}
-
-/// Adds loss and metrics under a prefix; a loss that is a metric itself goes by that name as well.
-pub fn add_values(values: &mut Values, network: &Network, sums: &[f64], rows: u64, prefix: &str) {
-    let loss = network.spec().loss;
-    for (name, value) in network.report(sums, rows) {
-        values.insert(format!("{prefix}{name}"), value);
-        if name == "loss" && matches!(loss, Loss::Mse | Loss::Mae) {
-            values.insert(format!("{prefix}{loss}"), value);
-        }
     }
 }

@@ -67,6 +67,25 @@ pub struct Manifest {
     pub weights_blake3: Option<String>,
 }
 
+impl Manifest {
+    /// Reads the manifest of a run folder. Takes no lock: the run may be going on.
+    ///
+    /// # Errors
+    /// If there is none, or it is damaged or of a later format.
+    pub fn read(run: &Path) -> Result<Manifest> {
+        let path = run.join("manifest.json");
+        let text = fs::read_to_string(&path)
+            .map_err(|error| Error::file(&path, "read it (is this a run folder?)", &error))?;
+        let wrong = |problem: String| Error::File { path: path.clone(), problem };
+        let manifest: Manifest =
+            serde_json::from_str(&text).map_err(|error| wrong(format!("damaged: {error}")))?;
+        if manifest.format > FORMAT {
+            return Err(wrong(newer(manifest.format)));
+        }
+        Ok(manifest)
+    }
+}
+
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,15 +2,16 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lockstep_coordinator::{Coordinator, Outcome, RunError, Snapshot};
+use lockstep_coordinator::{Coordinator, Outcome, RunError};
 
 use crate::checkpoint::{self, Checkpoint, RecordState, Writer};
 use crate::error::{Error, Result, STOPPED};
 use crate::job::Every;
+use crate::journal::{self, Due, Journal};
 use crate::plan::Plan;
 use crate::record::{Destination, History, Recorder, Records, SharedReporter, report};
 use crate::report::Report;
@@ -89,8 +90,12 @@ pub async fn lead(
         Some(folder) => Some(metrics(folder, &mut state, &reporter)?),
         None => None,
     };
+    let journal = folder
+        .as_ref()
+        .map(|folder| open_journal(&plan, folder.path(), first_step, &reporter))
+        .transpose()?;
     let every = lead.checkpoint_seconds.map_or(plan.job.checkpoint.every, Every::Seconds);
-    let to = Destination { metrics, writer, every, address, reporter: reporter.clone() };
+    let to = Destination { metrics, journal, writer, every, address, reporter: reporter.clone() };
     let (recorder, records) = Recorder::new(&plan, to, state, first_step);
     let spec = plan.run_spec(&run_id, snapshot, lead.workers_start, lead.threads)?;
     let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), stop).await;
@@ -128,14 +133,8 @@ fn open(
     }
     let mut warn = |message| report(reporter, &Report::Warning { message });
     let newest = checkpoint::newest(out, &mut warn)?;
-    let moments = plan.job.train.optimizer.moments(0).len();
-    let fits = |checkpoint: &Checkpoint| {
-        let Snapshot { weights, moments: found, .. } = &checkpoint.snapshot;
-        let is_whole = |vector: &Vec<f32>| vector.len() == plan.weights.len();
-        found.len() == moments && is_whole(weights) && found.iter().all(is_whole)
-    };
     let start = match newest {
-        Some(checkpoint) if fits(&checkpoint) => checkpoint,
+        Some(checkpoint) if plan.fits(&checkpoint.snapshot) => checkpoint,
         Some(_) => {
             let problem = "cannot resume: the newest checkpoint is of another network or optimizer";
             return Err(Error::File { path: out.clone(), problem: problem.to_string() });
@@ -209,6 +208,14 @@ fn unsaved(error: Error) -> Error {
         }
         error => error,
     }
+}
+
+/// The journal of a run that goes on after `step`.
+fn open_journal(plan: &Plan, run: &Path, step: u64, reporter: &SharedReporter) -> Result<Journal> {
+    let due =
+        Due::Every { steps: plan.job.journal.every_steps, steps_per_epoch: plan.batches().count() };
+    let take = journal::writing(journal::open(run, step)?, reporter.clone());
+    Ok(Journal::start(due, size_of_val(&plan.weights[..]), take))
 }
 
 /// A name that no other execution has: the job's, the time and the process.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use lockstep_proto::frame::NodeSums;
 use lockstep_proto::ids::{Span, WorkerId};
 use lockstep_proto::tree::{Node, ShardTree};
 
@@ -15,7 +16,7 @@ use crate::engine::Track;
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Slice(Bytes),
-    Sums(Vec<f64>),
+    Sums(NodeSums),
 }
 
 impl Value {
@@ -23,7 +24,8 @@ impl Value {
         match self {
             Value::Slice(bytes) => blake3::hash(bytes),
             Value::Sums(sums) => {
-                let bytes: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+                let mut bytes = sums.rows.to_le_bytes().to_vec();
+                bytes.extend(sums.values.iter().flat_map(|sum| sum.to_le_bytes()));
                 blake3::hash(&bytes)
             }
         }
@@ -156,7 +158,8 @@ mod tests {
 
     #[test]
     fn sums_differ_in_bits() {
-        let digest = |sum: f64| Value::Sums(vec![sum]).digest();
+        let digest =
+            |sum: f64| Value::Sums(NodeSums { node: NODE, rows: 1, values: vec![sum] }).digest();
         assert_ne!(digest(0.0), digest(-0.0));
         assert_eq!(digest(1.5), digest(1.5));
     }

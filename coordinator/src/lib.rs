@@ -4,6 +4,7 @@
 //! Knows flat vectors, a layout and counts of rows. Refuses to know networks, files and terminals: the job's
 //! network passes through as text, rows come from a [`ShardSource`], and what happens is told to an [`Observer`].
 
+mod account;
 mod audit;
 mod driver;
 pub mod engine;

@@ -1,6 +1,7 @@
 //! What a run tells the outside while it goes on. Whoever listens can change nothing.
 
-use lockstep_proto::ids::{Table, WorkerId};
+use bytes::Bytes;
+use lockstep_proto::ids::{Span, Step, Table, WorkerId};
 
 use crate::engine::Wait;
 use crate::server::Peer;
@@ -63,7 +64,7 @@ pub enum RunEvent<'a> {
         epoch: u32,
         /// From 1, through the whole run.
         step: u64,
-        /// Rows of the batch.
+        /// Rows of the batch, as they were added up.
         rows: u64,
         /// Loss and metric sums over the batch, before the update.
         sums: &'a [f64],
@@ -71,6 +72,13 @@ pub enum RunEvent<'a> {
         learning_rate: f32,
         /// Since the first step began.
         seconds: f64,
+        /// Who was dealt what, in order.
+        deals: &'a [(WorkerId, Span)],
+        /// How many microbatches were dealt more often than once.
+        recomputed: u64,
+        /// The weights after the update, chunk by chunk in the layout's order, as they were published: keeping a frame
+        /// copies nothing.
+        weights: &'a [(Step, Bytes)],
     },
     /// A table was measured.
     Evaluated {

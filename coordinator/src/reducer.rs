@@ -172,6 +172,11 @@ impl Reducer {
         published
     }
 
+    /// The newest weights, chunk by chunk in the layout's order: between two passes, all of one step.
+    pub(crate) fn newest(&self) -> &[(Step, Bytes)] {
+        &self.newest
+    }
+
     /// The weights as one vector.
     pub(crate) fn weights(&self) -> Vec<f32> {
         let mut weights = Vec::new();

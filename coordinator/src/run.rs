@@ -9,7 +9,7 @@ use std::time::Duration;
 use lockstep_proto::MESSAGE_BYTES_MAX;
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
-use lockstep_proto::ids::{Shard, Step, Table, WorkerId};
+use lockstep_proto::ids::{Pass, Shard, Step, Table, WorkerId};
 use lockstep_proto::layout::Layout;
 use lockstep_proto::wire::cluster_server::ClusterServer;
 use tokio::net::TcpListener;
@@ -123,6 +123,19 @@ pub enum RunError {
         shard: Shard,
         /// The weights.
         step: Step,
+    },
+    /// What went up the tree was not every row of the batch, once.
+    #[error(
+        "{counted} rows were counted in {pass}, which has {wanted}: an error of lockstep's own, please report it; \
+             the last checkpoint is good"
+    )]
+    Miscounted {
+        /// The pass.
+        pass: Pass,
+        /// Rows that were really added.
+        counted: u64,
+        /// Rows of the pass.
+        wanted: u64,
     },
     /// The run was told to stop.
     #[error("stopped before the end")]

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use crate::ids::Span;
+
 /// A table of `rows` rows, dealt to `shards` shards, read in batches of `batch_size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batches {
@@ -44,6 +46,15 @@ impl Batches {
         self.places_before(positions.start, shard)..self.places_before(positions.end, shard)
     }
 
+    /// Rows of a span of shards in a batch.
+    pub fn span_rows(self, batch: u64, span: Span) -> u64 {
+        let rows = |shard| {
+            let places = self.microbatch(batch, shard);
+            places.end - places.start
+        };
+        (span.start..span.end).map(rows).sum()
+    }
+
     fn positions(self, batch: u64) -> Range<u64> {
         let start = (batch * self.batch_size).min(self.rows);
         start..(start + self.batch_size).min(self.rows)
@@ -80,6 +91,7 @@ mod tests {
                     }
                 }
                 assert_eq!(seen, batches.batch_rows(batch));
+                assert_eq!(seen, batches.span_rows(batch, Span { start: 0, end: shards }));
             }
             for shard in 0..shards {
                 assert_eq!(next[shard as usize], batches.shard_rows(shard));

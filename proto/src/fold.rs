@@ -90,6 +90,24 @@ impl Addend for Vec<f64> {
     }
 }
 
+/// Loss and metric sums with the rows that were counted into them: both go up the tree together, so the root's rows
+/// are those that were really added.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counted {
+    /// How many rows.
+    pub rows: u64,
+    /// The sums over them.
+    pub values: Vec<f64>,
+}
+
+impl Addend for Counted {
+    fn merge(self, other: Self) -> Self {
+        // Saturating: a count that cannot be is then still one that differs from the plan's.
+        let rows = self.rows.saturating_add(other.rows);
+        Counted { rows, values: self.values.merge(other.values) }
+    }
+}
+
 /// One tree being added. Holds only values whose sibling is still missing.
 #[derive(Debug)]
 pub struct Fold<T> {

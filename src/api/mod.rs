@@ -1,23 +1,25 @@
 //! The Rust API: a `Sequential` model as in Keras, trained on a cluster inside this process through the same code as
 //! any other run.
 
-mod cluster;
 mod tables;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_data::{Dataset, Missing, Rows, Scale, Schema, Summary, TableSpec};
 use lockstep_model::{Activation, DenseSpec, Initializer, Loss, Metric, NetworkSpec};
 use ndarray::{Array2, ArrayView2};
 
+use crate::cluster;
 use crate::error::{Error, Result};
 use crate::inference;
 use crate::job::{self, Job, SHARDS_DEFAULT, Train};
 use crate::plan::Plan;
 use crate::record::History;
+use crate::report::{LogFormat, Reporter};
 use crate::run_folder::Model;
+use crate::train::{self, Lead, Trained};
 
 pub use tables::{load_csv, mean_squared_error, train_test_split};
 
@@ -176,7 +178,7 @@ impl Sequential {
             }
             plan.weights = weights.clone();
         }
-        let trained = cluster::train(Arc::new(plan), fit)?;
+        let trained = train_here(Arc::new(plan), fit)?;
         self.fitted = Some((x.ncols(), trained.weights));
         Ok(trained.history)
     }
@@ -277,6 +279,24 @@ impl Sequential {
         };
         Plan::with_dataset(job, dataset)
     }
+}
+
+/// Trains on a cluster inside this process.
+fn train_here(plan: Arc<Plan>, fit: &Fit) -> Result<Trained> {
+    let reporter =
+        if fit.verbose { Reporter::new(LogFormat::Text, false) } else { Reporter::silent() };
+    let reporter = Arc::new(Mutex::new(reporter));
+    let lead = Lead {
+        listen: "127.0.0.1:0".to_string(),
+        out: None,
+        resume: false,
+        workers_start: fit.workers.max(1),
+        checkpoint_seconds: None,
+        threads: fit.threads.max(1),
+    };
+    cluster::run(lead.workers_start, fit.threads, |start, failed| {
+        train::lead(plan, lead.clone(), reporter, failed, start)
+    })
 }
 
 fn schema(job: &Job, features: usize, targets: usize) -> Schema {

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::local::Chaos;
 use crate::report::LogFormat;
+use crate::verify::Steps;
 
 /// Trains neural networks data-parallel on ordinary CPU machines: the same model, bit for bit, on any number of
 /// workers.
@@ -29,10 +30,11 @@ Examples:
   lockstep coordinator job.toml --listen 0.0.0.0:7070     (on one machine)
   lockstep worker --coordinator 10.0.0.1:7070             (on every other)
   lockstep predict runs/boston --data new.csv --output predictions.csv
+  lockstep verify runs/boston --steps 1..200
 
 Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 mend the job or its data, 4 the training diverged,
 5 try again (no coordinator, address in use), 6 refused by the coordinator, 7 the run failed (see the
-coordinator), 130 stopped by a signal.";
+coordinator), 8 a verified step differs, 130 stopped by a signal.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -48,6 +50,8 @@ pub(super) enum Command {
     Evaluate(Evaluate),
     /// Predict with a finished model.
     Predict(Predict),
+    /// Make the steps of a run again on this machine, and compare the weights with its journal.
+    Verify(Verify),
     /// Print a completion script for a shell.
     #[command(
         after_help = "Example:\n  lockstep completions bash > ~/.local/share/bash-completion/completions/lockstep"
@@ -174,6 +178,19 @@ pub(super) struct Predict {
     /// Where the predictions go, one line for each row, in the table's order; `-` for standard output.
     #[arg(long, short)]
     pub(super) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  lockstep verify runs/boston --steps 3900..")]
+pub(super) struct Verify {
+    /// The run folder. The tables that its job.toml names are read again; nothing is written.
+    pub(super) run: PathBuf,
+    /// Which steps: A..B, A.., ..B or N; from the newest checkpoint before A on, they are made again [default: all].
+    #[arg(long, short, hide_default_value = true, default_value = "1..")]
+    pub(super) steps: Steps,
+    /// Compute threads [default: all cores].
+    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) threads: Option<u16>,
 }
 
 #[derive(Debug, Args)]

@@ -22,6 +22,7 @@ use crate::record::{SharedReporter, report};
 use crate::report::{Report, Reporter};
 use crate::run_folder::Model;
 use crate::train::{self, Lead};
+use crate::verify;
 use crate::whole_file::write_whole;
 use args::{Arguments, Command};
 
@@ -98,17 +99,13 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             work(config, reporter)
         }
         Command::Check(check) => check::run(&check.job, usize::from(check.workers)),
-        Command::Evaluate(evaluate) => {
-            let model = Model::load(&evaluate.run)?;
-            let (rows, values) = inference::evaluate(&model, &evaluate.data)?;
-            let mut text = format!("{rows} rows\n");
-            for (name, value) in values {
-                text += &format!("{name} {value}\n");
-            }
-            print(&text)
-        }
+        Command::Evaluate(evaluate) => print_measures(&evaluate.run, &evaluate.data),
         Command::Predict(predict) => {
             write_predictions(&predict.run, &predict.data, &predict.output, reporter)
+        }
+        Command::Verify(options) => {
+            let threads = options.threads.map_or_else(cores, usize::from);
+            verify::verify(&options.run, options.steps, threads, reporter, process::stop_signal())
         }
         Command::Completions(completions) => {
             let mut script = Vec::new();
@@ -117,6 +114,16 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             print(&String::from_utf8_lossy(&script))
         }
     }
+}
+
+fn print_measures(run: &Path, data: &Path) -> Result<()> {
+    let model = Model::load(run)?;
+    let (rows, values) = inference::evaluate(&model, data)?;
+    let mut text = format!("{rows} rows\n");
+    for (name, value) in values {
+        text += &format!("{name} {value}\n");
+    }
+    print(&text)
 }
 
 fn write_predictions(

@@ -40,6 +40,8 @@ pub struct Job {
     pub cluster: Cluster,
     /// The checkpoints.
     pub checkpoint: Checkpointing,
+    /// The journal.
+    pub journal: Journaling,
     places: Places,
 }
 
@@ -100,6 +102,19 @@ impl Default for Checkpointing {
     }
 }
 
+/// Section `journal`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Journaling {
+    /// Steps from one line to the next.
+    pub every_steps: u64,
+}
+
+impl Default for Journaling {
+    fn default() -> Journaling {
+        Journaling { every_steps: 10 }
+    }
+}
+
 /// Section `cluster`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cluster {
@@ -157,6 +172,7 @@ impl Job {
             train,
             cluster: Cluster::default(),
             checkpoint: Checkpointing::default(),
+            journal: Journaling::default(),
             places: Places::default(),
         }
     }

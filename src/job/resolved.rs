@@ -67,6 +67,8 @@ pub fn to_toml(job: &Job) -> String {
         Every::Seconds(seconds) => line("every_seconds", format!("{seconds:?}")),
     }
     line("keep", job.checkpoint.keep.to_string());
+    line("journal", section());
+    line("every_steps", job.journal.every_steps.to_string());
     text
 }
 
@@ -174,7 +176,8 @@ mod tests {
                  {{ type = \"elu\", alpha = 0.5 }}, use_bias = false }}, {{ type = \"dense\", units = 2, \
                  kernel_initializer = \"he_normal\", activation = \"leaky_relu\" }}]\n[train]\noptimizer = {optimizer}\n\
                  epochs = 3\nbatch_size = 5\nshuffle = false\nshards = 4\ngradient_clip_norm = 0.5\n\
-                 [cluster]\nworkers_min = 2\n[checkpoint]\nevery_steps = 7\nkeep = 2\n"
+                 [cluster]\nworkers_min = 2\n[checkpoint]\nevery_steps = 7\nkeep = 2\n\
+                 [journal]\nevery_steps = 3\n"
             ));
         }
     }

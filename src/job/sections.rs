@@ -8,8 +8,8 @@ use lockstep_proto::tree::SHARDS_MAX;
 
 use super::reader::{Document, JobError, Section, Value};
 use super::{
-    BATCH_SIZE_DEFAULT, Checkpointing, Cluster, Every, Job, Model, Places, SHARDS_DEFAULT, Train,
-    optimizer,
+    BATCH_SIZE_DEFAULT, Checkpointing, Cluster, Every, Job, Journaling, Model, Places,
+    SHARDS_DEFAULT, Train, optimizer,
 };
 
 /// Most layers and units that a job may ask for; the parameters have a bound of their own.
@@ -20,7 +20,7 @@ const WORKERS_MAX: u64 = SHARDS_MAX as u64;
 pub(super) fn read(path: &Path, text: String) -> Result<Job, JobError> {
     let document = Document::new(path, text);
     let table = document.parse()?;
-    let known = ["name", "seed", "data", "model", "train", "cluster", "checkpoint"];
+    let known = ["name", "seed", "data", "model", "train", "cluster", "checkpoint", "journal"];
     let root = Section::new(&document, "", table.get_ref(), 0, &known)?;
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let mut places = Places::default();
@@ -33,6 +33,7 @@ pub(super) fn read(path: &Path, text: String) -> Result<Job, JobError> {
         train: train(&root.require("train")?, &mut places)?,
         cluster: cluster(&root)?,
         checkpoint: checkpoint(&root)?,
+        journal: journal(&root)?,
         places,
     })
 }
@@ -260,4 +261,14 @@ fn checkpoint(root: &Section<'_>) -> Result<Checkpointing, JobError> {
         checkpoint.keep = value.integer(1, 10_000)? as usize;
     }
     Ok(checkpoint)
+}
+
+fn journal(root: &Section<'_>) -> Result<Journaling, JobError> {
+    let mut journal = Journaling::default();
+    if let Some(value) = root.get("journal")
+        && let Some(steps) = value.section(&["every_steps"])?.get("every_steps")
+    {
+        journal.every_steps = steps.integer(1, i64::MAX as u64)?;
+    }
+    Ok(journal)
 }

@@ -164,6 +164,17 @@ pub enum Report {
         /// Where everything is.
         run_folder: Option<String>,
     },
+    /// A run was verified: what it wrote down is what this machine makes.
+    Verified {
+        /// The first step that was asked for.
+        first: u64,
+        /// The last step that was compared.
+        last: u64,
+        /// Steps whose hashes were compared.
+        hashes: usize,
+        /// The step of the checkpoint that it was started from; 0 for the beginning.
+        from: u64,
+    },
     /// The command failed.
     Error {
         /// In words.

@@ -101,6 +101,17 @@ impl Reporter {
                 }
                 show_result(report);
             }
+            Report::Verified { first, last, hashes, .. } => {
+                if let Some(bar) = &self.bar {
+                    bar.finish_and_clear();
+                }
+                let steps = match first == last {
+                    true => format!("step {first} agrees"),
+                    false => format!("steps {first} to {last} agree"),
+                };
+                let plural = if *hashes == 1 { "" } else { "es" };
+                print(&format!("{steps} ({hashes} hash{plural} compared)\n"));
+            }
             other => {
                 let text = line_of(other);
                 self.line(from, &text);
@@ -165,6 +176,7 @@ fn line_of(report: &Report) -> String {
         Report::Progress { .. }
         | Report::Epoch { .. }
         | Report::Ending
+        | Report::Verified { .. }
         | Report::Finished { .. } => String::new(),
     }
 }
@@ -210,6 +222,11 @@ fn show_result(report: &Report) {
     if let Some(folder) = run_folder {
         text += &format!("run folder {folder}\n");
     }
+    print(&text);
+}
+
+/// Writes a result to standard output.
+fn print(text: &str) {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         // The reader has seen enough.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::bad_job::{JOB, small};
+use crate::bad_job::{JOB, TEST, small};
 use crate::folder::{Folder, edited};
 use crate::proxy::Proxy;
 
@@ -96,6 +96,36 @@ fn a_worker_of_another_version() {
     assert!(refused.stderr.contains("install the same version on both"), "{refused}");
     folder.worker(&address, &[]).end().expect(0);
     coordinator.end().expect(0);
+}
+
+/// 300 rows, and 299: field 4 of the worker's sums.
+const ROWS: ([u8; 3], [u8; 3]) = ([0x20, 0xac, 0x02], [0x20, 0xab, 0x02]);
+
+/// Its loss and gradient look like any other's, but a row is missing in them.
+#[test]
+fn a_worker_that_left_out_a_row() {
+    let job = edited(JOB, "batch_size = 4", "batch_size = 300");
+    let rows: String = (0..300).map(|row| format!("{row},{},{}\n", row % 7, row % 3)).collect();
+    let folder = Folder::new(&[
+        ("job.toml", &edited(&job, "0.001", "1e-9")),
+        ("train.csv", &format!("a,b,y\n{rows}")),
+        ("test.csv", TEST),
+    ]);
+    let coordinator = folder.coordinator(&[]);
+    let address = coordinator.address();
+    let proxy = Proxy::replacing(&address, ROWS.0, ROWS.1);
+    let wrong = folder.worker(&proxy.address(), &[]);
+    let reason = "it counted 299 rows in node 2:0 of pass 0, which has 300 there: what it computes cannot be trusted";
+    coordinator.report("worker_left", |left| left["reason"] == reason);
+    wrong.line(reason);
+    wrong.signal(Signal::SIGTERM);
+    wrong.end();
+    // Nothing of it was added: the run goes on with one that counts.
+    folder.worker(&address, &[]).end().expect(0);
+    coordinator.end().expect(0);
+    let hash = folder.hash();
+    std::fs::remove_dir_all(folder.path().join("run")).unwrap();
+    assert_eq!(hash, folder.train(2, 1));
 }
 
 /// A job whose weights grow without end.

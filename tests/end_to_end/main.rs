@@ -18,6 +18,8 @@ mod failpoints;
 mod faults;
 mod folder;
 #[cfg(target_os = "linux")]
+mod journal;
+#[cfg(target_os = "linux")]
 mod lifecycle;
 #[cfg(target_os = "linux")]
 mod netns;
@@ -34,3 +36,5 @@ mod resume;
 mod run_folder;
 #[cfg(target_os = "linux")]
 mod silence;
+#[cfg(target_os = "linux")]
+mod verify;

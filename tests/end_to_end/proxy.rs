@@ -37,9 +37,14 @@ impl Proxy {
     }
 
     /// A proxy that changes what workers say.
-    pub(crate) fn replacing(coordinator: &str, said: &str, heard: &str) -> Proxy {
+    pub(crate) fn replacing(
+        coordinator: &str,
+        said: impl AsRef<[u8]>,
+        heard: impl AsRef<[u8]>,
+    ) -> Proxy {
+        let (said, heard) = (said.as_ref(), heard.as_ref());
         assert_eq!(said.len(), heard.len());
-        let replace = (said.as_bytes().to_vec(), heard.as_bytes().to_vec());
+        let replace = (said.to_vec(), heard.to_vec());
         Proxy::new(coordinator, State::default(), Some(replace))
     }
 

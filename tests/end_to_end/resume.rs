@@ -29,10 +29,10 @@ every_steps = 7
 keep = 3
 "#;
 
-const RESUME: [&str; 8] =
+pub(crate) const RESUME: [&str; 8] =
     ["--log-format", "json", "local", "job.toml", "--workers", "2", "--out", "run"];
 
-fn folder() -> Folder {
+pub(crate) fn folder() -> Folder {
     Folder::with_table(JOB, "boston-relu-adam-mse", 100)
 }
 
@@ -62,7 +62,7 @@ fn start_with(folder: &Folder, failpoint: &str) -> Process {
 
 /// Starts the job with `--resume`, and kills the launcher, so everything, when a step as late as `step` is told. However
 /// slow the disk is, no checkpoint is left out.
-fn run_and_kill(folder: &Folder, step: u64) {
+pub(crate) fn run_and_kill(folder: &Folder, step: u64) {
     let launcher = start_with(folder, "checkpoint:handed=return(full)");
     launcher.report("progress", |report| report["step"].as_u64().unwrap() > step);
     kill_cluster(launcher);

@@ -117,6 +117,7 @@ fn the_manifest_says_what_was_run() {
         files.iter().map(|path| path.strip_prefix(folder.path().join("run")).unwrap()).collect();
     let wanted = [
         "job.toml",
+        "journal.jsonl",
         "lock",
         "manifest.json",
         "metrics.jsonl",

@@ -93,10 +93,7 @@ impl Compute {
         send: &mut dyn FnMut(FromWorker),
     ) -> Result<(), NonFinite> {
         let microbatches = self.gather(work, epoch, batch);
-        let has_rows = |node: &Node| {
-            let span = self.tree.span(*node).expect("canonical nodes lie in the tree");
-            microbatches.iter().any(|part| (span.start..span.end).contains(&part.shard))
-        };
+        let has_rows = |node: &Node| rows_in(self.tree, *node, &microbatches) > 0;
         let nodes: Vec<Node> =
             self.tree.nodes(work.deal.span).into_iter().filter(has_rows).collect();
         let mut parts = Parts::new(&self.network, work.deal.pass, &nodes, send);
@@ -110,7 +107,10 @@ impl Compute {
             &mut self.workspace,
             &mut |gradient| parts.take(&gradient),
         )?;
-        let sums = nodes.iter().zip(sums).map(|(&node, values)| NodeSums { node, values });
+        let sums = nodes.iter().zip(sums).map(|(&node, values)| {
+            let rows = rows_in(self.tree, node, &microbatches);
+            NodeSums { node, rows, values }
+        });
         parts.finish(sums.collect(), work.deal.span);
         Ok(())
     }
@@ -151,12 +151,20 @@ impl Compute {
             self.network
                 .evaluate_rows(&work.weights, rows, &mut self.workspace, &mut values)
                 .map_err(|fault| NonFinite { shard: shard.0, ..fault })?;
-            sums.push(NodeSums { node: Node::leaf(shard.0), values });
+            let rows = (rows.len() / self.width()) as u64;
+            sums.push(NodeSums { node: Node::leaf(shard.0), rows, values });
         }
         let done = Some(done(work.deal.span));
         send(FromWorker::Part(Part { pass: work.deal.pass, slices: Vec::new(), sums, done }));
         Ok(())
     }
+}
+
+/// The rows that were gathered for a node.
+fn rows_in(tree: ShardTree, node: Node, microbatches: &[Microbatch]) -> u64 {
+    let span = tree.span(node).expect("canonical nodes lie in the tree");
+    let inside = microbatches.iter().filter(|part| (span.start..span.end).contains(&part.shard));
+    inside.map(|part| part.rows.len() as u64).sum()
 }
 
 /// The gathered rows as matrices.

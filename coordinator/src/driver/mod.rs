@@ -10,13 +10,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lockstep_proto::fold::Fold;
+use lockstep_proto::fold::Counted;
 use lockstep_proto::frame::{Fault, FromWorker, Limits, ToWorker};
 use lockstep_proto::ids::{Pass, Step, Table, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::account::Account;
 use crate::audit::AuditBook;
 use crate::engine::{Action, Engine, Event, Planned, Schedule, Track};
 use crate::inbound::{Inbound, read};
@@ -40,8 +41,7 @@ pub(crate) struct Driver {
     engine: Engine,
     reducer: Reducer,
     audit_book: AuditBook,
-    sums: Option<Fold<Vec<f64>>>,
-    root_sums: Vec<f64>,
+    account: Account,
     test_sums: Option<Vec<f64>>,
     schedule: Schedule,
     members: BTreeMap<WorkerId, Member>,
@@ -90,8 +90,7 @@ impl Driver {
                 .auditing(spec.audit_fraction, spec.seed),
             reducer: Reducer::new(&spec, tree),
             audit_book: AuditBook::default(),
-            sums: None,
-            root_sums: Vec::new(),
+            account: Account::default(),
             test_sums: None,
             schedule,
             members: BTreeMap::new(),
@@ -278,7 +277,10 @@ impl Driver {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::Prepare(worker, span) => self.say(worker, ToWorker::Prepare(span)),
-                Action::Deal(worker, deal) => self.say(worker, ToWorker::Deal(deal)),
+                Action::Deal(worker, deal) => {
+                    self.account.deal(worker, deal.span);
+                    self.say(worker, ToWorker::Deal(deal));
+                }
                 Action::BeginPass(planned) => self.begin(&planned),
                 Action::Waive(span) => self.waive(span)?,
                 Action::Update => {
@@ -287,7 +289,7 @@ impl Driver {
                     }
                 }
                 Action::EndPass(planned) => {
-                    self.end(&planned);
+                    self.end(&planned)?;
                     // A run that has nothing left to do is finished.
                     if self.stop_at.is_some() && self.schedule.planned(self.pass).is_some() {
                         return Err(RunError::Stopped);
@@ -315,13 +317,13 @@ impl Driver {
             self.first_step_at.get_or_insert_with(Instant::now);
             self.reducer.begin(&leaves, Step(planned.step.0 + 1), planned.rows);
         }
-        self.sums = Some(Fold::new(self.tree, leaves));
+        self.account.begin(self.tree, leaves);
     }
 
-    fn end(&mut self, planned: &Planned) {
+    fn end(&mut self, planned: &Planned) -> Result<(), RunError> {
         self.pass = Pass(planned.pass.0 + 1);
         self.is_open = false;
-        let sums = std::mem::take(&mut self.root_sums);
+        let Counted { rows, values: sums } = self.account.end(planned)?;
         match planned.task {
             Task::Train { epoch, .. } => {
                 self.reducer.end();
@@ -329,23 +331,26 @@ impl Driver {
                 self.observer.observe(RunEvent::Step {
                     epoch,
                     step: planned.step.0 + 1,
-                    rows: planned.rows,
+                    rows,
                     sums: &sums,
                     learning_rate: self.learning_rate,
                     seconds: started.elapsed().as_secs_f64(),
+                    deals: self.account.deals(),
+                    recomputed: self.account.recomputed(),
+                    weights: self.reducer.newest(),
                 });
             }
             Task::Evaluate { table } => {
-                let rows = planned.rows;
                 self.observer.observe(RunEvent::Evaluated { table, rows, sums: &sums });
                 if table == Table::Test {
                     self.test_sums = Some(sums);
                     // No snapshot: a run that goes on from it would have to measure the table again.
-                    return;
+                    return Ok(());
                 }
             }
         }
         self.take_snapshot();
+        Ok(())
     }
 
     /// Between two passes.

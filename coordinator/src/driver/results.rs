@@ -7,6 +7,7 @@ use lockstep_proto::ids::{Span, WorkerId};
 use lockstep_proto::tree::Node;
 
 use super::Driver;
+use crate::account::complaint;
 use crate::audit::{Judgement, Value};
 use crate::engine::{Event, Track, Verdict};
 use crate::run::RunError;
@@ -14,7 +15,12 @@ use crate::run::RunError;
 impl Driver {
     pub(super) fn part(&mut self, worker: WorkerId, part: Part) -> Result<(), RunError> {
         let now = Instant::now();
-        let sums = part.sums.into_iter().map(|s| (Track::Sums, s.node, Value::Sums(s.values)));
+        let complain = |sums| complaint(&self.schedule, part.pass, sums);
+        if let Some(complaint) = part.sums.iter().find_map(complain) {
+            self.expel(worker, &complaint);
+            return Ok(());
+        }
+        let sums = part.sums.into_iter().map(|s| (Track::Sums, s.node, Value::Sums(s)));
         let slices = part
             .slices
             .into_iter()
@@ -57,9 +63,8 @@ impl Driver {
                     None => Ok(()),
                 }
             }
-            (Track::Sums, Value::Sums(values)) => {
-                if let Some(root) = self.sums.as_mut().and_then(|fold| fold.insert(node, values)) {
-                    self.root_sums = root;
+            (Track::Sums, Value::Sums(sums)) => {
+                if self.account.insert(sums) {
                     self.engine.handle(Instant::now(), Event::Committed(Track::Sums));
                 }
                 Ok(())

@@ -3,7 +3,7 @@
 use lockstep_proto::batches::Batches;
 use lockstep_proto::fold::Leaves;
 use lockstep_proto::ids::{Pass, Span, Step, Table, Task};
-use lockstep_proto::tree::ShardTree;
+use lockstep_proto::tree::{Node, ShardTree};
 
 /// What a run does, in order: every epoch its batches, then the validation table; at the end the test table.
 #[derive(Clone, Copy, Debug)]
@@ -64,20 +64,27 @@ impl Schedule {
     /// Rows of a span in a pass, if that is a training step.
     pub fn training_rows(&self, pass: Pass, span: Span) -> Option<u64> {
         let Task::Train { batch, .. } = self.planned(pass)?.task else { return None };
-        let rows = span.shards().map(|shard| {
-            let places = self.train.microbatch(batch, shard.0);
-            places.end - places.start
-        });
-        Some(rows.sum())
+        Some(self.train.span_rows(batch, span))
     }
 
     /// The shards that have rows in a pass.
     pub fn leaves(&self, planned: &Planned) -> Leaves {
-        let (batches, batch) = match planned.task {
+        let (batches, batch) = self.batch(planned);
+        Leaves::new(self.tree, |shard| !batches.microbatch(batch, shard).is_empty())
+    }
+
+    /// The rows of a node in a pass; `None` if the node is not in the tree.
+    pub fn node_rows(&self, planned: &Planned, node: Node) -> Option<u64> {
+        let (batches, batch) = self.batch(planned);
+        Some(batches.span_rows(batch, self.tree.span(node)?))
+    }
+
+    /// The batch that a pass is over, a table that is measured being one batch.
+    fn batch(&self, planned: &Planned) -> (Batches, u64) {
+        match planned.task {
             Task::Train { batch, .. } => (self.train, batch),
             Task::Evaluate { .. } => (Batches::whole(planned.rows, self.tree.shards()), 0),
-        };
-        Leaves::new(self.tree, |shard| !batches.microbatch(batch, shard).is_empty())
+        }
     }
 
     fn passes_per_epoch(&self) -> u64 {

@@ -105,7 +105,10 @@ impl Limits {
             if !sums.values.iter().all(|sum| sum.is_finite()) {
                 return broken("sums that are not finite");
             }
-            Ok(NodeSums { node, values: sums.values })
+            if sums.rows == 0 {
+                return broken(format!("sums over no rows in {node}"));
+            }
+            Ok(NodeSums { node, rows: sums.rows, values: sums.values })
         });
         let sums = sums.collect::<Checked<_>>()?;
         let done = part.done.map(|done| {

@@ -121,7 +121,7 @@ fn slice_wire(slice: Slice) -> wire::Slice {
 
 fn sums_wire(sums: NodeSums) -> wire::NodeSums {
     let Node { level, index } = sums.node;
-    wire::NodeSums { level, index, values: sums.values }
+    wire::NodeSums { level, index, values: sums.values, rows: sums.rows }
 }
 
 fn done_wire(done: Done) -> wire::Done {

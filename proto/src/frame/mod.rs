@@ -89,6 +89,8 @@ pub struct Slice {
 pub struct NodeSums {
     /// The subtree.
     pub node: Node,
+    /// The rows that were counted into the values.
+    pub rows: u64,
     /// As the network defines them.
     pub values: Vec<f64>,
 }

@@ -46,9 +46,11 @@ fn broken_words_of_a_worker() {
         Kind::Part(wire::Part { done, ..Default::default() })
     };
     let sums = |level, index, len| {
-        let sums = vec![wire::NodeSums { level, index, values: vec![1.0; len] }];
+        let sums = vec![wire::NodeSums { level, index, values: vec![1.0; len], rows: 1 }];
         Kind::Part(wire::Part { sums, ..Default::default() })
     };
+    let none = wire::NodeSums { index: 1, values: vec![1.0; SUMS_LEN], ..Default::default() };
+    let no_rows = Kind::Part(wire::Part { sums: vec![none], ..Default::default() });
     let long = frame(20_000).slice(1..);
     let spoilt = |bad| values::encode(&[&[0.5; 99][..], &[bad]].concat());
     for (kind, wanted) in [
@@ -77,6 +79,7 @@ fn broken_words_of_a_worker() {
         (sums(0, 5, SUMS_LEN), "node 0:5 is not in the tree"),
         (sums(0, 0, SUMS_LEN + 1), "3 sums, wanted 2"),
         (sums(0, 0, 0), "0 sums, wanted 2"),
+        (no_rows, "sums over no rows in node 0:1"),
         (fault(5), "a fault in a shard that the run does not have"),
         (Kind::Join(wire::Join::default()), "a second join"),
     ] {
@@ -222,7 +225,11 @@ fn words_of_a_worker() -> Vec<FromWorker> {
     let part = Part {
         pass: Pass(u64::MAX),
         slices: vec![slice(Node::leaf(4), 1, 100), slice(root, 0, 20_000)],
-        sums: vec![NodeSums { node: Node { level: 2, index: 1 }, values: vec![-0.0, 1e300] }],
+        sums: vec![NodeSums {
+            node: Node { level: 2, index: 1 },
+            rows: u64::MAX,
+            values: vec![-0.0, 1e300],
+        }],
         done: Some(Done {
             span: Span { start: 2, end: 5 },
             busy: Duration::from_nanos(3_000_000_001),
@@ -335,7 +342,7 @@ fn spoilt_messages_never_panic() {
     let part = Part {
         pass: Pass(300),
         slices: vec![Slice { node: Node::leaf(3), chunk: Chunk(0), values: frame(2) }],
-        sums: vec![NodeSums { node: Node::leaf(3), values: vec![1.0, 2.0] }],
+        sums: vec![NodeSums { node: Node::leaf(3), rows: 9, values: vec![1.0, 2.0] }],
         done: Some(Done { span: Span { start: 3, end: 4 }, busy: Duration::from_millis(2) }),
     };
     let weights = ToWorker::Weights { step: Step(1), chunk: Chunk(0), values: frame(2) };

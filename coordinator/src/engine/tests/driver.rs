@@ -203,7 +203,7 @@ impl<'a> Driver<'a> {
     }
 
     fn part(&mut self, now: Instant, worker: WorkerId, part: Part) {
-        let sums = part.sums.into_iter().map(|s| (Track::Sums, s.node, Value::Sums(s.values)));
+        let sums = part.sums.into_iter().map(|s| (Track::Sums, s.node, Value::Sums(s)));
         let slices = part
             .slices
             .into_iter()
@@ -229,10 +229,10 @@ impl<'a> Driver<'a> {
 
     fn take(&mut self, now: Instant, track: Track, node: Node, value: Value) {
         match (track, value) {
-            (Track::Sums, Value::Sums(values)) => {
+            (Track::Sums, Value::Sums(sums)) => {
                 self.ledger.fold(Track::Sums, node);
                 let fold = self.sums.as_mut().expect("a pass is open");
-                if let Some(root) = fold.insert(node, values) {
+                if let Some(root) = fold.insert(node, sums.values) {
                     self.root_sums = root;
                     self.engine.handle(now, Event::Committed(Track::Sums));
                 }
@@ -371,6 +371,7 @@ impl<'a> Driver<'a> {
             assert!(self.newest.iter().all(|&(step, _)| step == next), "a chunk was not updated");
         }
         let sums = std::mem::take(&mut self.root_sums);
+        assert_eq!(sums[1], planned.rows as f64, "rows were lost, or counted twice");
         self.history.push((planned.pass, sums.into_iter().map(f64::to_bits).collect()));
         if (self.history.len() as u64).is_multiple_of(self.case.checkpoint_passes) {
             self.checkpoint = Checkpoint {

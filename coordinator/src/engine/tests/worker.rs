@@ -93,7 +93,10 @@ fn results(
     let at = (deal.step, deal.task);
     let mut pieces = Vec::new();
     let push = |pieces: &mut Vec<Piece>, node, values: Option<Vec<f64>>| {
-        pieces.extend(values.map(|values| Piece::Sums(NodeSums { node, values })));
+        pieces.extend(values.map(|values| {
+            // The second of the case's sums is its rows.
+            Piece::Sums(NodeSums { node, rows: values[1] as u64, values })
+        }));
     };
     match deal.task {
         Task::Train { .. } => {

@@ -2,7 +2,8 @@
 //! loopback.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::pin::Pin;
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,57 +11,58 @@ use lockstep_worker::{Ended, WorkerConfig, WorkerError};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
-use super::Fit;
 use crate::error::{Error, Result};
-use crate::plan::Plan;
-use crate::report::{LogFormat, Reporter};
-use crate::train::{self, Lead, Trained};
 
 /// How long a worker looks for a coordinator that is in its own process.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
 type Worker = JoinHandle<std::result::Result<Ended, WorkerError>>;
 
-pub(super) fn train(plan: Arc<Plan>, fit: &Fit) -> Result<Trained> {
-    let reporter =
-        if fit.verbose { Reporter::new(LogFormat::Text, false) } else { Reporter::silent() };
-    let lead = Lead {
-        listen: "127.0.0.1:0".to_string(),
-        out: None,
-        resume: false,
-        workers_start: fit.workers.max(1),
-        checkpoint_seconds: None,
-        threads: fit.threads.max(1),
-    };
+/// Starts the workers, once it is known where they find the coordinator.
+pub(crate) type Start = Box<dyn FnOnce(SocketAddr)>;
+
+/// Ready when a worker has failed: the run cannot go on without it.
+pub(crate) type Failed = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Leads a run with workers of this process. What `lead` does ends when the run has ended; workers that failed are told
+/// before what it says.
+pub(crate) fn run<T, F>(
+    workers: usize,
+    threads: usize,
+    lead: impl FnOnce(Start, Failed) -> F,
+) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| Error::Internal(format!("cannot start threads: {error}")))?;
-    // One message at most from each worker: that it failed, and the run cannot go on without it.
-    let (failed_tx, mut failed) = mpsc::channel(fit.workers.max(1));
-    let mut workers: Vec<Worker> = Vec::new();
-    let start_workers = |address: SocketAddr| {
-        workers.extend(
-            (0..lead.workers_start).map(|_| start(address, fit.threads, failed_tx.clone())),
-        );
-    };
-    let stop = async move {
+    // One message at most from each worker: that it failed.
+    let (failed_tx, mut failed) = mpsc::channel(workers.max(1));
+    let (started_tx, started) = sync_channel::<Worker>(workers.max(1));
+    let start = Box::new(move |address| {
+        for _ in 0..workers {
+            // There is room for every worker.
+            let _ = started_tx.try_send(start(address, threads, failed_tx.clone()));
+        }
+    });
+    let failed = Box::pin(async move {
         if failed.recv().await.is_none() {
             std::future::pending::<()>().await;
         }
-    };
-    let reporter = Arc::new(Mutex::new(reporter));
-    let trained = runtime.block_on(train::lead(plan, lead.clone(), reporter, stop, start_workers));
+    });
+    let result = runtime.block_on(lead(start, failed));
     drop(runtime);
-    for worker in workers {
+    for worker in started {
         match worker.join() {
-            Ok(Err(error)) if matches!(trained, Err(Error::Stopped(_))) => return Err(error.into()),
+            Ok(Err(error)) if matches!(result, Err(Error::Stopped(_))) => return Err(error.into()),
             Ok(_) => {}
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
-    trained
+    result
 }
 
 /// Stops the run when a worker's thread ends in any way but well, a panic included.

@@ -1,0 +1,174 @@
+//! The account of the open pass: its loss and metric sums with the rows that were really counted into them, and who was
+//! dealt what. Every row of a batch counts exactly once, whatever was computed again: here that is checked, by what a
+//! worker says of each node when it comes, and by what went up the tree when the pass ends.
+//!
+//! Decides nothing: the engine does, and nothing here can reach the weights.
+
+use lockstep_proto::fold::{Counted, Fold, Leaves};
+use lockstep_proto::frame::NodeSums;
+use lockstep_proto::ids::{Pass, Span, WorkerId};
+use lockstep_proto::tree::ShardTree;
+
+use crate::engine::{Planned, Schedule};
+use crate::run::RunError;
+
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    sums: Option<Fold<Counted>>,
+    root: Counted,
+    /// The shards that have rows, and those of them that were dealt.
+    leaves: Option<(Leaves, Leaves)>,
+    deals: Vec<(WorkerId, Span)>,
+    recomputed: u64,
+}
+
+impl Account {
+    /// Opens the account of a pass over these leaves.
+    pub(crate) fn begin(&mut self, tree: ShardTree, leaves: Leaves) {
+        self.leaves = Some((leaves.clone(), Leaves::none(tree)));
+        self.sums = Some(Fold::new(tree, leaves));
+        self.root = Counted::default();
+        self.deals.clear();
+        self.recomputed = 0;
+    }
+
+    /// Notes a deal of the open pass.
+    pub(crate) fn deal(&mut self, worker: WorkerId, span: Span) {
+        self.deals.push((worker, span));
+        let Some((leaves, dealt)) = &mut self.leaves else { return };
+        let again = |&shard: &u32| leaves.contains(shard) && dealt.contains(shard);
+        self.recomputed += (span.start..span.end).filter(again).count() as u64;
+        dealt.cover(span, leaves);
+    }
+
+    /// Adds sums that the engine wants folded; true when that completes them.
+    pub(crate) fn insert(&mut self, sums: NodeSums) -> bool {
+        let NodeSums { node, rows, values } = sums;
+        let root = self.sums.as_mut().and_then(|fold| fold.insert(node, Counted { rows, values }));
+        let is_complete = root.is_some();
+        self.root = root.unwrap_or_else(|| std::mem::take(&mut self.root));
+        is_complete
+    }
+
+    /// The pass's sums.
+    ///
+    /// # Errors
+    /// If other rows were counted than the pass has.
+    pub(crate) fn end(&mut self, planned: &Planned) -> Result<Counted, RunError> {
+        let root = std::mem::take(&mut self.root);
+        if root.rows != planned.rows {
+            let (pass, counted, wanted) = (planned.pass, root.rows, planned.rows);
+            return Err(RunError::Miscounted { pass, counted, wanted });
+        }
+        Ok(root)
+    }
+
+    /// Who was dealt what in the pass, in order.
+    pub(crate) fn deals(&self) -> &[(WorkerId, Span)] {
+        &self.deals
+    }
+
+    /// How many microbatches of the pass were dealt again.
+    pub(crate) fn recomputed(&self) -> u64 {
+        self.recomputed
+    }
+}
+
+/// What is wrong with the rows that a worker says it counted, if anything. Passes and nodes that the run does not have
+/// are the engine's business.
+pub(crate) fn complaint(schedule: &Schedule, pass: Pass, sums: &NodeSums) -> Option<String> {
+    let planned = schedule.planned(pass)?;
+    let wanted = schedule.node_rows(&planned, sums.node)?;
+    (sums.rows != wanted).then(|| {
+        format!(
+            "it counted {} rows in {} of {pass}, which has {wanted} there: what it computes cannot be trusted",
+            sums.rows, sums.node
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_proto::batches::Batches;
+    use lockstep_proto::tree::Node;
+
+    use super::*;
+
+    const SHARDS: u32 = 4;
+
+    fn schedule() -> Schedule {
+        Schedule {
+            tree: ShardTree::new(SHARDS),
+            train: Batches { rows: 13, shards: SHARDS, batch_size: 6 },
+            validation_rows: Some(3),
+            test_rows: None,
+            epochs: 1,
+        }
+    }
+
+    fn sums(node: Node, rows: u64) -> NodeSums {
+        NodeSums { node, rows, values: vec![1.0] }
+    }
+
+    fn open(schedule: &Schedule, pass: u64) -> (Account, Planned) {
+        let planned = schedule.planned(Pass(pass)).unwrap();
+        let mut account = Account::default();
+        account.begin(schedule.tree, schedule.leaves(&planned));
+        (account, planned)
+    }
+
+    #[test]
+    fn rows_that_come_twice_count_once() {
+        let schedule = schedule();
+        let (mut account, planned) = open(&schedule, 0);
+        let pair = |index| Node { level: 1, index };
+        assert!(!account.insert(sums(Node::leaf(0), 2)));
+        assert!(!account.insert(sums(Node::leaf(0), 2)));
+        assert!(!account.insert(sums(pair(0), 4)));
+        assert!(account.insert(sums(pair(1), 2)));
+        assert!(!account.insert(sums(pair(1), 2)));
+        assert_eq!(account.end(&planned).unwrap(), Counted { rows: 6, values: vec![2.0] });
+    }
+
+    #[test]
+    fn a_pass_with_other_rows_is_an_error() {
+        let schedule = schedule();
+        let (mut account, planned) = open(&schedule, 1);
+        assert!(account.insert(sums(schedule.tree.root(), 7)));
+        let error = account.end(&planned).unwrap_err().to_string();
+        assert!(error.contains("7 rows were counted in pass 1, which has 6"), "{error}");
+        assert!(account.end(&planned).is_err(), "nothing is left of it");
+    }
+
+    #[test]
+    fn what_a_worker_counted_is_held_against_the_batch() {
+        let schedule = schedule();
+        let check = |pass, node, rows| complaint(&schedule, Pass(pass), &sums(node, rows));
+        // Batch 2 is the last row; a table that is measured is whole.
+        for (pass, rows) in [(0, 6), (1, 6), (2, 1), (3, 3)] {
+            assert_eq!(check(pass, schedule.tree.root(), rows), None);
+            let found = check(pass, schedule.tree.root(), rows + 1).unwrap();
+            assert!(found.starts_with(&format!("it counted {} rows in node 2:0", rows + 1)));
+        }
+        assert_eq!(check(0, Node::leaf(1), 2), None);
+        assert!(check(0, Node::leaf(2), 2).is_some());
+        assert_eq!(check(4, Node::leaf(1), 9), None);
+        assert_eq!(check(0, Node { level: 3, index: 0 }, 9), None);
+    }
+
+    #[test]
+    fn only_rows_that_are_dealt_again_are_recomputed() {
+        let schedule = schedule();
+        // The one row of batch 2 is shard 0's.
+        let (mut account, _) = open(&schedule, 2);
+        let span = |start, end| Span { start, end };
+        account.deal(WorkerId(1), span(0, 2));
+        account.deal(WorkerId(2), span(2, 4));
+        account.deal(WorkerId(1), span(2, 4));
+        assert_eq!(account.recomputed(), 0);
+        account.deal(WorkerId(2), span(0, 2));
+        assert_eq!((account.recomputed(), account.deals().len()), (1, 4));
+        account.begin(schedule.tree, schedule.leaves(&schedule.planned(Pass(0)).unwrap()));
+        assert_eq!((account.recomputed(), account.deals().len()), (0, 0));
+    }
+}

@@ -1,0 +1,253 @@
+//! The journal's thread: hashes published weights and hands the lines on, off the training's path.
+//!
+//! The training waits only when more is waiting than there is room for; what waits are references to frames that were
+//! published anyway.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use lockstep_proto::ids::{Span, Step, WorkerId};
+
+use super::Line;
+use crate::record::{SharedReporter, report};
+use crate::report::Report;
+
+/// Weights that may wait to be hashed: this many bytes and this many steps, but always one.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+const WAITING_MAX: usize = 64;
+
+/// Which steps are journaled.
+#[derive(Clone, Debug)]
+pub enum Due {
+    /// Every so many, and the last of every epoch.
+    Every {
+        /// How many.
+        steps: u64,
+        /// Steps of an epoch.
+        steps_per_epoch: u64,
+    },
+    /// These.
+    At(BTreeSet<u64>),
+}
+
+impl Due {
+    fn is_due(&self, step: u64) -> bool {
+        match self {
+            Due::Every { steps, steps_per_epoch } => {
+                step.is_multiple_of(*steps) || step.is_multiple_of(*steps_per_epoch)
+            }
+            Due::At(steps) => steps.contains(&step),
+        }
+    }
+}
+
+/// A step that was made.
+pub struct Made<'a> {
+    /// From 1, through the whole run.
+    pub step: u64,
+    /// From 1.
+    pub epoch: u32,
+    /// Rows added in the epoch so far.
+    pub rows: u64,
+    /// Rows added in the run so far.
+    pub rows_total: u64,
+    /// Who was dealt what, in order.
+    pub deals: &'a [(WorkerId, Span)],
+    /// How many microbatches were dealt again.
+    pub recomputed: u64,
+    /// The weights, chunk by chunk in the layout's order.
+    pub weights: &'a [(Step, Bytes)],
+}
+
+enum Message {
+    /// A line that lacks its hash, and what to hash.
+    Made(Line, Vec<Bytes>),
+    /// Everything before this is to be handed on; then say so.
+    Mark(SyncSender<()>),
+}
+
+/// Takes in steps and keeps the journal's thread.
+pub struct Journal {
+    due: Due,
+    /// Since the last line.
+    recomputed: u64,
+    queue: Option<SyncSender<Message>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Journal {
+    /// A journal of weights of `bytes` bytes. `take` is handed the lines, on the journal's thread, until it says that it
+    /// wants no more.
+    pub fn start(
+        due: Due,
+        bytes: usize,
+        take: impl FnMut(Line) -> bool + Send + 'static,
+    ) -> Journal {
+        let room = (WAITING_BYTES_MAX / bytes.max(1)).clamp(1, WAITING_MAX);
+        let (queue, waiting) = sync_channel(room);
+        let thread = std::thread::spawn(move || work(waiting, take));
+        Journal { due, recomputed: 0, queue: Some(queue), thread: Some(thread) }
+    }
+
+    /// Takes in a step.
+    pub fn step(&mut self, made: &Made<'_>) {
+        self.recomputed += made.recomputed;
+        if !self.due.is_due(made.step) {
+            return;
+        }
+        let plan = made.deals.iter().map(|(worker, span)| (worker.0, span.start, span.end));
+        let line = Line {
+            step: made.step,
+            epoch: made.epoch,
+            rows: made.rows,
+            rows_total: made.rows_total,
+            weights_blake3: String::new(),
+            plan: plan.collect(),
+            recomputed: std::mem::take(&mut self.recomputed),
+        };
+        let frames = made.weights.iter().map(|(_, frame)| frame.clone()).collect();
+        self.send(Message::Made(line, frames));
+    }
+
+    /// Returns when the lines of all steps so far are handed on.
+    pub fn settle(&self) {
+        let (reached_tx, reached) = sync_channel(1);
+        self.send(Message::Mark(reached_tx));
+        // The thread is gone only after a panic, which has been printed: nothing more will be written.
+        let _ = reached.recv();
+    }
+
+    fn send(&self, message: Message) {
+        if let Some(queue) = &self.queue {
+            // As above.
+            let _ = queue.send(message);
+        }
+    }
+}
+
+impl Drop for Journal {
+    /// Waits until everything is handed on.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been printed; the training is worth more.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(waiting: Receiver<Message>, mut take: impl FnMut(Line) -> bool) {
+    let mut wanted = true;
+    for message in waiting {
+        match message {
+            Message::Made(mut line, frames) if wanted => {
+                let mut hasher = blake3::Hasher::new();
+                for frame in &frames {
+                    hasher.update(frame);
+                }
+                // The memory goes back before the line is written.
+                drop(frames);
+                line.weights_blake3 = hasher.finalize().to_hex().to_string();
+                wanted = take(line);
+            }
+            Message::Made(..) => {}
+            Message::Mark(reached) => {
+                // Nobody waits any more if the run was torn down meanwhile.
+                let _ = reached.send(());
+            }
+        }
+    }
+}
+
+/// Writes lines to a file, each at once; after a failure no more, with a warning.
+pub fn writing(mut file: File, reporter: SharedReporter) -> impl FnMut(Line) -> bool + Send {
+    move |line| {
+        let written = serde_json::to_vec(&line).map_err(std::io::Error::from);
+        let written = written.and_then(|mut line| {
+            line.push(b'\n');
+            file.write_all(&line)
+        });
+        if let Err(error) = &written {
+            let message =
+                format!("cannot write journal.jsonl ({error}): the training goes on without it");
+            report(&reporter, &Report::Warning { message });
+        }
+        written.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use lockstep_proto::values;
+
+    use super::*;
+    use crate::report::Reporter;
+    use crate::weights_file::weights_hash;
+
+    fn made<'a>(step: u64, recomputed: u64, weights: &'a [(Step, Bytes)]) -> Made<'a> {
+        const DEALS: &[(WorkerId, Span)] = &[(WorkerId(3), Span { start: 0, end: 4 })];
+        let rows = step * 10;
+        Made { step, epoch: 1, rows, rows_total: rows, deals: DEALS, recomputed, weights }
+    }
+
+    #[test]
+    fn due_steps_become_lines_with_the_hash_of_the_whole_vector() {
+        let whole = [1.0, -2.0, 3.5, 0.0, -0.0];
+        let frame = |values: &[f32]| (Step(0), values::encode(values));
+        let weights = [frame(&whole[..3]), frame(&whole[3..])];
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let into = lines.clone();
+        let due = Due::Every { steps: 3, steps_per_epoch: 5 };
+        let mut journal = Journal::start(due, 20, move |line| {
+            into.lock().unwrap().push(line);
+            true
+        });
+        for step in 1..=11 {
+            journal.step(&made(step, u64::from(step == 4 || step == 5), &weights));
+        }
+        journal.settle();
+        let found = lines.lock().unwrap().clone();
+        let told: Vec<_> = found.iter().map(|line| (line.step, line.recomputed)).collect();
+        assert_eq!(told, [(3, 0), (5, 2), (6, 0), (9, 0), (10, 0)]);
+        assert!(found.iter().all(|line| line.weights_blake3 == weights_hash(&whole)));
+        assert_eq!(found[0].plan, [(3, 0, 4)]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_given_up() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let reporter = Arc::new(Mutex::new(Reporter::silent()));
+        let line = Line {
+            step: 1,
+            epoch: 1,
+            rows: 1,
+            rows_total: 1,
+            weights_blake3: String::new(),
+            plan: Vec::new(),
+            recomputed: 0,
+        };
+        let mut open_to_read = writing(File::open(path.path()).unwrap(), reporter.clone());
+        assert!(!open_to_read(line.clone()));
+        assert!(writing(path.reopen().unwrap(), reporter)(line));
+    }
+
+    #[test]
+    fn nothing_is_handed_on_that_nobody_wants() {
+        let (seen_tx, seen) = sync_channel(100);
+        let steps = Due::At((1..50).collect());
+        let mut journal = Journal::start(steps, usize::MAX, move |line| {
+            seen_tx.send(line.step).unwrap();
+            line.step < 4
+        });
+        (1..=60).for_each(|step| journal.step(&made(step, 0, &[])));
+        journal.settle();
+        drop(journal);
+        assert_eq!(seen.iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    }
+}

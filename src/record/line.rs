@@ -1,0 +1,34 @@
+//! The lines of `metrics.jsonl`. No I/O.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::report::Values;
+
+/// One line of `metrics.jsonl`.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(super) enum Line<'a> {
+    Step {
+        epoch: u32,
+        step: u64,
+        rows: u64,
+        loss: f64,
+        learning_rate: f32,
+        seconds: f64,
+    },
+    Epoch {
+        epoch: u32,
+        #[serde(flatten)]
+        values: &'a Values,
+        seconds: f64,
+    },
+    Final {
+        #[serde(flatten)]
+        values: &'a BTreeMap<String, f64>,
+        steps: u64,
+        seconds: f64,
+        weights_blake3: &'a str,
+    },
+}

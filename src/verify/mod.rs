@@ -1,0 +1,185 @@
+//! Verifying a run: this machine makes its steps again, by the same code, and compares the weights with what the run
+//! wrote down.
+//!
+//! Works from the run folder and the tables alone, for runs that are finished, failed, killed or going on, and writes
+//! nothing there. Starts from the newest checkpoint before the first step that is asked for, stops behind the last, and
+//! measures no table: measures change no weights.
+
+mod comparison;
+mod steps;
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lockstep_coordinator::{Coordinator, RunError};
+use lockstep_proto::VERSION;
+use lockstep_proto::ids::{Pass, Step};
+use tokio::sync::oneshot;
+
+use crate::checkpoint::{self, Checkpoint, RecordState};
+use crate::cluster;
+use crate::error::{Error, Result, STOPPED};
+use crate::job::Job;
+use crate::journal::{self, Due, Journal};
+use crate::plan::Plan;
+use crate::record::{Destination, Recorder, SharedReporter, report};
+use crate::report::Report;
+use crate::run_folder::Manifest;
+use crate::weights_file::weights_hash;
+
+use comparison::{Comparison, Shared, lock};
+pub use steps::Steps;
+
+/// Verifies the steps of a run folder, and reports that they agree.
+///
+/// # Errors
+/// [`Error::Differs`] if they do not. Others if the folder or its tables cannot be used, there is nothing to compare in
+/// those steps, or `stop` is ready before the end.
+pub fn verify(
+    run: &Path,
+    steps: Steps,
+    threads: usize,
+    reporter: &SharedReporter,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let manifest = Manifest::read(run)?;
+    let plan = plan(run, &manifest)?;
+    let comparison = Comparison::new(run, &journal::read(run)?, &manifest, steps, &plan)?;
+    let start = start(run, steps, &plan, &comparison, reporter)?;
+    let (from, last) = (start.snapshot.step.0, comparison.last());
+    let place = match from {
+        0 => "the beginning".to_string(),
+        step => format!("the checkpoint at step {step}"),
+    };
+    let message = format!("verifying steps {} to {last}, from {place}", steps.first);
+    report(reporter, &Report::Note { message });
+    let hashes = comparison.steps().len();
+    make_again(plan, start, comparison, threads, reporter, stop)?;
+    report(reporter, &Report::Verified { first: steps.first, last, hashes, from });
+    Ok(())
+}
+
+/// The run's own plan, if its tables are still the same.
+fn plan(run: &Path, manifest: &Manifest) -> Result<Plan> {
+    let wrong = |problem: String| {
+        let problem = format!("cannot verify: {problem}");
+        Error::File { path: run.to_path_buf(), problem }
+    };
+    if manifest.lockstep != VERSION {
+        return Err(wrong(format!(
+            "the run was made by lockstep {}, this is {VERSION}: the same bits need the same version",
+            manifest.lockstep
+        )));
+    }
+    let plan = Plan::new(Job::load(&run.join("job.toml"))?)?;
+    let (found, wanted) = (plan.data_hash(), &manifest.data_blake3);
+    if found != *wanted {
+        return Err(wrong(format!(
+            "the tables have changed since the run began: their data_blake3 is {found}, manifest.json says {wanted}; \
+             put back the tables that job.toml there names"
+        )));
+    }
+    let (found, wanted) = (weights_hash(&plan.weights), &manifest.initial_weights_blake3);
+    if found != *wanted {
+        return Err(wrong(format!(
+            "job.toml there makes other initial weights than the run began with: their hash is {found}, manifest.json \
+             says {wanted}"
+        )));
+    }
+    Ok(plan.without_evaluations())
+}
+
+/// The newest whole checkpoint before the steps, or the beginning.
+fn start(
+    run: &Path,
+    steps: Steps,
+    plan: &Plan,
+    comparison: &Comparison,
+    reporter: &SharedReporter,
+) -> Result<Checkpoint> {
+    let mut warn = |message| report(reporter, &Report::Warning { message });
+    let before = Step(steps.first - 1);
+    let Some(mut found) = checkpoint::newest_until(run, before, &mut warn)? else {
+        return Ok(Checkpoint { snapshot: plan.beginning(), records: RecordState::default() });
+    };
+    if !plan.fits(&found.snapshot) {
+        let problem =
+            "cannot verify: a checkpoint is of another network or optimizer than job.toml there";
+        return Err(Error::File { path: run.to_path_buf(), problem: problem.to_string() });
+    }
+    comparison.check_start(&found.snapshot)?;
+    // Where nothing is measured, passes are steps, and an epoch ends with its last step.
+    let step = found.snapshot.step.0;
+    found.snapshot.pass = Pass(step);
+    if step.is_multiple_of(plan.batches().count()) {
+        found.records.epoch_rows = 0;
+        found.records.epoch_sums.clear();
+    }
+    Ok(found)
+}
+
+/// Makes the steps from `start` again, until everything is compared.
+fn make_again(
+    plan: Plan,
+    start: Checkpoint,
+    comparison: Comparison,
+    threads: usize,
+    reporter: &SharedReporter,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let plan = Arc::new(plan);
+    let (over_tx, over) = oneshot::channel();
+    let due = Due::At(comparison.steps());
+    let shared = comparison.share(over_tx);
+    let told_to_stop = Arc::new(AtomicBool::new(false));
+    let signal = {
+        let told_to_stop = told_to_stop.clone();
+        async move {
+            stop.await;
+            told_to_stop.store(true, Ordering::Release);
+        }
+    };
+    cluster::run(1, threads, |start_workers, failed| async {
+        let coordinator = Coordinator::bind("127.0.0.1:0").await?;
+        let address = coordinator.address();
+        let take = comparing(shared.clone());
+        let journal = Some(Journal::start(due, size_of_val(&plan.weights[..]), take));
+        let reporter = reporter.clone();
+        let every = plan.job.checkpoint.every;
+        let to = Destination { metrics: None, journal, writer: None, every, address, reporter };
+        let Checkpoint { snapshot, records: state } = start;
+        let (recorder, records) = Recorder::new(&plan, to, state, snapshot.step.0);
+        let spec = plan.run_spec("verify", snapshot, 1, threads)?;
+        start_workers(address);
+        let stop = async {
+            tokio::select! {
+                Ok(()) = over => {}
+                () = signal => {}
+                () = failed => {}
+            }
+        };
+        let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), stop).await;
+        // What is still to be hashed is compared.
+        records.flush();
+        match result {
+            _ if lock(&shared).is_over() => Ok(()),
+            // Not said as if a worker had failed.
+            Err(RunError::Stopped) if told_to_stop.load(Ordering::Acquire) => Ok(()),
+            Err(RunError::Stopped) => Err(Error::Stopped(STOPPED.to_string())),
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(Error::Internal("the run ended before everything was compared".into())),
+        }
+    })?;
+    let comparison = lock(&shared);
+    if !comparison.is_over() {
+        return Err(Error::Stopped(STOPPED.to_string()));
+    }
+    comparison.result()
+}
+
+/// Compares what is made, line by line.
+fn comparing(shared: Shared) -> impl FnMut(journal::Line) -> bool + Send {
+    move |line| lock(&shared).take(&line)
+}
