@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser as _};
+use lockstep_data::TableFile;
 use lockstep_worker::{Ended, WorkerConfig, WorkerEvent};
 
 use crate::error::{Error, Result};
@@ -91,7 +92,8 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
         Command::Check(check) => check::run(&check.job, usize::from(check.workers)),
         Command::Evaluate(evaluate) => {
             let model = Model::load(&evaluate.run)?;
-            let (rows, values) = inference::evaluate(&model, &evaluate.data)?;
+            let data = TableFile::guess(evaluate.data, evaluate.labels);
+            let (rows, values) = inference::evaluate(&model, &data)?;
             let mut text = format!("{rows} rows\n");
             for (name, value) in values {
                 text += &format!("{name} {value}\n");
@@ -99,7 +101,8 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             print(&text)
         }
         Command::Predict(predict) => {
-            write_predictions(&predict.run, &predict.data, &predict.output, reporter)
+            let data = TableFile::guess(predict.data, None);
+            write_predictions(&predict.run, &data, &predict.output, reporter)
         }
         Command::Completions(completions) => {
             let mut script = Vec::new();
@@ -112,7 +115,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
 
 fn write_predictions(
     run: &Path,
-    data: &Path,
+    data: &TableFile,
     output: &Path,
     reporter: &SharedReporter,
 ) -> Result<()> {

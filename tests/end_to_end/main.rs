@@ -11,6 +11,7 @@ mod cli;
 #[cfg(target_os = "linux")]
 mod faults;
 mod folder;
+mod idx;
 #[cfg(target_os = "linux")]
 mod lifecycle;
 mod parity;
