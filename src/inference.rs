@@ -1,9 +1,8 @@
 //! Using a finished model on tables: measuring it and predicting with it. No cluster; rows are independent.
 
 use std::io::Write;
-use std::path::Path;
 
-use lockstep_data::{RowOrder, Rows, Sharded, TargetKind, Want};
+use lockstep_data::{RowOrder, Rows, Sharded, TableFile, TargetKind, Want};
 use lockstep_model::{Loss, Network, NonFinite, Workspace};
 use lockstep_proto::fold::{Fold, Leaves};
 use lockstep_proto::tree::{Node, ShardTree};
@@ -20,15 +19,15 @@ const BLOCK_ROWS: usize = 1024;
 ///
 /// # Errors
 /// If the table cannot be used, or the model gives something that is not finite.
-pub fn evaluate(model: &Model, data: &Path) -> Result<(u64, Values)> {
+pub fn evaluate(model: &Model, data: &TableFile) -> Result<(u64, Values)> {
     let rows = model.schema.read(data, Want::FeaturesAndTargets)?;
     let count = rows.len() as u64;
     if count == 0 {
         let problem = "no rows to measure".to_string();
-        return Err(Error::File { path: data.to_path_buf(), problem });
+        return Err(Error::File { path: data.path().to_path_buf(), problem });
     }
     let sums = sums(model, rows).map_err(|fault| Error::File {
-        path: data.to_path_buf(),
+        path: data.path().to_path_buf(),
         problem: format!("the model's loss is not finite on rows of shard {}", fault.shard),
     })?;
     let mut values = Values::new();
@@ -86,7 +85,7 @@ pub fn outputs(model: &Model, rows: &Rows) -> Array2<f32> {
 ///
 /// # Errors
 /// If the table lacks a feature or a cell, or the output cannot be written.
-pub fn predict(model: &Model, data: &Path, output: &mut dyn Write) -> Result<u64> {
+pub fn predict(model: &Model, data: &TableFile, output: &mut dyn Write) -> Result<u64> {
     let rows = model.schema.read(data, Want::Features)?;
     let outputs = outputs(model, &rows);
     match write_csv(model, &outputs, output) {

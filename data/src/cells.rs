@@ -8,91 +8,13 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use crate::error::{DataError, count, quote};
+use crate::raw::{MISSING_LABEL, Opened, RawTable, Selection};
 use crate::text::{ROWS_MAX, Text};
 
 /// Bytes parsed by one task.
 const PIECE_LEN: usize = 1 << 20;
 
-/// Label id of a missing cell. No table has as many rows, let alone labels.
-pub(crate) const MISSING_LABEL: u32 = u32::MAX;
-
-/// Which columns to read, and what to say about cells that cannot be used.
-#[derive(Debug)]
-pub(crate) struct Selection {
-    /// File columns of the features, in the network's order.
-    pub(crate) features: Vec<usize>,
-    /// File columns of the targets, in the network's order.
-    pub(crate) targets: Vec<usize>,
-    /// Whether target cells are labels rather than numbers.
-    pub(crate) labels: bool,
-    /// What to do about a missing feature cell where it is an error; `None` where it is not.
-    pub(crate) missing_feature: Option<&'static str>,
-    /// The same for targets.
-    pub(crate) missing_target: Option<&'static str>,
-    /// What to do about a text in a feature column.
-    pub(crate) text_feature: Option<&'static str>,
-}
-
-/// A file as it is, only its selected columns.
-#[derive(Debug)]
-pub(crate) struct RawTable {
-    pub(crate) text: Text,
-    pub(crate) selection: Selection,
-    pub(crate) rows: usize,
-    /// Features, then targets that are numbers, row by row. NaN is a missing cell.
-    pub(crate) numbers: Vec<f32>,
-    /// Targets that are labels, row by row, as indices into `label_names`, or [`MISSING_LABEL`].
-    pub(crate) labels: Vec<u32>,
-    /// Distinct labels of each target, as they first come in the file.
-    pub(crate) label_names: Vec<Vec<String>>,
-}
-
-impl RawTable {
-    /// Values of a row in `numbers`.
-    pub(crate) fn number_width(&self) -> usize {
-        self.selection.features.len() + self.selection.number_targets()
-    }
-
-    /// Values of a row in `labels`.
-    pub(crate) fn label_width(&self) -> usize {
-        self.selection.targets.len() - self.selection.number_targets()
-    }
-
-    pub(crate) fn numbers_of(&self, row: u32) -> &[f32] {
-        let width = self.number_width();
-        &self.numbers[row as usize * width..][..width]
-    }
-
-    pub(crate) fn labels_of(&self, row: u32) -> &[u32] {
-        let width = self.label_width();
-        &self.labels[row as usize * width..][..width]
-    }
-
-    /// All rows.
-    pub(crate) fn all_rows(&self) -> Vec<u32> {
-        (0..self.rows as u32).collect()
-    }
-
-    /// The rows without a missing cell.
-    pub(crate) fn complete_rows(&self) -> Vec<u32> {
-        let is_complete = |&row: &u32| {
-            !self.numbers_of(row).iter().any(|value| value.is_nan())
-                && !self.labels_of(row).contains(&MISSING_LABEL)
-        };
-        (0..self.rows as u32).filter(is_complete).collect()
-    }
-
-    /// The error of one cell of a row that has been read.
-    pub(crate) fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {
-        self.text.cell_error(self.text.offset_of(row as usize), column, problem)
-    }
-}
-
 impl Selection {
-    fn number_targets(&self) -> usize {
-        if self.labels { 0 } else { self.targets.len() }
-    }
-
     /// The selected cells in file order, so that the first bad one is met first.
     fn slots(&self) -> Vec<Slot> {
         let features = self.features.iter().enumerate().map(|(place, &column)| Slot {
@@ -150,7 +72,7 @@ fn parse_in_pieces(
         numbers: Vec::with_capacity(pieces.iter().map(|piece| piece.numbers.len()).sum()),
         labels: Vec::with_capacity(rows * label_width),
         label_names: vec![],
-        text,
+        opened: Opened::Text(text),
         selection,
         rows,
     };

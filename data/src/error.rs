@@ -55,6 +55,16 @@ pub enum DataError {
         /// Found, wanted, what to do.
         problem: String,
     },
+    /// A number of an IDX file that cannot be used.
+    #[error("{}: {place}: {problem}", path.display())]
+    Item {
+        /// The file.
+        path: PathBuf,
+        /// Which item, from 0, and which number of it.
+        place: String,
+        /// Found, wanted, what to do.
+        problem: String,
+    },
     /// A kept schema that contradicts itself.
     #[error("the model's schema is damaged: {0}; export the model again")]
     Schema(String),

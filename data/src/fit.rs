@@ -1,9 +1,9 @@
 //! What the training rows teach the preprocessing: fill values, scaling and labels. Sums are f64, in row order, over
 //! the training rows alone. Reads no file.
 
-use crate::cells::RawTable;
 use crate::error::{DataError, count, list, quote};
 use crate::labels;
+use crate::raw::RawTable;
 use crate::schema::{Scaling, Schema};
 use crate::spec::{Missing, Scale, TargetKind};
 use crate::summary::{NumberSummary, TableSummary};
@@ -21,7 +21,7 @@ pub(crate) fn fit(
     missing: Missing,
 ) -> Result<Schema, DataError> {
     let names = |columns: &[usize]| -> Vec<String> {
-        columns.iter().map(|&column| raw.text.columns()[column].clone()).collect()
+        columns.iter().map(|&column| raw.columns()[column].clone()).collect()
     };
     let fill = match missing {
         Missing::Mean => Some(fill(raw, summary)?),
@@ -31,6 +31,9 @@ pub(crate) fn fit(
         Scale::None => None,
         Scale::Standard => Some(standard(raw, rows, summary, fill.as_deref())),
         Scale::MinMax => Some(min_max(summary)),
+        Scale::Divide(divisor) => {
+            Some(vec![Scaling { offset: 0.0, divisor }; summary.features.len()])
+        }
     };
     let labels = match kind {
         TargetKind::Numbers => None,
@@ -39,7 +42,8 @@ pub(crate) fn fit(
     };
     let features = names(&raw.selection.features);
     let targets = names(&raw.selection.targets);
-    Ok(Schema { features, targets, kind, labels, scale, scaling, missing, fill })
+    let image = raw.opened.image_shape().map(<[usize]>::to_vec);
+    Ok(Schema { features, image, targets, kind, labels, scale, scaling, missing, fill })
 }
 
 fn fill(raw: &RawTable, summary: &TableSummary) -> Result<Vec<f32>, DataError> {
@@ -50,7 +54,7 @@ fn fill(raw: &RawTable, summary: &TableSummary) -> Result<Vec<f32>, DataError> {
                 "feature {} has no value in any training row, so no mean to fill with; leave it out of `data.features`",
                 quote(feature.name.as_bytes())
             );
-            return Err(DataError::table(raw.text.path(), problem));
+            return Err(DataError::table(raw.path(), problem));
         }
         fill.push(feature.mean as f32);
     }
@@ -71,8 +75,9 @@ fn standard(
     };
     let mean_of = |term: &dyn Fn(f64, usize) -> f64| -> Vec<f64> {
         let mut sums = vec![0.0; features];
+        let mut scratch = Vec::new();
         for &row in rows {
-            let numbers = raw.numbers_of(row);
+            let numbers = raw.numbers_of(row, &mut scratch);
             for (feature, sum) in sums.iter_mut().enumerate() {
                 *sum += term(value(numbers, feature), feature);
             }
@@ -118,7 +123,7 @@ fn classes(raw: &RawTable, rows: &[u32], outputs: usize) -> Result<Vec<Vec<Strin
         count(outputs as u64, "output"),
         labels.len(),
     );
-    Err(DataError::table(raw.text.path(), problem))
+    Err(DataError::table(raw.opened.target_path(), problem))
 }
 
 fn binary(raw: &RawTable, rows: &[u32]) -> Result<Vec<Vec<String>>, DataError> {
@@ -134,7 +139,7 @@ fn binary(raw: &RawTable, rows: &[u32]) -> Result<Vec<Vec<String>>, DataError> {
                 count(found.len() as u64, "label"),
                 list(&found),
             );
-            DataError::table(raw.text.path(), problem)
+            DataError::table(raw.opened.target_path(), problem)
         })
     };
     (0..raw.label_width()).map(labels_of).collect()
@@ -151,5 +156,5 @@ fn seen_labels(raw: &RawTable, rows: &[u32], target: usize) -> Vec<String> {
 }
 
 fn target_name(raw: &RawTable, target: usize) -> &str {
-    &raw.text.columns()[raw.selection.targets[target]]
+    &raw.columns()[raw.selection.targets[target]]
 }

@@ -5,15 +5,14 @@ use std::collections::HashSet;
 
 use lockstep_proto::ids::Table;
 
-use crate::cells::{RawTable, parse};
 use crate::error::{DataError, count, quote, suggest};
 use crate::fit::fit;
+use crate::raw::{Opened, RawTable};
 use crate::rows::Rows;
 use crate::schema::{Reader, Schema, Want, selection, usable_rows};
-use crate::spec::{Source, TableSpec, TargetKind};
+use crate::spec::{Source, TableFile, TableSpec, TargetKind};
 use crate::split::{self, Part};
 use crate::summary::{Summary, TableSummary};
-use crate::text::Text;
 
 /// The tables of a job, preprocessed.
 #[derive(Clone, Debug)]
@@ -35,11 +34,11 @@ pub struct Dataset {
 /// Reads, splits and preprocesses the tables of a job. `seed` chooses the rows of fractions.
 pub fn load(spec: &TableSpec, kind: TargetKind, seed: u64) -> Result<Dataset, DataError> {
     check(spec, kind)?;
-    let text = Text::open(&spec.train)?;
-    let (features, targets) = columns(spec, &text)?;
+    let opened = Opened::new(&spec.train)?;
+    let (features, targets) = columns(spec, &opened)?;
     let want = Want::FeaturesAndTargets;
     let selection = selection(features, targets, kind, spec.missing, want, Reader::Job);
-    let raw = parse(text, selection)?;
+    let raw = opened.read(selection)?;
     let mut train_rows = usable_rows(&raw, spec.missing)?;
     let dropped = (raw.rows - train_rows.len()) as u64;
     let mut take = |source: &Option<Source>, part: Part| match source {
@@ -60,8 +59,8 @@ pub fn load(spec: &TableSpec, kind: TargetKind, seed: u64) -> Result<Dataset, Da
     let mut measure = |table, source: &Option<Source>, split_rows: Option<Vec<u32>>| {
         let (values, seen) = match (split_rows, source) {
             (Some(rows), _) => preprocess(table, &schema, &raw, &rows, 0)?,
-            (None, Some(Source::File(path))) => {
-                let raw = schema.open(path, want, Reader::Job)?;
+            (None, Some(Source::File(file))) => {
+                let raw = schema.open(file, want, Reader::Job)?;
                 let rows = schema.usable_rows(&raw)?;
                 let dropped = (raw.rows - rows.len()) as u64;
                 preprocess(table, &schema, &raw, &rows, dropped)?
@@ -125,6 +124,14 @@ fn check(spec: &TableSpec, kind: TargetKind) -> Result<(), DataError> {
     if let Some(name) = first_repeated(&spec.target) {
         return fault("data.target", format!("found {} twice", quote(name.as_bytes())));
     }
+    if matches!(spec.train, TableFile::Idx { .. }) && spec.target != [TableFile::IDX_TARGET] {
+        let found = quote(spec.target[0].as_bytes());
+        let problem = format!(
+            "found {found}, wanted \"{}\", the only one that tables in IDX files have; leave it out",
+            TableFile::IDX_TARGET
+        );
+        return fault("data.target", problem);
+    }
     let Some(features) = &spec.features else { return Ok(()) };
     if features.is_empty() {
         let problem =
@@ -148,14 +155,14 @@ fn first_repeated(names: &[String]) -> Option<&String> {
 }
 
 /// File columns of the features and the targets, each in the network's order.
-fn columns(spec: &TableSpec, text: &Text) -> Result<(Vec<usize>, Vec<usize>), DataError> {
+fn columns(spec: &TableSpec, opened: &Opened) -> Result<(Vec<usize>, Vec<usize>), DataError> {
     let find = |key: &str, names: &[String]| -> Result<Vec<usize>, DataError> {
         let column = |name: &String| {
-            text.find(name).ok_or_else(|| {
-                let near = suggest(name, text.columns());
+            opened.find(name).ok_or_else(|| {
+                let near = suggest(name, opened.columns());
                 let name = quote(name.as_bytes());
                 let problem = format!("found no column {name}, wanted by `{key}`; {near}");
-                DataError::table(text.path(), problem)
+                DataError::table(opened.path(), problem)
             })
         };
         names.iter().map(column).collect()
@@ -163,18 +170,18 @@ fn columns(spec: &TableSpec, text: &Text) -> Result<(Vec<usize>, Vec<usize>), Da
     let targets = find("data.target", &spec.target)?;
     let features = match &spec.features {
         Some(names) => find("data.features", names)?,
-        None => (0..text.columns().len()).filter(|column| !targets.contains(column)).collect(),
+        None => (0..opened.columns().len()).filter(|column| !targets.contains(column)).collect(),
     };
     if features.is_empty() {
         let problem = "found no column besides the target, wanted at least one feature";
-        return Err(DataError::table(text.path(), problem));
+        return Err(DataError::table(opened.path(), problem));
     }
-    if let Some(column) = features.iter().find(|&&column| text.columns()[column].is_empty()) {
+    if let Some(column) = features.iter().find(|&&column| opened.columns()[column].is_empty()) {
         let problem = format!(
             "column {} has no name; give it one, or list the columns to use in `data.features`",
             column + 1
         );
-        return Err(DataError::table(text.path(), problem));
+        return Err(DataError::table(opened.path(), problem));
     }
     Ok((features, targets))
 }

@@ -1,16 +1,14 @@
 //! What a model must remember about its table: columns, scaling, fill values and labels. Kept with the model as
 //! JSON. The one place where raw cells become the network's numbers, for training and prediction alike.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
-use crate::cells::{MISSING_LABEL, RawTable, Selection, parse};
 use crate::error::{DataError, list, quote, suggest};
+use crate::idx::shape;
 use crate::labels::Classes;
+use crate::raw::{MISSING_LABEL, Opened, RawTable, Selection};
 use crate::rows::Rows;
-use crate::spec::{Missing, Scale, TargetKind};
-use crate::text::Text;
+use crate::spec::{Missing, Scale, TableFile, TargetKind};
 
 /// How one feature is scaled: `(value - offset) / divisor`, computed in f64 and rounded once to f32.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +31,9 @@ impl Scaling {
 pub struct Schema {
     /// Feature columns, in the order of the network's inputs.
     pub features: Vec<String>,
+    /// The dimensions of an image, if the rows were images: images of other dimensions are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Vec<usize>>,
     /// Target columns, in the order of the network's outputs.
     pub targets: Vec<String>,
     /// How target cells become numbers.
@@ -62,8 +63,8 @@ impl Schema {
     /// Reads raw rows as the training rows were read. Columns are found by name, in any order; others are ignored.
     /// Rows with a missing cell are left out only with [`Missing::Drop`] and [`Want::FeaturesAndTargets`]; rows to
     /// predict are all there, in the file's order, or it is an error.
-    pub fn read(&self, path: &Path, want: Want) -> Result<Rows, DataError> {
-        let raw = self.open(path, want, Reader::Model)?;
+    pub fn read(&self, file: &TableFile, want: Want) -> Result<Rows, DataError> {
+        let raw = self.open(file, want, Reader::Model)?;
         self.preprocess(&raw, &self.usable_rows(&raw)?, want)
     }
 
@@ -78,19 +79,24 @@ impl Schema {
     /// Reads the file's wanted cells, raw.
     pub(crate) fn open(
         &self,
-        path: &Path,
+        file: &TableFile,
         want: Want,
         reader: Reader,
     ) -> Result<RawTable, DataError> {
-        let text = Text::open(path)?;
+        let opened = Opened::new(file)?;
+        self.check_image(&opened)?;
+        if want == Want::FeaturesAndTargets && opened.lacks_labels() {
+            let problem = "found images without labels, wanted their labels too; give the labels' file with `--labels`";
+            return Err(DataError::table(opened.path(), problem));
+        }
         let targets = match want {
             Want::Features => &[][..],
             Want::FeaturesAndTargets => &self.targets,
         };
-        let features = self.find(&text, &self.features, "feature")?;
-        let targets = self.find(&text, targets, "target")?;
+        let features = self.find(&opened, &self.features, "feature")?;
+        let targets = self.find(&opened, targets, "target")?;
         let selection = selection(features, targets, self.kind, self.missing, want, reader);
-        parse(text, selection)
+        opened.read(selection)
     }
 
     /// The rows that the missing-cell rule keeps.
@@ -115,8 +121,9 @@ impl Schema {
             Want::FeaturesAndTargets => self.class_ids(raw),
         };
         let mut values = Vec::with_capacity(rows.len() * (features + targets));
+        let mut scratch = Vec::new();
         for &row in rows {
-            let numbers = raw.numbers_of(row);
+            let numbers = raw.numbers_of(row, &mut scratch);
             for (feature, &value) in numbers[..features].iter().enumerate() {
                 values.push(self.feature(raw, row, feature, value)?);
             }
@@ -177,24 +184,36 @@ impl Schema {
         raw.cell_error(row, raw.selection.targets[target], problem)
     }
 
-    fn find(&self, text: &Text, names: &[String], role: &str) -> Result<Vec<usize>, DataError> {
+    fn check_image(&self, opened: &Opened) -> Result<(), DataError> {
+        let (Some(wanted), Some(found)) = (&self.image, opened.image_shape()) else {
+            return Ok(());
+        };
+        if wanted == found {
+            return Ok(());
+        }
+        let (found, wanted) = (shape(found), shape(wanted));
+        let problem = format!("found images of {found}, wanted {wanted} as in the training table");
+        Err(DataError::table(opened.path(), problem))
+    }
+
+    fn find(&self, opened: &Opened, names: &[String], role: &str) -> Result<Vec<usize>, DataError> {
         let missing = |name: &String| {
             let is_free = |column: &&String| {
                 !column.is_empty()
                     && !self.features.contains(column)
                     && !self.targets.contains(column)
             };
-            let free: Vec<&String> = text.columns().iter().filter(is_free).collect();
+            let free: Vec<&String> = opened.columns().iter().filter(is_free).collect();
             let near = if free.is_empty() {
-                format!("the file has {}", list(text.columns()))
+                format!("the file has {}", list(opened.columns()))
             } else {
                 suggest(name, &free)
             };
             let name = quote(name.as_bytes());
             let problem = format!("found no column {name}, a {role} of the model; {near}");
-            DataError::table(text.path(), problem)
+            DataError::table(opened.path(), problem)
         };
-        names.iter().map(|name| text.find(name).ok_or_else(|| missing(name))).collect()
+        names.iter().map(|name| opened.find(name).ok_or_else(|| missing(name))).collect()
     }
 }
 
@@ -206,7 +225,7 @@ pub(crate) fn usable_rows(raw: &RawTable, missing: Missing) -> Result<Vec<u32>, 
     };
     if rows.is_empty() {
         let problem = "every row has a missing cell, so `data.missing = \"drop\"` leaves none";
-        return Err(DataError::table(raw.text.path(), problem));
+        return Err(DataError::table(raw.path(), problem));
     }
     Ok(rows)
 }
@@ -258,6 +277,7 @@ pub(crate) fn selection(
 #[derive(Deserialize)]
 struct Unchecked {
     features: Vec<String>,
+    image: Option<Vec<usize>>,
     targets: Vec<String>,
     kind: TargetKind,
     labels: Option<Vec<Vec<String>>>,
@@ -271,7 +291,8 @@ impl TryFrom<Unchecked> for Schema {
     type Error = DataError;
 
     fn try_from(found: Unchecked) -> Result<Schema, DataError> {
-        let Unchecked { features, targets, kind, labels, scale, scaling, missing, fill } = found;
+        let Unchecked { features, image, targets, kind, labels, scale, scaling, missing, fill } =
+            found;
         let fault = |problem: &str| Err(DataError::Schema(problem.to_owned()));
         if features.is_empty() || targets.is_empty() {
             return fault("found no feature or no target, wanted at least one of each");
@@ -297,7 +318,13 @@ impl TryFrom<Unchecked> for Schema {
         let scaling_fits = match &scaling {
             None => scale == Scale::None,
             Some(all) => {
-                scale != Scale::None && all.len() == features.len() && all.iter().all(is_scaling)
+                let fits = |scaling: &Scaling| match scale {
+                    Scale::None => false,
+                    Scale::Standard | Scale::MinMax => true,
+                    Scale::Divide(divisor) => *scaling == Scaling { offset: 0.0, divisor },
+                };
+                let mut each = all.iter();
+                all.len() == features.len() && each.all(|one| is_scaling(one) && fits(one))
             }
         };
         if !scaling_fits {
@@ -314,6 +341,6 @@ impl TryFrom<Unchecked> for Schema {
         if !fill_fits {
             return fault("the fill values do not fit the features");
         }
-        Ok(Schema { features, targets, kind, labels, scale, scaling, missing, fill })
+        Ok(Schema { features, image, targets, kind, labels, scale, scaling, missing, fill })
     }
 }

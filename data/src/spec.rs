@@ -1,8 +1,13 @@
-//! What to read and how to treat it, as the caller has already checked it. Reads no file.
+//! What to read and how to treat it, as the caller has already checked it. Reads no table.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::{idx, images};
 
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -34,18 +39,49 @@ macro_rules! named {
     };
 }
 
-named!(
-    /// How features are scaled. Statistics come from the training rows alone.
-    Scale {
-        /// As they are in the file.
-        #[default]
-        None = "none",
-        /// To mean 0 and population standard deviation 1.
-        Standard = "standard",
-        /// So that the training rows cover 0 to 1.
-        MinMax = "minmax",
+/// How features are scaled. Statistics come from the training rows alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Scale {
+    /// As they are in the file.
+    #[default]
+    #[serde(rename = "none")]
+    None,
+    /// To mean 0 and population standard deviation 1.
+    #[serde(rename = "standard")]
+    Standard,
+    /// So that the training rows cover 0 to 1.
+    #[serde(rename = "minmax")]
+    MinMax,
+    /// Every feature by the same number, above 0, whatever the rows hold.
+    #[serde(rename = "divide")]
+    Divide(f32),
+}
+
+impl Scale {
+    /// Every name that stands alone, in the order in which messages list them.
+    pub const NAMES: &'static [&'static str] = &["none", "standard", "minmax"];
+
+    /// The value of that name; `None` for a name that is not in [`Self::NAMES`].
+    pub fn from_name(name: &str) -> Option<Scale> {
+        match name {
+            "none" => Some(Scale::None),
+            "standard" => Some(Scale::Standard),
+            "minmax" => Some(Scale::MinMax),
+            _ => None,
+        }
     }
-);
+}
+
+impl fmt::Display for Scale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scale::None => f.write_str("none"),
+            Scale::Standard => f.write_str("standard"),
+            Scale::MinMax => f.write_str("minmax"),
+            Scale::Divide(divisor) => write!(f, "divide by {divisor}"),
+        }
+    }
+}
 
 named!(
     /// What to do about a missing cell: an empty one, or one of `NA`, `NaN`, `null`, `?` in any case.
@@ -60,11 +96,48 @@ named!(
     }
 );
 
+/// One table on disk. Paths are resolved by the caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableFile {
+    /// A CSV file.
+    Csv(PathBuf),
+    /// Two IDX files.
+    Idx {
+        /// The images.
+        images: PathBuf,
+        /// The label of each; `None` where they are only to be predicted.
+        labels: Option<PathBuf>,
+    },
+}
+
+impl TableFile {
+    /// Name of the one target of tables in IDX files.
+    pub const IDX_TARGET: &'static str = images::LABEL;
+
+    /// The file of the features.
+    pub fn path(&self) -> &Path {
+        match self {
+            TableFile::Csv(path) | TableFile::Idx { images: path, .. } => path,
+        }
+    }
+
+    /// A file of rows to use a model on: IDX if `labels` are given or the file begins like one, else CSV.
+    pub fn guess(path: PathBuf, labels: Option<PathBuf>) -> TableFile {
+        let mut start = Vec::new();
+        // A file that cannot be read is told when it is opened.
+        let read = File::open(&path).and_then(|file| file.take(2).read_to_end(&mut start));
+        if labels.is_some() || read.is_ok() && idx::begins_like_idx(&start) {
+            return TableFile::Idx { images: path, labels };
+        }
+        TableFile::Csv(path)
+    }
+}
+
 /// Where the test or the validation table comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
-    /// A file of its own.
-    File(PathBuf),
+    /// A table of its own.
+    File(TableFile),
     /// This share of the training file's rows, above 0 and below 1.
     Fraction(f64),
 }
@@ -72,8 +145,8 @@ pub enum Source {
 /// The tables of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableSpec {
-    /// The training file. Paths are resolved by the caller.
-    pub train: PathBuf,
+    /// The training table.
+    pub train: TableFile,
     /// Measured once, at the end.
     pub test: Option<Source>,
     /// Measured after every epoch. A fraction is taken from what the test fraction left.
@@ -114,7 +187,7 @@ mod tests {
     fn names_go_both_ways_and_match_serde() {
         for &name in Scale::NAMES {
             let scale = Scale::from_name(name).unwrap();
-            assert_eq!(scale.name(), name);
+            assert_eq!(scale.to_string(), name);
             assert_eq!(serde_json::to_string(&scale).unwrap(), format!("\"{name}\""));
         }
         for &name in Missing::NAMES {
@@ -122,6 +195,9 @@ mod tests {
             assert_eq!(missing.name(), name);
             assert_eq!(serde_json::from_str::<Missing>(&format!("\"{name}\"")).unwrap(), missing);
         }
+        let divide = serde_json::to_string(&Scale::Divide(255.0)).unwrap();
+        assert_eq!(divide, r#"{"divide":255.0}"#);
+        assert_eq!(serde_json::from_str::<Scale>(&divide).unwrap(), Scale::Divide(255.0));
         assert_eq!(Scale::from_name("Standard"), None);
         assert_eq!((Scale::default(), Missing::default()), (Scale::None, Missing::Error));
     }

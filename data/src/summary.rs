@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use lockstep_proto::ids::Table;
 
-use crate::cells::RawTable;
 use crate::error::{count, list, quote};
+use crate::raw::RawTable;
 use crate::rows::Rows;
 use crate::schema::Schema;
 use crate::spec::{Missing, Scale};
@@ -38,6 +38,8 @@ pub struct TableSummary {
     /// Rows of the file left out because of a missing cell. Counted for the training table alone where a fraction
     /// of its file is another table: rows are dropped before they are split.
     pub dropped: u64,
+    /// Whether rows are images of an IDX file.
+    pub images: bool,
     /// The features, in the network's order.
     pub features: Vec<NumberSummary>,
     /// The targets, in the network's order.
@@ -100,7 +102,10 @@ impl Summary {
         let size = |feature: &NumberSummary| feature.min.abs().max(feature.max.abs());
         let range = |feature: &NumberSummary| feature.max - feature.min;
         let largest = train.features.iter().max_by(|a, b| size(a).total_cmp(&size(b)))?;
-        let advice = "`data.scale = \"standard\"` usually trains faster and to a lower loss";
+        let advice = match train.images {
+            true => "`data.scale = { divide = 255 }` usually trains faster and to a lower loss",
+            false => "`data.scale = \"standard\"` usually trains faster and to a lower loss",
+        };
         if size(largest) > UNSCALED_VALUE_MAX {
             let name = quote(largest.name.as_bytes());
             return Some(format!(
@@ -141,8 +146,8 @@ impl Summary {
                 warnings.push(format!("{place}: filled {cells} with the training mean in {names}"));
             }
             if table.table == Table::Train {
-                warnings
-                    .extend(table.constants().into_iter().map(|text| format!("{place}: {text}")));
+                let constants = table.constants(self.scale);
+                warnings.extend(constants.into_iter().map(|text| format!("{place}: {text}")));
             }
         }
         warnings
@@ -157,15 +162,16 @@ impl TableSummary {
         let mut numbers: Vec<NumberSummary> = names
             .take(raw.number_width())
             .map(|&column| NumberSummary {
-                name: raw.text.columns()[column].clone(),
+                name: raw.columns()[column].clone(),
                 min: f32::INFINITY,
                 max: f32::NEG_INFINITY,
                 mean: 0.0,
                 missing: 0,
             })
             .collect();
+        let mut scratch = Vec::new();
         for &row in rows {
-            for (summary, &value) in numbers.iter_mut().zip(raw.numbers_of(row)) {
+            for (summary, &value) in numbers.iter_mut().zip(raw.numbers_of(row, &mut scratch)) {
                 summary.add(value);
             }
         }
@@ -179,9 +185,10 @@ impl TableSummary {
         let targets = numbers.split_off(raw.selection.features.len());
         TableSummary {
             table,
-            path: raw.text.path().to_owned(),
+            path: raw.path().to_owned(),
             rows: rows.len() as u64,
             dropped,
+            images: raw.opened.image_shape().is_some(),
             features: numbers,
             targets: targets.into_iter().map(TargetSummary::Numbers).collect(),
         }
@@ -200,15 +207,27 @@ impl TableSummary {
         }
     }
 
-    fn constants(&self) -> Vec<String> {
+    fn constants(&self, scale: Scale) -> Vec<String> {
         let mut found = Vec::new();
+        // Pixels at the border may well be; it is no harm unless their scaling comes from what they were in training.
+        let is_fitted = matches!(scale, Scale::Standard | Scale::MinMax);
+        let advice = match self.images {
+            true => {
+                "; other rows may differ there and are then not scaled: `data.scale = { divide = 255 }` scales every pixel alike"
+            }
+            false => "",
+        };
         let is_constant = |feature: &&NumberSummary| feature.is_constant();
         let constant: Vec<&str> =
             self.features.iter().filter(is_constant).map(|feature| feature.name.as_str()).collect();
         match constant.as_slice() {
             [] => {}
-            [one] => found.push(format!("feature {} is constant", quote(one.as_bytes()))),
-            many => found.push(format!("{} features are constant: {}", many.len(), list(many))),
+            _ if self.images && !is_fitted => {}
+            [one] => found.push(format!("feature {} is constant{advice}", quote(one.as_bytes()))),
+            many => {
+                let names = list(many);
+                found.push(format!("{} features are constant: {names}{advice}", many.len()));
+            }
         }
         for target in &self.targets {
             let (name, only) = match target {

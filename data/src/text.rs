@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, quote};
+use crate::idx::begins_like_idx;
 
 /// Most columns of a file.
 pub const COLUMNS_MAX: usize = 65_536;
@@ -38,6 +39,11 @@ impl Text {
     fn new(path: &Path, bytes: Vec<u8>) -> Result<Text, DataError> {
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
             return Err(DataError::table(path, "found UTF-16, wanted UTF-8; save it as UTF-8"));
+        }
+        if begins_like_idx(&bytes) {
+            let problem = "found an IDX or a gzip file, wanted a CSV file; give IDX files, plain or in gzip, as \
+                           `{ images = \"...\", labels = \"...\" }`, and unpack others";
+            return Err(DataError::table(path, problem));
         }
         let start = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         let delimiter = delimiter(&bytes[start..]);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use lockstep_coordinator::optimizer::Optimizer;
-use lockstep_data::{Dataset, Missing, Rows, Scale, Schema, Summary, TableSpec};
+use lockstep_data::{Dataset, Missing, Rows, Scale, Schema, Summary, TableFile, TableSpec};
 use lockstep_model::{Activation, DenseSpec, Initializer, Loss, Metric, NetworkSpec};
 use ndarray::{Array2, ArrayView2};
 
@@ -222,7 +222,7 @@ impl Sequential {
         let (optimizer, loss, metrics) =
             self.compiled.clone().ok_or_else(|| wrong("fit before compile"))?;
         let data = TableSpec {
-            train: PathBuf::new(),
+            train: TableFile::Csv(PathBuf::new()),
             test: None,
             validation: None,
             target: Vec::new(),
@@ -303,6 +303,7 @@ fn schema(job: &Job, features: usize, targets: usize) -> Schema {
     let names = |letter: &str, count| (0..count).map(|i| format!("{letter}{i}")).collect();
     Schema {
         features: names("x", features),
+        image: None,
         targets: names("y", targets),
         kind: job.target_kind(),
         labels: None,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lockstep_data::{Missing, Scale, TableSpec, TargetKind};
+use lockstep_data::{Missing, Scale, TableFile, TableSpec, TargetKind};
 use lockstep_proto::random::{Purpose, Random};
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// If the file cannot be used; the message says where.
 pub fn load_csv(path: impl AsRef<Path>, target: &str) -> Result<(Array2<f32>, Array2<f32>)> {
     let spec = TableSpec {
-        train: path.as_ref().to_path_buf(),
+        train: TableFile::Csv(path.as_ref().to_path_buf()),
         test: None,
         validation: None,
         target: vec![target.to_string()],

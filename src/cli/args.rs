@@ -160,9 +160,12 @@ pub(super) struct Check {
 pub(super) struct Evaluate {
     /// The folder of a finished run.
     pub(super) run: PathBuf,
-    /// A table with the run's feature and target columns, as they were before scaling.
+    /// A table with the run's feature and target columns, as they were before scaling; or images in an IDX file.
     #[arg(long, short)]
     pub(super) data: PathBuf,
+    /// The images' labels in an IDX file.
+    #[arg(long)]
+    pub(super) labels: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -172,7 +175,7 @@ pub(super) struct Evaluate {
 pub(super) struct Predict {
     /// The folder of a finished run.
     pub(super) run: PathBuf,
-    /// A table with the run's feature columns, as they were before scaling.
+    /// A table with the run's feature columns, as they were before scaling; or images in an IDX file.
     #[arg(long, short)]
     pub(super) data: PathBuf,
     /// Where the predictions go, one line for each row, in the table's order; `-` for standard output.

@@ -73,12 +73,7 @@ fn data(plan: &Plan, _: usize, text: &mut String) -> std::fmt::Result {
             target_lines(target, text)?;
         }
     }
-    writeln!(
-        text,
-        "  scale {}, missing {}",
-        plan.job.data.scale.name(),
-        plan.job.data.missing.name()
-    )?;
+    writeln!(text, "  scale {}, missing {}", plan.job.data.scale, plan.job.data.missing.name())?;
     for warning in &plan.warnings {
         writeln!(text, "warning: {warning}")?;
     }

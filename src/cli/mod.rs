@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser as _};
+use lockstep_data::TableFile;
 use lockstep_worker::{Ended, WorkerConfig, WorkerEvent};
 
 use crate::error::{Error, Result};
@@ -99,9 +100,13 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             work(config, reporter)
         }
         Command::Check(check) => check::run(&check.job, usize::from(check.workers)),
-        Command::Evaluate(evaluate) => print_measures(&evaluate.run, &evaluate.data),
+        Command::Evaluate(evaluate) => {
+            let data = TableFile::guess(evaluate.data, evaluate.labels);
+            print_measures(&evaluate.run, &data)
+        }
         Command::Predict(predict) => {
-            write_predictions(&predict.run, &predict.data, &predict.output, reporter)
+            let data = TableFile::guess(predict.data, None);
+            write_predictions(&predict.run, &data, &predict.output, reporter)
         }
         Command::Verify(options) => {
             let threads = options.threads.map_or_else(cores, usize::from);
@@ -116,7 +121,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
     }
 }
 
-fn print_measures(run: &Path, data: &Path) -> Result<()> {
+fn print_measures(run: &Path, data: &TableFile) -> Result<()> {
     let model = Model::load(run)?;
     let (rows, values) = inference::evaluate(&model, data)?;
     let mut text = format!("{rows} rows\n");
@@ -128,7 +133,7 @@ fn print_measures(run: &Path, data: &Path) -> Result<()> {
 
 fn write_predictions(
     run: &Path,
-    data: &Path,
+    data: &TableFile,
     output: &Path,
     reporter: &SharedReporter,
 ) -> Result<()> {

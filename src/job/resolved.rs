@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use lockstep_coordinator::optimizer::Optimizer;
-use lockstep_data::Source;
+use lockstep_data::{Scale, Source, TableFile};
 use lockstep_model::{Activation, DenseSpec, Loss};
 
 use super::{Every, Job};
@@ -24,7 +24,7 @@ pub fn to_toml(job: &Job) -> String {
     line("name", quote(&job.name));
     line("seed", job.seed.to_string());
     line("data", section());
-    line("train", path(&job.data.train));
+    line("train", table(&job.data.train));
     if let Some(test) = &job.data.test {
         line("test", source(test));
     }
@@ -35,7 +35,7 @@ pub fn to_toml(job: &Job) -> String {
     if let Some(features) = &job.data.features {
         line("features", list(features));
     }
-    line("scale", quote(job.data.scale.name()));
+    line("scale", scale(job.data.scale));
     line("missing", quote(job.data.missing.name()));
     line("model", section());
     line("loss", loss(job.model.loss));
@@ -89,8 +89,27 @@ fn path(path: &Path) -> String {
 
 fn source(source: &Source) -> String {
     match source {
-        Source::File(file) => path(file),
+        Source::File(file) => table(file),
         Source::Fraction(fraction) => format!("{{ fraction = {fraction:?} }}"),
+    }
+}
+
+fn table(file: &TableFile) -> String {
+    match file {
+        TableFile::Csv(file) => path(file),
+        TableFile::Idx { images, labels } => {
+            let labels = labels
+                .as_ref()
+                .map_or(String::new(), |labels| format!(", labels = {}", path(labels)));
+            format!("{{ images = {}{labels} }}", path(images))
+        }
+    }
+}
+
+fn scale(scale: Scale) -> String {
+    match scale {
+        Scale::Divide(divisor) => format!("{{ divide = {divisor:?} }}"),
+        scale => quote(&scale.to_string()),
     }
 }
 
@@ -161,6 +180,12 @@ mod tests {
         round_trip(
             "[data]\ntrain = \"t.csv\"\ntarget = \"y\"\n[model]\nloss = \"mse\"\n\
              layers = [{ type = \"dense\", units = 1 }]\n[train]\noptimizer = \"adam\"\nepochs = 1\n",
+        );
+        round_trip(
+            "[data]\ntrain = { images = \"a.gz\", labels = \"b\" }\ntest = { labels = \"d\", images = \"c\" }\n\
+             validation = { fraction = 0.1 }\nscale = { divide = 255 }\n[model]\nloss = \"cross_entropy\"\n\
+             layers = [{ type = \"dense\", units = 3, activation = \"softmax\" }]\n[train]\n\
+             optimizer = \"adam\"\nepochs = 1\n",
         );
         for optimizer in [
             "{ type = \"sgd\", learning_rate = 0.1, momentum = 0.9, nesterov = true }",

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lockstep_data::{Missing, Scale, Source, TableSpec};
+use lockstep_data::{Missing, Scale, Source, TableFile, TableSpec};
 use lockstep_model::{Activation, DenseSpec, Initializer, Loss, Metric};
 use lockstep_proto::tree::SHARDS_MAX;
 
@@ -63,15 +63,19 @@ fn data(value: &Value<'_>, folder: &Path) -> Result<TableSpec, JobError> {
     let known = ["train", "test", "validation", "target", "features", "scale", "missing"];
     let section = value.section(&known)?;
     let source = |key| section.get(key).map(|value| source(&value, folder)).transpose();
+    let train = table_file(&section.require("train")?, folder)?;
+    let target = match (&train, section.get("target")) {
+        // There is no other.
+        (TableFile::Idx { .. }, None) => vec![TableFile::IDX_TARGET.to_string()],
+        _ => columns(&section.require("target")?)?,
+    };
     Ok(TableSpec {
-        train: path(&section.require("train")?, folder)?,
+        train,
         test: source("test")?,
         validation: source("validation")?,
-        target: columns(&section.require("target")?)?,
+        target,
         features: section.get("features").map(|value| columns(&value)).transpose()?,
-        scale: section
-            .get("scale")
-            .map_or(Ok(Scale::None), |value| value.name(Scale::NAMES, Scale::from_name))?,
+        scale: section.get("scale").map_or(Ok(Scale::None), |value| scale(&value))?,
         missing: section
             .get("missing")
             .map_or(Ok(Missing::Error), |value| value.name(Missing::NAMES, Missing::from_name))?,
@@ -86,13 +90,49 @@ fn path(value: &Value<'_>, folder: &Path) -> Result<PathBuf, JobError> {
     Ok(folder.join(text))
 }
 
+const IDX_KEYS: [&str; 2] = ["images", "labels"];
+
+/// A table of its own: a path, or the paths of two IDX files.
+fn table_file(value: &Value<'_>, folder: &Path) -> Result<TableFile, JobError> {
+    match value.table(&IDX_KEYS) {
+        Some(section) => idx(&section?, folder),
+        None => Ok(TableFile::Csv(path(value, folder)?)),
+    }
+}
+
+fn idx(section: &Section<'_>, folder: &Path) -> Result<TableFile, JobError> {
+    let images = path(&section.require("images")?, folder)?;
+    let labels = Some(path(&section.require("labels")?, folder)?);
+    Ok(TableFile::Idx { images, labels })
+}
+
 fn source(value: &Value<'_>, folder: &Path) -> Result<Source, JobError> {
-    let Some(section) = value.table(&["fraction"]) else {
-        return Ok(Source::File(path(value, folder)?));
+    let Some(section) = value.table(&["fraction", "images", "labels"]) else {
+        return Ok(Source::File(table_file(value, folder)?));
     };
-    let fraction = section?.require("fraction")?;
-    let number = fraction.number("a number above 0 and below 1", |n| n > 0.0 && n < 1.0)?;
-    Ok(Source::Fraction(number))
+    let section = section?;
+    let is_idx = IDX_KEYS.iter().any(|key| section.get(key).is_some());
+    match section.get("fraction") {
+        None if is_idx => Ok(Source::File(idx(&section, folder)?)),
+        Some(fraction) if is_idx => {
+            Err(fraction.fail("wanted either a fraction or a table of its own, not both"))
+        }
+        _ => {
+            let fraction = section.require("fraction")?;
+            let number = fraction.number("a number above 0 and below 1", |n| n > 0.0 && n < 1.0)?;
+            Ok(Source::Fraction(number))
+        }
+    }
+}
+
+fn scale(value: &Value<'_>) -> Result<Scale, JobError> {
+    let Some(section) = value.table(&["divide"]) else {
+        return value.name(Scale::NAMES, Scale::from_name);
+    };
+    let divide = section?.require("divide")?;
+    // Below the least normal number its inverse would not be finite.
+    let divisor = divide.number32("a number above 0", |n| n >= f32::MIN_POSITIVE)?;
+    Ok(Scale::Divide(divisor))
 }
 
 fn columns(value: &Value<'_>) -> Result<Vec<String>, JobError> {

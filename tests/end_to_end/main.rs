@@ -17,6 +17,7 @@ mod failpoints;
 #[cfg(target_os = "linux")]
 mod faults;
 mod folder;
+mod idx;
 #[cfg(target_os = "linux")]
 mod journal;
 #[cfg(target_os = "linux")]

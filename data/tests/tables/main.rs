@@ -1,13 +1,16 @@
 //! Real files through the public interface: values, splits, schemas, and the message of every error.
 
 mod errors;
+mod idx;
 mod schema;
 mod values;
 
 use std::fs;
 use std::path::PathBuf;
 
-use lockstep_data::{DataError, Dataset, Missing, Scale, Source, TableSpec, TargetKind, load};
+use lockstep_data::{
+    DataError, Dataset, Missing, Scale, Source, TableFile, TableSpec, TargetKind, load,
+};
 use tempfile::TempDir;
 
 /// A folder with tables, gone when dropped.
@@ -27,10 +30,14 @@ impl Files {
         self.0.path().join(name)
     }
 
+    fn csv(&self, name: &str) -> TableFile {
+        TableFile::Csv(self.path(name))
+    }
+
     /// A spec with target `y`, no scaling and no other table.
     fn spec(&self, train: &str) -> TableSpec {
         TableSpec {
-            train: self.path(train),
+            train: self.csv(train),
             test: None,
             validation: None,
             target: vec!["y".to_owned()],
@@ -41,7 +48,7 @@ impl Files {
     }
 
     fn file(&self, name: &str) -> Option<Source> {
-        Some(Source::File(self.path(name)))
+        Some(Source::File(self.csv(name)))
     }
 
     /// The whole message, file names without their folder.

@@ -55,11 +55,11 @@ fn columns_are_found_by_name() {
         ("both.csv", "y,b,id,a\nyes,5,7,1\nno,10,8,3\n"),
     ]);
     let schema = classes(Missing::Mean).schema;
-    let rows = schema.read(&files.path("features.csv"), Want::Features).unwrap();
+    let rows = schema.read(&files.csv("features.csv"), Want::Features).unwrap();
     assert_eq!(rows, Rows::new(2, 0, vec![0.5, 0.5, 0.5, -1.0]));
-    let rows = schema.read(&files.path("both.csv"), Want::FeaturesAndTargets).unwrap();
+    let rows = schema.read(&files.csv("both.csv"), Want::FeaturesAndTargets).unwrap();
     assert_eq!(rows, Rows::new(2, 1, vec![0.0, 0.5, 1.0, 1.0, 1.0, 0.0]));
-    let rows = schema.read(&files.path("both.csv"), Want::Features).unwrap();
+    let rows = schema.read(&files.csv("both.csv"), Want::Features).unwrap();
     assert_eq!(rows, Rows::new(2, 0, vec![0.0, 0.5, 1.0, 1.0]));
 }
 
@@ -84,7 +84,7 @@ fn reading_the_training_file_again_gives_the_training_rows() {
 #[test]
 fn a_row_to_predict_is_never_dropped() {
     let files = Files::new(&[("p.csv", "a,b,y\n1,2,no\n\n1,,yes\n2,3,\n")]);
-    let path = files.path("p.csv");
+    let path = files.csv("p.csv");
     let message = |schema: &Schema, want| files.message(&schema.read(&path, want).unwrap_err());
     let schema = classes(Missing::Drop).schema;
     assert_eq!(schema.read(&path, Want::FeaturesAndTargets).unwrap().len(), 1);
@@ -136,7 +136,7 @@ fn reading_says_what_is_missing_or_unknown() {
         ("a,b\n1,x\n", Want::Features, "p.csv:2: column 2 (b): found \"x\", wanted a number"),
     ] {
         let files = Files::new(&[("p.csv", content)]);
-        let error = schema.read(&files.path("p.csv"), want).unwrap_err();
+        let error = schema.read(&files.csv("p.csv"), want).unwrap_err();
         assert_eq!(files.message(&error), wanted, "{content:?}");
     }
 }
@@ -150,7 +150,7 @@ fn a_value_that_scales_out_of_range_is_refused() {
     .schema;
     let files = Files::new(&[]);
     fs::write(files.path("p.csv"), "a\n5e-21\n1e30\n").unwrap();
-    let error = schema.read(&files.path("p.csv"), Want::Features).unwrap_err();
+    let error = schema.read(&files.csv("p.csv"), Want::Features).unwrap_err();
     assert_eq!(
         files.message(&error),
         "p.csv:3: column 1 (a): found 1e30, wanted a number that is finite when scaled: \

@@ -1,0 +1,246 @@
+//! Each kernel of the network beside the plain matrix product of its size, by turns in the same run, on one thread.
+//!
+//! `cargo bench --bench kernels` measures the layers of the benchmark networks; `-- 2048x2048` those whose name holds the
+//! word. Times are the thread's own, the least of several rounds, so that what else the machine does counts little. Only
+//! the public passes are called: dW is a one-layer gradient less its forward pass, dX what the layer adds behind another
+//! of few inputs. With them go bias, loss and that other layer's gradient, so both look a little dearer than they are.
+
+#![allow(clippy::print_stdout)]
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use lockstep_model::{Activation, DenseSpec, Loss, Microbatch, Network, NetworkSpec, Workspace};
+use lockstep_proto::ids::Span;
+use lockstep_proto::tree::{Node, ShardTree};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2};
+use nix::time::{ClockId, clock_gettime};
+
+/// Inputs, outputs and rows.
+const LAYERS: [(usize, usize, usize); 9] = [
+    (784, 512, 256),
+    (512, 512, 256),
+    (512, 10, 256),
+    (784, 512, 1024),
+    (512, 512, 1024),
+    (512, 10, 1024),
+    (784, 2048, 1024),
+    (2048, 2048, 1024),
+    (2048, 10, 1024),
+];
+
+const NETWORKS: [(&[usize], usize); 4] = [
+    (&[13, 10, 1], 10),
+    (&[784, 512, 512, 10], 256),
+    (&[784, 512, 512, 10], 1024),
+    (&[784, 2048, 2048, 2048, 10], 1024),
+];
+
+const ROWS_PER_LEAF: [usize; 2] = [16, 64];
+
+/// Inputs of the layer before the one whose dX is measured: few, so that it costs little itself.
+const FEW: usize = 8;
+
+/// Layers of fewer outputs have a dX too small to be told by difference.
+const OUTPUTS_MIN: usize = 64;
+
+const ROUNDS: usize = 9;
+
+fn main() {
+    let words: Vec<String> =
+        std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_wanted = |name: &str| words.iter().all(|word| name.contains(word.as_str()));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread");
+    println!("least of {ROUNDS} rounds, one thread; time as a multiple of the plain product's");
+    println!(
+        "{:<28} {:>5} {:>7} {:>13} {:>8}",
+        "kernel", "rows", "a leaf", "plain GFLOP/s", "time"
+    );
+    pool.install(|| {
+        for (inputs, outputs, rows) in LAYERS {
+            if is_wanted(&format!("{inputs}x{outputs}")) {
+                layer(inputs, outputs, rows);
+            }
+        }
+        for (widths, rows) in NETWORKS {
+            let name = widths.iter().map(usize::to_string).collect::<Vec<_>>().join("-");
+            if is_wanted(&name) {
+                whole(&name, widths, rows);
+            }
+        }
+    });
+}
+
+fn layer(inputs: usize, outputs: usize, rows: usize) {
+    let shape = format!("{inputs}x{outputs}");
+    let flops = 2.0 * (inputs * outputs * rows) as f64;
+    let mut subject = Subject::new(&[inputs, outputs], rows);
+    let mut few = Subject::new(&[FEW, inputs], rows);
+    let mut both = Subject::new(&[FEW, inputs, outputs], rows);
+    let mut plain = Plain::new(inputs, outputs, rows);
+
+    let [forward, ours] = least(|| [plain.forward(), subject.forward()]);
+    print("forward", &shape, rows, None, flops, [forward, ours]);
+    if outputs >= OUTPUTS_MIN {
+        let [dx, both, rest, few] =
+            least(|| [plain.dx(), both.gradient(rows), subject.gradient(rows), few.forward()]);
+        print("dX (by difference)", &shape, rows, None, flops, [dx, both - rest - few]);
+    }
+    for leaf in ROWS_PER_LEAF {
+        let [dw, both, forward] = least(|| [plain.dw(), subject.gradient(leaf), subject.forward()]);
+        print("dW (by difference)", &shape, rows, Some(leaf), flops, [dw, both - forward]);
+    }
+}
+
+/// The whole gradient beside the plain products that it cannot do without.
+fn whole(name: &str, widths: &[usize], rows: usize) {
+    let mut subject = Subject::new(widths, rows);
+    let mut plain: Vec<Plain> =
+        widths.windows(2).map(|pair| Plain::new(pair[0], pair[1], rows)).collect();
+    let products: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    let flops = 2.0 * (rows * (3 * products - widths[0] * widths[1])) as f64;
+    for leaf in ROWS_PER_LEAF {
+        let pair = least(|| {
+            let mut seconds = 0.0;
+            for (place, layer) in plain.iter_mut().enumerate() {
+                seconds += layer.forward() + layer.dw();
+                // Nothing asks for the first layer's.
+                seconds += if place > 0 { layer.dx() } else { 0.0 };
+            }
+            [seconds, subject.gradient(leaf)]
+        });
+        print("gradient", name, rows, Some(leaf), flops, pair);
+    }
+}
+
+/// The least seconds of each, by turns; one round before is not counted.
+fn least<const N: usize>(mut round: impl FnMut() -> [f64; N]) -> [f64; N] {
+    round();
+    let mut least = [f64::INFINITY; N];
+    for _ in 0..ROUNDS {
+        let seconds = round();
+        least = std::array::from_fn(|place| least[place].min(seconds[place]));
+    }
+    least
+}
+
+fn print(
+    kernel: &str,
+    of: &str,
+    rows: usize,
+    leaf: Option<usize>,
+    flops: f64,
+    [plain, ours]: [f64; 2],
+) {
+    let leaf = leaf.map_or_else(|| "-".to_string(), |leaf| leaf.min(rows).to_string());
+    let (gflops, ratio) = (flops / plain / 1e9, ours / plain);
+    println!("{:<28} {rows:>5} {leaf:>7} {gflops:>13.1} {ratio:>8.2}", format!("{kernel} {of}"));
+}
+
+/// The products of one layer, as the matrix library makes them.
+struct Plain {
+    x: Array2<f32>,
+    kernel: Array2<f32>,
+    slopes: Array2<f32>,
+    by_x: Array2<f32>,
+    by_kernel: Array2<f32>,
+    sums: Array2<f32>,
+}
+
+impl Plain {
+    fn new(inputs: usize, outputs: usize, rows: usize) -> Plain {
+        Plain {
+            x: values(rows, inputs),
+            kernel: values(inputs, outputs),
+            slopes: values(rows, outputs),
+            by_x: Array2::zeros((rows, inputs)),
+            by_kernel: Array2::zeros((inputs, outputs)),
+            sums: Array2::zeros((rows, outputs)),
+        }
+    }
+
+    fn forward(&mut self) -> f64 {
+        timed(|| general_mat_mul(1.0, &self.x, &self.kernel, 0.0, &mut self.sums))
+    }
+
+    fn dx(&mut self) -> f64 {
+        timed(|| general_mat_mul(1.0, &self.slopes, &self.kernel.t(), 0.0, &mut self.by_x))
+    }
+
+    fn dw(&mut self) -> f64 {
+        timed(|| general_mat_mul(1.0, &self.x.t(), &self.slopes, 0.0, &mut self.by_kernel))
+    }
+}
+
+/// A network of linear layers with rows to learn from.
+struct Subject {
+    network: Network,
+    parameters: Vec<f32>,
+    x: Array2<f32>,
+    y: Array2<f32>,
+    workspace: Workspace,
+}
+
+impl Subject {
+    fn new(widths: &[usize], rows: usize) -> Subject {
+        let layers =
+            widths[1..].iter().map(|&units| DenseSpec::new(units, Activation::Linear)).collect();
+        let spec = NetworkSpec { inputs: widths[0], layers, loss: Loss::Mse, metrics: Vec::new() };
+        let network = Network::new(spec).expect("linear layers fit together");
+        Subject {
+            parameters: network.initial_parameters(1),
+            x: values(rows, network.inputs()),
+            y: values(rows, network.target_width()),
+            workspace: Workspace::new(&network),
+            network,
+        }
+    }
+
+    fn forward(&mut self) -> f64 {
+        let Subject { network, parameters, x, workspace, .. } = self;
+        timed(|| {
+            black_box(network.predict(parameters, x.view(), workspace));
+        })
+    }
+
+    /// The gradient sum of all rows, in leaves of so many.
+    fn gradient(&mut self, leaf: usize) -> f64 {
+        let rows = self.x.nrows();
+        let leaf = leaf.min(rows);
+        let bounds: Vec<usize> = (0..rows).step_by(leaf).chain([rows]).collect();
+        let microbatches: Vec<Microbatch> = bounds
+            .windows(2)
+            .zip(0..)
+            .map(|(pair, shard)| Microbatch { shard, rows: pair[0]..pair[1] })
+            .collect();
+        let shards = microbatches.len() as u32;
+        let nodes: Vec<Node> = ShardTree::new(shards).nodes(Span { start: 0, end: shards });
+        let Subject { network, parameters, x, y, workspace } = self;
+        let (x, y): (ArrayView2<'_, f32>, ArrayView2<'_, f32>) = (x.view(), y.view());
+        timed(|| {
+            let mut sink = |gradient: lockstep_model::NodeGradient<'_>| {
+                black_box(gradient.values);
+            };
+            let sums =
+                network.gradient(parameters, x, y, &microbatches, &nodes, workspace, &mut sink);
+            black_box(sums.expect("finite values"));
+        })
+    }
+}
+
+/// Seconds that this thread computed.
+fn timed(work: impl FnOnce()) -> f64 {
+    let now = || {
+        let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock of the thread");
+        Duration::from(time).as_secs_f64()
+    };
+    let started = now();
+    work();
+    now() - started
+}
+
+/// Small values without a pattern that the products could profit from.
+fn values(rows: usize, columns: usize) -> Array2<f32> {
+    Array2::from_shape_fn((rows, columns), |(i, j)| ((i * 31 + j * 17) % 97) as f32 / 97.0 - 0.5)
+}
