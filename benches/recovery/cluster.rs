@@ -33,6 +33,8 @@ pub(crate) struct Cluster {
     hit: Option<Child>,
     /// When each step was committed: the coordinator tells of every epoch, and each has one step.
     commits: Vec<Instant>,
+    /// The newest step.
+    newest: u64,
 }
 
 impl Cluster {
@@ -50,6 +52,7 @@ impl Cluster {
             workers: Vec::new(),
             hit: None,
             commits: Vec::new(),
+            newest: 0,
         };
         while cluster.address.is_empty() {
             let (_, report) = cluster.heard.recv_timeout(STEP_TIME_MAX)?;
@@ -60,6 +63,14 @@ impl Cluster {
             cluster.workers.push(worker);
         }
         Ok(cluster)
+    }
+
+    /// What the newest line of the journal says of who did what.
+    pub(crate) fn newest_plan(&self) -> Result<String> {
+        let journal = std::fs::read_to_string(self.folder.path().join("run/journal.jsonl"))?;
+        let line = journal.lines().rev().nth(1).ok_or("nothing is journaled")?;
+        let line: serde_json::Value = serde_json::from_str(line)?;
+        Ok(line["plan"].to_string())
     }
 
     pub(crate) fn pids(&self) -> Vec<Pid> {
@@ -83,17 +94,12 @@ impl Cluster {
         self.commits.len()
     }
 
-    /// Steps in a time; `during` is called over and over.
-    pub(crate) fn steps_in(
-        &mut self,
-        time: Duration,
-        mut during: impl FnMut() -> Result<()>,
-    ) -> Result<usize> {
+    /// Steps in a time.
+    pub(crate) fn steps_in(&mut self, time: Duration) -> Result<usize> {
         let before = self.steps_made();
         let started = Instant::now();
         while let Some(left) = time.checked_sub(started.elapsed()) {
-            during()?;
-            match self.heard.recv_timeout(left.min(Duration::from_millis(20))) {
+            match self.heard.recv_timeout(left) {
                 Ok(heard) => self.note(heard),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(error) => return Err(error.into()),
@@ -161,7 +167,9 @@ impl Cluster {
     }
 
     fn note(&mut self, (at, report): (Instant, serde_json::Value)) {
-        if report["event"] == "epoch" {
+        // Steps that are made again after a restart were counted before.
+        if report["event"] == "epoch" && report["epoch"].as_u64() > Some(self.newest) {
+            self.newest = report["epoch"].as_u64().unwrap_or_default();
             self.commits.push(at);
         }
     }

@@ -37,11 +37,12 @@ pub(crate) fn measure() -> Result<()> {
                     throttled(&pids, shares, Duration::from_millis(200));
                 }
             });
-            let steps = cluster.steps_in(TIME, || Ok(()));
+            let steps = cluster.steps_in(TIME);
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
             steps
         })?;
         rates.push(steps as f64 / TIME.as_secs_f64());
+        println!("uneven: shares of a core {shares:.2?}: spans {}", cluster.newest_plan()?);
     }
     let possible = rates[0] * (3.0 + 0.25) / 4.0;
     println!(

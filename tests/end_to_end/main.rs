@@ -2,6 +2,7 @@
 
 #![cfg(test)] // So that clippy knows helpers for test code.
 
+mod audit;
 mod bad_cluster;
 mod bad_job;
 #[cfg(target_os = "linux")]
