@@ -3,6 +3,7 @@
 //! Slowing down is done by stopping a process for a part of every few milliseconds, so that all four together need
 //! no more cores than there are: three run for a share of the time, the slow one for a quarter of that share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -17,42 +18,58 @@ const PERIOD: Duration = Duration::from_millis(20);
 /// Steps of some 0.3 s, many periods long.
 const JOB: Job = Job { widths: &[784, 512, 512, 10], batch: 2048, epochs: 100_000 };
 
-const TIME: Duration = Duration::from_secs(25);
+/// Time for speeds to be measured and spans to follow, and time that counts.
+const SETTLING: Duration = Duration::from_secs(4);
+const TIME: Duration = Duration::from_secs(8);
+const TURNS: usize = 4;
 
 pub(crate) fn measure() -> Result<()> {
     let cores = std::thread::available_parallelism()?.get() as f64;
-    // A core is left to the coordinator and to chance.
+    // Half a core is left to the coordinator and to chance.
     let share = ((cores - 0.5) / 4.0).min(0.8);
-    let mut rates = Vec::new();
-    for slowest in [1.0, 0.25] {
-        let mut cluster = Cluster::start(&JOB, 4)?;
-        let pids = cluster.pids();
-        let shares = [share, share, share, share * slowest];
-        // Time for the speeds to be measured.
-        throttled(&pids, shares, Duration::from_secs(8));
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        let steps = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    throttled(&pids, shares, Duration::from_millis(200));
-                }
-            });
-            let steps = cluster.steps_in(TIME);
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            steps
-        })?;
-        rates.push(steps as f64 / TIME.as_secs_f64());
-        println!("uneven: shares of a core {shares:.2?}: spans {}", cluster.newest_plan()?);
+    let mut cluster = Cluster::start(&JOB, 4)?;
+    let pids = cluster.pids();
+    let mut ratios = Vec::new();
+    for _ in 0..TURNS {
+        let mut steps = [0.0; 2];
+        for (steps, slowest) in steps.iter_mut().zip([1.0, 0.25]) {
+            let shares = [share, share, share, share * slowest];
+            *steps = while_throttled(&pids, shares, || {
+                cluster.steps_in(SETTLING)?;
+                Ok(cluster.steps_in(TIME)? as f64)
+            })?;
+            println!(
+                "uneven: {steps} steps with shares {shares:.2?} of a core: spans {}",
+                cluster.newest_plan()?
+            );
+        }
+        ratios.push(steps[1] / (steps[0] * (3.0 + 0.25) / 4.0));
     }
-    let possible = rates[0] * (3.0 + 0.25) / 4.0;
+    let percent: Vec<String> = ratios.iter().map(|ratio| format!("{:.0}", 100.0 * ratio)).collect();
     println!(
-        "uneven: {:.2} steps/s with four alike, {:.2} with one at a quarter: {:.0}% of what their speeds allow   \
-         aim: 85%",
-        rates[0],
-        rates[1],
-        100.0 * rates[1] / possible
+        "uneven: with one of four at a quarter: {:.0}% of what their speeds allow (by turns: {})   aim: 85%",
+        100.0 * crate::median(&mut ratios),
+        percent.join(", ")
     );
     Ok(())
+}
+
+fn while_throttled<T>(
+    pids: &[Pid],
+    shares: [f64; 4],
+    measure: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                throttled(pids, shares, Duration::from_millis(200));
+            }
+        });
+        let measured = measure();
+        stop.store(true, Ordering::Relaxed);
+        measured
+    })
 }
 
 /// Lets each process run for its share of every period. They are spread over the period.
