@@ -351,9 +351,24 @@ fn lock(run: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// The first line in which two texts differ, in words.
+/// The lines of a resolved job that determine the numbers. How the cluster runs and what is kept of it does not, and
+/// where the tables are does not either: what is in them is compared by its hash.
+fn essentials(job: &str) -> impl Iterator<Item = &str> {
+    const FREE: [&str; 3] = ["[cluster]", "[checkpoint]", "[journal]"];
+    const FILES: [&str; 4] = ["train = ", "test = ", "validation = ", "initial_weights = "];
+    let mut section = "";
+    job.lines().filter(move |line| {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let is_file = FILES.iter().any(|key| line.starts_with(key)) && !line.contains("fraction");
+        !FREE.contains(&section) && !is_file
+    })
+}
+
+/// The first line in which two resolved jobs differ, in words.
 fn first_difference(before: &str, now: &str) -> Option<String> {
-    let mut lines = (before.lines(), now.lines());
+    let mut lines = (essentials(before), essentials(now));
     loop {
         match (lines.0.next(), lines.1.next()) {
             (None, None) => return None,

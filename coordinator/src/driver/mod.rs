@@ -282,7 +282,7 @@ impl Driver {
                     self.say(worker, ToWorker::Deal(deal));
                 }
                 Action::BeginPass(planned) => self.begin(&planned),
-                Action::Waive(span) => self.waive(span)?,
+                Action::Waive(pass, span) => self.waive(pass, span)?,
                 Action::Update => {
                     for reduced in self.reducer.update() {
                         self.reduced(reduced)?;

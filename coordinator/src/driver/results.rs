@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use lockstep_proto::frame::{Part, Slice};
-use lockstep_proto::ids::{Span, WorkerId};
+use lockstep_proto::ids::{Pass, Span, WorkerId};
 use lockstep_proto::tree::Node;
 
 use super::Driver;
@@ -48,7 +48,7 @@ impl Driver {
         for ((track, node, value), verdict) in values.into_iter().zip(verdicts) {
             match verdict {
                 Verdict::Fold => self.fold(track, node, value)?,
-                Verdict::Compare => self.compare(worker, track, node, value)?,
+                Verdict::Compare => self.compare(worker, part.pass, track, node, value)?,
                 Verdict::Drop | Verdict::Foreign => {}
             }
         }
@@ -77,10 +77,15 @@ impl Driver {
     fn compare(
         &mut self,
         worker: WorkerId,
+        pass: Pass,
         track: Track,
         node: Node,
         value: Value,
     ) -> Result<(), RunError> {
+        // A value before it may have ended the pass: this one was settled then.
+        if !self.engine.is_open(pass) {
+            return Ok(());
+        }
         let Judgement { agreed, wrong, disputed } =
             self.audit_book.judge(worker, track, node, value);
         if let Some(answers) = disputed {
@@ -93,14 +98,14 @@ impl Driver {
             );
         }
         match agreed {
-            Some(value) if self.engine.agreed(track, node) => self.fold(track, node, value),
+            Some(value) if self.engine.agreed(pass, track, node) => self.fold(track, node, value),
             _ => Ok(()),
         }
     }
 
-    pub(super) fn waive(&mut self, span: Span) -> Result<(), RunError> {
+    pub(super) fn waive(&mut self, pass: Pass, span: Span) -> Result<(), RunError> {
         for (track, node, value) in self.audit_book.waive(self.tree, span) {
-            if self.engine.agreed(track, node) {
+            if self.engine.agreed(pass, track, node) {
                 self.fold(track, node, value)?;
             }
         }

@@ -173,7 +173,7 @@ impl Engine {
             self.deal(now, other, span);
         } else if !audit.is_disputed() {
             audit.waived = true;
-            self.actions.push_back(Action::Waive(span));
+            self.actions.push_back(Action::Waive(open.planned.pass, span));
         }
     }
 

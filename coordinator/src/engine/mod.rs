@@ -64,7 +64,7 @@ pub enum Action {
     /// Get ready to fold the values of this pass.
     BeginPass(Planned),
     /// Nobody is left to compare a span's values with: take the ones that are there.
-    Waive(Span),
+    Waive(Pass, Span),
     /// All chunks are held: scale by the global norm, update, commit.
     Update,
     /// Every track of the pass is committed.
@@ -259,10 +259,16 @@ impl Engine {
         verdict
     }
 
+    /// Whether this pass is open: what is audited is compared only inside its pass.
+    pub fn is_open(&self, pass: Pass) -> bool {
+        self.open.as_ref().is_some_and(|open| open.planned.pass == pass)
+    }
+
     /// Two workers gave the same values for a node of an audited span, or the audit was waived. Whether to fold them:
-    /// not if they are there already.
-    pub fn agreed(&mut self, track: Track, node: Node) -> bool {
-        let (open, span) = (self.open.as_mut(), self.schedule.tree.span(node));
+    /// not if they are there already, or the pass is over.
+    pub fn agreed(&mut self, pass: Pass, track: Track, node: Node) -> bool {
+        let open = self.open.as_mut().filter(|open| open.planned.pass == pass);
+        let span = self.schedule.tree.span(node);
         open.zip(span).is_some_and(|(open, span)| open.cover(track, span))
     }
 

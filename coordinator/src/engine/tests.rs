@@ -2,6 +2,7 @@
 
 mod audits;
 mod case;
+mod checkpoint;
 mod clock;
 mod dealing;
 mod driver;

@@ -29,8 +29,11 @@ fn every_span_goes_to_two() {
     assert_eq!(bench.dealt_spans(), first);
     bench.compares(1);
     bench.compares(2);
-    assert!(bench.engine.agreed(Track::Sums, PAIR));
-    assert!(!bench.engine.agreed(Track::Sums, PAIR));
+    assert!(bench.engine.agreed(Pass(0), Track::Sums, PAIR));
+    assert!(!bench.engine.agreed(Pass(0), Track::Sums, PAIR));
+    assert!(bench.engine.is_open(Pass(0)) && !bench.engine.is_open(Pass(1)));
+    let next = Node { level: 1, index: 1 };
+    assert!(!bench.engine.agreed(Pass(1), Track::Sums, next), "of another pass");
 }
 
 #[test]
@@ -92,7 +95,7 @@ fn somebody_else_takes_over_from_one_who_left_before_answering() {
 fn one_worker_alone_has_nobody_to_compare_with() {
     let mut bench = audited(4, 1);
     let actions = bench.actions();
-    assert!(actions.contains(&Action::Waive(span(0, 4))), "{actions:?}");
+    assert!(actions.contains(&Action::Waive(Pass(0), span(0, 4))), "{actions:?}");
     for track in TRACKS {
         let verdict = bench.engine.accept(bench.now, WorkerId(1), Pass(0), track, PAIR);
         assert_eq!(verdict, Verdict::Fold);

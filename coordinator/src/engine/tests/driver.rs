@@ -13,6 +13,7 @@ use lockstep_proto::values;
 
 use super::super::{Action, Engine, Event, Planned, Track, Verdict, WAIT_REPORT_INTERVAL, Wait};
 use super::case::Case;
+use super::checkpoint::Checkpoint;
 use super::ledger::{Ledger, Seen};
 use crate::audit::{AuditBook, Value};
 use crate::reduction::{ChunkState, Folded, clip_scale};
@@ -22,26 +23,6 @@ use crate::reduction::{ChunkState, Folded, clip_scale};
 pub(super) struct Outcome {
     pub(super) weights: Vec<u32>,
     pub(super) sums: Vec<(Pass, Vec<u64>)>,
-}
-
-/// The state between two passes.
-#[derive(Clone, Debug)]
-pub(super) struct Checkpoint {
-    pass: Pass,
-    step: Step,
-    weights: Vec<Vec<f32>>,
-    moments: Vec<Vec<Vec<f32>>>,
-    history: Vec<(Pass, Vec<u64>)>,
-}
-
-impl Checkpoint {
-    pub(super) fn beginning(case: &Case) -> Checkpoint {
-        let weights: Vec<_> =
-            (0..case.chunk_lens.len()).map(|chunk| case.initial_weights(chunk)).collect();
-        let moments = weights.iter().map(|weights| case.rule.optimizer.moments(weights.len()));
-        let moments = moments.collect();
-        Checkpoint { pass: Pass(0), step: Step(0), weights, moments, history: Vec::new() }
-    }
 }
 
 /// A node's values on their way to a chunk.
@@ -180,7 +161,7 @@ impl<'a> Driver<'a> {
 
     fn fold(&mut self, now: Instant, job: Job) {
         let Job { step, slice: Slice { node, chunk, values } } = job;
-        if step == self.step && self.ledger.open_pass().is_some() {
+        if step == self.step && self.ledger.trains() {
             self.ledger.fold(Track::Chunk(chunk), node);
             let folded =
                 self.chunks[chunk.0 as usize].insert(&self.case.rule, step.0, node, values);
@@ -220,7 +201,7 @@ impl<'a> Driver<'a> {
         for (track, node, value, verdict) in judged {
             match verdict {
                 Verdict::Fold => self.take(now, track, node, value),
-                Verdict::Compare => self.compare(now, worker, track, node, value),
+                Verdict::Compare => self.compare(now, worker, part.pass, track, node, value),
                 Verdict::Drop => {}
                 Verdict::Foreign => panic!("{worker} was not asked for {node}"),
             }
@@ -249,7 +230,18 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn compare(&mut self, now: Instant, worker: WorkerId, track: Track, node: Node, value: Value) {
+    fn compare(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        pass: Pass,
+        track: Track,
+        node: Node,
+        value: Value,
+    ) {
+        if !self.engine.is_open(pass) {
+            return;
+        }
         let judgement = self.audit_book.judge(worker, track, node, value);
         if let Some(answers) = judgement.disputed {
             self.engine.disputed(now, node, answers);
@@ -263,14 +255,13 @@ impl<'a> Driver<'a> {
         }
         if let Some(value) = judgement.agreed {
             self.ledger.seen.agreed += 1;
-            self.settle(now, track, node, value);
+            self.settle(now, pass, track, node, value);
         }
     }
 
-    fn settle(&mut self, now: Instant, track: Track, node: Node, value: Value) {
-        let new = self.engine.agreed(track, node);
+    fn settle(&mut self, now: Instant, pass: Pass, track: Track, node: Node, value: Value) {
+        let new = self.engine.agreed(pass, track, node);
         let verdict = if new { Verdict::Fold } else { Verdict::Drop };
-        let pass = self.ledger.open_pass().expect("a pass is open").pass;
         self.ledger.judge(pass, track, node, verdict);
         if new {
             self.take(now, track, node, value);
@@ -302,16 +293,19 @@ impl<'a> Driver<'a> {
     fn act(&mut self, now: Instant) {
         while let Some(action) = self.engine.poll_action() {
             match action {
+                // Said before it was found wrong.
+                Action::Prepare(worker, _) | Action::Deal(worker, _)
+                    if !self.members.contains(&worker) && self.case.lies(worker) => {}
                 Action::Prepare(worker, span) => {
                     assert!(self.members.contains(&worker), "{worker} was told to prepare");
                     self.outbound.push((worker, ToWorker::Prepare(span)));
                 }
                 Action::Deal(worker, deal) => self.deal(worker, deal),
                 Action::BeginPass(planned) => self.begin(&planned),
-                Action::Waive(span) => {
+                Action::Waive(pass, span) => {
                     self.ledger.seen.waived += 1;
                     for (track, node, value) in self.audit_book.waive(self.case.tree(), span) {
-                        self.settle(now, track, node, value);
+                        self.settle(now, pass, track, node, value);
                     }
                 }
                 Action::Update => self.update(now),

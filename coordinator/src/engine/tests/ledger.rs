@@ -106,6 +106,11 @@ impl<'a> Ledger<'a> {
         self.open.as_ref().map(|page| page.planned)
     }
 
+    /// Whether a training step is open.
+    pub(super) fn trains(&self) -> bool {
+        self.open.as_ref().is_some_and(|page| matches!(page.planned.task, Task::Train { .. }))
+    }
+
     pub(super) fn begin(&mut self, planned: Planned) {
         assert!(self.open.is_none(), "{planned:?} begins inside {:?}", self.open_pass());
         assert_eq!(Some(planned), self.case.schedule.planned(Pass(self.ended)));

@@ -11,7 +11,8 @@ use lockstep_proto::ids::WorkerId;
 use lockstep_proto::random::{Purpose, Random};
 
 use super::case::{Case, Leaving, Visit, When, one_in, up_to_ms};
-use super::driver::{Checkpoint, Driver, Job, Outcome};
+use super::checkpoint::Checkpoint;
+use super::driver::{Driver, Job, Outcome};
 use super::ledger::Seen;
 use super::worker::Worker;
 
@@ -194,7 +195,12 @@ impl Network<'_> {
     }
 
     fn joins(&mut self, worker: WorkerId) {
-        let visit = self.links[&worker].visit;
+        let Link { visit, worker: process, .. } = &self.links[&worker];
+        let visit = *visit;
+        if process.is_none() {
+            // It was lost while it looked for the coordinator.
+            return;
+        }
         let honest_and_staying = |(other, link): (&WorkerId, &Link)| {
             link.visit.leaves.is_none() && self.driver.has_prepared(*other)
         };
@@ -347,6 +353,11 @@ impl Network<'_> {
         let now = self.now;
         let cut_at = now + up_to_ms(&mut self.random, 10);
         let link = self.link(worker);
+        if !link.joined {
+            // It was looking for the coordinator.
+            link.worker = None;
+            return;
+        }
         match leaving {
             Leaving::Goodbye => {
                 if let Some(worker) = &mut link.worker {
