@@ -62,15 +62,16 @@ fn a_worker_says_goodbye_in_mid_run() {
     let folder = folder();
     let coordinator = folder.coordinator(&["--workers-start", "2"]);
     let address = coordinator.address();
-    let proxy = Proxy::holding(&address, MID_RUN_BYTES);
-    let held = folder.worker(&proxy.address(), &[]);
-    let leaving = folder.worker(&address, &[]);
-    proxy.wait_held();
+    // Both, or the other would do the rest alone before it hears the signal.
+    let proxies = [(); 2].map(|()| Proxy::holding(&address, MID_RUN_BYTES));
+    let [held, leaving] = proxies.each_ref().map(|proxy| folder.worker(&proxy.address(), &[]));
+    proxies.each_ref().map(Proxy::wait_held);
     leaving.signal(Signal::SIGTERM);
+    proxies[1].release();
     leaving.end().expect_with(0, "stopped: said goodbye to the coordinator");
     coordinator
         .report("worker_left", |left| left["reason"] == "it said goodbye" && left["workers"] == 1);
-    proxy.release();
+    proxies[0].release();
     held.end().expect(0);
     coordinator.end().expect(0);
     assert_eq!(folder.hash(), HASH);
@@ -101,13 +102,17 @@ fn a_worker_is_killed_in_mid_run() {
     let address = coordinator.address();
     let proxy = Proxy::holding(&address, MID_RUN_BYTES);
     let killed = folder.worker(&proxy.address(), &[]);
-    let left = [folder.worker(&address, &[]), folder.worker(&address, &[])];
+    // The others too, or they would do the rest alone before it is killed.
+    let others = [(); 2].map(|()| Proxy::holding(&address, MID_RUN_BYTES));
+    let left = others.each_ref().map(|proxy| folder.worker(&proxy.address(), &[]));
     proxy.wait_held();
+    others.each_ref().map(Proxy::wait_held);
     killed.signal(Signal::SIGKILL);
     assert_eq!(killed.end().code(), None);
     // As a dead machine would leave it: bytes on the way get lost.
     proxy.cut();
     coordinator.report("worker_left", |left| left["workers"] == 2);
+    others.each_ref().map(Proxy::release);
     for process in left {
         process.end().expect(0);
     }

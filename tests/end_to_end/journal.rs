@@ -110,13 +110,16 @@ fn rows_add_up_when_workers_are_killed() {
     let address = coordinator.address();
     let proxies = [MID_RUN_BYTES, 2 * MID_RUN_BYTES].map(|bytes| Proxy::holding(&address, bytes));
     let killed = [0, 1].map(|place: usize| folder.worker(&proxies[place].address(), &[]));
-    let left = folder.worker(&address, &[]);
+    // Held as well, or it would do the rest alone before the others are killed.
+    let last = Proxy::holding(&address, 3 * MID_RUN_BYTES);
+    let left = folder.worker(&last.address(), &[]);
     for (worker, proxy) in killed.into_iter().zip(&proxies) {
         proxy.wait_held();
         worker.signal(Signal::SIGKILL);
         worker.end();
         proxy.cut();
     }
+    last.release();
     left.end().expect(0);
     coordinator.end().expect(0);
     let disturbed = journal(&folder);
