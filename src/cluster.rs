@@ -88,6 +88,7 @@ fn start(address: SocketAddr, threads: usize, failed: mpsc::Sender<()>) -> Worke
             run_id: None,
             connect_wait: CONNECT_WAIT,
             host: "this process".to_string(),
+            share: true,
         };
         let mut alarm = Alarm { failed, armed: true };
         let runtime = Builder::new_current_thread().enable_all().build();

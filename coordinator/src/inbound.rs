@@ -2,11 +2,15 @@
 //!
 //! Decides nothing about the worker.
 
+use std::sync::Arc;
+
 use lockstep_proto::frame::{FromWorker, Limits};
 use lockstep_proto::ids::WorkerId;
 use lockstep_proto::wire;
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
+
+use crate::sharing::Sharing;
 
 /// What reaches the run's task from a worker's stream.
 pub(crate) enum Inbound {
@@ -23,18 +27,26 @@ pub(crate) async fn read(
     worker: WorkerId,
     mut stream: Streaming<wire::WorkerMessage>,
     limits: Limits,
+    sharing: Arc<Sharing>,
     inbox: mpsc::Sender<Inbound>,
 ) {
     let last = loop {
         match stream.message().await {
-            Ok(Some(message)) => match limits.from_worker(message) {
-                Ok(frame) => {
-                    if inbox.send(Inbound::Frame(worker, frame)).await.is_err() {
-                        return;
-                    }
+            Ok(Some(mut message)) => {
+                match sharing.take(&mut message) {
+                    Ok(false) => {}
+                    Ok(true) => continue,
+                    Err(problem) => break Inbound::Broken(worker, problem),
                 }
-                Err(error) => break Inbound::Broken(worker, error.to_string()),
-            },
+                match limits.from_worker(message) {
+                    Ok(frame) => {
+                        if inbox.send(Inbound::Frame(worker, frame)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => break Inbound::Broken(worker, error.to_string()),
+                }
+            }
             Ok(None) => break Inbound::Ended(worker, "it closed its stream".to_string()),
             // What is no message of the contract: too long, or not even one.
             Err(status) if is_broken(&status) => {

@@ -16,6 +16,7 @@ mod reducer;
 mod reduction;
 mod run;
 mod server;
+mod sharing;
 mod snapshot;
 
 pub use observer::{Observer, RunEvent};

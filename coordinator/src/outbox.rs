@@ -29,9 +29,21 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     messages: VecDeque<wire::CoordinatorMessage>,
-    weights: VecDeque<(Step, Chunk, Bytes)>,
+    weights: VecDeque<Version>,
+    /// The worker reads weights from shared memory where they are there.
+    shares: bool,
     end: Option<Option<Status>>,
     waker: Option<Waker>,
+}
+
+/// A chunk of some weights.
+#[derive(Debug)]
+struct Version {
+    step: Step,
+    chunk: Chunk,
+    values: Bytes,
+    /// Whether it is in shared memory too.
+    is_shared: bool,
 }
 
 impl Outbox {
@@ -57,13 +69,18 @@ impl Outbox {
     }
 
     /// Queues a chunk of the weights of `step`, and drops what is two steps older.
-    pub(crate) fn send_weights(&self, step: Step, chunk: Chunk, values: Bytes) {
+    pub(crate) fn send_weights(&self, step: Step, chunk: Chunk, values: Bytes, is_shared: bool) {
         let mut state = self.lock();
-        while state.weights.front().is_some_and(|(old, _, _)| old.0 + 2 <= step.0) {
+        while state.weights.front().is_some_and(|old| old.step.0 + 2 <= step.0) {
             state.weights.pop_front();
         }
-        state.weights.push_back((step, chunk, values));
+        state.weights.push_back(Version { step, chunk, values, is_shared });
         state.wake();
+    }
+
+    /// From now on weights that are in shared memory are only named.
+    pub(crate) fn share(&self) {
+        self.lock().shares = true;
     }
 
     /// Ends the stream after what is queued, with a status or in peace. Later calls change nothing.
@@ -98,8 +115,13 @@ impl Stream for OutboxStream {
         if let Some(message) = state.messages.pop_front() {
             return Poll::Ready(Some(Ok(message)));
         }
-        if let Some((step, chunk, values)) = state.weights.pop_front() {
-            return Poll::Ready(Some(Ok(ToWorker::Weights { step, chunk, values }.into_wire())));
+        if let Some(Version { step, chunk, values, is_shared }) = state.weights.pop_front() {
+            let message = if is_shared && state.shares {
+                lockstep_proto::shared::weights::named(step, chunk)
+            } else {
+                ToWorker::Weights { step, chunk, values }.into_wire()
+            };
+            return Poll::Ready(Some(Ok(message)));
         }
         match &mut state.end {
             Some(status) => Poll::Ready(status.take().map(Err)),
@@ -122,7 +144,7 @@ mod tests {
         let outbox = Outbox::new();
         for step in 1..=3 {
             for chunk in 0..2 {
-                outbox.send_weights(Step(step), Chunk(chunk), Bytes::new());
+                outbox.send_weights(Step(step), Chunk(chunk), Bytes::new(), false);
             }
         }
         let prepare = ToWorker::Prepare(Span { start: 0, end: 1 }).into_wire();

@@ -11,6 +11,7 @@ use lockstep_proto::MESSAGE_BYTES_MAX;
 use lockstep_proto::fold::Leaves;
 use lockstep_proto::frame::Slice;
 use lockstep_proto::ids::{Chunk, Pass, Step};
+use lockstep_proto::shared::weights::WeightsWriter;
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::values;
 use tokio::sync::mpsc;
@@ -30,7 +31,7 @@ pub(crate) enum Reduced {
     /// The chunk's gradient is complete and held for the global norm.
     Held,
     /// The chunk has new weights.
-    Published { step: Step, chunk: Chunk, values: Bytes },
+    Published { step: Step, chunk: Chunk, values: Bytes, is_shared: bool },
     /// A sum or weight is not finite.
     NonFinite { step: Step, chunk: Chunk, what: &'static str },
 }
@@ -40,8 +41,10 @@ pub(crate) struct Reducer {
     rule: Rule,
     chunks: Vec<Arc<Mutex<ChunkState>>>,
     pool: rayon::ThreadPool,
-    results_tx: mpsc::Sender<(Chunk, Folded)>,
-    results: mpsc::Receiver<(Chunk, Folded)>,
+    results_tx: mpsc::Sender<(Chunk, Folded, bool)>,
+    results: mpsc::Receiver<(Chunk, Folded, bool)>,
+    /// Where new weights are written for workers on this machine, if anywhere.
+    shared: Option<Arc<WeightsWriter>>,
     in_flight: usize,
     in_flight_max: usize,
     /// The update that is being made.
@@ -53,7 +56,11 @@ pub(crate) struct Reducer {
 }
 
 impl Reducer {
-    pub(crate) fn new(spec: &RunSpec, tree: ShardTree) -> Reducer {
+    pub(crate) fn new(
+        spec: &RunSpec,
+        tree: ShardTree,
+        shared: Option<Arc<WeightsWriter>>,
+    ) -> Reducer {
         let rule = Rule { optimizer: spec.optimizer, clip_norm: spec.clip_norm };
         let Snapshot { step, weights, moments, .. } = &spec.start;
         let ranges = || spec.layout.chunks().iter().map(|chunk| chunk.range.clone());
@@ -83,6 +90,7 @@ impl Reducer {
             pool,
             results_tx,
             results,
+            shared,
             in_flight: 0,
             in_flight_max,
             step: *step,
@@ -108,15 +116,17 @@ impl Reducer {
         let state = &self.chunks[chunk.0 as usize];
         if values.len() <= INLINE_BYTES_MAX {
             let folded = lock(state).insert(&self.rule, self.step.0, node, values);
-            return Some(self.note(chunk, folded));
+            let is_shared = share(self.shared.as_deref(), self.step, chunk, &folded);
+            return Some(self.note(chunk, folded, is_shared));
         }
         let (state, rule, results) = (state.clone(), self.rule, self.results_tx.clone());
-        let step = self.step.0;
+        let (step, shared) = (self.step, self.shared.clone());
         self.in_flight += 1;
         self.pool.spawn(move || {
-            let folded = lock(&state).insert(&rule, step, node, values);
+            let folded = lock(&state).insert(&rule, step.0, node, values);
+            let is_shared = share(shared.as_deref(), step, chunk, &folded);
             // Fails only when the run is over.
-            let _ = results.try_send((chunk, folded));
+            let _ = results.try_send((chunk, folded, is_shared));
         });
         None
     }
@@ -126,16 +136,23 @@ impl Reducer {
         use rayon::prelude::*;
         let scale =
             self.rule.clip_norm.map(|max| clip_scale(max, self.sums_of_squares.iter().copied()));
-        let update = |chunk: &Arc<Mutex<ChunkState>>| lock(chunk).update(&self.rule, scale);
+        let (shared, step) = (self.shared.as_deref(), self.step);
+        let update = |(place, chunk): (usize, &Arc<Mutex<ChunkState>>)| {
+            let folded = lock(chunk).update(&self.rule, scale);
+            let is_shared = share(shared, step, Chunk(place as u32), &folded);
+            (folded, is_shared)
+        };
         let small =
             self.newest.iter().map(|(_, values)| values.len()).sum::<usize>() <= INLINE_BYTES_MAX;
-        let folded: Vec<Folded> = if small {
-            self.chunks.iter().map(update).collect()
+        let folded: Vec<(Folded, bool)> = if small {
+            self.chunks.iter().enumerate().map(update).collect()
         } else {
-            self.pool.install(|| self.chunks.par_iter().map(update).collect())
+            self.pool.install(|| self.chunks.par_iter().enumerate().map(update).collect())
         };
         let numbered = folded.into_iter().enumerate();
-        numbered.map(|(chunk, folded)| self.note(Chunk(chunk as u32), folded)).collect()
+        numbered
+            .map(|(chunk, (folded, is_shared))| self.note(Chunk(chunk as u32), folded, is_shared))
+            .collect()
     }
 
     /// Whether threads are at work.
@@ -151,9 +168,9 @@ impl Reducer {
     /// The next result of the threads.
     pub(crate) async fn next(&mut self) -> Reduced {
         match self.results.recv().await {
-            Some((chunk, folded)) => {
+            Some((chunk, folded, is_shared)) => {
                 self.in_flight -= 1;
-                self.note(chunk, folded)
+                self.note(chunk, folded, is_shared)
             }
             None => Reduced::Pending,
         }
@@ -199,7 +216,7 @@ impl Reducer {
         Snapshot { pass, step: self.step, weights: self.weights(), moments }
     }
 
-    fn note(&mut self, chunk: Chunk, folded: Folded) -> Reduced {
+    fn note(&mut self, chunk: Chunk, folded: Folded, is_shared: bool) -> Reduced {
         let (step, place) = (self.step, chunk.0 as usize);
         match folded {
             Folded::Pending => Reduced::Pending,
@@ -210,10 +227,18 @@ impl Reducer {
             Folded::Updated(values) => {
                 let old = std::mem::replace(&mut self.newest[place], (step, values.clone()));
                 self.before[place] = Some(old);
-                Reduced::Published { step, chunk, values }
+                Reduced::Published { step, chunk, values, is_shared }
             }
             Folded::NonFinite(what) => Reduced::NonFinite { step, chunk, what },
         }
+    }
+}
+
+/// Writes new weights for workers on this machine; false if there are none.
+fn share(shared: Option<&WeightsWriter>, step: Step, chunk: Chunk, folded: &Folded) -> bool {
+    match (shared, folded) {
+        (Some(shared), Folded::Updated(values)) => shared.write(step, chunk, values),
+        _ => false,
     }
 }
 

@@ -11,6 +11,7 @@ use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::{Pass, Shard, Step, Table, WorkerId};
 use lockstep_proto::layout::Layout;
+use lockstep_proto::shared::weights::WeightsWriter;
 use lockstep_proto::wire::cluster_server::ClusterServer;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -75,6 +76,8 @@ pub struct RunSpec {
     pub audit_fraction: f64,
     /// The first step waits for this many.
     pub workers_start: usize,
+    /// Share memory with workers on this machine.
+    pub share: bool,
     /// Threads that add and update chunks.
     pub threads: usize,
 }
@@ -195,8 +198,10 @@ impl Coordinator {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Outcome, RunError> {
         let (arrivals_tx, arrivals) = mpsc::channel(INBOX_MESSAGES_MAX);
+        let weights =
+            spec.share.then(|| WeightsWriter::new(&spec.layout).ok()).flatten().map(Arc::new);
         let service = Service {
-            welcome: welcome(&spec),
+            welcome: welcome(&spec, weights.as_deref()),
             numeric_profile: spec.numeric_profile.clone(),
             source,
             next_worker: AtomicU64::new(1),
@@ -216,7 +221,7 @@ impl Coordinator {
             });
         // Tasks on the runtime's own threads hand over to each other without waking a thread.
         let mut server = tokio::spawn(server);
-        let driver = Driver::new(spec, observer, arrivals);
+        let driver = Driver::new(spec, observer, arrivals, weights);
         let mut driver = tokio::spawn(driver.run(stop));
         let result = tokio::select! {
             result = &mut driver => result.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),
@@ -248,7 +253,7 @@ fn incoming(
     })
 }
 
-fn welcome(spec: &RunSpec) -> Welcome {
+fn welcome(spec: &RunSpec, weights: Option<&WeightsWriter>) -> Welcome {
     Welcome {
         run_id: spec.run_id.clone(),
         worker: WorkerId(0),
@@ -258,5 +263,6 @@ fn welcome(spec: &RunSpec) -> Welcome {
         seed: spec.seed,
         validation_rows: spec.validation_rows.unwrap_or(0),
         test_rows: spec.test_rows.unwrap_or(0),
+        weights: weights.map(WeightsWriter::ticket),
     }
 }

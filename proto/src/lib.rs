@@ -4,15 +4,17 @@
 //! Wire types become checked domain types here and nowhere else. Holds no sockets, no tasks and no decisions.
 
 pub mod batches;
+mod buffer;
 pub mod fold;
 pub mod frame;
 pub mod ids;
 pub mod layout;
 pub mod random;
+pub mod shared;
 pub mod tree;
 pub mod values;
 
-/// The generated gRPC client, server and messages. Only [`frame`] looks inside the messages.
+/// The generated gRPC client, server and messages. Only [`frame`] and [`shared`] look inside the messages.
 pub mod wire {
     #![allow(missing_docs, unreachable_pub, clippy::all)]
     tonic::include_proto!("lockstep.v1");

@@ -2,16 +2,19 @@
 
 use bytes::Bytes;
 
+use crate::buffer::Buffer;
+
 /// Bytes of one value.
 const WIDTH: usize = size_of::<f32>();
 
 /// The values as a frame.
 pub fn encode(values: &[f32]) -> Bytes {
-    let mut bytes = vec![0; values.len() * WIDTH];
+    let mut buffer = Buffer::new(values.len() * WIDTH);
+    let bytes: &mut [u8] = &mut buffer;
     for (bytes, value) in bytes.as_chunks_mut::<WIDTH>().0.iter_mut().zip(values) {
         *bytes = value.to_le_bytes();
     }
-    Bytes::from(bytes)
+    buffer.into_bytes()
 }
 
 /// Copies a frame of exactly `into.len()` values.

@@ -133,6 +133,9 @@ pub(super) struct Worker {
     /// Seconds to look for the coordinator before giving up, at the start and after a lost connection.
     #[arg(long, default_value = "60", value_parser = seconds)]
     pub(super) wait: f64,
+    /// Send everything through the network, also to a coordinator on this machine.
+    #[arg(long, env = "LOCKSTEP_NO_SHARED_MEMORY")]
+    pub(super) no_shared_memory: bool,
     #[command(flatten)]
     pub(super) child: Child,
 }

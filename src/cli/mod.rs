@@ -96,6 +96,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
                 run_id: worker.run_id,
                 connect_wait: Duration::from_secs_f64(worker.wait),
                 host: crate::host_name(),
+                share: !worker.no_shared_memory,
             };
             work(config, reporter)
         }

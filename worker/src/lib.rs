@@ -6,6 +6,7 @@
 mod compute;
 mod session;
 mod shards;
+mod sharing;
 mod weights;
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -50,6 +51,8 @@ pub struct WorkerConfig {
     pub connect_wait: Duration,
     /// This host's name, for people.
     pub host: String,
+    /// Share memory with a coordinator on this machine.
+    pub share: bool,
 }
 
 /// Something worth telling.
@@ -219,7 +222,7 @@ async fn find(
         let attempt = async {
             let channel = endpoint.connect().await;
             let channel = channel.map_err(|error| WorkerError::Lost(root_cause(&error)))?;
-            Session::join(channel, join.clone(), pool.clone()).await
+            Session::join(channel, join.clone(), config.share, pool.clone()).await
         };
         let error = match tokio::time::timeout(JOIN_WAIT_MAX, attempt).await {
             Ok(Err(WorkerError::Lost(error))) => error,

@@ -21,6 +21,7 @@ use tonic::transport::Channel;
 
 use crate::compute::{Compute, Work};
 use crate::shards::Shards;
+use crate::sharing::Sharing;
 use crate::weights::{Version, Weights};
 use crate::{WorkerError, WorkerEvent};
 
@@ -45,6 +46,8 @@ pub enum Ended {
 }
 
 pub(crate) struct Session {
+    /// What goes through shared memory, if the coordinator is on this machine.
+    sharing: Option<Sharing>,
     limits: Limits,
     weights: Weights,
     shards: Shards,
@@ -62,6 +65,7 @@ impl Session {
     pub(crate) async fn join(
         channel: Channel,
         join: Join,
+        share: bool,
         pool: Arc<rayon::ThreadPool>,
     ) -> Result<(Session, Welcome), WorkerError> {
         let mut client = ClusterClient::new(channel)
@@ -79,7 +83,16 @@ impl Session {
         let width = network.inputs() + network.target_width();
         let order =
             RowOrder { batches: welcome.batches, shuffle: welcome.shuffle, seed: welcome.seed };
+        let ticket = welcome.weights.as_ref().filter(|_| share);
+        let sharing = match ticket.and_then(|ticket| Sharing::begin(ticket, &layout)) {
+            Some((sharing, announcement)) => {
+                out.send(announcement).await.map_err(|_| WorkerError::lost("at the join"))?;
+                Some(sharing)
+            }
+            None => None,
+        };
         let session = Session {
+            sharing,
             limits: Limits {
                 batches: welcome.batches,
                 tree,
@@ -117,7 +130,11 @@ impl Session {
                     self.compute = Some(compute?);
                 }
                 message = self.inbound.message() => {
-                    let message = message?.ok_or_else(|| WorkerError::lost("in mid-run"))?;
+                    let mut message = message?.ok_or_else(|| WorkerError::lost("in mid-run"))?;
+                    // Weights that are overwritten already: newer ones follow.
+                    if self.sharing.as_ref().is_some_and(|sharing| !sharing.take(&mut message)) {
+                        continue;
+                    }
                     match self.limits.to_worker(message)? {
                         ToWorker::Prepare(span) => {
                             let rows = tokio::select! {
@@ -206,12 +223,16 @@ impl Session {
             return Ok(());
         }
         let (back, at_work) = oneshot::channel();
-        let out = self.out.clone();
+        let (out, lane) = (self.out.clone(), self.sharing.as_ref().map(Sharing::lane));
         self.pool.spawn(move || {
             let started = Instant::now();
             // Sending fails only when the stream is gone; the session finds that out by itself.
             compute.run(&work, &mut |result| {
-                drop(out.blocking_send(timed(result, started).into_wire()));
+                let mut message = timed(result, started).into_wire();
+                if let Some(lane) = &lane {
+                    lane.place(&mut message);
+                }
+                drop(out.blocking_send(message));
             });
             drop(work);
             let _ = back.send(compute);

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lockstep_proto::fold::Counted;
-use lockstep_proto::frame::{Fault, FromWorker, Limits, ToWorker};
+use lockstep_proto::frame::{Deal, Fault, FromWorker, Limits, ToWorker};
 use lockstep_proto::ids::{Pass, Step, Table, Task, WorkerId};
+use lockstep_proto::shared::lane;
+use lockstep_proto::shared::weights::WeightsWriter;
 use lockstep_proto::tree::ShardTree;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -28,10 +30,12 @@ use crate::run::{
     FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec, STOP_WAIT_MAX,
 };
 use crate::server::{Admitted, Arrival, Peer};
+use crate::sharing::Sharing;
 
 struct Member {
     outbox: Arc<Outbox>,
     peer: Peer,
+    sharing: Arc<Sharing>,
 }
 
 pub(crate) struct Driver {
@@ -40,6 +44,7 @@ pub(crate) struct Driver {
     learning_rate: f32,
     engine: Engine,
     reducer: Reducer,
+    shared_weights: Option<Arc<WeightsWriter>>,
     audit_book: AuditBook,
     account: Account,
     test_sums: Option<Vec<f64>>,
@@ -64,6 +69,7 @@ impl Driver {
         spec: RunSpec,
         observer: Box<dyn Observer>,
         arrivals: mpsc::Receiver<Arrival>,
+        shared_weights: Option<Arc<WeightsWriter>>,
     ) -> Driver {
         let tree = ShardTree::new(spec.batches.shards);
         let schedule = Schedule {
@@ -88,7 +94,8 @@ impl Driver {
                 .starting_with(spec.workers_start)
                 .starting_at(spec.start.pass)
                 .auditing(spec.audit_fraction, spec.seed),
-            reducer: Reducer::new(&spec, tree),
+            reducer: Reducer::new(&spec, tree, shared_weights.clone()),
+            shared_weights,
             audit_book: AuditBook::default(),
             account: Account::default(),
             test_sums: None,
@@ -188,11 +195,13 @@ impl Driver {
         let Admitted { worker, peer, outbox, stream } = admitted;
         self.observer.observe(RunEvent::Joined { worker, peer: &peer });
         for (step, chunk, values) in self.reducer.published() {
-            outbox.send_weights(step, chunk, values);
+            outbox.send_weights(step, chunk, values, false);
         }
         let threads = peer.threads;
-        self.members.insert(worker, Member { outbox, peer });
-        self.readers.spawn(read(worker, stream, self.limits.clone(), self.inbox_tx.clone()));
+        let sharing = Arc::new(Sharing::new(outbox.clone(), self.shared_weights.clone()));
+        self.members.insert(worker, Member { outbox, peer, sharing: sharing.clone() });
+        let (limits, inbox) = (self.limits.clone(), self.inbox_tx.clone());
+        self.readers.spawn(read(worker, stream, limits, sharing, inbox));
         self.engine.handle(Instant::now(), Event::Joined { worker, threads });
     }
 
@@ -254,9 +263,9 @@ impl Driver {
         match reduced {
             Reduced::Pending => {}
             Reduced::Held => self.engine.handle(Instant::now(), Event::Held),
-            Reduced::Published { step, chunk, values } => {
+            Reduced::Published { step, chunk, values, is_shared } => {
                 for member in self.members.values() {
-                    member.outbox.send_weights(step, chunk, values.clone());
+                    member.outbox.send_weights(step, chunk, values.clone(), is_shared);
                 }
                 self.engine.handle(Instant::now(), Event::Committed(Track::Chunk(chunk)));
             }
@@ -279,7 +288,7 @@ impl Driver {
                 Action::Prepare(worker, span) => self.say(worker, ToWorker::Prepare(span)),
                 Action::Deal(worker, deal) => {
                     self.account.deal(worker, deal.span);
-                    self.say(worker, ToWorker::Deal(deal));
+                    self.say_deal(worker, deal);
                 }
                 Action::BeginPass(planned) => self.begin(&planned),
                 Action::Waive(pass, span) => self.waive(pass, span)?,
@@ -306,6 +315,13 @@ impl Driver {
         if let Some(member) = self.members.get(&worker) {
             member.outbox.say(message.into_wire());
         }
+    }
+
+    fn say_deal(&self, worker: WorkerId, deal: Deal) {
+        let Some(member) = self.members.get(&worker) else { return };
+        let mut message = ToWorker::Deal(deal).into_wire();
+        lane::tell_read(&mut message, member.sharing.slices_read());
+        member.outbox.say(message);
     }
 
     fn begin(&mut self, planned: &Planned) {

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::batches::Batches;
 use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
+use crate::shared::Ticket;
 use crate::tree::{Node, SHARDS_MAX};
 use crate::{values, wire};
 
@@ -47,6 +48,7 @@ impl Limits {
             Some(Kind::Goodbye(_)) => Ok(FromWorker::Goodbye),
             Some(Kind::Fault(_)) => broken("a fault in a shard that the run does not have"),
             Some(Kind::Join(_)) => broken("a second join"),
+            Some(Kind::Share(_)) => broken("shared memory, again"),
             None => broken("no content"),
         }
     }
@@ -201,6 +203,7 @@ impl Welcome {
             seed: welcome.seed,
             validation_rows: welcome.validation_rows,
             test_rows: welcome.test_rows,
+            weights: welcome.weights.as_ref().and_then(Ticket::from_wire),
         })
     }
 }

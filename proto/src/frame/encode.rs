@@ -2,6 +2,7 @@
 
 use super::{Done, FromWorker, Join, NodeSums, ShardRequest, Slice, ToWorker, Welcome};
 use crate::ids::{Span, Table, Task};
+use crate::shared::Ticket;
 use crate::tree::Node;
 use crate::wire;
 
@@ -34,6 +35,7 @@ impl Welcome {
             train_rows: self.batches.rows,
             validation_rows: self.validation_rows,
             test_rows: self.test_rows,
+            weights: self.weights.map(Ticket::into_wire),
         }))
     }
 }
@@ -80,10 +82,11 @@ impl ToWorker {
                     epoch,
                     batch,
                     span: Some(span_wire(deal.span)),
+                    slices_read: 0,
                 })
             }
             ToWorker::Weights { step, chunk, values } => {
-                Kind::Weights(wire::Weights { step: step.0, chunk: chunk.0, values })
+                Kind::Weights(wire::Weights { step: step.0, chunk: chunk.0, values, shared: false })
             }
             ToWorker::Finish { error } => {
                 Kind::Finish(wire::Finish { error: error.unwrap_or_default() })
@@ -116,7 +119,7 @@ fn span_wire(span: Span) -> wire::Span {
 
 fn slice_wire(slice: Slice) -> wire::Slice {
     let Node { level, index } = slice.node;
-    wire::Slice { level, index, chunk: slice.chunk.0, values: slice.values }
+    wire::Slice { level, index, chunk: slice.chunk.0, values: slice.values, ..Default::default() }
 }
 
 fn sums_wire(sums: NodeSums) -> wire::NodeSums {

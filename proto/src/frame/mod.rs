@@ -16,6 +16,7 @@ use bytes::Bytes;
 use crate::batches::Batches;
 use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
 use crate::layout::Layout;
+use crate::shared::Ticket;
 use crate::tree::{Node, ShardTree};
 
 pub use check::FrameError;
@@ -58,6 +59,8 @@ pub struct Welcome {
     pub validation_rows: u64,
     /// Rows of the test table; 0 if there is none.
     pub test_rows: u64,
+    /// Where a worker on the coordinator's machine can read weights.
+    pub weights: Option<Ticket>,
 }
 
 /// Work: compute the nodes of `span`.

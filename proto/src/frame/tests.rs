@@ -37,8 +37,8 @@ fn broken_words_of_a_worker() {
     let span = |start, end| Kind::Prepared(wire::Span { start, end });
     let fault = |shard| Kind::Fault(wire::Fault { shard, ..Default::default() });
     let slice = |level, index, chunk, values| {
-        let good = wire::Slice { level: 0, index: 4, chunk: 1, values: frame(100) };
-        let slices = vec![good, wire::Slice { level, index, chunk, values }];
+        let good = wire::Slice { index: 4, chunk: 1, values: frame(100), ..Default::default() };
+        let slices = vec![good, wire::Slice { level, index, chunk, values, ..Default::default() }];
         Kind::Part(wire::Part { slices, ..Default::default() })
     };
     let done = |span| {
@@ -100,7 +100,8 @@ fn broken_words_of_a_coordinator() {
         Kind::Deal(wire::Deal { table, span, epoch, batch, ..Default::default() })
     };
     let train = wire::Table::Train as i32;
-    let weights = |chunk, values| Kind::Weights(wire::Weights { step: 0, chunk, values });
+    let weights =
+        |chunk, values| Kind::Weights(wire::Weights { chunk, values, ..Default::default() });
     for (kind, wanted) in [
         (Kind::Prepare(wire::Span { start: 1, end: 1 }), "shards 1..1 of 5"),
         (Kind::Prepare(wire::Span { start: 0, end: 6 }), "shards 0..6 of 5"),
@@ -176,6 +177,7 @@ fn welcome() -> Welcome {
         seed: u64::MAX,
         validation_rows: 0,
         test_rows: 102,
+        weights: Some(Ticket { pid: 1, descriptor: 2, secret: [3; 16], bytes: 4 }),
     }
 }
 
