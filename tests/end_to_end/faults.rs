@@ -65,7 +65,7 @@ fn a_worker_says_goodbye_in_mid_run() {
     // Both, or the other would do the rest alone before it hears the signal.
     let proxies = [(); 2].map(|()| Proxy::holding(&address, MID_RUN_BYTES));
     let [held, leaving] = proxies.each_ref().map(|proxy| folder.worker(&proxy.address(), &[]));
-    proxies.each_ref().map(Proxy::wait_held);
+    proxies.iter().for_each(Proxy::wait_held);
     leaving.signal(Signal::SIGTERM);
     proxies[1].release();
     leaving.end().expect_with(0, "stopped: said goodbye to the coordinator");
@@ -106,13 +106,13 @@ fn a_worker_is_killed_in_mid_run() {
     let others = [(); 2].map(|()| Proxy::holding(&address, MID_RUN_BYTES));
     let left = others.each_ref().map(|proxy| folder.worker(&proxy.address(), &[]));
     proxy.wait_held();
-    others.each_ref().map(Proxy::wait_held);
+    others.iter().for_each(Proxy::wait_held);
     killed.signal(Signal::SIGKILL);
     assert_eq!(killed.end().code(), None);
     // As a dead machine would leave it: bytes on the way get lost.
     proxy.cut();
     coordinator.report("worker_left", |left| left["workers"] == 2);
-    others.each_ref().map(Proxy::release);
+    others.iter().for_each(Proxy::release);
     for process in left {
         process.end().expect(0);
     }
