@@ -134,7 +134,7 @@ pub(super) struct Worker {
     #[arg(long, default_value = "60", value_parser = seconds)]
     pub(super) wait: f64,
     /// Send everything through the network, also to a coordinator on this machine.
-    #[arg(long, env = "LOCKSTEP_NO_SHARED_MEMORY")]
+    #[arg(long, env = "LOCKSTEP_NO_SHARED_MEMORY", value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) no_shared_memory: bool,
     #[command(flatten)]
     pub(super) child: Child,

@@ -36,6 +36,7 @@ mod relay;
 #[cfg(target_os = "linux")]
 mod resume;
 mod run_folder;
+mod sharing;
 #[cfg(target_os = "linux")]
 mod silence;
 #[cfg(target_os = "linux")]

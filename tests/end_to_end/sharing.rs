@@ -1,0 +1,99 @@
+//! Workers on the coordinator's machine share memory with it, or do not: the same messages otherwise, and the same bits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lockstep_proto::wire::worker_message::Kind;
+
+use crate::folder::Folder;
+use crate::relay::{Change, Relay};
+
+/// Layers of two chunks and more, clipped, so that chunks are held back and updated at once; and measured each epoch.
+const JOB: &str = r#"
+name = "shared"
+[data]
+train = "train.csv"
+target = "y"
+validation = { fraction = 0.2 }
+scale = "standard"
+[model]
+loss = "mse"
+layers = [
+  { type = "dense", units = 700, activation = "relu" },
+  { type = "dense", units = 450, activation = "tanh" },
+  { type = "dense", units = 1 },
+]
+[train]
+optimizer = "adam"
+epochs = 3
+batch_size = 50
+shards = 5
+gradient_clip_norm = 1.0
+"#;
+
+fn folder() -> Folder {
+    Folder::with_table(JOB, "boston-relu-adam-mse", 200)
+}
+
+/// Counts the slices that are in the stream and those that it only names.
+fn counting() -> (Arc<Change>, Arc<[AtomicU64; 2]>) {
+    let counts: Arc<[AtomicU64; 2]> = Arc::default();
+    let counted = counts.clone();
+    let change: Arc<Change> = Arc::new(move |message| {
+        if let Some(Kind::Part(part)) = &message.kind {
+            for slice in &part.slices {
+                let shared = slice.shared_bytes > 0;
+                assert_eq!(shared, slice.values.is_empty());
+                counted[usize::from(shared)].fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        vec![message]
+    });
+    (change, counts)
+}
+
+#[test]
+fn what_is_shared_and_what_is_sent_are_the_same_bits() {
+    let mut hashes = Vec::new();
+    for (arguments, shares) in [(&[][..], true), (&["--no-shared-memory"], false)] {
+        let folder = folder();
+        let coordinator = folder.coordinator(&["--workers-start", "2"]);
+        let address = coordinator.address();
+        let (change, counts) = counting();
+        let relay = Relay::new(&address, change);
+        // Spans of 3 and 2 shards are more than one node: more gradients than there is room for at once.
+        let workers = [&relay.address(), &address].map(|at| folder.worker(at, arguments));
+        for worker in workers {
+            worker.end().expect(0);
+        }
+        coordinator.end().expect(0);
+        let [sent, shared] = [0, 1].map(|at: usize| counts[at].load(Ordering::Relaxed));
+        assert_eq!(shared > 0, shares && cfg!(target_os = "linux"), "{shared} shared");
+        assert!(sent > 0, "small chunks are sent");
+        hashes.push(folder.hash());
+    }
+    assert_eq!(hashes[0], hashes[1]);
+}
+
+/// The worker's file is gone, or another's: it is told what to do.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_that_cannot_be_opened() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let address = coordinator.address();
+    let change: Arc<Change> = Arc::new(|mut message| {
+        if let Some(Kind::Share(ticket)) = &mut message.kind {
+            ticket.descriptor += 1000;
+        }
+        vec![message]
+    });
+    let relay = Relay::new(&address, change);
+    let _cannot = folder.worker(&relay.address(), &[]);
+    let left = coordinator.report("worker_left", |left| left["worker"] == 1);
+    let reason = left["reason"].as_str().unwrap().to_string();
+    assert!(reason.contains("start it with --no-shared-memory"), "{reason}");
+    let worker = folder.worker(&address, &["--no-shared-memory"]);
+    worker.end().expect(0);
+    coordinator.end().expect(0);
+}
