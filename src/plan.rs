@@ -109,7 +109,6 @@ impl Plan {
             optimizer: self.job.train.optimizer,
             clip_norm: self.job.train.gradient_clip_norm,
             workers_min: self.job.cluster.workers_min,
-            share: true,
             audit_fraction: self.job.cluster.audit_fraction,
             workers_start,
             threads,

@@ -73,11 +73,11 @@ impl AuditBook {
     ) -> Judgement {
         let entry = self.entries.entry((track, node)).or_default();
         let mut judgement = Judgement::default();
-        let digest = value.digest();
         if entry.answers.iter().any(|&(known, _)| known == worker) {
             // It was asked once: its first word counts.
             return judgement;
         }
+        let digest = value.digest();
         entry.answers.push((worker, digest));
         if let Some(settled) = entry.settled {
             judgement.wrong.extend((digest != settled).then_some(worker));
@@ -100,8 +100,7 @@ impl AuditBook {
 
     /// Gives up comparing a span: the values that are there, each once.
     pub(crate) fn waive(&mut self, tree: ShardTree, span: Span) -> Vec<(Track, Node, Value)> {
-        let inside =
-            |node| tree.span(node).is_some_and(|of| span.start <= of.start && of.end <= span.end);
+        let inside = |node| tree.span(node).is_some_and(|of| span.contains(of));
         let mut values = Vec::new();
         for (&(track, node), entry) in
             self.entries.iter_mut().filter(|((_, node), _)| inside(*node))

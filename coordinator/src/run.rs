@@ -76,8 +76,6 @@ pub struct RunSpec {
     pub audit_fraction: f64,
     /// The first step waits for this many.
     pub workers_start: usize,
-    /// Share memory with workers on this machine.
-    pub share: bool,
     /// Threads that add and update chunks.
     pub threads: usize,
 }
@@ -198,8 +196,8 @@ impl Coordinator {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Outcome, RunError> {
         let (arrivals_tx, arrivals) = mpsc::channel(INBOX_MESSAGES_MAX);
-        let weights =
-            spec.share.then(|| WeightsWriter::new(&spec.layout).ok()).flatten().map(Arc::new);
+        // Where there is no such memory, workers are sent everything.
+        let weights = WeightsWriter::new(&spec.layout).ok().map(Arc::new);
         let service = Service {
             welcome: welcome(&spec, weights.as_deref()),
             numeric_profile: spec.numeric_profile.clone(),

@@ -247,6 +247,6 @@ impl<'a> Parts<'a> {
 }
 
 /// The word that a deal is done; how long it took is for whoever has a clock to fill in.
-fn done(span: Span) -> Done {
+pub(crate) fn done(span: Span) -> Done {
     Done { span, busy: Duration::ZERO }
 }

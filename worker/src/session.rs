@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_data::RowOrder;
 use lockstep_model::{Network, NetworkSpec, PARALLEL_FLOPS_MIN};
-use lockstep_proto::frame::{Deal, Done, FromWorker, Join, Limits, Part, ToWorker, Welcome};
+use lockstep_proto::frame::{Deal, FromWorker, Join, Limits, Part, ToWorker, Welcome};
 use lockstep_proto::ids::{Table, Task};
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::wire::cluster_client::ClusterClient;
@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use crate::compute::{Compute, Work};
+use crate::compute::{Compute, Work, done};
 use crate::shards::Shards;
 use crate::sharing::Sharing;
 use crate::weights::{Version, Weights};
@@ -248,7 +248,7 @@ impl Session {
 
 /// The answer to a deal whose weights are gone.
 fn dropped(deal: &Deal) -> FromWorker {
-    let done = Some(Done { span: deal.span, busy: Duration::ZERO });
+    let done = Some(done(deal.span));
     FromWorker::Part(Part { pass: deal.pass, slices: Vec::new(), sums: Vec::new(), done })
 }
 

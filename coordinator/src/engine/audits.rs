@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 
 use lockstep_proto::ids::{Span, WorkerId};
 
-use super::open_pass::contains;
-
 /// One audited span.
 #[derive(Debug)]
 pub(super) struct Audit {
@@ -55,7 +53,7 @@ impl Audits {
 
     /// The open audit that a worker's values over this span belong to.
     pub(super) fn of(&mut self, worker: WorkerId, span: Span) -> Option<&mut Audit> {
-        self.open_mut().find(|audit| contains(audit.span, span) && audit.dealt.contains(&worker))
+        self.open_mut().find(|audit| audit.span.contains(span) && audit.dealt.contains(&worker))
     }
 
     /// A worker that was dealt a span is gone, with its answer given in whole or not.

@@ -109,6 +109,10 @@ impl Engine {
         shards: &[u32],
         takers: Vec<WorkerId>,
     ) -> Vec<(WorkerId, Span)> {
+        // Every pass comes here, and few have anything to give.
+        if shards.is_empty() {
+            return Vec::new();
+        }
         let owing = open.owing();
         let shares = spans::share(shards, takers.len());
         let mut left = takers;

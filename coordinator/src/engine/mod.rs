@@ -276,7 +276,7 @@ impl Engine {
     pub fn disputed(&mut self, now: Instant, node: Node, answers: usize) {
         let Some(span) = self.schedule.tree.span(node) else { return };
         if let Some(open) = &mut self.open {
-            for audit in open.audits.open_mut().filter(|a| open_pass::contains(a.span, span)) {
+            for audit in open.audits.open_mut().filter(|audit| audit.span.contains(span)) {
                 audit.wanted = audit.wanted.max(answers + 1);
             }
         }

@@ -113,13 +113,12 @@ impl OpenPass {
         }
         self.deals.retain(|deal| deal.worker != worker);
         for deal in &mut self.deals {
-            let overlaps = |span: &Span| span.start < deal.span.end && deal.span.start < span.end;
-            deal.hedged &= !lost.iter().any(overlaps);
+            deal.hedged &= !lost.iter().any(|span| span.overlaps(deal.span));
         }
     }
 
     pub(super) fn was_dealt(&self, worker: WorkerId, span: Span) -> bool {
-        self.deals.iter().any(|deal| deal.worker == worker && contains(deal.span, span))
+        self.deals.iter().any(|deal| deal.worker == worker && deal.span.contains(span))
     }
 
     /// Whether this pass adds such a track.
@@ -174,10 +173,6 @@ impl OpenPass {
     pub(super) fn longest_answer(&self) -> Option<Duration> {
         self.deals.iter().filter_map(|deal| deal.answered).max()
     }
-}
-
-pub(super) fn contains(outer: Span, inner: Span) -> bool {
-    outer.start <= inner.start && inner.end <= outer.end
 }
 
 fn index(track: Track) -> usize {

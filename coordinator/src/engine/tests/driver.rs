@@ -321,9 +321,7 @@ impl<'a> Driver<'a> {
         assert!(self.prepared.contains(&worker), "{worker} was dealt before it was prepared");
         let planned = self.ledger.open_pass().expect("deals belong to an open pass");
         self.ledger.seen.dealt_again += u64::from(self.dealt_in_full);
-        let overlaps = |&(_, known): &(WorkerId, Span)| {
-            known.start < deal.span.end && deal.span.start < known.end
-        };
+        let overlaps = |(_, known): &(WorkerId, Span)| known.overlaps(deal.span);
         let audits = self.case.audit_fraction > 0.0;
         self.ledger.seen.hedged += u64::from(!audits && self.dealt.iter().any(overlaps));
         assert!(!self.dealt.contains(&(worker, deal.span)), "{worker} was dealt {deal:?} twice");
