@@ -96,8 +96,8 @@ impl Service {
         }
         if join.numeric_profile != self.numeric_profile {
             return Some(format!(
-                "the worker's CPU computes with profile {}, this run needs {}: every worker needs fused \
-                 multiply-add (x86-64 with AVX2 and FMA, or 64-bit Arm)",
+                "the worker's machine computes with profile {}, this run needs {}: it rounds differently and \
+                 would change the model",
                 join.numeric_profile, self.numeric_profile
             ));
         }

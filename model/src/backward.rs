@@ -91,7 +91,12 @@ impl Network {
                 let [slopes, before] = &mut ws.slopes;
                 let kernel = self.tensors(params, layer).kernel;
                 let slopes = view(slopes, rows, shape.units);
-                product::multiply(slopes, kernel.t(), view_mut(before, rows, shape.inputs), pieces);
+                product::multiply_in_pieces(
+                    slopes,
+                    kernel.t(),
+                    view_mut(before, rows, shape.inputs),
+                    pieces,
+                );
                 ws.slopes.swap(0, 1);
                 self.activate_back(layer - 1, ws, rows, pieces);
             }
@@ -163,7 +168,7 @@ impl Network {
             }
         };
         let kernel_len = shape.inputs * shape.units;
-        let tile_rows = tile_rows(shape.inputs, shape.units, pieces);
+        let tile_rows = tile_rows(shape.inputs, rows, pieces);
         let values = &mut ws.gradients[..shape.len() * orders.len()];
         let tiles = values.chunks_exact_mut(shape.len()).enumerate().flat_map(|(node, values)| {
             let (kernel, bias) = values.split_at_mut(kernel_len);
@@ -219,13 +224,12 @@ fn orders(microbatches: &[Microbatch], nodes: &[Node], rows: usize) -> Vec<Order
     orders
 }
 
-/// Rows of the kernel (inputs) in one tile: few enough to stay in cache while its microbatches are added, enough to
-/// keep the product busy, and a tile for every thread where there are rows enough.
-fn tile_rows(inputs: usize, units: usize, pieces: usize) -> usize {
-    const TILE_VALUES: usize = 1 << 17;
-    let cached = (TILE_VALUES / units).clamp(96, 768) / 48 * 48;
-    let shared = inputs.div_ceil(pieces).next_multiple_of(16);
-    cached.min(shared)
+/// Rows of the kernel (inputs) in one tile: few enough for their part of the layer's input to stay in cache, a tile for
+/// every thread, and all of nearly one size.
+fn tile_rows(inputs: usize, rows: usize, pieces: usize) -> usize {
+    const CACHED_VALUES: usize = 1 << 18;
+    let cached = (CACHED_VALUES / rows).max(64);
+    inputs.div_ceil(inputs.div_ceil(cached).next_multiple_of(pieces))
 }
 
 /// One task: a part of one node's kernel gradient (these inputs), or its bias gradient.

@@ -5,14 +5,13 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, s};
 
 use crate::backward::Microbatch;
 use crate::finite::all_finite;
 use crate::fold::{self, Leaves, Order};
 use crate::pass::view_mut;
-use crate::product::CHAIN;
+use crate::product::{CHAIN, Product};
 use crate::tile::KernelTile;
 
 thread_local! {
@@ -37,9 +36,7 @@ impl LayerLeaves<'_> {
         values: &mut [f32],
     ) -> bool {
         SCRATCH.with_borrow_mut(|scratch| match inputs {
-            Some(inputs)
-                if KernelTile::is_worth_it(order, self.microbatches, self.slopes.ncols()) =>
-            {
+            Some(inputs) if KernelTile::is_worth_it(order, self.microbatches) => {
                 let LayerLeaves { input, slopes, microbatches } = *self;
                 let values = &mut *values;
                 KernelTile { input, slopes, microbatches, inputs, order, values, scratch }
@@ -92,12 +89,12 @@ struct KernelLeaves<'a> {
 }
 
 impl KernelLeaves<'_> {
-    fn product(&self, leaf: usize, beta: f32, out: &mut [f32]) {
+    fn product(&self, leaf: usize, adds: bool, out: &mut [f32]) {
         let rows = self.layer.microbatches[leaf].rows.clone();
         let input = self.layer.input.slice(s![rows.clone(), self.inputs.clone()]);
         let slopes = self.layer.slopes.slice(s![rows, ..]);
-        let mut out = view_mut(out, self.inputs.len(), slopes.ncols());
-        general_mat_mul(1.0, &input.t(), &slopes, beta, &mut out);
+        let c = view_mut(out, self.inputs.len(), slopes.ncols());
+        Product { a: input.t(), b: slopes, c, adds }.compute();
     }
 }
 
@@ -105,7 +102,7 @@ impl Leaves for KernelLeaves<'_> {
     type Value = f32;
 
     fn write(&self, leaf: usize, out: &mut [f32]) {
-        self.product(leaf, 0.0, out);
+        self.product(leaf, false, out);
     }
 
     /// In place only where the whole leaf is one chain: of two, the first would be added to `out` and not to the
@@ -113,7 +110,7 @@ impl Leaves for KernelLeaves<'_> {
     fn add(&self, leaf: usize, out: &mut [f32]) -> bool {
         let one_chain = self.layer.microbatches[leaf].rows.len() <= CHAIN;
         if one_chain {
-            self.product(leaf, 1.0, out);
+            self.product(leaf, true, out);
         }
         one_chain
     }

@@ -46,7 +46,7 @@ mod workspace;
 pub use backward::{Microbatch, NodeGradient};
 pub use finite::{NonFinite, NonFiniteKind};
 pub use network::{Network, SpecError};
-pub use product::PARALLEL_FLOPS_MIN;
+pub use product::{PARALLEL_FLOPS_MIN, multiply};
 pub use profile::{NUMERIC_PROFILE, numeric_profile};
 pub use spec::{Activation, DenseSpec, Initializer, Loss, Metric, NetworkSpec};
 pub use workspace::Workspace;

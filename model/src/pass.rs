@@ -159,12 +159,22 @@ impl Network {
             };
             if activation::keeps_input(activation) {
                 let sums = &mut ws.sums[layer][..rows * units];
-                product::multiply(input, tensors.kernel, view_mut(sums, rows, units), pieces);
+                product::multiply_in_pieces(
+                    input,
+                    tensors.kernel,
+                    view_mut(sums, rows, units),
+                    pieces,
+                );
                 each_pair(sums, outputs, units, pieces, |sums, outputs| {
                     activation::forward_keeping(activation, tensors.bias, units, sums, outputs);
                 });
             } else {
-                product::multiply(input, tensors.kernel, view_mut(outputs, rows, units), pieces);
+                product::multiply_in_pieces(
+                    input,
+                    tensors.kernel,
+                    view_mut(outputs, rows, units),
+                    pieces,
+                );
                 each_block(outputs, units, pieces, |outputs| {
                     activation::forward(activation, tensors.bias, units, outputs);
                 });

@@ -1,4 +1,4 @@
-//! Other CPUs, played by QEMU: an older one with fused multiply-add makes the same bits, one without it is refused.
+//! Other CPUs, played by QEMU: older ones make the same bits, those without fused multiply-add slowly.
 
 use std::io::Write as _;
 use std::process::Command;
@@ -91,30 +91,18 @@ fn a_cluster_of_different_cpus_makes_the_same_bits() {
     for (table, job) in JOBS {
         let folder = Folder::with_table(job, table, 320);
         let wanted = folder.train(1, 1);
-        let coordinator = folder.coordinator(&["--workers-start", "2"]);
+        let coordinator = folder.coordinator(&["--workers-start", "3"]);
         let address = coordinator.address();
-        let workers = [folder.worker(&address, &[]), worker(&folder, "Haswell", &address)];
+        let workers = [
+            folder.worker(&address, &[]),
+            worker(&folder, "Haswell", &address),
+            worker(&folder, "Nehalem", &address),
+        ];
         for process in workers.into_iter().chain([coordinator]) {
             process.end().expect(0);
         }
         assert_eq!(folder.hash(), wanted, "{job}");
     }
-}
-
-#[test]
-fn a_cpu_without_fused_multiply_add_is_refused() {
-    if !is_here() {
-        return;
-    }
-    let (table, job) = JOBS[0];
-    let folder = Folder::with_table(job, table, 320);
-    let coordinator = folder.coordinator(&[]);
-    let address = coordinator.address();
-    let refused = worker(&folder, "Nehalem", &address).end();
-    refused.expect_with(6, "the worker's CPU computes with profile f32-unfused, this run needs");
-    assert!(refused.stderr.contains("fused multiply-add (x86-64 with AVX2 and FMA"), "{refused}");
-    folder.worker(&address, &[]).end().expect(0);
-    coordinator.end().expect(0);
 }
 
 /// Tables are read and models used on any CPU that runs the program at all.

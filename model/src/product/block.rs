@@ -1,0 +1,97 @@
+//! The register block that every product is made of, at any height, on whatever vectors the CPU has.
+//!
+//! One chain of fused multiply-adds for each element, from +0 in order: a lane never meets another, so neither the
+//! vectors' width nor the block's height reaches the bits. Knows nothing of matrices and of what chains add up to.
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Sums of a block: `V` vectors in each of `R` rows.
+pub(crate) type Sums<S, const R: usize, const V: usize> = [[<S as Simd>::f32s; V]; R];
+
+/// Something to be computed in blocks of `R` rows.
+pub(crate) trait InBlocks {
+    /// Does it. Inlined, so that it is compiled for the vectors at hand.
+    fn run<S: Simd, const R: usize>(self, simd: S);
+}
+
+/// Computes it with the best vectors of this CPU, in blocks of nearly equal height that hold `rows` rows.
+pub(crate) fn dispatch(rows: usize, work: impl InBlocks) {
+    Arch::new().dispatch(Sized { rows, work });
+}
+
+/// [`dispatch`] without vectors.
+#[cfg(test)]
+pub(crate) fn dispatch_scalar(rows: usize, work: impl InBlocks) {
+    Sized { rows, work }.with_simd(pulp::Scalar);
+}
+
+/// Most rows of a block: its accumulators, two vectors of the right operand and a value of the left fill the registers.
+const fn rows_max<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { 14 } else { 6 }
+}
+
+struct Sized<W> {
+    rows: usize,
+    work: W,
+}
+
+impl<W: InBlocks> WithSimd for Sized<W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Sized { rows, work } = self;
+        let blocks = rows.div_ceil(rows_max::<S>()).max(1);
+        match rows.div_ceil(blocks) {
+            0 | 1 => work.run::<S, 1>(simd),
+            2 => work.run::<S, 2>(simd),
+            3 => work.run::<S, 3>(simd),
+            4 => work.run::<S, 4>(simd),
+            5 => work.run::<S, 5>(simd),
+            6 => work.run::<S, 6>(simd),
+            height if rows_max::<S>() > 6 => match height {
+                7 | 8 => work.run::<S, 8>(simd),
+                9 | 10 => work.run::<S, 10>(simd),
+                11 => work.run::<S, 11>(simd),
+                12 => work.run::<S, 12>(simd),
+                13 => work.run::<S, 13>(simd),
+                _ => work.run::<S, 14>(simd),
+            },
+            _ => unreachable!("a block is no higher than it may be"),
+        }
+    }
+}
+
+/// One chain for each element. `left` has a value of each row, `right` the vectors, for each place along the chain.
+#[inline(always)]
+pub(crate) fn chain<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    left: &[[f32; R]],
+    right: &[[S::f32s; V]],
+) -> Sums<S, R, V> {
+    let mut sums = [[simd.splat_f32s(0.0); V]; R];
+    for (left, right) in left.iter().zip(right) {
+        for (sums, &left) in sums.iter_mut().zip(left) {
+            let left = simd.splat_f32s(left);
+            for (sum, &right) in sums.iter_mut().zip(right) {
+                *sum = simd.mul_add_f32s(left, right, *sum);
+            }
+        }
+    }
+    sums
+}
+
+/// `a + b`.
+#[inline(always)]
+pub(crate) fn add<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    mut a: Sums<S, R, V>,
+    b: Sums<S, R, V>,
+) -> Sums<S, R, V> {
+    for (a, b) in a.iter_mut().zip(b) {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a = simd.add_f32s(*a, b);
+        }
+    }
+    a
+}

@@ -1,0 +1,119 @@
+//! One matrix product on one thread: operands packed a chain at a time, the result made block by block.
+
+use std::cell::RefCell;
+
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
+use pulp::Simd;
+
+use super::block::{self, InBlocks};
+use super::{CHAIN, pack};
+
+/// Columns of the right operand that are packed at a time: with a whole chain of places they stay in the second cache
+/// while all rows of the left operand pass.
+const COLUMNS: usize = 256;
+
+thread_local! {
+    /// Packed operands, left and right. Never borrowed across a call into rayon.
+    static PANELS: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+}
+
+/// `c = a b`, or `c + a b` where it `adds`. `c` lies row by row.
+pub(crate) struct Product<'a> {
+    pub(crate) a: ArrayView2<'a, f32>,
+    pub(crate) b: ArrayView2<'a, f32>,
+    pub(crate) c: ArrayViewMut2<'a, f32>,
+    /// Whether each chain is added to what is there, the first one too.
+    pub(crate) adds: bool,
+}
+
+impl Product<'_> {
+    pub(crate) fn compute(self) {
+        PANELS.with_borrow_mut(|panels| {
+            block::dispatch(self.a.nrows(), OnPanels { product: self, panels })
+        });
+    }
+
+    #[inline(always)]
+    fn on_panels<S: Simd, const R: usize, const V: usize>(
+        mut self,
+        simd: S,
+        [left, right]: &mut [Vec<f32>; 2],
+    ) {
+        let (depth, columns) = self.b.dim();
+        if depth == 0 && !self.adds {
+            self.c.fill(0.0);
+        }
+        let width = V * S::F32_LANES;
+        let blocks = self.a.nrows().div_ceil(R);
+        let chain_max = depth.min(CHAIN);
+        grow(left, blocks * R * chain_max);
+        grow(right, columns.min(COLUMNS).next_multiple_of(width) * chain_max);
+        for start in (0..depth).step_by(CHAIN) {
+            let places = start..depth.min(start + CHAIN);
+            let len = places.len();
+            let left = &mut left.as_chunks_mut::<R>().0[..blocks * len];
+            pack::left(self.a.slice(s![.., places.clone()]), left);
+            for first in (0..columns).step_by(COLUMNS) {
+                let some = first..columns.min(first + COLUMNS);
+                let right = S::as_mut_simd_f32s(right).0.as_chunks_mut::<V>().0;
+                let right = &mut right[..some.len().div_ceil(width) * len];
+                pack::right::<S, V>(self.b.slice(s![places.clone(), some.clone()]), right);
+                let mut c = self.c.slice_mut(s![.., some]);
+                for (left, mut c) in left.chunks_exact(len).zip(c.axis_chunks_iter_mut(Axis(0), R))
+                {
+                    let mut rows = c.rows_mut().into_iter();
+                    let mut rows: [&mut [f32]; R] = std::array::from_fn(|_| {
+                        let row = rows.next().map(|row| row.into_slice().expect("rows are slices"));
+                        row.unwrap_or_default()
+                    });
+                    for (panel, right) in right.chunks_exact(len).enumerate() {
+                        let sums = block::chain(simd, left, right);
+                        for (row, sums) in rows.iter_mut().zip(sums) {
+                            let Some(out) = row.get_mut(panel * width..) else { break };
+                            put(simd, sums, out, self.adds || start > 0);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A product with the memory for its packed operands.
+struct OnPanels<'a, 'p> {
+    product: Product<'a>,
+    panels: &'p mut [Vec<f32>; 2],
+}
+
+impl InBlocks for OnPanels<'_, '_> {
+    #[inline(always)]
+    fn run<S: Simd, const R: usize>(self, simd: S) {
+        let OnPanels { product, panels } = self;
+        if product.b.ncols() <= S::F32_LANES {
+            product.on_panels::<S, R, 1>(simd, panels);
+        } else {
+            product.on_panels::<S, R, 2>(simd, panels);
+        }
+    }
+}
+
+/// Writes the sums to the beginning of `out`, or adds them to it, as far as it goes.
+#[inline(always)]
+fn put<S: Simd, const V: usize>(simd: S, sums: [S::f32s; V], out: &mut [f32], adds: bool) {
+    if let Some(out) = S::as_mut_simd_f32s(out).0.first_chunk_mut::<V>() {
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = if adds { simd.add_f32s(*out, sum) } else { sum };
+        }
+        return;
+    }
+    let sums: &[f32] = pulp::bytemuck::cast_slice(&sums);
+    for (out, &sum) in out.iter_mut().zip(sums) {
+        *out = if adds { *out + sum } else { sum };
+    }
+}
+
+fn grow(buffer: &mut Vec<f32>, len: usize) {
+    if buffer.len() < len {
+        buffer.resize(len, 0.0);
+    }
+}
