@@ -11,7 +11,7 @@ use pulp::Simd;
 use crate::backward::Microbatch;
 use crate::fold::Order;
 use crate::product::block::{self, InBlocks, Sums};
-use crate::product::{CHAIN, pack};
+use crate::product::{CHAIN, lines, pack};
 
 /// Above this many rows a microbatch, a matrix product each is as fast.
 const ROWS_MEAN_MAX: usize = 128;
@@ -51,12 +51,10 @@ impl KernelTile<'_> {
         let (units, width) = (self.slopes.ncols(), V * S::F32_LANES);
         let left_len = self.inputs.len().div_ceil(R) * R * rows.len();
         let right_len = width * rows.len();
-        let len = left_len + right_len + self.order.height * R * width;
-        if self.scratch.len() < len {
-            self.scratch.resize(len, 0.0);
-        }
-        let (left, rest) = self.scratch[..len].split_at_mut(left_len);
-        let (right, stack) = rest.split_at_mut(right_len);
+        let stack_len = self.order.height * R * width;
+        let scratch = lines(self.scratch, stack_len + right_len + left_len);
+        let (stack, rest) = scratch.split_at_mut(stack_len);
+        let (right, left) = rest.split_at_mut(right_len);
         let left = left.as_chunks_mut::<R>().0;
         let right = S::as_mut_simd_f32s(right).0.as_chunks_mut::<V>().0;
         let stack = S::as_mut_simd_f32s(stack).0.as_chunks_mut::<V>().0.as_chunks_mut::<R>().0;

@@ -6,7 +6,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 use pulp::Simd;
 
 use super::block::{self, InBlocks};
-use super::{CHAIN, pack};
+use super::{CHAIN, lines, pack};
 
 /// Columns of the right operand that are packed at a time: with a whole chain of places they stay in the second cache
 /// while all rows of the left operand pass.
@@ -46,8 +46,8 @@ impl Product<'_> {
         let width = V * S::F32_LANES;
         let blocks = self.a.nrows().div_ceil(R);
         let chain_max = depth.min(CHAIN);
-        grow(left, blocks * R * chain_max);
-        grow(right, columns.min(COLUMNS).next_multiple_of(width) * chain_max);
+        let left = lines(left, blocks * R * chain_max);
+        let right = lines(right, columns.min(COLUMNS).next_multiple_of(width) * chain_max);
         for start in (0..depth).step_by(CHAIN) {
             let places = start..depth.min(start + CHAIN);
             let len = places.len();
@@ -109,11 +109,5 @@ fn put<S: Simd, const V: usize>(simd: S, sums: [S::f32s; V], out: &mut [f32], ad
     let sums: &[f32] = pulp::bytemuck::cast_slice(&sums);
     for (out, &sum) in out.iter_mut().zip(sums) {
         *out = if adds { *out + sum } else { sum };
-    }
-}
-
-fn grow(buffer: &mut Vec<f32>, len: usize) {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
     }
 }

@@ -19,6 +19,16 @@ pub(crate) const CHAIN: usize = 256;
 /// touch rayon: handing work to a pool costs more than it saves.
 pub const PARALLEL_FLOPS_MIN: u64 = 2_000_000;
 
+/// `len` values of a buffer that grows as needed, from the beginning of a cache line, so that no vector lies in two.
+pub(crate) fn lines(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    const LINE_BYTES: usize = 64;
+    if buffer.len() < len + LINE_BYTES / size_of::<f32>() {
+        buffer.resize(len + LINE_BYTES / size_of::<f32>(), 0.0);
+    }
+    let start = buffer.as_ptr().align_offset(LINE_BYTES);
+    &mut buffer[start..start + len]
+}
+
 /// Rows and columns are cut at multiples of this, the width of a block.
 const CUT: usize = 32;
 
