@@ -15,6 +15,7 @@ use lockstep_model::{
 };
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::{Node, ShardTree};
+use lockstep_proto::values::Precision;
 use ndarray::{Array2, ArrayView2};
 use nix::time::{ClockId, clock_gettime};
 
@@ -220,12 +221,21 @@ impl Subject {
         let nodes: Vec<Node> = ShardTree::new(shards).nodes(Span { start: 0, end: shards });
         let Subject { network, parameters, x, y, workspace } = self;
         let (x, y): (ArrayView2<'_, f32>, ArrayView2<'_, f32>) = (x.view(), y.view());
+        let precision = Precision::F32;
         timed(|| {
             let mut sink = |gradient: lockstep_model::NodeGradient<'_>| {
                 black_box(gradient.values);
             };
-            let sums =
-                network.gradient(parameters, x, y, &microbatches, &nodes, workspace, &mut sink);
+            let sums = network.gradient(
+                parameters,
+                x,
+                y,
+                &microbatches,
+                &nodes,
+                precision,
+                workspace,
+                &mut sink,
+            );
             black_box(sums.expect("finite values"));
         })
     }

@@ -15,7 +15,8 @@ use crate::run_folder::Model;
 /// Rows that go through the network together.
 const BLOCK_ROWS: usize = 1024;
 
-/// Loss and metrics of a raw table, to the same bits as the run's own measure of it.
+/// Loss and metrics of a raw table. At precision `f32`, to the same bits as the run's own measure of it; at another, the
+/// run measures with the rounded weights that its workers have, and this with what it saved.
 ///
 /// # Errors
 /// If the table cannot be used, or the model gives something that is not finite.

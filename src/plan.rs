@@ -11,7 +11,7 @@ use lockstep_proto::ids::{Shard, Table};
 
 use crate::error::{Error, Result};
 use crate::job::Job;
-use crate::weights_file;
+use crate::weights_file::{self, WeightsError};
 
 /// Values that are laid out for hashing at once.
 const HASH_BLOCK_VALUES: usize = 1 << 16;
@@ -74,7 +74,25 @@ impl Plan {
             validation: validation.map(whole),
             test: test.map(whole),
         });
-        Ok(Plan { job, network, tables, schema, summary, warnings, weights })
+        let plan = Plan { job, network, tables, schema, summary, warnings, weights: Vec::new() };
+        plan.starting_from(weights)
+    }
+
+    /// The same with other weights at step 0.
+    ///
+    /// # Errors
+    /// If workers would see one of them as infinite.
+    pub fn starting_from(self, weights: Vec<f32>) -> Result<Plan> {
+        let precision = self.job.train.precision;
+        let fits = |weight: &f32| precision.can_hold(&[*weight]);
+        if let Some(at) = weights.iter().position(|weight| !fits(weight)) {
+            let path = self.job.model.initial_weights.as_ref().unwrap_or(&self.job.path).clone();
+            let (found, name) = (weights[at], precision.name());
+            let problem =
+                format!("weight {at} is {found}, wanted numbers that are finite in {name}");
+            return Err(WeightsError { path, problem }.into());
+        }
+        Ok(Plan { weights, ..self })
     }
 
     /// What the coordinator has to know.
@@ -108,6 +126,7 @@ impl Plan {
             seed: self.job.seed,
             optimizer: self.job.train.optimizer,
             clip_norm: self.job.train.gradient_clip_norm,
+            precision: self.job.train.precision,
             workers_min: self.job.cluster.workers_min,
             audit_fraction: self.job.cluster.audit_fraction,
             workers_start,

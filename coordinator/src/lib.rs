@@ -19,7 +19,7 @@ mod server;
 mod sharing;
 mod snapshot;
 
-pub use observer::{Observer, RunEvent};
+pub use observer::{Observer, RunEvent, WeightFrames};
 pub use run::{Coordinator, Outcome, RunError, RunSpec};
 pub use server::{Peer, ShardSource};
 pub use snapshot::Snapshot;

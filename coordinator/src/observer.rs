@@ -1,7 +1,9 @@
 //! What a run tells the outside while it goes on. Whoever listens can change nothing.
 
+use std::fmt;
+
 use bytes::Bytes;
-use lockstep_proto::ids::{Span, Step, Table, WorkerId};
+use lockstep_proto::ids::{Span, Table, WorkerId};
 
 use crate::engine::Wait;
 use crate::server::Peer;
@@ -20,6 +22,17 @@ pub trait Observer: Send + 'static {
 
     /// Takes the snapshot that was wanted. Writing it is for another thread.
     fn take_snapshot(&mut self, _snapshot: Snapshot) {}
+}
+
+/// Makes the weights as frames of `f32`, chunk by chunk in the layout's order, for whoever wants them. Where they were
+/// published like that, nothing is copied.
+#[derive(Clone, Copy)]
+pub struct WeightFrames<'a>(pub &'a dyn Fn() -> Vec<Bytes>);
+
+impl fmt::Debug for WeightFrames<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeightFrames")
+    }
 }
 
 /// Something worth telling.
@@ -76,9 +89,8 @@ pub enum RunEvent<'a> {
         deals: &'a [(WorkerId, Span)],
         /// How many microbatches were dealt more often than once.
         recomputed: u64,
-        /// The weights after the update, chunk by chunk in the layout's order, as they were published: keeping a frame
-        /// copies nothing.
-        weights: &'a [(Step, Bytes)],
+        /// The weights after the update.
+        weights: WeightFrames<'a>,
     },
     /// A table was measured.
     Evaluated {

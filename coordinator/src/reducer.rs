@@ -13,7 +13,7 @@ use lockstep_proto::frame::Slice;
 use lockstep_proto::ids::{Chunk, Pass, Step};
 use lockstep_proto::shared::weights::WeightsWriter;
 use lockstep_proto::tree::ShardTree;
-use lockstep_proto::values;
+use lockstep_proto::values::{self, Precision};
 use tokio::sync::mpsc;
 
 use crate::reduction::{ChunkState, Folded, Rule, clip_scale};
@@ -49,7 +49,7 @@ pub(crate) struct Reducer {
     in_flight_max: usize,
     /// The update that is being made.
     step: Step,
-    /// By chunk: the newest weights, and those before them while the step is open.
+    /// By chunk: the newest weights as workers see them, and those before them while the step is open.
     newest: Vec<(Step, Bytes)>,
     before: Vec<Option<(Step, Bytes)>>,
     sums_of_squares: Vec<f64>,
@@ -61,7 +61,8 @@ impl Reducer {
         tree: ShardTree,
         shared: Option<Arc<WeightsWriter>>,
     ) -> Reducer {
-        let rule = Rule { optimizer: spec.optimizer, clip_norm: spec.clip_norm };
+        let precision = spec.precision;
+        let rule = Rule { optimizer: spec.optimizer, clip_norm: spec.clip_norm, precision };
         let Snapshot { step, weights, moments, .. } = &spec.start;
         let ranges = || spec.layout.chunks().iter().map(|chunk| chunk.range.clone());
         let state = |range: Range<usize>| {
@@ -83,7 +84,7 @@ impl Reducer {
         Reducer {
             tree,
             rule,
-            newest: ranges().map(|range| (*step, values::encode(&weights[range]))).collect(),
+            newest: ranges().map(|range| (*step, precision.encode(&weights[range]))).collect(),
             before: vec![None; chunks.len()],
             sums_of_squares: vec![0.0; chunks.len()],
             chunks,
@@ -189,9 +190,15 @@ impl Reducer {
         published
     }
 
-    /// The newest weights, chunk by chunk in the layout's order: between two passes, all of one step.
-    pub(crate) fn newest(&self) -> &[(Step, Bytes)] {
-        &self.newest
+    /// The weights as `f32` frames, chunk by chunk in the layout's order: between two passes, all of one step. Where
+    /// they were published like that, nothing is copied.
+    pub(crate) fn frames(&self) -> Vec<Bytes> {
+        match self.rule.precision {
+            Precision::F32 => self.newest.iter().map(|(_, frame)| frame.clone()).collect(),
+            Precision::Bf16 => {
+                self.chunks.iter().map(|chunk| values::encode(lock(chunk).weights())).collect()
+            }
+        }
     }
 
     /// The weights as one vector.

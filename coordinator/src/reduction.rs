@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use lockstep_proto::fold::{Addend, Fold, Leaves};
 use lockstep_proto::tree::{Node, ShardTree};
-use lockstep_proto::values::{self, all_finite};
+use lockstep_proto::values::{Precision, all_finite};
 
 use crate::optimizer::{Optimizer, sum_of_squares};
 
@@ -17,6 +17,8 @@ pub(crate) struct Rule {
     pub(crate) optimizer: Optimizer,
     /// With a clip norm, chunks are held at the root until the global norm is known.
     pub(crate) clip_norm: Option<f32>,
+    /// Of sums on their way up the tree, and of the weights that workers see.
+    pub(crate) precision: Precision,
 }
 
 /// The scale for a gradient of this global norm: Keras' `clip_by_global_norm`.
@@ -33,9 +35,9 @@ pub(crate) enum Folded {
     Pending,
     /// The sum is complete and waits for the global norm; its sum of squares.
     Held(f64),
-    /// The weights are updated; the new slice.
+    /// The weights are updated; the new slice as workers see it.
     Updated(Bytes),
-    /// The gradient or the new weights (it says which) hold a value that is not finite.
+    /// The gradient or the new weights (it says which) hold a value that is not finite, or has become so by rounding.
     NonFinite(&'static str),
 }
 
@@ -81,7 +83,8 @@ impl ChunkState {
         let Some(open) = self.open.as_mut().filter(|open| open.step == step) else {
             return Folded::Pending;
         };
-        let Some(root) = open.fold.insert(node, Values::Frame(frame)) else {
+        let values = Values { precision: rule.precision, content: Content::Frame(frame) };
+        let Some(root) = open.fold.insert(node, values) else {
             return Folded::Pending;
         };
         self.gradient = root.into_sum(std::mem::take(&mut self.gradient));
@@ -107,17 +110,25 @@ impl ChunkState {
             }
         }
         rule.optimizer.update(open.step, &self.gradient, &mut self.weights, &mut self.moments);
-        if all_finite(&self.weights) {
-            Folded::Updated(values::encode(&self.weights))
+        let frame = rule.precision.encode(&self.weights);
+        if rule.precision.frame_is_finite(&frame) {
+            Folded::Updated(frame)
         } else {
             Folded::NonFinite("weights")
         }
     }
 }
 
-/// A node's values: as they came, until something has to be added to them.
+/// A node's values.
 #[derive(Debug)]
-enum Values {
+struct Values {
+    precision: Precision,
+    content: Content,
+}
+
+/// Values as they came, until something has to be added to them.
+#[derive(Debug)]
+enum Content {
     Frame(Bytes),
     Sum(Vec<f32>),
 }
@@ -125,11 +136,11 @@ enum Values {
 impl Values {
     /// The values in a vector; `buffer` lends its memory.
     fn into_sum(self, mut buffer: Vec<f32>) -> Vec<f32> {
-        match self {
-            Values::Sum(sum) => sum,
-            Values::Frame(frame) => {
-                buffer.resize(frame.len() / size_of::<f32>(), 0.0);
-                values::copy(&frame, &mut buffer);
+        match self.content {
+            Content::Sum(sum) => sum,
+            Content::Frame(frame) => {
+                buffer.resize(frame.len() / self.precision.width(), 0.0);
+                self.precision.copy(&frame, &mut buffer);
                 buffer
             }
         }
@@ -138,19 +149,17 @@ impl Values {
 
 impl Addend for Values {
     fn merge(self, other: Self) -> Self {
-        let (mut sum, other) = match (self, other) {
-            (Values::Sum(sum), other) | (other, Values::Sum(sum)) => (sum, other),
-            (frame, other) => (frame.into_sum(Vec::new()), other),
+        let precision = self.precision;
+        let (sum, other) = match (&self.content, &other.content) {
+            (Content::Frame(_), Content::Sum(_)) => (other, self.content),
+            _ => (self, other.content),
         };
+        let mut sum = sum.into_sum(Vec::new());
         match other {
-            Values::Frame(frame) => values::add(&frame, &mut sum),
-            Values::Sum(other) => {
-                for (sum, value) in sum.iter_mut().zip(other) {
-                    *sum += value;
-                }
-            }
+            Content::Frame(frame) => precision.merge_frame(&frame, &mut sum),
+            Content::Sum(other) => precision.merge(&other, &mut sum),
         }
-        Values::Sum(sum)
+        Values { precision, content: Content::Sum(sum) }
     }
 }
 
@@ -158,17 +167,28 @@ impl Addend for Values {
 mod tests {
     use super::*;
     use lockstep_proto::ids::Span;
+    use lockstep_proto::values;
 
     const SGD: Optimizer = Optimizer::Sgd { learning_rate: 1.0, momentum: 0.0, nesterov: false };
 
+    const PRECISION: Precision = Precision::F32;
+
     fn run(clip_norm: Option<f32>, frames: &[(Node, [f32; 2])]) -> (ChunkState, Folded) {
+        run_in(PRECISION, clip_norm, frames)
+    }
+
+    fn run_in(
+        precision: Precision,
+        clip_norm: Option<f32>,
+        frames: &[(Node, [f32; 2])],
+    ) -> (ChunkState, Folded) {
         let tree = ShardTree::new(3);
         let mut chunk = ChunkState::new(vec![1.0, 2.0], SGD.moments(2));
         chunk.begin(tree, Leaves::new(tree, |_| true), 1, 4);
-        let rule = Rule { optimizer: SGD, clip_norm };
+        let rule = Rule { optimizer: SGD, clip_norm, precision };
         let mut last = Folded::Pending;
         for (node, values) in frames {
-            last = chunk.insert(&rule, 1, *node, values::encode(values));
+            last = chunk.insert(&rule, 1, *node, precision.encode(values));
         }
         (chunk, last)
     }
@@ -191,14 +211,15 @@ mod tests {
         let scale = clip_scale(1.0, [square].into_iter());
         assert_eq!(scale, 0.2);
         assert_eq!(clip_scale(10.0, [square].into_iter()), 1.0);
-        chunk.update(&Rule { optimizer: SGD, clip_norm: Some(1.0) }, Some(scale));
+        let rule = Rule { optimizer: SGD, clip_norm: Some(1.0), precision: PRECISION };
+        chunk.update(&rule, Some(scale));
         assert_eq!(chunk.weights(), [1.0 - 3.0 * 0.2, 2.0 - 4.0 * 0.2]);
     }
 
     #[test]
     fn values_of_an_earlier_update_change_nothing() {
         let tree = ShardTree::new(1);
-        let rule = Rule { optimizer: SGD, clip_norm: None };
+        let rule = Rule { optimizer: SGD, clip_norm: None, precision: PRECISION };
         let mut chunk = ChunkState::new(vec![1.0], SGD.moments(1));
         for step in 1..=2 {
             chunk.begin(tree, Leaves::new(tree, |_| true), step, 1);
@@ -215,6 +236,39 @@ mod tests {
         let big = f32::MAX;
         let frames: Vec<_> = (0..3).map(|shard| (Node::leaf(shard), [big, 0.0])).collect();
         assert!(matches!(run(None, &frames).1, Folded::NonFinite("gradient")));
+    }
+
+    /// 256 + 1 is 256 in bfloat16, 256 + 3 is 260: the sum of all would be 260 if it were rounded once.
+    #[test]
+    fn every_node_is_rounded_and_the_weights_that_are_kept_are_not() {
+        let frames = [(0, 256.0), (1, 1.0), (2, 2.0)].map(|(leaf, v)| (Node::leaf(leaf), [v, v]));
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+            let (chunk, folded) = run_in(Precision::Bf16, None, &order.map(|place| frames[place]));
+            assert_eq!(chunk.weights(), [1.0 - 258.0 / 4.0, 2.0 - 258.0 / 4.0]);
+            let Folded::Updated(frame) = folded else { panic!("{folded:?}") };
+            let mut seen = [0.0; 2];
+            Precision::Bf16.copy(&frame, &mut seen);
+            assert_eq!(seen, [-63.5, -62.5]);
+        }
+    }
+
+    #[test]
+    fn rounding_that_overflows_is_caught() {
+        let largest = lockstep_proto::bf16::to_f32(0x7f7f);
+        let tiny = largest / 256.0;
+        let overflows = [(Node::leaf(0), [largest, 0.0]), (Node { level: 0, index: 1 }, [tiny; 2])];
+        let frames = [&overflows[..], &[(Node::leaf(2), [0.0; 2])]].concat();
+        let folded = run_in(Precision::Bf16, None, &frames).1;
+        assert!(matches!(folded, Folded::NonFinite("gradient")), "{folded:?}");
+        // The master is finite, what workers would see is not.
+        let tree = ShardTree::new(1);
+        let mut chunk = ChunkState::new(vec![-f32::MAX * 0.999], SGD.moments(1));
+        chunk.begin(tree, Leaves::new(tree, |_| true), 1, 1);
+        let rule = Rule { optimizer: SGD, clip_norm: None, precision: Precision::Bf16 };
+        let frame = Precision::Bf16.encode(&[f32::MAX * 0.0009]);
+        let folded = chunk.insert(&rule, 1, Node::leaf(0), frame);
+        assert!(all_finite(chunk.weights()));
+        assert!(matches!(folded, Folded::NonFinite("weights")), "{folded:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::{Pass, Shard, Step, Table, WorkerId};
 use lockstep_proto::layout::Layout;
 use lockstep_proto::shared::weights::WeightsWriter;
+use lockstep_proto::values::Precision;
 use lockstep_proto::wire::cluster_server::ClusterServer;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -70,6 +71,8 @@ pub struct RunSpec {
     pub optimizer: Optimizer,
     /// Largest global norm of a gradient.
     pub clip_norm: Option<f32>,
+    /// Of gradient sums and of the weights that workers see.
+    pub precision: Precision,
     /// The run waits while it has fewer workers.
     pub workers_min: usize,
     /// Share of all spans that a second worker computes as well, to compare.
@@ -197,7 +200,7 @@ impl Coordinator {
     ) -> Result<Outcome, RunError> {
         let (arrivals_tx, arrivals) = mpsc::channel(INBOX_MESSAGES_MAX);
         // Where there is no such memory, workers are sent everything.
-        let weights = WeightsWriter::new(&spec.layout).ok().map(Arc::new);
+        let weights = WeightsWriter::new(&spec.layout, spec.precision).ok().map(Arc::new);
         let service = Service {
             welcome: welcome(&spec, weights.as_deref()),
             numeric_profile: spec.numeric_profile.clone(),
@@ -261,6 +264,7 @@ fn welcome(spec: &RunSpec, weights: Option<&WeightsWriter>) -> Welcome {
         seed: spec.seed,
         validation_rows: spec.validation_rows.unwrap_or(0),
         test_rows: spec.test_rows.unwrap_or(0),
+        precision: spec.precision,
         weights: weights.map(WeightsWriter::ticket),
     }
 }

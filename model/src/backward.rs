@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lockstep_proto::tree::Node;
+use lockstep_proto::values::Precision;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
@@ -43,7 +44,8 @@ impl Network {
     /// Gradient sums (not means) of the rows' losses, handed to `sink` layer by layer from the last one, nodes in
     /// order; and the loss and metric sums of each node.
     ///
-    /// A gradient is handed over only if it and the loss are finite.
+    /// In another precision than `f32`, the gradient sum of every node is rounded, those of leaves and of nodes under
+    /// `nodes` as well. A gradient is handed over only if it, so rounded, and the loss are finite.
     ///
     /// # Errors
     /// If a loss or a gradient is not finite; layers after the one named may have been handed over by then.
@@ -59,6 +61,7 @@ impl Network {
         y: ArrayView2<'_, f32>,
         microbatches: &[Microbatch],
         nodes: &[Node],
+        precision: Precision,
         ws: &mut Workspace,
         sink: &mut dyn FnMut(NodeGradient<'_>),
     ) -> Result<Vec<Vec<f64>>, NonFinite> {
@@ -81,7 +84,7 @@ impl Network {
             self.activate_back(output, ws, rows, pieces);
         }
         for layer in (0..=output).rev() {
-            self.layer_gradient(layer, x, ws, (microbatches, &orders), pieces)?;
+            self.layer_gradient(layer, x, ws, (microbatches, &orders, precision), pieces)?;
             let len = self.layout().layers()[layer].len();
             for (node, values) in ws.gradients.chunks_exact(len).take(orders.len()).enumerate() {
                 sink(NodeGradient { layer, node, values });
@@ -150,7 +153,7 @@ impl Network {
         layer: usize,
         x: ArrayView2<'_, f32>,
         ws: &mut Workspace,
-        (microbatches, orders): (&[Microbatch], &[Order]),
+        (microbatches, orders, precision): (&[Microbatch], &[Order], Precision),
         pieces: usize,
     ) -> Result<(), NonFinite> {
         let shape = self.shapes()[layer];
@@ -160,7 +163,7 @@ impl Network {
             None => x,
         };
         let slopes = view(&ws.slopes[0], rows, shape.units);
-        let source = LayerLeaves { input, slopes, microbatches };
+        let source = LayerLeaves { input, slopes, microbatches, precision };
         let finite = AtomicBool::new(true);
         let run = |tile: Tile<'_>| {
             if !source.fold(&orders[tile.node], tile.inputs, tile.values) {

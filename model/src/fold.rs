@@ -83,6 +83,9 @@ pub(crate) trait Leaves {
     fn add(&self, _leaf: usize, _out: &mut [Self::Value]) -> bool {
         false
     }
+
+    /// Rounds the sum of a node, leaves included, if sums are rounded.
+    fn round(&self, _sum: &mut [Self::Value]) {}
 }
 
 /// Writes the sum of a subtree to `out`.
@@ -111,12 +114,14 @@ pub(crate) fn fold<L: Leaves>(
             height += 1;
             let (_, top) = top_two(out, scratch, height);
             source.write(step.leaf, top);
+            source.round(top);
         }
         for _ in 0..merges {
             let (under, top) = top_two(out, scratch, height);
             for (sum, &value) in under.iter_mut().zip(&*top) {
                 *sum += value;
             }
+            source.round(under);
             height -= 1;
         }
     }
@@ -143,7 +148,14 @@ mod tests {
     use lockstep_proto::tree::ShardTree;
 
     /// Leaves that write down how they were added.
-    struct Words<'a>(&'a [Microbatch], bool);
+    struct Words<'a>(&'a [Microbatch], Way);
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum Way {
+        OnTheStack,
+        InPlace,
+        Rounded,
+    }
 
     #[derive(Clone, Copy, Debug, PartialEq)]
     struct Sum(f64);
@@ -163,22 +175,34 @@ mod tests {
         }
 
         fn add(&self, leaf: usize, out: &mut [Sum]) -> bool {
-            if self.1 {
+            let in_place = self.1 == Way::InPlace;
+            if in_place {
                 out.iter_mut().for_each(|sum| *sum += Sum(f64::from(self.0[leaf].shard)));
             }
-            self.1
+            in_place
+        }
+
+        fn round(&self, sum: &mut [Sum]) {
+            sum.iter_mut().for_each(|sum| *sum = self.1.round(*sum));
         }
     }
 
-    fn definition(tree: ShardTree, node: Node, shards: &[u32]) -> Option<Sum> {
+    impl Way {
+        fn round(self, sum: Sum) -> Sum {
+            if self == Way::Rounded { Sum((sum.0 * 4.0).round() / 4.0 + 0.1) } else { sum }
+        }
+    }
+
+    fn definition(tree: ShardTree, node: Node, shards: &[u32], way: Way) -> Option<Sum> {
         let span = tree.span(node)?;
         let Some((left, right)) = node.children() else {
-            return shards.contains(&span.start).then_some(Sum(f64::from(span.start)));
+            let is_there = shards.contains(&span.start);
+            return is_there.then(|| way.round(Sum(f64::from(span.start))));
         };
-        match (definition(tree, left, shards), definition(tree, right, shards)) {
+        match (definition(tree, left, shards, way), definition(tree, right, shards, way)) {
             (Some(mut left), Some(right)) => {
                 left += right;
-                Some(left)
+                Some(way.round(left))
             }
             (left, right) => left.or(right),
         }
@@ -192,11 +216,11 @@ mod tests {
             let leaves: Vec<_> =
                 shards.iter().map(|&shard| Microbatch { shard, rows: 0..1 }).collect();
             let order = Order::new(tree.root(), &leaves, 0);
-            let want = definition(tree, tree.root(), &shards).unwrap();
-            for in_place in [false, true] {
+            for way in [Way::OnTheStack, Way::InPlace, Way::Rounded] {
+                let want = definition(tree, tree.root(), &shards, way).unwrap();
                 let mut out = [Sum(f64::NAN); 2];
                 let mut scratch = vec![Sum(f64::NAN); order.scratch_len(2)];
-                fold(&Words(&leaves, in_place), &order, &mut out, &mut scratch);
+                fold(&Words(&leaves, way), &order, &mut out, &mut scratch);
                 assert_eq!(out, [want; 2], "{shards:?}");
             }
         }

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use lockstep_proto::values::Precision;
 use ndarray::{ArrayView2, s};
 
 use crate::backward::Microbatch;
@@ -25,6 +26,8 @@ pub(crate) struct LayerLeaves<'a> {
     pub(crate) input: ArrayView2<'a, f32>,
     pub(crate) slopes: ArrayView2<'a, f32>,
     pub(crate) microbatches: &'a [Microbatch],
+    /// Of every node's sum.
+    pub(crate) precision: Precision,
 }
 
 impl LayerLeaves<'_> {
@@ -37,10 +40,7 @@ impl LayerLeaves<'_> {
     ) -> bool {
         SCRATCH.with_borrow_mut(|scratch| match inputs {
             Some(inputs) if KernelTile::is_worth_it(order, self.microbatches) => {
-                let LayerLeaves { input, slopes, microbatches } = *self;
-                let values = &mut *values;
-                KernelTile { input, slopes, microbatches, inputs, order, values, scratch }
-                    .compute();
+                KernelTile { layer: *self, inputs, order, values: &mut *values, scratch }.compute();
             }
             Some(inputs) => {
                 fold_growing(&KernelLeaves { layer: *self, inputs }, order, values, scratch);
@@ -56,12 +56,12 @@ impl LayerLeaves<'_> {
         let mut is_bad = |leaf: usize| {
             let bad_kernel = (0..self.input.ncols()).any(|input| {
                 KernelLeaves { layer: *self, inputs: input..input + 1 }.write(leaf, &mut row);
-                !all_finite(&row)
+                !self.precision.can_hold(&row)
             });
             bad_kernel
                 || bias && {
                     BiasLeaves { layer: *self }.write(leaf, &mut row);
-                    !all_finite(&row)
+                    !self.precision.can_hold(&row)
                 }
         };
         let leaves = order.steps.iter().map(|step| step.leaf);
@@ -106,13 +106,18 @@ impl Leaves for KernelLeaves<'_> {
     }
 
     /// In place only where the whole leaf is one chain: of two, the first would be added to `out` and not to the
-    /// second.
+    /// second. A leaf that is rounded has to be there by itself.
     fn add(&self, leaf: usize, out: &mut [f32]) -> bool {
         let one_chain = self.layer.microbatches[leaf].rows.len() <= CHAIN;
-        if one_chain {
+        let in_place = one_chain && self.layer.precision == Precision::F32;
+        if in_place {
             self.product(leaf, true, out);
         }
-        one_chain
+        in_place
+    }
+
+    fn round(&self, sum: &mut [f32]) {
+        self.layer.precision.round(sum);
     }
 }
 
@@ -132,5 +137,9 @@ impl Leaves for BiasLeaves<'_> {
                 *sum += slope;
             }
         }
+    }
+
+    fn round(&self, sum: &mut [f32]) {
+        self.layer.precision.round(sum);
     }
 }

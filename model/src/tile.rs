@@ -5,11 +5,13 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, s};
+use lockstep_proto::values::Precision;
+use ndarray::s;
 use pulp::Simd;
 
 use crate::backward::Microbatch;
 use crate::fold::Order;
+use crate::layer::LayerLeaves;
 use crate::product::block::{self, InBlocks, Sums};
 use crate::product::{CHAIN, lines, pack};
 
@@ -17,13 +19,9 @@ use crate::product::{CHAIN, lines, pack};
 const ROWS_MEAN_MAX: usize = 128;
 
 /// Some rows of one node's kernel gradient.
-pub(crate) struct KernelTile<'a> {
-    /// The layer's input, all rows of the call.
-    pub(crate) input: ArrayView2<'a, f32>,
-    /// Slopes by the layer's sums, all rows of the call.
-    pub(crate) slopes: ArrayView2<'a, f32>,
-    /// All of the call.
-    pub(crate) microbatches: &'a [Microbatch],
+pub(crate) struct KernelTile<'l, 'a> {
+    /// All rows and microbatches of the call.
+    pub(crate) layer: LayerLeaves<'l>,
     /// Rows of the kernel.
     pub(crate) inputs: Range<usize>,
     pub(crate) order: &'a Order,
@@ -33,7 +31,7 @@ pub(crate) struct KernelTile<'a> {
     pub(crate) scratch: &'a mut Vec<f32>,
 }
 
-impl KernelTile<'_> {
+impl KernelTile<'_, '_> {
     /// Whether this way is the faster one for a node of these additions. The bits are the same.
     pub(crate) fn is_worth_it(order: &Order, microbatches: &[Microbatch]) -> bool {
         let leaves = order.steps.len();
@@ -47,8 +45,9 @@ impl KernelTile<'_> {
 
     #[inline(always)]
     fn with_vectors<S: Simd, const R: usize, const V: usize>(self, simd: S) {
-        let rows = self.order.rows(self.microbatches);
-        let (units, width) = (self.slopes.ncols(), V * S::F32_LANES);
+        let LayerLeaves { input, slopes, microbatches, precision } = self.layer;
+        let rows = self.order.rows(microbatches);
+        let (units, width) = (slopes.ncols(), V * S::F32_LANES);
         let left_len = self.inputs.len().div_ceil(R) * R * rows.len();
         let right_len = width * rows.len();
         let stack_len = self.order.height * R * width;
@@ -58,14 +57,15 @@ impl KernelTile<'_> {
         let left = left.as_chunks_mut::<R>().0;
         let right = S::as_mut_simd_f32s(right).0.as_chunks_mut::<V>().0;
         let stack = S::as_mut_simd_f32s(stack).0.as_chunks_mut::<V>().0.as_chunks_mut::<R>().0;
-        pack::left(self.input.slice(s![rows.clone(), self.inputs.clone()]).reversed_axes(), left);
+        pack::left(input.slice(s![rows.clone(), self.inputs.clone()]).reversed_axes(), left);
         for start in (0..units).step_by(width) {
             let columns = start..units.min(start + width);
-            pack::right::<S, V>(self.slopes.slice(s![rows.clone(), columns.clone()]), right);
+            pack::right::<S, V>(slopes.slice(s![rows.clone(), columns.clone()]), right);
             let out = self.values.chunks_mut(R * units);
             for (left, out) in left.chunks_exact(rows.len()).zip(out) {
-                let block = Block::<S, R, V> { simd, left, right, first_row: rows.start };
-                block.fold(self.order, self.microbatches, stack);
+                let block =
+                    Block::<S, R, V> { simd, left, right, first_row: rows.start, precision };
+                block.fold(self.order, microbatches, stack);
                 for (out, sums) in out.chunks_exact_mut(units).zip(&stack[0]) {
                     let sums: &[f32] = pulp::bytemuck::cast_slice(sums);
                     out[columns.clone()].copy_from_slice(&sums[..columns.len()]);
@@ -75,10 +75,10 @@ impl KernelTile<'_> {
     }
 }
 
-impl InBlocks for KernelTile<'_> {
+impl InBlocks for KernelTile<'_, '_> {
     #[inline(always)]
     fn run<S: Simd, const R: usize>(self, simd: S) {
-        if self.slopes.ncols() <= S::F32_LANES {
+        if self.layer.slopes.ncols() <= S::F32_LANES {
             self.with_vectors::<S, R, 1>(simd);
         } else {
             self.with_vectors::<S, R, 2>(simd);
@@ -95,6 +95,7 @@ struct Block<'a, S: Simd, const R: usize, const V: usize> {
     right: &'a [[S::f32s; V]],
     /// The row that both start with.
     first_row: usize,
+    precision: Precision,
 }
 
 impl<S: Simd, const R: usize, const V: usize> Block<'_, S, R, V> {
@@ -105,9 +106,11 @@ impl<S: Simd, const R: usize, const V: usize> Block<'_, S, R, V> {
         for step in &order.steps {
             let rows = &microbatches[step.leaf].rows;
             let mut sums = self.leaf(rows.start - self.first_row..rows.end - self.first_row);
+            self.round(&mut sums);
             for _ in 0..step.merges {
                 height -= 1;
                 sums = block::add(self.simd, stack[height], sums);
+                self.round(&mut sums);
             }
             stack[height] = sums;
             height += 1;
@@ -125,6 +128,15 @@ impl<S: Simd, const R: usize, const V: usize> Block<'_, S, R, V> {
             at = end;
         }
         sums
+    }
+
+    #[inline(always)]
+    fn round(&self, sums: &mut Sums<S, R, V>) {
+        if self.precision != Precision::F32 {
+            for sums in sums {
+                self.precision.round(pulp::bytemuck::cast_slice_mut(sums));
+            }
+        }
     }
 
     #[inline(always)]
@@ -152,12 +164,17 @@ mod tests {
     fn bits_are_those_of_products_and_additions() {
         for lens in [[1, 2, 3], [16, 16, 16], [300, 1, 256], [7, 0, 5], [0, 3, 513]] {
             for (inputs, units) in [(1, 1), (6, 16), (13, 10), (20, 33), (31, 70)] {
-                check(lens, inputs, units);
+                check(lens, inputs, units, Precision::F32);
+                check(lens, inputs, units, Precision::Bf16);
             }
         }
     }
 
-    fn check(lens: [usize; 3], inputs: usize, units: usize) {
+    fn check(lens: [usize; 3], inputs: usize, units: usize, precision: Precision) {
+        let rounded = |mut values: Array2<f32>| {
+            precision.round(values.as_slice_mut().expect("standard layout"));
+            values
+        };
         let rows: usize = lens.iter().sum();
         let input = matrix(rows, inputs + 2, 1);
         let slopes = matrix(rows, units, 2);
@@ -170,7 +187,11 @@ mod tests {
             let a = input.slice(s![rows.clone(), 1..=inputs]);
             let b = slopes.slice(s![rows.clone(), ..]);
             Product { a: a.t(), b, c: product.view_mut(), adds: false }.compute();
-            want = Some(want.map_or_else(|| product.clone(), |want| want + &product));
+            let product = rounded(product);
+            want = Some(match want {
+                Some(want) => rounded(want + product),
+                None => product,
+            });
             microbatches.push(Microbatch { shard: shard as u32, rows });
         }
         let want = want.unwrap();
@@ -179,10 +200,9 @@ mod tests {
         for input in [input.view(), by_columns.t()] {
             for vectors in [true, false] {
                 let mut values = vec![f32::NAN; inputs * units];
+                let slopes = slopes.view();
                 let tile = KernelTile {
-                    input,
-                    slopes: slopes.view(),
-                    microbatches: &microbatches,
+                    layer: LayerLeaves { input, slopes, microbatches: &microbatches, precision },
                     inputs: 1..inputs + 1,
                     order: &order,
                     values: &mut values,

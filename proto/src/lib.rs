@@ -4,6 +4,7 @@
 //! Wire types become checked domain types here and nowhere else. Holds no sockets, no tasks and no decisions.
 
 pub mod batches;
+pub mod bf16;
 mod buffer;
 pub mod fold;
 pub mod frame;

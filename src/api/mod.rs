@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_data::{Dataset, Missing, Rows, Scale, Schema, Summary, TableFile, TableSpec};
 use lockstep_model::{Activation, DenseSpec, Initializer, Loss, Metric, NetworkSpec};
+use lockstep_proto::values::Precision;
 use ndarray::{Array2, ArrayView2};
 
 use crate::cluster;
@@ -32,6 +33,7 @@ pub mod prelude {
     pub use crate::record::History;
     pub use lockstep_coordinator::optimizer::Optimizer;
     pub use lockstep_model::{Activation, Initializer, Loss, Metric};
+    pub use lockstep_proto::values::Precision;
 }
 
 /// A dense layer.
@@ -111,6 +113,8 @@ pub struct Fit {
     pub threads: usize,
     /// Largest global norm of a gradient.
     pub gradient_clip_norm: Option<f32>,
+    /// Of gradient sums and of the weights that workers see. Part of what determines the numbers.
+    pub precision: Precision,
     /// Show progress on standard error.
     pub verbose: bool,
 }
@@ -126,6 +130,7 @@ impl Default for Fit {
             workers: 1,
             threads: 1,
             gradient_clip_norm: None,
+            precision: Precision::default(),
             verbose: false,
         }
     }
@@ -176,7 +181,7 @@ impl Sequential {
                     "x has {found} columns, the model was fitted on {inputs}"
                 )));
             }
-            plan.weights = weights.clone();
+            plan = plan.starting_from(weights.clone())?;
         }
         let trained = train_here(Arc::new(plan), fit)?;
         self.fitted = Some((x.ncols(), trained.weights));
@@ -239,6 +244,7 @@ impl Sequential {
             shuffle: fit.shuffle,
             shards: fit.shards,
             gradient_clip_norm: fit.gradient_clip_norm,
+            precision: fit.precision,
         };
         Ok(Job::in_memory(fit.seed, data, model, train))
     }

@@ -145,20 +145,24 @@ fn traffic(plan: &Plan, workers: usize, text: &mut String) -> std::fmt::Result {
         + tables.validation.as_ref().map_or(0, |table| table.rows().len() as u64)
         + plan.test_rows().unwrap_or(0);
     let moments = plan.job.train.optimizer.moments(1).len() as u64;
-    // Weights, published weights of two steps, gradient, one partial sum.
-    let coordinator = 4 * (all_rows * width + parameters * (5 + moments));
+    let precision = plan.job.train.precision;
+    let moved = precision.width() as u64 * parameters;
+    // Weights, gradient, one partial sum; published weights of two steps.
+    let coordinator = 4 * (all_rows * width + parameters * (3 + moments)) + 2 * moved;
     let units: u64 = plan.job.model.layers.iter().map(|layer| layer.units as u64).sum();
     let batch_rows = batches.batch_size.div_ceil(workers as u64);
     // Two weight buffers, one layer's gradient and its frame; activations and deltas of its rows.
     let worker = 4
         * (all_rows.div_ceil(workers as u64) * width
-            + parameters * 4
-            + batch_rows * (width + 2 * units));
+            + parameters * 3
+            + batch_rows * (width + 2 * units))
+        + moved;
     writeln!(
         text,
-        "\nwith {workers} workers, a step moves for each: {} up ({nodes} tree nodes), {} down",
-        bytes(4 * parameters * nodes),
-        bytes(4 * parameters)
+        "\nwith {workers} workers, a step moves for each: {} up ({nodes} tree nodes), {} down, in {}",
+        bytes(moved * nodes),
+        bytes(moved),
+        precision.name()
     )?;
     writeln!(text, "  memory, about: coordinator {}, worker {}", bytes(coordinator), bytes(worker))
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_data::{TableSpec, TargetKind};
 use lockstep_model::{DenseSpec, Loss, Metric, Network, NetworkSpec};
+use lockstep_proto::values::Precision;
 
 pub use optimizer::from_name as optimizer_named;
 pub use reader::{JobError, Place};
@@ -73,6 +74,8 @@ pub struct Train {
     pub shards: u32,
     /// Largest global norm of a gradient.
     pub gradient_clip_norm: Option<f32>,
+    /// Of gradient sums and of the weights that workers see.
+    pub precision: Precision,
 }
 
 /// Section `checkpoint`.

@@ -57,6 +57,7 @@ pub fn to_toml(job: &Job) -> String {
     if let Some(norm) = job.train.gradient_clip_norm {
         line("gradient_clip_norm", format!("{norm:?}"));
     }
+    line("precision", quote(job.train.precision.name()));
     line("cluster", section());
     line("workers_min", job.cluster.workers_min.to_string());
     line("audit_fraction", format!("{:?}", job.cluster.audit_fraction));
@@ -201,6 +202,7 @@ mod tests {
                  {{ type = \"elu\", alpha = 0.5 }}, use_bias = false }}, {{ type = \"dense\", units = 2, \
                  kernel_initializer = \"he_normal\", activation = \"leaky_relu\" }}]\n[train]\noptimizer = {optimizer}\n\
                  epochs = 3\nbatch_size = 5\nshuffle = false\nshards = 4\ngradient_clip_norm = 0.5\n\
+                 precision = \"bf16\"\n\
                  [cluster]\nworkers_min = 2\n[checkpoint]\nevery_steps = 7\nkeep = 2\n\
                  [journal]\nevery_steps = 3\n"
             ));

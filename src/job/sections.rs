@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use lockstep_data::{Missing, Scale, Source, TableFile, TableSpec};
 use lockstep_model::{Activation, DenseSpec, Initializer, Loss, Metric};
 use lockstep_proto::tree::SHARDS_MAX;
+use lockstep_proto::values::Precision;
 
 use super::reader::{Document, JobError, Section, Value};
 use super::{
@@ -241,7 +242,15 @@ fn activation(value: &Value<'_>) -> Result<Activation, JobError> {
 }
 
 fn train(value: &Value<'_>, places: &mut Places) -> Result<Train, JobError> {
-    let known = ["optimizer", "epochs", "batch_size", "shuffle", "shards", "gradient_clip_norm"];
+    let known = [
+        "optimizer",
+        "epochs",
+        "batch_size",
+        "shuffle",
+        "shards",
+        "gradient_clip_norm",
+        "precision",
+    ];
     let section = value.section(&known)?;
     places.batch_size = section.get("batch_size").map_or(section.place(), |value| value.place());
     let optimizer = section.require("optimizer")?;
@@ -259,6 +268,9 @@ fn train(value: &Value<'_>, places: &mut Places) -> Result<Train, JobError> {
             .map_or(Ok(u64::from(SHARDS_DEFAULT)), |value| value.integer(1, SHARDS_MAX.into()))?
             as u32,
         gradient_clip_norm: clip,
+        precision: section.get("precision").map_or(Ok(Precision::default()), |value| {
+            value.name(Precision::NAMES, Precision::from_name)
+        })?,
     })
 }
 

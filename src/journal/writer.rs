@@ -1,7 +1,7 @@
-//! The journal's thread: hashes published weights and hands the lines on, off the training's path.
+//! The journal's thread: hashes weights and hands the lines on, off the training's path.
 //!
-//! The training waits only when more is waiting than there is room for; what waits are references to frames that were
-//! published anyway.
+//! The training waits only when more is waiting than there is room for; what waits are references to frames that
+//! were published anyway, or, where workers see rounded weights, frames made for it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -10,7 +10,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use lockstep_proto::ids::{Span, Step, WorkerId};
+use lockstep_coordinator::WeightFrames;
+use lockstep_proto::ids::{Span, WorkerId};
 
 use super::Line;
 use crate::record::{SharedReporter, report};
@@ -59,8 +60,8 @@ pub struct Made<'a> {
     pub deals: &'a [(WorkerId, Span)],
     /// How many microbatches were dealt again.
     pub recomputed: u64,
-    /// The weights, chunk by chunk in the layout's order.
-    pub weights: &'a [(Step, Bytes)],
+    /// The weights.
+    pub weights: WeightFrames<'a>,
 }
 
 enum Message {
@@ -109,8 +110,7 @@ impl Journal {
             plan: plan.collect(),
             recomputed: std::mem::take(&mut self.recomputed),
         };
-        let frames = made.weights.iter().map(|(_, frame)| frame.clone()).collect();
-        self.send(Message::Made(line, frames));
+        self.send(Message::Made(line, (made.weights.0)()));
     }
 
     /// Returns when the lines of all steps so far are handed on.
@@ -190,17 +190,16 @@ mod tests {
     use crate::report::Reporter;
     use crate::weights_file::weights_hash;
 
-    fn made<'a>(step: u64, recomputed: u64, weights: &'a [(Step, Bytes)]) -> Made<'a> {
+    fn made<'a>(step: u64, recomputed: u64, weights: &'a dyn Fn() -> Vec<Bytes>) -> Made<'a> {
         const DEALS: &[(WorkerId, Span)] = &[(WorkerId(3), Span { start: 0, end: 4 })];
-        let rows = step * 10;
+        let (rows, weights) = (step * 10, WeightFrames(weights));
         Made { step, epoch: 1, rows, rows_total: rows, deals: DEALS, recomputed, weights }
     }
 
     #[test]
     fn due_steps_become_lines_with_the_hash_of_the_whole_vector() {
         let whole = [1.0, -2.0, 3.5, 0.0, -0.0];
-        let frame = |values: &[f32]| (Step(0), values::encode(values));
-        let weights = [frame(&whole[..3]), frame(&whole[3..])];
+        let weights = || vec![values::encode(&whole[..3]), values::encode(&whole[3..])];
         let lines = Arc::new(Mutex::new(Vec::new()));
         let into = lines.clone();
         let due = Due::Every { steps: 3, steps_per_epoch: 5 };
@@ -245,7 +244,7 @@ mod tests {
             seen_tx.send(line.step).unwrap();
             line.step < 4
         });
-        (1..=60).for_each(|step| journal.step(&made(step, 0, &[])));
+        (1..=60).for_each(|step| journal.step(&made(step, 0, &Vec::new)));
         journal.settle();
         drop(journal);
         assert_eq!(seen.iter().collect::<Vec<_>>(), [1, 2, 3, 4]);

@@ -134,6 +134,21 @@ fn keys_and_names() {
         ),
         ("target = \"y\"\n", "", "job.toml:4:1: `data.target` is missing"),
         ("target = \"y\"", "target = []", "job.toml:7:10: `data.target`: found an empty list"),
+        (
+            "shards = 3",
+            "shards = 3\nprecision = \"bf61\"",
+            "job.toml:22:13: `train.precision`: found \"bf61\", did you mean `bf16`?",
+        ),
+        (
+            "shards = 3",
+            "shards = 3\nprecision = \"float\"",
+            "job.toml:22:13: `train.precision`: found \"float\", wanted one of: f32, bf16",
+        ),
+        (
+            "shards = 3",
+            "shards = 3\nprecison = \"bf16\"",
+            "job.toml:22:1: unknown key `train.precison`, did you mean `precision`?",
+        ),
         ("epochs = 2\n", "", "job.toml:17:1: `train.epochs` is missing"),
     ] {
         check(row);

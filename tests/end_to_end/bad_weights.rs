@@ -81,6 +81,19 @@ fn initial_weights_that_do_not_fit() {
     refused(&folder, "w.safetensors: cannot read it: No such file or directory");
 }
 
+/// A number that `f32` has and the job's precision has not.
+#[test]
+fn initial_weights_that_workers_would_see_as_infinite() {
+    let folder = with_weights(&file(&tensors(), Dtype::F32, f32::MAX));
+    folder.run(&["check", "job.toml"]).expect(0);
+    let job = folder.read("job.toml");
+    folder.write("job.toml", &edited(&job, "shards = 3", "shards = 3\nprecision = \"bf16\""));
+    refused(
+        &folder,
+        "w.safetensors: weight 0 is 340282350000000000000000000000000000000, wanted numbers that are finite in bf16",
+    );
+}
+
 #[test]
 fn a_run_folder_that_is_not_empty() {
     let folder = small();

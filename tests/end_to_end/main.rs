@@ -26,6 +26,8 @@ mod lifecycle;
 #[cfg(target_os = "linux")]
 mod netns;
 mod parity;
+#[cfg(target_os = "linux")]
+mod precision;
 mod predict;
 mod process;
 mod proxy;

@@ -135,6 +135,8 @@ fn what_cannot_be_resumed() {
     folder.run(&RESUME).expect_with(3, "exists and is not empty");
     folder.write("job.toml", &JOB.replace("units = 8", "units = 9"));
     folder.run(&resume).expect_with(3, "cannot resume: the job has changed: it was ");
+    folder.write("job.toml", &JOB.replace("epochs = 400", "epochs = 400\nprecision = \"bf16\""));
+    folder.run(&resume).expect_with(3, "the job has changed: it was `precision = ");
     // How often it is kept does not change the run, nor does the name of the table.
     let moved = JOB.replace("every_steps = 7", "every_steps = 9").replace("train.csv", "same.csv");
     folder.write("job.toml", &moved);

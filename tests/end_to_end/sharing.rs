@@ -9,7 +9,7 @@ use crate::folder::Folder;
 use crate::relay::{Change, Relay};
 
 /// Layers of two chunks and more, clipped, so that chunks are held back and updated at once; and measured each epoch.
-const JOB: &str = r#"
+pub(crate) const JOB: &str = r#"
 name = "shared"
 [data]
 train = "train.csv"
@@ -35,8 +35,8 @@ fn folder() -> Folder {
     Folder::with_table(JOB, "boston-relu-adam-mse", 200)
 }
 
-/// Counts the slices that are in the stream and those that it only names.
-fn counting() -> (Arc<Change>, Arc<[AtomicU64; 2]>) {
+/// Counts the bytes of gradients in the stream and of those that it only names.
+pub(crate) fn counting() -> (Arc<Change>, Arc<[AtomicU64; 2]>) {
     let counts: Arc<[AtomicU64; 2]> = Arc::default();
     let counted = counts.clone();
     let change: Arc<Change> = Arc::new(move |message| {
@@ -44,7 +44,8 @@ fn counting() -> (Arc<Change>, Arc<[AtomicU64; 2]>) {
             for slice in &part.slices {
                 let shared = slice.shared_bytes > 0;
                 assert_eq!(shared, slice.values.is_empty());
-                counted[usize::from(shared)].fetch_add(1, Ordering::Relaxed);
+                let bytes = slice.values.len() as u64 + u64::from(slice.shared_bytes);
+                counted[usize::from(shared)].fetch_add(bytes, Ordering::Relaxed);
             }
         }
         vec![message]
@@ -54,6 +55,12 @@ fn counting() -> (Arc<Change>, Arc<[AtomicU64; 2]>) {
 
 #[test]
 fn what_is_shared_and_what_is_sent_are_the_same_bits() {
+    hash_of_both(folder);
+}
+
+/// The hash of two workers that share memory with their coordinator, and of two that do not.
+#[track_caller]
+pub(crate) fn hash_of_both(folder: impl Fn() -> Folder) -> String {
     let mut hashes = Vec::new();
     for (arguments, shares) in [(&[][..], true), (&["--no-shared-memory"], false)] {
         let folder = folder();
@@ -73,6 +80,7 @@ fn what_is_shared_and_what_is_sent_are_the_same_bits() {
         hashes.push(folder.hash());
     }
     assert_eq!(hashes[0], hashes[1]);
+    hashes.remove(0)
 }
 
 /// The worker's file is gone, or another's: it is told what to do.

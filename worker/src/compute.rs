@@ -10,7 +10,7 @@ use lockstep_model::{Microbatch, Network, NodeGradient, NonFinite, NonFiniteKind
 use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums, Part, Slice};
 use lockstep_proto::ids::{Chunk, Pass, Shard, Span, Task};
 use lockstep_proto::tree::{Node, ShardTree};
-use lockstep_proto::values;
+use lockstep_proto::values::Precision;
 use ndarray::ArrayView2;
 
 use crate::shards::Rows;
@@ -29,6 +29,7 @@ pub(crate) struct Compute {
     network: Arc<Network>,
     tree: ShardTree,
     order: RowOrder,
+    precision: Precision,
     workspace: Workspace,
     features: Vec<f32>,
     targets: Vec<f32>,
@@ -37,12 +38,18 @@ pub(crate) struct Compute {
 }
 
 impl Compute {
-    pub(crate) fn new(network: Arc<Network>, tree: ShardTree, order: RowOrder) -> Compute {
+    pub(crate) fn new(
+        network: Arc<Network>,
+        tree: ShardTree,
+        order: RowOrder,
+        precision: Precision,
+    ) -> Compute {
         Compute {
             workspace: Workspace::new(&network),
             network,
             tree,
             order,
+            precision,
             features: Vec::new(),
             targets: Vec::new(),
             orders: HashMap::new(),
@@ -96,7 +103,8 @@ impl Compute {
         let has_rows = |node: &Node| rows_in(self.tree, *node, &microbatches) > 0;
         let nodes: Vec<Node> =
             self.tree.nodes(work.deal.span).into_iter().filter(has_rows).collect();
-        let mut parts = Parts::new(&self.network, work.deal.pass, &nodes, send);
+        let precision = self.precision;
+        let mut parts = Parts::new(&self.network, precision, work.deal.pass, &nodes, send);
         let (x, y) = views(&self.network, &self.features, &self.targets);
         let sums = self.network.gradient(
             &work.weights,
@@ -104,6 +112,7 @@ impl Compute {
             y,
             &microbatches,
             &nodes,
+            precision,
             &mut self.workspace,
             &mut |gradient| parts.take(&gradient),
         )?;
@@ -183,6 +192,7 @@ fn views<'a>(
 /// Cuts layers' gradients into chunks and gathers small ones into one message.
 struct Parts<'a> {
     network: &'a Network,
+    precision: Precision,
     pass: Pass,
     nodes: &'a [Node],
     /// By node: the layers of a shared chunk that are there so far. Only one shared chunk is open at a time, since
@@ -196,12 +206,13 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn new(
         network: &'a Network,
+        precision: Precision,
         pass: Pass,
         nodes: &'a [Node],
         send: &'a mut dyn FnMut(FromWorker),
     ) -> Parts<'a> {
         let shared = vec![Vec::new(); nodes.len()];
-        Parts { network, pass, nodes, shared, slices: Vec::new(), bytes: 0, send }
+        Parts { network, precision, pass, nodes, shared, slices: Vec::new(), bytes: 0, send }
     }
 
     fn take(&mut self, gradient: &NodeGradient<'_>) {
@@ -213,7 +224,7 @@ impl<'a> Parts<'a> {
             }
             if known.layers.len() == 1 {
                 let range = known.range.start - layer.start..known.range.end - layer.start;
-                self.push(chunk, gradient.node, values::encode(&gradient.values[range]));
+                self.push(chunk, gradient.node, self.precision.encode(&gradient.values[range]));
                 continue;
             }
             let shared = &mut self.shared[gradient.node];
@@ -221,7 +232,7 @@ impl<'a> Parts<'a> {
             let start = layer.start - known.range.start;
             shared[start..start + layer.len()].copy_from_slice(gradient.values);
             if gradient.layer == known.layers.start {
-                let frame = values::encode(shared);
+                let frame = self.precision.encode(shared);
                 self.push(chunk, gradient.node, frame);
             }
         }

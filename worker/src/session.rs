@@ -83,8 +83,9 @@ impl Session {
         let width = network.inputs() + network.target_width();
         let order =
             RowOrder { batches: welcome.batches, shuffle: welcome.shuffle, seed: welcome.seed };
+        let precision = welcome.precision;
         let ticket = welcome.weights.as_ref().filter(|_| share);
-        let sharing = match ticket.and_then(|ticket| Sharing::begin(ticket, &layout)) {
+        let sharing = match ticket.and_then(|ticket| Sharing::begin(ticket, &layout, precision)) {
             Some((sharing, announcement)) => {
                 out.send(announcement).await.map_err(|_| WorkerError::lost("at the join"))?;
                 Some(sharing)
@@ -97,12 +98,13 @@ impl Session {
                 batches: welcome.batches,
                 tree,
                 layout: layout.clone(),
+                precision,
                 sums_len: network.sums_len(),
             },
-            weights: Weights::new(layout),
+            weights: Weights::new(layout, precision),
             shards: Shards::new(client, &welcome, width),
             deals: VecDeque::new(),
-            compute: Some(Compute::new(network, tree, order)),
+            compute: Some(Compute::new(network, tree, order, precision)),
             at_work: None,
             pool,
             out,

@@ -6,6 +6,7 @@ use lockstep_proto::layout::Layout;
 use lockstep_proto::shared::Ticket;
 use lockstep_proto::shared::lane::Lane;
 use lockstep_proto::shared::weights::WeightsReader;
+use lockstep_proto::values::Precision;
 use lockstep_proto::wire;
 
 pub(crate) struct Sharing {
@@ -18,9 +19,10 @@ impl Sharing {
     pub(crate) fn begin(
         weights: &Ticket,
         layout: &Layout,
+        precision: Precision,
     ) -> Option<(Sharing, wire::WorkerMessage)> {
-        let weights = WeightsReader::open(weights, layout).ok()?;
-        let (lane, ticket) = Lane::new(layout.len()).ok()?;
+        let weights = WeightsReader::open(weights, layout, precision).ok()?;
+        let (lane, ticket) = Lane::new(layout.len(), precision).ok()?;
         Some((Sharing { lane: Arc::new(lane), weights }, Lane::announcement(ticket)))
     }
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use lockstep_proto::ids::{Chunk, Step};
 use lockstep_proto::layout::Layout;
-use lockstep_proto::values;
+use lockstep_proto::values::Precision;
 
 /// The newest whole weights, and the ones that are coming in or, before that, the ones they replaced.
 #[derive(Debug)]
 pub(crate) struct Weights {
     layout: Arc<Layout>,
+    precision: Precision,
     whole: Option<(Step, Arc<Vec<f32>>)>,
     before: Option<(Step, Arc<Vec<f32>>)>,
     /// Empty from the end of one version to the start of the next.
@@ -34,9 +35,11 @@ pub(crate) enum Version {
 }
 
 impl Weights {
-    pub(crate) fn new(layout: Arc<Layout>) -> Weights {
+    /// For frames of this precision.
+    pub(crate) fn new(layout: Arc<Layout>, precision: Precision) -> Weights {
         let (coming, here) = (vec![0.0; layout.len()], vec![false; layout.chunks().len()]);
-        Weights { layout, whole: None, before: None, coming, coming_step: Step(0), here }
+        let coming_step = Step(0);
+        Weights { layout, precision, whole: None, before: None, coming, coming_step, here }
     }
 
     pub(crate) fn at(&self, step: Step) -> Version {
@@ -63,7 +66,8 @@ impl Weights {
             }
         }
         let place = chunk.0 as usize;
-        values::copy(frame, &mut self.coming[self.layout.chunks()[place].range.clone()]);
+        let range = self.layout.chunks()[place].range.clone();
+        self.precision.copy(frame, &mut self.coming[range]);
         self.here[place] = true;
         if self.here.iter().all(|&here| here) {
             self.swap();
@@ -87,11 +91,11 @@ mod tests {
         let shape = |inputs, units| DenseShape { inputs, units, bias: false };
         let layout = Layout::new(&[shape(200, 100), shape(100, 1)]);
         assert_eq!(layout.chunks().len(), 2);
-        Weights::new(Arc::new(layout))
+        Weights::new(Arc::new(layout), Precision::Bf16)
     }
 
     fn frame(value: f32, len: usize) -> bytes::Bytes {
-        values::encode(&vec![value; len])
+        Precision::Bf16.encode(&vec![value; len])
     }
 
     #[test]

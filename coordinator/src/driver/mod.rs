@@ -23,7 +23,7 @@ use crate::account::Account;
 use crate::audit::AuditBook;
 use crate::engine::{Action, Engine, Event, Planned, Schedule, Track};
 use crate::inbound::{Inbound, read};
-use crate::observer::{Observer, RunEvent};
+use crate::observer::{Observer, RunEvent, WeightFrames};
 use crate::outbox::Outbox;
 use crate::reducer::{Reduced, Reducer};
 use crate::run::{
@@ -87,6 +87,7 @@ impl Driver {
                 batches: spec.batches,
                 tree,
                 layout: spec.layout.clone(),
+                precision: spec.precision,
                 sums_len: spec.sums_len,
             },
             learning_rate: spec.optimizer.learning_rate(),
@@ -353,7 +354,7 @@ impl Driver {
                     seconds: started.elapsed().as_secs_f64(),
                     deals: self.account.deals(),
                     recomputed: self.account.recomputed(),
-                    weights: self.reducer.newest(),
+                    weights: WeightFrames(&|| self.reducer.frames()),
                 });
             }
             Task::Evaluate { table } => {

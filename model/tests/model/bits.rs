@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::common::{bits, bits_f64, data, gradient, microbatches, network, parameters};
+use crate::common::{
+    bits, bits_f64, data, gradient, gradient_in, microbatches, network, parameters,
+};
 use lockstep_model::{
     Activation, Loss, Metric, Microbatch, Network, PARALLEL_FLOPS_MIN, Workspace,
 };
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::{Node, ShardTree};
+use lockstep_proto::values::Precision;
 use ndarray::s;
 
 const SHARDS: u32 = 11;
@@ -55,18 +58,28 @@ fn threads_do_not_matter() {
                 nodes.extend(ShardTree::new(SHARDS).nodes(Span { start: 7, end: SHARDS }));
             }
             nodes.retain(|&node| holds(node, &leaves));
-            for network in networks() {
-                check_threads(&network, rows, &leaves, &nodes);
+            for (network, precision) in networks().iter().flat_map(in_both) {
+                check_threads(network, precision, rows, &leaves, &nodes);
             }
         }
     }
 }
 
-fn check_threads(network: &Network, rows: usize, leaves: &[Microbatch], nodes: &[Node]) {
+fn in_both(network: &Network) -> [(&Network, Precision); 2] {
+    [(network, Precision::F32), (network, Precision::Bf16)]
+}
+
+fn check_threads(
+    network: &Network,
+    precision: Precision,
+    rows: usize,
+    leaves: &[Microbatch],
+    nodes: &[Node],
+) {
     let (params, (x, y)) = (parameters(network), data(network, rows));
     assert!(network.flops_per_row() * rows as u64 > PARALLEL_FLOPS_MIN);
     let run = || {
-        let got = gradient(network, &params, (&x, &y), leaves, nodes);
+        let got = gradient_in(precision, network, &params, (&x, &y), leaves, nodes);
         let mut ws = Workspace::new(network);
         let outputs = bits(network.predict(&params, x.view(), &mut ws).as_slice().unwrap());
         (bits(&got.gradients.concat()), bits_f64(&got.sums.concat()), outputs)
@@ -80,26 +93,48 @@ fn check_threads(network: &Network, rows: usize, leaves: &[Microbatch], nodes: &
 #[test]
 fn spans_do_not_matter() {
     let tree = ShardTree::new(SHARDS);
-    for network in networks() {
-        let want = span_gradient(&network, tree, tree.all());
+    for (network, precision) in networks().iter().flat_map(in_both) {
+        let want = span_gradient(precision, network, tree, tree.all());
         let want = (&want[&tree.root()].0, &want[&tree.root()].1);
         for cuts in [vec![1], vec![8], vec![3, 4, 9], (1..SHARDS).collect()] {
             let mut nodes = HashMap::new();
             let starts = std::iter::once(0).chain(cuts.iter().copied());
             for (start, end) in starts.zip(cuts.iter().copied().chain([SHARDS])) {
-                nodes.extend(span_gradient(&network, tree, Span { start, end }));
+                nodes.extend(span_gradient(precision, network, tree, Span { start, end }));
             }
-            let (gradient, sums) = up_the_tree(tree, tree.root(), &nodes).unwrap();
+            let (gradient, sums) = up_the_tree(precision, tree, tree.root(), &nodes).unwrap();
             assert_eq!(bits(&gradient), bits(want.0), "cut at {cuts:?}");
             assert_eq!(bits_f64(&sums), bits_f64(want.1), "cut at {cuts:?}");
         }
     }
 }
 
+/// Each leaf by itself, rounded, and rounded again wherever two are added.
+#[test]
+fn every_node_is_rounded() {
+    let (tree, precision) = (ShardTree::new(SHARDS), Precision::Bf16);
+    for network in networks() {
+        let mut leaves = HashMap::new();
+        for start in 0..SHARDS {
+            let span = Span { start, end: start + 1 };
+            leaves.extend(span_gradient(Precision::F32, &network, tree, span));
+        }
+        leaves.values_mut().for_each(|(gradient, _)| precision.round(gradient));
+        let (want, _) = up_the_tree(precision, tree, tree.root(), &leaves).unwrap();
+        let got = span_gradient(precision, &network, tree, tree.all());
+        assert_eq!(bits(&got[&tree.root()].0), bits(&want));
+    }
+}
+
 type Sum = (Vec<f32>, Vec<f64>);
 
 /// What a worker of this span would send.
-fn span_gradient(network: &Network, tree: ShardTree, span: Span) -> HashMap<Node, Sum> {
+fn span_gradient(
+    precision: Precision,
+    network: &Network,
+    tree: ShardTree,
+    span: Span,
+) -> HashMap<Node, Sum> {
     let params = parameters(network);
     let (x, y) = data(network, rows());
     let all = microbatches(LEAVES);
@@ -114,7 +149,7 @@ fn span_gradient(network: &Network, tree: ShardTree, span: Span) -> HashMap<Node
         .collect();
     let mut nodes = tree.nodes(span);
     nodes.retain(|&node| holds(node, &mine));
-    let got = gradient(network, &params, (&x, &y), &mine, &nodes);
+    let got = gradient_in(precision, network, &params, (&x, &y), &mine, &nodes);
     nodes.into_iter().zip(got.gradients.into_iter().zip(got.sums)).collect()
 }
 
@@ -123,15 +158,22 @@ fn holds(node: Node, leaves: &[Microbatch]) -> bool {
 }
 
 /// The coordinator's part, written as the definition says.
-fn up_the_tree(tree: ShardTree, node: Node, nodes: &HashMap<Node, Sum>) -> Option<Sum> {
+fn up_the_tree(
+    precision: Precision,
+    tree: ShardTree,
+    node: Node,
+    nodes: &HashMap<Node, Sum>,
+) -> Option<Sum> {
     if let Some(sum) = nodes.get(&node) {
         return Some(sum.clone());
     }
     tree.span(node)?;
     let (left, right) = node.children()?;
-    match (up_the_tree(tree, left, nodes), up_the_tree(tree, right, nodes)) {
+    let child = |node| up_the_tree(precision, tree, node, nodes);
+    match (child(left), child(right)) {
         (Some(mut left), Some(right)) => {
             left.0.iter_mut().zip(&right.0).for_each(|(sum, value)| *sum += value);
+            precision.round(&mut left.0);
             left.1.iter_mut().zip(&right.1).for_each(|(sum, value)| *sum += value);
             Some(left)
         }
@@ -211,8 +253,9 @@ fn memory_order_and_workspace_do_not_matter() {
     let leaves = microbatches(&[(0, 10), (1, 30)]);
     let root = [ShardTree::new(2).root()];
     let want = gradient(network, &params, (&x, &y), &leaves, &root);
+    let (x, precision) = (x_by_column.t(), Precision::F32);
     network
-        .gradient(&params, x_by_column.t(), y_view, &leaves, &root, &mut ws, &mut |part| {
+        .gradient(&params, x, y_view, &leaves, &root, precision, &mut ws, &mut |part| {
             let layer = network.layout().layers()[part.layer].clone();
             assert_eq!(bits(part.values), bits(&want.gradients[0][layer]));
         })

@@ -2,6 +2,7 @@
 
 use lockstep_model::{Activation, DenseSpec, Loss, Metric, Microbatch, Network, NetworkSpec};
 use lockstep_proto::tree::Node;
+use lockstep_proto::values::Precision;
 use ndarray::Array2;
 
 pub(crate) fn network(
@@ -74,11 +75,23 @@ pub(crate) fn gradient(
     microbatches: &[Microbatch],
     nodes: &[Node],
 ) -> Gathered {
+    gradient_in(Precision::F32, network, params, (x, y), microbatches, nodes)
+}
+
+pub(crate) fn gradient_in(
+    precision: Precision,
+    network: &Network,
+    params: &[f32],
+    (x, y): (&Array2<f32>, &Array2<f32>),
+    microbatches: &[Microbatch],
+    nodes: &[Node],
+) -> Gathered {
     let mut ws = lockstep_model::Workspace::new(network);
     let mut gradients = vec![vec![f32::NAN; network.layout().len()]; nodes.len()];
     let mut next = (network.spec().layers.len() - 1, 0);
+    let (x, y) = (x.view(), y.view());
     let sums = network
-        .gradient(params, x.view(), y.view(), microbatches, nodes, &mut ws, &mut |part| {
+        .gradient(params, x, y, microbatches, nodes, precision, &mut ws, &mut |part| {
             assert_eq!((part.layer, part.node), next, "last layer first, nodes in order");
             next = match part.node + 1 {
                 node if node == nodes.len() => (part.layer.wrapping_sub(1), 0),

@@ -3,6 +3,7 @@
 use crate::common::{microbatches, network};
 use lockstep_model::{Activation, Loss, Network, NonFinite, NonFiniteKind, Workspace};
 use lockstep_proto::tree::{Node, ShardTree};
+use lockstep_proto::values::Precision;
 use ndarray::Array2;
 
 /// `x w0 w1`, no hidden nonlinearity, one column.
@@ -17,13 +18,24 @@ fn run(
     x: &[f32],
     lens: &[(u32, usize)],
 ) -> (NonFinite, Vec<usize>) {
+    run_in(Precision::F32, network, params, x, lens)
+}
+
+fn run_in(
+    precision: Precision,
+    network: &Network,
+    params: &[f32],
+    x: &[f32],
+    lens: &[(u32, usize)],
+) -> (NonFinite, Vec<usize>) {
     let x = Array2::from_shape_vec((x.len(), 1), x.to_vec()).unwrap();
     let y = Array2::zeros((x.nrows(), network.target_width()));
     let mut ws = Workspace::new(network);
     let mut layers = Vec::new();
     let nodes = [ShardTree::new(8).root()];
+    let (x, y, leaves) = (x.view(), y.view(), microbatches(lens));
     let error = network
-        .gradient(params, x.view(), y.view(), &microbatches(lens), &nodes, &mut ws, &mut |part| {
+        .gradient(params, x, y, &leaves, &nodes, precision, &mut ws, &mut |part| {
             layers.push(part.layer);
         })
         .unwrap_err();
@@ -68,6 +80,19 @@ fn gradient() {
     assert_eq!(layers, [1]);
 }
 
+/// Sums that `f32` could hold, and rounded ones could not.
+#[test]
+fn a_gradient_that_rounding_makes_infinite() {
+    let (network, params) = (chain(Loss::Mae), [0.0, 1.0, 1.0, 0.0]);
+    let (nearly, what) = (f32::MAX * 0.999, NonFiniteKind::Gradient);
+    let run = |x: &[f32], lens| run_in(Precision::Bf16, &network, &params, x, lens);
+    let (error, layers) = run(&[1.0, 2.0, nearly], &[(1, 1), (2, 1), (6, 1)]);
+    assert_eq!((error, layers), (NonFinite { shard: 6, layer: Some(0), what }, vec![1]));
+    // No leaf by itself, but two together.
+    let (error, _) = run(&[1.0, f32::MAX * 0.5, f32::MAX * 0.498], &[(1, 1), (2, 1), (3, 1)]);
+    assert_eq!(error, NonFinite { shard: 1, layer: Some(0), what });
+}
+
 /// Finite loss, but slopes by the first layer as large as the second kernel.
 fn network_with_steep_output() -> Network {
     network(1, &[(1, Activation::Linear), (1, Activation::Tanh)], Loss::Mae, &[])
@@ -104,6 +129,7 @@ fn a_label_that_is_no_class() {
             y.view(),
             &leaves,
             &[Node::leaf(0)],
+            Precision::F32,
             &mut ws,
             &mut |_| panic!("nothing is handed over"),
         );

@@ -10,7 +10,8 @@ use crate::batches::Batches;
 use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
 use crate::shared::Ticket;
 use crate::tree::{Node, SHARDS_MAX};
-use crate::{values, wire};
+use crate::values::Precision;
+use crate::wire;
 
 /// Longest host name, run id or version kept from a peer.
 pub(super) const NAME_BYTES_MAX: usize = 256;
@@ -93,7 +94,7 @@ impl Limits {
             let node = self.node(slice.level, slice.index)?;
             let chunk = self.chunk(slice.chunk, &slice.values)?;
             // A worker whose own gradient overflows says so, and sends none.
-            if !values::frame_is_finite(&slice.values) {
+            if !self.precision.frame_is_finite(&slice.values) {
                 return broken(format!("a gradient that is not finite, for {node} of {chunk}"));
             }
             Ok(Slice { node, chunk, values: slice.values })
@@ -138,11 +139,12 @@ impl Limits {
 
     fn chunk(&self, chunk: u32, bytes: &[u8]) -> Checked<Chunk> {
         match self.layout.chunks().get(chunk as usize) {
-            Some(known) if values::holds(bytes, known.range.len()) => Ok(Chunk(chunk)),
+            Some(known) if self.precision.holds(bytes, known.range.len()) => Ok(Chunk(chunk)),
             Some(known) => broken(format!(
-                "chunk {chunk} with {} bytes, wanted {} values of 4 bytes",
+                "chunk {chunk} with {} bytes, wanted {} values of {} bytes",
                 bytes.len(),
-                known.range.len()
+                known.range.len(),
+                self.precision.width()
             )),
             None => broken(format!("chunk {chunk} of {}", self.layout.chunks().len())),
         }
@@ -178,7 +180,7 @@ impl Welcome {
     /// Checks the first message of a coordinator.
     ///
     /// # Errors
-    /// If it is not a welcome, or its counts cannot be.
+    /// If it is not a welcome, or its counts or its precision cannot be.
     pub fn from_wire(message: wire::CoordinatorMessage) -> Checked<Welcome> {
         let Some(wire::coordinator_message::Kind::Welcome(welcome)) = message.kind else {
             return broken("the first message is not a welcome");
@@ -203,6 +205,7 @@ impl Welcome {
             seed: welcome.seed,
             validation_rows: welcome.validation_rows,
             test_rows: welcome.test_rows,
+            precision: precision_of(welcome.precision)?,
             weights: welcome.weights.as_ref().and_then(Ticket::from_wire),
         })
     }
@@ -216,6 +219,14 @@ impl ShardRequest {
     pub fn from_wire(request: wire::ShardRequest) -> Checked<ShardRequest> {
         let table = table_of(request.table)?;
         Ok(ShardRequest { run_id: request.run_id, table, shard: Shard(request.shard) })
+    }
+}
+
+fn precision_of(precision: i32) -> Checked<Precision> {
+    match wire::Precision::try_from(precision) {
+        Ok(wire::Precision::F32) => Ok(Precision::F32),
+        Ok(wire::Precision::Bf16) => Ok(Precision::Bf16),
+        _ => broken(format!("precision {precision} is none that the contract knows")),
     }
 }
 

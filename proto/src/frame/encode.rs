@@ -4,6 +4,7 @@ use super::{Done, FromWorker, Join, NodeSums, ShardRequest, Slice, ToWorker, Wel
 use crate::ids::{Span, Table, Task};
 use crate::shared::Ticket;
 use crate::tree::Node;
+use crate::values::Precision;
 use crate::wire;
 
 impl Join {
@@ -36,6 +37,7 @@ impl Welcome {
             validation_rows: self.validation_rows,
             test_rows: self.test_rows,
             weights: self.weights.map(Ticket::into_wire),
+            precision: precision_wire(self.precision),
         }))
     }
 }
@@ -131,6 +133,13 @@ fn done_wire(done: Done) -> wire::Done {
     // Half a millennium fits.
     let busy_nanoseconds = u64::try_from(done.busy.as_nanos()).unwrap_or(u64::MAX);
     wire::Done { span: Some(span_wire(done.span)), busy_nanoseconds }
+}
+
+fn precision_wire(precision: Precision) -> i32 {
+    match precision {
+        Precision::F32 => wire::Precision::F32 as i32,
+        Precision::Bf16 => wire::Precision::Bf16 as i32,
+    }
 }
 
 fn table_wire(table: Table) -> i32 {

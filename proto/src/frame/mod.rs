@@ -18,6 +18,7 @@ use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
 use crate::layout::Layout;
 use crate::shared::Ticket;
 use crate::tree::{Node, ShardTree};
+use crate::values::Precision;
 
 pub use check::FrameError;
 
@@ -59,6 +60,8 @@ pub struct Welcome {
     pub validation_rows: u64,
     /// Rows of the test table; 0 if there is none.
     pub test_rows: u64,
+    /// Of gradients and weights on the wire.
+    pub precision: Precision,
     /// Where a worker on the coordinator's machine can read weights.
     pub weights: Option<Ticket>,
 }
@@ -83,7 +86,7 @@ pub struct Slice {
     pub node: Node,
     /// The part of the flat vector.
     pub chunk: Chunk,
-    /// The chunk's values, little-endian.
+    /// The chunk's values, in the run's precision.
     pub values: Bytes,
 }
 
@@ -159,7 +162,7 @@ pub enum ToWorker {
         step: Step,
         /// The part of the flat vector.
         chunk: Chunk,
-        /// The chunk's values, little-endian.
+        /// The chunk's values, in the run's precision.
         values: Bytes,
     },
     /// The run is over, with an error or without.
@@ -178,6 +181,8 @@ pub struct Limits {
     pub tree: ShardTree,
     /// The flat vector.
     pub layout: Arc<Layout>,
+    /// Of gradients and weights on the wire.
+    pub precision: Precision,
     /// Length of loss and metric sums.
     pub sums_len: usize,
 }

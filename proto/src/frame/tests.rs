@@ -1,5 +1,7 @@
 //! Every message that does not keep the contract is told apart from those that do, and no bytes at all panic.
 
+mod precision;
+
 use prost::Message;
 
 use super::check::{Checked, NAME_BYTES_MAX};
@@ -19,7 +21,8 @@ fn limits() -> Limits {
     let layout = Layout::new(&[shape(200, 100), shape(100, 1)]);
     assert_eq!(layout.chunks().len(), 2);
     let batches = Batches { rows: 50, shards: 5, batch_size: 10 };
-    Limits { batches, tree: ShardTree::new(5), layout: Arc::new(layout), sums_len: SUMS_LEN }
+    let (tree, layout, precision) = (ShardTree::new(5), Arc::new(layout), Precision::F32);
+    Limits { batches, tree, layout, precision, sums_len: SUMS_LEN }
 }
 
 fn frame(values: usize) -> Bytes {
@@ -177,6 +180,7 @@ fn welcome() -> Welcome {
         seed: u64::MAX,
         validation_rows: 0,
         test_rows: 102,
+        precision: Precision::F32,
         weights: Some(Ticket { pid: 1, descriptor: 2, secret: [3; 16], bytes: 4 }),
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use super::file::HEADER_BYTES;
 use super::{SHARED_BYTES_MIN, SharedFile, Ticket};
 use crate::buffer::Buffer;
+use crate::values::Precision;
 use crate::wire::{self, worker_message::Kind};
 
 /// Room for as many gradients: a worker's span is seldom more nodes.
@@ -32,12 +33,12 @@ struct Put {
 }
 
 impl Lane {
-    /// A lane for gradients of so many parameters, and how the coordinator opens it.
+    /// A lane for gradients of so many parameters in this precision, and how the coordinator opens it.
     ///
     /// # Errors
     /// If the system has no such files.
-    pub fn new(parameters: usize) -> Result<(Lane, Ticket)> {
-        let bytes = GRADIENTS * (parameters * size_of::<f32>()) as u64;
+    pub fn new(parameters: usize, precision: Precision) -> Result<(Lane, Ticket)> {
+        let bytes = GRADIENTS * (parameters * precision.width()) as u64;
         let (file, ticket) = SharedFile::with_room(bytes)?;
         let put = Mutex::new(Put { next: HEADER_BYTES, slices: 0 });
         Ok((Lane { file, put, read: AtomicU64::new(0) }, ticket))
@@ -164,7 +165,7 @@ mod tests {
 
     #[test]
     fn values_come_out_as_they_went_in_and_places_are_used_again() {
-        let (lane, ticket) = Lane::new(3).unwrap();
+        let (lane, ticket) = Lane::new(3, Precision::F32).unwrap();
         let reader = LaneReader::open(&ticket).unwrap();
         for round in 0..3 {
             let mut sent: Vec<_> = (0..3).map(|at| message(&[at as f32, 0.5, -0.0])).collect();
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn nothing_is_overwritten_before_it_is_read() {
-        let (lane, ticket) = Lane::new(2).unwrap();
+        let (lane, ticket) = Lane::new(2, Precision::F32).unwrap();
         let reader = LaneReader::open(&ticket).unwrap();
         let mut sent: Vec<_> = (0..4).map(|at| message(&[at as f32, 1.0])).collect();
         lane.place(&mut sent[0]);
@@ -199,7 +200,7 @@ mod tests {
 
     #[test]
     fn places_that_are_none() {
-        let (_lane, ticket) = Lane::new(2).unwrap();
+        let (_lane, ticket) = Lane::new(2, Precision::F32).unwrap();
         let reader = LaneReader::open(&ticket).unwrap();
         for (place, shared_bytes) in [(64, 17), (u64::MAX, 4), (80, 4), (0, u32::MAX)] {
             let slice = wire::Slice { place, shared_bytes, ..Default::default() };

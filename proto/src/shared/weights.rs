@@ -13,6 +13,7 @@ use super::{SHARED_BYTES_MIN, SharedFile, Ticket};
 use crate::buffer::Buffer;
 use crate::ids::{Chunk, Step};
 use crate::layout::Layout;
+use crate::values::Precision;
 use crate::wire::{self, coordinator_message::Kind};
 
 const VERSIONS: u64 = 2;
@@ -32,10 +33,10 @@ struct Places {
 }
 
 impl Places {
-    fn new(layout: &Layout) -> Places {
+    fn new(layout: &Layout, precision: Precision) -> Places {
         let mut at = HEADER_BYTES;
         let chunks = layout.chunks().iter().map(|chunk| {
-            let bytes = chunk.range.len() * size_of::<f32>();
+            let bytes = chunk.range.len() * precision.width();
             let place = at;
             at += MARK_BYTES + bytes as u64;
             (place, bytes)
@@ -60,12 +61,12 @@ pub struct WeightsWriter {
 }
 
 impl WeightsWriter {
-    /// A file for weights of this layout.
+    /// A file for weights of this layout and precision.
     ///
     /// # Errors
     /// If the system has no such files.
-    pub fn new(layout: &Layout) -> Result<WeightsWriter> {
-        let places = Places::new(layout);
+    pub fn new(layout: &Layout, precision: Precision) -> Result<WeightsWriter> {
+        let places = Places::new(layout, precision);
         let (file, ticket) = SharedFile::with_room(VERSIONS * places.version_bytes)?;
         Ok(WeightsWriter { file, ticket, places, is_read: AtomicBool::new(false) })
     }
@@ -114,9 +115,9 @@ impl WeightsReader {
     /// Opens a coordinator's file.
     ///
     /// # Errors
-    /// If there is none here, or it is for another layout.
-    pub fn open(ticket: &Ticket, layout: &Layout) -> Result<WeightsReader> {
-        let (file, places) = (SharedFile::open(ticket)?, Places::new(layout));
+    /// If there is none here, or it is for another layout or precision.
+    pub fn open(ticket: &Ticket, layout: &Layout, precision: Precision) -> Result<WeightsReader> {
+        let (file, places) = (SharedFile::open(ticket)?, Places::new(layout, precision));
         if file.bytes() != HEADER_BYTES + VERSIONS * places.version_bytes {
             return Err(std::io::ErrorKind::InvalidData.into());
         }
@@ -171,10 +172,10 @@ mod tests {
 
     #[test]
     fn the_newest_two_versions_can_be_had() {
-        let writer = WeightsWriter::new(&layout()).unwrap();
+        let writer = WeightsWriter::new(&layout(), Precision::F32).unwrap();
         let frame = |value: f32| values::encode(&[value; 100]);
         assert!(!writer.write(Step(0), Chunk(1), &frame(9.0)), "nobody reads");
-        let reader = WeightsReader::open(&writer.ticket(), &layout()).unwrap();
+        let reader = WeightsReader::open(&writer.ticket(), &layout(), Precision::F32).unwrap();
         writer.begin();
         assert_eq!(told(&reader, 0, 1), None, "it was not written");
         for step in 1..=3 {
@@ -188,9 +189,13 @@ mod tests {
     }
 
     #[test]
-    fn another_layout_is_refused() {
-        let writer = WeightsWriter::new(&layout()).unwrap();
+    fn another_layout_or_precision_is_refused() {
+        let writer = WeightsWriter::new(&layout(), Precision::F32).unwrap();
+        let open =
+            |layout: &Layout, precision| WeightsReader::open(&writer.ticket(), layout, precision);
+        assert!(open(&layout(), Precision::F32).is_ok());
         let other = Layout::new(&[DenseShape { inputs: 2, units: 2, bias: true }]);
-        assert!(WeightsReader::open(&writer.ticket(), &other).is_err());
+        assert!(open(&other, Precision::F32).is_err());
+        assert!(open(&layout(), Precision::Bf16).is_err());
     }
 }

@@ -7,6 +7,7 @@ use lockstep_proto::batches::Batches;
 use lockstep_proto::ids::{Chunk, Step, Table, Task, WorkerId};
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::{Node, ShardTree};
+use lockstep_proto::values::Precision;
 
 use super::super::Schedule;
 use crate::optimizer::Optimizer;
@@ -99,6 +100,7 @@ impl Case {
         }
         random.shuffle(&mut visits);
         let restarts = if one_in(random, 3) { 1 + random.below(4) } else { 0 };
+        let precision = if seed.is_multiple_of(3) { Precision::Bf16 } else { Precision::F32 };
         Case {
             restarts: (0..restarts).map(|_| up_to_ms(random, 2_000)).collect(),
             checkpoint_passes: u64::from(1 + random.below(4)),
@@ -106,7 +108,7 @@ impl Case {
             seed,
             schedule,
             chunk_lens,
-            rule: Rule { optimizer, clip_norm },
+            rule: Rule { optimizer, clip_norm, precision },
             workers_min: workers_min as usize,
             workers_start: random.below(staying + 1) as usize,
             pooled: one_in(random, 2),
@@ -181,7 +183,8 @@ impl Case {
         chunk: Chunk,
     ) -> Option<Vec<f32>> {
         let all: f32 = weights.iter().flatten().sum();
-        add_up(self.tree(), node, &|shard| {
+        let precision = self.rule.precision;
+        add_up(self.tree(), node, &|sum| precision.round(sum), &|shard| {
             let rows = self.rows(task, shard);
             let slice = weights[chunk.0 as usize].iter().enumerate();
             let value = |(at, weight): (usize, &f32)| {
@@ -201,7 +204,7 @@ impl Case {
         node: Node,
     ) -> Option<Vec<f64>> {
         let all: f32 = weights.iter().flatten().sum();
-        add_up(self.tree(), node, &|shard| {
+        add_up(self.tree(), node, &|_| {}, &|shard| {
             let rows = self.rows(task, shard);
             let noise = noise(self.seed, [step.0, u64::from(shard), u64::MAX]);
             (rows > 0).then(|| vec![rows as f64 * f64::from(noise) + f64::from(all), rows as f64])
@@ -209,19 +212,25 @@ impl Case {
     }
 }
 
-/// The definition: children first, left before right, absent ones skipped.
+/// The definition: children first, left before right, absent ones skipped, every sum rounded.
 pub(super) fn add_up<T: AddAssign>(
     tree: ShardTree,
     node: Node,
+    round: &impl Fn(&mut [T]),
     leaf: &impl Fn(u32) -> Option<Vec<T>>,
 ) -> Option<Vec<T>> {
     let span = tree.span(node)?;
-    let Some((left, right)) = node.children() else { return leaf(span.start) };
-    match (add_up(tree, left, leaf), add_up(tree, right, leaf)) {
+    let Some((left, right)) = node.children() else {
+        let mut sum = leaf(span.start)?;
+        round(&mut sum);
+        return Some(sum);
+    };
+    match (add_up(tree, left, round, leaf), add_up(tree, right, round, leaf)) {
         (Some(mut left), Some(right)) => {
             for (left, right) in left.iter_mut().zip(right) {
                 *left += right;
             }
+            round(&mut left);
             Some(left)
         }
         (one, other) => one.or(other),

@@ -9,7 +9,6 @@ use lockstep_proto::fold::Fold;
 use lockstep_proto::frame::{Deal, FromWorker, Part, Slice, ToWorker};
 use lockstep_proto::ids::{Chunk, Pass, Span, Step, Task, WorkerId};
 use lockstep_proto::tree::Node;
-use lockstep_proto::values;
 
 use super::super::{Action, Engine, Event, Planned, Track, Verdict, WAIT_REPORT_INTERVAL, Wait};
 use super::case::Case;
@@ -65,6 +64,7 @@ impl<'a> Driver<'a> {
     pub(super) fn new(case: &'a Case, now: Instant, start: Checkpoint) -> Driver<'a> {
         let chunks = start.weights.len();
         let (step, pass) = (start.step, start.pass);
+        let encode = |weights: &Vec<f32>| case.rule.precision.encode(weights);
         let states = start.weights.iter().cloned().zip(start.moments.iter().cloned());
         Driver {
             case,
@@ -73,7 +73,7 @@ impl<'a> Driver<'a> {
                 .starting_at(pass)
                 .auditing(case.audit_fraction, case.seed),
             ledger: Ledger::new(case, pass),
-            newest: start.weights.iter().map(|weights| (step, values::encode(weights))).collect(),
+            newest: start.weights.iter().map(|weights| (step, encode(weights))).collect(),
             before: vec![None; chunks],
             sums_of_squares: vec![0.0; chunks],
             chunks: states.map(|(weights, moments)| ChunkState::new(weights, moments)).collect(),

@@ -153,7 +153,7 @@ impl<'a> Ledger<'a> {
     pub(super) fn fold(&mut self, track: Track, node: Node) {
         let page = self.open.as_mut().expect("values are folded only inside a pass");
         let shards = self.case.tree().shards();
-        let rows = add_up(self.case.tree(), node, &|leaf| {
+        let rows = add_up(self.case.tree(), node, &|_| {}, &|leaf| {
             let rows = self.case.rows(page.planned.task, leaf);
             let of = |shard| if shard == leaf { rows as f64 } else { 0.0 };
             (rows > 0).then(|| (0..shards).map(of).collect())

@@ -90,7 +90,7 @@ pub(super) fn run(case: &Case) -> (Outcome, Seen) {
     };
     for (place, visit) in case.visits.iter().enumerate() {
         let worker = WorkerId(1 + place as u64);
-        network.links.insert(worker, Link::new(*visit, case.chunk_lens.len()));
+        network.links.insert(worker, Link::new(*visit, case));
         network.queue(visit.joins_at, Happening::Joins(worker));
     }
     for &at in &case.blackouts {
@@ -106,10 +106,10 @@ pub(super) fn run(case: &Case) -> (Outcome, Seen) {
 }
 
 impl Link {
-    fn new(visit: Visit, chunks: usize) -> Link {
+    fn new(visit: Visit, case: &Case) -> Link {
         Link {
             visit,
-            worker: Some(Worker::new(chunks, visit)),
+            worker: Some(Worker::new(case, visit)),
             joined: false,
             works: false,
             messages: VecDeque::new(),
@@ -241,12 +241,11 @@ impl Network<'_> {
             use Happening::{BlacksOut, Joins, Leaves, Restarts, Stops};
             matches!(happening, Joins(_) | Leaves(..) | Stops(..) | BlacksOut | Restarts)
         });
-        let chunks = self.case.chunk_lens.len();
         let mut back = Vec::new();
         for (&worker, link) in self.links.iter_mut().filter(|(_, link)| link.joined) {
             if link.worker.is_some() {
                 let sent = link.sent;
-                *link = Link { sent, ..Link::new(link.visit, chunks) };
+                *link = Link { sent, ..Link::new(link.visit, self.case) };
                 back.push(worker);
             }
         }

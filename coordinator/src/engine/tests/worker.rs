@@ -8,7 +8,7 @@ use lockstep_proto::frame::{Deal, Done, FromWorker, NodeSums, Part, Slice, ToWor
 use lockstep_proto::ids::{Chunk, Pass, Span, Step, Task};
 use lockstep_proto::random::Random;
 use lockstep_proto::tree::Node;
-use lockstep_proto::values;
+use lockstep_proto::values::Precision;
 
 use super::case::{Case, Visit, one_in};
 
@@ -24,9 +24,9 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(chunks: usize, visit: Visit) -> Worker {
+    pub(super) fn new(case: &Case, visit: Visit) -> Worker {
         Worker {
-            weights: Weights::new(chunks),
+            weights: Weights::new(case.chunk_lens.len(), case.rule.precision),
             deals: VecDeque::new(),
             outgoing: VecDeque::new(),
             leaving: false,
@@ -105,7 +105,8 @@ fn results(
                 for chunk in (0..weights.len() as u32).map(Chunk) {
                     let gradient = case.gradient(weights, at, node, chunk);
                     pieces.extend(gradient.map(|gradient| {
-                        Piece::Slice(Slice { node, chunk, values: values::encode(&gradient) })
+                        let values = case.rule.precision.encode(&gradient);
+                        Piece::Slice(Slice { node, chunk, values })
                     }));
                 }
             }
@@ -176,6 +177,7 @@ enum Version<'a> {
 struct Weights {
     versions: [Option<Partial>; 2],
     chunks: usize,
+    precision: Precision,
 }
 
 #[derive(Debug)]
@@ -191,8 +193,8 @@ impl Partial {
 }
 
 impl Weights {
-    fn new(chunks: usize) -> Weights {
-        Weights { versions: [None, None], chunks }
+    fn new(chunks: usize, precision: Precision) -> Weights {
+        Weights { versions: [None, None], chunks, precision }
     }
 
     fn at(&self, step: Step) -> Version<'_> {
@@ -214,6 +216,8 @@ impl Weights {
             older
         });
         let version = self.versions[place].as_mut().expect("it was there or was just made");
-        version.slices[chunk.0 as usize] = values::decode(frame).expect("whole values");
+        let slice = &mut version.slices[chunk.0 as usize];
+        slice.resize(frame.len() / self.precision.width(), 0.0);
+        self.precision.copy(frame, slice);
     }
 }
