@@ -141,7 +141,7 @@ impl Plan {
 
     /// Whether a checkpoint is of this network and optimizer.
     pub fn fits(&self, snapshot: &Snapshot) -> bool {
-        let moments = self.job.train.optimizer.moments(0).len();
+        let moments = self.job.train.optimizer.moment_count();
         let is_whole = |vector: &Vec<f32>| vector.len() == self.weights.len();
         snapshot.moments.len() == moments
             && is_whole(&snapshot.weights)

@@ -9,6 +9,7 @@ mod audit;
 mod driver;
 pub mod engine;
 mod inbound;
+mod node_values;
 mod observer;
 pub mod optimizer;
 mod outbox;

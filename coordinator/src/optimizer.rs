@@ -1,5 +1,6 @@
-//! Update rules, with Keras 3's formulas and defaults, on one chunk at a time.
+//! Update rules, with Keras 3's formulas and defaults, on any part of the weights.
 //!
+//! All of it is inlined, so that it is compiled for the vectors of whoever calls it.
 //! Every value is updated by itself, with the operations in the order written here (no fused multiply-add), so
 //! neither the chunk nor the thread can reach the numbers. Powers of the decay rates are taken in `f64` by
 //! repeated squaring and rounded once. Knows no layers and no schedule.
@@ -62,43 +63,54 @@ impl Optimizer {
         }
     }
 
-    /// Fresh moments for `len` weights.
-    pub fn moments(&self, len: usize) -> Vec<Vec<f32>> {
-        let (count, start) = match *self {
-            Optimizer::Sgd { momentum: 0.0, .. } => (0, 0.0),
-            Optimizer::Sgd { .. } | Optimizer::RmsProp { momentum: 0.0, .. } => (1, 0.0),
-            Optimizer::Adam { .. } | Optimizer::RmsProp { .. } => (2, 0.0),
-            Optimizer::Adagrad { initial_accumulator, .. } => (1, initial_accumulator),
-        };
-        vec![vec![start; len]; count]
+    /// How many moments each weight has: two at most.
+    #[inline(always)]
+    pub fn moment_count(&self) -> usize {
+        match *self {
+            Optimizer::Sgd { momentum: 0.0, .. } => 0,
+            Optimizer::Sgd { .. } | Optimizer::RmsProp { momentum: 0.0, .. } => 1,
+            Optimizer::Adagrad { .. } => 1,
+            Optimizer::Adam { .. } | Optimizer::RmsProp { .. } => 2,
+        }
     }
 
-    /// Update number `step` (from 1) of one chunk. `gradient` is the mean over the batch's rows.
+    /// Fresh moments for `len` weights.
+    pub fn moments(&self, len: usize) -> Vec<Vec<f32>> {
+        let start = match *self {
+            Optimizer::Adagrad { initial_accumulator, .. } => initial_accumulator,
+            _ => 0.0,
+        };
+        vec![vec![start; len]; self.moment_count()]
+    }
+
+    /// Update number `step` (from 1) of some weights. `gradient` is the mean over the batch's rows; moments that this
+    /// optimizer does not have are not looked at.
     ///
     /// # Panics
-    /// If the lengths differ, or the moments are not those of this optimizer.
+    /// If the lengths differ.
+    #[inline(always)]
     pub fn update(
         &self,
         step: u64,
         gradient: &[f32],
         weights: &mut [f32],
-        moments: &mut [Vec<f32>],
+        [first, second]: [&mut [f32]; 2],
     ) {
         assert_eq!(gradient.len(), weights.len());
+        for moment in [&first, &second].into_iter().take(self.moment_count()) {
+            assert_eq!(moment.len(), weights.len());
+        }
         match *self {
-            Optimizer::Sgd { learning_rate, momentum, nesterov } => match moments {
-                [velocity] => {
-                    let rule = Momentum { learning_rate, momentum, nesterov };
-                    rule.update(gradient, weights, velocity);
+            Optimizer::Sgd { learning_rate, momentum: 0.0, .. } => {
+                for (weight, &gradient) in weights.iter_mut().zip(gradient) {
+                    *weight -= learning_rate * gradient;
                 }
-                _ => {
-                    for (weight, &gradient) in weights.iter_mut().zip(gradient) {
-                        *weight -= learning_rate * gradient;
-                    }
-                }
-            },
+            }
+            Optimizer::Sgd { learning_rate, momentum, nesterov } => {
+                let rule = Momentum { learning_rate, momentum, nesterov };
+                rule.update(gradient, weights, first);
+            }
             Optimizer::Adam { learning_rate, beta_1, beta_2, epsilon, weight_decay } => {
-                let [first, second] = moments else { unreachable!("adam has two moments") };
                 if let Some(decay) = weight_decay {
                     let share = decay * learning_rate;
                     for weight in weights.iter_mut() {
@@ -111,14 +123,15 @@ impl Optimizer {
                 rule.update(gradient, weights, first, second);
             }
             Optimizer::RmsProp { learning_rate, rho, momentum, epsilon } => {
-                let (square, velocity) = moments.split_at_mut(1);
                 let rule = RmsProp { learning_rate, rho, momentum, epsilon };
-                rule.update(gradient, weights, &mut square[0], velocity.first_mut());
+                if momentum == 0.0 {
+                    rule.update(gradient, weights, first);
+                } else {
+                    rule.update_with_momentum(gradient, weights, first, second);
+                }
             }
             Optimizer::Adagrad { learning_rate, epsilon, .. } => {
-                for ((weight, &gradient), square) in
-                    weights.iter_mut().zip(gradient).zip(&mut moments[0])
-                {
+                for ((weight, &gradient), square) in weights.iter_mut().zip(gradient).zip(first) {
                     *square += gradient * gradient;
                     *weight -= learning_rate * gradient / (*square + epsilon).sqrt();
                 }
@@ -134,6 +147,7 @@ struct Momentum {
 }
 
 impl Momentum {
+    #[inline(always)]
     fn update(&self, gradient: &[f32], weights: &mut [f32], velocity: &mut [f32]) {
         for ((weight, &gradient), velocity) in weights.iter_mut().zip(gradient).zip(velocity) {
             let descent = gradient * self.learning_rate;
@@ -155,6 +169,7 @@ struct Adam {
 }
 
 impl Adam {
+    #[inline(always)]
     fn update(&self, gradient: &[f32], weights: &mut [f32], first: &mut [f32], second: &mut [f32]) {
         let (keep_1, keep_2) = (1.0 - self.beta_1, 1.0 - self.beta_2);
         let moments = first.iter_mut().zip(second);
@@ -175,31 +190,31 @@ struct RmsProp {
 }
 
 impl RmsProp {
-    fn update(
+    #[inline(always)]
+    fn increment(&self, gradient: f32, square: &mut f32) -> f32 {
+        *square = self.rho * *square + (1.0 - self.rho) * (gradient * gradient);
+        self.learning_rate * gradient / (*square + self.epsilon).sqrt()
+    }
+
+    #[inline(always)]
+    fn update(&self, gradient: &[f32], weights: &mut [f32], square: &mut [f32]) {
+        for ((weight, &gradient), square) in weights.iter_mut().zip(gradient).zip(square) {
+            *weight -= self.increment(gradient, square);
+        }
+    }
+
+    #[inline(always)]
+    fn update_with_momentum(
         &self,
         gradient: &[f32],
         weights: &mut [f32],
         square: &mut [f32],
-        velocity: Option<&mut Vec<f32>>,
+        velocity: &mut [f32],
     ) {
-        let fresh = 1.0 - self.rho;
-        let increment = |gradient: f32, square: &mut f32| {
-            *square = self.rho * *square + fresh * (gradient * gradient);
-            self.learning_rate * gradient / (*square + self.epsilon).sqrt()
-        };
-        let values = weights.iter_mut().zip(gradient).zip(square);
-        match velocity {
-            None => {
-                for ((weight, &gradient), square) in values {
-                    *weight -= increment(gradient, square);
-                }
-            }
-            Some(velocity) => {
-                for (((weight, &gradient), square), velocity) in values.zip(velocity) {
-                    *velocity = self.momentum * *velocity + increment(gradient, square);
-                    *weight -= *velocity;
-                }
-            }
+        let values = weights.iter_mut().zip(gradient).zip(square).zip(velocity);
+        for (((weight, &gradient), square), velocity) in values {
+            *velocity = self.momentum * *velocity + self.increment(gradient, square);
+            *weight -= *velocity;
         }
     }
 }
@@ -219,6 +234,7 @@ fn power(base: f32, mut exponent: u64) -> f64 {
 
 /// The sum of the squares of a chunk, in `f64`: 8 lanes by position, each in order, lanes added in order.
 /// The global norm is the root of the chunks' sums, added in the chunks' order.
+#[inline(always)]
 pub fn sum_of_squares(gradient: &[f32]) -> f64 {
     let mut lanes = [0f64; 8];
     let (whole, rest) = gradient.as_chunks::<8>();
@@ -241,8 +257,10 @@ mod tests {
     fn check(optimizer: Optimizer, expected: [f64; 2]) {
         let mut weights = [1.0f32];
         let mut moments = optimizer.moments(1);
+        moments.resize(2, Vec::new());
         for (step, (gradient, expected)) in [0.5, -0.25].into_iter().zip(expected).enumerate() {
-            optimizer.update(step as u64 + 1, &[gradient], &mut weights, &mut moments);
+            let [first, second] = &mut moments[..] else { panic!("two at most") };
+            optimizer.update(step as u64 + 1, &[gradient], &mut weights, [first, second]);
             let found = f64::from(weights[0]);
             assert!((found - expected).abs() < 2e-7, "{optimizer:?}: {found}, wanted {expected}");
         }

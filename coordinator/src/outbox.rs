@@ -30,7 +30,7 @@ pub(crate) struct Outbox {
 struct State {
     messages: VecDeque<wire::CoordinatorMessage>,
     weights: VecDeque<Version>,
-    /// The worker reads weights from shared memory where they are there.
+    /// The worker reads weights where they were published, if they can be.
     shares: bool,
     end: Option<Option<Status>>,
     waker: Option<Waker>,
@@ -41,9 +41,8 @@ struct State {
 struct Version {
     step: Step,
     chunk: Chunk,
-    values: Bytes,
-    /// Whether it is in shared memory too.
-    is_shared: bool,
+    /// `None` where it is only named.
+    values: Option<Bytes>,
 }
 
 impl Outbox {
@@ -68,19 +67,24 @@ impl Outbox {
         state.wake();
     }
 
-    /// Queues a chunk of the weights of `step`, and drops what is two steps older.
-    pub(crate) fn send_weights(&self, step: Step, chunk: Chunk, values: Bytes, is_shared: bool) {
+    /// Queues a chunk of the weights of `step`, and drops what is two steps older. Without values it is only named.
+    pub(crate) fn send_weights(&self, step: Step, chunk: Chunk, values: Option<Bytes>) {
         let mut state = self.lock();
         while state.weights.front().is_some_and(|old| old.step.0 + 2 <= step.0) {
             state.weights.pop_front();
         }
-        state.weights.push_back(Version { step, chunk, values, is_shared });
+        state.weights.push_back(Version { step, chunk, values });
         state.wake();
     }
 
-    /// From now on weights that are in shared memory are only named.
+    /// From now on weights need only be named where they can be read in shared memory.
     pub(crate) fn share(&self) {
         self.lock().shares = true;
+    }
+
+    /// Whether the worker shares memory.
+    pub(crate) fn shares(&self) -> bool {
+        self.lock().shares
     }
 
     /// Ends the stream after what is queued, with a status or in peace. Later calls change nothing.
@@ -115,13 +119,12 @@ impl Stream for OutboxStream {
         if let Some(message) = state.messages.pop_front() {
             return Poll::Ready(Some(Ok(message)));
         }
-        if let Some(Version { step, chunk, values, is_shared }) = state.weights.pop_front() {
-            let message = if is_shared && state.shares {
-                lockstep_proto::shared::weights::named(step, chunk)
-            } else {
-                ToWorker::Weights { step, chunk, values }.into_wire()
+        if let Some(Version { step, chunk, values }) = state.weights.pop_front() {
+            let message = match values {
+                Some(values) => ToWorker::Weights { step, chunk, values },
+                None => ToWorker::SharedWeights { step, chunk },
             };
-            return Poll::Ready(Some(Ok(message)));
+            return Poll::Ready(Some(Ok(message.into_wire())));
         }
         match &mut state.end {
             Some(status) => Poll::Ready(status.take().map(Err)),
@@ -144,7 +147,7 @@ mod tests {
         let outbox = Outbox::new();
         for step in 1..=3 {
             for chunk in 0..2 {
-                outbox.send_weights(Step(step), Chunk(chunk), Bytes::new(), false);
+                outbox.send_weights(Step(step), Chunk(chunk), Some(Bytes::new()));
             }
         }
         let prepare = ToWorker::Prepare(Span { start: 0, end: 1 }).into_wire();

@@ -1,9 +1,8 @@
 //! Where chunks are worked on: small ones at once, large ones on a pool of threads, and what is published so far.
 //!
-//! Keeps the weights of the open step until every chunk of it is committed, so that a worker that joins in the
+//! The weights of the open step stay until every chunk of it is committed, so that a worker that joins in the
 //! middle of a step can still compute on them.
 
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -11,9 +10,10 @@ use lockstep_proto::MESSAGE_BYTES_MAX;
 use lockstep_proto::fold::Leaves;
 use lockstep_proto::frame::Slice;
 use lockstep_proto::ids::{Chunk, Pass, Step};
-use lockstep_proto::shared::weights::WeightsWriter;
+use lockstep_proto::layout::ChunkRange;
+use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::ShardTree;
-use lockstep_proto::values::{self, Precision};
+use lockstep_proto::values;
 use tokio::sync::mpsc;
 
 use crate::reduction::{ChunkState, Folded, Rule, clip_scale};
@@ -31,7 +31,7 @@ pub(crate) enum Reduced {
     /// The chunk's gradient is complete and held for the global norm.
     Held,
     /// The chunk has new weights.
-    Published { step: Step, chunk: Chunk, values: Bytes, is_shared: bool },
+    Published { step: Step, chunk: Chunk },
     /// A sum or weight is not finite.
     NonFinite { step: Step, chunk: Chunk, what: &'static str },
 }
@@ -41,35 +41,35 @@ pub(crate) struct Reducer {
     rule: Rule,
     chunks: Vec<Arc<Mutex<ChunkState>>>,
     pool: rayon::ThreadPool,
-    results_tx: mpsc::Sender<(Chunk, Folded, bool)>,
-    results: mpsc::Receiver<(Chunk, Folded, bool)>,
-    /// Where new weights are written for workers on this machine, if anywhere.
-    shared: Option<Arc<WeightsWriter>>,
+    results_tx: mpsc::Sender<(Chunk, Folded)>,
+    results: mpsc::Receiver<(Chunk, Folded)>,
     in_flight: usize,
     in_flight_max: usize,
     /// The update that is being made.
     step: Step,
-    /// By chunk: the newest weights as workers see them, and those before them while the step is open.
-    newest: Vec<(Step, Bytes)>,
-    before: Vec<Option<(Step, Bytes)>>,
+    is_open: bool,
+    /// By chunk: the version of the newest weights.
+    newest: Vec<Step>,
+    /// By chunk: whether workers on this machine can read it.
+    is_shared: Vec<bool>,
+    is_small: bool,
     sums_of_squares: Vec<f64>,
 }
 
 impl Reducer {
-    pub(crate) fn new(
-        spec: &RunSpec,
-        tree: ShardTree,
-        shared: Option<Arc<WeightsWriter>>,
-    ) -> Reducer {
+    pub(crate) fn new(spec: &RunSpec, tree: ShardTree, published: Vec<ChunkVersions>) -> Reducer {
         let precision = spec.precision;
         let rule = Rule { optimizer: spec.optimizer, clip_norm: spec.clip_norm, precision };
         let Snapshot { step, weights, moments, .. } = &spec.start;
-        let ranges = || spec.layout.chunks().iter().map(|chunk| chunk.range.clone());
-        let state = |range: Range<usize>| {
-            let moments = moments.iter().map(|moment| moment[range.clone()].to_vec()).collect();
-            Arc::new(Mutex::new(ChunkState::new(weights[range].to_vec(), moments)))
+        let is_shared = published.iter().map(ChunkVersions::is_shared).collect();
+        let state = |(chunk, published): (&ChunkRange, ChunkVersions)| {
+            let range = || chunk.range.clone();
+            let moments = moments.iter().map(|moment| moment[range()].to_vec()).collect();
+            let weights = weights[range()].to_vec();
+            let state = ChunkState::new(*step, weights, moments, published, precision);
+            Arc::new(Mutex::new(state))
         };
-        let chunks: Vec<_> = ranges().map(state).collect();
+        let chunks: Vec<_> = spec.layout.chunks().iter().zip(published).map(state).collect();
         let threads = spec.threads.max(1);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -84,14 +84,15 @@ impl Reducer {
         Reducer {
             tree,
             rule,
-            newest: ranges().map(|range| (*step, precision.encode(&weights[range]))).collect(),
-            before: vec![None; chunks.len()],
+            is_open: false,
+            newest: vec![*step; chunks.len()],
+            is_shared,
+            is_small: spec.layout.len() * precision.width() <= INLINE_BYTES_MAX,
             sums_of_squares: vec![0.0; chunks.len()],
             chunks,
             pool,
             results_tx,
             results,
-            shared,
             in_flight: 0,
             in_flight_max,
             step: *step,
@@ -101,14 +102,15 @@ impl Reducer {
     /// Opens the update that makes the weights of `step`.
     pub(crate) fn begin(&mut self, leaves: &Leaves, step: Step, rows: u64) {
         self.step = step;
+        self.is_open = true;
         for chunk in &self.chunks {
             lock(chunk).begin(self.tree, leaves.clone(), step.0, rows);
         }
     }
 
-    /// Lets go of the weights before the update.
+    /// Nobody needs the weights before the update any more.
     pub(crate) fn end(&mut self) {
-        self.before.fill(None);
+        self.is_open = false;
     }
 
     /// Adds one node's values; `None` if a thread was put to it and [`Reducer::next`] will tell.
@@ -117,17 +119,15 @@ impl Reducer {
         let state = &self.chunks[chunk.0 as usize];
         if values.len() <= INLINE_BYTES_MAX {
             let folded = lock(state).insert(&self.rule, self.step.0, node, values);
-            let is_shared = share(self.shared.as_deref(), self.step, chunk, &folded);
-            return Some(self.note(chunk, folded, is_shared));
+            return Some(self.note(chunk, folded));
         }
         let (state, rule, results) = (state.clone(), self.rule, self.results_tx.clone());
-        let (step, shared) = (self.step, self.shared.clone());
+        let step = self.step;
         self.in_flight += 1;
         self.pool.spawn(move || {
             let folded = lock(&state).insert(&rule, step.0, node, values);
-            let is_shared = share(shared.as_deref(), step, chunk, &folded);
             // Fails only when the run is over.
-            let _ = results.try_send((chunk, folded, is_shared));
+            let _ = results.try_send((chunk, folded));
         });
         None
     }
@@ -137,23 +137,14 @@ impl Reducer {
         use rayon::prelude::*;
         let scale =
             self.rule.clip_norm.map(|max| clip_scale(max, self.sums_of_squares.iter().copied()));
-        let (shared, step) = (self.shared.as_deref(), self.step);
-        let update = |(place, chunk): (usize, &Arc<Mutex<ChunkState>>)| {
-            let folded = lock(chunk).update(&self.rule, scale);
-            let is_shared = share(shared, step, Chunk(place as u32), &folded);
-            (folded, is_shared)
-        };
-        let small =
-            self.newest.iter().map(|(_, values)| values.len()).sum::<usize>() <= INLINE_BYTES_MAX;
-        let folded: Vec<(Folded, bool)> = if small {
-            self.chunks.iter().enumerate().map(update).collect()
+        let update = |chunk: &Arc<Mutex<ChunkState>>| lock(chunk).update(&self.rule, scale);
+        let folded: Vec<Folded> = if self.is_small {
+            self.chunks.iter().map(update).collect()
         } else {
-            self.pool.install(|| self.chunks.par_iter().enumerate().map(update).collect())
+            self.pool.install(|| self.chunks.par_iter().map(update).collect())
         };
         let numbered = folded.into_iter().enumerate();
-        numbered
-            .map(|(chunk, (folded, is_shared))| self.note(Chunk(chunk as u32), folded, is_shared))
-            .collect()
+        numbered.map(|(chunk, folded)| self.note(Chunk(chunk as u32), folded)).collect()
     }
 
     /// Whether threads are at work.
@@ -169,9 +160,9 @@ impl Reducer {
     /// The next result of the threads.
     pub(crate) async fn next(&mut self) -> Reduced {
         match self.results.recv().await {
-            Some((chunk, folded, is_shared)) => {
+            Some((chunk, folded)) => {
                 self.in_flight -= 1;
-                self.note(chunk, folded, is_shared)
+                self.note(chunk, folded)
             }
             None => Reduced::Pending,
         }
@@ -179,26 +170,34 @@ impl Reducer {
 
     /// All weights that a new worker needs: of the open step, and what is already newer.
     pub(crate) fn published(&self) -> Vec<(Step, Chunk, Bytes)> {
-        let number = |(chunk, version): (usize, &(Step, Bytes))| {
-            (version.0, Chunk(chunk as u32), version.1.clone())
-        };
-        let before = self.before.iter().enumerate();
-        let before = before.filter_map(|(chunk, old)| Some(number((chunk, old.as_ref()?))));
-        let mut published: Vec<_> =
-            before.chain(self.newest.iter().enumerate().map(number)).collect();
-        published.sort_by_key(|&(step, chunk, _)| (step, chunk));
+        let before = self.is_open.then_some(Step(self.step.0.wrapping_sub(1)));
+        let mut published = Vec::new();
+        for step in before.into_iter().chain([self.step]) {
+            for chunk in (0..self.chunks.len() as u32).map(Chunk) {
+                let is_newer = self.newest[chunk.0 as usize] >= step;
+                published.extend(is_newer.then(|| (step, chunk, self.frame(step, chunk))));
+            }
+        }
         published
     }
 
-    /// The weights as `f32` frames, chunk by chunk in the layout's order: between two passes, all of one step. Where
-    /// they were published like that, nothing is copied.
+    /// Whether workers on this machine can read a chunk where it was published.
+    pub(crate) fn is_shared(&self, chunk: Chunk) -> bool {
+        self.is_shared[chunk.0 as usize]
+    }
+
+    /// A chunk of the newest weights, or of those before them while the step is open, as workers see it.
+    ///
+    /// # Panics
+    /// If it is of another version.
+    pub(crate) fn frame(&self, step: Step, chunk: Chunk) -> Bytes {
+        let frame = lock(&self.chunks[chunk.0 as usize]).frame(step);
+        frame.expect("the newest two versions are kept")
+    }
+
+    /// The weights as `f32` frames, chunk by chunk in the layout's order: between two passes, all of one step.
     pub(crate) fn frames(&self) -> Vec<Bytes> {
-        match self.rule.precision {
-            Precision::F32 => self.newest.iter().map(|(_, frame)| frame.clone()).collect(),
-            Precision::Bf16 => {
-                self.chunks.iter().map(|chunk| values::encode(lock(chunk).weights())).collect()
-            }
-        }
+        self.chunks.iter().map(|chunk| values::encode(lock(chunk).weights())).collect()
     }
 
     /// The weights as one vector.
@@ -223,7 +222,7 @@ impl Reducer {
         Snapshot { pass, step: self.step, weights: self.weights(), moments }
     }
 
-    fn note(&mut self, chunk: Chunk, folded: Folded, is_shared: bool) -> Reduced {
+    fn note(&mut self, chunk: Chunk, folded: Folded) -> Reduced {
         let (step, place) = (self.step, chunk.0 as usize);
         match folded {
             Folded::Pending => Reduced::Pending,
@@ -231,21 +230,12 @@ impl Reducer {
                 self.sums_of_squares[place] = square;
                 Reduced::Held
             }
-            Folded::Updated(values) => {
-                let old = std::mem::replace(&mut self.newest[place], (step, values.clone()));
-                self.before[place] = Some(old);
-                Reduced::Published { step, chunk, values, is_shared }
+            Folded::Updated => {
+                self.newest[place] = step;
+                Reduced::Published { step, chunk }
             }
             Folded::NonFinite(what) => Reduced::NonFinite { step, chunk, what },
         }
-    }
-}
-
-/// Writes new weights for workers on this machine; false if there are none.
-fn share(shared: Option<&WeightsWriter>, step: Step, chunk: Chunk, folded: &Folded) -> bool {
-    match (shared, folded) {
-        (Some(shared), Folded::Updated(values)) => shared.write(step, chunk, values),
-        _ => false,
     }
 }
 

@@ -1,15 +1,23 @@
 //! The values of the run: weights, moments and gradient sums, chunk by chunk.
 //!
 //! A [`ChunkState`] folds node frames up the shard tree, takes the mean once at the root, updates its slice of the
-//! weights and hands the new slice out as a frame. Chunks share nothing, so they may be worked on by any threads in any
-//! order. Knows no workers and no network.
+//! weights and publishes the new slice. From the root's two children to what is published all is done block by block, in
+//! the nearest cache. Chunks share nothing, so they may be worked on by any threads in any order. Knows no workers and no
+//! network.
 
 use bytes::Bytes;
-use lockstep_proto::fold::{Addend, Fold, Leaves};
+use lockstep_proto::fold::{Fold, Leaves};
+use lockstep_proto::ids::Step;
+use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::{Node, ShardTree};
-use lockstep_proto::values::{Precision, all_finite};
+use lockstep_proto::values::{self, Precision, all_finite};
+use pulp::{Arch, Simd, WithSimd};
 
+use crate::node_values::NodeValues;
 use crate::optimizer::{Optimizer, sum_of_squares};
+
+/// Values of a block: its gradient stays in the first cache with what it meets there.
+const BLOCK: usize = 2048;
 
 /// How a step turns sums into weights.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +43,8 @@ pub(crate) enum Folded {
     Pending,
     /// The sum is complete and waits for the global norm; its sum of squares.
     Held(f64),
-    /// The weights are updated; the new slice as workers see it.
-    Updated(Bytes),
+    /// The weights are updated, and published for workers to see.
+    Updated,
     /// The gradient or the new weights (it says which) hold a value that is not finite, or has become so by rounding.
     NonFinite(&'static str),
 }
@@ -46,22 +54,31 @@ pub(crate) enum Folded {
 pub(crate) struct ChunkState {
     weights: Vec<f32>,
     moments: Vec<Vec<f32>>,
-    /// The mean gradient; kept between steps for its memory.
-    gradient: Vec<f32>,
+    published: ChunkVersions,
+    /// The mean gradient while it is held; its memory is kept between steps.
+    held: Vec<f32>,
     open: Option<OpenFold>,
 }
 
 #[derive(Debug)]
 struct OpenFold {
-    fold: Fold<Values>,
+    fold: Fold<NodeValues>,
     /// Number of this update, from 1.
     step: u64,
     rows: u64,
 }
 
 impl ChunkState {
-    pub(crate) fn new(weights: Vec<f32>, moments: Vec<Vec<f32>>) -> ChunkState {
-        ChunkState { weights, moments, gradient: Vec::new(), open: None }
+    /// With the weights of `step`, which are published, too.
+    pub(crate) fn new(
+        step: Step,
+        weights: Vec<f32>,
+        moments: Vec<Vec<f32>>,
+        mut published: ChunkVersions,
+        precision: Precision,
+    ) -> ChunkState {
+        published.write(step, |frame| precision.encode_into(&weights, frame));
+        ChunkState { weights, moments, published, held: Vec::new(), open: None }
     }
 
     pub(crate) fn weights(&self) -> &[f32] {
@@ -70,6 +87,11 @@ impl ChunkState {
 
     pub(crate) fn moments(&self) -> &[Vec<f32>] {
         &self.moments
+    }
+
+    /// One of the newest two versions as workers see it.
+    pub(crate) fn frame(&self, step: Step) -> Option<Bytes> {
+        self.published.read(step).map(values::frame_of)
     }
 
     /// Opens update number `step` (from 1) over a batch of `rows` rows in these leaves.
@@ -83,95 +105,150 @@ impl ChunkState {
         let Some(open) = self.open.as_mut().filter(|open| open.step == step) else {
             return Folded::Pending;
         };
-        let values = Values { precision: rule.precision, content: Content::Frame(frame) };
-        let Some(root) = open.fold.insert(node, values) else {
+        let Some(root) = open.fold.insert(node, NodeValues::new(rule.precision, frame)) else {
             return Folded::Pending;
         };
-        self.gradient = root.into_sum(std::mem::take(&mut self.gradient));
-        let rows = open.rows as f32;
-        for value in &mut self.gradient {
-            *value /= rows;
+        let mean = Gradient::Mean { root: &root, rows: open.rows as f32 };
+        if rule.clip_norm.is_none() {
+            return self.advance(rule, &mean);
         }
-        if !all_finite(&self.gradient) {
-            return Folded::NonFinite("gradient");
-        }
-        match rule.clip_norm {
-            Some(_) => Folded::Held(sum_of_squares(&self.gradient)),
-            None => self.update(rule, None),
-        }
+        self.held.resize(self.weights.len(), 0.0);
+        let hold = Hold { gradient: mean, held: &mut self.held };
+        Arch::new().dispatch(hold).map_or_else(Folded::NonFinite, Folded::Held)
     }
 
-    /// Updates the weights by the gradient, scaled if there is a scale.
+    /// Updates the weights by the gradient that was held, scaled if there is a scale.
     pub(crate) fn update(&mut self, rule: &Rule, scale: Option<f32>) -> Folded {
-        let Some(open) = self.open.take() else { return Folded::Pending };
-        if let Some(scale) = scale {
-            for value in &mut self.gradient {
-                *value *= scale;
+        let held = std::mem::take(&mut self.held);
+        let folded = self.advance(rule, &Gradient::Held { values: &held, scale });
+        self.held = held;
+        folded
+    }
+
+    fn advance(&mut self, rule: &Rule, gradient: &Gradient<'_>) -> Folded {
+        let Some(OpenFold { step, .. }) = self.open.take() else { return Folded::Pending };
+        let ChunkState { weights, moments, published, .. } = self;
+        let advanced = published.write(Step(step), |frame| {
+            let [first, second] = two(moments);
+            Arch::new().dispatch(Advance { rule, step, gradient, weights, first, second, frame })
+        });
+        advanced.map_or_else(Folded::NonFinite, |()| Folded::Updated)
+    }
+}
+
+/// Moments, of which there are two at most.
+fn two(moments: &mut [Vec<f32>]) -> [&mut [f32]; 2] {
+    match moments {
+        [] => [&mut [], &mut []],
+        [first] => [first, &mut []],
+        [first, second, ..] => [first, second],
+    }
+}
+
+/// What the weights of a chunk are updated by.
+#[derive(Clone, Copy)]
+enum Gradient<'a> {
+    /// The sum over the batch's rows, and how many these are.
+    Mean { root: &'a NodeValues, rows: f32 },
+    /// A mean that was held.
+    Held { values: &'a [f32], scale: Option<f32> },
+}
+
+impl Gradient<'_> {
+    /// Copies the values from place `start` on.
+    #[inline(always)]
+    fn read(&self, start: usize, out: &mut [f32]) {
+        match *self {
+            Gradient::Mean { root, rows } => {
+                root.read(start, out);
+                for value in out {
+                    *value /= rows;
+                }
+            }
+            Gradient::Held { values, scale } => {
+                out.copy_from_slice(&values[start..start + out.len()]);
+                for value in out {
+                    *value *= scale.unwrap_or(1.0);
+                }
             }
         }
-        rule.optimizer.update(open.step, &self.gradient, &mut self.weights, &mut self.moments);
-        let frame = rule.precision.encode(&self.weights);
-        if rule.precision.frame_is_finite(&frame) {
-            Folded::Updated(frame)
-        } else {
-            Folded::NonFinite("weights")
-        }
     }
 }
 
-/// A node's values.
-#[derive(Debug)]
-struct Values {
-    precision: Precision,
-    content: Content,
+/// Keeps a gradient until the global norm is known.
+struct Hold<'a> {
+    gradient: Gradient<'a>,
+    held: &'a mut [f32],
 }
 
-/// Values as they came, until something has to be added to them.
-#[derive(Debug)]
-enum Content {
-    Frame(Bytes),
-    Sum(Vec<f32>),
+impl WithSimd for Hold<'_> {
+    type Output = Result<f64, &'static str>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> Result<f64, &'static str> {
+        self.gradient.read(0, self.held);
+        if all_finite(self.held) { Ok(sum_of_squares(self.held)) } else { Err("gradient") }
+    }
 }
 
-impl Values {
-    /// The values in a vector; `buffer` lends its memory.
-    fn into_sum(self, mut buffer: Vec<f32>) -> Vec<f32> {
-        match self.content {
-            Content::Sum(sum) => sum,
-            Content::Frame(frame) => {
-                buffer.resize(frame.len() / self.precision.width(), 0.0);
-                self.precision.copy(&frame, &mut buffer);
-                buffer
+/// One update of a chunk, up to what is published.
+struct Advance<'a> {
+    rule: &'a Rule,
+    step: u64,
+    gradient: &'a Gradient<'a>,
+    weights: &'a mut [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+    frame: &'a mut [u8],
+}
+
+impl WithSimd for Advance<'_> {
+    /// Says what is not finite.
+    type Output = Result<(), &'static str>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> Result<(), &'static str> {
+        let Rule { optimizer, precision, .. } = self.rule;
+        let mut block = [0.0; BLOCK];
+        let frames = self.frame.chunks_mut(BLOCK * precision.width());
+        for (at, (weights, frame)) in self.weights.chunks_mut(BLOCK).zip(frames).enumerate() {
+            let (start, len) = (at * BLOCK, weights.len());
+            let gradient = &mut block[..len];
+            self.gradient.read(start, gradient);
+            if !all_finite(gradient) {
+                return Err("gradient");
             }
+            let moments = [part(self.first, start, len), part(self.second, start, len)];
+            optimizer.update(self.step, gradient, weights, moments);
+            if !precision.can_hold(weights) {
+                return Err("weights");
+            }
+            precision.encode_into(weights, frame);
         }
+        Ok(())
     }
 }
 
-impl Addend for Values {
-    fn merge(self, other: Self) -> Self {
-        let precision = self.precision;
-        let (sum, other) = match (&self.content, &other.content) {
-            (Content::Frame(_), Content::Sum(_)) => (other, self.content),
-            _ => (self, other.content),
-        };
-        let mut sum = sum.into_sum(Vec::new());
-        match other {
-            Content::Frame(frame) => precision.merge_frame(&frame, &mut sum),
-            Content::Sum(other) => precision.merge(&other, &mut sum),
-        }
-        Values { precision, content: Content::Sum(sum) }
-    }
+/// A part of a moment, if there is such a moment.
+#[inline(always)]
+fn part(moment: &mut [f32], start: usize, len: usize) -> &mut [f32] {
+    if moment.is_empty() { moment } else { &mut moment[start..start + len] }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use lockstep_proto::ids::Span;
-    use lockstep_proto::values;
 
     const SGD: Optimizer = Optimizer::Sgd { learning_rate: 1.0, momentum: 0.0, nesterov: false };
 
     const PRECISION: Precision = Precision::F32;
+
+    fn chunk(precision: Precision, weights: Vec<f32>) -> ChunkState {
+        let published = ChunkVersions::own(weights.len() * precision.width());
+        let moments = SGD.moments(weights.len());
+        ChunkState::new(Step(0), weights, moments, published, precision)
+    }
 
     fn run(clip_norm: Option<f32>, frames: &[(Node, [f32; 2])]) -> (ChunkState, Folded) {
         run_in(PRECISION, clip_norm, frames)
@@ -183,7 +260,7 @@ mod tests {
         frames: &[(Node, [f32; 2])],
     ) -> (ChunkState, Folded) {
         let tree = ShardTree::new(3);
-        let mut chunk = ChunkState::new(vec![1.0, 2.0], SGD.moments(2));
+        let mut chunk = chunk(precision, vec![1.0, 2.0]);
         chunk.begin(tree, Leaves::new(tree, |_| true), 1, 4);
         let rule = Rule { optimizer: SGD, clip_norm, precision };
         let mut last = Folded::Pending;
@@ -198,9 +275,10 @@ mod tests {
         let frames = [(Node::leaf(2), [4.0, 0.0]), (Node { level: 1, index: 0 }, [4.0, 8.0])];
         let (chunk, folded) = run(None, &frames);
         assert_eq!(chunk.weights(), [-1.0, 0.0]);
-        assert!(
-            matches!(folded, Folded::Updated(frame) if values::decode(&frame).unwrap() == [-1.0, 0.0])
-        );
+        assert!(matches!(folded, Folded::Updated));
+        let [before, now] = [0, 1].map(|step| values::decode(&chunk.frame(Step(step)).unwrap()));
+        assert_eq!((before.unwrap(), now.unwrap()), (vec![1.0, 2.0], vec![-1.0, 0.0]));
+        assert!(chunk.frame(Step(2)).is_none());
     }
 
     #[test]
@@ -220,13 +298,13 @@ mod tests {
     fn values_of_an_earlier_update_change_nothing() {
         let tree = ShardTree::new(1);
         let rule = Rule { optimizer: SGD, clip_norm: None, precision: PRECISION };
-        let mut chunk = ChunkState::new(vec![1.0], SGD.moments(1));
+        let mut chunk = chunk(PRECISION, vec![1.0]);
         for step in 1..=2 {
             chunk.begin(tree, Leaves::new(tree, |_| true), step, 1);
             let late = chunk.insert(&rule, step - 1, Node::leaf(0), values::encode(&[9.0]));
             assert!(matches!(late, Folded::Pending));
             let folded = chunk.insert(&rule, step, Node::leaf(0), values::encode(&[1.0]));
-            assert!(matches!(folded, Folded::Updated(_)));
+            assert!(matches!(folded, Folded::Updated));
         }
         assert_eq!(chunk.weights(), [-1.0]);
     }
@@ -245,7 +323,8 @@ mod tests {
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
             let (chunk, folded) = run_in(Precision::Bf16, None, &order.map(|place| frames[place]));
             assert_eq!(chunk.weights(), [1.0 - 258.0 / 4.0, 2.0 - 258.0 / 4.0]);
-            let Folded::Updated(frame) = folded else { panic!("{folded:?}") };
+            assert!(matches!(folded, Folded::Updated), "{folded:?}");
+            let frame = chunk.frame(Step(1)).unwrap();
             let mut seen = [0.0; 2];
             Precision::Bf16.copy(&frame, &mut seen);
             assert_eq!(seen, [-63.5, -62.5]);
@@ -262,7 +341,7 @@ mod tests {
         assert!(matches!(folded, Folded::NonFinite("gradient")), "{folded:?}");
         // The master is finite, what workers would see is not.
         let tree = ShardTree::new(1);
-        let mut chunk = ChunkState::new(vec![-f32::MAX * 0.999], SGD.moments(1));
+        let mut chunk = chunk(Precision::Bf16, vec![-f32::MAX * 0.999]);
         chunk.begin(tree, Leaves::new(tree, |_| true), 1, 1);
         let rule = Rule { optimizer: SGD, clip_norm: None, precision: Precision::Bf16 };
         let frame = Precision::Bf16.encode(&[f32::MAX * 0.0009]);

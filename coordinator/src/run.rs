@@ -11,7 +11,8 @@ use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::{Pass, Shard, Step, Table, WorkerId};
 use lockstep_proto::layout::Layout;
-use lockstep_proto::shared::weights::WeightsWriter;
+use lockstep_proto::shared::Ticket;
+use lockstep_proto::shared::weights::versions;
 use lockstep_proto::values::Precision;
 use lockstep_proto::wire::cluster_server::ClusterServer;
 use tokio::net::TcpListener;
@@ -199,10 +200,9 @@ impl Coordinator {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Outcome, RunError> {
         let (arrivals_tx, arrivals) = mpsc::channel(INBOX_MESSAGES_MAX);
-        // Where there is no such memory, workers are sent everything.
-        let weights = WeightsWriter::new(&spec.layout, spec.precision).ok().map(Arc::new);
+        let (published, ticket) = versions(&spec.layout, spec.precision);
         let service = Service {
-            welcome: welcome(&spec, weights.as_deref()),
+            welcome: welcome(&spec, ticket),
             numeric_profile: spec.numeric_profile.clone(),
             source,
             next_worker: AtomicU64::new(1),
@@ -222,7 +222,7 @@ impl Coordinator {
             });
         // Tasks on the runtime's own threads hand over to each other without waking a thread.
         let mut server = tokio::spawn(server);
-        let driver = Driver::new(spec, observer, arrivals, weights);
+        let driver = Driver::new(spec, observer, arrivals, published);
         let mut driver = tokio::spawn(driver.run(stop));
         let result = tokio::select! {
             result = &mut driver => result.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),
@@ -254,7 +254,7 @@ fn incoming(
     })
 }
 
-fn welcome(spec: &RunSpec, weights: Option<&WeightsWriter>) -> Welcome {
+fn welcome(spec: &RunSpec, weights: Option<Ticket>) -> Welcome {
     Welcome {
         run_id: spec.run_id.clone(),
         worker: WorkerId(0),
@@ -265,6 +265,6 @@ fn welcome(spec: &RunSpec, weights: Option<&WeightsWriter>) -> Welcome {
         validation_rows: spec.validation_rows.unwrap_or(0),
         test_rows: spec.test_rows.unwrap_or(0),
         precision: spec.precision,
-        weights: weights.map(WeightsWriter::ticket),
+        weights,
     }
 }

@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 
 use lockstep_proto::shared::Ticket;
 use lockstep_proto::shared::lane::LaneReader;
-use lockstep_proto::shared::weights::WeightsWriter;
 use lockstep_proto::wire::{self, worker_message::Kind};
 
 use crate::outbox::Outbox;
@@ -13,14 +12,13 @@ use crate::outbox::Outbox;
 #[derive(Debug)]
 pub(crate) struct Sharing {
     outbox: Arc<Outbox>,
-    weights: Option<Arc<WeightsWriter>>,
     /// Set once, when the worker asks for it.
     lane: OnceLock<LaneReader>,
 }
 
 impl Sharing {
-    pub(crate) fn new(outbox: Arc<Outbox>, weights: Option<Arc<WeightsWriter>>) -> Sharing {
-        Sharing { outbox, weights, lane: OnceLock::new() }
+    pub(crate) fn new(outbox: Arc<Outbox>) -> Sharing {
+        Sharing { outbox, lane: OnceLock::new() }
     }
 
     /// Reads what a message says only where to find. True if the message was about nothing else.
@@ -39,21 +37,18 @@ impl Sharing {
         Ok(false)
     }
 
-    /// Gradient slices read from shared memory so far.
+    /// Gradient slices in shared memory that are done with.
     pub(crate) fn slices_read(&self) -> u64 {
         self.lane.get().map_or(0, LaneReader::slices_read)
     }
 
     fn begin(&self, ticket: Option<Ticket>) -> Result<(), String> {
-        let weights = self.weights.as_ref();
-        let lane = ticket.and_then(|ticket| LaneReader::open(&ticket).ok());
-        let (Some(weights), Some(lane)) = (weights, lane) else {
+        let Some(lane) = ticket.and_then(|ticket| LaneReader::open(&ticket).ok()) else {
             let problem =
                 "its shared memory cannot be opened here: start it with --no-shared-memory";
             return Err(problem.to_string());
         };
         self.lane.set(lane).map_err(|_| "broken message: shared memory, again".to_string())?;
-        weights.begin();
         self.outbox.share();
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! Knows no byte order: see [`crate::values`].
 
 /// The nearest bfloat16, as its bits.
-#[inline]
+#[inline(always)]
 pub fn from_f32(value: f32) -> u16 {
     let bits = value.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
@@ -16,13 +16,13 @@ pub fn from_f32(value: f32) -> u16 {
 }
 
 /// The value of a bfloat16's bits; exact.
-#[inline]
+#[inline(always)]
 pub fn to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
 /// The nearest value that a bfloat16 can have.
-#[inline]
+#[inline(always)]
 pub fn round(value: f32) -> f32 {
     to_f32(from_f32(value))
 }

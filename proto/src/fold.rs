@@ -78,6 +78,14 @@ impl Leaves {
 pub trait Addend {
     /// The sum of two siblings.
     fn merge(self, other: Self) -> Self;
+
+    /// The sum at the root; it may be put off until it is used.
+    fn merge_last(self, other: Self) -> Self
+    where
+        Self: Sized,
+    {
+        self.merge(other)
+    }
 }
 
 impl Addend for Vec<f64> {
@@ -136,7 +144,8 @@ impl<T: Addend> Fold<T> {
                     self.pending.insert(node, value);
                     return None;
                 };
-                value = value.merge(other);
+                let is_last = node.parent() == self.tree.root();
+                value = if is_last { value.merge_last(other) } else { value.merge(other) };
             }
             node = node.parent();
         }

@@ -48,9 +48,26 @@ impl Precision {
 
     /// The values as a frame, rounded.
     pub fn encode(self, values: &[f32]) -> Bytes {
+        let mut frame = Buffer::new(values.len() * self.width());
+        self.encode_into(values, &mut frame);
+        frame.into_bytes()
+    }
+
+    /// [`encode`](Self::encode) into memory of exactly the frame's length.
+    ///
+    /// # Panics
+    /// If it is of another length.
+    #[inline(always)]
+    pub fn encode_into(self, values: &[f32], frame: &mut [u8]) {
+        assert!(
+            self.holds(frame, values.len()),
+            "{} values for {} bytes",
+            values.len(),
+            frame.len()
+        );
         match self {
-            Precision::F32 => write(values, f32::to_le_bytes),
-            Precision::Bf16 => write(values, |value| bf16::from_f32(value).to_le_bytes()),
+            Precision::F32 => write(values, frame, f32::to_le_bytes),
+            Precision::Bf16 => write(values, frame, |value| bf16::from_f32(value).to_le_bytes()),
         }
     }
 
@@ -58,6 +75,7 @@ impl Precision {
     ///
     /// # Panics
     /// If the lengths differ; frames are checked when they arrive.
+    #[inline(always)]
     pub fn copy(self, frame: &[u8], into: &mut [f32]) {
         match self {
             Precision::F32 => read(frame, into, f32::from_le_bytes, |_, value| value),
@@ -69,6 +87,7 @@ impl Precision {
     ///
     /// # Panics
     /// If the lengths differ; frames are checked when they arrive.
+    #[inline(always)]
     pub fn merge_frame(self, frame: &[u8], sums: &mut [f32]) {
         match self {
             Precision::F32 => read(frame, sums, f32::from_le_bytes, |sum, value| sum + value),
@@ -79,6 +98,7 @@ impl Precision {
     }
 
     /// Merges two children of a node: adds and rounds.
+    #[inline(always)]
     pub fn merge(self, values: &[f32], sums: &mut [f32]) {
         for (sum, value) in sums.iter_mut().zip(values) {
             *sum += value;
@@ -110,12 +130,20 @@ impl Precision {
     }
 
     /// Whether no value is infinite or not a number, or becomes so by rounding.
+    #[inline(always)]
     pub fn can_hold(self, values: &[f32]) -> bool {
         match self {
             Precision::F32 => all_finite(values),
             Precision::Bf16 => finite(values.iter().map(|value| bf16::round(*value).to_bits())),
         }
     }
+}
+
+/// A copy of a frame.
+pub fn frame_of(bytes: &[u8]) -> Bytes {
+    let mut frame = Buffer::new(bytes.len());
+    frame.copy_from_slice(bytes);
+    frame.into_bytes()
 }
 
 /// Values of rows and of files as a frame: always `f32`.
@@ -138,29 +166,35 @@ pub fn decode(frame: &[u8]) -> Option<Vec<f32>> {
 }
 
 /// Whether no value is infinite or not a number.
+#[inline(always)]
 pub fn all_finite(values: &[f32]) -> bool {
     finite(values.iter().map(|value| value.to_bits()))
 }
 
 /// One integer maximum over the bits without their signs. No early exit: the loop vectorises.
+#[inline(always)]
 fn finite(bits: impl Iterator<Item = u32>) -> bool {
     bits.fold(0, |largest, bits| largest.max(bits & 0x7fff_ffff)) < f32::INFINITY.to_bits()
 }
 
+#[inline(always)]
 fn bf16_from_bytes(bytes: [u8; 2]) -> f32 {
     bf16::to_f32(u16::from_le_bytes(bytes))
 }
 
-fn write<const WIDTH: usize>(values: &[f32], to_bytes: impl Fn(f32) -> [u8; WIDTH]) -> Bytes {
-    let mut buffer = Buffer::new(values.len() * WIDTH);
-    let frame: &mut [u8] = &mut buffer;
+#[inline(always)]
+fn write<const WIDTH: usize>(
+    values: &[f32],
+    frame: &mut [u8],
+    to_bytes: impl Fn(f32) -> [u8; WIDTH],
+) {
     for (bytes, value) in frame.as_chunks_mut().0.iter_mut().zip(values) {
         *bytes = to_bytes(*value);
     }
-    buffer.into_bytes()
 }
 
 /// Replaces each value by what comes of it and the frame's.
+#[inline(always)]
 fn read<const WIDTH: usize>(
     frame: &[u8],
     into: &mut [f32],

@@ -144,7 +144,7 @@ fn traffic(plan: &Plan, workers: usize, text: &mut String) -> std::fmt::Result {
     let all_rows = batches.rows
         + tables.validation.as_ref().map_or(0, |table| table.rows().len() as u64)
         + plan.test_rows().unwrap_or(0);
-    let moments = plan.job.train.optimizer.moments(1).len() as u64;
+    let moments = plan.job.train.optimizer.moment_count() as u64;
     let precision = plan.job.train.precision;
     let moved = precision.width() as u64 * parameters;
     // Weights, gradient, one partial sum; published weights of two steps.

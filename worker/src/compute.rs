@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use lockstep_data::RowOrder;
 use lockstep_model::{Microbatch, Network, NodeGradient, NonFinite, NonFiniteKind, Workspace};
 use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums, Part, Slice};
 use lockstep_proto::ids::{Chunk, Pass, Shard, Span, Task};
+use lockstep_proto::shared::lane::Lane;
 use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_proto::values::Precision;
 use ndarray::ArrayView2;
@@ -25,11 +27,27 @@ pub(crate) struct Work {
     pub(crate) shards: Vec<(Shard, Rows)>,
 }
 
+/// How and where gradients become frames.
+pub(crate) struct Frames {
+    pub(crate) precision: Precision,
+    /// In memory that the coordinator reads, if it is on this machine.
+    pub(crate) lane: Option<Arc<Lane>>,
+}
+
+impl Frames {
+    fn encode(&self, values: &[f32]) -> Bytes {
+        match &self.lane {
+            Some(lane) => lane.encode(values),
+            None => self.precision.encode(values),
+        }
+    }
+}
+
 pub(crate) struct Compute {
     network: Arc<Network>,
     tree: ShardTree,
     order: RowOrder,
-    precision: Precision,
+    frames: Frames,
     workspace: Workspace,
     features: Vec<f32>,
     targets: Vec<f32>,
@@ -42,14 +60,14 @@ impl Compute {
         network: Arc<Network>,
         tree: ShardTree,
         order: RowOrder,
-        precision: Precision,
+        frames: Frames,
     ) -> Compute {
         Compute {
             workspace: Workspace::new(&network),
             network,
             tree,
             order,
-            precision,
+            frames,
             features: Vec::new(),
             targets: Vec::new(),
             orders: HashMap::new(),
@@ -103,8 +121,7 @@ impl Compute {
         let has_rows = |node: &Node| rows_in(self.tree, *node, &microbatches) > 0;
         let nodes: Vec<Node> =
             self.tree.nodes(work.deal.span).into_iter().filter(has_rows).collect();
-        let precision = self.precision;
-        let mut parts = Parts::new(&self.network, precision, work.deal.pass, &nodes, send);
+        let mut parts = Parts::new(&self.network, &self.frames, work.deal.pass, &nodes, send);
         let (x, y) = views(&self.network, &self.features, &self.targets);
         let sums = self.network.gradient(
             &work.weights,
@@ -112,7 +129,7 @@ impl Compute {
             y,
             &microbatches,
             &nodes,
-            precision,
+            self.frames.precision,
             &mut self.workspace,
             &mut |gradient| parts.take(&gradient),
         )?;
@@ -192,7 +209,7 @@ fn views<'a>(
 /// Cuts layers' gradients into chunks and gathers small ones into one message.
 struct Parts<'a> {
     network: &'a Network,
-    precision: Precision,
+    frames: &'a Frames,
     pass: Pass,
     nodes: &'a [Node],
     /// By node: the layers of a shared chunk that are there so far. Only one shared chunk is open at a time, since
@@ -206,13 +223,13 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn new(
         network: &'a Network,
-        precision: Precision,
+        frames: &'a Frames,
         pass: Pass,
         nodes: &'a [Node],
         send: &'a mut dyn FnMut(FromWorker),
     ) -> Parts<'a> {
         let shared = vec![Vec::new(); nodes.len()];
-        Parts { network, precision, pass, nodes, shared, slices: Vec::new(), bytes: 0, send }
+        Parts { network, frames, pass, nodes, shared, slices: Vec::new(), bytes: 0, send }
     }
 
     fn take(&mut self, gradient: &NodeGradient<'_>) {
@@ -224,7 +241,7 @@ impl<'a> Parts<'a> {
             }
             if known.layers.len() == 1 {
                 let range = known.range.start - layer.start..known.range.end - layer.start;
-                self.push(chunk, gradient.node, self.precision.encode(&gradient.values[range]));
+                self.push(chunk, gradient.node, self.frames.encode(&gradient.values[range]));
                 continue;
             }
             let shared = &mut self.shared[gradient.node];
@@ -232,13 +249,13 @@ impl<'a> Parts<'a> {
             let start = layer.start - known.range.start;
             shared[start..start + layer.len()].copy_from_slice(gradient.values);
             if gradient.layer == known.layers.start {
-                let frame = self.precision.encode(shared);
+                let frame = self.frames.encode(shared);
                 self.push(chunk, gradient.node, frame);
             }
         }
     }
 
-    fn push(&mut self, chunk: usize, node: usize, values: bytes::Bytes) {
+    fn push(&mut self, chunk: usize, node: usize, values: Bytes) {
         self.bytes += values.len();
         self.slices.push(Slice { node: self.nodes[node], chunk: Chunk(chunk as u32), values });
         if self.bytes >= PART_BYTES {

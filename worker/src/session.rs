@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use crate::compute::{Compute, Work, done};
+use crate::compute::{Compute, Frames, Work, done};
 use crate::shards::Shards;
 use crate::sharing::Sharing;
 use crate::weights::{Version, Weights};
@@ -92,6 +92,7 @@ impl Session {
             }
             None => None,
         };
+        let frames = Frames { precision, lane: sharing.as_ref().map(Sharing::lane) };
         let session = Session {
             sharing,
             limits: Limits {
@@ -101,10 +102,10 @@ impl Session {
                 precision,
                 sums_len: network.sums_len(),
             },
-            weights: Weights::new(layout, precision),
+            weights: Weights::new(layout),
             shards: Shards::new(client, &welcome, width),
             deals: VecDeque::new(),
-            compute: Some(Compute::new(network, tree, order, precision)),
+            compute: Some(Compute::new(network, tree, order, frames)),
             at_work: None,
             pool,
             out,
@@ -132,10 +133,9 @@ impl Session {
                     self.compute = Some(compute?);
                 }
                 message = self.inbound.message() => {
-                    let mut message = message?.ok_or_else(|| WorkerError::lost("in mid-run"))?;
-                    // Weights that are overwritten already: newer ones follow.
-                    if self.sharing.as_ref().is_some_and(|sharing| !sharing.take(&mut message)) {
-                        continue;
+                    let message = message?.ok_or_else(|| WorkerError::lost("in mid-run"))?;
+                    if let Some(sharing) = &self.sharing {
+                        sharing.hear(&message);
                     }
                     match self.limits.to_worker(message)? {
                         ToWorker::Prepare(span) => {
@@ -148,7 +148,18 @@ impl Session {
                         }
                         ToWorker::Deal(deal) => self.push(deal)?,
                         ToWorker::Weights { step, chunk, values } => {
-                            self.weights.receive(step, chunk, &values);
+                            let precision = self.limits.precision;
+                            self.weights.receive(step, chunk, |into| {
+                                precision.copy(&values, into);
+                                true
+                            });
+                        }
+                        ToWorker::SharedWeights { step, chunk } => {
+                            let Some(sharing) = &self.sharing else {
+                                let problem = "weights in shared memory that it does not share";
+                                return Err(WorkerError::Protocol(problem.to_string()));
+                            };
+                            self.weights.receive(step, chunk, |into| sharing.copy(step, chunk, into));
                         }
                         ToWorker::Finish { error: None } => return Ok(Ended::Finished),
                         ToWorker::Finish { error: Some(error) } => {
@@ -232,7 +243,7 @@ impl Session {
             compute.run(&work, &mut |result| {
                 let mut message = timed(result, started).into_wire();
                 if let Some(lane) = &lane {
-                    lane.place(&mut message);
+                    lane.name(&mut message);
                 }
                 drop(out.blocking_send(message));
             });

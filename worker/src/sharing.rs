@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lockstep_proto::ids::{Chunk, Step};
 use lockstep_proto::layout::Layout;
 use lockstep_proto::shared::Ticket;
 use lockstep_proto::shared::lane::Lane;
@@ -22,7 +23,7 @@ impl Sharing {
         precision: Precision,
     ) -> Option<(Sharing, wire::WorkerMessage)> {
         let weights = WeightsReader::open(weights, layout, precision).ok()?;
-        let (lane, ticket) = Lane::new(layout.len(), precision).ok()?;
+        let (lane, ticket) = Lane::new(layout.len(), layout.chunks().len(), precision).ok()?;
         Some((Sharing { lane: Arc::new(lane), weights }, Lane::announcement(ticket)))
     }
 
@@ -31,9 +32,13 @@ impl Sharing {
         self.lane.clone()
     }
 
-    /// Reads what a message says only where to find. False if it is no longer there.
-    pub(crate) fn take(&self, message: &mut wire::CoordinatorMessage) -> bool {
+    /// Takes from a message what the coordinator has done with.
+    pub(crate) fn hear(&self, message: &wire::CoordinatorMessage) {
         self.lane.hear(message);
-        self.weights.fill(message)
+    }
+
+    /// Copies a chunk of the weights. False if it is too late.
+    pub(crate) fn copy(&self, step: Step, chunk: Chunk, into: &mut [f32]) -> bool {
+        self.weights.copy(step, chunk, into)
     }
 }

@@ -7,13 +7,11 @@ use std::sync::Arc;
 
 use lockstep_proto::ids::{Chunk, Step};
 use lockstep_proto::layout::Layout;
-use lockstep_proto::values::Precision;
 
 /// The newest whole weights, and the ones that are coming in or, before that, the ones they replaced.
 #[derive(Debug)]
 pub(crate) struct Weights {
     layout: Arc<Layout>,
-    precision: Precision,
     whole: Option<(Step, Arc<Vec<f32>>)>,
     before: Option<(Step, Arc<Vec<f32>>)>,
     /// Empty from the end of one version to the start of the next.
@@ -35,11 +33,10 @@ pub(crate) enum Version {
 }
 
 impl Weights {
-    /// For frames of this precision.
-    pub(crate) fn new(layout: Arc<Layout>, precision: Precision) -> Weights {
+    pub(crate) fn new(layout: Arc<Layout>) -> Weights {
         let (coming, here) = (vec![0.0; layout.len()], vec![false; layout.chunks().len()]);
         let coming_step = Step(0);
-        Weights { layout, precision, whole: None, before: None, coming, coming_step, here }
+        Weights { layout, whole: None, before: None, coming, coming_step, here }
     }
 
     pub(crate) fn at(&self, step: Step) -> Version {
@@ -51,8 +48,14 @@ impl Weights {
         }
     }
 
-    /// Takes in one chunk. Chunks of an older step than is coming in change nothing.
-    pub(crate) fn receive(&mut self, step: Step, chunk: Chunk, frame: &[u8]) {
+    /// Takes in one chunk, which `fill` copies; it says false if the chunk is no longer there, since newer ones are on
+    /// their way. Chunks of an older step than is coming in change nothing.
+    pub(crate) fn receive(
+        &mut self,
+        step: Step,
+        chunk: Chunk,
+        fill: impl FnOnce(&mut [f32]) -> bool,
+    ) {
         let known = self.whole.as_ref().is_some_and(|(whole, _)| *whole >= step);
         if known || step < self.coming_step {
             return;
@@ -67,8 +70,7 @@ impl Weights {
         }
         let place = chunk.0 as usize;
         let range = self.layout.chunks()[place].range.clone();
-        self.precision.copy(frame, &mut self.coming[range]);
-        self.here[place] = true;
+        self.here[place] = fill(&mut self.coming[range]);
         if self.here.iter().all(|&here| here) {
             self.swap();
         }
@@ -91,26 +93,29 @@ mod tests {
         let shape = |inputs, units| DenseShape { inputs, units, bias: false };
         let layout = Layout::new(&[shape(200, 100), shape(100, 1)]);
         assert_eq!(layout.chunks().len(), 2);
-        Weights::new(Arc::new(layout), Precision::Bf16)
+        Weights::new(Arc::new(layout))
     }
 
-    fn frame(value: f32, len: usize) -> bytes::Bytes {
-        Precision::Bf16.encode(&vec![value; len])
+    fn all(value: f32) -> impl FnOnce(&mut [f32]) -> bool {
+        move |into| {
+            into.fill(value);
+            true
+        }
     }
 
     #[test]
     fn old_weights_stay_until_the_new_ones_are_whole() {
         let mut weights = weights();
         assert!(matches!(weights.at(Step(0)), Version::Coming));
-        weights.receive(Step(0), Chunk(0), &frame(1.0, 20_000));
-        weights.receive(Step(0), Chunk(1), &frame(1.0, 100));
-        weights.receive(Step(1), Chunk(1), &frame(2.0, 100));
+        weights.receive(Step(0), Chunk(0), all(1.0));
+        weights.receive(Step(0), Chunk(1), all(1.0));
+        weights.receive(Step(1), Chunk(1), all(2.0));
         assert!(matches!(weights.at(Step(0)), Version::Here(w) if w.iter().all(|&v| v == 1.0)));
         assert!(matches!(weights.at(Step(1)), Version::Coming));
-        weights.receive(Step(1), Chunk(0), &frame(2.0, 20_000));
+        weights.receive(Step(1), Chunk(0), all(2.0));
         assert!(matches!(weights.at(Step(1)), Version::Here(w) if w.iter().all(|&v| v == 2.0)));
         assert!(matches!(weights.at(Step(0)), Version::Here(w) if w.iter().all(|&v| v == 1.0)));
-        weights.receive(Step(2), Chunk(1), &frame(3.0, 100));
+        weights.receive(Step(2), Chunk(1), all(3.0));
         assert!(matches!(weights.at(Step(1)), Version::Here(_)));
         assert!(matches!(weights.at(Step(0)), Version::Gone));
     }
@@ -118,11 +123,23 @@ mod tests {
     #[test]
     fn a_step_that_was_skipped_leaves_nothing_behind() {
         let mut weights = weights();
-        weights.receive(Step(3), Chunk(0), &frame(3.0, 20_000));
-        weights.receive(Step(4), Chunk(1), &frame(4.0, 100));
-        weights.receive(Step(3), Chunk(1), &frame(3.0, 100));
+        weights.receive(Step(3), Chunk(0), all(3.0));
+        weights.receive(Step(4), Chunk(1), all(4.0));
+        weights.receive(Step(3), Chunk(1), all(3.0));
         assert!(matches!(weights.at(Step(4)), Version::Coming));
-        weights.receive(Step(4), Chunk(0), &frame(4.0, 20_000));
+        weights.receive(Step(4), Chunk(0), all(4.0));
         assert!(matches!(weights.at(Step(4)), Version::Here(w) if w.iter().all(|&v| v == 4.0)));
+    }
+
+    #[test]
+    fn a_chunk_that_is_no_longer_there() {
+        let mut weights = weights();
+        weights.receive(Step(1), Chunk(0), |_| false);
+        weights.receive(Step(1), Chunk(1), all(1.0));
+        assert!(matches!(weights.at(Step(1)), Version::Coming));
+        weights.receive(Step(3), Chunk(0), all(3.0));
+        weights.receive(Step(3), Chunk(1), all(3.0));
+        assert!(matches!(weights.at(Step(3)), Version::Here(w) if w.iter().all(|&v| v == 3.0)));
+        assert!(matches!(weights.at(Step(1)), Version::Gone));
     }
 }

@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use lockstep_proto::fold::Counted;
 use lockstep_proto::frame::{Deal, Fault, FromWorker, Limits, ToWorker};
-use lockstep_proto::ids::{Pass, Step, Table, Task, WorkerId};
+use lockstep_proto::ids::{Chunk, Pass, Step, Table, Task, WorkerId};
 use lockstep_proto::shared::lane;
-use lockstep_proto::shared::weights::WeightsWriter;
+use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::ShardTree;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -44,7 +44,6 @@ pub(crate) struct Driver {
     learning_rate: f32,
     engine: Engine,
     reducer: Reducer,
-    shared_weights: Option<Arc<WeightsWriter>>,
     audit_book: AuditBook,
     account: Account,
     test_sums: Option<Vec<f64>>,
@@ -69,7 +68,7 @@ impl Driver {
         spec: RunSpec,
         observer: Box<dyn Observer>,
         arrivals: mpsc::Receiver<Arrival>,
-        shared_weights: Option<Arc<WeightsWriter>>,
+        published: Vec<ChunkVersions>,
     ) -> Driver {
         let tree = ShardTree::new(spec.batches.shards);
         let schedule = Schedule {
@@ -95,8 +94,7 @@ impl Driver {
                 .starting_with(spec.workers_start)
                 .starting_at(spec.start.pass)
                 .auditing(spec.audit_fraction, spec.seed),
-            reducer: Reducer::new(&spec, tree, shared_weights.clone()),
-            shared_weights,
+            reducer: Reducer::new(&spec, tree, published),
             audit_book: AuditBook::default(),
             account: Account::default(),
             test_sums: None,
@@ -196,10 +194,10 @@ impl Driver {
         let Admitted { worker, peer, outbox, stream } = admitted;
         self.observer.observe(RunEvent::Joined { worker, peer: &peer });
         for (step, chunk, values) in self.reducer.published() {
-            outbox.send_weights(step, chunk, values, false);
+            outbox.send_weights(step, chunk, Some(values));
         }
         let threads = peer.threads;
-        let sharing = Arc::new(Sharing::new(outbox.clone(), self.shared_weights.clone()));
+        let sharing = Arc::new(Sharing::new(outbox.clone()));
         self.members.insert(worker, Member { outbox, peer, sharing: sharing.clone() });
         let (limits, inbox) = (self.limits.clone(), self.inbox_tx.clone());
         self.readers.spawn(read(worker, stream, limits, sharing, inbox));
@@ -264,10 +262,8 @@ impl Driver {
         match reduced {
             Reduced::Pending => {}
             Reduced::Held => self.engine.handle(Instant::now(), Event::Held),
-            Reduced::Published { step, chunk, values, is_shared } => {
-                for member in self.members.values() {
-                    member.outbox.send_weights(step, chunk, values.clone(), is_shared);
-                }
+            Reduced::Published { step, chunk } => {
+                self.publish(step, chunk);
                 self.engine.handle(Instant::now(), Event::Committed(Track::Chunk(chunk)));
             }
             Reduced::NonFinite { step, chunk, what } => {
@@ -281,6 +277,18 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Sends a chunk of new weights to those who cannot read it where it is.
+    fn publish(&self, step: Step, chunk: Chunk) {
+        let is_shared = self.reducer.is_shared(chunk);
+        let mut frame = None;
+        for Member { outbox, .. } in self.members.values() {
+            let is_named = is_shared && outbox.shares();
+            let values = (!is_named)
+                .then(|| frame.get_or_insert_with(|| self.reducer.frame(step, chunk)).clone());
+            outbox.send_weights(step, chunk, values);
+        }
     }
 
     fn act(&mut self) -> Result<(), RunError> {

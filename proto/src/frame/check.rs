@@ -77,6 +77,13 @@ impl Limits {
                 let (pass, step) = (Pass(deal.pass), Step(deal.step));
                 Ok(ToWorker::Deal(Deal { pass, step, task, span: self.span(span)? }))
             }
+            Some(Kind::Weights(weights)) if weights.shared => {
+                let chunk = Chunk(weights.chunk);
+                match self.layout.chunks().get(chunk.0 as usize) {
+                    Some(_) => Ok(ToWorker::SharedWeights { step: Step(weights.step), chunk }),
+                    None => broken(format!("{chunk} of {}", self.layout.chunks().len())),
+                }
+            }
             Some(Kind::Weights(weights)) => {
                 let chunk = self.chunk(weights.chunk, &weights.values)?;
                 Ok(ToWorker::Weights { step: Step(weights.step), chunk, values: weights.values })

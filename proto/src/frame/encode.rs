@@ -90,6 +90,10 @@ impl ToWorker {
             ToWorker::Weights { step, chunk, values } => {
                 Kind::Weights(wire::Weights { step: step.0, chunk: chunk.0, values, shared: false })
             }
+            ToWorker::SharedWeights { step, chunk } => {
+                let (step, chunk) = (step.0, chunk.0);
+                Kind::Weights(wire::Weights { step, chunk, shared: true, ..Default::default() })
+            }
             ToWorker::Finish { error } => {
                 Kind::Finish(wire::Finish { error: error.unwrap_or_default() })
             }

@@ -165,6 +165,13 @@ pub enum ToWorker {
         /// The chunk's values, in the run's precision.
         values: Bytes,
     },
+    /// A chunk of the weights can be read in the coordinator's memory.
+    SharedWeights {
+        /// Version of the weights.
+        step: Step,
+        /// The part of the flat vector.
+        chunk: Chunk,
+    },
     /// The run is over, with an error or without.
     Finish {
         /// Why, if it failed.

@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Result};
+use std::ops::Range;
+use std::sync::Arc;
 
+use super::mapping::{self, ALIGNMENT, Mapping};
 use crate::wire;
 
-/// Bytes before the values: the secret.
-pub(super) const HEADER_BYTES: u64 = 64;
+/// Bytes before the marks: the secret.
+const HEADER_BYTES: u64 = 64;
 
 /// Bytes of the secret.
 const SECRET_BYTES: usize = 16;
@@ -24,11 +27,11 @@ pub struct Ticket {
     pub bytes: u64,
 }
 
-/// A file in memory that two processes read and write.
-#[derive(Debug)]
+/// A file in memory that one process writes and another reads.
+#[derive(Clone, Debug)]
 pub struct SharedFile {
-    file: File,
-    bytes: u64,
+    mapping: Arc<Mapping>,
+    values: Range<u64>,
 }
 
 impl Ticket {
@@ -47,54 +50,52 @@ impl Ticket {
 }
 
 impl SharedFile {
-    /// Length of a file with room for so many bytes of values.
-    pub(super) fn with_room(bytes: u64) -> Result<(SharedFile, Ticket)> {
-        SharedFile::create(HEADER_BYTES + bytes)
-    }
-
+    /// A file of this process with so many marks and room for so many bytes of values.
     #[cfg(target_os = "linux")]
-    fn create(bytes: u64) -> Result<(SharedFile, Ticket)> {
+    pub(super) fn with_room(marks: usize, bytes: u64) -> Result<(SharedFile, Ticket)> {
+        use std::io::Write as _;
         use std::os::fd::AsRawFd as _;
 
+        use nix::fcntl::{FallocateFlags, fallocate};
         use nix::sys::memfd::{MFdFlags, memfd_create};
-        let file = File::from(memfd_create("lockstep", MFdFlags::MFD_CLOEXEC)?);
-        file.set_len(bytes)?;
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let mut file = File::from(memfd_create("lockstep", flags)?);
+        let len = values_start(marks) + bytes;
+        // All of its memory now: where there is not enough, nothing is shared.
+        fallocate(&file, FallocateFlags::empty(), 0, len.try_into().map_err(Error::other)?)?;
         let mut secret = [0; SECRET_BYTES];
         std::io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut secret)?;
-        let shared = SharedFile { file, bytes };
-        shared.write(0, &secret)?;
-        let descriptor = u32::try_from(shared.file.as_raw_fd()).map_err(Error::other)?;
-        let ticket = Ticket { pid: std::process::id(), descriptor, secret, bytes };
-        Ok((shared, ticket))
+        file.write_all(&secret)?;
+        mapping::seal(&file)?;
+        let descriptor = u32::try_from(file.as_raw_fd()).map_err(Error::other)?;
+        let ticket = Ticket { pid: std::process::id(), descriptor, secret, bytes: len };
+        Ok((SharedFile::map(file, marks, len, true)?, ticket))
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn create(_bytes: u64) -> Result<(SharedFile, Ticket)> {
+    pub(super) fn with_room(_marks: usize, _bytes: u64) -> Result<(SharedFile, Ticket)> {
         Err(ErrorKind::Unsupported.into())
     }
 
-    /// Opens another process's file. What a ticket leads to is taken for nothing until the secret is found in it.
+    /// Opens another process's file, which begins with so many marks. What a ticket leads to is taken for nothing until
+    /// the secret is found in it.
     ///
     /// # Errors
     /// If there is no such file here, or it is another.
     #[cfg(target_os = "linux")]
-    pub fn open(ticket: &Ticket) -> Result<SharedFile> {
-        use std::os::unix::fs::OpenOptionsExt as _;
+    pub(super) fn open(ticket: &Ticket, marks: usize) -> Result<SharedFile> {
+        use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
         let path = format!("/proc/{}/fd/{}", ticket.pid, ticket.descriptor);
         // A pipe or a device must not make this process wait.
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY)
-            .open(path)?;
+        let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
+        let file = File::options().read(true).custom_flags(flags).open(path)?;
         let about = file.metadata()?;
-        let shared = SharedFile { file, bytes: ticket.bytes };
         let mut found = [0; SECRET_BYTES];
         if about.is_file() && about.len() == ticket.bytes && ticket.bytes >= HEADER_BYTES {
-            shared.read(0, &mut found)?;
+            file.read_exact_at(&mut found, 0)?;
         }
         if found == ticket.secret && found != [0; SECRET_BYTES] {
-            Ok(shared)
+            SharedFile::map(file, marks, ticket.bytes, false)
         } else {
             Err(ErrorKind::NotFound.into())
         }
@@ -105,24 +106,35 @@ impl SharedFile {
     /// # Errors
     /// Always.
     #[cfg(not(target_os = "linux"))]
-    pub fn open(_ticket: &Ticket) -> Result<SharedFile> {
+    pub(super) fn open(_ticket: &Ticket, _marks: usize) -> Result<SharedFile> {
         Err(ErrorKind::Unsupported.into())
     }
 
-    /// Length of the file, the secret included.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    #[cfg(target_os = "linux")]
+    fn map(file: File, marks: usize, len: u64, is_writable: bool) -> Result<SharedFile> {
+        let header = HEADER_BYTES as usize;
+        let start = values_start(marks);
+        let bytes = usize::try_from(len).map_err(Error::other)?;
+        let marks = header..header + marks * size_of::<u64>();
+        let mapping = Mapping::new(file, bytes, marks, is_writable)?;
+        Ok(SharedFile { mapping, values: start..len })
     }
 
-    #[cfg(unix)]
-    pub(super) fn write(&self, at: u64, bytes: &[u8]) -> Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(&self.file, bytes, at)
+    /// Where values may lie.
+    pub(super) fn values(&self) -> Range<u64> {
+        self.values.clone()
     }
 
-    #[cfg(unix)]
-    pub(super) fn read(&self, at: u64, bytes: &mut [u8]) -> Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&self.file, bytes, at)
+    /// The memory.
+    pub(super) fn mapping(&self) -> &Arc<Mapping> {
+        &self.mapping
     }
+}
+
+/// Where values begin behind so many marks.
+fn values_start(marks: usize) -> u64 {
+    let marks = (marks * size_of::<u64>()) as u64;
+    HEADER_BYTES + marks.next_multiple_of(ALIGNMENT as u64)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -131,31 +143,30 @@ mod tests {
 
     #[test]
     fn what_one_writes_the_other_reads() {
-        let (ours, ticket) = SharedFile::with_room(100).unwrap();
+        let (ours, ticket) = SharedFile::with_room(3, 100).unwrap();
         assert_eq!(Ticket::from_wire(&ticket.clone().into_wire()), Some(ticket.clone()));
-        let theirs = SharedFile::open(&ticket).unwrap();
-        ours.write(HEADER_BYTES, &[1, 2, 3]).unwrap();
-        let mut read = [0; 3];
-        theirs.read(HEADER_BYTES, &mut read).unwrap();
-        assert_eq!(read, [1, 2, 3]);
-        assert!(theirs.read(HEADER_BYTES + 98, &mut read).is_err(), "past its end");
+        let theirs = SharedFile::open(&ticket, 3).unwrap();
+        assert_eq!((ours.values(), theirs.values()), (128..228, 128..228));
+        ours.mapping().region(128..131).unwrap().copy_from_slice(&[1, 2, 3]);
+        assert_eq!(theirs.mapping().view(87..131).map(|view| view.to_vec()), None);
+        assert_eq!(theirs.mapping().view(129..132).unwrap().to_vec(), [2, 3, 0]);
     }
 
     #[test]
     fn tickets_that_lead_nowhere() {
-        let (ours, ticket) = SharedFile::with_room(100).unwrap();
+        let (_ours, ticket) = SharedFile::with_room(0, 100).unwrap();
         let nothing = std::fs::File::open("/dev/null").unwrap();
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&nothing) as u32;
         for wrong in [
             Ticket { secret: [7; SECRET_BYTES], ..ticket.clone() },
             Ticket { secret: [0; SECRET_BYTES], ..ticket.clone() },
-            Ticket { bytes: ours.bytes() - 1, ..ticket.clone() },
+            Ticket { bytes: ticket.bytes - 1, ..ticket.clone() },
             Ticket { bytes: u64::MAX, ..ticket.clone() },
             Ticket { descriptor: 100_000, ..ticket.clone() },
             Ticket { descriptor, ..ticket.clone() },
             Ticket { pid: u32::MAX, ..ticket.clone() },
         ] {
-            assert!(SharedFile::open(&wrong).is_err(), "{wrong:?}");
+            assert!(SharedFile::open(&wrong, 0).is_err(), "{wrong:?}");
         }
         let short = wire::Ticket { secret: vec![1; 15].into(), ..ticket.into_wire() };
         assert_eq!(Ticket::from_wire(&short), None);

@@ -1,28 +1,30 @@
 //! From a worker to its coordinator: gradient slices, one behind the other, in a file of the worker's.
 //!
-//! A place is written again only when the coordinator has read every slice that was ever put into the lane: with each
+//! A place is written again only when the coordinator has done with every slice that was ever put into the lane: with each
 //! deal it tells how many that is. Where there is no room, a slice goes through the stream.
 
 use std::io::Result;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::file::HEADER_BYTES;
+use bytes::Bytes;
+
+use super::mapping::{ALIGNMENT, View};
 use super::{SHARED_BYTES_MIN, SharedFile, Ticket};
-use crate::buffer::Buffer;
 use crate::values::Precision;
 use crate::wire::{self, worker_message::Kind};
 
 /// Room for as many gradients: a worker's span is seldom more nodes.
-const GRADIENTS: u64 = 2;
+const GRADIENTS: usize = 2;
 
 /// The worker's end.
 #[derive(Debug)]
 pub struct Lane {
     file: SharedFile,
+    precision: Precision,
     // A std mutex: held for an addition, never across a wait.
     put: Mutex<Put>,
-    /// Slices that the coordinator has read.
+    /// Slices that the coordinator has done with.
     read: AtomicU64,
 }
 
@@ -33,28 +35,51 @@ struct Put {
 }
 
 impl Lane {
-    /// A lane for gradients of so many parameters in this precision, and how the coordinator opens it.
+    /// A lane for gradients of so many parameters, in this many chunks and in this precision, and how the coordinator opens
+    /// it.
     ///
     /// # Errors
-    /// If the system has no such files.
-    pub fn new(parameters: usize, precision: Precision) -> Result<(Lane, Ticket)> {
-        let bytes = GRADIENTS * (parameters * precision.width()) as u64;
-        let (file, ticket) = SharedFile::with_room(bytes)?;
-        let put = Mutex::new(Put { next: HEADER_BYTES, slices: 0 });
-        Ok((Lane { file, put, read: AtomicU64::new(0) }, ticket))
+    /// If the system has no such files, or not enough memory.
+    pub fn new(parameters: usize, chunks: usize, precision: Precision) -> Result<(Lane, Ticket)> {
+        let bytes = GRADIENTS * (parameters * precision.width() + chunks * ALIGNMENT);
+        let (file, ticket) = SharedFile::with_room(0, bytes as u64)?;
+        let put = Mutex::new(Put { next: file.values().start, slices: 0 });
+        Ok((Lane { file, precision, put, read: AtomicU64::new(0) }, ticket))
     }
 
-    /// Moves a message's gradient values to the lane, as far as there is room.
-    pub fn place(&self, message: &mut wire::WorkerMessage) {
+    /// The values as a frame that lies in the lane if there is room, and anywhere else if not.
+    pub fn encode(&self, values: &[f32]) -> Bytes {
+        self.put(values).unwrap_or_else(|| self.precision.encode(values))
+    }
+
+    fn put(&self, values: &[f32]) -> Option<Bytes> {
+        let bytes = (values.len() * self.precision.width()) as u64;
+        if bytes < SHARED_BYTES_MIN as u64 {
+            return None;
+        }
+        let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = self.file.values();
+        if put.slices == self.read.load(Ordering::Acquire) {
+            put.next = room.start;
+        }
+        let place = put.next;
+        let end = place.checked_add(bytes).filter(|&end| end <= room.end)?;
+        let mut region = self.file.mapping().region(place as usize..end as usize)?;
+        put.next = end.next_multiple_of(ALIGNMENT as u64);
+        put.slices += 1;
+        drop(put);
+        self.precision.encode_into(values, &mut region);
+        Some(Bytes::from_owner(region))
+    }
+
+    /// Names gradient values that lie in the lane instead of sending them.
+    pub fn name(&self, message: &mut wire::WorkerMessage) {
         let Some(Kind::Part(part)) = &mut message.kind else { return };
         for slice in &mut part.slices {
-            if slice.values.len() < SHARED_BYTES_MIN {
-                continue;
-            }
-            if let Some(place) = self.put(&slice.values) {
-                slice.place = place;
+            if let Some(place) = self.file.mapping().place_of(&slice.values) {
+                slice.place = place as u64;
                 slice.shared_bytes = slice.values.len() as u32;
-                slice.values = bytes::Bytes::new();
+                slice.values = Bytes::new();
             }
         }
     }
@@ -64,7 +89,7 @@ impl Lane {
         wire::WorkerMessage { kind: Some(Kind::Share(ticket.into_wire())) }
     }
 
-    /// Takes from a deal how many slices the coordinator has read.
+    /// Takes from a deal how many slices the coordinator has done with.
     pub fn hear(&self, message: &wire::CoordinatorMessage) {
         if let Some(wire::coordinator_message::Kind::Deal(deal)) = &message.kind {
             self.note_read(deal.slices_read);
@@ -72,35 +97,11 @@ impl Lane {
     }
 
     fn note_read(&self, slices: u64) {
-        self.read.fetch_max(slices, Ordering::Relaxed);
-    }
-
-    fn put(&self, values: &[u8]) -> Option<u64> {
-        let place = {
-            let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
-            if put.slices == self.read.load(Ordering::Relaxed) {
-                put.next = HEADER_BYTES;
-            }
-            let end = put.next.checked_add(values.len() as u64)?;
-            if values.is_empty() || end > self.file.bytes() {
-                return None;
-            }
-            put.slices += 1;
-            std::mem::replace(&mut put.next, end)
-        };
-        // A write that fails leaves a place that is never read; it is free again when the others are.
-        match self.file.write(place, values) {
-            Ok(()) => Some(place),
-            Err(_) => {
-                let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
-                put.slices -= 1;
-                None
-            }
-        }
+        self.read.fetch_max(slices, Ordering::Release);
     }
 }
 
-/// Puts into a deal's message how many slices were read; nothing into any other.
+/// Puts into a deal's message how many slices are done with; nothing into any other.
 pub fn tell_read(message: &mut wire::CoordinatorMessage, slices: u64) {
     if let Some(wire::coordinator_message::Kind::Deal(deal)) = &mut message.kind {
         deal.slices_read = slices;
@@ -111,7 +112,25 @@ pub fn tell_read(message: &mut wire::CoordinatorMessage, slices: u64) {
 #[derive(Debug)]
 pub struct LaneReader {
     file: SharedFile,
-    read: AtomicU64,
+    read: Arc<AtomicU64>,
+}
+
+/// A slice in the lane; counted when it is let go.
+struct Counted {
+    values: View,
+    read: Arc<AtomicU64>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.values
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.read.fetch_add(1, Ordering::Release);
+    }
 }
 
 impl LaneReader {
@@ -120,30 +139,32 @@ impl LaneReader {
     /// # Errors
     /// If there is none here.
     pub fn open(ticket: &Ticket) -> Result<LaneReader> {
-        Ok(LaneReader { file: SharedFile::open(ticket)?, read: AtomicU64::new(0) })
+        Ok(LaneReader { file: SharedFile::open(ticket, 0)?, read: Arc::default() })
     }
 
-    /// Fills in a message's gradient values from the lane.
+    /// Fills in a message's gradient values, which stay where they are in the lane.
     ///
     /// # Errors
     /// If a slice's place is not in the lane, or longer than a chunk can be.
     pub fn fill(&self, message: &mut wire::WorkerMessage) -> Result<()> {
         let Some(Kind::Part(part)) = &mut message.kind else { return Ok(()) };
         for slice in part.slices.iter_mut().filter(|slice| slice.shared_bytes > 0) {
-            if slice.shared_bytes as usize > crate::MESSAGE_BYTES_MAX {
-                return Err(std::io::ErrorKind::InvalidData.into());
-            }
-            let mut values = Buffer::new(slice.shared_bytes as usize);
-            self.file.read(slice.place, &mut values)?;
-            slice.values = values.into_bytes();
-            self.read.fetch_add(1, Ordering::Relaxed);
+            let values = self.view(slice.place, slice.shared_bytes);
+            let values = values.ok_or(std::io::ErrorKind::InvalidData)?;
+            slice.values = Bytes::from_owner(Counted { values, read: self.read.clone() });
         }
         Ok(())
     }
 
-    /// Slices read so far.
+    fn view(&self, place: u64, bytes: u32) -> Option<View> {
+        let (start, bytes) = (usize::try_from(place).ok()?, bytes as usize);
+        let end = start.checked_add(bytes).filter(|_| bytes <= crate::MESSAGE_BYTES_MAX)?;
+        self.file.mapping().view(start..end)
+    }
+
+    /// Slices done with so far: nothing refers to them any more.
     pub fn slices_read(&self) -> u64 {
-        self.read.load(Ordering::Relaxed)
+        self.read.load(Ordering::Acquire)
     }
 }
 
@@ -152,10 +173,12 @@ mod tests {
     use super::*;
     use crate::values;
 
-    fn message(values: &[f32]) -> wire::WorkerMessage {
-        let slice = wire::Slice { values: values::encode(values), ..Default::default() };
+    fn message(lane: &Lane, values: &[f32]) -> wire::WorkerMessage {
+        let slice = wire::Slice { values: lane.encode(values), ..Default::default() };
         let part = wire::Part { slices: vec![slice], ..Default::default() };
-        wire::WorkerMessage { kind: Some(Kind::Part(part)) }
+        let mut message = wire::WorkerMessage { kind: Some(Kind::Part(part)) };
+        lane.name(&mut message);
+        message
     }
 
     fn slice(message: &wire::WorkerMessage) -> &wire::Slice {
@@ -165,44 +188,44 @@ mod tests {
 
     #[test]
     fn values_come_out_as_they_went_in_and_places_are_used_again() {
-        let (lane, ticket) = Lane::new(3, Precision::F32).unwrap();
+        let (lane, ticket) = Lane::new(3, 1, Precision::F32).unwrap();
         let reader = LaneReader::open(&ticket).unwrap();
         for round in 0..3 {
-            let mut sent: Vec<_> = (0..3).map(|at| message(&[at as f32, 0.5, -0.0])).collect();
-            sent.iter_mut().for_each(|message| lane.place(message));
-            assert!(sent[..2].iter().all(|message| slice(message).values.is_empty()), "{round}");
-            assert_eq!(slice(&sent[2]).values.len(), 12, "there is room for two");
+            let sent = (0..4).map(|at| message(&lane, &[at as f32, 0.5, -0.0]));
+            let mut sent: Vec<_> = sent.collect();
+            assert!(sent[..3].iter().all(|message| slice(message).values.is_empty()), "{round}");
+            assert_eq!(slice(&sent[3]).values.len(), 12, "there is room for three");
             for (at, message) in sent.iter_mut().enumerate() {
                 reader.fill(message).unwrap();
                 let found = values::decode(&slice(message).values).unwrap();
                 assert_eq!(found, [at as f32, 0.5, -0.0]);
             }
+            drop(sent);
             lane.note_read(reader.slices_read());
         }
     }
 
     #[test]
-    fn nothing_is_overwritten_before_it_is_read() {
-        let (lane, ticket) = Lane::new(2, Precision::F32).unwrap();
+    fn nothing_is_overwritten_before_it_is_let_go() {
+        let (lane, ticket) = Lane::new(2, 1, Precision::F32).unwrap();
         let reader = LaneReader::open(&ticket).unwrap();
-        let mut sent: Vec<_> = (0..4).map(|at| message(&[at as f32, 1.0])).collect();
-        lane.place(&mut sent[0]);
-        lane.place(&mut sent[1]);
-        reader.fill(&mut sent[0]).unwrap();
+        let mut sent = [0, 1, 2].map(|at| message(&lane, &[at as f32, 1.0]));
+        sent.iter_mut().for_each(|message| reader.fill(message).unwrap());
+        let [first, second, third] = sent;
+        drop((first, third));
         lane.note_read(reader.slices_read());
-        lane.place(&mut sent[2]);
-        assert_eq!(slice(&sent[2]).values.len(), 8, "one is not read yet");
-        reader.fill(&mut sent[1]).unwrap();
+        assert_eq!(slice(&message(&lane, &[2.0, 1.0])).values.len(), 8, "one is still read");
+        assert_eq!(values::decode(&slice(&second).values).unwrap(), [1.0, 1.0]);
+        drop(second);
         lane.note_read(reader.slices_read());
-        lane.place(&mut sent[3]);
-        assert!(slice(&sent[3]).values.is_empty());
+        assert!(slice(&message(&lane, &[3.0, 1.0])).values.is_empty());
     }
 
     #[test]
     fn places_that_are_none() {
-        let (_lane, ticket) = Lane::new(2, Precision::F32).unwrap();
+        let (_lane, ticket) = Lane::new(2, 1, Precision::F32).unwrap();
         let reader = LaneReader::open(&ticket).unwrap();
-        for (place, shared_bytes) in [(64, 17), (u64::MAX, 4), (80, 4), (0, u32::MAX)] {
+        for (place, shared_bytes) in [(64, 170), (u64::MAX, 4), (240, 4), (0, u32::MAX), (0, 4)] {
             let slice = wire::Slice { place, shared_bytes, ..Default::default() };
             let part = wire::Part { slices: vec![slice], ..Default::default() };
             let mut message = wire::WorkerMessage { kind: Some(Kind::Part(part)) };

@@ -1,107 +1,162 @@
 //! From a coordinator to all workers on its machine: the newest two versions of the weights, written once for all of
-//! them.
+//! them. Where there is no such memory, the versions are kept all the same, and sent.
 //!
-//! A version takes the place of the one before the one before it, read or not. Each chunk has its version written
-//! behind its values, and voided before they change; a reader that finds another version than it was told of, before or after
-//! it has read, knows that it came too late: newer weights are on their way to it.
+//! A version takes the place of the one before the one before it, read or not. Each chunk has a mark that says which version
+//! it is, voided before its values change; a reader that finds another version than it was told of, before or after it has
+//! read, knows that it came too late: newer weights are on their way to it.
 
 use std::io::Result;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::file::HEADER_BYTES;
+use super::mapping::{ALIGNMENT, Mapping, Region};
 use super::{SHARED_BYTES_MIN, SharedFile, Ticket};
-use crate::buffer::Buffer;
 use crate::ids::{Chunk, Step};
-use crate::layout::Layout;
+use crate::layout::{ChunkRange, Layout};
 use crate::values::Precision;
-use crate::wire::{self, coordinator_message::Kind};
 
-const VERSIONS: u64 = 2;
-
-/// Bytes of a chunk's version.
-const MARK_BYTES: u64 = 8;
+const VERSIONS: usize = 2;
 
 /// No version: what a new file is full of. A version's mark is the number after its step's.
-const VOID: [u8; 8] = [0; 8];
+const VOID: u64 = 0;
 
-/// Where each chunk's values are.
+fn mark(step: Step) -> u64 {
+    step.0.wrapping_add(1)
+}
+
+/// Which of the versions' places is the step's.
+fn place(step: Step) -> usize {
+    (step.0 % VERSIONS as u64) as usize
+}
+
+/// The number of a mark in the file.
+fn mark_number(step: Step, chunk: usize) -> usize {
+    chunk * VERSIONS + place(step)
+}
+
+/// Where each chunk's values are, behind the marks.
 #[derive(Debug)]
 struct Places {
-    /// By chunk: the place of its mark in the first version, and the bytes of its values.
-    chunks: Vec<(u64, usize)>,
-    version_bytes: u64,
+    /// By chunk, in the first version.
+    chunks: Vec<Range<usize>>,
+    version_bytes: usize,
 }
 
 impl Places {
     fn new(layout: &Layout, precision: Precision) -> Places {
-        let mut at = HEADER_BYTES;
+        let mut version_bytes = 0;
         let chunks = layout.chunks().iter().map(|chunk| {
-            let bytes = chunk.range.len() * precision.width();
-            let place = at;
-            at += MARK_BYTES + bytes as u64;
-            (place, bytes)
+            let start = version_bytes;
+            let end = start + chunk.range.len() * precision.width();
+            version_bytes = end.next_multiple_of(ALIGNMENT);
+            start..end
         });
         let chunks = chunks.collect();
-        Places { chunks, version_bytes: at - HEADER_BYTES }
+        Places { chunks, version_bytes }
     }
 
-    fn of(&self, step: Step, chunk: Chunk) -> (u64, usize) {
-        let (place, bytes) = self.chunks[chunk.0 as usize];
-        (place + step.0 % VERSIONS * self.version_bytes, bytes)
+    fn marks(&self) -> usize {
+        self.chunks.len() * VERSIONS
+    }
+
+    /// In a file whose values begin at `start`.
+    fn of(&self, start: u64, version: usize, chunk: usize) -> Range<usize> {
+        let offset = start as usize + version * self.version_bytes;
+        let Range { start, end } = self.chunks[chunk];
+        offset + start..offset + end
     }
 }
 
-/// The coordinator's end.
+/// The newest two versions of one chunk, as workers see them.
 #[derive(Debug)]
-pub struct WeightsWriter {
-    file: SharedFile,
-    ticket: Ticket,
-    places: Places,
-    is_read: AtomicBool,
+pub struct ChunkVersions {
+    values: [Memory; VERSIONS],
+    steps: [Option<Step>; VERSIONS],
 }
 
-impl WeightsWriter {
-    /// A file for weights of this layout and precision.
-    ///
-    /// # Errors
-    /// If the system has no such files.
-    pub fn new(layout: &Layout, precision: Precision) -> Result<WeightsWriter> {
-        let places = Places::new(layout, precision);
-        let (file, ticket) = SharedFile::with_room(VERSIONS * places.version_bytes)?;
-        Ok(WeightsWriter { file, ticket, places, is_read: AtomicBool::new(false) })
+#[derive(Debug)]
+enum Memory {
+    Shared { region: Region, mapping: Arc<Mapping>, mark: usize },
+    Own(Vec<u8>),
+}
+
+/// Room for the versions of all chunks, and how workers on this machine find it, if they can.
+pub fn versions(layout: &Layout, precision: Precision) -> (Vec<ChunkVersions>, Option<Ticket>) {
+    shared_versions(layout, precision).unwrap_or_else(|_| {
+        let own = |chunk: &ChunkRange| ChunkVersions::own(chunk.range.len() * precision.width());
+        (layout.chunks().iter().map(own).collect(), None)
+    })
+}
+
+fn shared_versions(
+    layout: &Layout,
+    precision: Precision,
+) -> Result<(Vec<ChunkVersions>, Option<Ticket>)> {
+    let places = Places::new(layout, precision);
+    let bytes = VERSIONS * places.version_bytes;
+    let (file, ticket) = SharedFile::with_room(places.marks(), bytes as u64)?;
+    let (mapping, start) = (file.mapping(), file.values().start);
+    let chunks = (0..layout.chunks().len()).map(|chunk| {
+        let memory = |version| -> Result<Memory> {
+            let region = mapping.region(places.of(start, version, chunk));
+            let region = region.ok_or(std::io::ErrorKind::InvalidInput)?;
+            let mark = chunk * VERSIONS + version;
+            Ok(Memory::Shared { region, mapping: mapping.clone(), mark })
+        };
+        Ok(ChunkVersions { values: [memory(0)?, memory(1)?], steps: [None; VERSIONS] })
+    });
+    Ok((chunks.collect::<Result<_>>()?, Some(ticket)))
+}
+
+impl ChunkVersions {
+    /// In this process alone, for values of so many bytes.
+    pub fn own(bytes: usize) -> ChunkVersions {
+        let values = [(); VERSIONS].map(|()| Memory::Own(vec![0; bytes]));
+        ChunkVersions { values, steps: [None; VERSIONS] }
     }
 
-    /// How a worker opens it.
-    pub fn ticket(&self) -> Ticket {
-        self.ticket.clone()
+    /// Whether workers on this machine can read it: there is memory for it, and it is long enough to be worth it.
+    pub fn is_shared(&self) -> bool {
+        let [Memory::Shared { region, .. }, _] = &self.values else { return false };
+        region.len() >= SHARED_BYTES_MIN
     }
 
-    /// From now on there is somebody to write for.
-    pub fn begin(&self) {
-        self.is_read.store(true, Ordering::Relaxed);
+    /// Makes a version, in the place of the one before the one before it.
+    pub fn write<T>(&mut self, step: Step, fill: impl FnOnce(&mut [u8]) -> T) -> T {
+        let place = place(step);
+        self.steps[place] = Some(step);
+        match &mut self.values[place] {
+            Memory::Shared { region, mapping, mark: number } => {
+                let version = mapping.mark(*number);
+                void(version);
+                let result = fill(region);
+                if let Some(version) = version {
+                    version.store(mark(step), Ordering::Release);
+                }
+                result
+            }
+            Memory::Own(values) => fill(values),
+        }
     }
 
-    /// Writes a chunk; false if nobody reads, or it cannot be written.
-    pub fn write(&self, step: Step, chunk: Chunk, values: &[u8]) -> bool {
-        let (place, bytes) = self.places.of(step, chunk);
-        debug_assert_eq!(values.len(), bytes);
-        values.len() >= SHARED_BYTES_MIN
-            && self.is_read.load(Ordering::Relaxed)
-            && self.file.write(place, &VOID).is_ok()
-            && self.file.write(place + MARK_BYTES, values).is_ok()
-            && self.file.write(place, &mark(step)).is_ok()
+    /// A version, if it is one of the newest two.
+    pub fn read(&self, step: Step) -> Option<&[u8]> {
+        let place = place(step);
+        let is_there = self.steps[place] == Some(step);
+        is_there.then(|| match &self.values[place] {
+            Memory::Shared { region, .. } => &region[..],
+            Memory::Own(values) => values,
+        })
     }
 }
 
-fn mark(step: Step) -> [u8; 8] {
-    step.0.wrapping_add(1).to_le_bytes()
-}
-
-/// The word that a chunk is in the coordinator's file.
-pub fn named(step: Step, chunk: Chunk) -> wire::CoordinatorMessage {
-    let values = bytes::Bytes::new();
-    let weights = wire::Weights { step: step.0, chunk: chunk.0, values, shared: true };
-    wire::CoordinatorMessage { kind: Some(Kind::Weights(weights)) }
+/// Says that values are about to change, before any of them does.
+fn void(version: Option<&AtomicU64>) {
+    if let Some(version) = version {
+        version.store(VOID, Ordering::Relaxed);
+    }
+    fence(Ordering::Release);
 }
 
 /// A worker's end.
@@ -109,42 +164,43 @@ pub fn named(step: Step, chunk: Chunk) -> wire::CoordinatorMessage {
 pub struct WeightsReader {
     file: SharedFile,
     places: Places,
+    precision: Precision,
 }
 
 impl WeightsReader {
-    /// Opens a coordinator's file.
+    /// Opens the coordinator's file.
     ///
     /// # Errors
-    /// If there is none here, or it is for another layout or precision.
+    /// If there is none here, or it is not for weights of this layout and precision.
     pub fn open(ticket: &Ticket, layout: &Layout, precision: Precision) -> Result<WeightsReader> {
-        let (file, places) = (SharedFile::open(ticket)?, Places::new(layout, precision));
-        if file.bytes() != HEADER_BYTES + VERSIONS * places.version_bytes {
+        let places = Places::new(layout, precision);
+        let file = SharedFile::open(ticket, places.marks())?;
+        let room = file.values();
+        if room.end.checked_sub(room.start) != Some((VERSIONS * places.version_bytes) as u64) {
             return Err(std::io::ErrorKind::InvalidData.into());
         }
-        Ok(WeightsReader { file, places })
+        Ok(WeightsReader { file, places, precision })
     }
 
-    /// Fills in a message's weights. False if it came too late: they are overwritten by newer ones.
-    pub fn fill(&self, message: &mut wire::CoordinatorMessage) -> bool {
-        let Some(Kind::Weights(weights)) = &mut message.kind else { return true };
-        if !weights.shared {
-            return true;
-        }
-        let (step, chunk) = (Step(weights.step), Chunk(weights.chunk));
-        if chunk.0 as usize >= self.places.chunks.len() {
-            // The frame's check says what is wrong with it.
-            return true;
-        }
-        let (place, bytes) = self.places.of(step, chunk);
-        let is_there = || {
-            let mut found = VOID;
-            self.file.read(place, &mut found).is_ok() && found == mark(step)
+    /// Copies a chunk's values. False if it is too late: they are overwritten by newer ones, and what was copied is of no
+    /// meaning.
+    ///
+    /// # Panics
+    /// If the layout has no such chunk, or it is of another length.
+    pub fn copy(&self, step: Step, chunk: Chunk, into: &mut [f32]) -> bool {
+        let chunk = chunk.0 as usize;
+        let (start, version) = (self.file.values().start, place(step));
+        let mapping = self.file.mapping();
+        let values = mapping.view(self.places.of(start, version, chunk));
+        let (Some(values), Some(version)) = (values, mapping.mark(mark_number(step, chunk))) else {
+            return false;
         };
-        let mut values = Buffer::new(bytes);
-        let read =
-            is_there() && self.file.read(place + MARK_BYTES, &mut values).is_ok() && is_there();
-        weights.values = values.into_bytes();
-        read
+        if version.load(Ordering::Acquire) != mark(step) {
+            return false;
+        }
+        self.precision.copy(&values, into);
+        fence(Ordering::Acquire);
+        version.load(Ordering::Relaxed) == mark(step)
     }
 }
 
@@ -161,38 +217,50 @@ mod tests {
         layout
     }
 
-    fn told(reader: &WeightsReader, step: u64, chunk: u32) -> Option<Vec<f32>> {
-        let weights = wire::Weights { step, chunk, shared: true, ..Default::default() };
-        let mut message = wire::CoordinatorMessage { kind: Some(Kind::Weights(weights)) };
-        reader.fill(&mut message).then(|| match message.kind {
-            Some(Kind::Weights(weights)) => values::decode(&weights.values).expect("whole values"),
-            other => panic!("{other:?}"),
-        })
+    fn told(reader: &WeightsReader, step: u64) -> Option<[f32; 100]> {
+        let mut values = [0.0; 100];
+        reader.copy(Step(step), Chunk(1), &mut values).then_some(values)
     }
 
     #[test]
     fn the_newest_two_versions_can_be_had() {
-        let writer = WeightsWriter::new(&layout(), Precision::F32).unwrap();
-        let frame = |value: f32| values::encode(&[value; 100]);
-        assert!(!writer.write(Step(0), Chunk(1), &frame(9.0)), "nobody reads");
-        let reader = WeightsReader::open(&writer.ticket(), &layout(), Precision::F32).unwrap();
-        writer.begin();
-        assert_eq!(told(&reader, 0, 1), None, "it was not written");
+        let (mut chunks, ticket) = versions(&layout(), Precision::F32);
+        let reader = WeightsReader::open(&ticket.unwrap(), &layout(), Precision::F32).unwrap();
+        let versions = &mut chunks[1];
+        assert!(versions.is_shared() && versions.read(Step(0)).is_none());
+        assert_eq!(told(&reader, 0), None, "it was not written");
         for step in 1..=3 {
-            assert!(writer.write(Step(step), Chunk(1), &frame(step as f32)));
+            let frame = values::encode(&[step as f32; 100]);
+            versions.write(Step(step), |values| values.copy_from_slice(&frame));
+            assert_eq!(versions.read(Step(step)), Some(&frame[..]));
         }
-        assert_eq!(told(&reader, 1, 1), None, "3 took its place");
-        assert_eq!(told(&reader, 2, 1), Some(vec![2.0; 100]));
-        assert_eq!(told(&reader, 3, 1), Some(vec![3.0; 100]));
-        assert_eq!(told(&reader, 3, 0), None);
-        assert_eq!(told(&reader, 4, 1), None);
+        assert_eq!(told(&reader, 1), None, "3 took its place");
+        assert!(versions.read(Step(1)).is_none() && versions.read(Step(2)).is_some());
+        assert_eq!(told(&reader, 2), Some([2.0; 100]));
+        assert_eq!(told(&reader, 3), Some([3.0; 100]));
+        assert_eq!(told(&reader, 4), None);
+        assert!(!reader.copy(Step(3), Chunk(0), &mut vec![0.0; 20_000]));
+    }
+
+    #[test]
+    fn values_that_change_meanwhile_are_not_taken() {
+        let (mut chunks, ticket) = versions(&layout(), Precision::F32);
+        let reader = WeightsReader::open(&ticket.unwrap(), &layout(), Precision::F32).unwrap();
+        let fill = |values: &mut [u8]| values.fill(1);
+        chunks[1].write(Step(1), fill);
+        chunks[1].write(Step(3), |values| {
+            fill(values);
+            assert_eq!(told(&reader, 1), None);
+            assert_eq!(told(&reader, 3), None);
+        });
+        assert!(told(&reader, 3).is_some());
     }
 
     #[test]
     fn another_layout_or_precision_is_refused() {
-        let writer = WeightsWriter::new(&layout(), Precision::F32).unwrap();
-        let open =
-            |layout: &Layout, precision| WeightsReader::open(&writer.ticket(), layout, precision);
+        let (_chunks, ticket) = versions(&layout(), Precision::F32);
+        let ticket = ticket.unwrap();
+        let open = |layout: &Layout, precision| WeightsReader::open(&ticket, layout, precision);
         assert!(open(&layout(), Precision::F32).is_ok());
         let other = Layout::new(&[DenseShape { inputs: 2, units: 2, bias: true }]);
         assert!(open(&other, Precision::F32).is_err());

@@ -15,6 +15,8 @@ use super::case::Case;
 use super::checkpoint::Checkpoint;
 use super::ledger::{Ledger, Seen};
 use crate::audit::{AuditBook, Value};
+use lockstep_proto::shared::weights::ChunkVersions;
+
 use crate::reduction::{ChunkState, Folded, clip_scale};
 
 /// What a run leaves behind, in bits.
@@ -65,6 +67,11 @@ impl<'a> Driver<'a> {
         let chunks = start.weights.len();
         let (step, pass) = (start.step, start.pass);
         let encode = |weights: &Vec<f32>| case.rule.precision.encode(weights);
+        let state = |weights: Vec<f32>, moments| {
+            let precision = case.rule.precision;
+            let published = ChunkVersions::own(weights.len() * precision.width());
+            ChunkState::new(step, weights, moments, published, precision)
+        };
         let states = start.weights.iter().cloned().zip(start.moments.iter().cloned());
         Driver {
             case,
@@ -76,7 +83,7 @@ impl<'a> Driver<'a> {
             newest: start.weights.iter().map(|weights| (step, encode(weights))).collect(),
             before: vec![None; chunks],
             sums_of_squares: vec![0.0; chunks],
-            chunks: states.map(|(weights, moments)| ChunkState::new(weights, moments)).collect(),
+            chunks: states.map(|(weights, moments)| state(weights, moments)).collect(),
             step,
             audit_book: AuditBook::default(),
             sums: None,
@@ -276,8 +283,9 @@ impl<'a> Driver<'a> {
                 self.sums_of_squares[place] = square;
                 self.engine.handle(now, Event::Held);
             }
-            Folded::Updated(values) => {
+            Folded::Updated => {
                 let step = self.step;
+                let values = self.chunks[place].frame(step).expect("it was published");
                 let old = std::mem::replace(&mut self.newest[place], (step, values.clone()));
                 self.before[place] = Some(old);
                 for &worker in &self.members {
@@ -350,7 +358,7 @@ impl<'a> Driver<'a> {
         let scale = self.case.rule.clip_norm.map(|most| clip_scale(most, squares));
         for place in 0..self.chunks.len() {
             let folded = self.chunks[place].update(&self.case.rule, scale);
-            assert!(matches!(folded, Folded::Updated(_)), "a chunk was updated before it was held");
+            assert!(matches!(folded, Folded::Updated), "a chunk was updated before it was held");
             self.note(now, Chunk(place as u32), folded);
         }
     }

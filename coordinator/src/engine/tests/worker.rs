@@ -45,6 +45,7 @@ impl Worker {
             ToWorker::Prepare(span) => return Some(span),
             ToWorker::Deal(deal) => self.deals.push_back(deal),
             ToWorker::Weights { step, chunk, values } => self.weights.receive(step, chunk, &values),
+            ToWorker::SharedWeights { .. } => unreachable!("nothing is shared"),
             ToWorker::Finish { .. } => unreachable!("the simulation ends with the run"),
         }
         None
