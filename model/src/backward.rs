@@ -40,6 +40,27 @@ pub struct NodeGradient<'a> {
     pub values: &'a [f32],
 }
 
+/// Takes a call's gradients, layer by layer from the last one.
+pub trait Sink {
+    /// Memory for one layer's gradient sums, `len` values, node after node; what it holds does not matter. Where there is
+    /// none, the workspace's is used.
+    fn room(&mut self, _layer: usize, _len: usize) -> Option<&mut [f32]> {
+        None
+    }
+
+    /// The room that was given for this layer is filled.
+    fn filled(&mut self, _layer: usize) {}
+
+    /// Takes the sums of one node that were made in the workspace; nodes come in order.
+    fn take(&mut self, gradient: NodeGradient<'_>);
+}
+
+impl<F: FnMut(NodeGradient<'_>)> Sink for F {
+    fn take(&mut self, gradient: NodeGradient<'_>) {
+        self(gradient);
+    }
+}
+
 impl Network {
     /// Gradient sums (not means) of the rows' losses, handed to `sink` layer by layer from the last one, nodes in
     /// order; and the loss and metric sums of each node.
@@ -63,7 +84,7 @@ impl Network {
         nodes: &[Node],
         precision: Precision,
         ws: &mut Workspace,
-        sink: &mut dyn FnMut(NodeGradient<'_>),
+        sink: &mut dyn Sink,
     ) -> Result<Vec<Vec<f64>>, NonFinite> {
         let rows = x.nrows();
         let orders = orders(microbatches, nodes, rows);
@@ -73,8 +94,7 @@ impl Network {
         let targets = self.targets(&y, rows);
         let targets = targets.as_slice().expect("standard layout");
         let pieces = product::pieces(self.flops(rows));
-        let largest = self.layout().layers().iter().map(|layer| layer.len()).max().unwrap_or(0);
-        ws.reserve_backward(rows, largest * nodes.len());
+        ws.reserve_backward(rows);
 
         self.forward(params, x, ws, pieces, self.fused());
         self.losses(targets, ws, pieces, true);
@@ -84,27 +104,43 @@ impl Network {
             self.activate_back(output, ws, rows, pieces);
         }
         for layer in (0..=output).rev() {
-            self.layer_gradient(layer, x, ws, (microbatches, &orders, precision), pieces)?;
-            let len = self.layout().layers()[layer].len();
-            for (node, values) in ws.gradients.chunks_exact(len).take(orders.len()).enumerate() {
-                sink(NodeGradient { layer, node, values });
+            let call = (microbatches, &orders[..], precision);
+            let len = self.layout().layers()[layer].len() * nodes.len();
+            if let Some(values) = sink.room(layer, len) {
+                self.layer_gradient(layer, x, ws, call, values, pieces)?;
+                sink.filled(layer);
+            } else {
+                let mut values = ws.take_gradients(len);
+                let result = self.layer_gradient(layer, x, ws, call, &mut values[..len], pieces);
+                ws.gradients = values;
+                result?;
+                let nodes = ws.gradients[..len].chunks_exact(len / nodes.len()).enumerate();
+                nodes.for_each(|(node, values)| sink.take(NodeGradient { layer, node, values }));
             }
             if layer > 0 {
-                let shape = self.shapes()[layer];
-                let [slopes, before] = &mut ws.slopes;
-                let kernel = self.tensors(params, layer).kernel;
-                let slopes = view(slopes, rows, shape.units);
-                product::multiply_in_pieces(
-                    slopes,
-                    kernel.t(),
-                    view_mut(before, rows, shape.inputs),
-                    pieces,
-                );
-                ws.slopes.swap(0, 1);
-                self.activate_back(layer - 1, ws, rows, pieces);
+                self.slopes_back(layer, params, ws, rows, pieces);
             }
         }
         Ok(sums)
+    }
+
+    /// From slopes by a layer's sums to slopes by the sums of the one before it.
+    fn slopes_back(
+        &self,
+        layer: usize,
+        params: &[f32],
+        ws: &mut Workspace,
+        rows: usize,
+        pieces: usize,
+    ) {
+        let shape = self.shapes()[layer];
+        let [slopes, before] = &mut ws.slopes;
+        let kernel = self.tensors(params, layer).kernel;
+        let (slopes, before) =
+            (view(slopes, rows, shape.units), view_mut(before, rows, shape.inputs));
+        product::multiply_in_pieces(slopes, kernel.t(), before, pieces);
+        ws.slopes.swap(0, 1);
+        self.activate_back(layer - 1, ws, rows, pieces);
     }
 
     /// Turns slopes by a layer's outputs into slopes by its sums.
@@ -147,13 +183,14 @@ impl Network {
         Ok(sums.collect())
     }
 
-    /// Fills the workspace's gradients with one layer's, node after node.
+    /// Fills the values with one layer's gradients, node after node.
     fn layer_gradient(
         &self,
         layer: usize,
         x: ArrayView2<'_, f32>,
-        ws: &mut Workspace,
+        ws: &Workspace,
         (microbatches, orders, precision): (&[Microbatch], &[Order], Precision),
+        values: &mut [f32],
         pieces: usize,
     ) -> Result<(), NonFinite> {
         let shape = self.shapes()[layer];
@@ -172,7 +209,6 @@ impl Network {
         };
         let kernel_len = shape.inputs * shape.units;
         let tile_rows = tile_rows(shape.inputs, rows, pieces);
-        let values = &mut ws.gradients[..shape.len() * orders.len()];
         let tiles = values.chunks_exact_mut(shape.len()).enumerate().flat_map(|(node, values)| {
             let (kernel, bias) = values.split_at_mut(kernel_len);
             let kernel = kernel.chunks_mut(tile_rows * shape.units).enumerate();

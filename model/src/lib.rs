@@ -43,7 +43,7 @@ mod spec;
 mod tile;
 mod workspace;
 
-pub use backward::{Microbatch, NodeGradient};
+pub use backward::{Microbatch, NodeGradient, Sink};
 pub use finite::{NonFinite, NonFiniteKind};
 pub use network::{Network, SpecError};
 pub use product::{PARALLEL_FLOPS_MIN, multiply};

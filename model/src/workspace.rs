@@ -46,13 +46,18 @@ impl Workspace {
         grow(&mut self.losses, rows);
     }
 
-    /// Makes room for a backward pass over `rows` rows, and gradients of `values` values.
-    pub(crate) fn reserve_backward(&mut self, rows: usize, values: usize) {
+    /// Makes room for a backward pass over `rows` rows.
+    pub(crate) fn reserve_backward(&mut self, rows: usize) {
         let widest = self.widths.iter().max().copied().unwrap_or(0);
         for slopes in &mut self.slopes {
             grow(slopes, rows * widest);
         }
-        grow(&mut self.gradients, values);
+    }
+
+    /// Lends memory for at least so many values of gradients, to be put back.
+    pub(crate) fn take_gradients(&mut self, len: usize) -> Vec<f32> {
+        grow(&mut self.gradients, len);
+        std::mem::take(&mut self.gradients)
     }
 
     /// Whether it was made for a network of these layers.

@@ -1,46 +1,25 @@
-//! From a deal to its results: gathers rows, runs the network, cuts gradients into chunks. Plain blocking code: no
+//! From a deal to its results: gathers rows, runs the network. Plain blocking code: no
 //! network, no clock, no decision.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use lockstep_data::RowOrder;
-use lockstep_model::{Microbatch, Network, NodeGradient, NonFinite, NonFiniteKind, Workspace};
-use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums, Part, Slice};
-use lockstep_proto::ids::{Chunk, Pass, Shard, Span, Task};
-use lockstep_proto::shared::lane::Lane;
+use lockstep_model::{Microbatch, Network, NonFinite, NonFiniteKind, Workspace};
+use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums, Part};
+use lockstep_proto::ids::{Shard, Span, Task};
 use lockstep_proto::tree::{Node, ShardTree};
-use lockstep_proto::values::Precision;
 use ndarray::ArrayView2;
 
+use crate::parts::{Frames, Parts};
 use crate::shards::Rows;
-
-/// Results are sent when this many bytes of gradient are together.
-const PART_BYTES: usize = 1 << 19;
 
 /// A deal with all that it needs.
 pub(crate) struct Work {
     pub(crate) deal: Deal,
     pub(crate) weights: Arc<Vec<f32>>,
     pub(crate) shards: Vec<(Shard, Rows)>,
-}
-
-/// How and where gradients become frames.
-pub(crate) struct Frames {
-    pub(crate) precision: Precision,
-    /// In memory that the coordinator reads, if it is on this machine.
-    pub(crate) lane: Option<Arc<Lane>>,
-}
-
-impl Frames {
-    fn encode(&self, values: &[f32]) -> Bytes {
-        match &self.lane {
-            Some(lane) => lane.encode(values),
-            None => self.precision.encode(values),
-        }
-    }
 }
 
 pub(crate) struct Compute {
@@ -131,7 +110,7 @@ impl Compute {
             &nodes,
             self.frames.precision,
             &mut self.workspace,
-            &mut |gradient| parts.take(&gradient),
+            &mut parts,
         )?;
         let sums = nodes.iter().zip(sums).map(|(&node, values)| {
             let rows = rows_in(self.tree, node, &microbatches);
@@ -204,74 +183,6 @@ fn views<'a>(
         ArrayView2::from_shape((rows, width), values).expect("whole rows were gathered")
     };
     (view(network.inputs(), features), view(network.target_width(), targets))
-}
-
-/// Cuts layers' gradients into chunks and gathers small ones into one message.
-struct Parts<'a> {
-    network: &'a Network,
-    frames: &'a Frames,
-    pass: Pass,
-    nodes: &'a [Node],
-    /// By node: the layers of a shared chunk that are there so far. Only one shared chunk is open at a time, since
-    /// layers come last to first.
-    shared: Vec<Vec<f32>>,
-    slices: Vec<Slice>,
-    bytes: usize,
-    send: &'a mut dyn FnMut(FromWorker),
-}
-
-impl<'a> Parts<'a> {
-    fn new(
-        network: &'a Network,
-        frames: &'a Frames,
-        pass: Pass,
-        nodes: &'a [Node],
-        send: &'a mut dyn FnMut(FromWorker),
-    ) -> Parts<'a> {
-        let shared = vec![Vec::new(); nodes.len()];
-        Parts { network, frames, pass, nodes, shared, slices: Vec::new(), bytes: 0, send }
-    }
-
-    fn take(&mut self, gradient: &NodeGradient<'_>) {
-        let layout = self.network.layout();
-        let layer = &layout.layers()[gradient.layer];
-        for (chunk, known) in layout.chunks().iter().enumerate() {
-            if !known.layers.contains(&gradient.layer) {
-                continue;
-            }
-            if known.layers.len() == 1 {
-                let range = known.range.start - layer.start..known.range.end - layer.start;
-                self.push(chunk, gradient.node, self.frames.encode(&gradient.values[range]));
-                continue;
-            }
-            let shared = &mut self.shared[gradient.node];
-            shared.resize(known.range.len(), 0.0);
-            let start = layer.start - known.range.start;
-            shared[start..start + layer.len()].copy_from_slice(gradient.values);
-            if gradient.layer == known.layers.start {
-                let frame = self.frames.encode(shared);
-                self.push(chunk, gradient.node, frame);
-            }
-        }
-    }
-
-    fn push(&mut self, chunk: usize, node: usize, values: Bytes) {
-        self.bytes += values.len();
-        self.slices.push(Slice { node: self.nodes[node], chunk: Chunk(chunk as u32), values });
-        if self.bytes >= PART_BYTES {
-            self.flush(Vec::new(), None);
-        }
-    }
-
-    fn finish(mut self, sums: Vec<NodeSums>, span: Span) {
-        self.flush(sums, Some(done(span)));
-    }
-
-    fn flush(&mut self, sums: Vec<NodeSums>, done: Option<Done>) {
-        self.bytes = 0;
-        let slices = std::mem::take(&mut self.slices);
-        (self.send)(FromWorker::Part(Part { pass: self.pass, slices, sums, done }));
-    }
 }
 
 /// The word that a deal is done; how long it took is for whoever has a clock to fill in.

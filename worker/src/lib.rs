@@ -4,6 +4,7 @@
 //! deal, the weights and the rows alone, never on its threads, its speed or its name.
 
 mod compute;
+mod parts;
 mod session;
 mod shards;
 mod sharing;

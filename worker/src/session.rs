@@ -19,7 +19,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use crate::compute::{Compute, Frames, Work, done};
+use crate::compute::{Compute, Work, done};
+use crate::parts::Frames;
 use crate::shards::Shards;
 use crate::sharing::Sharing;
 use crate::weights::{Version, Weights};

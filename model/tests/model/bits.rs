@@ -6,7 +6,8 @@ use crate::common::{
     bits, bits_f64, data, gradient, gradient_in, microbatches, network, parameters,
 };
 use lockstep_model::{
-    Activation, Loss, Metric, Microbatch, Network, PARALLEL_FLOPS_MIN, Workspace,
+    Activation, Loss, Metric, Microbatch, Network, NodeGradient, PARALLEL_FLOPS_MIN, Sink,
+    Workspace,
 };
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::{Node, ShardTree};
@@ -254,10 +255,56 @@ fn memory_order_and_workspace_do_not_matter() {
     let root = [ShardTree::new(2).root()];
     let want = gradient(network, &params, (&x, &y), &leaves, &root);
     let (x, precision) = (x_by_column.t(), Precision::F32);
-    network
-        .gradient(&params, x, y_view, &leaves, &root, precision, &mut ws, &mut |part| {
-            let layer = network.layout().layers()[part.layer].clone();
-            assert_eq!(bits(part.values), bits(&want.gradients[0][layer]));
-        })
-        .unwrap();
+    let mut sink = |part: NodeGradient<'_>| {
+        let layer = network.layout().layers()[part.layer].clone();
+        assert_eq!(bits(part.values), bits(&want.gradients[0][layer]));
+    };
+    network.gradient(&params, x, y_view, &leaves, &root, precision, &mut ws, &mut sink).unwrap();
+}
+
+/// A sink that gives memory for every other layer.
+struct Rooms {
+    room: Vec<f32>,
+    filled: Vec<(usize, Vec<f32>)>,
+}
+
+impl Sink for Rooms {
+    fn room(&mut self, layer: usize, len: usize) -> Option<&mut [f32]> {
+        self.room = vec![f32::NAN; len];
+        layer.is_multiple_of(2).then_some(&mut self.room)
+    }
+
+    fn filled(&mut self, layer: usize) {
+        self.filled.push((layer, std::mem::take(&mut self.room)));
+    }
+
+    fn take(&mut self, gradient: NodeGradient<'_>) {
+        assert_eq!(gradient.layer, 1, "the others were given room");
+        self.filled.push((1, gradient.values.to_vec()));
+    }
+}
+
+#[test]
+fn gradients_can_be_made_in_memory_of_the_sink() {
+    let network = network(
+        5,
+        &[(7, Activation::Tanh), (6, Activation::Relu), (2, Activation::Linear)],
+        Loss::Mse,
+        &[],
+    );
+    let params = parameters(&network);
+    let (x, y) = data(&network, 12);
+    let leaves = microbatches(&[(0, 5), (1, 4), (2, 3)]);
+    let nodes = ShardTree::new(3).nodes(Span { start: 0, end: 3 });
+    let want = gradient(&network, &params, (&x, &y), &leaves, &nodes);
+    let mut rooms = Rooms { room: Vec::new(), filled: Vec::new() };
+    let mut ws = Workspace::new(&network);
+    let (x, y) = (x.view(), y.view());
+    network.gradient(&params, x, y, &leaves, &nodes, Precision::F32, &mut ws, &mut rooms).unwrap();
+    let layers: Vec<_> = rooms.filled.iter().map(|(layer, _)| *layer).collect();
+    assert_eq!(layers, [2, 1, 0]);
+    for (layer, values) in rooms.filled {
+        let range = network.layout().layers()[layer].clone();
+        assert_eq!(bits(&values), bits(&want.gradients[0][range]), "layer {layer}");
+    }
 }

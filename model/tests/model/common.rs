@@ -1,6 +1,8 @@
 //! What the tests share: networks, data, and a plain `f64` network written from the formulas alone.
 
-use lockstep_model::{Activation, DenseSpec, Loss, Metric, Microbatch, Network, NetworkSpec};
+use lockstep_model::{
+    Activation, DenseSpec, Loss, Metric, Microbatch, Network, NetworkSpec, NodeGradient,
+};
 use lockstep_proto::tree::Node;
 use lockstep_proto::values::Precision;
 use ndarray::Array2;
@@ -90,17 +92,17 @@ pub(crate) fn gradient_in(
     let mut gradients = vec![vec![f32::NAN; network.layout().len()]; nodes.len()];
     let mut next = (network.spec().layers.len() - 1, 0);
     let (x, y) = (x.view(), y.view());
-    let sums = network
-        .gradient(params, x, y, microbatches, nodes, precision, &mut ws, &mut |part| {
-            assert_eq!((part.layer, part.node), next, "last layer first, nodes in order");
-            next = match part.node + 1 {
-                node if node == nodes.len() => (part.layer.wrapping_sub(1), 0),
-                node => (part.layer, node),
-            };
-            gradients[part.node][network.layout().layers()[part.layer].clone()]
-                .copy_from_slice(part.values);
-        })
-        .unwrap();
+    let mut sink = |part: NodeGradient<'_>| {
+        assert_eq!((part.layer, part.node), next, "last layer first, nodes in order");
+        next = match part.node + 1 {
+            node if node == nodes.len() => (part.layer.wrapping_sub(1), 0),
+            node => (part.layer, node),
+        };
+        gradients[part.node][network.layout().layers()[part.layer].clone()]
+            .copy_from_slice(part.values);
+    };
+    let sums =
+        network.gradient(params, x, y, microbatches, nodes, precision, &mut ws, &mut sink).unwrap();
     Gathered { gradients, sums }
 }
 

@@ -1,7 +1,9 @@
 //! Numbers that are not finite stop a pass, and the error names the shard and the layer that made them.
 
 use crate::common::{microbatches, network};
-use lockstep_model::{Activation, Loss, Network, NonFinite, NonFiniteKind, Workspace};
+use lockstep_model::{
+    Activation, Loss, Network, NodeGradient, NonFinite, NonFiniteKind, Workspace,
+};
 use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_proto::values::Precision;
 use ndarray::Array2;
@@ -34,11 +36,9 @@ fn run_in(
     let mut layers = Vec::new();
     let nodes = [ShardTree::new(8).root()];
     let (x, y, leaves) = (x.view(), y.view(), microbatches(lens));
-    let error = network
-        .gradient(params, x, y, &leaves, &nodes, precision, &mut ws, &mut |part| {
-            layers.push(part.layer);
-        })
-        .unwrap_err();
+    let mut sink = |part: NodeGradient<'_>| layers.push(part.layer);
+    let error =
+        network.gradient(params, x, y, &leaves, &nodes, precision, &mut ws, &mut sink).unwrap_err();
     (error, layers)
 }
 
@@ -131,7 +131,7 @@ fn a_label_that_is_no_class() {
             &[Node::leaf(0)],
             Precision::F32,
             &mut ws,
-            &mut |_| panic!("nothing is handed over"),
+            &mut |_: NodeGradient<'_>| panic!("nothing is handed over"),
         );
         assert_eq!(got.unwrap_err(), error);
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::mapping::{ALIGNMENT, View};
+use super::mapping::{ALIGNMENT, Region, View};
 use super::{SHARED_BYTES_MIN, SharedFile, Ticket};
 use crate::values::Precision;
 use crate::wire::{self, worker_message::Kind};
@@ -31,7 +31,24 @@ pub struct Lane {
 #[derive(Debug)]
 struct Put {
     next: u64,
+    /// That the coordinator was told of.
     slices: u64,
+}
+
+/// Values that are computed where the coordinator will read them.
+#[derive(Debug)]
+pub struct Room(Region);
+
+impl Room {
+    /// The values; of no meaning at first.
+    pub fn values(&mut self) -> &mut [f32] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+
+    /// As a frame.
+    pub fn into_frame(self) -> Bytes {
+        Bytes::from_owner(self.0)
+    }
 }
 
 impl Lane {
@@ -49,27 +66,36 @@ impl Lane {
 
     /// The values as a frame that lies in the lane if there is room, and anywhere else if not.
     pub fn encode(&self, values: &[f32]) -> Bytes {
-        self.put(values).unwrap_or_else(|| self.precision.encode(values))
+        match self.reserve(values.len()) {
+            Some(mut region) => {
+                self.precision.encode_into(values, &mut region);
+                Bytes::from_owner(region)
+            }
+            None => self.precision.encode(values),
+        }
     }
 
-    fn put(&self, values: &[f32]) -> Option<Bytes> {
-        let bytes = (values.len() * self.precision.width()) as u64;
+    /// Room in the lane to compute so many values in. `None` if there is none, or frames hold other bits than values.
+    pub fn room(&self, len: usize) -> Option<Room> {
+        let is_alike = self.precision == Precision::F32 && cfg!(target_endian = "little");
+        is_alike.then(|| self.reserve(len)).flatten().map(Room)
+    }
+
+    fn reserve(&self, len: usize) -> Option<Region> {
+        let bytes = (len * self.precision.width()) as u64;
         if bytes < SHARED_BYTES_MIN as u64 {
             return None;
         }
+        let (room, mapping) = (self.file.values(), self.file.mapping());
         let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = self.file.values();
-        if put.slices == self.read.load(Ordering::Acquire) {
+        if put.slices == self.read.load(Ordering::Acquire) && mapping.is_free() {
             put.next = room.start;
         }
         let place = put.next;
         let end = place.checked_add(bytes).filter(|&end| end <= room.end)?;
-        let mut region = self.file.mapping().region(place as usize..end as usize)?;
+        let region = mapping.region(place as usize..end as usize)?;
         put.next = end.next_multiple_of(ALIGNMENT as u64);
-        put.slices += 1;
-        drop(put);
-        self.precision.encode_into(values, &mut region);
-        Some(Bytes::from_owner(region))
+        Some(region)
     }
 
     /// Names gradient values that lie in the lane instead of sending them.
@@ -80,6 +106,7 @@ impl Lane {
                 slice.place = place as u64;
                 slice.shared_bytes = slice.values.len() as u32;
                 slice.values = Bytes::new();
+                self.put.lock().unwrap_or_else(PoisonError::into_inner).slices += 1;
             }
         }
     }
@@ -219,6 +246,35 @@ mod tests {
         drop(second);
         lane.note_read(reader.slices_read());
         assert!(slice(&message(&lane, &[3.0, 1.0])).values.is_empty());
+    }
+
+    #[test]
+    fn values_computed_in_place_can_be_cut_into_slices() {
+        let (lane, ticket) = Lane::new(4, 1, Precision::F32).unwrap();
+        let reader = LaneReader::open(&ticket).unwrap();
+        let mut room = lane.room(6).unwrap();
+        room.values().copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let frame = room.into_frame();
+        let named = |values: Bytes| {
+            let part = wire::Part {
+                slices: vec![wire::Slice { values, ..Default::default() }],
+                ..Default::default()
+            };
+            let mut message = wire::WorkerMessage { kind: Some(Kind::Part(part)) };
+            lane.name(&mut message);
+            message
+        };
+        let mut first = named(frame.slice(..8));
+        // Not all of the room is told of: it is not free, whatever was read.
+        reader.fill(&mut first).unwrap();
+        drop(first);
+        lane.note_read(reader.slices_read());
+        let other = lane.room(4).unwrap();
+        let mut second = named(frame.slice(8..));
+        drop((frame, other));
+        reader.fill(&mut second).unwrap();
+        assert_eq!(values::decode(&slice(&second).values).unwrap(), [3.0, 4.0, 5.0, 6.0]);
+        assert!(Lane::new(4, 1, Precision::Bf16).unwrap().0.room(4).is_none());
     }
 
     #[test]

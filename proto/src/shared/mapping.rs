@@ -94,6 +94,11 @@ impl Mapping {
         Some(Region { mapping: self.clone(), range })
     }
 
+    /// Whether no region lives.
+    pub(super) fn is_free(&self) -> bool {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn holds(&self, range: &Range<usize>) -> bool {
         self.marks.end <= range.start && range.start < range.end && range.end <= self.memory.len()
     }

@@ -1,0 +1,135 @@
+//! From gradients to results: which memory they are computed in, and cutting them into chunks and messages. Knows no rows
+//! and no weights.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lockstep_model::{Network, NodeGradient, Sink};
+use lockstep_proto::frame::{Done, FromWorker, NodeSums, Part, Slice};
+use lockstep_proto::ids::{Chunk, Pass, Span};
+use lockstep_proto::layout::ChunkRange;
+use lockstep_proto::shared::lane::{Lane, Room};
+use lockstep_proto::tree::Node;
+use lockstep_proto::values::Precision;
+
+use crate::compute::done;
+
+/// Results are sent when this many bytes of gradient are together.
+const PART_BYTES: usize = 1 << 19;
+
+/// How and where gradients become frames.
+pub(crate) struct Frames {
+    pub(crate) precision: Precision,
+    /// In memory that the coordinator reads, if it is on this machine.
+    pub(crate) lane: Option<Arc<Lane>>,
+}
+
+impl Frames {
+    fn encode(&self, values: &[f32]) -> Bytes {
+        match &self.lane {
+            Some(lane) => lane.encode(values),
+            None => self.precision.encode(values),
+        }
+    }
+}
+
+/// Cuts layers' gradients into chunks and gathers small ones into one message.
+pub(crate) struct Parts<'a> {
+    network: &'a Network,
+    frames: &'a Frames,
+    pass: Pass,
+    nodes: &'a [Node],
+    /// In the lane, for the layer at hand.
+    room: Option<Room>,
+    /// By node: the layers of a shared chunk that are there so far. Only one shared chunk is open at a time, since
+    /// layers come last to first.
+    shared: Vec<Vec<f32>>,
+    slices: Vec<Slice>,
+    bytes: usize,
+    send: &'a mut dyn FnMut(FromWorker),
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn new(
+        network: &'a Network,
+        frames: &'a Frames,
+        pass: Pass,
+        nodes: &'a [Node],
+        send: &'a mut dyn FnMut(FromWorker),
+    ) -> Parts<'a> {
+        let shared = vec![Vec::new(); nodes.len()];
+        let slices = Vec::new();
+        Parts { network, frames, pass, nodes, room: None, shared, slices, bytes: 0, send }
+    }
+
+    /// The chunks that a layer touches, and the number of the first.
+    fn chunks_of(&self, layer: usize) -> (usize, &'a [ChunkRange]) {
+        let chunks = self.network.layout().chunks();
+        let first = chunks.partition_point(|chunk| chunk.layers.end <= layer);
+        let end = chunks.partition_point(|chunk| chunk.layers.start <= layer);
+        (first, &chunks[first..end])
+    }
+
+    fn push(&mut self, chunk: usize, node: usize, values: Bytes) {
+        self.bytes += values.len();
+        self.slices.push(Slice { node: self.nodes[node], chunk: Chunk(chunk as u32), values });
+        if self.bytes >= PART_BYTES {
+            self.flush(Vec::new(), None);
+        }
+    }
+
+    pub(crate) fn finish(mut self, sums: Vec<NodeSums>, span: Span) {
+        self.flush(sums, Some(done(span)));
+    }
+
+    fn flush(&mut self, sums: Vec<NodeSums>, done: Option<Done>) {
+        self.bytes = 0;
+        let slices = std::mem::take(&mut self.slices);
+        (self.send)(FromWorker::Part(Part { pass: self.pass, slices, sums, done }));
+    }
+}
+
+impl Sink for Parts<'_> {
+    /// For layers that share no chunk with another: those that do are gathered first.
+    fn room(&mut self, layer: usize, len: usize) -> Option<&mut [f32]> {
+        let lane = self.frames.lane.as_ref()?;
+        let is_alone = self.chunks_of(layer).1.iter().all(|chunk| chunk.layers.len() == 1);
+        self.room = is_alone.then(|| lane.room(len)).flatten();
+        self.room.as_mut().map(Room::values)
+    }
+
+    fn filled(&mut self, layer: usize) {
+        let Some(room) = self.room.take() else { return };
+        let (frame, (first, chunks)) = (room.into_frame(), self.chunks_of(layer));
+        let layer = &self.network.layout().layers()[layer];
+        for node in 0..self.nodes.len() {
+            for (place, chunk) in chunks.iter().enumerate() {
+                let start = node * layer.len() + chunk.range.start - layer.start;
+                let [start, end] =
+                    [start, start + chunk.range.len()].map(|value| value * size_of::<f32>());
+                self.push(first + place, node, frame.slice(start..end));
+            }
+        }
+    }
+
+    fn take(&mut self, gradient: NodeGradient<'_>) {
+        let (first, chunks) = self.chunks_of(gradient.layer);
+        let layer = &self.network.layout().layers()[gradient.layer];
+        for (place, chunk) in chunks.iter().enumerate() {
+            if chunk.layers.len() == 1 {
+                let range = chunk.range.start - layer.start..chunk.range.end - layer.start;
+                let frame = self.frames.encode(&gradient.values[range]);
+                self.push(first + place, gradient.node, frame);
+                continue;
+            }
+            let shared = &mut self.shared[gradient.node];
+            shared.resize(chunk.range.len(), 0.0);
+            let start = layer.start - chunk.range.start;
+            shared[start..start + layer.len()].copy_from_slice(gradient.values);
+            if gradient.layer == chunk.layers.start {
+                let frame = self.frames.encode(shared);
+                self.push(first + place, gradient.node, frame);
+            }
+        }
+    }
+}
