@@ -137,7 +137,8 @@ fn values_start(marks: usize) -> u64 {
     HEADER_BYTES + marks.next_multiple_of(ALIGNMENT as u64)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 

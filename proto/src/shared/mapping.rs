@@ -188,7 +188,8 @@ pub(super) fn seal(file: &File) -> Result<()> {
     fcntl(file, FcntlArg::F_ADD_SEALS(seals)).map(drop).map_err(Error::from)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use nix::sys::memfd::{MFdFlags, memfd_create};

@@ -204,7 +204,8 @@ impl WeightsReader {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use crate::layout::DenseShape;
