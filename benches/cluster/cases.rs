@@ -9,7 +9,7 @@ use lockstep_proto::tree::ShardTree;
 use crate::Result;
 
 /// Steps of an epoch: what is done once an epoch is not to count more than in real runs, and rows not to stay in cache.
-const BATCHES: usize = 16;
+pub(crate) const BATCHES: usize = 16;
 
 /// The job's default.
 const SHARDS: u32 = 16;

@@ -26,7 +26,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Step time, throughput, traffic and memory of local clusters.
 #[derive(Parser)]
 struct Options {
-    /// Only networks whose name holds every one of these words.
+    /// Only networks whose name holds one of these words.
     words: Vec<String>,
     /// Run this as well, by turns with Lockstep, and print the ratio.
     #[arg(long, value_parser = ["pytorch"])]
@@ -72,12 +72,16 @@ fn run(options: &Options) -> Result<()> {
         peer::check(&options.python)?;
     }
     let fits = |case: &&Case| {
-        let words = options.words.iter().all(|word| case.name.contains(word.as_str()));
-        words && options.batch.is_none_or(|batch| batch == case.batch)
+        let named = options.words.iter().any(|word| case.name.contains(word.as_str()));
+        (named || options.words.is_empty()) && options.batch.is_none_or(|batch| batch == case.batch)
     };
+    let cases: Vec<&Case> = CASES.iter().filter(fits).collect();
+    if cases.is_empty() {
+        return Err("no network has such a name and batch".into());
+    }
     let mut results = Vec::new();
     println!("{HEADER}");
-    for case in CASES.iter().filter(fits) {
+    for case in cases {
         for &(workers, threads) in &options.clusters {
             results.push(measure(options, case, workers, threads)?);
             // After each, so that a run that is stopped has its results.

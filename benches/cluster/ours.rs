@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::Result;
-use crate::cases::{Case, median};
+use crate::cases::{BATCHES, Case, median};
 use crate::processes::{Memory, loopback_bytes, watch};
 
 /// Steps at the beginning that are not timed, as a share: one in so many.
@@ -90,8 +90,8 @@ fn launch(folder: &Path, workers: usize, threads: usize) -> Result<Memory> {
 }
 
 /// What a step adds to the bytes that cross the loopback interface, packets' headers and acknowledgements included: the
-/// difference of a short and a longer run, each in a network of its own so that nothing else is counted. `None` where the
-/// system has no such thing.
+/// difference of a short and a longer run over the same rows, each in a network of its own so that nothing else is counted.
+/// `None` where the system has no such thing.
 pub(crate) fn wire_bytes_per_step(
     case: &Case,
     workers: usize,
@@ -113,7 +113,7 @@ pub(crate) fn wire_bytes_per_step(
         let bytes = loopback_bytes(&String::from_utf8_lossy(&output.stdout));
         Ok(bytes.map(|bytes| (bytes as f64, steps)))
     };
-    let Some(short) = bytes(4)? else { return Ok(None) };
-    let long = bytes(4 + (case.steps / 2).min(TRAFFIC_STEPS_MAX))?;
+    let Some(short) = bytes(BATCHES)? else { return Ok(None) };
+    let long = bytes(BATCHES + case.steps.min(TRAFFIC_STEPS_MAX))?;
     Ok(long.map(|long| (long.0 - short.0) / (long.1 - short.1) as f64))
 }

@@ -169,13 +169,13 @@ impl Reducer {
     }
 
     /// All weights that a new worker needs: of the open step, and what is already newer.
-    pub(crate) fn published(&self) -> Vec<(Step, Chunk, Bytes)> {
+    pub(crate) fn published(&self) -> Vec<(Step, Chunk)> {
         let before = self.is_open.then_some(Step(self.step.0.wrapping_sub(1)));
         let mut published = Vec::new();
         for step in before.into_iter().chain([self.step]) {
             for chunk in (0..self.chunks.len() as u32).map(Chunk) {
                 let is_newer = self.newest[chunk.0 as usize] >= step;
-                published.extend(is_newer.then(|| (step, chunk, self.frame(step, chunk))));
+                published.extend(is_newer.then_some((step, chunk)));
             }
         }
         published

@@ -36,6 +36,8 @@ struct Member {
     outbox: Arc<Outbox>,
     peer: Peer,
     sharing: Arc<Sharing>,
+    /// Only members that have their first shards are sent weights: by then they have said whether they share memory.
+    gets_weights: bool,
 }
 
 pub(crate) struct Driver {
@@ -193,12 +195,10 @@ impl Driver {
     fn admit(&mut self, admitted: Admitted) {
         let Admitted { worker, peer, outbox, stream } = admitted;
         self.observer.observe(RunEvent::Joined { worker, peer: &peer });
-        for (step, chunk, values) in self.reducer.published() {
-            outbox.send_weights(step, chunk, Some(values));
-        }
         let threads = peer.threads;
         let sharing = Arc::new(Sharing::new(outbox.clone()));
-        self.members.insert(worker, Member { outbox, peer, sharing: sharing.clone() });
+        self.members
+            .insert(worker, Member { outbox, peer, sharing: sharing.clone(), gets_weights: false });
         let (limits, inbox) = (self.limits.clone(), self.inbox_tx.clone());
         self.readers.spawn(read(worker, stream, limits, sharing, inbox));
         self.engine.handle(Instant::now(), Event::Joined { worker, threads });
@@ -229,6 +229,13 @@ impl Driver {
             FromWorker::Prepared(span) => {
                 if !self.engine.prepared(Instant::now(), worker, span) {
                     self.expel(worker, "it said that it has shards that it was not asked to fetch");
+                } else if let Some(member) = self.members.get_mut(&worker)
+                    && !member.gets_weights
+                {
+                    member.gets_weights = true;
+                    for (step, chunk) in self.reducer.published() {
+                        self.send_weights(step, chunk, std::iter::once(&self.members[&worker]));
+                    }
                 }
             }
             FromWorker::Part(part) => self.part(worker, part)?,
@@ -263,7 +270,8 @@ impl Driver {
             Reduced::Pending => {}
             Reduced::Held => self.engine.handle(Instant::now(), Event::Held),
             Reduced::Published { step, chunk } => {
-                self.publish(step, chunk);
+                let members = self.members.values().filter(|member| member.gets_weights);
+                self.send_weights(step, chunk, members);
                 self.engine.handle(Instant::now(), Event::Committed(Track::Chunk(chunk)));
             }
             Reduced::NonFinite { step, chunk, what } => {
@@ -279,11 +287,16 @@ impl Driver {
         Ok(())
     }
 
-    /// Sends a chunk of new weights to those who cannot read it where it is.
-    fn publish(&self, step: Step, chunk: Chunk) {
+    /// Tells members of a chunk of weights; its values go to those who cannot read them where they are.
+    fn send_weights<'a>(
+        &self,
+        step: Step,
+        chunk: Chunk,
+        members: impl Iterator<Item = &'a Member>,
+    ) {
         let is_shared = self.reducer.is_shared(chunk);
         let mut frame = None;
-        for Member { outbox, .. } in self.members.values() {
+        for Member { outbox, .. } in members {
             let is_named = is_shared && outbox.shares();
             let values = (!is_named)
                 .then(|| frame.get_or_insert_with(|| self.reducer.frame(step, chunk)).clone());

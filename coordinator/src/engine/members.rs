@@ -27,7 +27,7 @@ pub(super) struct Member {
     /// Smoothed.
     rows_per_second: Option<f64>,
     /// Measured since the speed was last brought up to date.
-    rows: u64,
+    work_rows: f64,
     busy: Duration,
 }
 
@@ -86,7 +86,7 @@ impl Members {
             owes: Vec::new(),
             fetches: Vec::new(),
             rows_per_second: None,
-            rows: 0,
+            work_rows: 0.0,
             busy: Duration::ZERO,
         };
         self.by_id.insert(worker, member);
@@ -173,10 +173,10 @@ impl Members {
         place.map(|place| member.owes.remove(place)).is_some()
     }
 
-    /// Notes how long a member took for so many rows.
-    pub(super) fn measure(&mut self, worker: WorkerId, rows: u64, busy: Duration) {
+    /// Notes how long a member took for work worth so many rows.
+    pub(super) fn measure(&mut self, worker: WorkerId, work_rows: f64, busy: Duration) {
         if let Some(member) = self.by_id.get_mut(&worker) {
-            member.rows += rows;
+            member.work_rows += work_rows;
             member.busy = member.busy.saturating_add(busy);
         }
     }
@@ -185,13 +185,13 @@ impl Members {
     pub(super) fn update_speeds(&mut self) {
         for member in self.by_id.values_mut() {
             let busy = member.busy.as_secs_f64();
-            if member.rows > 0 && busy > 0.0 {
-                let measured = member.rows as f64 / busy;
+            if member.work_rows > 0.0 && busy > 0.0 {
+                let measured = member.work_rows / busy;
                 member.rows_per_second = Some(smoothed(member.rows_per_second, measured));
             } else if let Some(speed) = &mut member.rows_per_second {
                 *speed *= FORGIVENESS;
             }
-            member.rows = 0;
+            member.work_rows = 0.0;
             member.busy = Duration::ZERO;
         }
     }

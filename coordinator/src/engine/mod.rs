@@ -216,7 +216,8 @@ impl Engine {
         if let Some(rows) = self.schedule.training_rows(pass, done.span)
             && !done.busy.is_zero()
         {
-            self.members.measure(worker, rows, done.busy);
+            let work = self.schedule.work_rows(rows as f64, done.span);
+            self.members.measure(worker, work, done.busy);
         }
         if let Some(open) = self.open.as_mut().filter(|open| open.planned.pass == pass) {
             if let Some(took) = open.answer(now, worker, done.span) {

@@ -85,7 +85,8 @@ impl Plan {
         let rows_per_shard = batch_rows as f64 / f64::from(schedule.tree.shards());
         let seconds = |spans: &[(WorkerId, Span)]| {
             let each = spans.iter().map(|&(worker, span)| {
-                f64::from(span.len()) * rows_per_shard / members.speed(worker)
+                let rows = f64::from(span.len()) * rows_per_shard;
+                schedule.work_rows(rows, span) / members.speed(worker)
             });
             each.fold(0.0, f64::max)
         };

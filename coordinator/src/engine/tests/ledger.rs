@@ -70,7 +70,7 @@ impl Seen {
             self.waived,
             self.restarts,
         ];
-        self.in_part > 0 && counts.iter().all(|&count| count > 10)
+        self.in_part > 0 && counts.iter().all(|&count| count >= 5)
     }
 }
 
