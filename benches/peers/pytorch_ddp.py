@@ -35,7 +35,7 @@ def measure(rank, options):
     torch.set_num_threads(options.threads)
     torch.manual_seed(rank)
     if options.processes > 1:
-        address = f"tcp://127.0.0.1:{options.port}"
+        address = f"tcp://{options.address}"
         dist.init_process_group("gloo", init_method=address, rank=rank, world_size=options.processes)
     model = network(options.widths)
     if options.processes > 1:
@@ -77,10 +77,14 @@ def main():
     parser.add_argument("--steps", required=True, type=int)
     for name, default in [("repeats", 5), ("processes", 1), ("threads", 1)]:
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--rank", type=int, help="be only this one of the processes; the others are started elsewhere")
+    parser.add_argument("--address", help="where rank 0 listens, HOST:PORT")
     options = parser.parse_args()
+    if options.rank is not None:
+        return measure(options.rank, options)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        options.port = free.getsockname()[1]
+        options.address = f"127.0.0.1:{free.getsockname()[1]}"
     if options.processes > 1:
         mp.spawn(measure, (options,), nprocs=options.processes)
     else:
