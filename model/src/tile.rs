@@ -57,10 +57,11 @@ impl KernelTile<'_, '_> {
         let left = left.as_chunks_mut::<R>().0;
         let right = S::as_mut_simd_f32s(right).0.as_chunks_mut::<V>().0;
         let stack = S::as_mut_simd_f32s(stack).0.as_chunks_mut::<V>().0.as_chunks_mut::<R>().0;
-        pack::left(input.slice(s![rows.clone(), self.inputs.clone()]).reversed_axes(), left);
+        let inputs = input.slice(s![rows.clone(), self.inputs.clone()]).reversed_axes();
+        pack::left(simd, inputs, left);
         for start in (0..units).step_by(width) {
             let columns = start..units.min(start + width);
-            pack::right::<S, V>(slopes.slice(s![rows.clone(), columns.clone()]), right);
+            pack::right::<S, V>(simd, slopes.slice(s![rows.clone(), columns.clone()]), right);
             let out = self.values.chunks_mut(R * units);
             for (left, out) in left.chunks_exact(rows.len()).zip(out) {
                 let block =

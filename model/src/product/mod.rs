@@ -7,6 +7,8 @@
 pub(crate) mod block;
 mod blocked;
 pub(crate) mod pack;
+mod prefetch;
+mod transpose;
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 
@@ -41,7 +43,7 @@ pub(crate) fn pieces(flops: u64) -> usize {
 /// measured against. Shapes: `[m, k]`, `[k, n]`, `[m, n]`.
 ///
 /// # Panics
-/// If the shapes do not fit, or the rows of `c` are not slices.
+/// If the shapes do not fit, the rows of `c` are not slices, or neither the rows nor the columns of an operand are.
 pub fn multiply(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, c: ArrayViewMut2<'_, f32>) {
     assert_eq!((a.nrows(), a.ncols(), b.ncols()), (c.nrows(), b.nrows(), c.ncols()), "shapes");
     Product { a, b, c, adds: false }.compute();
