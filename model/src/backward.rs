@@ -208,7 +208,7 @@ impl Network {
             }
         };
         let kernel_len = shape.inputs * shape.units;
-        let tile_rows = tile_rows(shape.inputs, rows, pieces);
+        let tile_rows = shape.inputs.div_ceil(pieces);
         let tiles = values.chunks_exact_mut(shape.len()).enumerate().flat_map(|(node, values)| {
             let (kernel, bias) = values.split_at_mut(kernel_len);
             let kernel = kernel.chunks_mut(tile_rows * shape.units).enumerate();
@@ -261,14 +261,6 @@ fn orders(microbatches: &[Microbatch], nodes: &[Node], rows: usize) -> Vec<Order
     }
     assert_eq!(first, microbatches.len(), "nodes do not cover the microbatches");
     orders
-}
-
-/// Rows of the kernel (inputs) in one tile: few enough for their part of the layer's input to stay in cache, a tile for
-/// every thread, and all of nearly one size.
-fn tile_rows(inputs: usize, rows: usize, pieces: usize) -> usize {
-    const CACHED_VALUES: usize = 1 << 18;
-    let cached = (CACHED_VALUES / rows).max(64);
-    inputs.div_ceil(inputs.div_ceil(cached).next_multiple_of(pieces))
 }
 
 /// One task: a part of one node's kernel gradient (these inputs), or its bias gradient.

@@ -78,12 +78,6 @@ pub(crate) trait Leaves {
     /// Overwrites `out` with the value of leaf `leaf`, counted among the microbatches.
     fn write(&self, leaf: usize, out: &mut [Self::Value]);
 
-    /// Adds the value of a leaf to `out` and says true, but only if that gives the bits of a write and one
-    /// addition for each element. Else leaves `out` alone and says false.
-    fn add(&self, _leaf: usize, _out: &mut [Self::Value]) -> bool {
-        false
-    }
-
     /// Rounds the sum of a node, leaves included, if sums are rounded.
     fn round(&self, _sum: &mut [Self::Value]) {}
 }
@@ -102,21 +96,11 @@ pub(crate) fn fold<L: Leaves>(
     // The stack is `out` and then the slots of `scratch`.
     let mut height = 0;
     for step in &order.steps {
-        let mut merges = step.merges;
-        let mut in_place = false;
-        if merges > 0 {
-            let (_, top) = top_two(out, scratch, height);
-            in_place = source.add(step.leaf, top);
-        }
-        if in_place {
-            merges -= 1;
-        } else {
-            height += 1;
-            let (_, top) = top_two(out, scratch, height);
-            source.write(step.leaf, top);
-            source.round(top);
-        }
-        for _ in 0..merges {
+        height += 1;
+        let (_, top) = top_two(out, scratch, height);
+        source.write(step.leaf, top);
+        source.round(top);
+        for _ in 0..step.merges {
             let (under, top) = top_two(out, scratch, height);
             for (sum, &value) in under.iter_mut().zip(&*top) {
                 *sum += value;
@@ -152,8 +136,7 @@ mod tests {
 
     #[derive(Clone, Copy, PartialEq)]
     enum Way {
-        OnTheStack,
-        InPlace,
+        Plain,
         Rounded,
     }
 
@@ -172,14 +155,6 @@ mod tests {
 
         fn write(&self, leaf: usize, out: &mut [Sum]) {
             out.fill(Sum(f64::from(self.0[leaf].shard)));
-        }
-
-        fn add(&self, leaf: usize, out: &mut [Sum]) -> bool {
-            let in_place = self.1 == Way::InPlace;
-            if in_place {
-                out.iter_mut().for_each(|sum| *sum += Sum(f64::from(self.0[leaf].shard)));
-            }
-            in_place
         }
 
         fn round(&self, sum: &mut [Sum]) {
@@ -216,7 +191,7 @@ mod tests {
             let leaves: Vec<_> =
                 shards.iter().map(|&shard| Microbatch { shard, rows: 0..1 }).collect();
             let order = Order::new(tree.root(), &leaves, 0);
-            for way in [Way::OnTheStack, Way::InPlace, Way::Rounded] {
+            for way in [Way::Plain, Way::Rounded] {
                 let want = definition(tree, tree.root(), &shards, way).unwrap();
                 let mut out = [Sum(f64::NAN); 2];
                 let mut scratch = vec![Sum(f64::NAN); order.scratch_len(2)];

@@ -1,6 +1,6 @@
-//! The gradient of one layer for each microbatch, and the ways to add them: in registers, or product by product.
+//! The gradient of one layer: its kernel's tiles and its bias, up the tree of microbatches.
 //!
-//! All ways give the same bits. Knows tiles of a gradient, and neither threads nor other layers.
+//! Knows tiles of a gradient, and neither threads nor other layers.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::backward::Microbatch;
 use crate::finite::all_finite;
 use crate::fold::{self, Leaves, Order};
 use crate::pass::view_mut;
-use crate::product::{CHAIN, Product};
+use crate::product;
 use crate::tile::KernelTile;
 
 thread_local! {
@@ -39,13 +39,13 @@ impl LayerLeaves<'_> {
         values: &mut [f32],
     ) -> bool {
         SCRATCH.with_borrow_mut(|scratch| match inputs {
-            Some(inputs) if KernelTile::is_worth_it(order, self.microbatches) => {
+            Some(inputs) => {
                 KernelTile { layer: *self, inputs, order, values: &mut *values, scratch }.compute();
             }
-            Some(inputs) => {
-                fold_growing(&KernelLeaves { layer: *self, inputs }, order, values, scratch);
+            None => {
+                let scratch = product::lines(scratch, order.scratch_len(values.len()));
+                fold::fold(&BiasLeaves { layer: *self }, order, values, scratch);
             }
-            None => fold_growing(&BiasLeaves { layer: *self }, order, values, scratch),
         });
         all_finite(values)
     }
@@ -54,8 +54,11 @@ impl LayerLeaves<'_> {
     pub(crate) fn first_bad_leaf(&self, order: &Order, bias: bool) -> usize {
         let mut row = vec![0.0; self.slopes.ncols()];
         let mut is_bad = |leaf: usize| {
+            let rows = self.microbatches[leaf].rows.clone();
+            let slopes = self.slopes.slice(s![rows.clone(), ..]);
             let bad_kernel = (0..self.input.ncols()).any(|input| {
-                KernelLeaves { layer: *self, inputs: input..input + 1 }.write(leaf, &mut row);
+                let input = self.input.slice(s![rows.clone(), input..input + 1]);
+                product::multiply(input.t(), slopes, view_mut(&mut row, 1, slopes.ncols()));
                 !self.precision.can_hold(&row)
             });
             bad_kernel
@@ -66,58 +69,6 @@ impl LayerLeaves<'_> {
         };
         let leaves = order.steps.iter().map(|step| step.leaf);
         leaves.clone().find(|&leaf| is_bad(leaf)).unwrap_or(order.steps[0].leaf)
-    }
-}
-
-fn fold_growing(
-    source: &impl Leaves<Value = f32>,
-    order: &Order,
-    out: &mut [f32],
-    scratch: &mut Vec<f32>,
-) {
-    let len = order.scratch_len(out.len());
-    if scratch.len() < len {
-        scratch.resize(len, 0.0);
-    }
-    fold::fold(source, order, out, &mut scratch[..len]);
-}
-
-/// Some rows of the kernel's gradient.
-struct KernelLeaves<'a> {
-    layer: LayerLeaves<'a>,
-    inputs: Range<usize>,
-}
-
-impl KernelLeaves<'_> {
-    fn product(&self, leaf: usize, adds: bool, out: &mut [f32]) {
-        let rows = self.layer.microbatches[leaf].rows.clone();
-        let input = self.layer.input.slice(s![rows.clone(), self.inputs.clone()]);
-        let slopes = self.layer.slopes.slice(s![rows, ..]);
-        let c = view_mut(out, self.inputs.len(), slopes.ncols());
-        Product { a: input.t(), b: slopes, c, adds }.compute();
-    }
-}
-
-impl Leaves for KernelLeaves<'_> {
-    type Value = f32;
-
-    fn write(&self, leaf: usize, out: &mut [f32]) {
-        self.product(leaf, false, out);
-    }
-
-    /// In place only where the whole leaf is one chain: of two, the first would be added to `out` and not to the
-    /// second. A leaf that is rounded has to be there by itself.
-    fn add(&self, leaf: usize, out: &mut [f32]) -> bool {
-        let one_chain = self.layer.microbatches[leaf].rows.len() <= CHAIN;
-        let in_place = one_chain && self.layer.precision == Precision::F32;
-        if in_place {
-            self.product(leaf, true, out);
-        }
-        in_place
-    }
-
-    fn round(&self, sum: &mut [f32]) {
-        self.layer.precision.round(sum);
     }
 }
 

@@ -1,7 +1,7 @@
-//! The gradient of some rows of a kernel for many small microbatches: products and tree in registers.
+//! The gradient of some rows of a kernel for all microbatches of a node: products and tree in registers.
 //!
-//! Gives the bits of one matrix product for each microbatch and their fold, without writing each of them to memory:
-//! a block of the result stays in registers over a microbatch, and the stack of the fold in the nearest cache.
+//! Gives the bits of one matrix product for each microbatch and their fold, without writing each of them to memory: a block
+//! of the result stays in registers over a microbatch, and the stack of the fold in the nearest cache.
 
 use std::ops::Range;
 
@@ -10,13 +10,15 @@ use ndarray::s;
 use pulp::Simd;
 
 use crate::backward::Microbatch;
-use crate::fold::Order;
+use crate::fold::{Order, Step};
 use crate::layer::LayerLeaves;
 use crate::product::block::{self, InBlocks, Sums};
 use crate::product::{CHAIN, lines, pack};
 
-/// Above this many rows a microbatch, a matrix product each is as fast.
-const ROWS_MEAN_MAX: usize = 128;
+/// Columns of the slopes that are packed at a time, and most values: they stay in the second cache while all inputs pass.
+/// The more columns, the seldomer the inputs are read again.
+const COLUMNS: usize = 256;
+const COLUMNS_VALUES: usize = 1 << 18;
 
 /// Some rows of one node's kernel gradient.
 pub(crate) struct KernelTile<'l, 'a> {
@@ -32,12 +34,6 @@ pub(crate) struct KernelTile<'l, 'a> {
 }
 
 impl KernelTile<'_, '_> {
-    /// Whether this way is the faster one for a node of these additions. The bits are the same.
-    pub(crate) fn is_worth_it(order: &Order, microbatches: &[Microbatch]) -> bool {
-        let leaves = order.steps.len();
-        leaves > 1 && order.rows(microbatches).len() <= leaves * ROWS_MEAN_MAX
-    }
-
     /// Fills the values.
     pub(crate) fn compute(self) {
         block::dispatch(self.inputs.len(), self);
@@ -46,11 +42,13 @@ impl KernelTile<'_, '_> {
     #[inline(always)]
     fn with_vectors<S: Simd, const R: usize, const V: usize>(self, simd: S) {
         let LayerLeaves { input, slopes, microbatches, precision } = self.layer;
-        let rows = self.order.rows(microbatches);
+        let (steps, rows) = (&self.order.steps[..], self.order.rows(microbatches));
         let (units, width) = (slopes.ncols(), V * S::F32_LANES);
-        let left_len = self.inputs.len().div_ceil(R) * R * rows.len();
-        let right_len = width * rows.len();
+        let columns_max =
+            COLUMNS.min(COLUMNS_VALUES / rows.len()).min(units).next_multiple_of(width);
         let stack_len = self.order.height * R * width;
+        let right_len = columns_max * rows.len();
+        let left_len = self.inputs.len().div_ceil(R) * R * rows.len();
         let scratch = lines(self.scratch, stack_len + right_len + left_len);
         let (stack, rest) = scratch.split_at_mut(stack_len);
         let (right, left) = rest.split_at_mut(right_len);
@@ -59,17 +57,20 @@ impl KernelTile<'_, '_> {
         let stack = S::as_mut_simd_f32s(stack).0.as_chunks_mut::<V>().0.as_chunks_mut::<R>().0;
         let inputs = input.slice(s![rows.clone(), self.inputs.clone()]).reversed_axes();
         pack::left(simd, inputs, left);
-        for start in (0..units).step_by(width) {
-            let columns = start..units.min(start + width);
-            pack::right::<S, V>(simd, slopes.slice(s![rows.clone(), columns.clone()]), right);
+        for start in (0..units).step_by(columns_max) {
+            let columns = start..units.min(start + columns_max);
+            let right = &mut right[..columns.len().div_ceil(width) * rows.len()];
+            pack::right::<S, V>(simd, slopes.slice(s![rows.clone(), columns]), right);
             let out = self.values.chunks_mut(R * units);
             for (left, out) in left.chunks_exact(rows.len()).zip(out) {
-                let block =
-                    Block::<S, R, V> { simd, left, right, first_row: rows.start, precision };
-                block.fold(self.order, microbatches, stack);
-                for (out, sums) in out.chunks_exact_mut(units).zip(&stack[0]) {
-                    let sums: &[f32] = pulp::bytemuck::cast_slice(sums);
-                    out[columns.clone()].copy_from_slice(&sums[..columns.len()]);
+                let mut out = block::rows_of::<R>(out.chunks_exact_mut(units));
+                for (panel, right) in right.chunks_exact(rows.len()).enumerate() {
+                    let at = start + panel * width;
+                    block::prefetch_rows::<S, R, V>(&out, at);
+                    let first_row = rows.start;
+                    let block =
+                        Block::<S, R, V> { simd, left, right, first_row, microbatches, precision };
+                    block::put(simd, block.fold(steps, stack), &mut out, at, false);
                 }
             }
         }
@@ -96,26 +97,36 @@ struct Block<'a, S: Simd, const R: usize, const V: usize> {
     right: &'a [[S::f32s; V]],
     /// The row that both start with.
     first_row: usize,
+    microbatches: &'a [Microbatch],
     precision: Precision,
 }
 
 impl<S: Simd, const R: usize, const V: usize> Block<'_, S, R, V> {
-    /// Leaves the sum of the node at the bottom of the stack.
+    /// The sum of the node. Written so that no sum leaves its registers but to wait on the stack.
     #[inline(always)]
-    fn fold(&self, order: &Order, microbatches: &[Microbatch], stack: &mut [Sums<S, R, V>]) {
+    fn fold(&self, steps: &[Step], stack: &mut [Sums<S, R, V>]) -> Sums<S, R, V> {
+        let (last, steps) = steps.split_last().expect("a node has leaves");
         let mut height = 0;
-        for step in &order.steps {
-            let rows = &microbatches[step.leaf].rows;
-            let mut sums = self.leaf(rows.start - self.first_row..rows.end - self.first_row);
-            self.round(&mut sums);
-            for _ in 0..step.merges {
-                height -= 1;
-                sums = block::add(self.simd, stack[height], sums);
-                self.round(&mut sums);
-            }
+        for step in steps {
+            let sums = self.step(step, &stack[..height]);
+            height -= step.merges as usize;
             stack[height] = sums;
             height += 1;
         }
+        self.step(last, &stack[..height])
+    }
+
+    /// A microbatch's product, added to as many sums from the top of the stack as the step says.
+    #[inline(always)]
+    fn step(&self, step: &Step, stack: &[Sums<S, R, V>]) -> Sums<S, R, V> {
+        let rows = &self.microbatches[step.leaf].rows;
+        let mut sums = self.leaf(rows.start - self.first_row..rows.end - self.first_row);
+        self.round(&mut sums);
+        for under in stack.iter().rev().take(step.merges as usize) {
+            sums = block::add(self.simd, *under, sums);
+            self.round(&mut sums);
+        }
+        sums
     }
 
     /// The product of one microbatch: chains, added in order.
@@ -149,7 +160,7 @@ impl<S: Simd, const R: usize, const V: usize> Block<'_, S, R, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::product::Product;
+    use crate::product::multiply;
     use lockstep_proto::tree::ShardTree;
     use ndarray::Array2;
 
@@ -187,7 +198,7 @@ mod tests {
             let mut product = Array2::zeros((inputs, units));
             let a = input.slice(s![rows.clone(), 1..=inputs]);
             let b = slopes.slice(s![rows.clone(), ..]);
-            Product { a: a.t(), b, c: product.view_mut(), adds: false }.compute();
+            multiply(a.t(), b, product.view_mut());
             let product = rounded(product);
             want = Some(match want {
                 Some(want) => rounded(want + product),

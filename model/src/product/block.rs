@@ -5,6 +5,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::prefetch::prefetch;
+
 /// Sums of a block: `V` vectors in each of `R` rows.
 pub(crate) type Sums<S, const R: usize, const V: usize> = [[<S as Simd>::f32s; V]; R];
 
@@ -94,4 +96,74 @@ pub(crate) fn add<S: Simd, const R: usize, const V: usize>(
         }
     }
     a
+}
+
+/// Rows of a result that a block writes, none where the result ends.
+#[inline(always)]
+pub(crate) fn rows_of<'c, const R: usize>(
+    mut rows: impl Iterator<Item = &'c mut [f32]>,
+) -> [&'c mut [f32]; R] {
+    std::array::from_fn(|_| rows.next().unwrap_or_default())
+}
+
+/// Asks for the places that [`put`] will write, as the chains begin.
+#[inline(always)]
+pub(crate) fn prefetch_rows<S: Simd, const R: usize, const V: usize>(
+    rows: &[&mut [f32]; R],
+    at: usize,
+) {
+    for row in rows {
+        for vector in 0..V {
+            prefetch(row, at + vector * S::F32_LANES);
+        }
+    }
+}
+
+/// Writes the sums from place `at` of the rows on, or adds them to what is there; as far as the rows go.
+#[inline(always)]
+pub(crate) fn put<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    sums: Sums<S, R, V>,
+    rows: &mut [&mut [f32]; R],
+    at: usize,
+    adds: bool,
+) {
+    let places = at..at + V * S::F32_LANES;
+    // The last row is the shortest: it is empty where the result ends.
+    if rows[R - 1].len() < places.end {
+        return put_some::<S, R, V>(&sums, rows, at, adds);
+    }
+    // Two loops, each unrolled, so that no sum leaves its register before it is written.
+    if adds {
+        for (row, sums) in rows.iter_mut().zip(sums) {
+            let out = S::as_mut_simd_f32s(&mut row[places.clone()]).0;
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = simd.add_f32s(*out, sum);
+            }
+        }
+    } else {
+        for (row, sums) in rows.iter_mut().zip(sums) {
+            let out = S::as_mut_simd_f32s(&mut row[places.clone()]).0;
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = sum;
+            }
+        }
+    }
+}
+
+/// [`put`] at the edges of the result.
+#[inline(always)]
+fn put_some<S: Simd, const R: usize, const V: usize>(
+    sums: &Sums<S, R, V>,
+    rows: &mut [&mut [f32]; R],
+    at: usize,
+    adds: bool,
+) {
+    for (row, sums) in rows.iter_mut().zip(sums) {
+        let out = row.get_mut(at..).unwrap_or_default();
+        let sums: &[f32] = pulp::bytemuck::cast_slice(sums);
+        for (out, &sum) in out.iter_mut().zip(sums) {
+            *out = if adds { *out + sum } else { sum };
+        }
+    }
 }

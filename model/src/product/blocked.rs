@@ -5,8 +5,7 @@ use std::cell::RefCell;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 use pulp::Simd;
 
-use super::block::{self, InBlocks, Sums};
-use super::prefetch::prefetch;
+use super::block::{self, InBlocks};
 use super::{CHAIN, lines, pack};
 
 /// Columns of the right operand that are packed at a time: with a whole chain of places they stay in the second cache
@@ -18,13 +17,11 @@ thread_local! {
     static PANELS: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
-/// `c = a b`, or `c + a b` where it `adds`. `c` lies row by row.
+/// `c = a b`. `c` lies row by row.
 pub(crate) struct Product<'a> {
     pub(crate) a: ArrayView2<'a, f32>,
     pub(crate) b: ArrayView2<'a, f32>,
     pub(crate) c: ArrayViewMut2<'a, f32>,
-    /// Whether each chain is added to what is there, the first one too.
-    pub(crate) adds: bool,
 }
 
 impl Product<'_> {
@@ -41,7 +38,7 @@ impl Product<'_> {
         [left, right]: &mut [Vec<f32>; 2],
     ) {
         let (depth, columns) = self.b.dim();
-        if depth == 0 && !self.adds {
+        if depth == 0 {
             self.c.fill(0.0);
         }
         let width = V * S::F32_LANES;
@@ -60,9 +57,14 @@ impl Product<'_> {
                 let right = &mut right[..some.len().div_ceil(width) * len];
                 let b = self.b.slice(s![places.clone(), some.clone()]);
                 pack::right::<S, V>(simd, b, right);
-                let adds = self.adds || start > 0;
                 let c = self.c.slice_mut(s![.., some]);
-                multiply_panels(simd, left.chunks_exact(len), right.chunks_exact(len), c, adds);
+                multiply_panels(
+                    simd,
+                    left.chunks_exact(len),
+                    right.chunks_exact(len),
+                    c,
+                    start > 0,
+                );
             }
         }
     }
@@ -77,27 +79,13 @@ fn multiply_panels<'p, S: Simd, const R: usize, const V: usize>(
     mut c: ArrayViewMut2<'_, f32>,
     adds: bool,
 ) {
-    let (width, columns) = (V * S::F32_LANES, c.ncols());
     for (left, mut c) in left.zip(c.axis_chunks_iter_mut(Axis(0), R)) {
-        let is_whole = c.nrows() == R;
-        let mut rows = c.rows_mut().into_iter();
-        let mut rows: [&mut [f32]; R] = std::array::from_fn(|_| {
-            let row = rows.next().map(|row| row.into_slice().expect("rows are slices"));
-            row.unwrap_or_default()
-        });
+        let rows = c.rows_mut().into_iter();
+        let mut rows = block::rows_of(rows.map(|row| row.into_slice().expect("rows are slices")));
         for (panel, right) in right.clone().enumerate() {
-            let at = panel * width;
-            for row in &rows {
-                for vector in 0..V {
-                    prefetch(row, at + vector * S::F32_LANES);
-                }
-            }
-            let sums = block::chain(simd, left, right);
-            if is_whole && at + width <= columns {
-                put_whole(simd, sums, &mut rows, at, adds);
-            } else {
-                put_some::<S, R, V>(sums, &mut rows, at, adds);
-            }
+            let at = panel * V * S::F32_LANES;
+            block::prefetch_rows::<S, R, V>(&rows, at);
+            block::put(simd, block::chain(simd, left, right), &mut rows, at, adds);
         }
     }
 }
@@ -116,49 +104,6 @@ impl InBlocks for OnPanels<'_, '_> {
             product.on_panels::<S, R, 1>(simd, panels);
         } else {
             product.on_panels::<S, R, 2>(simd, panels);
-        }
-    }
-}
-
-/// Writes the sums from place `at` of the rows on, or adds them to what is there.
-#[inline(always)]
-fn put_whole<S: Simd, const R: usize, const V: usize>(
-    simd: S,
-    sums: Sums<S, R, V>,
-    rows: &mut [&mut [f32]; R],
-    at: usize,
-    adds: bool,
-) {
-    let places = at..at + V * S::F32_LANES;
-    // Two loops that are unrolled, so that no sum leaves its register first.
-    if adds {
-        for (row, sums) in rows.iter_mut().zip(sums) {
-            for (out, sum) in S::as_mut_simd_f32s(&mut row[places.clone()]).0.iter_mut().zip(sums) {
-                *out = simd.add_f32s(*out, sum);
-            }
-        }
-    } else {
-        for (row, sums) in rows.iter_mut().zip(sums) {
-            for (out, sum) in S::as_mut_simd_f32s(&mut row[places.clone()]).0.iter_mut().zip(sums) {
-                *out = sum;
-            }
-        }
-    }
-}
-
-/// [`put_whole`] at the edges of the result: as far as the rows go.
-#[inline(always)]
-fn put_some<S: Simd, const R: usize, const V: usize>(
-    sums: Sums<S, R, V>,
-    rows: &mut [&mut [f32]; R],
-    at: usize,
-    adds: bool,
-) {
-    for (row, sums) in rows.iter_mut().zip(&sums) {
-        let out = row.get_mut(at..).unwrap_or_default();
-        let sums: &[f32] = pulp::bytemuck::cast_slice(sums);
-        for (out, &sum) in out.iter_mut().zip(sums) {
-            *out = if adds { *out + sum } else { sum };
         }
     }
 }

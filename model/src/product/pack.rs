@@ -12,6 +12,9 @@ use super::transpose::{TILE, transpose};
 /// Rows that are asked for before they are packed.
 const ROWS_AHEAD: usize = 8;
 
+/// Left panels that are written at a time. Those of a power of two places begin in one set of the nearest cache.
+const PANELS: usize = 8;
+
 /// Values of a cache line.
 const LINE: usize = 16;
 
@@ -34,14 +37,17 @@ pub(crate) fn left<S: Simd, const R: usize>(
         let last = panels.len() - places;
         panels[last..].fill([0.0; R]);
     }
-    for (place, column) in a.columns().into_iter().enumerate() {
-        let column = column.to_slice().expect("rows are next to each other");
-        let (blocks, rest) = column.as_chunks::<R>();
-        for (panel, block) in blocks.iter().enumerate() {
-            panels[panel * places + place] = *block;
-        }
-        if !rest.is_empty() {
-            panels[blocks.len() * places + place][..rest.len()].copy_from_slice(rest);
+    let panels = panels.chunks_mut(PANELS * places);
+    for (rows, panels) in a.axis_chunks_iter(Axis(0), PANELS * R).zip(panels) {
+        for (place, column) in rows.columns().into_iter().enumerate() {
+            let column = column.to_slice().expect("rows are next to each other");
+            let (blocks, rest) = column.as_chunks::<R>();
+            for (panel, block) in blocks.iter().enumerate() {
+                panels[panel * places + place] = *block;
+            }
+            if !rest.is_empty() {
+                panels[blocks.len() * places + place][..rest.len()].copy_from_slice(rest);
+            }
         }
     }
 }
