@@ -130,40 +130,29 @@ pub(crate) fn put<S: Simd, const R: usize, const V: usize>(
 ) {
     let places = at..at + V * S::F32_LANES;
     // The last row is the shortest: it is empty where the result ends.
-    if rows[R - 1].len() < places.end {
-        return put_some::<S, R, V>(&sums, rows, at, adds);
-    }
-    // Two loops, each unrolled, so that no sum leaves its register before it is written.
-    if adds {
+    let is_whole = rows[R - 1].len() >= places.end;
+    // Loops that are unrolled, and sums taken by value: none leaves its register before it is written.
+    if is_whole && adds {
         for (row, sums) in rows.iter_mut().zip(sums) {
             let out = S::as_mut_simd_f32s(&mut row[places.clone()]).0;
             for (out, sum) in out.iter_mut().zip(sums) {
                 *out = simd.add_f32s(*out, sum);
             }
         }
-    } else {
+    } else if is_whole {
         for (row, sums) in rows.iter_mut().zip(sums) {
             let out = S::as_mut_simd_f32s(&mut row[places.clone()]).0;
             for (out, sum) in out.iter_mut().zip(sums) {
                 *out = sum;
             }
         }
-    }
-}
-
-/// [`put`] at the edges of the result.
-#[inline(always)]
-fn put_some<S: Simd, const R: usize, const V: usize>(
-    sums: &Sums<S, R, V>,
-    rows: &mut [&mut [f32]; R],
-    at: usize,
-    adds: bool,
-) {
-    for (row, sums) in rows.iter_mut().zip(sums) {
-        let out = row.get_mut(at..).unwrap_or_default();
-        let sums: &[f32] = pulp::bytemuck::cast_slice(sums);
-        for (out, &sum) in out.iter_mut().zip(sums) {
-            *out = if adds { *out + sum } else { sum };
+    } else {
+        for (row, sums) in rows.iter_mut().zip(sums) {
+            let out = row.get_mut(at..).unwrap_or_default();
+            let sums: &[f32] = pulp::bytemuck::cast_slice(&sums);
+            for (out, &sum) in out.iter_mut().zip(sums) {
+                *out = if adds { *out + sum } else { sum };
+            }
         }
     }
 }
