@@ -151,7 +151,7 @@ impl Momentum {
     fn update(&self, gradient: &[f32], weights: &mut [f32], velocity: &mut [f32]) {
         for ((weight, &gradient), velocity) in weights.iter_mut().zip(gradient).zip(velocity) {
             let descent = gradient * self.learning_rate;
-            *velocity = *velocity * self.momentum - descent;
+            *velocity = normal_or_zero(*velocity * self.momentum - descent);
             if self.nesterov {
                 *weight += *velocity * self.momentum - descent;
             } else {
@@ -175,8 +175,8 @@ impl Adam {
         let moments = first.iter_mut().zip(second);
         for ((weight, &gradient), (first, second)) in weights.iter_mut().zip(gradient).zip(moments)
         {
-            *first += (gradient - *first) * keep_1;
-            *second += (gradient * gradient - *second) * keep_2;
+            *first = normal_or_zero(*first + (gradient - *first) * keep_1);
+            *second = normal_or_zero(*second + (gradient * gradient - *second) * keep_2);
             *weight -= *first * self.alpha / (second.sqrt() + self.epsilon);
         }
     }
@@ -192,7 +192,8 @@ struct RmsProp {
 impl RmsProp {
     #[inline(always)]
     fn increment(&self, gradient: f32, square: &mut f32) -> f32 {
-        *square = self.rho * *square + (1.0 - self.rho) * (gradient * gradient);
+        let next = self.rho * *square + (1.0 - self.rho) * (gradient * gradient);
+        *square = normal_or_zero(next);
         self.learning_rate * gradient / (*square + self.epsilon).sqrt()
     }
 
@@ -213,10 +214,19 @@ impl RmsProp {
     ) {
         let values = weights.iter_mut().zip(gradient).zip(square).zip(velocity);
         for (((weight, &gradient), square), velocity) in values {
-            *velocity = self.momentum * *velocity + self.increment(gradient, square);
+            let next = self.momentum * *velocity + self.increment(gradient, square);
+            *velocity = normal_or_zero(next);
             *weight -= *velocity;
         }
     }
+}
+
+/// A moment, or 0 for a subnormal one: that of a weight without a gradient any more (a dead unit's) would get there in a
+/// few hundred steps and stay, and processors are many times slower with such numbers.
+#[inline(always)]
+fn normal_or_zero(moment: f32) -> f32 {
+    const EXPONENT: u32 = 0x7f80_0000;
+    if moment.to_bits() & EXPONENT == 0 { 0.0 } else { moment }
 }
 
 /// `base` to the power of `exponent`, by repeated squaring: the standard library leaves the order open.
@@ -319,5 +329,31 @@ mod tests {
         assert_eq!(power(0.5, 0), 1.0);
         let values: Vec<f32> = (0..19).map(|i| i as f32).collect();
         assert_eq!(sum_of_squares(&values), 2109.0);
+    }
+
+    #[test]
+    fn moments_of_a_weight_without_a_gradient_end_at_zero() {
+        let adam = Optimizer::Adam {
+            learning_rate: 0.1,
+            beta_1: 0.9,
+            beta_2: 0.9,
+            epsilon: 1e-7,
+            weight_decay: None,
+        };
+        let sgd = Optimizer::Sgd { learning_rate: 0.1, momentum: 0.9, nesterov: true };
+        let rms = Optimizer::RmsProp { learning_rate: 0.1, rho: 0.9, momentum: 0.9, epsilon: 1e-7 };
+        for optimizer in [adam, sgd, rms] {
+            let mut moments = optimizer.moments(1);
+            moments.resize(2, vec![0.0]);
+            for step in 1..=1500 {
+                let [first, second] = &mut moments[..] else { panic!("two at most") };
+                let gradient = if step == 1 { -1.0 } else { 0.0 };
+                optimizer.update(step, &[gradient], &mut [1.0], [first, second]);
+                for moment in first.iter().chain(&*second) {
+                    assert!(*moment == 0.0 || moment.is_normal(), "{optimizer:?}, step {step}");
+                }
+            }
+            assert_eq!(moments, [[0.0], [0.0]], "{optimizer:?}");
+        }
     }
 }
