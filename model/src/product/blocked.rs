@@ -10,7 +10,7 @@ use super::{CHAIN, lines, pack};
 
 /// Columns of the right operand that are packed at a time: with a whole chain of places they stay in the second cache
 /// while all rows of the left operand pass.
-const COLUMNS: usize = 256;
+const COLUMNS: usize = 512;
 
 thread_local! {
     /// Packed operands, left and right. Never borrowed across a call into rayon.
