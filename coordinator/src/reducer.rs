@@ -13,7 +13,6 @@ use lockstep_proto::ids::{Chunk, Pass, Step};
 use lockstep_proto::layout::ChunkRange;
 use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::ShardTree;
-use lockstep_proto::values;
 use tokio::sync::mpsc;
 
 use crate::reduction::{ChunkState, Folded, Rule, clip_scale};
@@ -197,14 +196,14 @@ impl Reducer {
 
     /// The weights as `f32` frames, chunk by chunk in the layout's order: between two passes, all of one step.
     pub(crate) fn frames(&self) -> Vec<Bytes> {
-        self.chunks.iter().map(|chunk| values::encode(lock(chunk).weights())).collect()
+        self.chunks.iter().map(|chunk| lock(chunk).weights_frame()).collect()
     }
 
     /// The weights as one vector.
     pub(crate) fn weights(&self) -> Vec<f32> {
         let mut weights = Vec::new();
         for chunk in &self.chunks {
-            weights.extend_from_slice(lock(chunk).weights());
+            lock(chunk).copy_weights(&mut weights);
         }
         weights
     }

@@ -52,9 +52,10 @@ pub(crate) enum Folded {
 /// One chunk's slice of everything.
 #[derive(Debug)]
 pub(crate) struct ChunkState {
-    weights: Vec<f32>,
-    moments: Vec<Vec<f32>>,
     published: ChunkVersions,
+    /// The weights, where what is published is rounded; empty where it is the weights.
+    masters: Vec<f32>,
+    moments: Vec<Vec<f32>>,
     /// The mean gradient while it is held; its memory is kept between steps.
     held: Vec<f32>,
     open: Option<OpenFold>,
@@ -78,11 +79,34 @@ impl ChunkState {
         precision: Precision,
     ) -> ChunkState {
         published.write(step, |frame| precision.encode_into(&weights, frame));
-        ChunkState { weights, moments, published, held: Vec::new(), open: None }
+        let masters = if precision == Precision::F32 { Vec::new() } else { weights };
+        ChunkState { published, masters, moments, held: Vec::new(), open: None }
     }
 
-    pub(crate) fn weights(&self) -> &[f32] {
-        &self.weights
+    /// The newest weights as an `f32` frame.
+    pub(crate) fn weights_frame(&self) -> Bytes {
+        match &self.masters[..] {
+            [] => values::frame_of(self.published.newest()),
+            masters => values::encode(masters),
+        }
+    }
+
+    /// Appends the newest weights.
+    pub(crate) fn copy_weights(&self, into: &mut Vec<f32>) {
+        if !self.masters.is_empty() {
+            return into.extend_from_slice(&self.masters);
+        }
+        let (frame, start) = (self.published.newest(), into.len());
+        into.resize(start + frame.len() / Precision::F32.width(), 0.0);
+        values::copy(frame, &mut into[start..]);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn weights(&self) -> Vec<f32> {
+        let mut weights = Vec::new();
+        self.copy_weights(&mut weights);
+        assert_eq!(values::decode(&self.weights_frame()).as_ref(), Some(&weights));
+        weights
     }
 
     pub(crate) fn moments(&self) -> &[Vec<f32>] {
@@ -112,7 +136,8 @@ impl ChunkState {
         if rule.clip_norm.is_none() {
             return self.advance(rule, &mean);
         }
-        self.held.resize(self.weights.len(), 0.0);
+        let len = self.published.newest().len() / rule.precision.width();
+        self.held.resize(len, 0.0);
         let hold = Hold { gradient: mean, held: &mut self.held };
         Arch::new().dispatch(hold).map_or_else(Folded::NonFinite, Folded::Held)
     }
@@ -127,10 +152,11 @@ impl ChunkState {
 
     fn advance(&mut self, rule: &Rule, gradient: &Gradient<'_>) -> Folded {
         let Some(OpenFold { step, .. }) = self.open.take() else { return Folded::Pending };
-        let ChunkState { weights, moments, published, .. } = self;
-        let advanced = published.write(Step(step), |frame| {
+        let ChunkState { published, masters, moments, .. } = self;
+        let advanced = published.follow(Step(step), |before, frame| {
             let [first, second] = two(moments);
-            Arch::new().dispatch(Advance { rule, step, gradient, weights, first, second, frame })
+            let advance = Advance { rule, step, gradient, before, masters, first, second, frame };
+            Arch::new().dispatch(advance)
         });
         advanced.map_or_else(Folded::NonFinite, |()| Folded::Updated)
     }
@@ -196,7 +222,10 @@ struct Advance<'a> {
     rule: &'a Rule,
     step: u64,
     gradient: &'a Gradient<'a>,
-    weights: &'a mut [f32],
+    /// What was published last.
+    before: &'a [u8],
+    /// As in the chunk.
+    masters: &'a mut [f32],
     first: &'a mut [f32],
     second: &'a mut [f32],
     frame: &'a mut [u8],
@@ -209,15 +238,23 @@ impl WithSimd for Advance<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) -> Result<(), &'static str> {
         let Rule { optimizer, precision, .. } = self.rule;
-        let mut block = [0.0; BLOCK];
-        let frames = self.frame.chunks_mut(BLOCK * precision.width());
-        for (at, (weights, frame)) in self.weights.chunks_mut(BLOCK).zip(frames).enumerate() {
-            let (start, len) = (at * BLOCK, weights.len());
-            let gradient = &mut block[..len];
+        let mut blocks = [[0.0; BLOCK]; 2];
+        let block_bytes = BLOCK * precision.width();
+        let frames = self.before.chunks(block_bytes).zip(self.frame.chunks_mut(block_bytes));
+        for (at, (before, frame)) in frames.enumerate() {
+            let (start, len) = (at * BLOCK, frame.len() / precision.width());
+            let [gradient, weights] = &mut blocks;
+            let gradient = &mut gradient[..len];
             self.gradient.read(start, gradient);
             if !all_finite(gradient) {
                 return Err("gradient");
             }
+            let weights = if self.masters.is_empty() {
+                precision.copy(before, &mut weights[..len]);
+                &mut weights[..len]
+            } else {
+                part(self.masters, start, len)
+            };
             let moments = [part(self.first, start, len), part(self.second, start, len)];
             optimizer.update(self.step, gradient, weights, moments);
             if !precision.can_hold(weights) {
@@ -346,7 +383,7 @@ mod tests {
         let rule = Rule { optimizer: SGD, clip_norm: None, precision: Precision::Bf16 };
         let frame = Precision::Bf16.encode(&[f32::MAX * 0.0009]);
         let folded = chunk.insert(&rule, 1, Node::leaf(0), frame);
-        assert!(all_finite(chunk.weights()));
+        assert!(all_finite(&chunk.weights()));
         assert!(matches!(folded, Folded::NonFinite("weights")), "{folded:?}");
     }
 

@@ -81,6 +81,31 @@ enum Memory {
     Own(Vec<u8>),
 }
 
+impl Memory {
+    fn values(&self) -> &[u8] {
+        match self {
+            Memory::Shared { region, .. } => region,
+            Memory::Own(values) => values,
+        }
+    }
+
+    /// Fills it with the values of a step; nobody can take it for another version meanwhile.
+    fn write<T>(&mut self, step: Step, fill: impl FnOnce(&mut [u8]) -> T) -> T {
+        match self {
+            Memory::Shared { region, mapping, mark: number } => {
+                let version = mapping.mark(*number);
+                void(version);
+                let result = fill(region);
+                if let Some(version) = version {
+                    version.store(mark(step), Ordering::Release);
+                }
+                result
+            }
+            Memory::Own(values) => fill(values),
+        }
+    }
+}
+
 /// Room for the versions of all chunks, and how workers on this machine find it, if they can.
 pub fn versions(layout: &Layout, precision: Precision) -> (Vec<ChunkVersions>, Option<Ticket>) {
     shared_versions(layout, precision).unwrap_or_else(|_| {
@@ -126,28 +151,27 @@ impl ChunkVersions {
     pub fn write<T>(&mut self, step: Step, fill: impl FnOnce(&mut [u8]) -> T) -> T {
         let place = place(step);
         self.steps[place] = Some(step);
-        match &mut self.values[place] {
-            Memory::Shared { region, mapping, mark: number } => {
-                let version = mapping.mark(*number);
-                void(version);
-                let result = fill(region);
-                if let Some(version) = version {
-                    version.store(mark(step), Ordering::Release);
-                }
-                result
-            }
-            Memory::Own(values) => fill(values),
-        }
+        self.values[place].write(step, fill)
+    }
+
+    /// [`write`](Self::write) with the newest version, which has to be the one before, beside it.
+    pub fn follow<T>(&mut self, step: Step, fill: impl FnOnce(&[u8], &mut [u8]) -> T) -> T {
+        self.steps[place(step)] = Some(step);
+        let [even, odd] = &mut self.values;
+        let (before, next) = if place(step) == 0 { (odd, even) } else { (even, odd) };
+        next.write(step, |next| fill(before.values(), next))
     }
 
     /// A version, if it is one of the newest two.
     pub fn read(&self, step: Step) -> Option<&[u8]> {
         let place = place(step);
-        let is_there = self.steps[place] == Some(step);
-        is_there.then(|| match &self.values[place] {
-            Memory::Shared { region, .. } => &region[..],
-            Memory::Own(values) => values,
-        })
+        (self.steps[place] == Some(step)).then(|| self.values[place].values())
+    }
+
+    /// The newest version; if there is none, no values that mean anything.
+    pub fn newest(&self) -> &[u8] {
+        let [even, odd] = self.steps;
+        self.values[usize::from(odd > even)].values()
     }
 }
 
@@ -234,6 +258,7 @@ mod tests {
             let frame = values::encode(&[step as f32; 100]);
             versions.write(Step(step), |values| values.copy_from_slice(&frame));
             assert_eq!(versions.read(Step(step)), Some(&frame[..]));
+            assert_eq!(versions.newest(), &frame[..]);
         }
         assert_eq!(told(&reader, 1), None, "3 took its place");
         assert!(versions.read(Step(1)).is_none() && versions.read(Step(2)).is_some());
@@ -241,6 +266,23 @@ mod tests {
         assert_eq!(told(&reader, 3), Some([3.0; 100]));
         assert_eq!(told(&reader, 4), None);
         assert!(!reader.copy(Step(3), Chunk(0), &mut vec![0.0; 20_000]));
+    }
+
+    #[test]
+    fn a_version_can_be_made_from_the_one_before() {
+        let (mut chunks, ticket) = versions(&layout(), Precision::F32);
+        let reader = WeightsReader::open(&ticket.unwrap(), &layout(), Precision::F32).unwrap();
+        chunks[1].write(Step(4), |values| values.copy_from_slice(&values::encode(&[4.0; 100])));
+        for step in 5..=7 {
+            chunks[1].follow(Step(step), |before, next| {
+                let mut known = [0.0; 100];
+                values::copy(before, &mut known);
+                assert_eq!((told(&reader, step), known), (None, [step as f32 - 1.0; 100]));
+                next.copy_from_slice(&values::encode(&[step as f32; 100]));
+            });
+            assert_eq!(told(&reader, step), Some([step as f32; 100]));
+            assert_eq!(told(&reader, step - 1), Some([step as f32 - 1.0; 100]));
+        }
     }
 
     #[test]

@@ -377,7 +377,7 @@ impl<'a> Driver<'a> {
             self.checkpoint = Checkpoint {
                 pass: Pass(planned.pass.0 + 1),
                 step: self.step,
-                weights: self.chunks.iter().map(|chunk| chunk.weights().to_vec()).collect(),
+                weights: self.chunks.iter().map(|chunk| chunk.weights()).collect(),
                 moments: self.chunks.iter().map(|chunk| chunk.moments().to_vec()).collect(),
                 history: self.history.clone(),
             };
