@@ -39,6 +39,18 @@ impl Case {
         self.widths.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum()
     }
 
+    /// Bytes that the coordinator and each worker may take, the program itself not counted: the tables and 8 values a
+    /// parameter; its shards, what a pass keeps of its rows and 4 values a parameter.
+    pub(crate) fn memory_limits(&self, workers: usize) -> [f64; 2] {
+        let table = (self.batch * BATCHES * (self.widths[0] + 1)) as f64;
+        let share = self.batch.div_ceil(workers);
+        let widest = self.widths[1..].iter().max().copied().unwrap_or(0);
+        let activations = share * (self.widths.iter().sum::<usize>() + 1 + 2 * widest);
+        let parameters = self.parameters() as f64;
+        let worker = table / workers as f64 + activations as f64 + 4.0 * parameters;
+        [table + 8.0 * parameters, worker].map(|values| 4.0 * values)
+    }
+
     /// Bytes of gradients and weights that a step must move, headers not counted: every canonical node of every
     /// worker's span up, the weights down to each.
     pub(crate) fn layout_bytes(&self, workers: usize) -> f64 {

@@ -101,7 +101,7 @@ fn write_json(path: &Path, results: &[Value]) -> Result<()> {
 }
 
 const HEADER: &str = "network               batch cluster  median ms    p95 ms     rows/s  GFLOP/s  of peak \
-                      kB/step (layout)   coordinator worker MiB";
+                      kB/step (layout) coordinator (limit)  worker (limit) MiB";
 
 /// One case on one cluster, as often as wanted, each time beside the peer.
 fn measure(options: &Options, case: &Case, workers: usize, threads: usize) -> Result<Value> {
@@ -148,6 +148,8 @@ fn measure(options: &Options, case: &Case, workers: usize, threads: usize) -> Re
         "threads": threads,
         "wire_bytes_per_step": traffic,
         "layout_bytes_per_step": case.layout_bytes(workers),
+        "coordinator_bytes_limit": case.memory_limits(workers)[0],
+        "worker_bytes_limit": case.memory_limits(workers)[1],
         "pairs": measured,
     });
     if !ratios.is_empty() {
@@ -170,8 +172,10 @@ fn print_ours(
     let number = |value: Option<f64>, unit: f64| {
         value.map_or_else(|| "?".to_string(), |value| format!("{:.1}", value / unit))
     };
+    let mebibytes = |bytes| number(bytes, 1_048_576.0);
+    let [coordinator_limit, worker_limit] = case.memory_limits(workers);
     println!(
-        "{:<21} {:>5} {:>7} {:>10.3} {:>9.3} {:>10.0} {:>8.1} {:>7.0}% {:>8} ({:>7}) {:>11} {:>10}",
+        "{:<21} {:>5} {:>7} {:>10.3} {:>9.3} {:>10.0} {:>8.1} {:>7.0}% {:>8} ({:>7}) {:>11} ({:>5}) {:>7} ({:>5})",
         case.name,
         case.batch,
         format!("{workers}x{threads}"),
@@ -182,8 +186,10 @@ fn print_ours(
         100.0 * gflops / peak,
         number(traffic, 1e3),
         number(Some(case.layout_bytes(workers)), 1e3),
-        number(ours.memory.coordinator.map(|bytes| bytes as f64), 1_048_576.0),
-        number(ours.memory.worker.map(|bytes| bytes as f64), 1_048_576.0),
+        mebibytes(ours.memory.coordinator.map(|bytes| bytes as f64)),
+        mebibytes(Some(coordinator_limit)),
+        mebibytes(ours.memory.worker.map(|bytes| bytes as f64)),
+        mebibytes(Some(worker_limit)),
     );
 }
 

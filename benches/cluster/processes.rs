@@ -1,14 +1,18 @@
 //! What the system knows of processes and of the loopback interface, from `/proc`. Where there is none, nothing is known.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks: a peak is kept by the system, so that only what grows after the last look is missed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Peak resident memory in bytes.
+/// Between two looks at what a process has mapped of others' memory: these take longer, and it hardly changes.
+const MAPS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Peak resident memory in bytes, but for what the process only reads of memory that others share with it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) coordinator: Option<u64>,
@@ -19,14 +23,24 @@ pub(crate) struct Memory {
 /// Watches the children of a launcher until it ends.
 pub(crate) fn watch(launcher: &mut Child) -> io::Result<Memory> {
     let mut memory = Memory::default();
+    let mut foreign = HashMap::new();
+    let mut looked = Instant::now();
     while launcher.try_wait()?.is_none() {
+        let looks_at_maps = looked.elapsed() >= MAPS_INTERVAL;
         for child in children(launcher.id()) {
             let Some((role, bytes)) = role(child).zip(peak_bytes(child)) else { continue };
+            let foreign = foreign.entry(child).or_default();
+            if looks_at_maps {
+                *foreign = foreign_bytes(child).max(*foreign);
+            }
             let peak = match role {
                 Role::Coordinator => &mut memory.coordinator,
                 Role::Worker => &mut memory.worker,
             };
-            *peak = (*peak).max(Some(bytes));
+            *peak = (*peak).max(foreign.map(|foreign| bytes.saturating_sub(foreign)));
+        }
+        if looks_at_maps {
+            looked = Instant::now();
         }
         std::thread::sleep(LOOK_INTERVAL);
     }
@@ -63,6 +77,24 @@ fn peak_bytes(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(1024 * kibibytes)
+}
+
+/// Resident bytes of mappings that are shared and read only.
+fn foreign_bytes(process: u32) -> Option<u64> {
+    let maps = fs::read_to_string(format!("/proc/{process}/smaps")).ok()?;
+    let mut is_foreign = false;
+    let mut kibibytes = 0;
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("Rss:"), Some(number)) if is_foreign => {
+                kibibytes += number.parse::<u64>().ok()?
+            }
+            (Some(range), Some(access)) if !range.ends_with(':') => is_foreign = access == "r--s",
+            _ => {}
+        }
+    }
     Some(1024 * kibibytes)
 }
 
