@@ -103,17 +103,20 @@ fn whole(name: &str, widths: &[usize], rows: usize) {
         widths.windows(2).map(|pair| Plain::new(pair[0], pair[1], rows)).collect();
     let products: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
     let flops = 2.0 * (rows * (3 * products - widths[0] * widths[1])) as f64;
-    for leaf in ROWS_PER_LEAF {
-        let pair = least(|| {
-            let mut seconds = 0.0;
-            for (place, layer) in plain.iter_mut().enumerate() {
-                seconds += layer.forward() + layer.dw();
-                // Nothing asks for the first layer's.
-                seconds += if place > 0 { layer.dx() } else { 0.0 };
-            }
-            [seconds, subject.gradient(leaf)]
-        });
-        print("gradient", name, rows, Some(leaf), flops, pair);
+    let [plain, gradients @ ..] = least(|| {
+        let mut seconds = 0.0;
+        for (place, layer) in plain.iter_mut().enumerate() {
+            seconds += layer.forward() + layer.dw();
+            // Nothing asks for the first layer's.
+            seconds += if place > 0 { layer.dx() } else { 0.0 };
+        }
+        let [first, second, all] = ROWS_PER_LEAF.map(|leaf| subject.gradient(leaf));
+        [seconds, first, second, all]
+    });
+    let [.., free] = gradients;
+    for (leaf, seconds) in ROWS_PER_LEAF.into_iter().zip(gradients) {
+        print("gradient", name, rows, Some(leaf), flops, [plain, seconds]);
+        println!("{:<28} {:>48.2}", "  as a multiple of one leaf's", seconds / free);
     }
 }
 

@@ -6,4 +6,5 @@ mod bits;
 mod common;
 mod gradients;
 mod math;
+mod memory;
 mod non_finite;
