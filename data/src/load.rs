@@ -38,7 +38,7 @@ pub fn load(spec: &TableSpec, kind: TargetKind, seed: u64) -> Result<Dataset, Da
     let (features, targets) = columns(spec, &opened)?;
     let want = Want::FeaturesAndTargets;
     let selection = selection(features, targets, kind, spec.missing, want, Reader::Job);
-    let raw = opened.read(selection)?;
+    let mut raw = opened.read(selection)?;
     let mut train_rows = usable_rows(&raw, spec.missing)?;
     let dropped = (raw.rows - train_rows.len()) as u64;
     let mut take = |source: &Option<Source>, part: Part| match source {
@@ -52,41 +52,69 @@ pub fn load(spec: &TableSpec, kind: TargetKind, seed: u64) -> Result<Dataset, Da
 
     let mut seen = TableSummary::new(Table::Train, &raw, &train_rows, dropped);
     let schema = fit(&raw, &train_rows, &seen, kind, spec.scale, spec.missing)?;
-    let train = schema.preprocess(&raw, &train_rows, want)?;
+    // What is held out is copied, then the training rows stay where they are: a table is in memory once.
+    let held_out = |table, rows: Option<Vec<u32>>| rows.map(|rows| HeldOut::new(table, &raw, rows));
+    let held_out_validation = held_out(Table::Validation, validation_rows);
+    let held_out_test = held_out(Table::Test, test_rows);
+    let values = raw.take(&train_rows);
+    let train = schema.preprocess(&raw, &train_rows, values)?;
+    drop(train_rows);
     seen.count_labels(&schema, &train);
     let mut tables = vec![seen];
 
-    let mut measure = |table, source: &Option<Source>, split_rows: Option<Vec<u32>>| {
-        let (values, seen) = match (split_rows, source) {
-            (Some(rows), _) => preprocess(table, &schema, &raw, &rows, 0)?,
-            (None, Some(Source::File(file))) => {
-                let raw = schema.open(file, want, Reader::Job)?;
-                let rows = schema.usable_rows(&raw)?;
-                let dropped = (raw.rows - rows.len()) as u64;
-                preprocess(table, &schema, &raw, &rows, dropped)?
-            }
+    let mut measure = |table, source: &Option<Source>, held_out: Option<HeldOut>| {
+        let (values, seen) = match (held_out, source) {
+            (Some(held_out), _) => held_out.preprocess(&schema, &raw)?,
+            (None, Some(Source::File(file))) => read(table, &schema, file)?,
             (None, _) => return Ok(None),
         };
         tables.push(seen);
         Ok::<_, DataError>(Some(values))
     };
-    let validation = measure(Table::Validation, &spec.validation, validation_rows)?;
-    let test = measure(Table::Test, &spec.test, test_rows)?;
+    let validation = measure(Table::Validation, &spec.validation, held_out_validation)?;
+    let test = measure(Table::Test, &spec.test, held_out_test)?;
 
     let summary = Summary { tables, scale: spec.scale };
     let warnings = summary.warnings(spec.missing);
     Ok(Dataset { train, validation, test, schema, summary, warnings })
 }
 
-fn preprocess(
+/// Rows of the training file that are another table, before they are preprocessed.
+struct HeldOut {
+    rows: Vec<u32>,
+    values: Vec<f32>,
+    summary: TableSummary,
+}
+
+impl HeldOut {
+    fn new(table: Table, raw: &RawTable, rows: Vec<u32>) -> HeldOut {
+        let summary = TableSummary::new(table, raw, &rows, 0);
+        HeldOut { values: raw.copy(&rows), rows, summary }
+    }
+
+    fn preprocess(
+        self,
+        schema: &Schema,
+        raw: &RawTable,
+    ) -> Result<(Rows, TableSummary), DataError> {
+        let HeldOut { rows, values, mut summary } = self;
+        let values = schema.preprocess(raw, &rows, values)?;
+        summary.count_labels(schema, &values);
+        Ok((values, summary))
+    }
+}
+
+/// Reads a table that has a file of its own.
+fn read(
     table: Table,
     schema: &Schema,
-    raw: &RawTable,
-    rows: &[u32],
-    dropped: u64,
+    file: &TableFile,
 ) -> Result<(Rows, TableSummary), DataError> {
-    let mut summary = TableSummary::new(table, raw, rows, dropped);
-    let values = schema.preprocess(raw, rows, Want::FeaturesAndTargets)?;
+    let mut raw = schema.open(file, Want::FeaturesAndTargets, Reader::Job)?;
+    let rows = schema.usable_rows(&raw)?;
+    let mut summary = TableSummary::new(table, &raw, &rows, (raw.rows - rows.len()) as u64);
+    let values = raw.take(&rows);
+    let values = schema.preprocess(&raw, &rows, values)?;
     summary.count_labels(schema, &values);
     Ok((values, summary))
 }
