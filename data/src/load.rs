@@ -50,58 +50,44 @@ pub fn load(spec: &TableSpec, kind: TargetKind, seed: u64) -> Result<Dataset, Da
     let test_rows = take(&spec.test, Part::Test)?;
     let validation_rows = take(&spec.validation, Part::Validation)?;
 
-    let mut seen = TableSummary::new(Table::Train, &raw, &train_rows, dropped);
+    let seen = TableSummary::new(Table::Train, &raw, &train_rows, dropped);
     let schema = fit(&raw, &train_rows, &seen, kind, spec.scale, spec.missing)?;
-    // What is held out is copied, then the training rows stay where they are: a table is in memory once.
-    let held_out = |table, rows: Option<Vec<u32>>| rows.map(|rows| HeldOut::new(table, &raw, rows));
-    let held_out_validation = held_out(Table::Validation, validation_rows);
-    let held_out_test = held_out(Table::Test, test_rows);
-    let values = raw.take(&train_rows);
-    let train = schema.preprocess(&raw, &train_rows, values)?;
+    let held_out = |table, rows: Option<Vec<u32>>| {
+        rows.map(|rows| HeldOut { seen: TableSummary::new(table, &raw, &rows, 0), rows })
+    };
+    let validation = held_out(Table::Validation, validation_rows);
+    let test = held_out(Table::Test, test_rows);
+    let [values, validation_values, test_values] =
+        raw.take([&train_rows, rows_of(&validation), rows_of(&test)]);
+    let (train, seen) = preprocess(&schema, &raw, &train_rows, values, seen)?;
     drop(train_rows);
-    seen.count_labels(&schema, &train);
     let mut tables = vec![seen];
 
-    let mut measure = |table, source: &Option<Source>, held_out: Option<HeldOut>| {
+    let mut measure = |table, source: &Option<Source>, held_out: Option<HeldOut>, values| {
         let (values, seen) = match (held_out, source) {
-            (Some(held_out), _) => held_out.preprocess(&schema, &raw)?,
+            (Some(HeldOut { rows, seen }), _) => preprocess(&schema, &raw, &rows, values, seen)?,
             (None, Some(Source::File(file))) => read(table, &schema, file)?,
             (None, _) => return Ok(None),
         };
         tables.push(seen);
         Ok::<_, DataError>(Some(values))
     };
-    let validation = measure(Table::Validation, &spec.validation, held_out_validation)?;
-    let test = measure(Table::Test, &spec.test, held_out_test)?;
+    let validation = measure(Table::Validation, &spec.validation, validation, validation_values)?;
+    let test = measure(Table::Test, &spec.test, test, test_values)?;
 
     let summary = Summary { tables, scale: spec.scale };
     let warnings = summary.warnings(spec.missing);
     Ok(Dataset { train, validation, test, schema, summary, warnings })
 }
 
-/// Rows of the training file that are another table, before they are preprocessed.
+/// Rows of the training file that are another table.
 struct HeldOut {
     rows: Vec<u32>,
-    values: Vec<f32>,
-    summary: TableSummary,
+    seen: TableSummary,
 }
 
-impl HeldOut {
-    fn new(table: Table, raw: &RawTable, rows: Vec<u32>) -> HeldOut {
-        let summary = TableSummary::new(table, raw, &rows, 0);
-        HeldOut { values: raw.copy(&rows), rows, summary }
-    }
-
-    fn preprocess(
-        self,
-        schema: &Schema,
-        raw: &RawTable,
-    ) -> Result<(Rows, TableSummary), DataError> {
-        let HeldOut { rows, values, mut summary } = self;
-        let values = schema.preprocess(raw, &rows, values)?;
-        summary.count_labels(schema, &values);
-        Ok((values, summary))
-    }
+fn rows_of(held_out: &Option<HeldOut>) -> &[u32] {
+    held_out.as_ref().map_or(&[], |held_out| &held_out.rows)
 }
 
 /// Reads a table that has a file of its own.
@@ -112,9 +98,20 @@ fn read(
 ) -> Result<(Rows, TableSummary), DataError> {
     let mut raw = schema.open(file, Want::FeaturesAndTargets, Reader::Job)?;
     let rows = schema.usable_rows(&raw)?;
-    let mut summary = TableSummary::new(table, &raw, &rows, (raw.rows - rows.len()) as u64);
-    let values = raw.take(&rows);
-    let values = schema.preprocess(&raw, &rows, values)?;
+    let summary = TableSummary::new(table, &raw, &rows, (raw.rows - rows.len()) as u64);
+    let [values] = raw.take([&rows]);
+    preprocess(schema, &raw, &rows, values, summary)
+}
+
+/// Makes rows of the values of a table, and adds to its summary what only they tell.
+fn preprocess(
+    schema: &Schema,
+    raw: &RawTable,
+    rows: &[u32],
+    values: Vec<f32>,
+    mut summary: TableSummary,
+) -> Result<(Rows, TableSummary), DataError> {
+    let values = schema.preprocess(raw, rows, values)?;
     summary.count_labels(schema, &values);
     Ok((values, summary))
 }

@@ -168,7 +168,7 @@ impl RawTable {
     }
 
     /// The numbers of these rows, [`Selection::width`] values a row: the places of labels are kept free.
-    pub(crate) fn copy(&self, rows: &[u32]) -> Vec<f32> {
+    fn copy(&self, rows: &[u32]) -> Vec<f32> {
         let width = self.selection.width();
         let mut values = Vec::with_capacity(rows.len() * width);
         let mut scratch = Vec::new();
@@ -179,9 +179,22 @@ impl RawTable {
         values
     }
 
-    /// As [`RawTable::copy`], in the table's own memory where that holds the numbers: afterwards only labels can be
-    /// asked for. `rows` are in the file's order.
-    pub(crate) fn take(&mut self, rows: &[u32]) -> Vec<f32> {
+    /// What [`RawTable::copy`] gives for each of these parts, whose rows are in the file's order and in no other part.
+    /// The largest stays in the table's own memory, where that holds the numbers: afterwards only labels can be asked
+    /// for.
+    pub(crate) fn take<const PARTS: usize>(&mut self, parts: [&[u32]; PARTS]) -> [Vec<f32>; PARTS] {
+        let largest = (0..PARTS).max_by_key(|&part| parts[part].len());
+        let mut values = [const { Vec::new() }; PARTS];
+        for part in (0..PARTS).filter(|&part| Some(part) != largest) {
+            values[part] = self.copy(parts[part]);
+        }
+        if let Some(part) = largest {
+            values[part] = self.keep(parts[part]);
+        }
+        values
+    }
+
+    fn keep(&mut self, rows: &[u32]) -> Vec<f32> {
         if matches!(self.opened, Opened::Images(_)) {
             return self.copy(rows);
         }

@@ -66,7 +66,7 @@ impl Schema {
     pub fn read(&self, file: &TableFile, want: Want) -> Result<Rows, DataError> {
         let mut raw = self.open(file, want, Reader::Model)?;
         let rows = self.usable_rows(&raw)?;
-        let values = raw.take(&rows);
+        let [values] = raw.take([&rows]);
         self.preprocess(&raw, &rows, values)
     }
 
@@ -106,7 +106,7 @@ impl Schema {
         usable_rows(raw, self.missing)
     }
 
-    /// Fills, scales and encodes these rows of a raw table, in place: `values` are theirs, copied or taken.
+    /// Fills, scales and encodes these rows of a raw table, in place: `values` are theirs, taken out of it.
     pub(crate) fn preprocess(
         &self,
         raw: &RawTable,
