@@ -1,5 +1,5 @@
-//! One record of a CSV file to numbers and label ids, every cell checked; what is wrong with a cell, in words. Nothing is
-//! filled, dropped, scaled or split here, and no file is read.
+//! One record of a CSV file to numbers and label ids, every cell checked; what is wrong with a cell, in words.
+//! Nothing is filled, dropped, scaled or split here, and no file is read.
 
 use std::collections::HashMap;
 
