@@ -38,7 +38,7 @@ pub fn load(spec: &TableSpec, kind: TargetKind, seed: u64) -> Result<Dataset, Da
     let (features, targets) = columns(spec, &opened)?;
     let want = Want::FeaturesAndTargets;
     let selection = selection(features, targets, kind, spec.missing, want, Reader::Job);
-    let raw = opened.read(selection)?;
+    let mut raw = opened.read(selection)?;
     let mut train_rows = usable_rows(&raw, spec.missing)?;
     let dropped = (raw.rows - train_rows.len()) as u64;
     let mut take = |source: &Option<Source>, part: Part| match source {
@@ -50,43 +50,68 @@ pub fn load(spec: &TableSpec, kind: TargetKind, seed: u64) -> Result<Dataset, Da
     let test_rows = take(&spec.test, Part::Test)?;
     let validation_rows = take(&spec.validation, Part::Validation)?;
 
-    let mut seen = TableSummary::new(Table::Train, &raw, &train_rows, dropped);
+    let seen = TableSummary::new(Table::Train, &raw, &train_rows, dropped);
     let schema = fit(&raw, &train_rows, &seen, kind, spec.scale, spec.missing)?;
-    let train = schema.preprocess(&raw, &train_rows, want)?;
-    seen.count_labels(&schema, &train);
+    let held_out = |table, rows: Option<Vec<u32>>| {
+        rows.map(|rows| HeldOut { seen: TableSummary::new(table, &raw, &rows, 0), rows })
+    };
+    let validation = held_out(Table::Validation, validation_rows);
+    let test = held_out(Table::Test, test_rows);
+    let [values, validation_values, test_values] =
+        raw.take([&train_rows, rows_of(&validation), rows_of(&test)]);
+    let (train, seen) = preprocess(&schema, &raw, &train_rows, values, seen)?;
+    drop(train_rows);
     let mut tables = vec![seen];
 
-    let mut measure = |table, source: &Option<Source>, split_rows: Option<Vec<u32>>| {
-        let (values, seen) = match (split_rows, source) {
-            (Some(rows), _) => preprocess(table, &schema, &raw, &rows, 0)?,
-            (None, Some(Source::File(file))) => {
-                let raw = schema.open(file, want, Reader::Job)?;
-                let rows = schema.usable_rows(&raw)?;
-                let dropped = (raw.rows - rows.len()) as u64;
-                preprocess(table, &schema, &raw, &rows, dropped)?
-            }
+    let mut measure = |table, source: &Option<Source>, held_out: Option<HeldOut>, values| {
+        let (values, seen) = match (held_out, source) {
+            (Some(HeldOut { rows, seen }), _) => preprocess(&schema, &raw, &rows, values, seen)?,
+            (None, Some(Source::File(file))) => read(table, &schema, file)?,
             (None, _) => return Ok(None),
         };
         tables.push(seen);
         Ok::<_, DataError>(Some(values))
     };
-    let validation = measure(Table::Validation, &spec.validation, validation_rows)?;
-    let test = measure(Table::Test, &spec.test, test_rows)?;
+    let validation = measure(Table::Validation, &spec.validation, validation, validation_values)?;
+    let test = measure(Table::Test, &spec.test, test, test_values)?;
 
     let summary = Summary { tables, scale: spec.scale };
     let warnings = summary.warnings(spec.missing);
     Ok(Dataset { train, validation, test, schema, summary, warnings })
 }
 
-fn preprocess(
+/// Rows of the training file that are another table.
+struct HeldOut {
+    rows: Vec<u32>,
+    seen: TableSummary,
+}
+
+fn rows_of(held_out: &Option<HeldOut>) -> &[u32] {
+    held_out.as_ref().map_or(&[], |held_out| &held_out.rows)
+}
+
+/// Reads a table that has a file of its own.
+fn read(
     table: Table,
+    schema: &Schema,
+    file: &TableFile,
+) -> Result<(Rows, TableSummary), DataError> {
+    let mut raw = schema.open(file, Want::FeaturesAndTargets, Reader::Job)?;
+    let rows = schema.usable_rows(&raw)?;
+    let summary = TableSummary::new(table, &raw, &rows, (raw.rows - rows.len()) as u64);
+    let [values] = raw.take([&rows]);
+    preprocess(schema, &raw, &rows, values, summary)
+}
+
+/// Makes rows of the values of a table, and adds to its summary what only they tell.
+fn preprocess(
     schema: &Schema,
     raw: &RawTable,
     rows: &[u32],
-    dropped: u64,
+    values: Vec<f32>,
+    mut summary: TableSummary,
 ) -> Result<(Rows, TableSummary), DataError> {
-    let mut summary = TableSummary::new(table, raw, rows, dropped);
-    let values = schema.preprocess(raw, rows, Want::FeaturesAndTargets)?;
+    let values = schema.preprocess(raw, rows, values)?;
     summary.count_labels(schema, &values);
     Ok((values, summary))
 }

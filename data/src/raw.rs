@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::cells;
 use crate::error::DataError;
 use crate::images::Images;
+use crate::parse;
 use crate::spec::TableFile;
 use crate::text::Text;
 
@@ -31,6 +31,11 @@ pub(crate) struct Selection {
 impl Selection {
     pub(crate) fn number_targets(&self) -> usize {
         if self.labels { 0 } else { self.targets.len() }
+    }
+
+    /// Values of a row: of features and targets of either kind.
+    pub(crate) fn width(&self) -> usize {
+        self.features.len() + self.targets.len()
     }
 }
 
@@ -96,7 +101,7 @@ impl Opened {
     /// Reads the selected columns.
     pub(crate) fn read(self, selection: Selection) -> Result<RawTable, DataError> {
         match self {
-            Opened::Text(text) => cells::parse(text, selection),
+            Opened::Text(text) => parse::parse(text, selection),
             Opened::Images(images) => Ok(RawTable::of_images(images, selection)),
         }
     }
@@ -108,8 +113,8 @@ pub(crate) struct RawTable {
     pub(crate) opened: Opened,
     pub(crate) selection: Selection,
     pub(crate) rows: usize,
-    /// Features, then targets that are numbers, row by row; NaN is a missing cell. Empty for images, whose numbers are
-    /// a quarter of the size as they stand in the file.
+    /// Features, then targets, row by row; NaN is a missing cell, and the place of a label is kept free for its class.
+    /// Empty for images, whose numbers are a quarter of the size as they stand in the file.
     pub(crate) numbers: Vec<f32>,
     /// Targets that are labels, row by row, as indices into `label_names`, or [`MISSING_LABEL`].
     pub(crate) labels: Vec<u32>,
@@ -152,14 +157,56 @@ impl RawTable {
     /// Features, then targets that are numbers. `scratch` may be overwritten.
     pub(crate) fn numbers_of<'a>(&'a self, row: u32, scratch: &'a mut Vec<f32>) -> &'a [f32] {
         let Opened::Images(images) = &self.opened else {
-            let width = self.number_width();
-            return &self.numbers[row as usize * width..][..width];
+            let row = &self.numbers[row as usize * self.selection.width()..];
+            return &row[..self.number_width()];
         };
         scratch.clear();
         images.extend(row, &self.selection.features, scratch);
         // The label is the only target that images have.
         scratch.extend((0..self.selection.number_targets()).map(|_| images.label(row)));
         scratch
+    }
+
+    /// The numbers of these rows, [`Selection::width`] values a row: the places of labels are kept free.
+    fn copy(&self, rows: &[u32]) -> Vec<f32> {
+        let width = self.selection.width();
+        let mut values = Vec::with_capacity(rows.len() * width);
+        let mut scratch = Vec::new();
+        for (index, &row) in rows.iter().enumerate() {
+            values.extend_from_slice(self.numbers_of(row, &mut scratch));
+            values.resize((index + 1) * width, 0.0);
+        }
+        values
+    }
+
+    /// What [`RawTable::copy`] gives for each of these parts, whose rows are in the file's order and in no other part.
+    /// The largest stays in the table's own memory, where that holds the numbers: afterwards only labels can be asked
+    /// for.
+    pub(crate) fn take<const PARTS: usize>(&mut self, parts: [&[u32]; PARTS]) -> [Vec<f32>; PARTS] {
+        let largest = (0..PARTS).max_by_key(|&part| parts[part].len());
+        let mut values = [const { Vec::new() }; PARTS];
+        for part in (0..PARTS).filter(|&part| Some(part) != largest) {
+            values[part] = self.copy(parts[part]);
+        }
+        if let Some(part) = largest {
+            values[part] = self.keep(parts[part]);
+        }
+        values
+    }
+
+    fn keep(&mut self, rows: &[u32]) -> Vec<f32> {
+        if matches!(self.opened, Opened::Images(_)) {
+            return self.copy(rows);
+        }
+        debug_assert!(rows.is_sorted(), "a row would be written before it is read");
+        let width = self.selection.width();
+        let mut values = std::mem::take(&mut self.numbers);
+        for (to, &from) in rows.iter().enumerate().filter(|&(to, &from)| to != from as usize) {
+            values.copy_within(from as usize * width..(from as usize + 1) * width, to * width);
+        }
+        values.truncate(rows.len() * width);
+        values.shrink_to_fit();
+        values
     }
 
     pub(crate) fn labels_of(&self, row: u32) -> &[u32] {

@@ -64,8 +64,10 @@ impl Schema {
     /// Rows with a missing cell are left out only with [`Missing::Drop`] and [`Want::FeaturesAndTargets`]; rows to
     /// predict are all there, in the file's order, or it is an error.
     pub fn read(&self, file: &TableFile, want: Want) -> Result<Rows, DataError> {
-        let raw = self.open(file, want, Reader::Model)?;
-        self.preprocess(&raw, &self.usable_rows(&raw)?, want)
+        let mut raw = self.open(file, want, Reader::Model)?;
+        let rows = self.usable_rows(&raw)?;
+        let [values] = raw.take([&rows]);
+        self.preprocess(&raw, &rows, values)
     }
 
     /// The name of class `class` of target `target`.
@@ -104,38 +106,29 @@ impl Schema {
         usable_rows(raw, self.missing)
     }
 
-    /// Fills, scales and encodes these rows of a raw table.
+    /// Fills, scales and encodes these rows of a raw table, in place: `values` are theirs, taken out of it.
     pub(crate) fn preprocess(
         &self,
         raw: &RawTable,
         rows: &[u32],
-        want: Want,
+        mut values: Vec<f32>,
     ) -> Result<Rows, DataError> {
         let features = self.features.len();
-        let targets = match want {
-            Want::Features => 0,
-            Want::FeaturesAndTargets => self.targets.len(),
-        };
-        let classes = match want {
-            Want::Features => vec![],
-            Want::FeaturesAndTargets => self.class_ids(raw),
-        };
-        let mut values = Vec::with_capacity(rows.len() * (features + targets));
-        let mut scratch = Vec::new();
-        for &row in rows {
-            let numbers = raw.numbers_of(row, &mut scratch);
-            for (feature, &value) in numbers[..features].iter().enumerate() {
-                values.push(self.feature(raw, row, feature, value)?);
+        let number_width = raw.number_width();
+        let classes = self.class_ids(raw);
+        for (&row, values) in rows.iter().zip(values.chunks_exact_mut(raw.selection.width())) {
+            for (feature, value) in values[..features].iter_mut().enumerate() {
+                *value = self.feature(raw, row, feature, *value)?;
             }
-            values.extend_from_slice(&numbers[features..]);
-            for (target, &id) in raw.labels_of(row).iter().enumerate() {
+            let labels = raw.labels_of(row).iter().zip(&mut values[number_width..]);
+            for (target, (&id, value)) in labels.enumerate() {
                 debug_assert_ne!(id, MISSING_LABEL, "rows with a missing target are not usable");
                 let class = classes[target][id as usize]
                     .ok_or_else(|| self.unseen_label(raw, row, target, id))?;
-                values.push(class as f32);
+                *value = class as f32;
             }
         }
-        Ok(Rows::new(features, targets, values))
+        Ok(Rows::new(features, raw.selection.targets.len(), values))
     }
 
     #[inline]

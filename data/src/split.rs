@@ -40,19 +40,29 @@ pub(crate) fn take(
             ),
         });
     }
-    let mut order: Vec<usize> = (0..from).collect();
-    Random::new(seed, Purpose::Split, part as u64, 0).shuffle(&mut order);
-    let mut is_taken = vec![false; from];
-    for &index in &order[..wanted] {
-        is_taken[index] = true;
-    }
-    let pick = |value: bool| {
-        let chosen = rows.iter().zip(&is_taken).filter(move |(_, taken)| **taken == value);
-        chosen.map(|(row, _)| *row).collect::<Vec<u32>>()
-    };
-    let (taken, left) = (pick(true), pick(false));
-    *rows = left;
+    let is_taken = chosen(from, wanted, Random::new(seed, Purpose::Split, part as u64, 0));
+    let mut taken = Vec::with_capacity(wanted);
+    let mut places = is_taken.iter();
+    rows.retain(|&row| {
+        let is_taken = places.next() == Some(&true);
+        if is_taken {
+            taken.push(row);
+        }
+        !is_taken
+    });
     Ok(taken)
+}
+
+/// Which of `from` rows are the `wanted` ones.
+fn chosen(from: usize, wanted: usize, mut random: Random) -> Vec<bool> {
+    // In four bytes each: this may be a narrow table's largest list.
+    let mut order: Vec<u32> = (0..).take(from).collect();
+    random.shuffle(&mut order);
+    let mut is_chosen = vec![false; from];
+    for &index in &order[..wanted] {
+        is_chosen[index as usize] = true;
+    }
+    is_chosen
 }
 
 /// Whether a fraction leaves rows on both sides in principle.

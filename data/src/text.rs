@@ -1,14 +1,17 @@
-//! A CSV file in memory: its bytes, delimiter and header, and the line of every record.
+//! A CSV file on disk: its delimiter and header, readers of its records, and the line of every record.
 //!
-//! Quoting is the `csv` crate's business. Line numbers are counted only when an error needs one. Blank lines are
-//! skipped. Knows no column's meaning.
+//! Never holds the file: what is read is forgotten, and read again where an error needs a line number. Quoting is the
+//! `csv` crate's business. Blank lines are skipped. Knows no column's meaning.
 
 use std::collections::HashMap;
-use std::fs;
+use std::io::{self, BufReader, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, quote};
 use crate::idx::begins_like_idx;
+use crate::scan::{self, MARK, Piece};
+use crate::source::{Source, Span};
 
 /// Most columns of a file.
 pub const COLUMNS_MAX: usize = 65_536;
@@ -16,47 +19,53 @@ pub const COLUMNS_MAX: usize = 65_536;
 /// Most rows of a file.
 pub const ROWS_MAX: usize = (1 << 31) - 1;
 
-/// A whole file, its header already read.
+/// Bytes of the file that a reader holds.
+const BUFFER_LEN: usize = 1 << 16;
+
+/// An open file, its header already read.
 #[derive(Debug)]
 pub(crate) struct Text {
     path: PathBuf,
-    bytes: Vec<u8>,
+    source: Source,
     delimiter: u8,
     columns: Vec<String>,
     /// Column of each name that is not empty.
     places: HashMap<String, usize>,
     /// Where the records begin.
-    body: usize,
+    body: u64,
 }
 
 impl Text {
     pub(crate) fn open(path: &Path) -> Result<Text, DataError> {
-        let bytes =
-            fs::read(path).map_err(|cause| DataError::Read { path: path.to_owned(), cause })?;
-        Text::new(path, bytes)
+        let source = Source::open(path).map_err(|cause| unreadable(path, cause))?;
+        Text::new(path, source)
     }
 
-    fn new(path: &Path, bytes: Vec<u8>) -> Result<Text, DataError> {
-        if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+    fn new(path: &Path, source: Source) -> Result<Text, DataError> {
+        let unreadable = |cause| unreadable(path, cause);
+        let end = source.len();
+        let mut begin = Vec::new();
+        source.span(0..end.min(4)).read_to_end(&mut begin).map_err(unreadable)?;
+        if begin.starts_with(&[0xff, 0xfe]) || begin.starts_with(&[0xfe, 0xff]) {
             return Err(DataError::table(path, "found UTF-16, wanted UTF-8; save it as UTF-8"));
         }
-        if begins_like_idx(&bytes) {
+        if begins_like_idx(&begin) {
             let problem = "found an IDX or a gzip file, wanted a CSV file; give IDX files, plain or in gzip, as \
                            `{ images = \"...\", labels = \"...\" }`, and unpack others";
             return Err(DataError::table(path, problem));
         }
-        let start = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        let delimiter = delimiter(&bytes[start..]);
-        let mut reader = reader(&bytes[start..], delimiter);
+        let start = if begin.starts_with(MARK) { MARK.len() as u64 } else { 0 };
+        let delimiter = delimiter(source.span(start..end)).map_err(unreadable)?;
+        let mut reader = reader(source.span(start..end), delimiter);
         let mut header = csv::ByteRecord::new();
-        let found = reader.read_byte_record(&mut header).map_err(|e| broken(path, &e))?;
+        let found = reader.read_byte_record(&mut header).map_err(|e| broken(path, e))?;
         if !found {
             return Err(DataError::table(path, "the file is empty, wanted a header and rows"));
         }
-        let body = start + reader.position().byte() as usize;
+        let body = start + reader.position().byte();
         let columns = column_names(path, &header)?;
         let places = places(path, &columns)?;
-        Ok(Text { path: path.to_owned(), delimiter, columns, places, body, bytes })
+        Ok(Text { path: path.to_owned(), delimiter, columns, places, body, source })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -72,101 +81,124 @@ impl Text {
         self.places.get(name).copied()
     }
 
-    /// Pieces of whole records, about `piece_len` bytes each, with the offset of each. A file with any quote below its
-    /// header is one piece, because only reading it in order says whether a newline ends a record.
-    pub(crate) fn pieces(&self, piece_len: usize) -> Vec<(usize, &[u8])> {
-        let mut start = self.body;
-        let mut pieces = Vec::new();
-        let one_piece = self.bytes[start..].contains(&b'"');
-        while start < self.bytes.len() {
-            let rest = &self.bytes[start..];
-            let newline = rest.iter().skip(piece_len).position(|&byte| byte == b'\n');
-            let len = match newline {
-                Some(at) if !one_piece => piece_len + at + 1,
-                _ => rest.len(),
-            };
-            pieces.push((start, &rest[..len]));
-            start += len;
-        }
-        pieces
+    /// Where the records are.
+    pub(crate) fn body(&self) -> Range<u64> {
+        self.body..self.source.len()
     }
 
-    /// Reads records from a piece.
-    pub(crate) fn reader<'a>(&self, piece: &'a [u8]) -> csv::Reader<&'a [u8]> {
-        reader(piece, self.delimiter)
+    /// Pieces of whole records, about `piece_len` bytes each, that can be read in any order; `None` where the file has
+    /// to be read in its order: there is a quote below the header, or rows are too short to have a cell in each column,
+    /// so that their number says nothing about the size of a table.
+    pub(crate) fn pieces(&self, piece_len: u64) -> Result<Option<Vec<Piece>>, DataError> {
+        let pieces = scan::pieces(&self.source, self.body, piece_len);
+        let Some(pieces) = pieces.map_err(|cause| unreadable(&self.path, cause))? else {
+            return Ok(None);
+        };
+        let rows: u64 = pieces.iter().map(|piece| piece.rows as u64).sum();
+        // A cell takes a byte with what ends it, except that the last one may end with the file.
+        let cells_max = (self.source.len() - self.body).saturating_add(1);
+        let are_cells = rows.checked_mul(self.columns.len() as u64).is_some_and(|n| n <= cells_max);
+        Ok(are_cells.then_some(pieces))
     }
 
-    pub(crate) fn broken(&self, error: &csv::Error) -> DataError {
+    /// Reads the records of a range.
+    pub(crate) fn reader(&self, bytes: Range<u64>) -> csv::Reader<Span<'_>> {
+        reader(self.source.span(bytes), self.delimiter)
+    }
+
+    pub(crate) fn broken(&self, error: csv::Error) -> DataError {
         broken(&self.path, error)
     }
 
     /// The error of the record at byte `offset` of the file.
-    pub(crate) fn row_error(&self, offset: usize, problem: String) -> DataError {
-        DataError::Row { path: self.path.clone(), line: self.line(offset), problem }
+    pub(crate) fn row_error(&self, offset: u64, problem: String) -> DataError {
+        match self.line(offset) {
+            Ok(line) => DataError::Row { path: self.path.clone(), line, problem },
+            Err(cause) => unreadable(&self.path, cause),
+        }
     }
 
     /// The error of one cell (`column` from 0) of the record at byte `offset` of the file.
-    pub(crate) fn cell_error(&self, offset: usize, column: usize, problem: String) -> DataError {
-        DataError::Cell {
-            path: self.path.clone(),
-            line: self.line(offset),
-            column: column + 1,
-            name: self.columns[column].clone(),
-            problem,
+    pub(crate) fn cell_error(&self, offset: u64, column: usize, problem: String) -> DataError {
+        match self.line(offset) {
+            Ok(line) => DataError::Cell {
+                path: self.path.clone(),
+                line,
+                column: column + 1,
+                name: self.columns[column].clone(),
+                problem,
+            },
+            Err(cause) => unreadable(&self.path, cause),
         }
     }
 
     /// Byte offset of record `row`, found by reading the file again: for errors only.
-    pub(crate) fn offset_of(&self, row: usize) -> usize {
-        let mut reader = self.reader(&self.bytes[self.body..]);
+    pub(crate) fn offset_of(&self, row: usize) -> u64 {
+        let mut reader = self.reader(self.body());
         let mut record = csv::ByteRecord::new();
         for _ in 0..row {
             if !reader.read_byte_record(&mut record).unwrap_or(false) {
                 break;
             }
         }
-        self.body + reader.position().byte() as usize
+        self.body + reader.position().byte()
     }
 
     /// Line of the first record at or after `offset`, from 1. Lines end as records do: LF, CRLF or CR.
-    fn line(&self, offset: usize) -> u64 {
-        let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-        let skipped = self.bytes[offset..].iter().take_while(|byte| is_end(byte)).count();
-        let before = &self.bytes[..offset + skipped];
-        let ends = before.iter().enumerate().filter(|&(at, &byte)| {
-            byte == b'\n' || byte == b'\r' && before.get(at + 1) != Some(&b'\n')
-        });
-        1 + ends.count() as u64
+    fn line(&self, offset: u64) -> io::Result<u64> {
+        let bytes = BufReader::with_capacity(BUFFER_LEN, self.source.span(0..self.source.len()));
+        let (mut line, mut after_return) = (1, false);
+        for (at, byte) in (0..).zip(bytes.bytes()) {
+            let byte = byte?;
+            let is_end = matches!(byte, b'\r' | b'\n');
+            if at >= offset && !is_end {
+                break;
+            }
+            line += u64::from(is_end && !(byte == b'\n' && after_return));
+            after_return = byte == b'\r';
+        }
+        Ok(line)
     }
 }
 
-fn reader(bytes: &[u8], delimiter: u8) -> csv::Reader<&[u8]> {
+fn reader(bytes: Span<'_>, delimiter: u8) -> csv::Reader<Span<'_>> {
     csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .delimiter(delimiter)
-        .buffer_capacity(1 << 16)
+        .buffer_capacity(BUFFER_LEN)
         .from_reader(bytes)
 }
 
-fn broken(path: &Path, error: &csv::Error) -> DataError {
-    DataError::table(path, format!("not a CSV file: {error}"))
+fn unreadable(path: &Path, cause: io::Error) -> DataError {
+    DataError::Read { path: path.to_owned(), cause }
+}
+
+fn broken(path: &Path, error: csv::Error) -> DataError {
+    let problem = format!("not a CSV file: {error}");
+    match error.into_kind() {
+        csv::ErrorKind::Io(cause) => unreadable(path, cause),
+        _ => DataError::table(path, problem),
+    }
 }
 
 /// Comma, unless the header has none outside quotes and has a semicolon or a tab.
-fn delimiter(bytes: &[u8]) -> u8 {
+fn delimiter(bytes: impl Read) -> io::Result<u8> {
     let mut in_quotes = false;
+    let mut is_header = false;
     let mut seen = [false; 256];
-    let header = bytes.iter().skip_while(|byte| matches!(byte, b'\r' | b'\n'));
-    for &byte in header {
+    for byte in BufReader::with_capacity(BUFFER_LEN, bytes).bytes() {
+        let byte = byte?;
         match byte {
+            b'\r' | b'\n' if !is_header => continue,
             b'"' => in_quotes = !in_quotes,
             b'\r' | b'\n' if !in_quotes => break,
             _ if !in_quotes => seen[usize::from(byte)] = true,
             _ => {}
         }
+        is_header = true;
     }
-    *b",;\t".iter().find(|&&delimiter| seen[usize::from(delimiter)]).unwrap_or(&b',')
+    Ok(*b",;\t".iter().find(|&&delimiter| seen[usize::from(delimiter)]).unwrap_or(&b','))
 }
 
 fn column_names(path: &Path, header: &csv::ByteRecord) -> Result<Vec<String>, DataError> {
@@ -208,7 +240,7 @@ mod tests {
     use super::*;
 
     fn text(bytes: &[u8]) -> Text {
-        Text::new(Path::new("t.csv"), bytes.to_vec()).unwrap()
+        Text::new(Path::new("t.csv"), Source::Memory(bytes.to_vec())).unwrap()
     }
 
     #[test]
@@ -222,7 +254,7 @@ mod tests {
             ("\n\r\n\"a,b\";c", b';'),
             ("\"a\n,\"\tc", b'\t'),
         ] {
-            assert_eq!(delimiter(header.as_bytes()), wanted, "{header:?}");
+            assert_eq!(delimiter(header.as_bytes()).unwrap(), wanted, "{header:?}");
         }
     }
 
@@ -237,26 +269,23 @@ mod tests {
             ("a,b\r1,2\r3,4\r", [2, 3]),
         ] {
             let text = text(bytes.as_bytes());
-            let lines = [0, 1].map(|row| text.line(text.offset_of(row)));
+            let lines = [0, 1].map(|row| text.line(text.offset_of(row)).unwrap());
             assert_eq!(lines, wanted, "{bytes:?}");
         }
     }
 
     #[test]
-    fn pieces_tile_the_body_at_line_ends() {
-        let bytes = b"a,b\n1,2\n3,4\n5,6\n7,8".to_vec();
-        for piece_len in 0..20 {
-            let text = text(&bytes);
-            let pieces = text.pieces(piece_len);
-            let mut at = 4;
-            for (start, piece) in pieces {
-                assert_eq!(start, at);
-                at += piece.len();
-                assert!(at == bytes.len() || piece.ends_with(b"\n"), "{piece_len}");
-            }
-            assert_eq!(at, bytes.len());
+    fn rows_without_a_cell_in_each_column_are_read_in_order() {
+        for (bytes, wanted) in [
+            ("a,b,c\n1,2,3\n,,", true),
+            ("a,b,c\n,,\n,,\n,,", true),
+            ("a,b,c\n,,\n1\n,,", false),
+            ("a,b,c\n1\n2\n3\n", false),
+            ("a,b,c\n\"1\",2,3\n", false),
+            ("a,b,c\n", true),
+            ("a,b,c", true),
+        ] {
+            assert_eq!(text(bytes.as_bytes()).pieces(1).unwrap().is_some(), wanted, "{bytes:?}");
         }
-        assert_eq!(text(b"a\n1\n\"2\n\"\n").pieces(1).len(), 1);
-        assert!(text(b"a,b\n").pieces(10).is_empty());
     }
 }

@@ -268,3 +268,33 @@ fn unscaled_features_of_different_sizes_get_a_hint() {
     let ratio = hint("a,b,y\n0,0,9\n0.01,2,1\n").unwrap();
     assert!(ratio.starts_with("feature \"b\" has a range of 2 and \"a\" one of 0.01"), "{ratio}");
 }
+
+#[test]
+fn rows_stay_whole_and_in_order_whichever_part_is_the_largest() {
+    let rows: Vec<usize> = (0..100).filter(|row| row % 9 != 4).collect();
+    let mut content = "a,y,b\n".to_owned();
+    for row in 0..100 {
+        let b = if rows.contains(&row) { (2 * row).to_string() } else { String::new() };
+        content.push_str(&format!("{row},c{},{b}\n", row % 2));
+    }
+    for (test, validation) in [(0.1, 0.1), (0.8, 0.1), (0.1, 0.8), (0.3, 0.5)] {
+        let data = load_one(&content, TargetKind::Classes { outputs: 2 }, |spec| {
+            spec.missing = Missing::Drop;
+            spec.test = Some(Source::Fraction(test));
+            spec.validation = Some(Source::Fraction(validation));
+        })
+        .unwrap();
+        let mut seen = Vec::new();
+        for part in [&data.train, data.validation.as_ref().unwrap(), data.test.as_ref().unwrap()] {
+            let from = seen.len();
+            for values in part.values.chunks(3) {
+                assert_eq!(values[1..], [2.0 * values[0], values[0] % 2.0]);
+                seen.push(values[0] as usize);
+            }
+            assert!(seen[from..].is_sorted());
+            assert_eq!(part.values.capacity(), part.values.len());
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, rows);
+    }
+}
