@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Between two looks at what a process has mapped of others' memory: these take longer, and it hardly changes.
-const MAPS_INTERVAL: Duration = Duration::from_millis(500);
+const MAPS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Peak resident memory in bytes, but for what the process only reads of memory that others share with it.
 #[derive(Clone, Copy, Debug, Default)]

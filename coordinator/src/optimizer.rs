@@ -249,19 +249,21 @@ fn power(base: f32, mut exponent: u64) -> f64 {
     result
 }
 
-/// The sum of the squares of a chunk, in `f64`: 8 lanes by position, each in order, lanes added in order.
-/// The global norm is the root of the chunks' sums, added in the chunks' order.
-#[inline(always)]
-pub fn sum_of_squares(gradient: &[f32]) -> f64 {
+/// The sum of the squares of a block of the norm, in `f64`: 8 lanes by position, each in order, lanes added in order. The
+/// block comes in parts, each but the last a multiple of 8 values long.
+/// The global norm is the root of the blocks' sums, added in their order.
+pub fn sum_of_squares<'a>(parts: impl Iterator<Item = &'a [f32]>) -> f64 {
     let mut lanes = [0f64; 8];
-    let (whole, rest) = gradient.as_chunks::<8>();
-    for values in whole {
-        for (lane, &value) in lanes.iter_mut().zip(values) {
+    for part in parts {
+        let (whole, rest) = part.as_chunks::<8>();
+        for values in whole {
+            for (lane, &value) in lanes.iter_mut().zip(values) {
+                *lane += f64::from(value) * f64::from(value);
+            }
+        }
+        for (lane, &value) in lanes.iter_mut().zip(rest) {
             *lane += f64::from(value) * f64::from(value);
         }
-    }
-    for (lane, &value) in lanes.iter_mut().zip(rest) {
-        *lane += f64::from(value) * f64::from(value);
     }
     lanes.iter().fold(0.0, |sum, lane| sum + lane)
 }
@@ -335,7 +337,8 @@ mod tests {
         assert!((power(0.9, 10) - f64::from(0.9f32).powi(10)).abs() < 1e-15);
         assert_eq!(power(0.5, 0), 1.0);
         let values: Vec<f32> = (0..19).map(|i| i as f32).collect();
-        assert_eq!(sum_of_squares(&values), 2109.0);
+        assert_eq!(sum_of_squares([&values[..]].into_iter()), 2109.0);
+        assert_eq!(sum_of_squares([&values[..8], &values[8..]].into_iter()), 2109.0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The weights of the open step stay until every chunk of it is committed, so that a worker that joins in the
 //! middle of a step can still compute on them.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::ShardTree;
 use tokio::sync::mpsc;
 
+use crate::optimizer::sum_of_squares;
 use crate::reduction::{ChunkState, Folded, Rule, clip_scale};
 use crate::run::RunSpec;
 use crate::snapshot::Snapshot;
@@ -52,7 +54,8 @@ pub(crate) struct Reducer {
     /// By chunk: whether workers on this machine can read it.
     is_shared: Vec<bool>,
     is_small: bool,
-    sums_of_squares: Vec<f64>,
+    /// Chunks of each block of the global norm.
+    norm_blocks: Vec<Range<usize>>,
 }
 
 impl Reducer {
@@ -87,7 +90,7 @@ impl Reducer {
             newest: vec![*step; chunks.len()],
             is_shared,
             is_small: spec.layout.len() * precision.width() <= INLINE_BYTES_MAX,
-            sums_of_squares: vec![0.0; chunks.len()],
+            norm_blocks: spec.layout.norm_blocks(),
             chunks,
             pool,
             results_tx,
@@ -134,8 +137,7 @@ impl Reducer {
     /// Updates all chunks, scaled by the global norm of their gradients.
     pub(crate) fn update(&mut self) -> Vec<Reduced> {
         use rayon::prelude::*;
-        let scale =
-            self.rule.clip_norm.map(|max| clip_scale(max, self.sums_of_squares.iter().copied()));
+        let scale = self.rule.clip_norm.map(|max| clip_scale(max, self.squares().into_iter()));
         let update = |chunk: &Arc<Mutex<ChunkState>>| lock(chunk).update(&self.rule, scale);
         let folded: Vec<Folded> = if self.is_small {
             self.chunks.iter().map(update).collect()
@@ -144,6 +146,20 @@ impl Reducer {
         };
         let numbered = folded.into_iter().enumerate();
         numbered.map(|(chunk, folded)| self.note(Chunk(chunk as u32), folded)).collect()
+    }
+
+    /// The sum of squares of each block of the gradient that is held.
+    fn squares(&self) -> Vec<f64> {
+        use rayon::prelude::*;
+        let square = |block: &Range<usize>| {
+            let chunks: Vec<_> =
+                self.chunks[block.clone()].iter().map(|chunk| lock(chunk)).collect();
+            sum_of_squares(chunks.iter().map(|chunk| chunk.held()))
+        };
+        if self.is_small {
+            return self.norm_blocks.iter().map(square).collect();
+        }
+        self.pool.install(|| self.norm_blocks.par_iter().map(square).collect())
     }
 
     /// Whether threads are at work.
@@ -225,10 +241,7 @@ impl Reducer {
         let (step, place) = (self.step, chunk.0 as usize);
         match folded {
             Folded::Pending => Reduced::Pending,
-            Folded::Held(square) => {
-                self.sums_of_squares[place] = square;
-                Reduced::Held
-            }
+            Folded::Held => Reduced::Held,
             Folded::Updated => {
                 self.newest[place] = step;
                 Reduced::Published { step, chunk }

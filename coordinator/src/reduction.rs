@@ -14,7 +14,7 @@ use lockstep_proto::values::{self, Precision, all_finite};
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::node_values::NodeValues;
-use crate::optimizer::{Optimizer, sum_of_squares};
+use crate::optimizer::Optimizer;
 
 /// Values of a block: its gradient stays in the first cache with what it meets there.
 const BLOCK: usize = 2048;
@@ -41,8 +41,8 @@ pub(crate) fn clip_scale(clip_norm: f32, sums_of_squares: impl Iterator<Item = f
 pub(crate) enum Folded {
     /// Other nodes are still missing.
     Pending,
-    /// The sum is complete and waits for the global norm; its sum of squares.
-    Held(f64),
+    /// The sum is complete and waits for the global norm.
+    Held,
     /// The weights are updated, and published for workers to see.
     Updated,
     /// The gradient or the new weights (it says which) hold a value that is not finite, or has become so by rounding.
@@ -139,7 +139,12 @@ impl ChunkState {
         let len = self.published.newest().len() / rule.precision.width();
         self.held.resize(len, 0.0);
         let hold = Hold { gradient: mean, held: &mut self.held };
-        Arch::new().dispatch(hold).map_or_else(Folded::NonFinite, Folded::Held)
+        Arch::new().dispatch(hold).map_or_else(Folded::NonFinite, |()| Folded::Held)
+    }
+
+    /// The mean gradient that is held.
+    pub(crate) fn held(&self) -> &[f32] {
+        &self.held
     }
 
     /// Updates the weights by the gradient that was held, scaled if there is a scale.
@@ -208,12 +213,12 @@ struct Hold<'a> {
 }
 
 impl WithSimd for Hold<'_> {
-    type Output = Result<f64, &'static str>;
+    type Output = Result<(), &'static str>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> Result<f64, &'static str> {
+    fn with_simd<S: Simd>(self, _simd: S) -> Result<(), &'static str> {
         self.gradient.read(0, self.held);
-        if all_finite(self.held) { Ok(sum_of_squares(self.held)) } else { Err("gradient") }
+        if all_finite(self.held) { Ok(()) } else { Err("gradient") }
     }
 }
 
@@ -275,6 +280,7 @@ fn part(moment: &mut [f32], start: usize, len: usize) -> &mut [f32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::optimizer::sum_of_squares;
     use lockstep_proto::ids::Span;
 
     const SGD: Optimizer = Optimizer::Sgd { learning_rate: 1.0, momentum: 0.0, nesterov: false };
@@ -321,7 +327,8 @@ mod tests {
     #[test]
     fn clipping_holds_until_the_norm_is_known() {
         let (mut chunk, folded) = run(Some(1.0), &[(Node { level: 2, index: 0 }, [12.0, 16.0])]);
-        let Folded::Held(square) = folded else { panic!("{folded:?}") };
+        assert!(matches!(folded, Folded::Held), "{folded:?}");
+        let square = sum_of_squares([chunk.held()].into_iter());
         assert_eq!(square, 25.0);
         let scale = clip_scale(1.0, [square].into_iter());
         assert_eq!(scale, 0.2);

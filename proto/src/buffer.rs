@@ -9,8 +9,11 @@ use bytes::Bytes;
 /// Shorter ones are not kept: the allocator is quick with them.
 const KEPT_BYTES_MIN: usize = 1 << 14;
 
-/// Most buffers that are kept, of a mebibyte at most each.
-const KEPT_MAX: usize = 64;
+/// Longer ones are not kept, either: parts of shards, which are not sent again and again.
+const KEPT_BYTES_MAX: usize = 1 << 18;
+
+/// Most buffers that are kept.
+const KEPT_MAX: usize = 256;
 
 // A std mutex: held for a push or a pop.
 static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
@@ -48,7 +51,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.0);
-        if buffer.capacity() < KEPT_BYTES_MIN || buffer.capacity() > crate::MESSAGE_BYTES_MAX {
+        if buffer.capacity() < KEPT_BYTES_MIN || buffer.capacity() > KEPT_BYTES_MAX {
             return;
         }
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);

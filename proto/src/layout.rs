@@ -5,8 +5,12 @@
 
 use std::ops::Range;
 
-/// Most values in a chunk: 1 MiB of `f32`.
-pub const CHUNK_VALUES_MAX: usize = 1 << 18;
+/// Most values in a chunk: 256 KiB of `f32`. On a slow link a chunk comes back as soon as all workers have sent it, so that
+/// the shorter chunks are, the less of the way back has to wait.
+pub const CHUNK_VALUES_MAX: usize = 1 << 16;
+
+/// Most values of a block of the global norm: whole chunks.
+const NORM_BLOCK_VALUES: usize = 1 << 18;
 
 /// Small neighbouring layers share a chunk up to this many values, so that a small network is one frame.
 const SHARED_CHUNK_VALUES_MAX: usize = 1 << 14;
@@ -112,6 +116,20 @@ impl Layout {
     pub fn chunks(&self) -> &[ChunkRange] {
         &self.chunks
     }
+
+    /// The chunks whose squares are added first, block by block: part of what determines the global norm's bits, so the
+    /// same however long chunks are.
+    pub fn norm_blocks(&self) -> Vec<Range<usize>> {
+        let mut blocks: Vec<Range<usize>> = Vec::new();
+        for (place, chunk) in self.chunks.iter().enumerate() {
+            let in_layer = chunk.range.start - self.layers[chunk.layers.start].start;
+            match blocks.last_mut() {
+                Some(block) if !in_layer.is_multiple_of(NORM_BLOCK_VALUES) => block.end = place + 1,
+                _ => blocks.push(place..place + 1),
+            }
+        }
+        blocks
+    }
 }
 
 fn cut(layers: &[Range<usize>]) -> Vec<ChunkRange> {
@@ -175,5 +193,17 @@ mod tests {
             }
             assert_eq!(at, layout.len());
         }
+    }
+
+    #[test]
+    fn blocks_of_the_norm_are_whole_chunks_of_a_layer_or_of_small_ones() {
+        let layout = layout(&[784, 512, 512, 10]);
+        let ends =
+            layout.norm_blocks().into_iter().map(|block| layout.chunks()[block.end - 1].range.end);
+        let ends: Vec<usize> = ends.collect();
+        let first = 784 * 512 + 512;
+        let second = first + 512 * 512 + 512;
+        assert_eq!(ends, [1 << 18, first, first + (1 << 18), second, second + 512 * 10 + 10]);
+        assert_eq!(self::layout(&[13, 10, 1]).norm_blocks().len(), 1);
     }
 }

@@ -22,10 +22,10 @@ pub mod wire {
 }
 
 /// Version of the wire contract; a peer with another one is refused.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Version of the program. The same bits are promised between equal builds only, so peers must match.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Largest message either side accepts: a chunk of 1 MiB with room for what goes around it.
+/// Largest message either side accepts: a part of a shard of 1 MiB, or a few chunks, with room for what goes around them.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;

@@ -15,7 +15,7 @@ use lockstep_proto::values::Precision;
 use crate::compute::done;
 
 /// Results are sent when this many bytes of gradient are together.
-const PART_BYTES: usize = 1 << 19;
+const PART_BYTES: usize = 1 << 17;
 
 /// How and where gradients become frames.
 pub(crate) struct Frames {

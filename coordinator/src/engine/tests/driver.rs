@@ -17,6 +17,7 @@ use super::ledger::{Ledger, Seen};
 use crate::audit::{AuditBook, Value};
 use lockstep_proto::shared::weights::ChunkVersions;
 
+use crate::optimizer::sum_of_squares;
 use crate::reduction::{ChunkState, Folded, clip_scale};
 
 /// What a run leaves behind, in bits.
@@ -42,7 +43,6 @@ pub(super) struct Driver<'a> {
     step: Step,
     newest: Vec<(Step, Bytes)>,
     before: Vec<Option<(Step, Bytes)>>,
-    sums_of_squares: Vec<f64>,
     audit_book: AuditBook,
     sums: Option<Fold<Vec<f64>>>,
     root_sums: Vec<f64>,
@@ -82,7 +82,6 @@ impl<'a> Driver<'a> {
             ledger: Ledger::new(case, pass),
             newest: start.weights.iter().map(|weights| (step, encode(weights))).collect(),
             before: vec![None; chunks],
-            sums_of_squares: vec![0.0; chunks],
             chunks: states.map(|(weights, moments)| state(weights, moments)).collect(),
             step,
             audit_book: AuditBook::default(),
@@ -279,10 +278,7 @@ impl<'a> Driver<'a> {
         let place = chunk.0 as usize;
         match folded {
             Folded::Pending => {}
-            Folded::Held(square) => {
-                self.sums_of_squares[place] = square;
-                self.engine.handle(now, Event::Held);
-            }
+            Folded::Held => self.engine.handle(now, Event::Held),
             Folded::Updated => {
                 let step = self.step;
                 let values = self.chunks[place].frame(step).expect("it was published");
@@ -354,7 +350,8 @@ impl<'a> Driver<'a> {
     }
 
     fn update(&mut self, now: Instant) {
-        let squares = self.sums_of_squares.iter().copied();
+        // Each chunk is a block of the norm here.
+        let squares = self.chunks.iter().map(|chunk| sum_of_squares([chunk.held()].into_iter()));
         let scale = self.case.rule.clip_norm.map(|most| clip_scale(most, squares));
         for place in 0..self.chunks.len() {
             let folded = self.chunks[place].update(&self.case.rule, scale);
