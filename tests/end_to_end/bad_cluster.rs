@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use lockstep_proto::PROTOCOL;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -91,7 +92,7 @@ fn a_worker_of_another_version() {
     let refused = folder.worker(&proxy.address(), &[]).end();
     refused.expect_with(
         6,
-        &format!("led by lockstep {ours} (protocol 1), the worker is lockstep {theirs}"),
+        &format!("led by lockstep {ours} (protocol {PROTOCOL}), the worker is lockstep {theirs}"),
     );
     assert!(refused.stderr.contains("install the same version on both"), "{refused}");
     folder.worker(&address, &[]).end().expect(0);
