@@ -13,40 +13,46 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 const MAPS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Peak resident memory in bytes, but for what the process only reads of memory that others share with it.
-#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) coordinator: Option<u64>,
     /// The largest worker's.
     pub(crate) worker: Option<u64>,
 }
 
+/// What is known of a process: its peak, and the most that it has mapped of others' memory.
+struct Seen {
+    role: Role,
+    bytes: u64,
+    foreign: u64,
+}
+
 /// Watches the children of a launcher until it ends.
 pub(crate) fn watch(launcher: &mut Child) -> io::Result<Memory> {
-    let mut memory = Memory::default();
-    let mut foreign = HashMap::new();
+    let mut seen: HashMap<u32, Seen> = HashMap::new();
     let mut looked = Instant::now();
     while launcher.try_wait()?.is_none() {
         let looks_at_maps = looked.elapsed() >= MAPS_INTERVAL;
         for child in children(launcher.id()) {
             let Some((role, bytes)) = role(child).zip(peak_bytes(child)) else { continue };
-            let foreign = foreign.entry(child).or_default();
+            let seen = seen.entry(child).or_insert(Seen { role, bytes, foreign: 0 });
+            seen.bytes = bytes;
             if looks_at_maps {
-                *foreign = foreign_bytes(child).max(*foreign);
+                seen.foreign = foreign_bytes(child).unwrap_or(0).max(seen.foreign);
             }
-            let peak = match role {
-                Role::Coordinator => &mut memory.coordinator,
-                Role::Worker => &mut memory.worker,
-            };
-            *peak = (*peak).max(foreign.map(|foreign| bytes.saturating_sub(foreign)));
         }
         if looks_at_maps {
             looked = Instant::now();
         }
         std::thread::sleep(LOOK_INTERVAL);
     }
-    Ok(memory)
+    let largest = |role| {
+        let of_role = seen.values().filter(|seen| seen.role == role);
+        of_role.map(|seen| seen.bytes.saturating_sub(seen.foreign)).max()
+    };
+    Ok(Memory { coordinator: largest(Role::Coordinator), worker: largest(Role::Worker) })
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Coordinator,
     Worker,

@@ -14,8 +14,10 @@ use lockstep_proto::values::Precision;
 
 use crate::compute::done;
 
-/// Results are sent when this many bytes of gradient are together.
+/// Results are sent when this many bytes of gradient are together: on the network early, so that the way back begins early;
+/// through shared memory, where only places are sent, less often.
 const PART_BYTES: usize = 1 << 17;
+const SHARED_PART_BYTES: usize = 1 << 19;
 
 /// How and where gradients become frames.
 pub(crate) struct Frames {
@@ -73,7 +75,8 @@ impl<'a> Parts<'a> {
     fn push(&mut self, chunk: usize, node: usize, values: Bytes) {
         self.bytes += values.len();
         self.slices.push(Slice { node: self.nodes[node], chunk: Chunk(chunk as u32), values });
-        if self.bytes >= PART_BYTES {
+        let enough = if self.frames.lane.is_some() { SHARED_PART_BYTES } else { PART_BYTES };
+        if self.bytes >= enough {
             self.flush(Vec::new(), None);
         }
     }
