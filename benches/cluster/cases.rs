@@ -51,6 +51,11 @@ impl Case {
         [table + 8.0 * parameters, worker].map(|values| 4.0 * values)
     }
 
+    /// Bytes that each process shares with others on its machine: two versions of the weights, or room for two gradients.
+    pub(crate) fn own_shared_bytes(&self) -> u64 {
+        2 * size_of::<f32>() as u64 * self.parameters() as u64
+    }
+
     /// Bytes of gradients and weights that a step must move, headers not counted: every canonical node of every
     /// worker's span up, the weights down to each.
     pub(crate) fn layout_bytes(&self, workers: usize) -> f64 {

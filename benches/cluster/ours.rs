@@ -57,7 +57,7 @@ impl Ours {
 pub(crate) fn run(case: &Case, steps: usize, workers: usize, threads: usize) -> Result<Ours> {
     let folder = tempfile::tempdir()?;
     case.write_job(steps, folder.path())?;
-    let memory = launch(folder.path(), workers, threads)?;
+    let memory = launch(case, folder.path(), workers, threads)?;
     let metrics = std::fs::read_to_string(folder.path().join("run/metrics.jsonl"))?;
     let mut seconds = Vec::new();
     for line in metrics.lines() {
@@ -72,7 +72,7 @@ pub(crate) fn run(case: &Case, steps: usize, workers: usize, threads: usize) -> 
 }
 
 /// Runs the job in the folder to its end.
-fn launch(folder: &Path, workers: usize, threads: usize) -> Result<Memory> {
+fn launch(case: &Case, folder: &Path, workers: usize, threads: usize) -> Result<Memory> {
     let mut child = Command::new(PROGRAM)
         .args(["--quiet", "local", "job.toml", "--out", "run"])
         .args(["--workers", &workers.to_string(), "--threads", &threads.to_string()])
@@ -81,7 +81,7 @@ fn launch(folder: &Path, workers: usize, threads: usize) -> Result<Memory> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()?;
-    let memory = watch(&mut child)?;
+    let memory = watch(&mut child, case.own_shared_bytes())?;
     let output = child.wait_with_output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());

@@ -4,50 +4,43 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Between two looks: a peak is kept by the system, so that only what grows after the last look is missed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Between two looks at what a process has mapped of others' memory: these take longer, and it hardly changes.
-const MAPS_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Peak resident memory in bytes, but for what the process only reads of memory that others share with it.
+/// Peak resident memory in bytes, but for what others share with the process.
 pub(crate) struct Memory {
     pub(crate) coordinator: Option<u64>,
     /// The largest worker's.
     pub(crate) worker: Option<u64>,
 }
 
-/// What is known of a process: its peak, and the most that it has mapped of others' memory.
-struct Seen {
+/// The peaks of a process: all its memory, and what it has mapped of memory that is shared.
+struct Peaks {
     role: Role,
     bytes: u64,
-    foreign: u64,
+    shared: u64,
 }
 
-/// Watches the children of a launcher until it ends.
-pub(crate) fn watch(launcher: &mut Child) -> io::Result<Memory> {
-    let mut seen: HashMap<u32, Seen> = HashMap::new();
-    let mut looked = Instant::now();
+/// Watches the children of a launcher until it ends. Each process shares so many bytes of its own, if it shares at all.
+pub(crate) fn watch(launcher: &mut Child, own_shared: u64) -> io::Result<Memory> {
+    let mut seen: HashMap<u32, Peaks> = HashMap::new();
     while launcher.try_wait()?.is_none() {
-        let looks_at_maps = looked.elapsed() >= MAPS_INTERVAL;
         for child in children(launcher.id()) {
-            let Some((role, bytes)) = role(child).zip(peak_bytes(child)) else { continue };
-            let seen = seen.entry(child).or_insert(Seen { role, bytes, foreign: 0 });
-            seen.bytes = bytes;
-            if looks_at_maps {
-                seen.foreign = foreign_bytes(child).unwrap_or(0).max(seen.foreign);
-            }
-        }
-        if looks_at_maps {
-            looked = Instant::now();
+            let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+            let Some((role, bytes)) = role(child).zip(bytes_of(&status, "VmHWM:")) else {
+                continue;
+            };
+            let peaks = seen.entry(child).or_insert(Peaks { role, bytes, shared: 0 });
+            peaks.bytes = bytes;
+            peaks.shared = bytes_of(&status, "RssShmem:").unwrap_or(0).max(peaks.shared);
         }
         std::thread::sleep(LOOK_INTERVAL);
     }
     let largest = |role| {
-        let of_role = seen.values().filter(|seen| seen.role == role);
-        of_role.map(|seen| seen.bytes.saturating_sub(seen.foreign)).max()
+        let of_role = seen.values().filter(|peaks| peaks.role == role);
+        of_role.map(|peaks| peaks.bytes - peaks.shared.saturating_sub(own_shared)).max()
     };
     Ok(Memory { coordinator: largest(Role::Coordinator), worker: largest(Role::Worker) })
 }
@@ -79,28 +72,10 @@ fn children(parent: u32) -> Vec<u32> {
     names.filter(is_child).collect()
 }
 
-fn peak_bytes(process: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// A line of `/proc/PID/status`.
+fn bytes_of(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(1024 * kibibytes)
-}
-
-/// Resident bytes of mappings that are shared and read only.
-fn foreign_bytes(process: u32) -> Option<u64> {
-    let maps = fs::read_to_string(format!("/proc/{process}/smaps")).ok()?;
-    let mut is_foreign = false;
-    let mut kibibytes = 0;
-    for line in maps.lines() {
-        let mut words = line.split_whitespace();
-        match (words.next(), words.next()) {
-            (Some("Rss:"), Some(number)) if is_foreign => {
-                kibibytes += number.parse::<u64>().ok()?
-            }
-            (Some(range), Some(access)) if !range.ends_with(':') => is_foreign = access == "r--s",
-            _ => {}
-        }
-    }
     Some(1024 * kibibytes)
 }
 
