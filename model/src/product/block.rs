@@ -1,7 +1,8 @@
 //! The register block that every product is made of, at any height, on whatever vectors the CPU has.
 //!
 //! One chain of fused multiply-adds for each element, from +0 in order: a lane never meets another, so neither the
-//! vectors' width nor the block's height reaches the bits. Knows nothing of matrices and of what chains add up to.
+//! vectors' width nor the block's height reaches the bits. Writes sums to rows of a result; knows
+//! nothing of operands and of what chains add up to.
 
 use pulp::{Arch, Simd, WithSimd};
 
