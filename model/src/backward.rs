@@ -16,6 +16,7 @@ use crate::finite::{NonFinite, NonFiniteKind, all_finite};
 use crate::fold::{self, Leaves, Order};
 use crate::layer::LayerLeaves;
 use crate::network::Network;
+use crate::parameters::Parameters;
 use crate::pass::{each_pair, view, view_mut};
 use crate::product;
 use crate::workspace::Workspace;
@@ -51,13 +52,14 @@ pub trait Sink {
     /// The room that was given for this layer is filled.
     fn filled(&mut self, _layer: usize) {}
 
-    /// Takes the sums of one node that were made in the workspace; nodes come in order.
-    fn take(&mut self, gradient: NodeGradient<'_>);
+    /// Takes one layer's sums that were made in the workspace: `len` values for each node, node after node.
+    fn take(&mut self, layer: usize, len: usize, values: &[f32]);
 }
 
 impl<F: FnMut(NodeGradient<'_>)> Sink for F {
-    fn take(&mut self, gradient: NodeGradient<'_>) {
-        self(gradient);
+    fn take(&mut self, layer: usize, len: usize, values: &[f32]) {
+        let nodes = values.chunks_exact(len).enumerate();
+        nodes.for_each(|(node, values)| self(NodeGradient { layer, node, values }));
     }
 }
 
@@ -77,7 +79,57 @@ impl Network {
     #[allow(clippy::too_many_arguments, reason = "each is one thing, and all have one caller")]
     pub fn gradient(
         &self,
-        params: &[f32],
+        params: &dyn Parameters,
+        x: ArrayView2<'_, f32>,
+        y: ArrayView2<'_, f32>,
+        microbatches: &[Microbatch],
+        nodes: &[Node],
+        precision: Precision,
+        ws: &mut Workspace,
+        sink: &mut dyn Sink,
+    ) -> Result<Vec<Vec<f64>>, NonFinite> {
+        for layer in 0..self.shapes().len() {
+            self.forward_layer(layer, params.layer(self.layout(), layer), x, ws);
+        }
+        self.backward(params, x, y, microbatches, nodes, precision, ws, sink)
+    }
+
+    /// The first half of [`Network::gradient`], one layer at a time, from the first: its outputs for the rows of `x`, by its
+    /// `values` (kernel, then bias), into the workspace.
+    ///
+    /// # Panics
+    /// If the arguments do not fit the network or each other.
+    pub fn forward_layer(
+        &self,
+        layer: usize,
+        values: &[f32],
+        x: ArrayView2<'_, f32>,
+        ws: &mut Workspace,
+    ) {
+        let rows = x.nrows();
+        if rows == 0 {
+            return;
+        }
+        if layer == 0 {
+            assert!(ws.fits(self), "workspace of another network");
+            ws.reserve_forward(rows);
+        }
+        let pieces = product::pieces(self.flops(rows));
+        self.outputs_of(layer, values, x, ws, pieces, self.fused());
+    }
+
+    /// The second half of [`Network::gradient`]: what is left when all layers have run [forward](Network::forward_layer)
+    /// for these rows and parameters, and nothing else used the workspace since.
+    ///
+    /// # Errors
+    /// As [`Network::gradient`].
+    ///
+    /// # Panics
+    /// As [`Network::gradient`].
+    #[allow(clippy::too_many_arguments, reason = "each is one thing")]
+    pub fn backward(
+        &self,
+        params: &dyn Parameters,
         x: ArrayView2<'_, f32>,
         y: ArrayView2<'_, f32>,
         microbatches: &[Microbatch],
@@ -95,8 +147,6 @@ impl Network {
         let targets = targets.as_slice().expect("standard layout");
         let pieces = product::pieces(self.flops(rows));
         ws.reserve_backward(rows);
-
-        self.forward(params, x, ws, pieces, self.fused());
         self.losses(targets, ws, pieces, true);
         let sums = self.node_sums(targets, ws, microbatches, &orders)?;
         let output = self.shapes().len() - 1;
@@ -114,11 +164,10 @@ impl Network {
                 let result = self.layer_gradient(layer, x, ws, call, &mut values[..len], pieces);
                 ws.gradients = values;
                 result?;
-                let nodes = ws.gradients[..len].chunks_exact(len / nodes.len()).enumerate();
-                nodes.for_each(|(node, values)| sink.take(NodeGradient { layer, node, values }));
+                sink.take(layer, len / nodes.len(), &ws.gradients[..len]);
             }
             if layer > 0 {
-                self.slopes_back(layer, params, ws, rows, pieces);
+                self.slopes_back(layer, params.layer(self.layout(), layer), ws, rows, pieces);
             }
         }
         Ok(sums)
@@ -128,14 +177,14 @@ impl Network {
     fn slopes_back(
         &self,
         layer: usize,
-        params: &[f32],
+        values: &[f32],
         ws: &mut Workspace,
         rows: usize,
         pieces: usize,
     ) {
         let shape = self.shapes()[layer];
         let [slopes, before] = &mut ws.slopes;
-        let kernel = self.tensors(params, layer).kernel;
+        let kernel = self.tensors(layer, values).kernel;
         let (slopes, before) =
             (view(slopes, rows, shape.units), view_mut(before, rows, shape.inputs));
         product::multiply_in_pieces(slopes, kernel.t(), before, pieces);

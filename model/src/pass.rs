@@ -10,6 +10,7 @@ use crate::finite::{NonFinite, NonFiniteKind};
 use crate::loss::LossRows;
 use crate::metrics::{self, Rows};
 use crate::network::Network;
+use crate::parameters::Parameters;
 use crate::product;
 use crate::spec::Activation;
 use crate::workspace::Workspace;
@@ -33,7 +34,7 @@ impl Network {
     /// If `params`, `x` or `ws` are of another network.
     pub fn predict<'w>(
         &self,
-        params: &[f32],
+        params: &dyn Parameters,
         x: ArrayView2<'_, f32>,
         ws: &'w mut Workspace,
     ) -> ArrayView2<'w, f32> {
@@ -54,7 +55,7 @@ impl Network {
     /// If the arguments do not fit the network or each other.
     pub fn evaluate(
         &self,
-        params: &[f32],
+        params: &dyn Parameters,
         x: ArrayView2<'_, f32>,
         y: ArrayView2<'_, f32>,
         ws: &mut Workspace,
@@ -87,7 +88,7 @@ impl Network {
     /// If the values are not whole rows, or the arguments do not fit the network.
     pub fn evaluate_rows(
         &self,
-        params: &[f32],
+        params: &dyn Parameters,
         rows: &[f32],
         ws: &mut Workspace,
         sums: &mut [f64],
@@ -125,9 +126,10 @@ impl Network {
         y.as_standard_layout()
     }
 
-    pub(crate) fn tensors<'p>(&self, params: &'p [f32], layer: usize) -> Tensors<'p> {
+    /// The tensors of one layer's parameters.
+    pub(crate) fn tensors<'p>(&self, layer: usize, values: &'p [f32]) -> Tensors<'p> {
         let shape = self.shapes()[layer];
-        let values = &params[self.layout().layers()[layer].clone()];
+        assert_eq!(values.len(), shape.len(), "number of parameters of layer {layer}");
         let (kernel, bias) = values.split_at(shape.inputs * shape.units);
         Tensors { kernel: view(kernel, shape.inputs, shape.units), bias }
     }
@@ -135,50 +137,54 @@ impl Network {
     /// Fills the workspace's outputs. With `raw`, the last layer's are its sums, not yet activated.
     pub(crate) fn forward(
         &self,
-        params: &[f32],
+        params: &dyn Parameters,
+        x: ArrayView2<'_, f32>,
+        ws: &mut Workspace,
+        pieces: usize,
+        raw: bool,
+    ) {
+        assert!(ws.fits(self), "workspace of another network");
+        ws.reserve_forward(x.nrows());
+        for layer in 0..self.shapes().len() {
+            self.outputs_of(layer, params.layer(self.layout(), layer), x, ws, pieces, raw);
+        }
+    }
+
+    /// Fills the workspace's outputs of one layer; those of the layers before it have to be there.
+    pub(crate) fn outputs_of(
+        &self,
+        layer: usize,
+        values: &[f32],
         x: ArrayView2<'_, f32>,
         ws: &mut Workspace,
         pieces: usize,
         raw: bool,
     ) {
         assert_eq!(x.ncols(), self.inputs(), "columns of x");
-        assert_eq!(params.len(), self.layout().len(), "number of parameters");
-        assert!(ws.fits(self), "workspace of another network");
-        let rows = x.nrows();
-        ws.reserve_forward(rows);
-        for (layer, dense) in self.spec().layers.iter().enumerate() {
-            let units = dense.units;
-            let tensors = self.tensors(params, layer);
-            let last = layer + 1 == self.shapes().len();
-            let activation = if last && raw { Activation::Linear } else { dense.activation };
-            let (before, rest) = ws.outputs.split_at_mut(layer);
-            let outputs = &mut rest[0][..rows * units];
-            let input = match before.last() {
-                Some(before) => view(before, rows, self.shapes()[layer].inputs),
-                None => x,
-            };
-            if activation::keeps_input(activation) {
-                let sums = &mut ws.sums[layer][..rows * units];
-                product::multiply_in_pieces(
-                    input,
-                    tensors.kernel,
-                    view_mut(sums, rows, units),
-                    pieces,
-                );
-                each_pair(sums, outputs, units, pieces, |sums, outputs| {
-                    activation::forward_keeping(activation, tensors.bias, units, sums, outputs);
-                });
-            } else {
-                product::multiply_in_pieces(
-                    input,
-                    tensors.kernel,
-                    view_mut(outputs, rows, units),
-                    pieces,
-                );
-                each_block(outputs, units, pieces, |outputs| {
-                    activation::forward(activation, tensors.bias, units, outputs);
-                });
-            }
+        let (dense, rows) = (&self.spec().layers[layer], x.nrows());
+        let units = dense.units;
+        let tensors = self.tensors(layer, values);
+        let last = layer + 1 == self.shapes().len();
+        let activation = if last && raw { Activation::Linear } else { dense.activation };
+        let (before, rest) = ws.outputs.split_at_mut(layer);
+        let outputs = &mut rest[0][..rows * units];
+        let input = match before.last() {
+            Some(before) => view(before, rows, self.shapes()[layer].inputs),
+            None => x,
+        };
+        if activation::keeps_input(activation) {
+            let sums = &mut ws.sums[layer][..rows * units];
+            let out = view_mut(sums, rows, units);
+            product::multiply_in_pieces(input, tensors.kernel, out, pieces);
+            each_pair(sums, outputs, units, pieces, |sums, outputs| {
+                activation::forward_keeping(activation, tensors.bias, units, sums, outputs);
+            });
+        } else {
+            let out = view_mut(outputs, rows, units);
+            product::multiply_in_pieces(input, tensors.kernel, out, pieces);
+            each_block(outputs, units, pieces, |outputs| {
+                activation::forward(activation, tensors.bias, units, outputs);
+            });
         }
     }
 

@@ -7,19 +7,48 @@ use std::time::Duration;
 
 use lockstep_data::RowOrder;
 use lockstep_model::{Microbatch, Network, NonFinite, NonFiniteKind, Workspace};
+use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums, Part};
-use lockstep_proto::ids::{Shard, Span, Task};
+use lockstep_proto::ids::{Shard, Span, Step, Task};
 use lockstep_proto::tree::{Node, ShardTree};
 use ndarray::ArrayView2;
 
 use crate::parts::{Frames, Parts};
 use crate::shards::Rows;
+use crate::weights::Version;
 
 /// A deal with all that it needs.
 pub(crate) struct Work {
     pub(crate) deal: Deal,
-    pub(crate) weights: Arc<Vec<f32>>,
+    pub(crate) weights: Arc<Version>,
     pub(crate) shards: Vec<(Shard, Rows)>,
+}
+
+/// A span's rows of a batch, on the weights of a step: what a forward pass depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SpanBatch {
+    pub(crate) step: Step,
+    pub(crate) epoch: u32,
+    pub(crate) batch: u64,
+    pub(crate) span: Span,
+}
+
+impl SpanBatch {
+    /// What a deal is about, if it is one of training.
+    pub(crate) fn of(deal: &Deal) -> Option<SpanBatch> {
+        let Task::Train { epoch, batch } = deal.task else { return None };
+        Some(SpanBatch { step: deal.step, epoch, batch, span: deal.span })
+    }
+
+    /// What this worker is likely to be dealt after it; `None` if something else comes between two epochs.
+    pub(crate) fn next(self, batches: Batches, epochs_are_measured: bool) -> Option<SpanBatch> {
+        let (step, batch) = (Step(self.step.0 + 1), self.batch + 1);
+        if batch < batches.count() {
+            return Some(SpanBatch { step, batch, ..self });
+        }
+        let next = SpanBatch { step, epoch: self.epoch + 1, batch: 0, ..self };
+        (!epochs_are_measured).then_some(next)
+    }
 }
 
 pub(crate) struct Compute {
@@ -30,6 +59,10 @@ pub(crate) struct Compute {
     workspace: Workspace,
     features: Vec<f32>,
     targets: Vec<f32>,
+    /// Which of them are the rows of which shard.
+    microbatches: Vec<Microbatch>,
+    /// What ran forward in the workspace and how long that took, until the workspace is used again.
+    ran_forward: Option<(SpanBatch, Duration)>,
     /// Each shard's order of rows in the epoch it was last asked for.
     orders: HashMap<Shard, (u32, Vec<u32>)>,
 }
@@ -49,6 +82,8 @@ impl Compute {
             frames,
             features: Vec::new(),
             targets: Vec::new(),
+            microbatches: Vec::new(),
+            ran_forward: None,
             orders: HashMap::new(),
         }
     }
@@ -69,11 +104,12 @@ impl Compute {
         rows * self.network.flops_per_row()
     }
 
-    /// Does the work and hands out the results as they are made.
+    /// Does the work and hands out the results as they are made. How long it took is for whoever has a clock to add to the
+    /// last one; what ran forward before is in there.
     pub(crate) fn run(&mut self, work: &Work, send: &mut dyn FnMut(FromWorker)) {
-        let result = match work.deal.task {
-            Task::Train { epoch, batch } => self.train(work, epoch, batch, send),
-            Task::Evaluate { .. } => self.evaluate(work, send),
+        let result = match SpanBatch::of(&work.deal) {
+            Some(batch) => self.train(work, batch, send),
+            None => self.evaluate(work, send),
         };
         if let Err(fault) = result {
             send(FromWorker::Fault(Fault {
@@ -92,49 +128,59 @@ impl Compute {
     fn train(
         &mut self,
         work: &Work,
-        epoch: u32,
-        batch: u64,
+        batch: SpanBatch,
         send: &mut dyn FnMut(FromWorker),
     ) -> Result<(), NonFinite> {
-        let microbatches = self.gather(work, epoch, batch);
-        let has_rows = |node: &Node| rows_in(self.tree, *node, &microbatches) > 0;
-        let nodes: Vec<Node> =
-            self.tree.nodes(work.deal.span).into_iter().filter(has_rows).collect();
+        let busy = match self.ran_forward.take() {
+            Some((ran, busy)) if ran == batch => busy,
+            _ => {
+                self.gather(batch, &work.shards);
+                let layers = 0..work.weights.layers();
+                for layer in layers {
+                    let values = work.weights.layer(layer).expect("whole weights are dealt on");
+                    self.forward(layer, values);
+                }
+                Duration::ZERO
+            }
+        };
+        let has_rows = |node: &Node| rows_in(self.tree, *node, &self.microbatches) > 0;
+        let nodes: Vec<Node> = self.tree.nodes(batch.span).into_iter().filter(has_rows).collect();
         let mut parts = Parts::new(&self.network, &self.frames, work.deal.pass, &nodes, send);
         let (x, y) = views(&self.network, &self.features, &self.targets);
-        let sums = self.network.gradient(
-            &work.weights,
+        let sums = self.network.backward(
+            &*work.weights,
             x,
             y,
-            &microbatches,
+            &self.microbatches,
             &nodes,
             self.frames.precision,
             &mut self.workspace,
             &mut parts,
         )?;
         let sums = nodes.iter().zip(sums).map(|(&node, values)| {
-            let rows = rows_in(self.tree, node, &microbatches);
+            let rows = rows_in(self.tree, node, &self.microbatches);
             NodeSums { node, rows, values }
         });
-        parts.finish(sums.collect(), work.deal.span);
+        parts.finish(sums.collect(), Done { span: batch.span, busy });
         Ok(())
     }
 
     /// Copies the rows of the span's microbatches, shard by shard, each in its order of the epoch.
-    fn gather(&mut self, work: &Work, epoch: u32, batch: u64) -> Vec<Microbatch> {
+    pub(crate) fn gather(&mut self, batch: SpanBatch, shards: &[(Shard, Rows)]) {
         let (inputs, width) = (self.network.inputs(), self.width());
+        self.ran_forward = None;
         self.features.clear();
         self.targets.clear();
-        let mut microbatches = Vec::with_capacity(work.shards.len());
+        self.microbatches.clear();
         let mut row_count = 0;
-        for (shard, rows) in &work.shards {
-            let places = self.order.batches.microbatch(batch, shard.0);
+        for (shard, rows) in shards {
+            let places = self.order.batches.microbatch(batch.batch, shard.0);
             if places.is_empty() {
                 continue;
             }
             let order = self.orders.entry(*shard).or_default();
-            if order.0 != epoch {
-                *order = (epoch, self.order.shard_order(epoch, shard.0));
+            if order.0 != batch.epoch {
+                *order = (batch.epoch, self.order.shard_order(batch.epoch, shard.0));
             }
             let places = places.start as usize..places.end as usize;
             for &place in &order.1[places.clone()] {
@@ -144,22 +190,33 @@ impl Compute {
             }
             let start = row_count;
             row_count += places.len();
-            microbatches.push(Microbatch { shard: shard.0, rows: start..row_count });
+            self.microbatches.push(Microbatch { shard: shard.0, rows: start..row_count });
         }
-        microbatches
+    }
+
+    /// Runs the gathered rows through a layer, after those before it.
+    pub(crate) fn forward(&mut self, layer: usize, values: &[f32]) {
+        let (x, _) = views(&self.network, &self.features, &self.targets);
+        self.network.forward_layer(layer, values, x, &mut self.workspace);
+    }
+
+    /// Notes that the rows that were gathered for this have run through all layers, and how long that took.
+    pub(crate) fn note_forward(&mut self, batch: SpanBatch, busy: Duration) {
+        self.ran_forward = Some((batch, busy));
     }
 
     fn evaluate(&mut self, work: &Work, send: &mut dyn FnMut(FromWorker)) -> Result<(), NonFinite> {
+        self.ran_forward = None;
         let mut sums = Vec::with_capacity(work.shards.len());
         for (shard, rows) in &work.shards {
             let mut values = vec![0.0; self.network.sums_len()];
             self.network
-                .evaluate_rows(&work.weights, rows, &mut self.workspace, &mut values)
+                .evaluate_rows(&*work.weights, rows, &mut self.workspace, &mut values)
                 .map_err(|fault| NonFinite { shard: shard.0, ..fault })?;
             let rows = (rows.len() / self.width()) as u64;
             sums.push(NodeSums { node: Node::leaf(shard.0), rows, values });
         }
-        let done = Some(done(work.deal.span));
+        let done = Some(Done { span: work.deal.span, busy: Duration::ZERO });
         send(FromWorker::Part(Part { pass: work.deal.pass, slices: Vec::new(), sums, done }));
         Ok(())
     }
@@ -183,9 +240,4 @@ fn views<'a>(
         ArrayView2::from_shape((rows, width), values).expect("whole rows were gathered")
     };
     (view(network.inputs(), features), view(network.target_width(), targets))
-}
-
-/// The word that a deal is done; how long it took is for whoever has a clock to fill in.
-pub(crate) fn done(span: Span) -> Done {
-    Done { span, busy: Duration::ZERO }
 }

@@ -3,7 +3,9 @@
 //! Refuses to decide: which spans, which weights and when to end are the coordinator's. What it sends depends on the
 //! deal, the weights and the rows alone, never on its threads, its speed or its name.
 
+mod ahead;
 mod compute;
+mod pace;
 mod parts;
 mod session;
 mod shards;

@@ -4,15 +4,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockstep_model::{Network, NodeGradient, Sink};
+use lockstep_model::{Network, Sink};
 use lockstep_proto::frame::{Done, FromWorker, NodeSums, Part, Slice};
-use lockstep_proto::ids::{Chunk, Pass, Span};
+use lockstep_proto::ids::{Chunk, Pass};
 use lockstep_proto::layout::ChunkRange;
 use lockstep_proto::shared::lane::{Lane, Room};
 use lockstep_proto::tree::Node;
 use lockstep_proto::values::Precision;
-
-use crate::compute::done;
 
 /// Results are sent when this many bytes of gradient are together: on the network early, so that the way back begins early;
 /// through shared memory, where only places are sent, less often.
@@ -81,8 +79,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    pub(crate) fn finish(mut self, sums: Vec<NodeSums>, span: Span) {
-        self.flush(sums, Some(done(span)));
+    pub(crate) fn finish(mut self, sums: Vec<NodeSums>, done: Done) {
+        self.flush(sums, Some(done));
     }
 
     fn flush(&mut self, sums: Vec<NodeSums>, done: Option<Done>) {
@@ -105,8 +103,8 @@ impl Sink for Parts<'_> {
         let Some(room) = self.room.take() else { return };
         let (frame, (first, chunks)) = (room.into_frame(), self.chunks_of(layer));
         let layer = &self.network.layout().layers()[layer];
-        for node in 0..self.nodes.len() {
-            for (place, chunk) in chunks.iter().enumerate() {
+        for (place, chunk) in chunks.iter().enumerate() {
+            for node in 0..self.nodes.len() {
                 let start = node * layer.len() + chunk.range.start - layer.start;
                 let [start, end] =
                     [start, start + chunk.range.len()].map(|value| value * size_of::<f32>());
@@ -115,23 +113,26 @@ impl Sink for Parts<'_> {
         }
     }
 
-    fn take(&mut self, gradient: NodeGradient<'_>) {
-        let (first, chunks) = self.chunks_of(gradient.layer);
-        let layer = &self.network.layout().layers()[gradient.layer];
+    /// Chunk by chunk, so that each is whole as early as it can be.
+    fn take(&mut self, layer: usize, len: usize, values: &[f32]) {
+        let (first, chunks) = self.chunks_of(layer);
+        let range = &self.network.layout().layers()[layer];
         for (place, chunk) in chunks.iter().enumerate() {
-            if chunk.layers.len() == 1 {
-                let range = chunk.range.start - layer.start..chunk.range.end - layer.start;
-                let frame = self.frames.encode(&gradient.values[range]);
-                self.push(first + place, gradient.node, frame);
-                continue;
-            }
-            let shared = &mut self.shared[gradient.node];
-            shared.resize(chunk.range.len(), 0.0);
-            let start = layer.start - chunk.range.start;
-            shared[start..start + layer.len()].copy_from_slice(gradient.values);
-            if gradient.layer == chunk.layers.start {
-                let frame = self.frames.encode(shared);
-                self.push(first + place, gradient.node, frame);
+            for (node, values) in values.chunks_exact(len).enumerate() {
+                if chunk.layers.len() == 1 {
+                    let part = chunk.range.start - range.start..chunk.range.end - range.start;
+                    let frame = self.frames.encode(&values[part]);
+                    self.push(first + place, node, frame);
+                    continue;
+                }
+                let shared = &mut self.shared[node];
+                shared.resize(chunk.range.len(), 0.0);
+                let start = range.start - chunk.range.start;
+                shared[start..start + len].copy_from_slice(values);
+                if layer == chunk.layers.start {
+                    let frame = self.frames.encode(shared);
+                    self.push(first + place, node, frame);
+                }
             }
         }
     }

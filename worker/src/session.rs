@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use lockstep_data::RowOrder;
 use lockstep_model::{Network, NetworkSpec, PARALLEL_FLOPS_MIN};
-use lockstep_proto::frame::{Deal, FromWorker, Join, Limits, Part, ToWorker, Welcome};
-use lockstep_proto::ids::{Table, Task};
+use lockstep_proto::frame::{Deal, Done, FromWorker, Join, Limits, Part, ToWorker, Welcome};
+use lockstep_proto::ids::{Chunk, Step, Table, Task};
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::wire::cluster_client::ClusterClient;
 use lockstep_proto::{MESSAGE_BYTES_MAX, wire};
@@ -19,11 +19,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use crate::compute::{Compute, Work, done};
+use crate::ahead::{Ahead, ahead};
+use crate::compute::{Compute, SpanBatch, Work};
+use crate::pace::{Pace, Paced};
 use crate::parts::Frames;
 use crate::shards::Shards;
 use crate::sharing::Sharing;
-use crate::weights::{Version, Weights};
+use crate::weights::{Found, Weights};
 use crate::{WorkerError, WorkerEvent};
 
 /// Most messages that wait for the link; the compute thread waits when there are more.
@@ -48,7 +50,7 @@ pub enum Ended {
 
 pub(crate) struct Session {
     /// What goes through shared memory, if the coordinator is on this machine.
-    sharing: Option<Sharing>,
+    sharing: Option<Arc<Sharing>>,
     limits: Limits,
     weights: Weights,
     shards: Shards,
@@ -56,8 +58,15 @@ pub(crate) struct Session {
     /// `None` while it is at work on the pool.
     compute: Option<Compute>,
     at_work: Option<oneshot::Receiver<Compute>>,
+    /// What it runs forward there, if that has not been dealt yet.
+    ahead: Option<Ahead>,
+    /// What may be run forward when there is nothing else to do.
+    next: Option<SpanBatch>,
+    epochs_are_measured: bool,
     pool: Arc<rayon::ThreadPool>,
     out: mpsc::Sender<wire::WorkerMessage>,
+    /// Of what is sent, where it goes through the network.
+    pace: Option<Arc<Pace>>,
     inbound: Streaming<wire::CoordinatorMessage>,
 }
 
@@ -73,8 +82,10 @@ impl Session {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let (out, outgoing) = mpsc::channel(OUTBOX_MESSAGES_MAX);
+        let pace = Arc::new(Pace::default());
+        let outgoing = Paced::new(ReceiverStream::new(outgoing), pace.clone());
         out.send(join.into_wire()).await.map_err(|_| WorkerError::lost("before the join"))?;
-        let mut inbound = client.train(ReceiverStream::new(outgoing)).await?.into_inner();
+        let mut inbound = client.train(outgoing).await?.into_inner();
         let first = inbound.message().await?;
         let first = first.ok_or_else(|| WorkerError::lost("before the welcome"))?;
         let welcome = Welcome::from_wire(first)?;
@@ -89,11 +100,12 @@ impl Session {
         let sharing = match ticket.and_then(|ticket| Sharing::begin(ticket, &layout, precision)) {
             Some((sharing, announcement)) => {
                 out.send(announcement).await.map_err(|_| WorkerError::lost("at the join"))?;
-                Some(sharing)
+                Some(Arc::new(sharing))
             }
             None => None,
         };
-        let frames = Frames { precision, lane: sharing.as_ref().map(Sharing::lane) };
+        let frames = Frames { precision, lane: sharing.as_ref().map(|sharing| sharing.lane()) };
+        let pace = sharing.is_none().then_some(pace);
         let session = Session {
             sharing,
             limits: Limits {
@@ -108,8 +120,12 @@ impl Session {
             deals: VecDeque::new(),
             compute: Some(Compute::new(network, tree, order, frames)),
             at_work: None,
+            ahead: None,
+            next: None,
+            epochs_are_measured: welcome.validation_rows > 0,
             pool,
             out,
+            pace,
             inbound,
         };
         Ok((session, welcome))
@@ -130,7 +146,7 @@ impl Session {
             tokio::select! {
                 biased;
                 compute = returned(&mut self.at_work), if self.at_work.is_some() => {
-                    self.at_work = None;
+                    (self.at_work, self.ahead) = (None, None);
                     self.compute = Some(compute?);
                 }
                 message = self.inbound.message() => {
@@ -150,17 +166,17 @@ impl Session {
                         ToWorker::Deal(deal) => self.push(deal)?,
                         ToWorker::Weights { step, chunk, values } => {
                             let precision = self.limits.precision;
-                            self.weights.receive(step, chunk, |into| {
+                            self.receive(step, chunk, |into| {
                                 precision.copy(&values, into);
                                 true
                             });
                         }
                         ToWorker::SharedWeights { step, chunk } => {
-                            let Some(sharing) = &self.sharing else {
+                            let Some(sharing) = self.sharing.clone() else {
                                 let problem = "weights in shared memory that it does not share";
                                 return Err(WorkerError::Protocol(problem.to_string()));
                             };
-                            self.weights.receive(step, chunk, |into| sharing.copy(step, chunk, into));
+                            self.receive(step, chunk, |into| sharing.copy(step, chunk, into));
                         }
                         ToWorker::Finish { error: None } => return Ok(Ended::Finished),
                         ToWorker::Finish { error: Some(error) } => {
@@ -173,9 +189,21 @@ impl Session {
         }
     }
 
+    fn receive(&mut self, step: Step, chunk: Chunk, fill: impl FnOnce(&mut [f32]) -> bool) {
+        if let Some(pace) = &self.pace {
+            pace.answer(chunk.0);
+        }
+        if self.weights.receive(step, chunk, fill)
+            && let Some(ahead) = &mut self.ahead
+        {
+            ahead.look();
+        }
+    }
+
     /// Finishes what is being computed, says goodbye, and waits until it has been heard: the coordinator ends the
     /// stream.
     async fn leave(mut self) -> Result<Ended, WorkerError> {
+        self.ahead = None;
         let farewell = async {
             while self.at_work.is_some() {
                 tokio::select! {
@@ -197,18 +225,22 @@ impl Session {
         if self.deals.len() == DEALS_MAX {
             return Err(WorkerError::Protocol(format!("more than {DEALS_MAX} deals at once")));
         }
+        // A deal that was not guessed.
+        let batch = SpanBatch::of(&deal);
+        self.ahead.take_if(|ahead| !batch.is_some_and(|batch| ahead.is_for(batch)));
         self.deals.push_back(deal);
         Ok(())
     }
 
-    /// Begins the deals whose weights are here. Deals that came too late are dropped: others have done them.
+    /// Begins the deals whose weights are here. Deals that came too late are dropped: others have done them. Without any, the
+    /// next batch is run forward.
     async fn start_work(&mut self) -> Result<(), WorkerError> {
-        while self.compute.is_some() {
-            let Some(&deal) = self.deals.front() else { return Ok(()) };
+        while self.compute.is_some() || self.ahead.is_some() {
+            let Some(&deal) = self.deals.front() else { return self.run_ahead().await };
             let weights = match self.weights.at(deal.step) {
-                Version::Here(weights) => Some(weights),
-                Version::Gone => None,
-                Version::Coming => return Ok(()),
+                Found::Here(weights) => Some(weights),
+                Found::Gone => None,
+                Found::Coming => return Ok(()),
             };
             self.deals.pop_front();
             let Some(weights) = weights else {
@@ -226,6 +258,13 @@ impl Session {
     }
 
     async fn start(&mut self, work: Work) -> Result<(), WorkerError> {
+        let batch = SpanBatch::of(&work.deal);
+        let guess = batch.and_then(|b| b.next(self.limits.batches, self.epochs_are_measured));
+        if let Some(ahead) = self.ahead.take() {
+            self.next = guess;
+            ahead.deal(work);
+            return Ok(());
+        }
         let Some(mut compute) = self.compute.take() else { return Ok(()) };
         if compute.flops(&work.deal, &work.shards) < PARALLEL_FLOPS_MIN {
             let (started, mut results) = (Instant::now(), Vec::new());
@@ -236,23 +275,46 @@ impl Session {
             }
             return Ok(());
         }
+        self.next = guess;
+        self.compute_on_pool(compute, move |_| Some(work));
+        Ok(())
+    }
+
+    /// Runs the batch that is likely to be dealt next forward, as its weights come in.
+    async fn run_ahead(&mut self) -> Result<(), WorkerError> {
+        let Some(batch) = self.next.take_if(|_| self.compute.is_some()) else { return Ok(()) };
+        let Some(weights) = self.weights.ahead(batch.step) else { return Ok(()) };
+        let shards = self.shards.get(Table::Train, batch.span).await?;
+        let Some(compute) = self.compute.take() else { return Ok(()) };
+        let (ahead, running) = ahead(batch, weights, shards);
+        self.ahead = Some(ahead);
+        self.compute_on_pool(compute, |compute| running.run(compute));
+        Ok(())
+    }
+
+    /// Computes on the pool what `take` gives.
+    fn compute_on_pool(
+        &mut self,
+        mut compute: Compute,
+        take: impl FnOnce(&mut Compute) -> Option<Work> + Send + 'static,
+    ) {
         let (back, at_work) = oneshot::channel();
-        let (out, lane) = (self.out.clone(), self.sharing.as_ref().map(Sharing::lane));
+        let (out, lane) = (self.out.clone(), self.sharing.as_ref().map(|sharing| sharing.lane()));
         self.pool.spawn(move || {
-            let started = Instant::now();
-            // Sending fails only when the stream is gone; the session finds that out by itself.
-            compute.run(&work, &mut |result| {
-                let mut message = timed(result, started).into_wire();
-                if let Some(lane) = &lane {
-                    lane.name(&mut message);
-                }
-                drop(out.blocking_send(message));
-            });
-            drop(work);
+            if let Some(work) = take(&mut compute) {
+                let started = Instant::now();
+                // Sending fails only when the stream is gone; the session finds that out by itself.
+                compute.run(&work, &mut |result| {
+                    let mut message = timed(result, started).into_wire();
+                    if let Some(lane) = &lane {
+                        lane.name(&mut message);
+                    }
+                    drop(out.blocking_send(message));
+                });
+            }
             let _ = back.send(compute);
         });
         self.at_work = Some(at_work);
-        Ok(())
     }
 
     async fn say(&self, message: FromWorker) -> Result<(), WorkerError> {
@@ -262,14 +324,14 @@ impl Session {
 
 /// The answer to a deal whose weights are gone.
 fn dropped(deal: &Deal) -> FromWorker {
-    let done = Some(done(deal.span));
+    let done = Some(Done { span: deal.span, busy: Duration::ZERO });
     FromWorker::Part(Part { pass: deal.pass, slices: Vec::new(), sums: Vec::new(), done })
 }
 
-/// Fills in how long a deal took, where a result says that it is done.
+/// Adds how long a deal took, where a result says that it is done.
 fn timed(mut result: FromWorker, started: Instant) -> FromWorker {
     if let FromWorker::Part(Part { done: Some(done), .. }) = &mut result {
-        done.busy = started.elapsed();
+        done.busy += started.elapsed();
     }
     result
 }

@@ -1,31 +1,65 @@
-//! A worker's two weight buffers: step t's stay until the first chunk of step t + 2 comes.
+//! A worker's weights: step t's stay until the first chunk of step t + 2 comes.
 //!
 //! All of t + 1 may be there before the pass on t is over, since loss sums may still be missing: a lost worker's
-//! span can then be dealt again on t. A chunk of t + 2 says that the pass is over.
+//! span can then be dealt again on t. A chunk of t + 2 says that the pass is over. A layer can be read as soon as all of its
+//! chunks are here, while others still come in.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use lockstep_model::Parameters;
 use lockstep_proto::ids::{Chunk, Step};
 use lockstep_proto::layout::Layout;
 
-/// The newest whole weights, and the ones that are coming in or, before that, the ones they replaced.
+/// The weights of one step, layer by layer as they come in.
+#[derive(Debug)]
+pub(crate) struct Version {
+    step: Step,
+    layers: Vec<OnceLock<Vec<f32>>>,
+}
+
+impl Version {
+    fn new(step: Step, layers: usize) -> Version {
+        Version { step, layers: (0..layers).map(|_| OnceLock::new()).collect() }
+    }
+
+    pub(crate) fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// A layer's values, once they are here, if there is such a layer.
+    pub(crate) fn layer(&self, layer: usize) -> Option<&[f32]> {
+        self.layers.get(layer)?.get().map(Vec::as_slice)
+    }
+}
+
+/// Of whole weights.
+impl Parameters for Version {
+    fn layer(&self, _: &Layout, layer: usize) -> &[f32] {
+        self.layer(layer).expect("nothing is computed on weights that are not here")
+    }
+}
+
+/// The newest whole weights, the ones that they replaced, and the ones that are coming in.
 #[derive(Debug)]
 pub(crate) struct Weights {
     layout: Arc<Layout>,
-    whole: Option<(Step, Arc<Vec<f32>>)>,
-    before: Option<(Step, Arc<Vec<f32>>)>,
-    /// Empty from the end of one version to the start of the next.
-    coming: Vec<f32>,
-    coming_step: Step,
-    /// By chunk, for the weights that are coming in.
+    whole: Option<Arc<Version>>,
+    before: Option<Arc<Version>>,
+    /// The same as the whole ones from the end of one version to the start of the next.
+    coming: Arc<Version>,
+    /// By chunk of what is coming in.
     here: Vec<bool>,
+    /// By layer of what is coming in: its values, if some but not all are here. Otherwise memory for them, or nothing.
+    filling: Vec<Vec<f32>>,
+    /// The values of a chunk that holds several layers.
+    chunk: Vec<f32>,
 }
 
 /// Whether weights of a step can be had.
 #[derive(Debug)]
-pub(crate) enum Version {
+pub(crate) enum Found {
     /// They are whole.
-    Here(Arc<Vec<f32>>),
+    Here(Arc<Version>),
     /// They are not whole yet.
     Coming,
     /// They have been replaced: whoever asked is late.
@@ -34,52 +68,117 @@ pub(crate) enum Version {
 
 impl Weights {
     pub(crate) fn new(layout: Arc<Layout>) -> Weights {
-        let (coming, here) = (vec![0.0; layout.len()], vec![false; layout.chunks().len()]);
-        let coming_step = Step(0);
-        Weights { layout, whole: None, before: None, coming, coming_step, here }
-    }
-
-    pub(crate) fn at(&self, step: Step) -> Version {
-        let kept = || self.whole.iter().chain(&self.before);
-        match kept().find(|(version, _)| *version == step) {
-            Some((_, weights)) => Version::Here(weights.clone()),
-            None if kept().any(|(version, _)| *version > step) => Version::Gone,
-            None => Version::Coming,
+        let layers = layout.layers().len();
+        Weights {
+            whole: None,
+            before: None,
+            coming: Arc::new(Version::new(Step(0), layers)),
+            here: vec![false; layout.chunks().len()],
+            filling: vec![Vec::new(); layers],
+            chunk: Vec::new(),
+            layout,
         }
     }
 
+    pub(crate) fn at(&self, step: Step) -> Found {
+        let kept = || self.whole.iter().chain(&self.before);
+        match kept().find(|version| version.step == step) {
+            Some(version) => Found::Here(version.clone()),
+            None if kept().any(|version| version.step > step) => Found::Gone,
+            None => Found::Coming,
+        }
+    }
+
+    /// The weights of a step, to be read layer by layer as they come in; `None` if newer ones are coming in by now.
+    pub(crate) fn ahead(&mut self, step: Step) -> Option<Arc<Version>> {
+        if step > self.coming.step {
+            self.begin(step);
+        }
+        (step == self.coming.step).then(|| self.coming.clone())
+    }
+
     /// Takes in one chunk, which `fill` copies; it says false if the chunk is no longer there, since newer ones are on
-    /// their way. Chunks of an older step than is coming in change nothing.
+    /// their way. Chunks of an older step than is coming in change nothing. Whether a layer is whole by this chunk.
     pub(crate) fn receive(
         &mut self,
         step: Step,
         chunk: Chunk,
         fill: impl FnOnce(&mut [f32]) -> bool,
-    ) {
-        let known = self.whole.as_ref().is_some_and(|(whole, _)| *whole >= step);
-        if known || step < self.coming_step {
-            return;
+    ) -> bool {
+        let known = self.whole.as_ref().is_some_and(|whole| whole.step >= step);
+        if known || step < self.coming.step {
+            return false;
         }
-        if step > self.coming_step {
-            self.coming_step = step;
-            self.here.fill(false);
-            if self.coming.is_empty() {
-                let spare = self.before.take().and_then(|(_, old)| Arc::try_unwrap(old).ok());
-                self.coming = spare.unwrap_or_else(|| vec![0.0; self.layout.len()]);
-            }
+        if step > self.coming.step {
+            self.begin(step);
+        }
+        if let Some(before) = self.before.take() {
+            self.reuse(before);
         }
         let place = chunk.0 as usize;
-        let range = self.layout.chunks()[place].range.clone();
-        self.here[place] = fill(&mut self.coming[range]);
+        if self.here[place] || !self.fill(place, fill) {
+            return false;
+        }
+        self.here[place] = true;
+        let is_handed_out = self.hand_out(place);
         if self.here.iter().all(|&here| here) {
-            self.swap();
+            self.before = self.whole.replace(self.coming.clone());
+        }
+        is_handed_out
+    }
+
+    fn begin(&mut self, step: Step) {
+        let version = Arc::new(Version::new(step, self.layout.layers().len()));
+        let abandoned = std::mem::replace(&mut self.coming, version);
+        self.here.fill(false);
+        self.reuse(abandoned);
+    }
+
+    /// Takes the memory of weights that nobody reads any more.
+    fn reuse(&mut self, version: Arc<Version>) {
+        let Ok(version) = Arc::try_unwrap(version) else { return };
+        for (values, old) in self.filling.iter_mut().zip(version.layers) {
+            if let Some(old) = old.into_inner().filter(|_| values.is_empty()) {
+                *values = old;
+            }
         }
     }
 
-    fn swap(&mut self) {
-        let coming = std::mem::take(&mut self.coming);
-        self.before = self.whole.replace((self.coming_step, Arc::new(coming)));
-        self.here.fill(false);
+    /// Copies a chunk to where its layers' values gather.
+    fn fill(&mut self, place: usize, fill: impl FnOnce(&mut [f32]) -> bool) -> bool {
+        let (chunk, layers) = (&self.layout.chunks()[place], self.layout.layers());
+        for layer in chunk.layers.clone() {
+            self.filling[layer].resize(layers[layer].len(), 0.0);
+        }
+        let first = chunk.layers.start;
+        if chunk.layers.len() == 1 {
+            let start = chunk.range.start - layers[first].start;
+            return fill(&mut self.filling[first][start..start + chunk.range.len()]);
+        }
+        self.chunk.resize(chunk.range.len(), 0.0);
+        let is_there = fill(&mut self.chunk);
+        let mut rest = &self.chunk[..];
+        for values in &mut self.filling[chunk.layers.clone()] {
+            let (own, after) = rest.split_at(values.len());
+            values.copy_from_slice(own);
+            rest = after;
+        }
+        is_there
+    }
+
+    /// Hands out the layers of a chunk of which all is here, if any.
+    fn hand_out(&mut self, place: usize) -> bool {
+        let (chunks, mut any) = (self.layout.chunks(), false);
+        for layer in chunks[place].layers.clone() {
+            let first = chunks.partition_point(|chunk| chunk.layers.end <= layer);
+            let end = chunks.partition_point(|chunk| chunk.layers.start <= layer);
+            if self.here[first..end].iter().all(|&here| here) {
+                let values = std::mem::take(&mut self.filling[layer]);
+                self.coming.layers[layer].get_or_init(|| values);
+                any = true;
+            }
+        }
+        any
     }
 }
 
@@ -88,11 +187,11 @@ mod tests {
     use super::*;
     use lockstep_proto::layout::DenseShape;
 
+    /// Layers of two chunks, one, and one; the last two share theirs.
     fn weights() -> Weights {
-        // Two chunks: 200 x 100 does not share one with the small layer behind it.
         let shape = |inputs, units| DenseShape { inputs, units, bias: false };
-        let layout = Layout::new(&[shape(200, 100), shape(100, 1)]);
-        assert_eq!(layout.chunks().len(), 2);
+        let layout = Layout::new(&[shape(1000, 100), shape(100, 2), shape(2, 1)]);
+        assert_eq!(layout.chunks().len(), 3);
         Weights::new(Arc::new(layout))
     }
 
@@ -103,43 +202,86 @@ mod tests {
         }
     }
 
+    fn receive(weights: &mut Weights, step: u64, chunks: &[u32]) {
+        for &chunk in chunks {
+            weights.receive(Step(step), Chunk(chunk), all(step as f32));
+        }
+    }
+
+    fn is_here(weights: &Weights, step: u64) -> bool {
+        let Found::Here(version) = weights.at(Step(step)) else { return false };
+        let (layout, value) = (weights.layout.clone(), step as f32);
+        let mut layers = layout.layers().iter().enumerate();
+        layers.all(|(layer, range)| version.layer(layer).unwrap() == vec![value; range.len()])
+    }
+
     #[test]
     fn old_weights_stay_until_the_new_ones_are_whole() {
         let mut weights = weights();
-        assert!(matches!(weights.at(Step(0)), Version::Coming));
-        weights.receive(Step(0), Chunk(0), all(1.0));
-        weights.receive(Step(0), Chunk(1), all(1.0));
-        weights.receive(Step(1), Chunk(1), all(2.0));
-        assert!(matches!(weights.at(Step(0)), Version::Here(w) if w.iter().all(|&v| v == 1.0)));
-        assert!(matches!(weights.at(Step(1)), Version::Coming));
-        weights.receive(Step(1), Chunk(0), all(2.0));
-        assert!(matches!(weights.at(Step(1)), Version::Here(w) if w.iter().all(|&v| v == 2.0)));
-        assert!(matches!(weights.at(Step(0)), Version::Here(w) if w.iter().all(|&v| v == 1.0)));
-        weights.receive(Step(2), Chunk(1), all(3.0));
-        assert!(matches!(weights.at(Step(1)), Version::Here(_)));
-        assert!(matches!(weights.at(Step(0)), Version::Gone));
+        assert!(matches!(weights.at(Step(0)), Found::Coming));
+        receive(&mut weights, 0, &[0, 1, 2]);
+        receive(&mut weights, 1, &[1, 2, 2]);
+        assert!(is_here(&weights, 0));
+        assert!(matches!(weights.at(Step(1)), Found::Coming));
+        receive(&mut weights, 1, &[0]);
+        assert!(is_here(&weights, 0) && is_here(&weights, 1));
+        receive(&mut weights, 2, &[1]);
+        assert!(is_here(&weights, 1));
+        assert!(matches!(weights.at(Step(0)), Found::Gone));
+    }
+
+    #[test]
+    fn layers_can_be_read_as_they_come() {
+        let mut weights = weights();
+        let ahead = weights.ahead(Step(1)).unwrap();
+        let here = |version: &Version| [0, 1, 2].map(|layer| version.layer(layer).is_some());
+        for (chunk, want) in [(0, [false; 3]), (2, [false, true, true]), (1, [true; 3])] {
+            receive(&mut weights, 1, &[chunk]);
+            assert_eq!(here(&ahead), want);
+        }
+        assert!(is_here(&weights, 1));
+        assert!(weights.ahead(Step(0)).is_none());
+        assert_eq!(here(&weights.ahead(Step(1)).unwrap()), [true; 3]);
+        assert_eq!(here(&weights.ahead(Step(2)).unwrap()), [false; 3]);
+        assert!(is_here(&weights, 1), "waiting for new weights takes none away");
     }
 
     #[test]
     fn a_step_that_was_skipped_leaves_nothing_behind() {
         let mut weights = weights();
-        weights.receive(Step(3), Chunk(0), all(3.0));
-        weights.receive(Step(4), Chunk(1), all(4.0));
-        weights.receive(Step(3), Chunk(1), all(3.0));
-        assert!(matches!(weights.at(Step(4)), Version::Coming));
-        weights.receive(Step(4), Chunk(0), all(4.0));
-        assert!(matches!(weights.at(Step(4)), Version::Here(w) if w.iter().all(|&v| v == 4.0)));
+        let ahead = weights.ahead(Step(3)).unwrap();
+        receive(&mut weights, 3, &[0, 2]);
+        receive(&mut weights, 4, &[1]);
+        receive(&mut weights, 3, &[1]);
+        assert!(ahead.layer(0).is_none());
+        assert!(matches!(weights.at(Step(4)), Found::Coming));
+        receive(&mut weights, 4, &[0, 2]);
+        assert!(is_here(&weights, 4));
     }
 
     #[test]
     fn a_chunk_that_is_no_longer_there() {
         let mut weights = weights();
         weights.receive(Step(1), Chunk(0), |_| false);
-        weights.receive(Step(1), Chunk(1), all(1.0));
-        assert!(matches!(weights.at(Step(1)), Version::Coming));
-        weights.receive(Step(3), Chunk(0), all(3.0));
-        weights.receive(Step(3), Chunk(1), all(3.0));
-        assert!(matches!(weights.at(Step(3)), Version::Here(w) if w.iter().all(|&v| v == 3.0)));
-        assert!(matches!(weights.at(Step(1)), Version::Gone));
+        receive(&mut weights, 1, &[1, 2]);
+        assert!(matches!(weights.at(Step(1)), Found::Coming));
+        receive(&mut weights, 3, &[0, 1, 2]);
+        assert!(is_here(&weights, 3));
+        assert!(matches!(weights.at(Step(1)), Found::Gone));
+    }
+
+    #[test]
+    fn memory_is_used_again() {
+        let mut weights = weights();
+        receive(&mut weights, 0, &[0, 1, 2]);
+        let place = |weights: &Weights, step| match weights.at(Step(step)) {
+            Found::Here(version) => version.layer(0).unwrap().as_ptr(),
+            _ => panic!("not whole"),
+        };
+        let first = place(&weights, 0);
+        for step in 1..=4 {
+            receive(&mut weights, step, &[0, 1, 2]);
+        }
+        assert_eq!(place(&weights, 4), first);
     }
 }

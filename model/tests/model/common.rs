@@ -101,8 +101,9 @@ pub(crate) fn gradient_in(
         gradients[part.node][network.layout().layers()[part.layer].clone()]
             .copy_from_slice(part.values);
     };
-    let sums =
-        network.gradient(params, x, y, microbatches, nodes, precision, &mut ws, &mut sink).unwrap();
+    let sums = network
+        .gradient(&params, x, y, microbatches, nodes, precision, &mut ws, &mut sink)
+        .unwrap();
     Gathered { gradients, sums }
 }
 

@@ -37,8 +37,9 @@ fn run_in(
     let nodes = [ShardTree::new(8).root()];
     let (x, y, leaves) = (x.view(), y.view(), microbatches(lens));
     let mut sink = |part: NodeGradient<'_>| layers.push(part.layer);
-    let error =
-        network.gradient(params, x, y, &leaves, &nodes, precision, &mut ws, &mut sink).unwrap_err();
+    let error = network
+        .gradient(&params, x, y, &leaves, &nodes, precision, &mut ws, &mut sink)
+        .unwrap_err();
     (error, layers)
 }
 
@@ -106,7 +107,7 @@ fn evaluation() {
     let y = Array2::zeros((2, 1));
     let mut sums = vec![0.0];
     let error = network
-        .evaluate(&[10.0, 0.0, 1.0, 0.0], x.view(), y.view(), &mut ws, &mut sums)
+        .evaluate(&vec![10.0, 0.0, 1.0, 0.0], x.view(), y.view(), &mut ws, &mut sums)
         .unwrap_err();
     assert_eq!(error, NonFinite { shard: 0, layer: Some(0), what: NonFiniteKind::Loss });
 }

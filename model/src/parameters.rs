@@ -1,0 +1,26 @@
+//! Where the values of a network's parameters are: one flat vector, or a vector for each layer.
+
+use lockstep_proto::layout::Layout;
+
+/// The parameters of a network.
+pub trait Parameters {
+    /// One layer's: kernel (row-major, `[in, out]`), then bias.
+    ///
+    /// # Panics
+    /// If they are not those of a network with this layout.
+    fn layer(&self, layout: &Layout, layer: usize) -> &[f32];
+}
+
+impl Parameters for &[f32] {
+    fn layer(&self, layout: &Layout, layer: usize) -> &[f32] {
+        assert_eq!(self.len(), layout.len(), "number of parameters");
+        &self[layout.layers()[layer].clone()]
+    }
+}
+
+impl Parameters for Vec<f32> {
+    fn layer(&self, layout: &Layout, layer: usize) -> &[f32] {
+        assert_eq!(self.len(), layout.len(), "number of parameters");
+        &self[layout.layers()[layer].clone()]
+    }
+}
