@@ -114,3 +114,129 @@ impl Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parts::Frames;
+    use crate::weights::{Found, Weights};
+    use lockstep_data::RowOrder;
+    use lockstep_model::{Activation, DenseSpec, Loss, Network, NetworkSpec};
+    use lockstep_proto::batches::Batches;
+    use lockstep_proto::frame::{Deal, FromWorker};
+    use lockstep_proto::ids::{Chunk, Pass, Span, Step, Task};
+    use lockstep_proto::tree::ShardTree;
+    use lockstep_proto::values::Precision;
+
+    const SPAN: Span = Span { start: 0, end: 2 };
+    const BATCHES: Batches = Batches { rows: 12, shards: 2, batch_size: 4 };
+
+    fn network() -> Arc<Network> {
+        let layers =
+            vec![DenseSpec::new(300, Activation::Tanh), DenseSpec::new(1, Activation::Linear)];
+        let spec = NetworkSpec { inputs: 60, layers, loss: Loss::Mse, metrics: Vec::new() };
+        Arc::new(Network::new(spec).unwrap())
+    }
+
+    fn compute() -> Compute {
+        let order = RowOrder { batches: BATCHES, shuffle: true, seed: 3 };
+        let frames = Frames { precision: Precision::F32, lane: None };
+        Compute::new(network(), ShardTree::new(2), order, frames)
+    }
+
+    fn shards() -> Vec<(Shard, Rows)> {
+        let value = |at: usize| (at * 31 % 97) as f32 / 97.0;
+        let rows = |shard: usize| {
+            Arc::new((0..6 * 61).map(|at| value(at + 7 * shard)).collect::<Vec<_>>())
+        };
+        vec![(Shard(0), rows(0)), (Shard(1), rows(1))]
+    }
+
+    /// Gives chunks of the weights of a step, the last ones first.
+    fn receive(weights: &mut Weights, step: Step, chunks: std::ops::Range<u32>) {
+        let network = network();
+        let (values, layout) = (network.initial_parameters(step.0), network.layout());
+        for chunk in chunks.rev() {
+            let range = layout.chunks()[chunk as usize].range.clone();
+            weights.receive(step, Chunk(chunk), |into| {
+                into.copy_from_slice(&values[range]);
+                true
+            });
+        }
+    }
+
+    fn work(weights: &Weights, batch: u64) -> Work {
+        let Found::Here(version) = weights.at(Step(batch)) else { panic!("not whole") };
+        let task = Task::Train { epoch: 1, batch };
+        let deal = Deal { pass: Pass(batch), step: Step(batch), task, span: SPAN };
+        Work { deal, weights: version, shards: shards() }
+    }
+
+    fn results(compute: &mut Compute, work: &Work) -> Vec<FromWorker> {
+        let mut results = Vec::new();
+        compute.run(work, &mut |mut result| {
+            if let FromWorker::Part(part) = &mut result {
+                part.done.iter_mut().for_each(|done| done.busy = Duration::ZERO);
+            }
+            results.push(result);
+        });
+        results
+    }
+
+    #[test]
+    fn what_ran_ahead_gives_the_results_of_what_did_not() {
+        let layout = Arc::new(network().layout().clone());
+        let chunks = layout.chunks().len() as u32;
+        assert_eq!(chunks, 2);
+        let mut weights = Weights::new(layout);
+        let batch = SpanBatch { step: Step(1), epoch: 1, batch: 1, span: SPAN };
+        let (mut told, running) = ahead(batch, weights.ahead(Step(1)).unwrap(), shards());
+        let thread = std::thread::spawn(move || {
+            let mut compute = compute();
+            let work = running.run(&mut compute).expect("it was dealt");
+            (results(&mut compute, &work), compute)
+        });
+        receive(&mut weights, Step(1), 1..2);
+        told.look();
+        receive(&mut weights, Step(1), 0..1);
+        told.look();
+        assert!(told.is_for(batch));
+        told.deal(work(&weights, 1));
+        let (ran_ahead, mut after) = thread.join().unwrap();
+        let want = results(&mut compute(), &work(&weights, 1));
+        assert_eq!(ran_ahead, want);
+        // Nothing of it is left for another deal.
+        receive(&mut weights, Step(2), 0..2);
+        let next = work(&weights, 2);
+        assert_eq!(results(&mut after, &next), results(&mut compute(), &next));
+        assert_ne!(results(&mut after, &next), want);
+    }
+
+    #[test]
+    fn a_wrong_guess_is_let_go_and_changes_nothing() {
+        let mut weights = Weights::new(Arc::new(network().layout().clone()));
+        receive(&mut weights, Step(1), 0..2);
+        let batch = SpanBatch { step: Step(2), epoch: 1, batch: 2, span: SPAN };
+        let (told, running) = ahead(batch, weights.ahead(Step(2)).unwrap(), shards());
+        let thread = std::thread::spawn(move || {
+            let mut compute = compute();
+            assert!(running.run(&mut compute).is_none());
+            compute
+        });
+        // The weights that it waits for never come.
+        drop(told);
+        let mut after = thread.join().unwrap();
+        let other = work(&weights, 1);
+        assert_eq!(results(&mut after, &other), results(&mut compute(), &other));
+    }
+
+    #[test]
+    fn the_next_batch_is_guessed() {
+        let batch = SpanBatch { step: Step(6), epoch: 1, batch: 1, span: SPAN };
+        let next = batch.next(BATCHES, true).unwrap();
+        assert_eq!(next, SpanBatch { step: Step(7), epoch: 1, batch: 2, span: SPAN });
+        let first = SpanBatch { step: Step(8), epoch: 2, batch: 0, span: SPAN };
+        assert_eq!(next.next(BATCHES, false), Some(first));
+        assert_eq!(next.next(BATCHES, true), None);
+    }
+}
