@@ -13,14 +13,17 @@ pub trait Parameters {
 
 impl Parameters for &[f32] {
     fn layer(&self, layout: &Layout, layer: usize) -> &[f32] {
-        assert_eq!(self.len(), layout.len(), "number of parameters");
-        &self[layout.layers()[layer].clone()]
+        in_flat(self, layout, layer)
     }
 }
 
 impl Parameters for Vec<f32> {
     fn layer(&self, layout: &Layout, layer: usize) -> &[f32] {
-        assert_eq!(self.len(), layout.len(), "number of parameters");
-        &self[layout.layers()[layer].clone()]
+        in_flat(self, layout, layer)
     }
+}
+
+fn in_flat<'p>(values: &'p [f32], layout: &Layout, layer: usize) -> &'p [f32] {
+    assert_eq!(values.len(), layout.len(), "number of parameters");
+    &values[layout.layers()[layer].clone()]
 }

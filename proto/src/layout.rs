@@ -117,6 +117,13 @@ impl Layout {
         &self.chunks
     }
 
+    /// The numbers of the chunks that a layer touches.
+    pub fn chunks_of(&self, layer: usize) -> Range<usize> {
+        let first = self.chunks.partition_point(|chunk| chunk.layers.end <= layer);
+        let end = self.chunks.partition_point(|chunk| chunk.layers.start <= layer);
+        first..end
+    }
+
     /// The chunks whose squares are added first, block by block: part of what determines the global norm's bits, so the
     /// same however long chunks are.
     pub fn norm_blocks(&self) -> Vec<Range<usize>> {

@@ -35,7 +35,7 @@ impl Ahead {
         self.batch == batch
     }
 
-    /// More of the weights is here: the thread is woken if it can go on.
+    /// More of the weights may be here: the thread is woken if it can go on.
     pub(crate) fn look(&mut self) {
         let here = (self.told..).take_while(|&layer| self.weights.layer(layer).is_some()).count();
         if here > 0 {

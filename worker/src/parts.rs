@@ -64,10 +64,9 @@ impl<'a> Parts<'a> {
 
     /// The chunks that a layer touches, and the number of the first.
     fn chunks_of(&self, layer: usize) -> (usize, &'a [ChunkRange]) {
-        let chunks = self.network.layout().chunks();
-        let first = chunks.partition_point(|chunk| chunk.layers.end <= layer);
-        let end = chunks.partition_point(|chunk| chunk.layers.start <= layer);
-        (first, &chunks[first..end])
+        let layout = self.network.layout();
+        let places = layout.chunks_of(layer);
+        (places.start, &layout.chunks()[places])
     }
 
     fn push(&mut self, chunk: usize, node: usize, values: Bytes) {

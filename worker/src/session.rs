@@ -193,9 +193,8 @@ impl Session {
         if let Some(pace) = &self.pace {
             pace.answer(chunk.0);
         }
-        if self.weights.receive(step, chunk, fill)
-            && let Some(ahead) = &mut self.ahead
-        {
+        self.weights.receive(step, chunk, fill);
+        if let Some(ahead) = &mut self.ahead {
             ahead.look();
         }
     }

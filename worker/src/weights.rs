@@ -98,16 +98,16 @@ impl Weights {
     }
 
     /// Takes in one chunk, which `fill` copies; it says false if the chunk is no longer there, since newer ones are on
-    /// their way. Chunks of an older step than is coming in change nothing. Whether a layer is whole by this chunk.
+    /// their way. Chunks of an older step than is coming in change nothing.
     pub(crate) fn receive(
         &mut self,
         step: Step,
         chunk: Chunk,
         fill: impl FnOnce(&mut [f32]) -> bool,
-    ) -> bool {
+    ) {
         let known = self.whole.as_ref().is_some_and(|whole| whole.step >= step);
         if known || step < self.coming.step {
-            return false;
+            return;
         }
         if step > self.coming.step {
             self.begin(step);
@@ -117,14 +117,13 @@ impl Weights {
         }
         let place = chunk.0 as usize;
         if self.here[place] || !self.fill(place, fill) {
-            return false;
+            return;
         }
         self.here[place] = true;
-        let is_handed_out = self.hand_out(place);
+        self.hand_out(place);
         if self.here.iter().all(|&here| here) {
             self.before = self.whole.replace(self.coming.clone());
         }
-        is_handed_out
     }
 
     fn begin(&mut self, step: Step) {
@@ -167,18 +166,13 @@ impl Weights {
     }
 
     /// Hands out the layers of a chunk of which all is here, if any.
-    fn hand_out(&mut self, place: usize) -> bool {
-        let (chunks, mut any) = (self.layout.chunks(), false);
-        for layer in chunks[place].layers.clone() {
-            let first = chunks.partition_point(|chunk| chunk.layers.end <= layer);
-            let end = chunks.partition_point(|chunk| chunk.layers.start <= layer);
-            if self.here[first..end].iter().all(|&here| here) {
+    fn hand_out(&mut self, place: usize) {
+        for layer in self.layout.chunks()[place].layers.clone() {
+            if self.here[self.layout.chunks_of(layer)].iter().all(|&here| here) {
                 let values = std::mem::take(&mut self.filling[layer]);
                 self.coming.layers[layer].get_or_init(|| values);
-                any = true;
             }
         }
-        any
     }
 }
 
