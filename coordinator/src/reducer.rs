@@ -118,12 +118,12 @@ impl Reducer {
     /// Adds one node's values; `None` if a thread was put to it and [`Reducer::next`] will tell.
     pub(crate) fn fold(&mut self, slice: Slice) -> Option<Reduced> {
         let Slice { node, chunk, values } = slice;
-        let state = &self.chunks[chunk.0 as usize];
-        if values.len() <= INLINE_BYTES_MAX {
-            let folded = lock(state).insert(&self.rule, self.step.0, node, values);
+        let state = self.chunks[chunk.0 as usize].clone();
+        if values.len() <= INLINE_BYTES_MAX || state.try_lock().is_ok_and(|it| it.keeps(node)) {
+            let folded = lock(&state).insert(&self.rule, self.step.0, node, values);
             return Some(self.note(chunk, folded));
         }
-        let (state, rule, results) = (state.clone(), self.rule, self.results_tx.clone());
+        let (rule, results) = (self.rule, self.results_tx.clone());
         let step = self.step;
         self.in_flight += 1;
         self.pool.spawn(move || {

@@ -123,6 +123,11 @@ impl ChunkState {
         self.open = Some(OpenFold { fold: Fold::new(tree, leaves), step, rows });
     }
 
+    /// Whether a node's values would only be kept: nothing is to be computed yet.
+    pub(crate) fn keeps(&self, node: Node) -> bool {
+        self.open.as_ref().is_none_or(|open| open.fold.keeps(node))
+    }
+
     /// Adds one node's values to update number `step`. Values of an earlier update are late: a wider node was there
     /// first and the update is made.
     pub(crate) fn insert(&mut self, rule: &Rule, step: u64, node: Node, frame: Bytes) -> Folded {

@@ -40,14 +40,14 @@ impl LayerLeaves<'_> {
     ) -> bool {
         SCRATCH.with_borrow_mut(|scratch| match inputs {
             Some(inputs) => {
-                KernelTile { layer: *self, inputs, order, values: &mut *values, scratch }.compute();
+                KernelTile { layer: *self, inputs, order, values, scratch }.compute()
             }
             None => {
                 let scratch = product::lines(scratch, order.scratch_len(values.len()));
                 fold::fold(&BiasLeaves { layer: *self }, order, values, scratch);
+                all_finite(values)
             }
-        });
-        all_finite(values)
+        })
     }
 
     /// The first microbatch whose own gradient is not finite. If there is none, the sum overflowed: then the first.

@@ -91,11 +91,20 @@ impl WithSimd for LossRows<'_> {
                 #[inline(always)]
                 |error| huber(error, delta),
             ),
-            Loss::CrossEntropy => self.each(cross_entropy),
+            // A closure, and not the function's name: only what is inlined is compiled for the vectors at hand.
+            Loss::CrossEntropy => self.each(
+                #[inline(always)]
+                |outputs, targets, slopes| cross_entropy(outputs, targets, slopes),
+            ),
             Loss::BinaryCrossEntropy => self.each(
                 #[inline(always)]
                 |outputs, targets, slopes| {
-                    let loss = lanes::sum_pairs(outputs, targets, binary_cross_entropy);
+                    let loss = lanes::sum_pairs(
+                        outputs,
+                        targets,
+                        #[inline(always)]
+                        |z, y| binary_cross_entropy(z, y),
+                    );
                     for output in outputs.iter_mut() {
                         *output = math::sigmoid(*output);
                     }

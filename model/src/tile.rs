@@ -34,13 +34,13 @@ pub(crate) struct KernelTile<'l, 'a> {
 }
 
 impl KernelTile<'_, '_> {
-    /// Fills the values.
-    pub(crate) fn compute(self) {
-        block::dispatch(self.inputs.len(), self);
+    /// Fills the values and says whether all are finite.
+    pub(crate) fn compute(self) -> bool {
+        block::dispatch(self.inputs.len(), self)
     }
 
     #[inline(always)]
-    fn with_vectors<S: Simd, const R: usize, const V: usize>(self, simd: S) {
+    fn with_vectors<S: Simd, const R: usize, const V: usize>(self, simd: S) -> bool {
         let LayerLeaves { input, slopes, microbatches, precision } = self.layer;
         let (steps, rows) = (&self.order.steps[..], self.order.rows(microbatches));
         let (units, width) = (slopes.ncols(), V * S::F32_LANES);
@@ -57,6 +57,7 @@ impl KernelTile<'_, '_> {
         let stack = S::as_mut_simd_f32s(stack).0.as_chunks_mut::<V>().0.as_chunks_mut::<R>().0;
         let inputs = input.slice(s![rows.clone(), self.inputs.clone()]).reversed_axes();
         pack::left(simd, inputs, left);
+        let mut zeros = [simd.splat_f32s(0.0); V];
         for start in (0..units).step_by(columns_max) {
             let columns = start..units.min(start + columns_max);
             let right = &mut right[..columns.len().div_ceil(width) * rows.len()];
@@ -70,20 +71,30 @@ impl KernelTile<'_, '_> {
                     let first_row = rows.start;
                     let block =
                         Block::<S, R, V> { simd, left, right, first_row, microbatches, precision };
-                    block::put(simd, block.fold(steps, stack), &mut out, at, false);
+                    let sums = block.fold(steps, stack);
+                    // Zero times a number that is not finite is none.
+                    for sums in &sums {
+                        for (zero, &sum) in zeros.iter_mut().zip(sums) {
+                            *zero = simd.mul_add_f32s(sum, simd.splat_f32s(0.0), *zero);
+                        }
+                    }
+                    block::put(simd, sums, &mut out, at, false);
                 }
             }
         }
+        zeros.into_iter().all(|zero| simd.reduce_sum_f32s(zero) == 0.0)
     }
 }
 
 impl InBlocks for KernelTile<'_, '_> {
+    type Output = bool;
+
     #[inline(always)]
-    fn run<S: Simd, const R: usize>(self, simd: S) {
+    fn run<S: Simd, const R: usize>(self, simd: S) -> bool {
         if self.layer.slopes.ncols() <= S::F32_LANES {
-            self.with_vectors::<S, R, 1>(simd);
+            self.with_vectors::<S, R, 1>(simd)
         } else {
-            self.with_vectors::<S, R, 2>(simd);
+            self.with_vectors::<S, R, 2>(simd)
         }
     }
 }

@@ -131,6 +131,14 @@ impl<T: Addend> Fold<T> {
         Fold { tree, leaves, pending: BTreeMap::new(), done: false }
     }
 
+    /// Whether a node's value would only be kept until its sibling is there: nothing would be added.
+    pub fn keeps(&self, node: Node) -> bool {
+        let sibling = node.sibling();
+        node != self.tree.root()
+            && self.tree.span(sibling).is_some_and(|span| self.leaves.any_in(span))
+            && !self.pending.contains_key(&sibling)
+    }
+
     /// Takes one node's value; returns the root's value when it is complete, once.
     pub fn insert(&mut self, mut node: Node, mut value: T) -> Option<T> {
         if self.done || self.pending.keys().any(|known| known.contains(node)) {

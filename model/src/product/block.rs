@@ -13,19 +13,21 @@ pub(crate) type Sums<S, const R: usize, const V: usize> = [[<S as Simd>::f32s; V
 
 /// Something to be computed in blocks of `R` rows.
 pub(crate) trait InBlocks {
+    type Output;
+
     /// Does it. Inlined, so that it is compiled for the vectors at hand.
-    fn run<S: Simd, const R: usize>(self, simd: S);
+    fn run<S: Simd, const R: usize>(self, simd: S) -> Self::Output;
 }
 
 /// Computes it with the best vectors of this CPU, in blocks of nearly equal height that hold `rows` rows.
-pub(crate) fn dispatch(rows: usize, work: impl InBlocks) {
-    Arch::new().dispatch(Sized { rows, work });
+pub(crate) fn dispatch<W: InBlocks>(rows: usize, work: W) -> W::Output {
+    Arch::new().dispatch(Sized { rows, work })
 }
 
 /// [`dispatch`] without vectors.
 #[cfg(test)]
-pub(crate) fn dispatch_scalar(rows: usize, work: impl InBlocks) {
-    Sized { rows, work }.with_simd(pulp::Scalar);
+pub(crate) fn dispatch_scalar<W: InBlocks>(rows: usize, work: W) -> W::Output {
+    Sized { rows, work }.with_simd(pulp::Scalar)
 }
 
 /// Most rows of a block: its accumulators, two vectors of the right operand and a value of the left fill the registers.
@@ -39,10 +41,10 @@ struct Sized<W> {
 }
 
 impl<W: InBlocks> WithSimd for Sized<W> {
-    type Output = ();
+    type Output = W::Output;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) -> W::Output {
         let Sized { rows, work } = self;
         let blocks = rows.div_ceil(rows_max::<S>()).max(1);
         match rows.div_ceil(blocks) {

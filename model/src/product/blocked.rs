@@ -97,6 +97,8 @@ struct OnPanels<'a, 'p> {
 }
 
 impl InBlocks for OnPanels<'_, '_> {
+    type Output = ();
+
     #[inline(always)]
     fn run<S: Simd, const R: usize>(self, simd: S) {
         let OnPanels { product, panels } = self;
