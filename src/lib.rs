@@ -1,6 +1,7 @@
 //! Lockstep trains neural networks data-parallel on ordinary CPU machines: the same model, bit for bit, on any number
 //! of workers and threads, whatever fails.
 
+mod allocator;
 pub mod api;
 pub mod checkpoint;
 pub mod cli;

@@ -29,6 +29,7 @@ use args::{Arguments, Command};
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    crate::allocator::return_large_blocks();
     // Empty but in the tests' build.
     #[allow(clippy::let_unit_value)]
     let _failpoints = crate::failpoints::set_up();
