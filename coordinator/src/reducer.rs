@@ -1,4 +1,5 @@
-//! Where chunks are worked on: small ones at once, large ones on a pool of threads, and what is published so far.
+//! Where chunks are worked on: small ones at once, and values that only wait for others, large ones on a pool of threads;
+//! and what is published so far.
 //!
 //! The weights of the open step stay until every chunk of it is committed, so that a worker that joins in the
 //! middle of a step can still compute on them.

@@ -39,9 +39,7 @@ impl LayerLeaves<'_> {
         values: &mut [f32],
     ) -> bool {
         SCRATCH.with_borrow_mut(|scratch| match inputs {
-            Some(inputs) => {
-                KernelTile { layer: *self, inputs, order, values, scratch }.compute()
-            }
+            Some(inputs) => KernelTile { layer: *self, inputs, order, values, scratch }.compute(),
             None => {
                 let scratch = product::lines(scratch, order.scratch_len(values.len()));
                 fold::fold(&BiasLeaves { layer: *self }, order, values, scratch);

@@ -74,6 +74,10 @@ impl LossRows<'_> {
 impl WithSimd for LossRows<'_> {
     type Output = ();
 
+    #[allow(
+        clippy::redundant_closure,
+        reason = "only what is inlined is compiled for the vectors at hand, which a function passed by name is not"
+    )]
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let share = 1.0 / self.units as f32;
@@ -91,7 +95,6 @@ impl WithSimd for LossRows<'_> {
                 #[inline(always)]
                 |error| huber(error, delta),
             ),
-            // A closure, and not the function's name: only what is inlined is compiled for the vectors at hand.
             Loss::CrossEntropy => self.each(
                 #[inline(always)]
                 |outputs, targets, slopes| cross_entropy(outputs, targets, slopes),

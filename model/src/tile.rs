@@ -232,11 +232,9 @@ mod tests {
                     // Left over from another call.
                     scratch: &mut vec![f32::NAN; 77_777],
                 };
-                if vectors {
-                    tile.compute();
-                } else {
-                    block::dispatch_scalar(inputs, tile);
-                }
+                let is_finite =
+                    if vectors { tile.compute() } else { block::dispatch_scalar(inputs, tile) };
+                assert!(is_finite);
                 let same = values.iter().zip(&want).all(|(a, b)| a.to_bits() == b.to_bits());
                 assert!(same, "leaves of {lens:?} rows, {inputs} x {units}, vectors: {vectors}");
             }

@@ -208,13 +208,31 @@ mod tests {
             let roots: Vec<f64> = nodes
                 .into_iter()
                 .filter_map(|node| Some((node, node_value(node)?)))
-                .filter_map(|(node, value)| fold.insert(node, vec![value]))
+                .filter_map(|(node, value)| {
+                    let keeps = fold.keeps(node);
+                    let root = fold.insert(node, vec![value]);
+                    assert!(!keeps || root.is_none(), "seed {seed}: {node}");
+                    root
+                })
                 .map(|root| root[0])
                 .collect();
             assert_eq!(roots.len(), 1, "seed {seed}");
             let expected = node_value(tree.root()).unwrap();
             assert_eq!(roots[0].to_bits(), expected.to_bits(), "seed {seed}");
         }
+    }
+
+    #[test]
+    fn a_node_is_only_kept_while_its_sibling_is_missing() {
+        let tree = ShardTree::new(3);
+        let [first, second, last] = [0, 1, 2].map(Node::leaf);
+        let mut fold = Fold::new(tree, Leaves::new(tree, |_| true));
+        assert!(fold.keeps(first) && fold.keeps(second));
+        assert!(fold.insert(first, vec![1.0]).is_none());
+        assert!(!fold.keeps(second) && fold.keeps(first.parent()));
+        assert!(!fold.keeps(tree.root()));
+        // Its sibling leaf is not in the tree: what it waits for is further up.
+        assert!(!fold.keeps(last));
     }
 
     #[test]
