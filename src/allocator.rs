@@ -10,12 +10,18 @@
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE_BYTES: std::ffi::c_int = 1 << 20;
 
+/// What smaller blocks leave free at the end of the heap is kept up to here. With less, memory for a step's frames is
+/// asked for and given back in every step, which makes steps on a network a tenth longer.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const KEPT_BYTES: std::ffi::c_int = 64 << 20;
+
 /// Asks for it. Does nothing where the allocator is another.
 pub(crate) fn return_large_blocks() {
-    // SAFETY: sets a number of the allocator's under its own lock, at any time; it reads and writes no memory of ours.
+    // SAFETY: sets numbers of the allocator's under its own lock, at any time; it reads and writes no memory of ours.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     unsafe {
-        // Says whether the number was taken. If not, all works as before.
+        // Each says whether its number was taken. If not, all works as before.
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
     }
 }

@@ -22,7 +22,7 @@ use crate::reduction::{ChunkState, Folded, Rule, clip_scale};
 use crate::run::RunSpec;
 use crate::snapshot::Snapshot;
 
-/// Frames up to this size are folded on the spot: handing them over would take longer.
+/// Frames up to this size are folded on the spot, as are those that need only be kept: handing them over would take longer.
 const INLINE_BYTES_MAX: usize = 1 << 16;
 
 /// What a fold led to.
@@ -120,8 +120,14 @@ impl Reducer {
     pub(crate) fn fold(&mut self, slice: Slice) -> Option<Reduced> {
         let Slice { node, chunk, values } = slice;
         let state = self.chunks[chunk.0 as usize].clone();
-        if values.len() <= INLINE_BYTES_MAX || state.try_lock().is_ok_and(|it| it.keeps(node)) {
+        if values.len() <= INLINE_BYTES_MAX {
             let folded = lock(&state).insert(&self.rule, self.step.0, node, values);
+            return Some(self.note(chunk, folded));
+        }
+        if let Ok(mut state) = state.try_lock()
+            && state.keeps(node)
+        {
+            let folded = state.insert(&self.rule, self.step.0, node, values);
             return Some(self.note(chunk, folded));
         }
         let (rule, results) = (self.rule, self.results_tx.clone());
