@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use lockstep_model::{
-    Activation, DenseSpec, Loss, Microbatch, Network, NetworkSpec, Workspace, multiply,
+    Activation, Batch, DenseSpec, Loss, Microbatch, Network, NetworkSpec, Workspace, multiply,
 };
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::{Node, ShardTree};
@@ -229,16 +229,8 @@ impl Subject {
             let mut sink = |gradient: lockstep_model::NodeGradient<'_>| {
                 black_box(gradient.values);
             };
-            let sums = network.gradient(
-                parameters,
-                x,
-                y,
-                &microbatches,
-                &nodes,
-                precision,
-                workspace,
-                &mut sink,
-            );
+            let batch = Batch { x, y, microbatches: &microbatches, nodes: &nodes, precision };
+            let sums = network.gradient(parameters, &batch, workspace, &mut sink);
             black_box(sums.expect("finite values"));
         })
     }

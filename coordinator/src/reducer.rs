@@ -119,11 +119,12 @@ impl Reducer {
     /// Adds one node's values; `None` if a thread was put to it and [`Reducer::next`] will tell.
     pub(crate) fn fold(&mut self, slice: Slice) -> Option<Reduced> {
         let Slice { node, chunk, values } = slice;
-        let state = self.chunks[chunk.0 as usize].clone();
+        let state = &self.chunks[chunk.0 as usize];
         if values.len() <= INLINE_BYTES_MAX {
-            let folded = lock(&state).insert(&self.rule, self.step.0, node, values);
+            let folded = lock(state).insert(&self.rule, self.step.0, node, values);
             return Some(self.note(chunk, folded));
         }
+        let state = state.clone();
         if let Ok(mut state) = state.try_lock()
             && state.keeps(node)
         {

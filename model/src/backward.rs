@@ -30,6 +30,21 @@ pub struct Microbatch {
     pub rows: Range<usize>,
 }
 
+/// Rows, and how their gradient is summed.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Features, `[rows, inputs]`.
+    pub x: ArrayView2<'a, f32>,
+    /// Targets, `[rows, target width]`.
+    pub y: ArrayView2<'a, f32>,
+    /// They tile the rows in order of their shards; none is empty.
+    pub microbatches: &'a [Microbatch],
+    /// What is summed: they cover the microbatches in order; none is empty.
+    pub nodes: &'a [Node],
+    /// Of every node's sum.
+    pub precision: Precision,
+}
+
 /// One layer's gradient sum over the rows of one node.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeGradient<'a> {
@@ -68,30 +83,24 @@ impl Network {
     /// order; and the loss and metric sums of each node.
     ///
     /// In another precision than `f32`, the gradient sum of every node is rounded, those of leaves and of nodes under
-    /// `nodes` as well. A gradient is handed over only if it, so rounded, and the loss are finite.
+    /// the batch's as well. A gradient is handed over only if it, so rounded, and the loss are finite.
     ///
     /// # Errors
     /// If a loss or a gradient is not finite; layers after the one named may have been handed over by then.
     ///
     /// # Panics
-    /// If the arguments do not fit the network or each other: `microbatches` tile the rows in order of their
-    /// shards, `nodes` cover them in order, and neither has an empty one.
-    #[allow(clippy::too_many_arguments, reason = "each is one thing, and all have one caller")]
+    /// If the arguments do not fit the network or each other.
     pub fn gradient(
         &self,
         params: &dyn Parameters,
-        x: ArrayView2<'_, f32>,
-        y: ArrayView2<'_, f32>,
-        microbatches: &[Microbatch],
-        nodes: &[Node],
-        precision: Precision,
+        batch: &Batch<'_>,
         ws: &mut Workspace,
         sink: &mut dyn Sink,
     ) -> Result<Vec<Vec<f64>>, NonFinite> {
         for layer in 0..self.shapes().len() {
-            self.forward_layer(layer, params.layer(self.layout(), layer), x, ws);
+            self.forward_layer(layer, params.layer(self.layout(), layer), batch.x, ws);
         }
-        self.backward(params, x, y, microbatches, nodes, precision, ws, sink)
+        self.backward(params, batch, ws, sink)
     }
 
     /// The first half of [`Network::gradient`], one layer at a time, from the first: its outputs for the rows of `x`, by its
@@ -110,10 +119,6 @@ impl Network {
         if rows == 0 {
             return;
         }
-        if layer == 0 {
-            assert!(ws.fits(self), "workspace of another network");
-            ws.reserve_forward(rows);
-        }
         let pieces = product::pieces(self.flops(rows));
         self.outputs_of(layer, values, x, ws, pieces, self.fused());
     }
@@ -126,18 +131,14 @@ impl Network {
     ///
     /// # Panics
     /// As [`Network::gradient`].
-    #[allow(clippy::too_many_arguments, reason = "each is one thing")]
     pub fn backward(
         &self,
         params: &dyn Parameters,
-        x: ArrayView2<'_, f32>,
-        y: ArrayView2<'_, f32>,
-        microbatches: &[Microbatch],
-        nodes: &[Node],
-        precision: Precision,
+        batch: &Batch<'_>,
         ws: &mut Workspace,
         sink: &mut dyn Sink,
     ) -> Result<Vec<Vec<f64>>, NonFinite> {
+        let Batch { x, y, microbatches, nodes, precision } = *batch;
         let rows = x.nrows();
         let orders = orders(microbatches, nodes, rows);
         if orders.is_empty() {

@@ -44,7 +44,7 @@ mod spec;
 mod tile;
 mod workspace;
 
-pub use backward::{Microbatch, NodeGradient, Sink};
+pub use backward::{Batch, Microbatch, NodeGradient, Sink};
 pub use finite::{NonFinite, NonFiniteKind};
 pub use network::{Network, SpecError};
 pub use parameters::Parameters;

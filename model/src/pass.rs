@@ -143,8 +143,6 @@ impl Network {
         pieces: usize,
         raw: bool,
     ) {
-        assert!(ws.fits(self), "workspace of another network");
-        ws.reserve_forward(x.nrows());
         for layer in 0..self.shapes().len() {
             self.outputs_of(layer, params.layer(self.layout(), layer), x, ws, pieces, raw);
         }
@@ -162,6 +160,10 @@ impl Network {
     ) {
         assert_eq!(x.ncols(), self.inputs(), "columns of x");
         let (dense, rows) = (&self.spec().layers[layer], x.nrows());
+        if layer == 0 {
+            assert!(ws.fits(self), "workspace of another network");
+            ws.reserve_forward(rows);
+        }
         let units = dense.units;
         let tensors = self.tensors(layer, values);
         let last = layer + 1 == self.shapes().len();

@@ -134,9 +134,12 @@ impl<T: Addend> Fold<T> {
     /// Whether a node's value would only be kept until its sibling is there: nothing would be added.
     pub fn keeps(&self, node: Node) -> bool {
         let sibling = node.sibling();
-        node != self.tree.root()
-            && self.tree.span(sibling).is_some_and(|span| self.leaves.any_in(span))
-            && !self.pending.contains_key(&sibling)
+        node != self.tree.root() && self.has_leaves(sibling) && !self.pending.contains_key(&sibling)
+    }
+
+    /// Whether there is anything to add at this node.
+    fn has_leaves(&self, node: Node) -> bool {
+        self.tree.span(node).is_some_and(|span| self.leaves.any_in(span))
     }
 
     /// Takes one node's value; returns the root's value when it is complete, once.
@@ -147,7 +150,7 @@ impl<T: Addend> Fold<T> {
         self.pending.retain(|known, _| !node.contains(*known));
         while node != self.tree.root() {
             let sibling = node.sibling();
-            if self.tree.span(sibling).is_some_and(|span| self.leaves.any_in(span)) {
+            if self.has_leaves(sibling) {
                 let Some(other) = self.pending.remove(&sibling) else {
                     self.pending.insert(node, value);
                     return None;

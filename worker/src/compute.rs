@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_data::RowOrder;
-use lockstep_model::{Microbatch, Network, NonFinite, NonFiniteKind, Workspace};
+use lockstep_model::{Batch, Microbatch, Network, NonFinite, NonFiniteKind, Workspace};
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums, Part};
 use lockstep_proto::ids::{Shard, Span, Step, Task};
@@ -135,8 +135,7 @@ impl Compute {
             Some((ran, busy)) if ran == batch => busy,
             _ => {
                 self.gather(batch, &work.shards);
-                let layers = 0..work.weights.layers();
-                for layer in layers {
+                for layer in 0..work.weights.layers() {
                     let values = work.weights.layer(layer).expect("whole weights are dealt on");
                     self.forward(layer, values);
                 }
@@ -147,16 +146,9 @@ impl Compute {
         let nodes: Vec<Node> = self.tree.nodes(batch.span).into_iter().filter(has_rows).collect();
         let mut parts = Parts::new(&self.network, &self.frames, work.deal.pass, &nodes, send);
         let (x, y) = views(&self.network, &self.features, &self.targets);
-        let sums = self.network.backward(
-            &*work.weights,
-            x,
-            y,
-            &self.microbatches,
-            &nodes,
-            self.frames.precision,
-            &mut self.workspace,
-            &mut parts,
-        )?;
+        let (microbatches, precision) = (&self.microbatches[..], self.frames.precision);
+        let rows = Batch { x, y, microbatches, nodes: &nodes, precision };
+        let sums = self.network.backward(&*work.weights, &rows, &mut self.workspace, &mut parts)?;
         let sums = nodes.iter().zip(sums).map(|(&node, values)| {
             let rows = rows_in(self.tree, node, &self.microbatches);
             NodeSums { node, rows, values }

@@ -6,7 +6,7 @@ use crate::common::{
     bits, bits_f64, data, gradient, gradient_in, microbatches, network, parameters,
 };
 use lockstep_model::{
-    Activation, Loss, Metric, Microbatch, Network, NodeGradient, PARALLEL_FLOPS_MIN, Sink,
+    Activation, Batch, Loss, Metric, Microbatch, Network, NodeGradient, PARALLEL_FLOPS_MIN, Sink,
     Workspace,
 };
 use lockstep_proto::ids::Span;
@@ -259,7 +259,8 @@ fn memory_order_and_workspace_do_not_matter() {
         let layer = network.layout().layers()[part.layer].clone();
         assert_eq!(bits(part.values), bits(&want.gradients[0][layer]));
     };
-    network.gradient(&params, x, y_view, &leaves, &root, precision, &mut ws, &mut sink).unwrap();
+    let batch = Batch { x, y: y_view, microbatches: &leaves, nodes: &root, precision };
+    network.gradient(&params, &batch, &mut ws, &mut sink).unwrap();
 }
 
 /// A sink that gives memory for every other layer.
@@ -300,8 +301,9 @@ fn gradients_can_be_made_in_memory_of_the_sink() {
     let want = gradient(&network, &params, (&x, &y), &leaves, &nodes);
     let mut rooms = Rooms { room: Vec::new(), filled: Vec::new() };
     let mut ws = Workspace::new(&network);
-    let (x, y) = (x.view(), y.view());
-    network.gradient(&params, x, y, &leaves, &nodes, Precision::F32, &mut ws, &mut rooms).unwrap();
+    let (x, y, precision) = (x.view(), y.view(), Precision::F32);
+    let batch = Batch { x, y, microbatches: &leaves, nodes: &nodes, precision };
+    network.gradient(&params, &batch, &mut ws, &mut rooms).unwrap();
     let layers: Vec<_> = rooms.filled.iter().map(|(layer, _)| *layer).collect();
     assert_eq!(layers, [2, 1, 0]);
     for (layer, values) in rooms.filled {

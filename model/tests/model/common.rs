@@ -1,7 +1,7 @@
 //! What the tests share: networks, data, and a plain `f64` network written from the formulas alone.
 
 use lockstep_model::{
-    Activation, DenseSpec, Loss, Metric, Microbatch, Network, NetworkSpec, NodeGradient,
+    Activation, Batch, DenseSpec, Loss, Metric, Microbatch, Network, NetworkSpec, NodeGradient,
 };
 use lockstep_proto::tree::Node;
 use lockstep_proto::values::Precision;
@@ -101,9 +101,8 @@ pub(crate) fn gradient_in(
         gradients[part.node][network.layout().layers()[part.layer].clone()]
             .copy_from_slice(part.values);
     };
-    let sums = network
-        .gradient(&params, x, y, microbatches, nodes, precision, &mut ws, &mut sink)
-        .unwrap();
+    let batch = Batch { x, y, microbatches, nodes, precision };
+    let sums = network.gradient(&params, &batch, &mut ws, &mut sink).unwrap();
     Gathered { gradients, sums }
 }
 

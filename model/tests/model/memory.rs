@@ -1,7 +1,7 @@
 //! A step takes no memory once its size is known.
 
 use allocation_counter::measure;
-use lockstep_model::{Activation, Loss, NodeGradient, Workspace};
+use lockstep_model::{Activation, Batch, Loss, NodeGradient, Workspace};
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::values::Precision;
@@ -24,8 +24,8 @@ fn the_second_step_allocates_no_values() {
     let mut step = || {
         let mut sink = |gradient: NodeGradient<'_>| assert!(!gradient.values.is_empty());
         let (x, y, precision) = (x.view(), y.view(), Precision::F32);
-        let sums =
-            network.gradient(&params, x, y, &leaves, &nodes, precision, &mut workspace, &mut sink);
+        let batch = Batch { x, y, microbatches: &leaves, nodes: &nodes, precision };
+        let sums = network.gradient(&params, &batch, &mut workspace, &mut sink);
         assert_eq!(sums.unwrap().len(), 1);
     };
     let (first, second) = (measure(&mut step), measure(&mut step));

@@ -2,7 +2,7 @@
 
 use crate::common::{microbatches, network};
 use lockstep_model::{
-    Activation, Loss, Network, NodeGradient, NonFinite, NonFiniteKind, Workspace,
+    Activation, Batch, Loss, Network, NodeGradient, NonFinite, NonFiniteKind, Workspace,
 };
 use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_proto::values::Precision;
@@ -37,9 +37,8 @@ fn run_in(
     let nodes = [ShardTree::new(8).root()];
     let (x, y, leaves) = (x.view(), y.view(), microbatches(lens));
     let mut sink = |part: NodeGradient<'_>| layers.push(part.layer);
-    let error = network
-        .gradient(&params, x, y, &leaves, &nodes, precision, &mut ws, &mut sink)
-        .unwrap_err();
+    let batch = Batch { x, y, microbatches: &leaves, nodes: &nodes, precision };
+    let error = network.gradient(&params, &batch, &mut ws, &mut sink).unwrap_err();
     (error, layers)
 }
 
@@ -124,16 +123,15 @@ fn a_label_that_is_no_class() {
         let error = network.evaluate(&params, x.view(), y.view(), &mut ws, &mut sums).unwrap_err();
         assert_eq!((error.layer, error.what), (None, NonFiniteKind::Loss), "label {label}");
         let leaves = microbatches(&[(0, 1)]);
-        let got = network.gradient(
-            &params,
-            x.view(),
-            y.view(),
-            &leaves,
-            &[Node::leaf(0)],
-            Precision::F32,
-            &mut ws,
-            &mut |_: NodeGradient<'_>| panic!("nothing is handed over"),
-        );
+        let batch = Batch {
+            x: x.view(),
+            y: y.view(),
+            microbatches: &leaves,
+            nodes: &[Node::leaf(0)],
+            precision: Precision::F32,
+        };
+        let mut sink = |_: NodeGradient<'_>| panic!("nothing is handed over");
+        let got = network.gradient(&params, &batch, &mut ws, &mut sink);
         assert_eq!(got.unwrap_err(), error);
     }
 }
