@@ -42,4 +42,6 @@ mod sharing;
 #[cfg(target_os = "linux")]
 mod silence;
 #[cfg(target_os = "linux")]
+mod tools;
+#[cfg(target_os = "linux")]
 mod verify;

@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::faults::{JOB, LONG_HASH};
 use crate::folder::Folder;
 use crate::process::{Process, through};
+use crate::tools::skip;
 
 /// Two hosts with a cable between them; gone when dropped.
 struct Hosts {
@@ -36,9 +37,7 @@ impl Hosts {
             && ip(&["-n", a, "link", "set", "va", "up"])
             && ip(&["-n", b, "link", "set", "vb", "up"]);
         if !made {
-            println!(
-                "skipped: network namespaces cannot be made here (that takes root and iproute2)"
-            );
+            skip("network namespaces (that takes root and iproute2)");
         }
         made.then_some(hosts)
     }

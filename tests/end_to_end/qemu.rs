@@ -1,10 +1,10 @@
 //! Other CPUs, played by QEMU: older ones make the same bits, those without fused multiply-add slowly.
 
-use std::io::Write as _;
 use std::process::Command;
 
 use crate::folder::Folder;
 use crate::process::{Process, run, through};
+use crate::tools::skip;
 
 /// The first version that plays AVX2 and FMA.
 const QEMU_MIN: (u32, u32) = (7, 2);
@@ -67,11 +67,9 @@ fn is_here() -> bool {
     });
     let is_here = found.is_some_and(|found| found >= QEMU_MIN);
     if !is_here {
-        // Not `eprintln!`: that is shown only when a test fails.
-        let _ = writeln!(
-            std::io::stderr(),
-            "skipped: wanted qemu-x86_64 {QEMU_MIN:?} or newer (Debian package qemu-user), found {found:?}"
-        );
+        skip(&format!(
+            "qemu-x86_64 {QEMU_MIN:?} or newer (Debian package qemu-user), found {found:?}"
+        ));
     }
     is_here
 }
