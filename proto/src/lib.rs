@@ -14,6 +14,7 @@ pub mod random;
 pub mod shared;
 pub mod tree;
 pub mod values;
+pub mod words;
 
 /// The generated gRPC client, server and messages. Only [`frame`] and [`shared`] look inside the messages.
 pub mod wire {

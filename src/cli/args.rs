@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::local::Chaos;
+use crate::job::{Job, JobError, Setting};
 use crate::report::LogFormat;
 use crate::verify::Steps;
 
@@ -59,13 +60,30 @@ pub(super) enum Command {
     Completions(Completions),
 }
 
+/// The job, wherever a command takes one.
+#[derive(Debug, Args)]
+pub(super) struct JobFile {
+    /// The job file.
+    pub(super) job: PathBuf,
+    /// Set a key of the job, as if the file had it: train.epochs=20, train.optimizer.learning_rate=0.01,
+    /// model.layers.0.units=64, data.train=other.csv. Can be given several times; paths are relative to the job file.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) settings: Vec<Setting>,
+}
+
+impl JobFile {
+    pub(super) fn load(&self) -> Result<Job, JobError> {
+        Job::load_with(&self.job, &self.settings)
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  lockstep local examples/boston/job.toml --workers 4 --out runs/first"
 )]
 pub(super) struct Local {
-    /// The job file.
-    pub(super) job: PathBuf,
+    #[command(flatten)]
+    pub(super) job: JobFile,
     /// Worker processes.
     #[arg(long, short, default_value = "2", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) workers: u16,
@@ -94,8 +112,8 @@ pub(super) struct Local {
     after_help = "Example:\n  lockstep coordinator job.toml --listen 0.0.0.0:7070 --out /data/runs/first"
 )]
 pub(super) struct Coordinator {
-    /// The job file.
-    pub(super) job: PathBuf,
+    #[command(flatten)]
+    pub(super) job: JobFile,
     /// Where workers connect: HOST:PORT; port 0 takes a free one and prints it.
     #[arg(long, default_value = "127.0.0.1:7070", value_parser = address)]
     pub(super) listen: String,
@@ -151,8 +169,8 @@ pub(super) struct Child {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  lockstep check examples/boston/job.toml")]
 pub(super) struct Check {
-    /// The job file.
-    pub(super) job: PathBuf,
+    #[command(flatten)]
+    pub(super) job: JobFile,
     /// For how many workers to count traffic and memory.
     #[arg(long, short, default_value = "4", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(super) workers: u16,

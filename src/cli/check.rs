@@ -1,23 +1,22 @@
 //! `check`: what a job would do, without doing it.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use lockstep_data::{NumberSummary, TargetSummary};
 use lockstep_proto::ids::{Span, Table};
 use lockstep_proto::tree::ShardTree;
 
+use super::args::JobFile;
 use crate::error::Result;
-use crate::job::Job;
 use crate::plan::Plan;
 use crate::report::thousands;
 
 /// Classes and columns listed before the rest is only counted.
 const LISTED_MAX: usize = 40;
 
-pub(super) fn run(job: &Path, workers: usize) -> Result<()> {
-    let plan = Plan::new(Job::load(job)?)?;
-    let mut text = format!("{}: fine\n", job.display());
+pub(super) fn run(job: &JobFile, workers: usize) -> Result<()> {
+    let plan = Plan::new(job.load()?)?;
+    let mut text = format!("{}: fine\n", job.job.display());
     let sections: [fn(&Plan, usize, &mut String) -> std::fmt::Result; 4] =
         [layers, data, steps, traffic];
     for section in sections {

@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
     match arguments.command {
         Command::Local(local) => {
-            let job = Job::load(&local.job)?;
+            let job = local.job.load()?;
             let (workers, workers_min) = (usize::from(local.workers), job.cluster.workers_min);
             if workers < workers_min {
                 return Err(Error::Arguments(format!(
@@ -69,7 +69,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
         }
         Command::Coordinator(coordinator) => {
             process::end_with_parent(coordinator.child.child_of);
-            let job = Job::load(&coordinator.job)?;
+            let job = coordinator.job.load()?;
             let threads = coordinator.threads.map_or_else(cores, usize::from);
             let lead = Lead {
                 listen: coordinator.listen,

@@ -1,9 +1,11 @@
 //! The job file, read and checked as far as it can be without the data.
 
+mod hints;
 mod optimizer;
 pub(crate) mod reader;
 mod resolved;
 mod sections;
+mod settings;
 
 use std::path::{Path, PathBuf};
 
@@ -11,10 +13,12 @@ use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_data::{TableSpec, TargetKind};
 use lockstep_model::{DenseSpec, Loss, Metric, Network, NetworkSpec};
 use lockstep_proto::values::Precision;
+use lockstep_proto::words::count;
 
 pub use optimizer::from_name as optimizer_named;
 pub use reader::{JobError, Place};
 pub use resolved::to_toml;
+pub use settings::Setting;
 
 /// Default of `train.shards`.
 pub const SHARDS_DEFAULT: u32 = 16;
@@ -134,10 +138,12 @@ impl Default for Cluster {
 }
 
 /// Where things stand in the file, for complaints that need the data.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Places {
-    layers: Place,
-    batch_size: Place,
+    layers: Option<Place>,
+    train: Option<Place>,
+    /// `None` where the default holds.
+    batch_size: Option<Place>,
 }
 
 impl Job {
@@ -146,19 +152,27 @@ impl Job {
     /// # Errors
     /// If it cannot be read, is not TOML, or says something that cannot be.
     pub fn load(path: &Path) -> Result<Job, JobError> {
+        Job::load_with(path, &[])
+    }
+
+    /// The same, with keys that take the place of the file's, the last of equal ones.
+    ///
+    /// # Errors
+    /// As [`Job::load`].
+    pub fn load_with(path: &Path, settings: &[Setting]) -> Result<Job, JobError> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let problem = format!("cannot read the job file: {}", plain(&error));
             JobError { path: path.to_path_buf(), place: None, problem }
         })?;
-        Job::parse(path, text)
+        Job::parse(path, text, settings)
     }
 
-    /// Reads the text of a job file that would stand at `path`.
+    /// Reads the text of a job file that would stand at `path`, with these keys set.
     ///
     /// # Errors
     /// As [`Job::load`].
-    pub fn parse(path: &Path, text: String) -> Result<Job, JobError> {
-        let job = sections::read(path, text)?;
+    pub fn parse(path: &Path, text: String, settings: &[Setting]) -> Result<Job, JobError> {
+        let job = sections::read(path, text, settings)?;
         // All that does not depend on the table is found before the table is read.
         job.network(1)?;
         Ok(job)
@@ -191,7 +205,7 @@ impl Job {
             loss: self.model.loss,
             metrics: self.model.metrics.clone(),
         };
-        Network::new(spec).map_err(|error| self.complain(self.places.layers, error.to_string()))
+        Network::new(spec).map_err(|error| self.complain(&self.places.layers, error.to_string()))
     }
 
     /// How target cells become numbers.
@@ -212,30 +226,43 @@ impl Job {
         let outputs = self.outputs();
         if self.model.loss != Loss::CrossEntropy && targets.len() != outputs {
             let problem = format!(
-                "the last layer has {outputs} units, but there are {} target columns ({}): set its units to {}",
-                targets.len(),
+                "the last layer has {}, but there {} {} ({}): set its units to {}",
+                count(outputs as u64, "unit"),
+                if targets.len() == 1 { "is" } else { "are" },
+                count(targets.len() as u64, "target column"),
                 targets.join(", "),
                 targets.len()
             );
-            return Err(self.complain(self.places.layers, problem));
+            return Err(self.complain(&self.places.layers, problem));
         }
-        if self.train.batch_size > rows {
-            let problem = format!(
-                "`train.batch_size`: found {}, but the training table has {rows} rows: wanted 1 to {rows}",
-                self.train.batch_size
-            );
-            return Err(self.complain(self.places.batch_size, problem));
+        let batch_size = self.train.batch_size;
+        if batch_size <= rows {
+            return Ok(());
         }
-        Ok(())
+        let rows = count(rows, "row");
+        Err(match &self.places.batch_size {
+            None => self.complain(
+                &self.places.train,
+                format!(
+                    "`train.batch_size` is not set, and its default, {batch_size}, is more than the training table has: \
+                     set it to at most {rows}"
+                ),
+            ),
+            place => self.complain(
+                place,
+                format!(
+                    "`train.batch_size`: found {batch_size}, but the training table has {rows}: wanted at most that"
+                ),
+            ),
+        })
     }
 
     fn outputs(&self) -> usize {
         self.model.layers.last().map_or(0, |layer| layer.units)
     }
 
-    fn complain(&self, place: Place, problem: String) -> JobError {
-        let place = (place != Place::default()).then_some(place);
-        JobError { path: self.path.clone(), place, problem }
+    fn complain(&self, place: &Option<Place>, problem: String) -> JobError {
+        JobError { path: self.path.clone(), place: place.clone(), problem }
     }
 }
 

@@ -27,25 +27,36 @@ pub fn from_name(name: &str) -> Option<Optimizer> {
     })
 }
 
-pub(super) fn read(value: &Value<'_>) -> Result<Optimizer, JobError> {
-    let Some(table) = value.raw_table() else { return value.name(NAMES, from_name) };
-    let kind = table.get("type").and_then(|kind| kind.get_ref().as_str().map(str::to_string));
-    let parameters: &[&str] = match kind.as_deref() {
-        Some("sgd") => &["type", "learning_rate", "momentum", "nesterov"],
-        Some("adam") => &["type", "learning_rate", "beta_1", "beta_2", "epsilon"],
-        Some("adamw") => &["type", "learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay"],
-        Some("rmsprop") => &["type", "learning_rate", "rho", "momentum", "epsilon"],
-        Some("adagrad") => &["type", "learning_rate", "initial_accumulator", "epsilon"],
-        _ => &["type"],
-    };
-    if kind.is_none() {
-        return Err(value.fail(format!("`type` is missing, wanted one of: {}", NAMES.join(", "))));
+/// Every parameter of any optimizer.
+pub(super) const PARAMETERS: &[&str] = &[
+    "learning_rate",
+    "momentum",
+    "nesterov",
+    "beta_1",
+    "beta_2",
+    "epsilon",
+    "weight_decay",
+    "rho",
+    "initial_accumulator",
+];
+
+/// The parameters of the optimizer of that name.
+fn parameters_of(name: &str) -> &'static [&'static str] {
+    match name {
+        "sgd" => &["learning_rate", "momentum", "nesterov"],
+        "adam" => &["learning_rate", "beta_1", "beta_2", "epsilon"],
+        "adamw" => &["learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay"],
+        "rmsprop" => &["learning_rate", "rho", "momentum", "epsilon"],
+        "adagrad" => &["learning_rate", "initial_accumulator", "epsilon"],
+        _ => &[],
     }
-    // An unknown type is named before the keys that would go with it.
-    let any: Vec<&str> = table.keys().map(|key| key.get_ref().as_ref()).collect();
-    let mut optimizer = value.section(&any)?.require("type")?.name(NAMES, from_name)?;
-    let section = value.section(parameters)?;
-    fill(&section, &mut optimizer)?;
+}
+
+pub(super) fn read(value: &Value<'_>) -> Result<Optimizer, JobError> {
+    let (mut optimizer, section) = value.kind(NAMES, from_name, parameters_of)?;
+    if let Some(section) = section {
+        fill(&section, &mut optimizer)?;
+    }
     Ok(optimizer)
 }
 

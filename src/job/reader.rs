@@ -9,62 +9,89 @@ use std::rc::Rc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::hints::{unknown_key, unknown_name};
+use super::settings::{Placed, Setting};
+
 /// A job file that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobError {
     /// The file.
     pub path: PathBuf,
-    /// Line and column, from 1, if the complaint has a place.
+    /// Where the complaint has a place.
     pub place: Option<Place>,
     /// What was found, what was wanted, what to do.
     pub problem: String,
 }
 
-/// A place in a text, counted from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// Line.
-    pub line: usize,
-    /// Column, in characters.
-    pub column: usize,
+/// Where something stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the file.
+    At {
+        /// From 1.
+        line: usize,
+        /// In characters, from 1.
+        column: usize,
+    },
+    /// In this setting of the command line.
+    Setting(String),
 }
 
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.path.display())?;
-        if let Some(Place { line, column }) = self.place {
-            write!(f, "{line}:{column}:")?;
+        match &self.place {
+            Some(Place::At { line, column }) => {
+                write!(f, "{}:{line}:{column}: ", self.path.display())?;
+            }
+            Some(Place::Setting(setting)) => write!(f, "--set {setting}: ")?,
+            None => write!(f, "{}: ", self.path.display())?,
         }
-        write!(f, " {}", self.problem)
+        f.write_str(&self.problem)
     }
 }
 
 impl std::error::Error for JobError {}
 
-/// A text and where it came from.
+/// A text and where it came from, with what the command line sets in it.
 pub(crate) struct Document {
     path: PathBuf,
     text: String,
+    settings: Vec<Placed>,
 }
 
 impl Document {
-    pub(crate) fn new(path: &Path, text: String) -> Document {
-        Document { path: path.to_path_buf(), text }
+    pub(crate) fn new(path: &Path, text: String, settings: &[Setting]) -> Document {
+        let mut start = text.len() + 1;
+        let mut placed = Vec::new();
+        for setting in settings {
+            let next = Placed::new(setting, start);
+            start = next.end();
+            placed.push(next);
+        }
+        Document { path: path.to_path_buf(), text, settings: placed }
     }
 
     /// The whole document as a section.
     pub(crate) fn parse(&self) -> Result<Spanned<DeTable<'_>>, JobError> {
-        DeTable::parse(&self.text).map_err(|error| {
+        let mut table = DeTable::parse(&self.text).map_err(|error| {
             let place = error.span().map(|span| self.place(span.start));
             let problem = format!("broken TOML: {}", error.message().trim().replace('\n', ", "));
             JobError { path: self.path.clone(), place, problem }
-        })
+        })?;
+        for setting in &self.settings {
+            let applied = setting.apply(table.get_mut());
+            applied.map_err(|problem| self.error(setting.start, problem))?;
+        }
+        Ok(table)
     }
 
     fn place(&self, offset: usize) -> Place {
+        if let Some(setting) = self.settings.iter().rev().find(|setting| setting.start <= offset) {
+            return Place::Setting(setting.shown.clone());
+        }
         let before = &self.text[..self.text.floor_char_boundary(offset)];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Place {
+        Place::At {
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
         }
@@ -97,8 +124,7 @@ impl<'d> Section<'d> {
     ) -> Result<Section<'d>, JobError> {
         for key in table.keys() {
             if !known.contains(&key.get_ref().as_ref()) {
-                let found = full_name(name, key.get_ref());
-                let problem = format!("unknown key `{found}`{}", suggestion(key.get_ref(), known));
+                let problem = unknown_key(name, key.get_ref(), known);
                 return Err(document.error(key.span().start, problem));
             }
         }
@@ -107,7 +133,7 @@ impl<'d> Section<'d> {
 
     pub(crate) fn get(&self, key: &'static str) -> Option<Value<'d>> {
         let value = self.table.get(key)?;
-        Some(Value { document: self.document, section: self.name.clone(), key, value })
+        Some(Value { document: self.document, name: full_name(&self.name, key).into(), value })
     }
 
     pub(crate) fn require(&self, key: &'static str) -> Result<Value<'d>, JobError> {
@@ -126,8 +152,8 @@ impl<'d> Section<'d> {
 #[derive(Clone)]
 pub(crate) struct Value<'d> {
     document: &'d Document,
-    section: Rc<str>,
-    key: &'static str,
+    /// The keys that lead to it, with dots between; a place in a list counts from 0.
+    name: Rc<str>,
     value: &'d Spanned<DeValue<'d>>,
 }
 
@@ -138,8 +164,7 @@ impl<'d> Value<'d> {
 
     /// An error about this value.
     pub(crate) fn fail(&self, problem: impl fmt::Display) -> JobError {
-        let name = full_name(&self.section, self.key);
-        self.document.error(self.value.span().start, format!("`{name}`: {problem}"))
+        self.document.error(self.value.span().start, format!("`{}`: {problem}", self.name))
     }
 
     fn wanted(&self, wanted: impl fmt::Display) -> JobError {
@@ -148,7 +173,9 @@ impl<'d> Value<'d> {
             DeValue::Integer(integer) => integer.to_string(),
             DeValue::Float(float) => float.to_string(),
             DeValue::Boolean(boolean) => boolean.to_string(),
-            other => format!("a {}", other.type_str()),
+            DeValue::Array(_) => "a list".to_string(),
+            DeValue::Table(_) => "a table".to_string(),
+            DeValue::Datetime(date) => format!("the date {date}"),
         };
         self.fail(format!("found {found}, wanted {wanted}"))
     }
@@ -199,21 +226,52 @@ impl<'d> Value<'d> {
         from_name: impl Fn(&str) -> Option<T>,
     ) -> Result<T, JobError> {
         let name = self.string()?;
-        from_name(name)
-            .ok_or_else(|| self.fail(format!("found \"{name}\"{}", suggestion(name, names))))
+        from_name(name).ok_or_else(|| self.fail(unknown_name(name, names)))
+    }
+
+    /// A name, or a table whose `type` is the name and whose other keys are that name's own, which `keys_of` lists. The
+    /// name is judged before the keys beside it.
+    pub(crate) fn kind<T>(
+        &self,
+        names: &[&'static str],
+        from_name: impl Fn(&str) -> Option<T>,
+        keys_of: impl Fn(&str) -> &'static [&'static str],
+    ) -> Result<(T, Option<Section<'d>>), JobError> {
+        let Some(table) = self.value.get_ref().as_table() else {
+            return Ok((self.name(names, from_name)?, None));
+        };
+        let any: Vec<&str> = table.keys().map(|key| key.get_ref().as_ref()).collect();
+        let section = self.section(&any)?;
+        let Some(kind) = section.get("type") else {
+            let listed = names.join(", ");
+            return Err(self.fail(format!("`type` is missing, wanted one of: {listed}")));
+        };
+        let (found, name) = (kind.name(names, from_name)?, kind.string()?);
+        let own = keys_of(name);
+        for key in table.keys() {
+            let text = key.get_ref().as_ref();
+            if text == "type" || own.contains(&text) {
+                continue;
+            }
+            let owners: Vec<&str> =
+                names.iter().copied().filter(|name| keys_of(name).contains(&text)).collect();
+            if !owners.is_empty() {
+                let has = if owners.len() == 1 { "has" } else { "have" };
+                let problem = format!("{name} has no {text}, only {} {has}", owners.join(", "));
+                return Err(self
+                    .document
+                    .error(key.span().start, format!("`{}.{text}`: {problem}", self.name)));
+            }
+        }
+        let known = [&["type"], own].concat();
+        Ok((found, Some(self.section(&known)?)))
     }
 
     /// The value as a table, if it is one.
     pub(crate) fn table(&self, known: &[&str]) -> Option<Result<Section<'d>, JobError>> {
         let table = self.value.get_ref().as_table()?;
         let offset = self.value.span().start;
-        let name = full_name(&self.section, self.key);
-        Some(Section::new(self.document, &name, table, offset, known))
-    }
-
-    /// The value as a table of any of several kinds: keys are checked later, against the kind's.
-    pub(crate) fn raw_table(&self) -> Option<&'d DeTable<'d>> {
-        self.value.get_ref().as_table()
+        Some(Section::new(self.document, &self.name, table, offset, known))
     }
 
     pub(crate) fn section(&self, known: &[&str]) -> Result<Section<'d>, JobError> {
@@ -222,7 +280,11 @@ impl<'d> Value<'d> {
 
     pub(crate) fn list(&self) -> Result<Vec<Value<'d>>, JobError> {
         let array = self.value.get_ref().as_array().ok_or_else(|| self.wanted("a list"))?;
-        Ok(array.iter().map(|value| Value { value, ..self.clone() }).collect())
+        let item = |(place, value)| {
+            let name = format!("{}.{place}", self.name).into();
+            Value { document: self.document, name, value }
+        };
+        Ok(array.iter().enumerate().map(item).collect())
     }
 
     pub(crate) fn is_list(&self) -> bool {
@@ -230,20 +292,7 @@ impl<'d> Value<'d> {
     }
 }
 
-/// `, did you mean "x"?` or the list of what is known.
-pub(crate) fn suggestion(found: &str, known: &[&str]) -> String {
-    let nearest = known
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(found, name), *name))
-        .min()
-        .filter(|(distance, name)| *distance <= 2.max(name.len() / 3));
-    match nearest {
-        Some((_, name)) => format!(", did you mean `{name}`?"),
-        None => format!(", wanted one of: {}", known.join(", ")),
-    }
-}
-
-fn full_name(section: &str, key: &str) -> String {
+pub(super) fn full_name(section: &str, key: &str) -> String {
     if section.is_empty() { key.to_string() } else { format!("{section}.{key}") }
 }
 
@@ -252,7 +301,7 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> String {
-        let document = Document::new(Path::new("job.toml"), text.to_string());
+        let document = Document::new(Path::new("job.toml"), text.to_string(), &[]);
         let table = match document.parse() {
             Ok(table) => table,
             Err(error) => return error.to_string(),
@@ -289,7 +338,7 @@ mod tests {
             ),
             (
                 "epochs = 1\nname = \"adm\"",
-                "job.toml:2:8: `name`: found \"adm\", did you mean `adam`?",
+                "job.toml:2:8: `name`: found \"adm\", did you mean `adam`? There are: adam, sgd",
             ),
             (
                 "epochs = 1\nname = \"lbfgs\"",

@@ -168,11 +168,11 @@ mod tests {
 
     fn round_trip(text: &str) {
         let at = Path::new("/jobs/some.toml");
-        let job = Job::parse(at, text.to_string()).unwrap();
+        let job = Job::parse(at, text.to_string(), &[]).unwrap();
         let resolved = to_toml(&job);
-        let again = Job::parse(at, resolved.clone()).unwrap();
+        let again = Job::parse(at, resolved.clone(), &[]).unwrap();
         // Places differ, all else is the same.
-        assert_eq!(Job { places: job.places, ..again.clone() }, job, "{resolved}");
+        assert_eq!(Job { places: job.places.clone(), ..again.clone() }, job, "{resolved}");
         assert_eq!(to_toml(&again), resolved);
     }
 

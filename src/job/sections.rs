@@ -8,6 +8,7 @@ use lockstep_proto::tree::SHARDS_MAX;
 use lockstep_proto::values::Precision;
 
 use super::reader::{Document, JobError, Section, Value};
+use super::settings::Setting;
 use super::{
     BATCH_SIZE_DEFAULT, Checkpointing, Cluster, Every, Job, Journaling, Model, Places,
     SHARDS_DEFAULT, Train, optimizer,
@@ -18,11 +19,36 @@ const UNITS_MAX: u64 = 1 << 24;
 const LAYERS_MAX: usize = 1024;
 const WORKERS_MAX: u64 = SHARDS_MAX as u64;
 
-pub(super) fn read(path: &Path, text: String) -> Result<Job, JobError> {
-    let document = Document::new(path, text);
+/// The keys of every section, by its name.
+pub(super) const SECTIONS: &[(&str, &[&str])] = &[
+    ("", ROOT),
+    ("data", DATA),
+    ("model", MODEL),
+    ("model.layers", DENSE),
+    ("train", TRAIN),
+    ("train.optimizer", optimizer::PARAMETERS),
+    ("cluster", CLUSTER),
+    ("checkpoint", CHECKPOINT),
+    ("journal", JOURNAL),
+];
+
+const ROOT: &[&str] =
+    &["name", "seed", "data", "model", "train", "cluster", "checkpoint", "journal"];
+const DATA: &[&str] = &["train", "test", "validation", "target", "features", "scale", "missing"];
+const MODEL: &[&str] = &["loss", "metrics", "initial_weights", "layers"];
+/// Beside `type`.
+const DENSE: &[&str] =
+    &["units", "activation", "use_bias", "kernel_initializer", "bias_initializer"];
+const TRAIN: &[&str] =
+    &["optimizer", "epochs", "batch_size", "shuffle", "shards", "gradient_clip_norm", "precision"];
+const CLUSTER: &[&str] = &["workers_min", "audit_fraction"];
+const CHECKPOINT: &[&str] = &["every_epochs", "every_steps", "every_seconds", "keep"];
+const JOURNAL: &[&str] = &["every_steps"];
+
+pub(super) fn read(path: &Path, text: String, settings: &[Setting]) -> Result<Job, JobError> {
+    let document = Document::new(path, text, settings);
     let table = document.parse()?;
-    let known = ["name", "seed", "data", "model", "train", "cluster", "checkpoint", "journal"];
-    let root = Section::new(&document, "", table.get_ref(), 0, &known)?;
+    let root = Section::new(&document, "", table.get_ref(), 0, ROOT)?;
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let mut places = Places::default();
     Ok(Job {
@@ -61,8 +87,7 @@ fn name(root: &Section<'_>, path: &Path) -> Result<String, JobError> {
 }
 
 fn data(value: &Value<'_>, folder: &Path) -> Result<TableSpec, JobError> {
-    let known = ["train", "test", "validation", "target", "features", "scale", "missing"];
-    let section = value.section(&known)?;
+    let section = value.section(DATA)?;
     let source = |key| section.get(key).map(|value| source(&value, folder)).transpose();
     let train = table_file(&section.require("train")?, folder)?;
     let target = match (&train, section.get("target")) {
@@ -152,7 +177,7 @@ fn columns(value: &Value<'_>) -> Result<Vec<String>, JobError> {
 }
 
 fn model(value: &Value<'_>, folder: &Path, places: &mut Places) -> Result<Model, JobError> {
-    let section = value.section(&["loss", "metrics", "initial_weights", "layers"])?;
+    let section = value.section(MODEL)?;
     let metrics = match section.get("metrics") {
         Some(metrics) => metrics
             .list()?
@@ -162,7 +187,7 @@ fn model(value: &Value<'_>, folder: &Path, places: &mut Places) -> Result<Model,
         None => Vec::new(),
     };
     let layers = section.require("layers")?;
-    places.layers = layers.place();
+    places.layers = Some(layers.place());
     let listed = layers.list()?;
     if listed.len() > LAYERS_MAX {
         return Err(
@@ -181,26 +206,25 @@ fn model(value: &Value<'_>, folder: &Path, places: &mut Places) -> Result<Model,
 }
 
 fn loss(value: &Value<'_>) -> Result<Loss, JobError> {
-    let Some(section) = value.table(&["type", "delta"]) else {
-        return value.name(Loss::NAMES, Loss::from_name);
-    };
-    let section = section?;
-    let loss = section.require("type")?.name(Loss::NAMES, Loss::from_name)?;
-    match (loss, section.get("delta")) {
-        (Loss::Huber { .. }, Some(delta)) => {
-            let delta = delta.number32("a number above 0", |n| n > 0.0)?;
-            Ok(Loss::Huber { delta })
-        }
-        (_, Some(delta)) => Err(delta.fail(format!("loss {loss} has no delta, only huber has"))),
-        (loss, None) => Ok(loss),
+    let keys_of =
+        |name: &str| -> &'static [&'static str] { if name == "huber" { &["delta"] } else { &[] } };
+    let (mut loss, section) = value.kind(Loss::NAMES, Loss::from_name, keys_of)?;
+    if let (Loss::Huber { delta }, Some(section)) = (&mut loss, section)
+        && let Some(value) = section.get("delta")
+    {
+        *delta = value.number32("a number above 0", |n| n > 0.0)?;
     }
+    Ok(loss)
 }
 
 fn layer(value: &Value<'_>) -> Result<DenseSpec, JobError> {
-    let known =
-        ["type", "units", "activation", "use_bias", "kernel_initializer", "bias_initializer"];
-    let section = value.section(&known)?;
-    section.require("type")?.name(&["dense"], |name| (name == "dense").then_some(()))?;
+    let is_dense = |name: &str| (name == "dense").then_some(());
+    let ((), section) = value.kind(&["dense"], is_dense, |_| DENSE)?;
+    let Some(section) = section else {
+        return Err(value.fail(
+            "found \"dense\" alone, wanted a table such as { type = \"dense\", units = 10, activation = \"relu\" }",
+        ));
+    };
     let units = section.require("units")?.integer(1, UNITS_MAX)? as usize;
     let activation =
         section.get("activation").map_or(Ok(Activation::Linear), |value| activation(&value))?;
@@ -220,39 +244,29 @@ fn layer(value: &Value<'_>) -> Result<DenseSpec, JobError> {
 }
 
 fn activation(value: &Value<'_>) -> Result<Activation, JobError> {
-    let Some(section) = value.table(&["type", "slope", "alpha"]) else {
-        return value.name(Activation::NAMES, Activation::from_name);
+    let keys_of = |name: &str| -> &'static [&'static str] {
+        match name {
+            "leaky_relu" => &["slope"],
+            "elu" => &["alpha"],
+            _ => &[],
+        }
     };
-    let section = section?;
-    let mut activation = section.require("type")?.name(Activation::NAMES, Activation::from_name)?;
-    let (slope, alpha) = (section.get("slope"), section.get("alpha"));
+    let (mut activation, section) =
+        value.kind(Activation::NAMES, Activation::from_name, keys_of)?;
+    let Some(section) = section else { return Ok(activation) };
     let finite = |value: Value<'_>| value.number32("a number of at least 0", |n| n >= 0.0);
-    match (&mut activation, slope, alpha) {
-        (Activation::LeakyRelu { slope }, Some(value), None) => *slope = finite(value)?,
-        (Activation::Elu { alpha }, None, Some(value)) => *alpha = finite(value)?,
-        (_, None, None) => {}
-        (_, Some(value), _) => {
-            return Err(value.fail(format!("{activation} has no slope, only leaky_relu has")));
-        }
-        (_, None, Some(value)) => {
-            return Err(value.fail(format!("{activation} has no alpha, only elu has")));
-        }
+    match (&mut activation, section.get("slope"), section.get("alpha")) {
+        (Activation::LeakyRelu { slope }, Some(value), _) => *slope = finite(value)?,
+        (Activation::Elu { alpha }, _, Some(value)) => *alpha = finite(value)?,
+        _ => {}
     }
     Ok(activation)
 }
 
 fn train(value: &Value<'_>, places: &mut Places) -> Result<Train, JobError> {
-    let known = [
-        "optimizer",
-        "epochs",
-        "batch_size",
-        "shuffle",
-        "shards",
-        "gradient_clip_norm",
-        "precision",
-    ];
-    let section = value.section(&known)?;
-    places.batch_size = section.get("batch_size").map_or(section.place(), |value| value.place());
+    let section = value.section(TRAIN)?;
+    places.batch_size = section.get("batch_size").map(|value| value.place());
+    places.train = Some(section.place());
     let optimizer = section.require("optimizer")?;
     let clip = section.get("gradient_clip_norm");
     let clip = clip.map(|value| value.number32("a number above 0", |n| n > 0.0)).transpose()?;
@@ -277,7 +291,7 @@ fn train(value: &Value<'_>, places: &mut Places) -> Result<Train, JobError> {
 fn cluster(root: &Section<'_>) -> Result<Cluster, JobError> {
     let mut cluster = Cluster::default();
     let Some(value) = root.get("cluster") else { return Ok(cluster) };
-    let section = value.section(&["workers_min", "audit_fraction"])?;
+    let section = value.section(CLUSTER)?;
     if let Some(value) = section.get("workers_min") {
         cluster.workers_min = value.integer(1, WORKERS_MAX)? as usize;
     }
@@ -291,7 +305,7 @@ fn cluster(root: &Section<'_>) -> Result<Cluster, JobError> {
 fn checkpoint(root: &Section<'_>) -> Result<Checkpointing, JobError> {
     let mut checkpoint = Checkpointing::default();
     let Some(value) = root.get("checkpoint") else { return Ok(checkpoint) };
-    let section = value.section(&["every_epochs", "every_steps", "every_seconds", "keep"])?;
+    let section = value.section(CHECKPOINT)?;
     let mut every = Vec::new();
     if let Some(value) = section.get("every_epochs") {
         every.push(Every::Epochs(value.integer(1, u32::MAX.into())? as u32));
@@ -318,7 +332,7 @@ fn checkpoint(root: &Section<'_>) -> Result<Checkpointing, JobError> {
 fn journal(root: &Section<'_>) -> Result<Journaling, JobError> {
     let mut journal = Journaling::default();
     if let Some(value) = root.get("journal")
-        && let Some(steps) = value.section(&["every_steps"])?.get("every_steps")
+        && let Some(steps) = value.section(JOURNAL)?.get("every_steps")
     {
         journal.every_steps = steps.integer(1, i64::MAX as u64)?;
     }

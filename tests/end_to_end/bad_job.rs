@@ -88,6 +88,12 @@ fn values_out_of_range() {
             "shards = 0",
             "job.toml:21:10: `train.shards`: found 0, wanted a whole number from 1",
         ),
+        (
+            "batch_size = 4\n",
+            "",
+            "job.toml:17:1: `train.batch_size` is not set, and its default, 32, is more than the training table has: set it \
+             to at most 8 rows",
+        ),
         ("epochs = 2", "epochs = 0", "job.toml:19:10: `train.epochs`: found 0"),
         ("epochs = 2", "epochs = 2.5", "job.toml:19:10: `train.epochs`: found 2.5"),
         ("epochs = 2", "epochs = \"2\"", "job.toml:19:10: `train.epochs`: found \"2\""),
@@ -100,7 +106,7 @@ fn values_out_of_range() {
         ("\"test.csv\"", "{ fraction = 0 }", "job.toml:6:21: `data.test.fraction`: found 0"),
         ("0.001", "-0.001", "`train.optimizer.learning_rate`: found -0.001, wanted a number above"),
         ("0.001", "inf", "job.toml:18:45: `train.optimizer.learning_rate`: found inf"),
-        ("units = 4", "units = 0", "job.toml:13:29: `model.layers.units`: found 0"),
+        ("units = 4", "units = 0", "job.toml:13:29: `model.layers.0.units`: found 0"),
         ("\"small\"", "\"../small\"", "job.toml:1:8: `name`: found \"../small\""),
     ] {
         check(row);
@@ -115,12 +121,12 @@ fn keys_and_names() {
         (
             "learning_rate",
             "lr",
-            "job.toml:18:29: unknown key `train.optimizer.lr`, wanted one of: type, learning_rate",
+            "job.toml:18:29: unknown key `train.optimizer.lr`, did you mean `learning_rate`?",
         ),
         (
             "\"relu\"",
             "\"rleu\"",
-            "job.toml:13:45: `model.layers.activation`: found \"rleu\", did you mean `relu`?",
+            "job.toml:13:45: `model.layers.0.activation`: found \"rleu\", did you mean `relu`?",
         ),
         (
             "\"sgd\"",
@@ -150,6 +156,44 @@ fn keys_and_names() {
             "job.toml:22:1: unknown key `train.precison`, did you mean `precision`?",
         ),
         ("epochs = 2\n", "", "job.toml:17:1: `train.epochs` is missing"),
+        (
+            "epochs = 2",
+            "epochs = 2\nlearning_rate = 0.1",
+            "job.toml:20:1: unknown key `train.learning_rate`: wanted `learning_rate` inside the optimizer, as in [train] \
+             `optimizer = { type = \"adam\", learning_rate = 0.001 }`",
+        ),
+        ("epochs = 2", "max_iter = 2", "unknown key `train.max_iter`, did you mean `epochs`?"),
+        (
+            "loss = \"mse\"",
+            "loss = \"mse\"\nepochs = 3",
+            "job.toml:12:1: unknown key `model.epochs`: wanted `epochs` in [train]",
+        ),
+        (
+            "loss = \"mse\"",
+            "loss = \"mse\"\nunits = 3",
+            "job.toml:12:1: unknown key `model.units`: wanted `units` inside a layer",
+        ),
+        (
+            "loss = \"mse\"",
+            "loss = \"mse\"\nmetrics = [\"f1\"]",
+            "job.toml:12:12: `model.metrics.0`: found \"f1\", wanted one of: mse, rmse, mae, r2, accuracy",
+        ),
+        (
+            "{ type = \"dense\", units = 1 }",
+            "{ type = \"dropout\", rate = 0.5 }",
+            "job.toml:14:12: `model.layers.1.type`: found \"dropout\", wanted one of: dense",
+        ),
+        (
+            "loss = \"mse\"",
+            "loss = { type = \"mse\", delta = 2.0 }",
+            "job.toml:11:24: `model.loss.delta`: mse has no delta, only huber has",
+        ),
+        (
+            "{ type = \"sgd\", learning_rate = 0.001 }",
+            "{ type = \"sgd\", beta_1 = 0.9 }",
+            "`train.optimizer.beta_1`: sgd has no beta_1, only adam, adamw have",
+        ),
+        ("epochs = 2", "epochs = [2]", "job.toml:19:10: `train.epochs`: found a list, wanted"),
     ] {
         check(row);
     }
@@ -174,7 +218,7 @@ fn layers_that_do_not_go_together() {
         (
             "units = 1 }",
             "units = 2 }",
-            "job.toml:12:10: the last layer has 2 units, but there are 1 target",
+            "job.toml:12:10: the last layer has 2 units, but there is 1 target column (y): set its units to 1",
         ),
         (
             "\"mse\"",
@@ -210,4 +254,46 @@ fn layers_that_do_not_go_together() {
 fn a_job_file_that_is_not_there() {
     let folder = Folder::new(&[]);
     refused(&folder, "error: job.toml: cannot read the job file: No such file or directory\n");
+}
+
+/// What the command line sets is the job's, and checked like the job's.
+#[test]
+fn settings() {
+    let folder = small();
+    let by_file = {
+        let folder = small();
+        let job = edited(JOB, "seed = 1", "seed = 7");
+        folder.write("job.toml", &edited(&job, "learning_rate = 0.001", "learning_rate = 0.002"));
+        folder.train(1, 1)
+    };
+    let set = ["--set", "seed=7", "--set", "train.optimizer.learning_rate=0.002"];
+    let local = ["--quiet", "local", "job.toml", "--out", "run"];
+    folder.run(&[&local[..], &set].concat()).expect(0);
+    assert_eq!(folder.hash(), by_file);
+    assert!(folder.read("run/job.toml").contains("seed = 7\n"));
+    folder.run(&["verify", "run"]).expect(0);
+    // Another job than the run's.
+    let ended = folder.run(&[&local[..], &["--resume", "--set", "seed=8"]].concat());
+    ended.expect_with(3, "error: ");
+    for (setting, code, message) in [
+        (
+            "train.epochs=x",
+            3,
+            "error: --set train.epochs=x: `train.epochs`: found \"x\", wanted a whole number",
+        ),
+        (
+            "train.epoch=3",
+            3,
+            "error: --set train.epoch=3: unknown key `train.epoch`, did you mean `epochs`?",
+        ),
+        (
+            "train.batch_size=9",
+            3,
+            "error: --set train.batch_size=9: `train.batch_size`: found 9, but the",
+        ),
+        ("train.epochs", 2, "wanted KEY=VALUE, such as train.epochs=20"),
+    ] {
+        folder.run(&["check", "job.toml", "--set", setting]).expect_with(code, message);
+    }
+    folder.run(&["check", "job.toml", "--set", "train.epochs=9"]).expect(0);
 }

@@ -17,6 +17,7 @@ use nix::sys::signal::Signal;
 pub(super) use self::chaos::Chaos;
 use self::children::{Children, From, Heard, Stage, command, until};
 use self::disturb::Disturber;
+use super::args::JobFile;
 use super::process;
 use crate::error::{Error, Result, STOPPED, exit};
 use crate::record::{SharedReporter, report};
@@ -31,7 +32,7 @@ const FAREWELL_WAIT_MAX: Duration = Duration::from_millis(300);
 
 /// What to start.
 pub(super) struct Options {
-    pub(super) job: PathBuf,
+    pub(super) job: JobFile,
     pub(super) workers: usize,
     /// The run pauses with fewer.
     pub(super) workers_min: usize,
@@ -137,7 +138,10 @@ impl<'a> Cluster<'a> {
     fn start_coordinator(&mut self) -> Result<()> {
         let Options { job, workers, workers_min, out, resume, .. } = self.options;
         let mut command = command("coordinator")?;
-        command.arg(job).arg("--out").arg(out);
+        command.arg(&job.job).arg("--out").arg(out);
+        for setting in &job.settings {
+            command.args(["--set", &setting.to_string()]);
+        }
         command.args(["--listen", self.address.as_deref().unwrap_or("127.0.0.1:0")]);
         if *resume || self.address.is_some() {
             command.arg("--resume");

@@ -1,0 +1,123 @@
+//! What to say of a key or a name that there is not: the one that was probably meant, or the place where it belongs. Knows the
+//! keys of a job, and what other programs call them; reads nothing.
+
+use super::reader::full_name;
+use super::sections::SECTIONS;
+
+/// Keys by what Keras, scikit-learn and PyTorch call them, or people do.
+const ALIASES: &[(&str, &str)] = &[
+    ("lr", "learning_rate"),
+    ("learning_rate_init", "learning_rate"),
+    ("eps", "epsilon"),
+    ("n_epochs", "epochs"),
+    ("num_epochs", "epochs"),
+    ("max_iter", "epochs"),
+    ("max_epochs", "epochs"),
+    ("batchsize", "batch_size"),
+    ("batch", "batch_size"),
+    ("random_state", "seed"),
+    ("random_seed", "seed"),
+    ("hidden_layer_sizes", "layers"),
+    ("hidden_layers", "layers"),
+    ("neurons", "units"),
+    ("out_features", "units"),
+    ("bias", "use_bias"),
+    ("weights", "initial_weights"),
+    ("clipnorm", "gradient_clip_norm"),
+    ("global_clipnorm", "gradient_clip_norm"),
+    ("max_grad_norm", "gradient_clip_norm"),
+    ("validation_split", "validation"),
+    ("validation_data", "validation"),
+    ("validation_fraction", "validation"),
+    ("label", "target"),
+    ("y", "target"),
+    ("x", "features"),
+    ("columns", "features"),
+    ("normalize", "scale"),
+    ("criterion", "loss"),
+    ("solver", "optimizer"),
+    ("num_workers", "workers_min"),
+];
+
+/// The complaint about a key that a section does not have.
+pub(super) fn unknown_key(section: &str, key: &str, known: &[&str]) -> String {
+    let found = format!("unknown key `{}`", full_name(section, key));
+    let meant = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, meant)| meant);
+    if known.contains(&meant) {
+        return format!("{found}, did you mean `{meant}`?");
+    }
+    let home = SECTIONS.iter().find(|(name, keys)| *name != section && keys.contains(&meant));
+    if let Some((home, _)) = home {
+        return format!("{found}: wanted {}", at_home(home, meant));
+    }
+    match nearest(key, known) {
+        Some(near) => format!("{found}, did you mean `{near}`?"),
+        None => format!("{found}, wanted one of: {}", known.join(", ")),
+    }
+}
+
+/// The complaint about a name that nothing has.
+pub(super) fn unknown_name(found: &str, names: &[&str]) -> String {
+    let listed = names.join(", ");
+    match nearest(found, names) {
+        Some(near) => format!("found \"{found}\", did you mean `{near}`? There are: {listed}"),
+        None => format!("found \"{found}\", wanted one of: {listed}"),
+    }
+}
+
+/// A key where it belongs, in words.
+fn at_home(section: &str, key: &str) -> String {
+    match section {
+        "" => format!("`{key}` at the top of the file, before the first section"),
+        "train.optimizer" => format!(
+            "`{key}` inside the optimizer, as in [train] `optimizer = {{ type = \"adam\", learning_rate = 0.001 }}`"
+        ),
+        "model.layers" => format!(
+            "`{key}` inside a layer, as in [model] `layers = [{{ type = \"dense\", units = 10, activation = \"relu\" }}]`"
+        ),
+        section => format!("`{key}` in [{section}]"),
+    }
+}
+
+/// The known name that a mistyped one is nearest to, if it is near at all: one slip in a short name, more in a long one.
+fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
+    let found = found.to_lowercase().replace('-', "_");
+    let slips = |name: &str| strsim::damerau_levenshtein(&found, name);
+    let allowed = |name: &str| match found.chars().count().max(name.len()) {
+        0..=2 => 0,
+        3..=4 => 1,
+        5..=8 => 2,
+        length => length / 3,
+    };
+    let near = known.iter().copied().filter(|name| slips(name) <= allowed(name));
+    near.min_by_key(|name| slips(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_near_is_meant() {
+        let metrics = ["mse", "rmse", "mae", "r2", "accuracy"];
+        for (found, near) in [
+            ("f1", None),
+            ("r3", None),
+            ("R2", Some("r2")),
+            ("rsme", Some("rmse")),
+            ("acuracy", Some("accuracy")),
+            ("auc", None),
+            ("precision", None),
+        ] {
+            assert_eq!(nearest(found, &metrics), near, "{found}");
+        }
+    }
+
+    #[test]
+    fn every_alias_stands_for_a_key() {
+        for (alias, key) in ALIASES {
+            assert!(SECTIONS.iter().any(|(_, keys)| keys.contains(key)), "{alias}: {key}");
+            assert!(SECTIONS.iter().all(|(_, keys)| !keys.contains(alias)), "{alias} is a key");
+        }
+    }
+}
