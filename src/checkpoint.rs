@@ -5,13 +5,11 @@
 //! path, after the records that they count on; the newest few are kept. A file that is cut short or altered is told apart
 //! by its checksum; one of a later format is never passed over for an older one.
 
+mod writer;
+
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
 
 use lockstep_coordinator::Snapshot;
 use lockstep_proto::ids::{Pass, Step};
@@ -21,11 +19,9 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::failpoints::reach;
-use crate::record::{SharedReporter, report};
-use crate::report::Report;
 use crate::run_folder::{FORMAT, newer};
-use crate::whole_file::{PARTIAL, write_whole};
+
+pub use writer::{Handed, Writer};
 
 /// What the records need to go on: see [`crate::record`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -215,105 +211,11 @@ fn files_of(run: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Writes checkpoints on a thread of its own; one waits at most.
-pub struct Writer {
-    queue: Option<SyncSender<Checkpoint>>,
-    thread: Option<JoinHandle<()>>,
-    /// The step of the last one that was written; 0, if none was.
-    written: Arc<AtomicU64>,
-}
-
-impl Writer {
-    /// A writer for a run folder that keeps the newest `keep`.
-    pub fn start(run: &Path, keep: usize, reporter: SharedReporter) -> Writer {
-        let (queue, waiting) = sync_channel::<Checkpoint>(1);
-        let run = run.to_path_buf();
-        let written = Arc::new(AtomicU64::new(0));
-        let note = written.clone();
-        let thread = std::thread::spawn(move || {
-            let warn = |message| report(&reporter, &Report::Warning { message });
-            for checkpoint in waiting {
-                match write(&run, &checkpoint) {
-                    Ok(()) => note.store(checkpoint.snapshot.step.0, Ordering::Release),
-                    Err(error) => warn(format!(
-                        "cannot write a checkpoint: {error}; the training goes on, the next one is tried in its turn"
-                    )),
-                }
-                if let Err(error) = prune(&run, keep) {
-                    warn(format!("cannot remove an old checkpoint: {error}"));
-                }
-            }
-        });
-        Writer { queue: Some(queue), thread: Some(thread), written }
-    }
-
-    /// Hands over a checkpoint; false if the one before it is still being written, which the last one `waits` for.
-    pub fn write(&self, checkpoint: Checkpoint, waits: bool) -> bool {
-        let Some(queue) = &self.queue else { return false };
-        // Tests count checkpoints: there none is left out.
-        if waits || reach("checkpoint:handed").is_err() {
-            // Fails only when the writer has panicked, which has been printed.
-            let _ = queue.send(checkpoint);
-            return true;
-        }
-        !matches!(queue.try_send(checkpoint), Err(TrySendError::Full(_)))
-    }
-
-    /// Waits for what is being written; the step of the last one that was, if any was.
-    pub fn finish(mut self) -> Option<u64> {
-        self.join();
-        Some(self.written.load(Ordering::Acquire)).filter(|&step| step > 0)
-    }
-
-    fn join(&mut self) {
-        self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the writer has been printed; the training is worth more.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Writer {
-    /// Waits for what is being written.
-    fn drop(&mut self) {
-        self.join();
-    }
-}
-
-fn write(run: &Path, checkpoint: &Checkpoint) -> Result<()> {
-    let folder = run.join("checkpoints");
-    fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, "make it", &error))?;
-    let bytes = checkpoint
-        .to_bytes()
-        .map_err(|error| Error::Internal(format!("cannot lay it out: {error}")))?;
-    // The lines that it counts on are there before it is.
-    let metrics = run.join("metrics.jsonl");
-    match File::open(&metrics).and_then(|file| file.sync_data()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::file(metrics, "sync it", &error));
-        }
-        _ => {}
-    }
-    let name = format!("step-{:012}.safetensors", checkpoint.snapshot.step.0);
-    write_whole(&folder.join(name), &bytes)
-}
-
-/// Removes all but the newest `keep`, and what a killed process left of one.
-fn prune(run: &Path, keep: usize) -> Result<()> {
-    let files = files(run)?;
-    let old = &files[..files.len().saturating_sub(keep)];
-    for old in old.iter().chain(&files_of(run, PARTIAL)?) {
-        fs::remove_file(old)
-            .and_then(|()| reach("checkpoint:pruned"))
-            .map_err(|error| Error::file(old, "remove it", &error))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::writer::{prune, write};
     use super::*;
+    use crate::whole_file::PARTIAL;
 
     fn checkpoint(step: u64) -> Checkpoint {
         let records =

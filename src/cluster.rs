@@ -7,6 +7,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use lockstep_coordinator::Stop;
 use lockstep_worker::{Ended, WorkerConfig, WorkerError};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -21,8 +22,8 @@ type Worker = JoinHandle<std::result::Result<Ended, WorkerError>>;
 /// Starts the workers, once it is known where they find the coordinator.
 pub(crate) type Start = Box<dyn FnOnce(SocketAddr)>;
 
-/// Ready when a worker has failed: the run cannot go on without it.
-pub(crate) type Failed = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Ready when a worker has failed: the run cannot go on without it, and ends at once.
+pub(crate) type Failed = Pin<Box<dyn Future<Output = Stop> + Send>>;
 
 /// Leads a run with workers of this process. What `lead` does ends when the run has ended; workers that failed are told
 /// before what it says.
@@ -52,6 +53,7 @@ where
         if failed.recv().await.is_none() {
             std::future::pending::<()>().await;
         }
+        Stop::Now
     });
     let result = runtime.block_on(lead(start, failed));
     drop(runtime);

@@ -11,6 +11,7 @@ mod failpoints;
 pub mod inference;
 pub mod job;
 pub mod journal;
+mod line_file;
 pub mod plan;
 pub mod record;
 pub mod report;

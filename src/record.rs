@@ -1,24 +1,25 @@
 //! Turns what a run tells into lines of `metrics.jsonl` and reports. Changes nothing in the run.
 
+mod checkpoints;
 mod line;
 
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lockstep_coordinator::engine::{Wait, WaitReason};
+use lockstep_coordinator::engine::{Planned, Wait, WaitReason};
 use lockstep_coordinator::{Observer, Peer, RunEvent, Snapshot};
 use lockstep_model::Network;
-use lockstep_proto::ids::Table;
+use lockstep_proto::ids::{Table, Task};
 
-use crate::checkpoint::{Checkpoint, RecordState, Writer};
+use crate::checkpoint::{Checkpoint, Handed, RecordState, Writer};
 use crate::inference::add_values;
 use crate::job::Every;
 use crate::journal::{Journal, Made};
+use crate::line_file::LineFile;
 use crate::plan::Plan;
 use crate::report::{Report, Reporter, Values};
+use checkpoints::Checkpoints;
 use line::Line;
 
 /// Progress is reported at most this often.
@@ -55,8 +56,8 @@ struct Shared {
     /// Where workers find the coordinator.
     address: SocketAddr,
     reporter: SharedReporter,
-    /// `None` without a run folder, or after a write failed.
-    metrics: Option<BufWriter<File>>,
+    /// `None` without a run folder.
+    metrics: Option<LineFile>,
     journal: Option<Journal>,
     epochs: u32,
     steps_per_epoch: u64,
@@ -71,22 +72,10 @@ struct Shared {
     checkpoints: Option<Checkpoints>,
 }
 
-/// When checkpoints are due, and who writes them.
-struct Checkpoints {
-    every: Every,
-    writer: Writer,
-    due: bool,
-    /// The step of the last one that was handed over, or with which this execution began.
-    taken: u64,
-    /// The run ends at the next chance: the last one must not be left out.
-    is_last: bool,
-    written_at: Instant,
-}
-
 /// Where the records of a run go.
 pub struct Destination {
-    /// `metrics.jsonl`, at the place where the next line goes; `None` without a run folder.
-    pub metrics: Option<File>,
+    /// `metrics.jsonl`; `None` without a run folder.
+    pub(crate) metrics: Option<LineFile>,
     /// The journal, if one is kept.
     pub journal: Option<Journal>,
     /// Who writes checkpoints, if anybody.
@@ -102,19 +91,12 @@ pub struct Destination {
 impl Recorder {
     /// A recorder for one execution of a run that goes on from `state`, at `step`.
     pub fn new(plan: &Plan, to: Destination, state: RecordState, step: u64) -> (Recorder, Records) {
-        let checkpoints = to.writer.map(|writer| Checkpoints {
-            every: to.every,
-            writer,
-            due: false,
-            taken: step,
-            is_last: false,
-            written_at: Instant::now(),
-        });
+        let checkpoints = to.writer.map(|writer| Checkpoints::new(to.every, writer, step));
         let shared = Shared {
             network: plan.network.clone(),
             address: to.address,
             reporter: to.reporter,
-            metrics: to.metrics.map(BufWriter::new),
+            metrics: to.metrics,
             journal: to.journal,
             epochs: plan.job.train.epochs,
             steps_per_epoch: plan.batches().count(),
@@ -140,12 +122,11 @@ impl Observer for Recorder {
         self.lock().observe(event);
     }
 
-    fn wants_snapshot(&mut self) -> bool {
+    fn wants_snapshot(&mut self, is_last: bool) -> bool {
         let shared = self.lock();
-        let is_due = |checkpoints: &Checkpoints| {
-            checkpoints.due || checkpoints.is_last && shared.step > checkpoints.taken
-        };
-        shared.checkpoints.as_ref().is_some_and(is_due)
+        let is_at_end = shared.step == shared.steps();
+        let wants = |checkpoints: &Checkpoints| checkpoints.wants(shared.step, is_last, is_at_end);
+        shared.checkpoints.as_ref().is_some_and(wants)
     }
 
     fn take_snapshot(&mut self, snapshot: Snapshot) {
@@ -169,9 +150,7 @@ impl Records {
         }
         let (epochs, steps, seconds) = (shared.state.epoch, shared.step, shared.state.seconds);
         shared.write(&Line::Final { values: &values, steps, seconds, weights_blake3 });
-        shared.flush();
-        shared.checkpoints = None;
-        shared.journal = None;
+        shared.close();
         let report = Report::Finished {
             name: plan.job.name.clone(),
             epochs,
@@ -185,13 +164,11 @@ impl Records {
         (std::mem::take(&mut shared.history), report)
     }
 
-    /// Writes out what is buffered, after a run that ended early. The last step, and that of the last checkpoint that
-    /// this execution wrote.
+    /// Writes out what waits, after a run that ended early. The last step, and that of the last checkpoint that this
+    /// execution wrote.
     pub fn flush(&self) -> (u64, Option<u64>) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.flush();
-        shared.journal = None;
-        let written = shared.checkpoints.take().and_then(|checkpoints| checkpoints.writer.finish());
+        let written = shared.close();
         (shared.step, written)
     }
 }
@@ -219,9 +196,10 @@ impl Shared {
             RunEvent::Stopping => {
                 let message = "stopping after the step in hand".to_string();
                 self.tell(Report::Note { message });
-                if let Some(checkpoints) = &mut self.checkpoints {
-                    checkpoints.is_last = true;
-                }
+            }
+            RunEvent::StillStopping { planned, waited, wait } => {
+                let message = still_stopping(&planned, waited, wait.as_ref());
+                self.tell(Report::Note { message });
             }
             RunEvent::Ending => self.tell(Report::Ending),
             RunEvent::Warning(message) => {
@@ -276,13 +254,7 @@ impl Shared {
             self.end_epoch(None);
         }
         if let Some(checkpoints) = &mut self.checkpoints {
-            checkpoints.due |= match checkpoints.every {
-                Every::Steps(steps) => step.is_multiple_of(steps),
-                Every::Seconds(seconds) => {
-                    checkpoints.written_at.elapsed().as_secs_f64() >= seconds
-                }
-                Every::Epochs(_) => false,
-            };
+            checkpoints.step_made(step);
         }
     }
 
@@ -293,7 +265,7 @@ impl Shared {
         }
         self.progress_at = Some(Instant::now());
         self.flush();
-        let (state, steps) = (&self.state, self.steps_per_epoch * u64::from(self.epochs));
+        let (state, steps) = (&self.state, self.steps());
         let pace = state.seconds / self.step as f64;
         self.tell(Report::Progress {
             epoch: state.epoch,
@@ -321,27 +293,34 @@ impl Shared {
         self.flush();
         self.tell(Report::Epoch { epoch, epochs: self.epochs, seconds, values: values.clone() });
         self.history.epochs.push(values);
-        if let Some(checkpoints) = &mut self.checkpoints
-            && let Every::Epochs(epochs) = checkpoints.every
-        {
-            checkpoints.due |= epoch.is_multiple_of(epochs);
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.epoch_ended(epoch, epoch == self.epochs);
         }
     }
 
     fn checkpoint(&mut self, snapshot: Snapshot) {
-        self.flush();
+        let metrics = self.metrics.as_ref().map(LineFile::mark);
         // A run that goes on from the checkpoint writes no line of a step before it.
-        if let Some(journal) = &self.journal {
-            journal.settle();
-        }
-        let records = self.state.clone();
+        let journal = self.journal.as_ref().map(Journal::mark);
+        let settle = move |records: &mut RecordState| {
+            // Nothing comes only after a panic, which has been printed.
+            if let Some(length) = metrics.and_then(|mark| mark.recv().ok()) {
+                records.metrics_bytes = length;
+            }
+            if let Some(journal) = journal {
+                journal.wait();
+            }
+        };
+        let with_model = self.step < self.steps();
         if let Some(checkpoints) = &mut self.checkpoints {
-            checkpoints.taken = snapshot.step.0;
-            // One that finds the writer busy stays due and is taken after the next pass; the last one waits.
-            let checkpoint = Checkpoint { snapshot, records };
-            checkpoints.due = !checkpoints.writer.write(checkpoint, checkpoints.is_last);
-            checkpoints.written_at = Instant::now();
+            let checkpoint = Checkpoint { snapshot, records: self.state.clone() };
+            checkpoints.take(Handed { checkpoint, settle: Box::new(settle), with_model });
         }
+    }
+
+    /// Steps of the whole run.
+    fn steps(&self) -> u64 {
+        self.steps_per_epoch * u64::from(self.epochs)
     }
 
     /// What is waited for, and what can be done about it.
@@ -364,30 +343,40 @@ impl Shared {
     }
 
     fn write(&mut self, line: &Line<'_>) {
-        let Some(metrics) = &mut self.metrics else { return };
-        let written =
-            serde_json::to_vec(line).map_err(std::io::Error::from).and_then(|mut line| {
-                line.push(b'\n');
-                metrics.write_all(&line)?;
-                Ok(line.len() as u64)
-            });
-        match written {
-            Ok(bytes) => self.state.metrics_bytes += bytes,
-            Err(error) => self.give_up(&error),
+        // Numbers and names can always be laid out.
+        if let Some(metrics) = &self.metrics
+            && let Ok(mut line) = serde_json::to_vec(line)
+        {
+            line.push(b'\n');
+            metrics.push(line);
         }
     }
 
-    fn flush(&mut self) {
-        if let Some(Err(error)) = self.metrics.as_mut().map(|metrics| metrics.flush()) {
-            self.give_up(&error);
+    fn flush(&self) {
+        if let Some(metrics) = &self.metrics {
+            metrics.flush();
         }
     }
 
-    /// Records are worth less than the training: it goes on without them.
-    fn give_up(&mut self, error: &std::io::Error) {
+    /// Waits until everything is written that can be; the step of the last checkpoint that was, if any was.
+    fn close(&mut self) -> Option<u64> {
         self.metrics = None;
-        let message =
-            format!("cannot write metrics.jsonl ({error}): the training goes on without it");
-        self.tell(Report::Warning { message });
+        self.journal = None;
+        self.checkpoints.take().and_then(Checkpoints::finish)
     }
 }
+
+fn still_stopping(planned: &Planned, waited: Duration, wait: Option<&Wait>) -> String {
+    let pass = match planned.task {
+        Task::Train { .. } => format!("step {}", planned.step.0 + 1),
+        Task::Evaluate { table } => format!("the evaluation of the {table} table"),
+    };
+    let wait = wait.map_or(String::new(), |wait| format!(" ({wait})"));
+    format!(
+        "stopping: {pass} is still in hand after {} s{wait}; a second signal ends the run at once, without it",
+        waited.as_secs()
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,14 +5,14 @@
 //! had a manifest is told apart from what others may have put there, and written anew when the run is to go on.
 
 mod leftovers;
+mod model;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lockstep_data::Schema;
-use lockstep_model::{NUMERIC_PROFILE, Network, NetworkSpec};
+use lockstep_model::NUMERIC_PROFILE;
 use lockstep_proto::VERSION;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,16 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::failpoints::reach;
 use crate::job::to_toml;
+use crate::line_file::{self, LineFile};
 use crate::plan::Plan;
+use crate::record::SharedReporter;
 use crate::weights_file;
 use crate::whole_file::write_whole;
+
+pub use model::{Model, ModelDescription, ModelFiles};
+
+/// How the line of a resolved job with its epochs begins.
+const EPOCHS: &str = "epochs = ";
 
 /// Version of the folder's format. Later versions read every earlier one.
 pub const FORMAT: u32 = 1;
@@ -32,6 +39,8 @@ pub const FORMAT: u32 = 1;
 pub struct RunFolder {
     path: PathBuf,
     manifest: Manifest,
+    /// Whether the plan has more epochs than the run was to have.
+    has_grown: bool,
     /// Held as long as this process may write; the system lets go of it when the process ends, however it ends.
     _lock: File,
 }
@@ -96,31 +105,8 @@ pub enum Status {
     Finished,
     /// It ended with an error.
     Failed,
-}
-
-/// `model/model.json`: with the weights, all that is needed to use the model.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ModelDescription {
-    /// [`FORMAT`].
-    pub format: u32,
-    /// The network.
-    pub network: NetworkSpec,
-    /// How raw rows become rows of the network.
-    pub schema: Schema,
-    /// `S`: tables are measured in the same tree as in the run.
-    pub shards: u32,
-}
-
-/// A finished model, read back.
-pub struct Model {
-    /// The network.
-    pub network: Network,
-    /// How raw rows become rows of the network.
-    pub schema: Schema,
-    /// `S`.
-    pub shards: u32,
-    /// The weights.
-    pub weights: Vec<f32>,
+    /// It was told to stop, and can go on.
+    Stopped,
 }
 
 impl RunFolder {
@@ -164,7 +150,8 @@ impl RunFolder {
             status: Status::Running,
             weights_blake3: None,
         };
-        let folder = RunFolder { path: path.to_path_buf(), manifest, _lock: lock };
+        let folder =
+            RunFolder { path: path.to_path_buf(), manifest, has_grown: false, _lock: lock };
         write_whole(&folder.path.join("job.toml"), to_toml(&plan.job).as_bytes())?;
         folder.write_manifest()?;
         Ok(folder)
@@ -180,7 +167,7 @@ impl RunFolder {
         let text = fs::read_to_string(&at)
             .map_err(|error| Error::file(&at, "read it (nothing to resume here?)", &error))?;
         let wrong = |problem: String| Error::File { path: path.to_path_buf(), problem };
-        let mut manifest: Manifest = parse(&at, &text)?;
+        let manifest: Manifest = parse(&at, &text)?;
         if manifest.lockstep != VERSION {
             return Err(wrong(format!(
                 "the run was begun by lockstep {}, this is {VERSION}: the same bits need the same version",
@@ -193,6 +180,13 @@ impl RunFolder {
         if let Some(difference) = first_difference(&begun, &to_toml(&plan.job)) {
             return Err(wrong(format!("cannot resume: the job has changed: {difference}")));
         }
+        let (before, now) = (epochs(&begun).unwrap_or(0), plan.job.train.epochs);
+        if now < before {
+            return Err(wrong(format!(
+                "cannot resume: the run was begun with train.epochs = {before}, the job has {now}: wanted {before} or \
+                 more"
+            )));
+        }
         if manifest.data_blake3 != plan.data_hash()
             || manifest.initial_weights_blake3 != weights_file::weights_hash(&plan.weights)
         {
@@ -200,10 +194,24 @@ impl RunFolder {
                 "cannot resume: the tables or the initial weights have changed since the run began";
             return Err(wrong(problem.to_string()));
         }
-        if manifest.status == Status::Failed {
-            manifest.status = Status::Running;
+        Ok(RunFolder { path: path.to_path_buf(), manifest, has_grown: now > before, _lock: lock })
+    }
+
+    /// Writes down that the run goes on, to the end of the plan.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn go_on(&mut self, plan: &Plan) -> Result<()> {
+        if self.manifest.status != Status::Running {
+            self.manifest.status = Status::Running;
+            self.manifest.weights_blake3 = None;
+            self.write_manifest()?;
         }
-        Ok(RunFolder { path: path.to_path_buf(), manifest, _lock: lock })
+        if self.has_grown {
+            // After the manifest: a finished run has the steps of its job.
+            write_whole(&self.path.join("job.toml"), to_toml(&plan.job).as_bytes())?;
+        }
+        Ok(())
     }
 
     /// Names this run; the same for every execution of it.
@@ -211,9 +219,9 @@ impl RunFolder {
         &self.manifest.run_id
     }
 
-    /// Whether the model is there already.
+    /// Whether the model is there already that the plan makes.
     pub fn is_finished(&self) -> bool {
-        self.manifest.status == Status::Finished
+        self.manifest.status == Status::Finished && !self.has_grown
     }
 
     /// Where it is.
@@ -226,85 +234,36 @@ impl RunFolder {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn metrics(&self, bytes: u64) -> Result<(File, u64)> {
+    pub(crate) fn metrics(&self, bytes: u64, reporter: SharedReporter) -> Result<(LineFile, u64)> {
         let path = self.path.join("metrics.jsonl");
-        let open = || {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)?;
-            let mut kept = bytes;
-            if file.metadata()?.len() < bytes {
-                let mut text = Vec::new();
-                file.read_to_end(&mut text)?;
-                kept = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at as u64 + 1);
-            }
-            file.set_len(kept)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok((file, kept))
-        };
-        open().map_err(|error| Error::file(&path, "write it", &error))
+        let mut file = line_file::open(&path)?;
+        let kept = line_file::cut(&mut file, bytes)
+            .map_err(|error| Error::file(&path, "write it", &error))?;
+        Ok((LineFile::start(&path, file, kept, reporter), kept))
     }
 
     /// Writes the model, then that the run is finished.
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn finish(&mut self, plan: &Plan, weights: &[f32]) -> Result<()> {
-        let bytes = weights_file::to_bytes(plan.network.layout(), weights)
-            .map_err(|error| Error::Internal(format!("cannot write the weights: {error}")))?;
-        write_whole(&self.path.join("model/weights.safetensors"), &bytes)?;
-        let description = ModelDescription {
-            format: FORMAT,
-            network: plan.network.spec().clone(),
-            schema: plan.schema.clone(),
-            shards: plan.job.train.shards,
-        };
-        write_json(&self.path.join("model/model.json"), &description)?;
+    pub fn finish(&mut self, model: &ModelFiles, step: u64, weights: &[f32]) -> Result<()> {
+        model.write(step, weights)?;
         self.manifest.status = Status::Finished;
         self.manifest.weights_blake3 = Some(weights_file::weights_hash(weights));
         self.write_manifest()
     }
 
-    /// Writes down that the run ended with an error.
+    /// Writes down how the run ended early.
     ///
     /// # Errors
     /// If the manifest cannot be written.
-    pub fn fail(&mut self) -> Result<()> {
-        self.manifest.status = Status::Failed;
+    pub fn end_early(&mut self, status: Status) -> Result<()> {
+        self.manifest.status = status;
         self.write_manifest()
     }
 
     fn write_manifest(&self) -> Result<()> {
         write_json(&self.path.join("manifest.json"), &self.manifest)
-    }
-}
-
-impl Model {
-    /// Reads the model of a finished run.
-    ///
-    /// # Errors
-    /// If the folder is none, the run is not finished, or a file is damaged.
-    pub fn load(run: &Path) -> Result<Model> {
-        let path = run.join("model/model.json");
-        let text = fs::read_to_string(&path).map_err(|error| match fs::metadata(run) {
-            Ok(_) => Error::File {
-                path: run.to_path_buf(),
-                problem: format!(
-                    "no finished model in this run folder (model/model.json: {})",
-                    crate::job::plain(&error)
-                ),
-            },
-            Err(error) => Error::file(run, "read the run folder", &error),
-        })?;
-        let damaged = |problem: String| Error::File { path: path.clone(), problem };
-        let description: ModelDescription = parse(&path, &text)?;
-        let network =
-            Network::new(description.network).map_err(|error| damaged(error.to_string()))?;
-        let weights = weights_file::read(&run.join("model/weights.safetensors"), network.layout())?;
-        Ok(Model { network, schema: description.schema, shards: description.shards, weights })
     }
 }
 
@@ -352,7 +311,8 @@ fn lock(run: &Path) -> Result<File> {
 }
 
 /// The lines of a resolved job that determine the numbers. How the cluster runs and what is kept of it does not, and
-/// where the tables are does not either: what is in them is compared by its hash.
+/// where the tables are does not either: what is in them is compared by its hash. How many epochs are made does not change
+/// those that were.
 fn essentials(job: &str) -> impl Iterator<Item = &str> {
     const FREE: [&str; 3] = ["[cluster]", "[checkpoint]", "[journal]"];
     const FILES: [&str; 4] = ["train = ", "test = ", "validation = ", "initial_weights = "];
@@ -362,8 +322,14 @@ fn essentials(job: &str) -> impl Iterator<Item = &str> {
             section = line;
         }
         let is_file = FILES.iter().any(|key| line.starts_with(key)) && !line.contains("fraction");
-        !FREE.contains(&section) && !is_file
+        let is_epochs = section == "[train]" && line.starts_with(EPOCHS);
+        !FREE.contains(&section) && !is_file && !is_epochs
     })
+}
+
+/// The epochs of a resolved job.
+fn epochs(job: &str) -> Option<u32> {
+    job.lines().find_map(|line| line.strip_prefix(EPOCHS)?.trim().parse().ok())
 }
 
 /// The first line in which two resolved jobs differ, in words.
@@ -382,8 +348,11 @@ fn first_difference(before: &str, now: &str) -> Option<String> {
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(value)
+    write_whole(path, json(path, value)?.as_bytes())
+}
+
+fn json(path: &Path, value: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::Internal(format!("cannot write {}: {error}", path.display())))?;
-    text.push('\n');
-    write_whole(path, text.as_bytes())
+    Ok(text + "\n")
 }

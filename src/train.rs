@@ -1,21 +1,21 @@
 //! Leading a run: the coordinator with a job's tables, its records and its run folder.
 
-use std::fs::File;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lockstep_coordinator::{Coordinator, Outcome, RunError};
+use lockstep_coordinator::{Coordinator, Outcome, RunError, Stop};
 
 use crate::checkpoint::{self, Checkpoint, RecordState, Writer};
 use crate::error::{Error, Result, STOPPED};
 use crate::job::Every;
 use crate::journal::{self, Due, Journal};
+use crate::line_file::LineFile;
 use crate::plan::Plan;
 use crate::record::{Destination, History, Recorder, Records, SharedReporter, report};
 use crate::report::Report;
-use crate::run_folder::{Model, RunFolder};
+use crate::run_folder::{Model, ModelFiles, RunFolder, Status};
 use crate::weights_file::weights_hash;
 
 /// How to lead a run.
@@ -46,7 +46,8 @@ pub struct Trained {
     pub weights_blake3: String,
 }
 
-/// Runs a plan to its end, or until `stop` is ready and the step in hand has ended. `listening` is told the address once workers may come.
+/// Runs a plan to its end, or until `stop` is ready and the run has ended as that says. `listening` is told the address
+/// once workers may come.
 ///
 /// # Errors
 /// If the address or the run folder cannot be used, the training diverges, or it is stopped.
@@ -54,7 +55,7 @@ pub async fn lead(
     plan: Arc<Plan>,
     lead: Lead,
     reporter: SharedReporter,
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: impl Future<Output = Stop> + Send + 'static,
     listening: impl FnOnce(std::net::SocketAddr),
 ) -> Result<Trained> {
     let coordinator = Coordinator::bind(&lead.listen).await?;
@@ -83,9 +84,10 @@ pub async fn lead(
     listening(address);
     let Checkpoint { snapshot, records: mut state } = start;
     let first_step = snapshot.step.0;
-    let writer = folder
-        .as_ref()
-        .map(|folder| Writer::start(folder.path(), plan.job.checkpoint.keep, reporter.clone()));
+    let model = folder.as_ref().map(|folder| ModelFiles::new(folder.path(), plan.clone()));
+    let writer = folder.as_ref().zip(model.clone()).map(|(folder, model)| {
+        Writer::start(folder.path(), plan.job.checkpoint.keep, model, reporter.clone())
+    });
     let metrics = match &folder {
         Some(folder) => Some(metrics(folder, &mut state, &reporter)?),
         None => None,
@@ -108,8 +110,9 @@ pub async fn lead(
     let weights_blake3 = weights_hash(&weights);
     let (history, finished) =
         records.finish(&plan, test_sums.as_deref(), &weights_blake3, run_folder);
-    if let Some(folder) = &mut folder {
-        folder.finish(&plan, &weights).map_err(unsaved)?;
+    if let Some((folder, model)) = folder.as_mut().zip(model) {
+        let steps = u64::from(plan.job.train.epochs) * plan.batches().count();
+        folder.finish(&model, steps, &weights).map_err(unsaved)?;
     }
     report(&reporter, &finished);
     Ok(Trained { weights, history, weights_blake3 })
@@ -127,7 +130,7 @@ fn open(
         let folder = RunFolder::create(out, plan, &new_run_id(&plan.job.name), lead.resume)?;
         return Ok((Some(folder), beginning()));
     }
-    let folder = RunFolder::resume(out, plan)?;
+    let mut folder = RunFolder::resume(out, plan)?;
     if folder.is_finished() {
         return Ok((Some(folder), beginning()));
     }
@@ -141,15 +144,20 @@ fn open(
         }
         None => beginning(),
     };
+    folder.go_on(plan)?;
     let message = format!("going on after step {}", start.snapshot.step.0);
     report(reporter, &Report::Note { message });
     Ok((Some(folder), start))
 }
 
 /// `metrics.jsonl` at the place where `state` says that it goes on.
-fn metrics(folder: &RunFolder, state: &mut RecordState, reporter: &SharedReporter) -> Result<File> {
+fn metrics(
+    folder: &RunFolder,
+    state: &mut RecordState,
+    reporter: &SharedReporter,
+) -> Result<LineFile> {
     let wanted = state.metrics_bytes;
-    let (file, kept) = folder.metrics(wanted)?;
+    let (file, kept) = folder.metrics(wanted, reporter.clone())?;
     if kept < wanted {
         let message = format!(
             "{}: {} of the {wanted} bytes that the checkpoint counts on are missing: lines of earlier steps are lost, \
@@ -173,8 +181,9 @@ fn ended_early(
 ) -> Error {
     let (step, written) = records.flush();
     let has_folder = folder.is_some();
+    let status = if matches!(error, RunError::Stopped) { Status::Stopped } else { Status::Failed };
     // What made the run fail is worth more than this.
-    if let Some(Err(error)) = folder.map(|mut folder| folder.fail()) {
+    if let Some(Err(error)) = folder.map(|mut folder| folder.end_early(status)) {
         report(reporter, &Report::Warning { message: error.to_string() });
     }
     match error {
@@ -192,7 +201,7 @@ fn stopped_text(step: u64, resumable: Option<u64>) -> String {
         None => format!("{STOPPED}, after step {step}"),
         Some(saved) if saved == step => format!("stopped after step {step}; go on with --resume"),
         Some(saved) => format!(
-            "stopped after step {step}, but its checkpoint could not be written: --resume goes on after step {saved}"
+            "stopped after step {step}, but the newest state that is saved is of step {saved}: --resume goes on there"
         ),
     }
 }
@@ -214,8 +223,8 @@ fn unsaved(error: Error) -> Error {
 fn open_journal(plan: &Plan, run: &Path, step: u64, reporter: &SharedReporter) -> Result<Journal> {
     let due =
         Due::Every { steps: plan.job.journal.every_steps, steps_per_epoch: plan.batches().count() };
-    let take = journal::writing(journal::open(run, step)?, reporter.clone());
-    Ok(Journal::start(due, size_of_val(&plan.weights[..]), take))
+    let lines = journal::open(run, step, reporter.clone())?;
+    Ok(Journal::writing(due, size_of_val(&plan.weights[..]), lines))
 }
 
 /// A name that no other execution has: the job's, the time and the process.

@@ -1,26 +1,28 @@
 //! What a run tells the outside while it goes on. Whoever listens can change nothing.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use lockstep_proto::ids::{Span, Table, WorkerId};
 
-use crate::engine::Wait;
+use crate::engine::{Planned, Wait};
 use crate::server::Peer;
 use crate::snapshot::Snapshot;
 
 /// Listens to a run.
 pub trait Observer: Send + 'static {
-    /// Called in order, on the run's own task: keep it short.
+    /// Called in order, on the run's own task: keep it short, and wait for no disk.
     fn observe(&mut self, event: RunEvent<'_>);
 
-    /// Asked after every pass but the test table's, when what it measured has been told: is a snapshot wanted? Asked as
-    /// well when the run is stopped between two passes.
-    fn wants_snapshot(&mut self) -> bool {
+    /// Asked after every pass but the test table's, when what it measured has been told: is a snapshot wanted? Only what
+    /// will be used: the next thing is a copy of all weights and moments. `is_last` when the run is about to end early, and
+    /// this state may be the last there is.
+    fn wants_snapshot(&mut self, _is_last: bool) -> bool {
         false
     }
 
-    /// Takes the snapshot that was wanted. Writing it is for another thread.
+    /// Takes the snapshot that was wanted, always. Writing it is for another thread.
     fn take_snapshot(&mut self, _snapshot: Snapshot) {}
 }
 
@@ -65,6 +67,15 @@ pub enum RunEvent<'a> {
     },
     /// The run was told to stop: it ends after the pass in hand, which a snapshot may follow.
     Stopping,
+    /// The run was told to stop a while ago, and the pass in hand goes on.
+    StillStopping {
+        /// The pass in hand.
+        planned: Planned,
+        /// How long ago.
+        waited: Duration,
+        /// What it waits for, if that can be said.
+        wait: Option<Wait>,
+    },
     /// The training is over, well or not; workers are about to be told.
     Ending,
     /// Something is odd, though the run goes on.

@@ -139,6 +139,7 @@ impl Stream for OutboxStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lockstep_proto::frame::Ending;
     use lockstep_proto::ids::Span;
     use tokio_stream::StreamExt;
 
@@ -165,7 +166,7 @@ mod tests {
     async fn a_reader_that_never_reads_loses_its_stream() {
         let outbox = Outbox::new();
         for _ in 0..=MESSAGES_MAX {
-            outbox.say(ToWorker::Finish { error: None }.into_wire());
+            outbox.say(ToWorker::Finish(Ending::Finished).into_wire());
         }
         let last = outbox.stream().skip(MESSAGES_MAX).next().await;
         assert_eq!(last.unwrap().unwrap_err().code(), tonic::Code::ResourceExhausted);

@@ -232,17 +232,29 @@ impl Reducer {
         weights
     }
 
-    /// The state between two passes, `pass` being the next.
-    pub(crate) fn snapshot(&self, pass: Pass) -> Snapshot {
-        let mut moments = Vec::new();
+    /// Whether the state before the open update, or between two, is all there.
+    pub(crate) fn is_before_update(&self) -> bool {
+        !self.is_open || self.chunks.iter().all(|chunk| lock(chunk).is_before_update())
+    }
+
+    /// The state before `pass`: the next one, or the one that is open, as long as no chunk of it has been updated. `None`
+    /// once one has: its moments before that are gone.
+    pub(crate) fn snapshot(&self, pass: Pass) -> Option<Snapshot> {
+        let (mut weights, mut moments) = (Vec::new(), Vec::new());
         for chunk in &self.chunks {
+            // Threads may update others meanwhile: what was copied is still the state before all of that.
             let chunk = lock(chunk);
+            if self.is_open && !chunk.is_before_update() {
+                return None;
+            }
+            chunk.copy_weights(&mut weights);
             moments.resize_with(chunk.moments().len(), Vec::new);
             for (whole, part) in moments.iter_mut().zip(chunk.moments()) {
                 whole.extend_from_slice(part);
             }
         }
-        Snapshot { pass, step: self.step, weights: self.weights(), moments }
+        let step = if self.is_open { Step(self.step.0 - 1) } else { self.step };
+        Some(Snapshot { pass, step, weights, moments })
     }
 
     fn note(&mut self, chunk: Chunk, folded: Folded) -> Reduced {

@@ -123,6 +123,11 @@ impl ChunkState {
         self.open = Some(OpenFold { fold: Fold::new(tree, leaves), step, rows });
     }
 
+    /// Whether the update that was begun has not touched weights and moments yet.
+    pub(crate) fn is_before_update(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Whether a node's values would only be kept: nothing is to be computed yet.
     pub(crate) fn keeps(&self, node: Node) -> bool {
         self.open.as_ref().is_none_or(|open| open.fold.keeps(node))

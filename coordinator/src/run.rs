@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lockstep_proto::MESSAGE_BYTES_MAX;
@@ -30,9 +30,6 @@ pub(crate) const INBOX_MESSAGES_MAX: usize = 16;
 
 /// Workers that were told of the end get this long to close their streams.
 pub(crate) const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(5);
-
-/// A run that is told to stop gets this long to end the pass in hand.
-pub(crate) const STOP_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// A peer that answers no HTTP/2 ping for this long is gone.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1500);
@@ -91,6 +88,16 @@ pub struct Outcome {
     pub weights: Vec<f32>,
     /// Loss and metric sums over the test table, if there is one.
     pub test_sums: Option<Vec<f64>>,
+}
+
+/// How a run is to end before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// After the pass in hand, for as long as workers are at it, to be gone on with later. Workers are told that the
+    /// coordinator may come back.
+    AfterPass,
+    /// Now: nobody wants what it makes. Workers are told that it is over.
+    Now,
 }
 
 /// Why a run ended early.
@@ -188,7 +195,7 @@ impl Coordinator {
         self.address
     }
 
-    /// Runs the job to its end, or until `stop` is ready and the pass in hand has ended, for which it waits 2 s at most.
+    /// Runs the job to its end, or until `stop` is ready and the run has ended as that says: see [`Stop`].
     ///
     /// # Errors
     /// See [`RunError`]. Workers are told of the end in every case.
@@ -197,16 +204,18 @@ impl Coordinator {
         spec: RunSpec,
         source: Arc<dyn ShardSource>,
         observer: Box<dyn Observer>,
-        stop: impl Future<Output = ()> + Send + 'static,
+        stop: impl Future<Output = Stop> + Send + 'static,
     ) -> Result<Outcome, RunError> {
         let (arrivals_tx, arrivals) = mpsc::channel(INBOX_MESSAGES_MAX);
         let (published, ticket) = versions(&spec.layout, spec.precision);
+        let ending = Arc::new(OnceLock::new());
         let service = Service {
             welcome: welcome(&spec, ticket),
             numeric_profile: spec.numeric_profile.clone(),
             source,
             next_worker: AtomicU64::new(1),
             arrivals: arrivals_tx,
+            ending: ending.clone(),
         };
         let service = ClusterServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -222,7 +231,7 @@ impl Coordinator {
             });
         // Tasks on the runtime's own threads hand over to each other without waking a thread.
         let mut server = tokio::spawn(server);
-        let driver = Driver::new(spec, observer, arrivals, published);
+        let driver = Driver::new(spec, observer, arrivals, published, ending);
         let mut driver = tokio::spawn(driver.run(stop));
         let result = tokio::select! {
             result = &mut driver => result.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),

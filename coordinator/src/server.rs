@@ -4,11 +4,11 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lockstep_proto::frame::{Join, ShardRequest, ToWorker, Welcome};
+use lockstep_proto::frame::{Ending, Join, ShardRequest, ToWorker, Welcome};
 use lockstep_proto::ids::{Shard, Table, WorkerId};
 use lockstep_proto::wire::cluster_server::Cluster;
 use lockstep_proto::{PROTOCOL, VERSION, values, wire};
@@ -75,6 +75,8 @@ pub(crate) struct Service {
     pub(crate) source: Arc<dyn ShardSource>,
     pub(crate) next_worker: AtomicU64,
     pub(crate) arrivals: mpsc::Sender<Arrival>,
+    /// How the run ended; set before it takes in nobody any more.
+    pub(crate) ending: Arc<OnceLock<Ending>>,
 }
 
 impl Service {
@@ -102,6 +104,13 @@ impl Service {
             ));
         }
         None
+    }
+
+    /// How the run has ended that takes in nobody any more.
+    fn ended(&self) -> Ending {
+        // Without it the run's task has panicked.
+        let unknown = || Ending::Failed("the coordinator failed".to_string());
+        self.ending.get().cloned().unwrap_or_else(unknown)
     }
 
     fn parts(&self, request: &ShardRequest) -> Result<PartStream, Status> {
@@ -162,7 +171,11 @@ impl Cluster for Service {
         let responses = outbox.stream();
         let admitted = Admitted { worker, peer, outbox: outbox.clone(), stream };
         if self.arrivals.send(Arrival::Admitted(Box::new(admitted))).await.is_err() {
-            outbox.say(ToWorker::Finish { error: None }.into_wire());
+            match self.ended() {
+                // As if it were not there any more: the worker goes on looking for it.
+                Ending::Stopped => return Err(Status::unavailable("it is being stopped")),
+                ending => outbox.say(ToWorker::Finish(ending).into_wire()),
+            }
             outbox.close(None);
         }
         Ok(Response::new(responses))

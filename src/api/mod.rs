@@ -207,6 +207,7 @@ impl Sequential {
             schema: schema(&job, *inputs, 0),
             shards: 1,
             weights: weights.clone(),
+            step: None,
         };
         Ok(inference::outputs(&model, &Rows::new(*inputs, 0, x.iter().copied().collect())))
     }

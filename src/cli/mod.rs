@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser as _};
+use lockstep_coordinator::Stop;
 use lockstep_data::TableFile;
 use lockstep_worker::{Ended, WorkerConfig, WorkerEvent};
 
@@ -85,6 +86,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             runtime(threads.min(4))?.block_on(process::stop_or_end(async |stop| {
                 let stop = async {
                     let _ = stop.await;
+                    Stop::AfterPass
                 };
                 train::lead(plan, lead, reporter, stop, |_| {}).await.map(drop)
             }))
@@ -104,7 +106,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
         Command::Check(check) => check::run(&check.job, usize::from(check.workers)),
         Command::Evaluate(evaluate) => {
             let data = TableFile::guess(evaluate.data, evaluate.labels);
-            print_measures(&evaluate.run, &data)
+            print_measures(&evaluate.run, &data, reporter)
         }
         Command::Predict(predict) => {
             let data = TableFile::guess(predict.data, None);
@@ -123,8 +125,15 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
     }
 }
 
-fn print_measures(run: &Path, data: &TableFile) -> Result<()> {
+/// The model of a run; from which step it is goes to standard error.
+fn load_model(run: &Path, reporter: &SharedReporter) -> Result<Model> {
     let model = Model::load(run)?;
+    report(reporter, &Report::Note { message: model.origin(run) });
+    Ok(model)
+}
+
+fn print_measures(run: &Path, data: &TableFile, reporter: &SharedReporter) -> Result<()> {
+    let model = load_model(run, reporter)?;
     let (rows, values) = inference::evaluate(&model, data)?;
     let mut text = format!("{rows} rows\n");
     for (name, value) in values {
@@ -139,7 +148,7 @@ fn write_predictions(
     output: &Path,
     reporter: &SharedReporter,
 ) -> Result<()> {
-    let model = Model::load(run)?;
+    let model = load_model(run, reporter)?;
     if output == Path::new("-") {
         inference::predict(&model, data, &mut std::io::stdout().lock())?;
         return Ok(());

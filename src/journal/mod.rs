@@ -6,18 +6,23 @@
 
 mod writer;
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::line_file::{self, LineFile};
+use crate::record::SharedReporter;
 
-pub use writer::{Due, Journal, Made, writing};
+pub use writer::{Due, Journal, Made};
 
 /// The journal's name in a run folder.
 const NAME: &str = "journal.jsonl";
+
+/// Bytes of a line that are read; of thousands of shards, each dealt many times, it has less.
+const LINE_BYTES_MAX: u64 = 16 << 20;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,17 +52,13 @@ pub fn path(run: &Path) -> PathBuf {
 ///
 /// # Errors
 /// If it cannot be read or written.
-pub fn open(run: &Path, step: u64) -> Result<File> {
+pub(crate) fn open(run: &Path, step: u64, reporter: SharedReporter) -> Result<LineFile> {
     let path = path(run);
-    let open = || {
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-        let bytes = bytes_up_to(BufReader::new(&file), step)?;
-        file.set_len(bytes)?;
-        file.seek(SeekFrom::End(0))?;
-        Ok(file)
-    };
-    open().map_err(|error| Error::file(&path, "write it", &error))
+    let mut file = line_file::open(&path)?;
+    let kept = bytes_up_to(BufReader::new(&file), step)
+        .and_then(|bytes| line_file::cut(&mut file, bytes))
+        .map_err(|error| Error::file(&path, "write it", &error))?;
+    Ok(LineFile::start(&path, file, kept, reporter))
 }
 
 /// Length of the lines up to `step`. What is not a line is kept where it stands between lines that are.
@@ -69,7 +70,7 @@ fn bytes_up_to(mut text: impl std::io::BufRead, step: u64) -> std::io::Result<u6
     let (mut kept, mut read, mut line) = (0, 0, Vec::new());
     loop {
         line.clear();
-        read += text.read_until(b'\n', &mut line)? as u64;
+        read += text.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? as u64;
         if line.last() != Some(&b'\n') {
             return Ok(kept);
         }
@@ -92,7 +93,7 @@ pub fn read(run: &Path) -> Result<Vec<Line>> {
     let (mut lines, mut line) = (Vec::<Line>::new(), Vec::new());
     loop {
         line.clear();
-        text.read_until(b'\n', &mut line).map_err(failed)?;
+        text.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(failed)?;
         if line.last() != Some(&b'\n') {
             return Ok(lines);
         }
@@ -113,9 +114,14 @@ pub fn read(run: &Path) -> Result<Vec<Line>> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::Write as _;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::report::Reporter;
+
+    fn silent() -> SharedReporter {
+        Arc::new(Mutex::new(Reporter::silent()))
+    }
 
     fn line(step: u64) -> String {
         let line = Line {
@@ -163,11 +169,11 @@ mod tests {
             (String::new(), 5, String::new()),
         ] {
             let run = journal(&text);
-            open(run.path(), step).unwrap().write_all(b"next").unwrap();
-            assert_eq!(fs::read_to_string(path(run.path())).unwrap(), wanted + "next", "{step}");
+            open(run.path(), step, silent()).unwrap().push(b"next\n".to_vec());
+            assert_eq!(fs::read_to_string(path(run.path())).unwrap(), wanted + "next\n", "{step}");
         }
         let fresh = tempfile::tempdir().unwrap();
-        open(fresh.path(), 0).unwrap();
+        open(fresh.path(), 0, silent()).unwrap();
         assert_eq!(read(fresh.path()).unwrap(), []);
     }
 

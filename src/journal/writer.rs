@@ -1,11 +1,10 @@
 //! The journal's thread: hashes weights and hands the lines on, off the training's path.
 //!
-//! The training waits only when more is waiting than there is room for; what waits are references to frames that
-//! were published anyway, or, where workers see rounded weights, frames made for it.
+//! The training waits only while more is to be hashed than there is room for, never for a disk; what waits are references
+//! to frames that were published anyway, or, where workers see rounded weights, frames made for it.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Write as _;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -14,8 +13,7 @@ use lockstep_coordinator::WeightFrames;
 use lockstep_proto::ids::{Span, WorkerId};
 
 use super::Line;
-use crate::record::{SharedReporter, report};
-use crate::report::Report;
+use crate::line_file::LineFile;
 
 /// Weights that may wait to be hashed: this many bytes and this many steps, but always one.
 const WAITING_BYTES_MAX: usize = 64 << 20;
@@ -78,9 +76,46 @@ pub struct Journal {
     recomputed: u64,
     queue: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
+    /// Where lines end up, if in a file.
+    lines: Option<Arc<LineFile>>,
+}
+
+/// A place in the journal that can be waited for.
+pub(crate) struct JournalMark {
+    handed_on: Receiver<()>,
+    lines: Option<Arc<LineFile>>,
+}
+
+impl JournalMark {
+    /// Returns when the lines of all steps before it are written, or cannot be.
+    pub(crate) fn wait(self) {
+        // A thread is gone only after a panic, which has been printed: nothing more will be written.
+        let _ = self.handed_on.recv();
+        if let Some(lines) = self.lines {
+            let _ = lines.mark().recv();
+        }
+    }
 }
 
 impl Journal {
+    /// A journal that is written to a file.
+    pub(crate) fn writing(due: Due, bytes: usize, lines: LineFile) -> Journal {
+        let lines = Arc::new(lines);
+        let into = lines.clone();
+        let take = move |line| {
+            // Numbers and texts can always be laid out.
+            if let Ok(mut line) = serde_json::to_vec(&line) {
+                line.push(b'\n');
+                into.push(line);
+                into.flush();
+            }
+            true
+        };
+        let mut journal = Journal::start(due, bytes, take);
+        journal.lines = Some(lines);
+        journal
+    }
+
     /// A journal of weights of `bytes` bytes. `take` is handed the lines, on the journal's thread, until it says that it
     /// wants no more.
     pub fn start(
@@ -91,7 +126,7 @@ impl Journal {
         let room = (WAITING_BYTES_MAX / bytes.max(1)).clamp(1, WAITING_MAX);
         let (queue, waiting) = sync_channel(room);
         let thread = std::thread::spawn(move || work(waiting, take));
-        Journal { due, recomputed: 0, queue: Some(queue), thread: Some(thread) }
+        Journal { due, recomputed: 0, queue: Some(queue), thread: Some(thread), lines: None }
     }
 
     /// Takes in a step.
@@ -113,17 +148,16 @@ impl Journal {
         self.send(Message::Made(line, (made.weights.0)()));
     }
 
-    /// Returns when the lines of all steps so far are handed on.
-    pub fn settle(&self) {
-        let (reached_tx, reached) = sync_channel(1);
+    /// What to wait for until the lines of all steps so far are written.
+    pub(crate) fn mark(&self) -> JournalMark {
+        let (reached_tx, handed_on) = sync_channel(1);
         self.send(Message::Mark(reached_tx));
-        // The thread is gone only after a panic, which has been printed: nothing more will be written.
-        let _ = reached.recv();
+        JournalMark { handed_on, lines: self.lines.clone() }
     }
 
     fn send(&self, message: Message) {
         if let Some(queue) = &self.queue {
-            // As above.
+            // Fails only when the thread has panicked, which has been printed.
             let _ = queue.send(message);
         }
     }
@@ -163,23 +197,6 @@ fn work(waiting: Receiver<Message>, mut take: impl FnMut(Line) -> bool) {
     }
 }
 
-/// Writes lines to a file, each at once; after a failure no more, with a warning.
-pub fn writing(mut file: File, reporter: SharedReporter) -> impl FnMut(Line) -> bool + Send {
-    move |line| {
-        let written = serde_json::to_vec(&line).map_err(std::io::Error::from);
-        let written = written.and_then(|mut line| {
-            line.push(b'\n');
-            file.write_all(&line)
-        });
-        if let Err(error) = &written {
-            let message =
-                format!("cannot write journal.jsonl ({error}): the training goes on without it");
-            report(&reporter, &Report::Warning { message });
-        }
-        written.is_ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -187,7 +204,6 @@ mod tests {
     use lockstep_proto::values;
 
     use super::*;
-    use crate::report::Reporter;
     use crate::weights_file::weights_hash;
 
     fn made<'a>(step: u64, recomputed: u64, weights: &'a dyn Fn() -> Vec<Bytes>) -> Made<'a> {
@@ -210,30 +226,12 @@ mod tests {
         for step in 1..=11 {
             journal.step(&made(step, u64::from(step == 4 || step == 5), &weights));
         }
-        journal.settle();
+        journal.mark().wait();
         let found = lines.lock().unwrap().clone();
         let told: Vec<_> = found.iter().map(|line| (line.step, line.recomputed)).collect();
         assert_eq!(told, [(3, 0), (5, 2), (6, 0), (9, 0), (10, 0)]);
         assert!(found.iter().all(|line| line.weights_blake3 == weights_hash(&whole)));
         assert_eq!(found[0].plan, [(3, 0, 4)]);
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_written_is_given_up() {
-        let path = tempfile::NamedTempFile::new().unwrap();
-        let reporter = Arc::new(Mutex::new(Reporter::silent()));
-        let line = Line {
-            step: 1,
-            epoch: 1,
-            rows: 1,
-            rows_total: 1,
-            weights_blake3: String::new(),
-            plan: Vec::new(),
-            recomputed: 0,
-        };
-        let mut open_to_read = writing(File::open(path.path()).unwrap(), reporter.clone());
-        assert!(!open_to_read(line.clone()));
-        assert!(writing(path.reopen().unwrap(), reporter)(line));
     }
 
     #[test]
@@ -245,7 +243,7 @@ mod tests {
             line.step < 4
         });
         (1..=60).for_each(|step| journal.step(&made(step, 0, &Vec::new)));
-        journal.settle();
+        journal.mark().wait();
         drop(journal);
         assert_eq!(seen.iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
     }

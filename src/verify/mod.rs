@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lockstep_coordinator::{Coordinator, RunError};
+use lockstep_coordinator::{Coordinator, RunError, Stop};
 use lockstep_proto::VERSION;
 use lockstep_proto::ids::{Pass, Step};
 use tokio::sync::oneshot;
@@ -157,8 +157,9 @@ fn make_again(
             tokio::select! {
                 Ok(()) = over => {}
                 () = signal => {}
-                () = failed => {}
+                _ = failed => {}
             }
+            Stop::Now
         };
         let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), stop).await;
         // What is still to be hashed is compared.

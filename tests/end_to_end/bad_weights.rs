@@ -116,7 +116,7 @@ fn a_folder_without_a_model() {
     std::fs::create_dir(folder.path().join("empty")).unwrap();
     for command in [&["evaluate"][..], &["predict", "--output", "out.csv"]] {
         for (run, message) in [
-            ("empty", "error: empty: no finished model in this run folder"),
+            ("empty", "error: empty: no model in this run folder"),
             ("nowhere", "error: nowhere: cannot read the run folder: No such file or directory"),
         ] {
             let before = folder.files();

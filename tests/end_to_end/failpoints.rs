@@ -27,13 +27,17 @@ every_steps = 6
 keep = 2
 "#;
 
+/// How often the model's weights are written: with nine checkpoints, and at the end.
+const WEIGHTS_WRITTEN: usize = 10;
+
 /// Each file, by the times that it is written in a run, with what a place in it is good for.
 const FILES: [(&str, &[usize]); 5] = [
     ("job.toml", &[1]),
     // At the beginning and at the end.
     ("manifest.json", &[1, 2]),
     ("checkpoint", &[1, 4]),
-    ("weights.safetensors", &[1]),
+    // With the first checkpoint, and at the end.
+    ("weights.safetensors", &[1, WEIGHTS_WRITTEN]),
     ("model.json", &[1]),
 ];
 
@@ -48,6 +52,12 @@ const OTHERS: [(&str, usize); 5] = [
     ("checkpoint:pruned", 1),
     ("checkpoint:pruned", 3),
 ];
+
+/// Whether a full disk there costs a checkpoint or the model as it is then, not the run.
+fn is_in_training(place: &str, time: usize) -> bool {
+    let is_model = place.starts_with("weights") || place.starts_with("model");
+    place.starts_with("checkpoint:") || is_model && time == 1
+}
 
 /// Every place, and at which of the times that it is reached.
 fn points() -> Vec<(String, usize)> {
@@ -113,13 +123,15 @@ fn a_run_that_dies_anywhere_goes_on() {
 fn a_full_disk_during_the_training_is_a_warning() {
     let whole = undisturbed();
     let points: Vec<_> =
-        points().into_iter().filter(|(place, _)| place.starts_with("checkpoint:")).collect();
-    assert!(points.len() > PLACES.len());
+        points().into_iter().filter(|(place, time)| is_in_training(place, *time)).collect();
+    assert!(points.len() > 3 * PLACES.len());
     each(&points, |(place, time)| {
         let folder = folder();
         let ended = train(&folder, &[], Some((place, *time, "full")));
         let problem = if place == "checkpoint:pruned" {
             "warning: cannot remove an old checkpoint: "
+        } else if !place.starts_with("checkpoint:") {
+            "warning: cannot write the model of step 6: "
         } else {
             "warning: cannot write a checkpoint: "
         };
@@ -141,12 +153,12 @@ fn a_full_disk_during_the_training_is_a_warning() {
 fn a_full_disk_at_the_beginning_or_the_end_is_an_error() {
     let whole = undisturbed();
     let points: Vec<_> =
-        points().into_iter().filter(|(place, _)| !place.starts_with("checkpoint:")).collect();
+        points().into_iter().filter(|(place, time)| !is_in_training(place, *time)).collect();
     each(&points, |(place, time)| {
         let folder = folder();
         let ended = train(&folder, &[], Some((place, *time, "full")));
         ended.expect_with(3, ": No space left on device");
-        let at_the_end = *time == 2 || place.starts_with("weights") || place.starts_with("model");
+        let at_the_end = *time > 1;
         let told = ended.stderr.contains("the training is done, but its result is not saved");
         assert_eq!(told, at_the_end, "{place}, time {time}\n{ended}");
         assert_eq!(ended.stderr.matches("error: ").count(), 1, "{ended}");

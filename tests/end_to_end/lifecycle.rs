@@ -85,7 +85,7 @@ fn nothing_is_left_after_a_signal() {
         ended.expect_with(130, "stopped after step ");
         assert!(children_of(ended.pid).is_empty(), "{signal}");
         let manifest: Value = serde_json::from_str(&folder.read("run/manifest.json")).unwrap();
-        assert_eq!(manifest["status"], "failed");
+        assert_eq!(manifest["status"], "stopped");
     }
 }
 

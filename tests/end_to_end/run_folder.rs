@@ -116,6 +116,7 @@ fn the_manifest_says_what_was_run() {
     let names: Vec<_> =
         files.iter().map(|path| path.strip_prefix(folder.path().join("run")).unwrap()).collect();
     let wanted = [
+        "checkpoints/step-000000000026.safetensors",
         "job.toml",
         "journal.jsonl",
         "lock",

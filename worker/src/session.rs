@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use lockstep_data::RowOrder;
 use lockstep_model::{Network, NetworkSpec, PARALLEL_FLOPS_MIN};
-use lockstep_proto::frame::{Deal, Done, FromWorker, Join, Limits, Part, ToWorker, Welcome};
+use lockstep_proto::frame::{
+    Deal, Done, Ending, FromWorker, Join, Limits, Part, ToWorker, Welcome,
+};
 use lockstep_proto::ids::{Chunk, Step, Table, Task};
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::wire::cluster_client::ClusterClient;
@@ -178,9 +180,12 @@ impl Session {
                             };
                             self.receive(step, chunk, |into| sharing.copy(step, chunk, into));
                         }
-                        ToWorker::Finish { error: None } => return Ok(Ended::Finished),
-                        ToWorker::Finish { error: Some(error) } => {
+                        ToWorker::Finish(Ending::Finished) => return Ok(Ended::Finished),
+                        ToWorker::Finish(Ending::Failed(error)) => {
                             return Err(WorkerError::RunFailed(error));
+                        }
+                        ToWorker::Finish(Ending::Stopped) => {
+                            return Err(WorkerError::lost("it was stopped and may come back"));
                         }
                     }
                 }

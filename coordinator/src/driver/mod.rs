@@ -4,14 +4,15 @@
 //! the chunks themselves, which the reduction's threads lock one at a time.
 
 mod results;
+mod stopping;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use lockstep_proto::fold::Counted;
-use lockstep_proto::frame::{Deal, Fault, FromWorker, Limits, ToWorker};
+use lockstep_proto::frame::{Deal, Ending, Fault, FromWorker, Limits, ToWorker};
 use lockstep_proto::ids::{Chunk, Pass, Step, Table, Task, WorkerId};
 use lockstep_proto::shared::lane;
 use lockstep_proto::shared::weights::ChunkVersions;
@@ -26,11 +27,10 @@ use crate::inbound::{Inbound, read};
 use crate::observer::{Observer, RunEvent, WeightFrames};
 use crate::outbox::Outbox;
 use crate::reducer::{Reduced, Reducer};
-use crate::run::{
-    FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec, STOP_WAIT_MAX,
-};
+use crate::run::{FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec, Stop};
 use crate::server::{Admitted, Arrival, Peer};
 use crate::sharing::Sharing;
+use stopping::Stopwatch;
 
 struct Member {
     outbox: Arc<Outbox>,
@@ -60,8 +60,9 @@ pub(crate) struct Driver {
     /// The pass in hand, or the one that comes next.
     pass: Pass,
     is_open: bool,
-    /// When a run that was told to stop waits no longer for the pass in hand.
-    stop_at: Option<Instant>,
+    stopwatch: Stopwatch,
+    /// How it ended, for workers that come too late.
+    ending: Arc<OnceLock<Ending>>,
     finished: bool,
 }
 
@@ -71,6 +72,7 @@ impl Driver {
         observer: Box<dyn Observer>,
         arrivals: mpsc::Receiver<Arrival>,
         published: Vec<ChunkVersions>,
+        ending: Arc<OnceLock<Ending>>,
     ) -> Driver {
         let tree = ShardTree::new(spec.batches.shards);
         let schedule = Schedule {
@@ -110,26 +112,31 @@ impl Driver {
             first_step_at: None,
             pass: spec.start.pass,
             is_open: false,
-            stop_at: None,
+            stopwatch: Stopwatch::default(),
+            ending,
             finished: false,
         }
     }
 
     pub(crate) async fn run(
         mut self,
-        stop: impl Future<Output = ()> + Send,
+        stop: impl Future<Output = Stop> + Send,
     ) -> Result<Outcome, RunError> {
         let result = self.drive(stop).await;
-        let error = result.as_ref().err().map(ToString::to_string);
+        if let Err(error) = &result {
+            self.save_before(error);
+        }
         self.observer.observe(RunEvent::Ending);
+        let ending = self.ending.get_or_init(|| self.stopwatch.ending(&result)).clone();
+        let farewell = ToWorker::Finish(ending).into_wire();
         for member in self.members.values() {
-            member.outbox.say(ToWorker::Finish { error: error.clone() }.into_wire());
+            member.outbox.say(farewell.clone());
             member.outbox.close(None);
         }
         self.arrivals.close();
         while let Ok(arrival) = self.arrivals.try_recv() {
             if let Arrival::Admitted(admitted) = arrival {
-                admitted.outbox.say(ToWorker::Finish { error: error.clone() }.into_wire());
+                admitted.outbox.say(farewell.clone());
                 admitted.outbox.close(None);
             }
         }
@@ -145,14 +152,14 @@ impl Driver {
         result.map(|()| Outcome { weights: self.reducer.weights(), test_sums: self.test_sums })
     }
 
-    async fn drive(&mut self, stop: impl Future<Output = ()> + Send) -> Result<(), RunError> {
+    async fn drive(&mut self, stop: impl Future<Output = Stop> + Send) -> Result<(), RunError> {
         tokio::pin!(stop);
         while !self.finished {
             let timeout = self.engine.poll_timeout().unwrap_or_else(Instant::now);
-            let timeout = self.stop_at.map_or(timeout, |stop_at| stop_at.min(timeout));
+            let timeout = self.stop_timeout().map_or(timeout, |at| at.min(timeout));
             tokio::select! {
                 biased;
-                () = &mut stop, if self.stop_at.is_none() => self.stop()?,
+                how = &mut stop, if !self.stopwatch.is_stopping() => self.stop(how)?,
                 reduced = self.reducer.next(), if self.reducer.is_busy() => self.reduced(reduced)?,
                 Some(arrival) = self.arrivals.recv() => match arrival {
                     Arrival::Admitted(admitted) => self.admit(*admitted),
@@ -165,30 +172,14 @@ impl Driver {
                     Inbound::Broken(worker, reason) => self.expel(worker, &reason),
                     Inbound::Ended(worker, reason) => self.leave(worker, &reason),
                 },
-                () = tokio::time::sleep_until(timeout.into()) => self.timeout(Instant::now())?,
+                () = tokio::time::sleep_until(timeout.into()) => {
+                    self.engine.handle_timeout(Instant::now());
+                }
                 Some(_) = self.readers.join_next() => {}
             }
             self.act()?;
+            self.tend_stop(Instant::now())?;
         }
-        Ok(())
-    }
-
-    /// Ends the run, but for the pass in hand.
-    fn stop(&mut self) -> Result<(), RunError> {
-        self.stop_at = Some(Instant::now() + STOP_WAIT_MAX);
-        self.observer.observe(RunEvent::Stopping);
-        if self.is_open {
-            return Ok(());
-        }
-        self.take_snapshot();
-        Err(RunError::Stopped)
-    }
-
-    fn timeout(&mut self, now: Instant) -> Result<(), RunError> {
-        if self.stop_at.is_some_and(|stop_at| now >= stop_at) {
-            return Err(RunError::Stopped);
-        }
-        self.engine.handle_timeout(now);
         Ok(())
     }
 
@@ -322,7 +313,7 @@ impl Driver {
                 Action::EndPass(planned) => {
                     self.end(&planned)?;
                     // A run that has nothing left to do is finished.
-                    if self.stop_at.is_some() && self.schedule.planned(self.pass).is_some() {
+                    if self.stopwatch.is_stopping() && self.schedule.planned(self.pass).is_some() {
                         return Err(RunError::Stopped);
                     }
                 }
@@ -349,6 +340,7 @@ impl Driver {
     fn begin(&mut self, planned: &Planned) {
         self.pass = planned.pass;
         self.is_open = true;
+        self.stopwatch.begin(Instant::now());
         let leaves = self.schedule.leaves(planned);
         self.audit_book.clear();
         if let Task::Train { .. } = planned.task {
@@ -361,6 +353,7 @@ impl Driver {
     fn end(&mut self, planned: &Planned) -> Result<(), RunError> {
         self.pass = Pass(planned.pass.0 + 1);
         self.is_open = false;
+        self.stopwatch.end(Instant::now());
         let Counted { rows, values: sums } = self.account.end(planned)?;
         match planned.task {
             Task::Train { epoch, .. } => {
@@ -387,14 +380,7 @@ impl Driver {
                 }
             }
         }
-        self.take_snapshot();
+        self.offer_snapshot(self.stopwatch.is_stopping());
         Ok(())
-    }
-
-    /// Between two passes.
-    fn take_snapshot(&mut self) {
-        if self.observer.wants_snapshot() {
-            self.observer.take_snapshot(self.reducer.snapshot(self.pass));
-        }
     }
 }

@@ -313,7 +313,13 @@ impl Engine {
         }
     }
 
-    fn wait_reason(&self) -> Option<WaitReason> {
+    /// When a worker last moved the run on.
+    pub fn progress_at(&self) -> Instant {
+        self.progress_at
+    }
+
+    /// What the run waits for now, if that can be said.
+    pub fn wait_reason(&self) -> Option<WaitReason> {
         if let Some(open) = &self.open {
             let planned = open.planned;
             if let Some((worker, span)) = open.waits_for() {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Deal, Done, Fault, FromWorker, Join, Limits, NodeSums, Part, ShardRequest, Slice, ToWorker,
-    Welcome,
+    Deal, Done, Ending, Fault, FromWorker, Join, Limits, NodeSums, Part, ShardRequest, Slice,
+    ToWorker, Welcome,
 };
 use crate::batches::Batches;
 use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
@@ -88,9 +88,12 @@ impl Limits {
                 let chunk = self.chunk(weights.chunk, &weights.values)?;
                 Ok(ToWorker::Weights { step: Step(weights.step), chunk, values: weights.values })
             }
-            Some(Kind::Finish(finish)) => {
-                Ok(ToWorker::Finish { error: Some(finish.error).filter(|error| !error.is_empty()) })
-            }
+            Some(Kind::Finish(wire::Finish { error, stopped })) => match (error, stopped) {
+                (error, false) if error.is_empty() => Ok(ToWorker::Finish(Ending::Finished)),
+                (error, false) => Ok(ToWorker::Finish(Ending::Failed(error))),
+                (error, true) if error.is_empty() => Ok(ToWorker::Finish(Ending::Stopped)),
+                (_, true) => broken("an end that is both a stop and a failure"),
+            },
             Some(Kind::Welcome(_)) => broken("a second welcome"),
             None => broken("no content"),
         }

@@ -1,6 +1,6 @@
 //! Domain messages to wire messages.
 
-use super::{Done, FromWorker, Join, NodeSums, ShardRequest, Slice, ToWorker, Welcome};
+use super::{Done, Ending, FromWorker, Join, NodeSums, ShardRequest, Slice, ToWorker, Welcome};
 use crate::ids::{Span, Table, Task};
 use crate::shared::Ticket;
 use crate::tree::Node;
@@ -94,9 +94,11 @@ impl ToWorker {
                 let (step, chunk) = (step.0, chunk.0);
                 Kind::Weights(wire::Weights { step, chunk, shared: true, ..Default::default() })
             }
-            ToWorker::Finish { error } => {
-                Kind::Finish(wire::Finish { error: error.unwrap_or_default() })
-            }
+            ToWorker::Finish(ending) => Kind::Finish(match ending {
+                Ending::Finished => wire::Finish::default(),
+                Ending::Failed(error) => wire::Finish { error, stopped: false },
+                Ending::Stopped => wire::Finish { error: String::new(), stopped: true },
+            }),
         })
     }
 }

@@ -172,11 +172,19 @@ pub enum ToWorker {
         /// The part of the flat vector.
         chunk: Chunk,
     },
-    /// The run is over, with an error or without.
-    Finish {
-        /// Why, if it failed.
-        error: Option<String>,
-    },
+    /// The coordinator ends.
+    Finish(Ending),
+}
+
+/// Why a coordinator ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The run reached its end.
+    Finished,
+    /// The run failed, for this reason.
+    Failed(String),
+    /// It was stopped on purpose and may come back to go on with the run: look for it again.
+    Stopped,
 }
 
 /// What frames are checked against.

@@ -208,7 +208,7 @@ fn welcomes() {
         refused(with(rows, shards, batch_size), wanted);
     }
     let first = "the first message is not a welcome";
-    refused(Welcome::from_wire(ToWorker::Finish { error: None }.into_wire()), first);
+    refused(Welcome::from_wire(ToWorker::Finish(Ending::Finished).into_wire()), first);
     refused(Welcome::from_wire(wire::CoordinatorMessage { kind: None }), first);
 }
 
@@ -270,8 +270,9 @@ fn words_of_a_coordinator() -> Vec<ToWorker> {
         deal(Task::Evaluate { table: Table::Validation }),
         deal(Task::Evaluate { table: Table::Test }),
         ToWorker::Weights { step: Step(3), chunk: Chunk(1), values: frame(100) },
-        ToWorker::Finish { error: None },
-        ToWorker::Finish { error: Some("the loss is not finite".to_string()) },
+        ToWorker::Finish(Ending::Finished),
+        ToWorker::Finish(Ending::Failed("the loss is not finite".to_string())),
+        ToWorker::Finish(Ending::Stopped),
     ]
 }
 

@@ -30,6 +30,11 @@ const END_WAIT_MAX: Duration = Duration::from_secs(4);
 /// The same where faults are injected: the coordinator has told those that it had.
 const FAREWELL_WAIT_MAX: Duration = Duration::from_millis(300);
 
+/// A coordinator that is asked to stop ends its step however long that takes, and says every few seconds what it waits
+/// for. One that says nothing for so long is killed; one that writes what there is to keep gets longer.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+const WRITING_MAX: Duration = Duration::from_secs(600);
+
 /// What to start.
 pub(super) struct Options {
     pub(super) job: JobFile,
@@ -51,8 +56,9 @@ pub(super) async fn run(options: Options, reporter: &SharedReporter) -> Result<(
         result = cluster.watch() => result,
         () = signals.next() => Err(Error::Stopped(STOPPED.to_string())),
     };
-    // A coordinator that ended as it should has told the workers, and so has one that is asked to.
-    let told = matches!(result, Ok(()) | Err(Error::Stopped(_))) || cluster.error.is_some();
+    // A coordinator that ended by itself has told the workers.
+    let told = result.is_ok() || cluster.error.is_some();
+    cluster.is_stopping = matches!(result, Err(Error::Stopped(_)));
     tokio::select! {
         () = cluster.end(told) => {}
         // Children die with the cluster.
@@ -105,6 +111,8 @@ struct Cluster<'a> {
     too_few_since: Option<Instant>,
     /// Whether the first step has been made.
     training: bool,
+    /// Whether this process was asked to stop, and asks the others to.
+    is_stopping: bool,
     /// Whether the coordinator has said that the training is over; it may have much to write.
     ending_by_itself: bool,
     /// Whether the result was told: all is written.
@@ -127,6 +135,7 @@ impl<'a> Cluster<'a> {
             workers: Vec::new(),
             too_few_since: None,
             training: false,
+            is_stopping: false,
             ending_by_itself: false,
             is_finished: false,
             error: None,
@@ -251,6 +260,8 @@ impl<'a> Cluster<'a> {
             }
             // The coordinator tells it better.
             Ok(Report::Error { exit_code: exit::RUN_FAILED, .. }) => {}
+            // Workers are told to look for the coordinator again, and then to end.
+            Ok(_) if from != From::Coordinator && self.is_stopping => {}
             Ok(told) if from != From::Coordinator && self.goes_without_saying(&told) => {}
             Ok(told) => {
                 reporter.report_from(&prefix, &told);
@@ -284,16 +295,42 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Sees every child end: by itself where the coordinator tells it, then asked to, killed at last.
+    /// Sees every child end: the coordinator, when it was asked to and has ended its step; workers by themselves where it
+    /// tells them, then asked to, killed at last.
     async fn end(&mut self, told: bool) {
-        for stage in [Stage::Coordinator, Stage::Everybody] {
-            if stage == Stage::Coordinator && !told {
-                continue;
-            }
-            self.children.enter(stage);
-            let _ = tokio::time::timeout(END_WAIT_MAX, self.ended(stage)).await;
+        if self.is_stopping {
+            self.children.enter(Stage::Coordinator);
+            self.coordinator_ended().await;
+        } else if told {
+            self.children.enter(Stage::Coordinator);
+            let _ = tokio::time::timeout(END_WAIT_MAX, self.ended(Stage::Coordinator)).await;
         }
+        self.children.enter(Stage::Everybody);
+        let _ = tokio::time::timeout(END_WAIT_MAX, self.ended(Stage::Everybody)).await;
         self.children.kill().await;
+    }
+
+    /// Ready when the coordinator has ended, or has said nothing for so long that it will not.
+    async fn coordinator_ended(&mut self) {
+        let mut patience = Instant::now() + SILENCE_MAX;
+        while self.coordinator.is_some() {
+            let heard = tokio::select! {
+                heard = self.children.hear_the_last() => heard,
+                () = until(Some(patience)) => return,
+            };
+            match heard {
+                Some(Heard::Line(from, line)) => {
+                    self.show(from, &line);
+                    if from == From::Coordinator {
+                        let max = if self.ending_by_itself { WRITING_MAX } else { SILENCE_MAX };
+                        patience = Instant::now() + max;
+                    }
+                }
+                Some(Heard::Ended(From::Coordinator, _)) => self.coordinator = None,
+                Some(Heard::Ended(From::Worker(_), _)) => {}
+                None => return,
+            }
+        }
     }
 
     /// Ready when everybody has ended, or nobody is left who would tell the others to.

@@ -1,0 +1,174 @@
+//! Ending early: what is still waited for, what is still saved, and what workers are told.
+//!
+//! A run that is told to stop ends the pass in hand for as long as workers are at it. Where that does not end, the state
+//! before the pass is saved as long as nothing of it has been overwritten.
+
+use std::time::{Duration, Instant};
+
+use lockstep_proto::frame::Ending;
+
+use super::Driver;
+use crate::engine::Wait;
+use crate::observer::RunEvent;
+use crate::run::{RunError, Stop};
+
+/// A pass that takes longer than this may be cut short by whoever has no patience: the state before it is saved first.
+const SAVE_AFTER: Duration = Duration::from_secs(1);
+
+/// How often it is said what a run that is told to stop waits for.
+const TELL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long workers that are all gone get to come back, if the state before the pass cannot be saved any more.
+const ALONE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// A pass that nothing has come for is given up after this long, or this many times the longest pass so far.
+const IDLE_WAIT: Duration = Duration::from_secs(60);
+const IDLE_WAIT_PASSES: u32 = 10;
+
+/// How long passes take, and what has become of a wish to stop.
+#[derive(Debug, Default)]
+pub(super) struct Stopwatch {
+    began_at: Option<Instant>,
+    longest: Duration,
+    stopping: Option<Stopping>,
+}
+
+#[derive(Debug)]
+struct Stopping {
+    how: Stop,
+    since: Instant,
+    told_at: Instant,
+    /// Whether it was tried to save the state before the pass in hand.
+    has_saved: bool,
+    /// Since when there is no worker.
+    alone_since: Option<Instant>,
+}
+
+impl Stopwatch {
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.began_at = Some(now);
+    }
+
+    pub(super) fn end(&mut self, now: Instant) {
+        let took = self.began_at.take().map(|at| now.saturating_duration_since(at));
+        self.longest = self.longest.max(took.unwrap_or_default());
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    /// What workers are told.
+    pub(super) fn ending(&self, result: &Result<(), RunError>) -> Ending {
+        let is_planned =
+            self.stopping.as_ref().is_some_and(|stopping| stopping.how == Stop::AfterPass);
+        match result {
+            Ok(()) => Ending::Finished,
+            Err(RunError::Stopped) if is_planned => Ending::Stopped,
+            Err(error) => Ending::Failed(error.to_string()),
+        }
+    }
+
+    /// How long nothing may come for a pass before it is given up.
+    fn idle_wait_max(&self) -> Duration {
+        IDLE_WAIT.max(self.longest.saturating_mul(IDLE_WAIT_PASSES))
+    }
+}
+
+impl Driver {
+    /// Ends the run as it was told to.
+    pub(super) fn stop(&mut self, how: Stop) -> Result<(), RunError> {
+        let now = Instant::now();
+        self.stopwatch.stopping =
+            Some(Stopping { how, since: now, told_at: now, has_saved: false, alone_since: None });
+        if how == Stop::Now {
+            return Err(RunError::Stopped);
+        }
+        self.observer.observe(RunEvent::Stopping);
+        if self.is_open { Ok(()) } else { Err(RunError::Stopped) }
+    }
+
+    /// When [`Driver::tend_stop`] has something to do.
+    pub(super) fn stop_timeout(&self) -> Option<Instant> {
+        let stopping = self.stopwatch.stopping.as_ref()?;
+        let save_at = (!stopping.has_saved).then(|| stopping.since + SAVE_AFTER);
+        let alone_until = stopping.alone_since.map(|since| since + ALONE_WAIT_MAX);
+        let times = [
+            save_at,
+            alone_until,
+            Some(stopping.told_at + TELL_INTERVAL),
+            Some(self.idle_since(stopping) + self.stopwatch.idle_wait_max()),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    fn idle_since(&self, stopping: &Stopping) -> Instant {
+        self.engine.progress_at().max(stopping.since)
+    }
+
+    /// Goes on with ending a run that was told to stop while a pass was in hand.
+    ///
+    /// # Errors
+    /// [`RunError::Stopped`] when the pass is given up.
+    pub(super) fn tend_stop(&mut self, now: Instant) -> Result<(), RunError> {
+        if !self.is_open || self.finished {
+            return Ok(());
+        }
+        let Some(mut stopping) = self.stopwatch.stopping.take() else { return Ok(()) };
+        let idle = now.saturating_duration_since(self.idle_since(&stopping));
+        let mut is_over = idle >= self.stopwatch.idle_wait_max();
+        if !self.members.is_empty() {
+            stopping.alone_since = None;
+        } else if stopping.alone_since.is_none() {
+            stopping.alone_since = Some(now);
+            // Nothing is lost by ending now.
+            is_over |= self.offer_snapshot(true);
+        }
+        let is_due = |since: Instant, wait| now.saturating_duration_since(since) >= wait;
+        is_over |= stopping.alone_since.is_some_and(|since| is_due(since, ALONE_WAIT_MAX));
+        if !stopping.has_saved && is_due(stopping.since, SAVE_AFTER) {
+            stopping.has_saved = true;
+            self.offer_snapshot(true);
+        }
+        if is_due(stopping.told_at, TELL_INTERVAL) {
+            stopping.told_at = now;
+            self.tell_stopping(now, now.saturating_duration_since(stopping.since));
+        }
+        self.stopwatch.stopping = Some(stopping);
+        if is_over { Err(RunError::Stopped) } else { Ok(()) }
+    }
+
+    fn tell_stopping(&mut self, now: Instant, waited: Duration) {
+        if let Some(planned) = self.schedule.planned(self.pass) {
+            let idle = now.saturating_duration_since(self.engine.progress_at());
+            let wait = self.engine.wait_reason().map(|reason| Wait { waited: idle, reason });
+            self.observer.observe(RunEvent::StillStopping { planned, waited, wait });
+        }
+    }
+
+    /// Saves the state before a pass that ends the run, if it is still there.
+    pub(super) fn save_before(&mut self, error: &RunError) {
+        match error {
+            RunError::Stopped | RunError::NonFinite { .. } | RunError::Unmeasurable { .. } => {
+                self.offer_snapshot(true);
+            }
+            // What has gone wrong may be in the weights.
+            _ => {}
+        }
+    }
+
+    /// Has the observer take the state before the pass in hand, or the next one, if it wants that. Whether the state is
+    /// saved by now, or about to be.
+    pub(super) fn offer_snapshot(&mut self, is_last: bool) -> bool {
+        if !self.reducer.is_before_update() {
+            return false;
+        }
+        if !self.observer.wants_snapshot(is_last) {
+            return true;
+        }
+        // A thread may have begun to update meanwhile.
+        let Some(snapshot) = self.reducer.snapshot(self.pass) else { return false };
+        self.observer.take_snapshot(snapshot);
+        true
+    }
+}

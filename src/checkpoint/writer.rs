@@ -1,0 +1,194 @@
+//! Writing checkpoints, and the model as it is then, on a thread of its own, and removing old ones.
+//!
+//! Two are held at most: the one that is being written, and one that waits. Whoever hands one over never waits.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use super::{Checkpoint, RecordState, files, files_of};
+use crate::error::{Error, Result};
+use crate::failpoints::reach;
+use crate::record::{SharedReporter, report};
+use crate::report::Report;
+use crate::run_folder::ModelFiles;
+use crate::whole_file::{PARTIAL, write_whole};
+
+/// A checkpoint on its way to the disk.
+pub struct Handed {
+    /// What is written.
+    pub checkpoint: Checkpoint,
+    /// Waits until the records that it counts on are written, and notes how far they are.
+    pub settle: Box<dyn FnOnce(&mut RecordState) + Send>,
+    /// Whether the model is written as well.
+    pub with_model: bool,
+}
+
+/// Writes checkpoints on a thread of its own; one waits at most.
+pub struct Writer {
+    slot: Arc<Slot>,
+    thread: Option<JoinHandle<()>>,
+    /// The step of the last one that was written; 0, if none was.
+    written: Arc<AtomicU64>,
+}
+
+#[derive(Default)]
+struct Slot {
+    // A std mutex: every section is a move and none waits.
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Option<Handed>,
+    /// One is being written.
+    is_busy: bool,
+    is_over: bool,
+}
+
+impl Writer {
+    /// A writer for a run folder that keeps the newest `keep`.
+    pub fn start(run: &Path, keep: usize, model: ModelFiles, reporter: SharedReporter) -> Writer {
+        let run = run.to_path_buf();
+        let written = Arc::new(AtomicU64::new(0));
+        let note = written.clone();
+        Writer::handing_on(written, move |handed| {
+            let warn = |message| report(&reporter, &Report::Warning { message });
+            let Handed { mut checkpoint, settle, with_model } = handed;
+            settle(&mut checkpoint.records);
+            let step = checkpoint.snapshot.step.0;
+            match write(&run, &checkpoint) {
+                Ok(()) => note.store(step, Ordering::Release),
+                Err(error) => warn(format!(
+                    "cannot write a checkpoint: {error}; the training goes on, the next one is tried in its turn"
+                )),
+            }
+            if let Err(error) = prune(&run, keep) {
+                warn(format!("cannot remove an old checkpoint: {error}"));
+            }
+            if with_model && let Err(error) = model.write(step, &checkpoint.snapshot.weights) {
+                warn(format!(
+                    "cannot write the model of step {step}: {error}; the training goes on"
+                ));
+            }
+        })
+    }
+
+    /// A writer that has `take` write, on its thread.
+    pub(crate) fn handing_on(
+        written: Arc<AtomicU64>,
+        mut take: impl FnMut(Handed) + Send + 'static,
+    ) -> Writer {
+        let slot = Arc::new(Slot::default());
+        let thread = {
+            let slot = slot.clone();
+            std::thread::spawn(move || {
+                while let Some(handed) = slot.next() {
+                    take(handed);
+                }
+            })
+        };
+        Writer { slot, thread: Some(thread), written }
+    }
+
+    /// Whether it has nothing to write.
+    pub fn is_free(&self) -> bool {
+        let mut state = self.slot.lock();
+        // Tests count checkpoints: there none is left out.
+        if reach("checkpoint:handed").is_err() {
+            while state.is_busy || state.waiting.is_some() {
+                state = self.slot.wait(state);
+            }
+        }
+        !state.is_busy && state.waiting.is_none()
+    }
+
+    /// Hands over a checkpoint, to be written once the one before it is; one that still waits gives way to it. Never
+    /// waits.
+    pub fn write(&self, handed: Handed) {
+        self.slot.lock().waiting = Some(handed);
+        self.slot.changed.notify_all();
+    }
+
+    /// Waits for what is being written; the step of the last one that was, if any was.
+    pub fn finish(mut self) -> Option<u64> {
+        self.join();
+        Some(self.written.load(Ordering::Acquire)).filter(|&step| step > 0)
+    }
+
+    fn join(&mut self) {
+        self.slot.lock().is_over = true;
+        self.slot.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the writer has been printed; the training is worth more.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// Waits for what is being written.
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next one to write, the one before being done with; `None` when there will be no more.
+    fn next(&self) -> Option<Handed> {
+        let mut state = self.lock();
+        state.is_busy = false;
+        self.changed.notify_all();
+        loop {
+            if let Some(handed) = state.waiting.take() {
+                state.is_busy = true;
+                return Some(handed);
+            }
+            if state.is_over {
+                return None;
+            }
+            state = self.wait(state);
+        }
+    }
+}
+
+pub(super) fn write(run: &Path, checkpoint: &Checkpoint) -> Result<()> {
+    let folder = run.join("checkpoints");
+    fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, "make it", &error))?;
+    let bytes = checkpoint
+        .to_bytes()
+        .map_err(|error| Error::Internal(format!("cannot lay it out: {error}")))?;
+    // The lines that it counts on are there before it is.
+    let metrics = run.join("metrics.jsonl");
+    match File::open(&metrics).and_then(|file| file.sync_data()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::file(metrics, "sync it", &error));
+        }
+        _ => {}
+    }
+    let name = format!("step-{:012}.safetensors", checkpoint.snapshot.step.0);
+    write_whole(&folder.join(name), &bytes)
+}
+
+/// Removes all but the newest `keep`, and what a killed process left of one.
+pub(super) fn prune(run: &Path, keep: usize) -> Result<()> {
+    let files = files(run)?;
+    let old = &files[..files.len().saturating_sub(keep)];
+    for old in old.iter().chain(&files_of(run, PARTIAL)?) {
+        fs::remove_file(old)
+            .and_then(|()| reach("checkpoint:pruned"))
+            .map_err(|error| Error::file(old, "remove it", &error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,458 @@
+//! Files that grow by lines, each written on a thread of its own: whoever has a line never waits for a disk.
+//!
+//! Lines that cannot be written wait, up to a limit, and are tried again; beyond it the oldest are dropped, and both are
+//! said. The file holds whole lines only, in order. Knows nothing of what is in them.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::failpoints::in_file;
+use crate::record::{SharedReporter, report};
+use crate::report::Report;
+
+/// Bytes of lines that may wait for the disk.
+const WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// Lines are written once so many bytes wait, or when they are asked for.
+const WRITE_BYTES: usize = 8 << 10;
+
+/// Most bytes that are written at once.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// How long after a failure lines are tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bytes of a file that are looked at together for its last line.
+const LOOK_BYTES: u64 = 1 << 16;
+
+/// A file and the thread that writes it.
+pub(crate) struct LineFile {
+    shared: Arc<Shared>,
+    waiting_bytes_max: usize,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    name: String,
+    reporter: SharedReporter,
+    // A std mutex: every section moves a few lines and none waits.
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    entries: VecDeque<Entry>,
+    /// Of the lines in it.
+    bytes: usize,
+    /// Lines that were dropped since it was last said how many.
+    dropped: u64,
+    /// Whether the thread should look at it at once.
+    is_due: bool,
+    is_over: bool,
+}
+
+enum Entry {
+    Line(Vec<u8>),
+    /// Tell the file's length once what is before is written, or was tried.
+    Mark(SyncSender<u64>),
+}
+
+impl LineFile {
+    /// Goes on with a file of `length` bytes, opened by [`open`].
+    pub(crate) fn start(
+        path: &Path,
+        file: File,
+        length: u64,
+        reporter: SharedReporter,
+    ) -> LineFile {
+        LineFile::limited(path, file, length, reporter, WAITING_BYTES_MAX)
+    }
+
+    fn limited(
+        path: &Path,
+        file: File,
+        length: u64,
+        reporter: SharedReporter,
+        waiting_bytes_max: usize,
+    ) -> LineFile {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (queue, changed) = (Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { name, reporter, queue, changed });
+        let tail = Tail { path: path.to_path_buf(), file, length };
+        let thread = {
+            let shared = shared.clone();
+            std::thread::spawn(move || shared.work(tail, waiting_bytes_max))
+        };
+        LineFile { shared, waiting_bytes_max, thread: Some(thread) }
+    }
+
+    /// Takes in a line, its end included. Never waits.
+    pub(crate) fn push(&self, line: Vec<u8>) {
+        let mut queue = self.shared.lock();
+        let dropped_before = queue.dropped;
+        queue.bytes += line.len();
+        queue.entries.push_back(Entry::Line(line));
+        queue.limit(self.waiting_bytes_max);
+        let drops_first = dropped_before == 0 && queue.dropped > 0;
+        if queue.bytes >= WRITE_BYTES && !queue.is_due {
+            queue.is_due = true;
+            self.shared.changed.notify_one();
+        }
+        drop(queue);
+        if drops_first {
+            let max = self.waiting_bytes_max >> 20;
+            self.shared.warn(format!("{max} MiB wait to be written, the oldest lines are dropped"));
+        }
+    }
+
+    /// Has all lines written soon. Never waits.
+    pub(crate) fn flush(&self) {
+        self.shared.lock().is_due = true;
+        self.shared.changed.notify_one();
+    }
+
+    /// Tells how long the file is once the lines so far are written, or cannot be. Never waits itself.
+    pub(crate) fn mark(&self) -> Receiver<u64> {
+        let (reached_tx, reached) = sync_channel(1);
+        let mut queue = self.shared.lock();
+        queue.entries.push_back(Entry::Mark(reached_tx));
+        queue.is_due = true;
+        self.shared.changed.notify_one();
+        reached
+    }
+}
+
+impl Drop for LineFile {
+    /// Waits until everything is written, or was tried for the last time.
+    fn drop(&mut self) {
+        self.shared.lock().is_over = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been printed; the training is worth more.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Queue {
+    /// Drops the oldest lines until the rest is within a limit.
+    fn limit(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max {
+            let is_line = |entry: &Entry| matches!(entry, Entry::Line(_));
+            let oldest = self.entries.iter().position(is_line);
+            if let Some(Entry::Line(line)) = oldest.and_then(|at| self.entries.remove(at)) {
+                self.bytes -= line.len();
+                self.dropped += 1;
+            }
+        }
+    }
+
+    /// Takes out the oldest lines, up to a mark or a batch.
+    fn batch(&mut self) -> VecDeque<Vec<u8>> {
+        let (mut lines, mut bytes) = (VecDeque::new(), 0);
+        while bytes < BATCH_BYTES_MAX {
+            match self.entries.pop_front() {
+                Some(Entry::Line(line)) => {
+                    bytes += line.len();
+                    lines.push_back(line);
+                }
+                Some(mark) => {
+                    self.entries.push_front(mark);
+                    break;
+                }
+                None => break,
+            }
+        }
+        self.bytes -= bytes;
+        lines
+    }
+
+    /// Answers the marks at its front; all of them if what is before them `is_stuck`.
+    fn answer(&mut self, length: u64, is_stuck: bool) {
+        let mut kept = VecDeque::new();
+        while let Some(entry) = self.entries.pop_front() {
+            match entry {
+                // Nobody waits any more if the run was torn down meanwhile.
+                Entry::Mark(reached) => drop(reached.try_send(length)),
+                line if is_stuck => kept.push_back(line),
+                line => {
+                    self.entries.push_front(line);
+                    break;
+                }
+            }
+        }
+        kept.append(&mut self.entries);
+        self.entries = kept;
+    }
+
+    fn lines(&self) -> usize {
+        self.entries.iter().filter(|entry| matches!(entry, Entry::Line(_))).count()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn warn(&self, what: String) {
+        let message = format!("{}: {what}; the training goes on", self.name);
+        report(&self.reporter, &Report::Warning { message });
+    }
+
+    fn work(&self, mut tail: Tail, bytes_max: usize) {
+        let mut retry_at = None;
+        loop {
+            let is_over = self.wait(retry_at);
+            let failed = self.write_all(&mut tail, bytes_max);
+            if let Err(error) = &failed
+                && retry_at.is_none()
+            {
+                let plain = crate::job::plain(error);
+                self.warn(format!("cannot write it ({plain}): lines wait, and are tried again"));
+            }
+            retry_at = failed.is_err().then(|| Instant::now() + RETRY_INTERVAL);
+            let missing = {
+                let mut queue = self.lock();
+                // At the end those that still wait are lost as well.
+                let waiting = if is_over { queue.lines() as u64 } else { 0 };
+                let told = is_over || failed.is_ok();
+                if told { std::mem::take(&mut queue.dropped) + waiting } else { 0 }
+            };
+            match missing {
+                0 => {}
+                1 => self.warn("1 line is missing in it: it could not be written".to_string()),
+                _ => self
+                    .warn(format!("{missing} lines are missing in it: they could not be written")),
+            }
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to do; true when it is the last.
+    fn wait(&self, retry_at: Option<Instant>) -> bool {
+        let mut queue = self.lock();
+        loop {
+            let has_mark = queue.entries.iter().any(|entry| matches!(entry, Entry::Mark(_)));
+            let left = retry_at.map(|at| at.saturating_duration_since(Instant::now()));
+            let may_try = left.is_none_or(|left| left.is_zero()) || has_mark;
+            if queue.is_over || queue.is_due && may_try {
+                queue.is_due = false;
+                return queue.is_over;
+            }
+            let changed = &self.changed;
+            queue = match left.filter(|_| queue.is_due) {
+                Some(left) => {
+                    changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn write_all(&self, tail: &mut Tail, bytes_max: usize) -> io::Result<()> {
+        loop {
+            let mut lines = self.lock().batch();
+            let written = tail.append(&lines.make_contiguous().concat());
+            let mut queue = self.lock();
+            match written {
+                Ok(()) => {
+                    queue.answer(tail.length, false);
+                    if queue.entries.is_empty() {
+                        return Ok(());
+                    }
+                }
+                Err((mut bytes, error)) => {
+                    while let Some(line) = lines.front().filter(|line| line.len() <= bytes) {
+                        bytes -= line.len();
+                        lines.pop_front();
+                    }
+                    for line in lines.into_iter().rev() {
+                        queue.bytes += line.len();
+                        queue.entries.push_front(Entry::Line(line));
+                    }
+                    queue.limit(bytes_max);
+                    queue.answer(tail.length, true);
+                    queue.is_due = true;
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// The end of a file.
+struct Tail {
+    path: PathBuf,
+    file: File,
+    /// Of its whole lines.
+    length: u64,
+}
+
+impl Tail {
+    /// Appends whole lines; if that fails, how many bytes of whole lines are there, and why.
+    fn append(&mut self, lines: &[u8]) -> std::result::Result<(), (usize, io::Error)> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut written = 0;
+        let mut write = || {
+            in_file(&self.path, "line")?;
+            while written < lines.len() {
+                match self.file.write(&lines[written..]) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(bytes) => written += bytes,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        let result = write();
+        let whole = lines[..written].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        self.length += whole as u64;
+        result.map_err(|error| {
+            // What was begun is written over; if it cannot be cut off, whoever reads it leaves out a torn line.
+            let _ = self.file.set_len(self.length);
+            let _ = self.file.seek(SeekFrom::Start(self.length));
+            (whole, error)
+        })
+    }
+}
+
+/// Opens a file of lines to be written on; it is made if it is not there.
+///
+/// # Errors
+/// If it cannot be opened, or is a device, a pipe or a folder: to read such a thing may never end.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    if let Ok(found) = fs::metadata(path)
+        && !found.is_file()
+    {
+        let problem = "it is no ordinary file: remove it".to_string();
+        return Err(Error::File { path: path.to_path_buf(), problem });
+    }
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    opened.map_err(|error| Error::file(path, "write it", &error))
+}
+
+/// Cuts a file to its first `bytes`, or where it is shorter to its whole lines. How long it is then.
+pub(crate) fn cut(file: &mut File, bytes: u64) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    let kept = if length < bytes { whole_lines(file, length)? } else { bytes };
+    file.set_len(kept)?;
+    file.seek(SeekFrom::Start(kept))
+}
+
+/// The length of the whole lines in the first `length` bytes of a file.
+fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
+    let (mut end, mut block) = (length, Vec::new());
+    while end > 0 {
+        let start = end.saturating_sub(LOOK_BYTES);
+        block.resize((end - start) as usize, 0);
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut block)?;
+        if let Some(at) = block.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Reporter;
+
+    fn silent() -> SharedReporter {
+        Arc::new(Mutex::new(Reporter::silent()))
+    }
+
+    fn line(number: usize) -> Vec<u8> {
+        format!("line {number:05}\n").into_bytes()
+    }
+
+    #[test]
+    fn lines_are_written_in_order_and_marks_tell_how_far() {
+        let run = tempfile::tempdir().unwrap();
+        let path = run.path().join("lines");
+        fs::write(&path, "old\nto").unwrap();
+        let mut file = open(&path).unwrap();
+        let length = cut(&mut file, 100).unwrap();
+        assert_eq!(length, 4);
+        let lines = LineFile::start(&path, file, length, silent());
+        (0..500).for_each(|number| lines.push(line(number)));
+        let first = lines.mark();
+        (500..20_000).for_each(|number| lines.push(line(number)));
+        assert_eq!(first.recv().unwrap(), 4 + 500 * 11);
+        drop(lines);
+        let wanted: Vec<u8> = (0..20_000).flat_map(line).collect();
+        assert_eq!(fs::read(&path).unwrap(), [b"old\n", &wanted[..]].concat());
+    }
+
+    /// However many lines come, the newest few wait, and nobody who hands one over does.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_device_without_room_costs_the_oldest_lines() {
+        let full = OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
+        let lines = LineFile::limited(Path::new("full"), full, 0, silent(), 1000);
+        let mark = {
+            (0..100_000).for_each(|number| lines.push(line(number)));
+            lines.mark()
+        };
+        assert_eq!(mark.recv().unwrap(), 0);
+        let started = Instant::now();
+        loop {
+            let queue = lines.shared.lock();
+            assert!(queue.bytes <= 1000, "{}", queue.bytes);
+            assert_eq!(queue.lines() * 11, queue.bytes);
+            let newest = queue.entries.back();
+            if newest
+                .is_some_and(|entry| matches!(entry, Entry::Line(text) if *text == line(99_999)))
+            {
+                assert_eq!(queue.dropped as usize + queue.lines(), 100_000);
+                return;
+            }
+            // The thread holds them, to try again.
+            assert!(started.elapsed() < Duration::from_secs(60));
+        }
+    }
+
+    #[test]
+    fn a_file_is_cut_to_its_whole_lines_wherever_the_last_begins() {
+        let mut file = tempfile::tempfile().unwrap();
+        let long = "x".repeat(3 * LOOK_BYTES as usize);
+        for (text, bytes, wanted) in [
+            ("one\ntwo\nthree".to_string(), 8, 8),
+            ("one\ntwo\nthree".to_string(), 99, 8),
+            ("one".to_string(), 99, 0),
+            (String::new(), 5, 0),
+            (format!("one\n{long}"), u64::MAX, 4),
+            (format!("one\n{long}\n{long}"), u64::MAX, 4 + 3 * LOOK_BYTES + 1),
+        ] {
+            file.set_len(0).unwrap();
+            file.seek(SeekFrom::Start(0)).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            assert_eq!(cut(&mut file, bytes).unwrap(), wanted);
+            assert_eq!(file.metadata().unwrap().len(), wanted);
+            assert_eq!(file.stream_position().unwrap(), wanted);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let error = open(Path::new("/dev/full")).unwrap_err().to_string();
+        assert!(error.contains("/dev/full: it is no ordinary file"), "{error}");
+    }
+}
