@@ -1,4 +1,4 @@
-//! Using a finished model on tables: measuring it and predicting with it. No cluster; rows are independent.
+//! Using a model on tables: measuring it and predicting with it. No cluster; rows are independent.
 
 use std::io::Write;
 

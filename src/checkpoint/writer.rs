@@ -96,20 +96,14 @@ impl Writer {
 
     /// Whether it has nothing to write.
     pub fn is_free(&self) -> bool {
-        let mut state = self.slot.lock();
-        // Tests count checkpoints: there none is left out.
-        if reach("checkpoint:handed").is_err() {
-            while state.is_busy || state.waiting.is_some() {
-                state = self.slot.wait(state);
-            }
-        }
+        let state = self.slot.free_in_tests();
         !state.is_busy && state.waiting.is_none()
     }
 
     /// Hands over a checkpoint, to be written once the one before it is; one that still waits gives way to it. Never
     /// waits.
     pub fn write(&self, handed: Handed) {
-        self.slot.lock().waiting = Some(handed);
+        self.slot.free_in_tests().waiting = Some(handed);
         self.slot.changed.notify_all();
     }
 
@@ -143,6 +137,16 @@ impl Slot {
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where tests count checkpoints, none is left out: there it waits until nothing is to be written.
+    fn free_in_tests(&self) -> MutexGuard<'_, State> {
+        let is_counted = reach("checkpoint:handed").is_err();
+        let mut state = self.lock();
+        while is_counted && (state.is_busy || state.waiting.is_some()) {
+            state = self.wait(state);
+        }
+        state
     }
 
     /// The next one to write, the one before being done with; `None` when there will be no more.

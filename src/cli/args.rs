@@ -47,9 +47,9 @@ pub(super) enum Command {
     Worker(Worker),
     /// Say what a job would do, without doing it.
     Check(Check),
-    /// Measure a finished model on a table.
+    /// Measure a run's model on a table.
     Evaluate(Evaluate),
-    /// Predict with a finished model.
+    /// Predict with a run's model.
     Predict(Predict),
     /// Make the steps of a run again on this machine, and compare the weights with its journal.
     Verify(Verify),
@@ -179,7 +179,7 @@ pub(super) struct Check {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  lockstep evaluate runs/boston --data examples/boston/test.csv")]
 pub(super) struct Evaluate {
-    /// The folder of a finished run.
+    /// The run folder; the run may be unfinished.
     pub(super) run: PathBuf,
     /// A table with the run's feature and target columns, as they were before scaling; or images in an IDX file.
     #[arg(long, short)]
@@ -194,7 +194,7 @@ pub(super) struct Evaluate {
     after_help = "Example:\n  lockstep predict runs/boston --data new.csv --output predictions.csv"
 )]
 pub(super) struct Predict {
-    /// The folder of a finished run.
+    /// The run folder; the run may be unfinished.
     pub(super) run: PathBuf,
     /// A table with the run's feature columns, as they were before scaling; or images in an IDX file.
     #[arg(long, short)]

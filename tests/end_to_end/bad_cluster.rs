@@ -130,7 +130,7 @@ fn a_worker_that_left_out_a_row() {
 }
 
 /// A job whose weights grow without end.
-fn diverging() -> Folder {
+pub(crate) fn diverging() -> Folder {
     let folder = small();
     folder.write("job.toml", &edited(JOB, "0.001", "1e20"));
     folder

@@ -75,14 +75,18 @@ fn folder() -> Folder {
 
 /// Trains on one worker; `what` happens at a place the n-th time.
 fn train(folder: &Folder, arguments: &[&str], point: Option<(&str, usize, &str)>) -> Ended {
+    let points = point.map_or(String::new(), |(place, time, what)| {
+        format!("{place}={}*off->1*return({what})->off", time - 1)
+    });
+    train_with(folder, arguments, &points)
+}
+
+/// The same, with failure points as they are written.
+fn train_with(folder: &Folder, arguments: &[&str], points: &str) -> Ended {
     let all = ["local", "job.toml", "--workers", "1", "--threads", "1", "--out", "run"];
     let mut command = lockstep(folder.path(), &[&all[..], arguments].concat());
     // However slow the disk is, no checkpoint is left out.
-    let mut points = "checkpoint:handed=return(full)".to_string();
-    if let Some((place, time, what)) = point {
-        points += &format!(";{place}={}*off->1*return({what})->off", time - 1);
-    }
-    command.env("FAILPOINTS", points);
+    command.env("FAILPOINTS", format!("checkpoint:handed=return(full);{points}"));
     run(command)
 }
 
@@ -173,4 +177,60 @@ fn a_full_disk_at_the_beginning_or_the_end_is_an_error() {
         assert_eq!(gone_on, at_the_end && !finished, "{place}, time {time}\n{again}");
         assert_eq!((folder.hash(), records(&folder)), whole, "{place}, time {time}");
     });
+}
+
+/// Lines that cannot be written: the training goes on, what waits is limited, and what could not be written is said.
+#[test]
+fn a_disk_that_takes_no_lines() {
+    let whole = undisturbed();
+    let points = ["metrics.jsonl:line", "journal.jsonl:line"];
+    each(&points, |point| {
+        let folder = folder();
+        let file = point.split(':').next().unwrap();
+        // For a moment: nothing is missing.
+        let ended = train(&folder, &[], Some((point, 1, "full")));
+        let problem = format!("warning: {file}: cannot write it (No space left on device)");
+        ended.expect_with(0, &problem);
+        assert!(!ended.stderr.contains("missing"), "{ended}");
+        assert_eq!((folder.hash(), records(&folder)), whole, "{point}");
+        std::fs::remove_dir_all(folder.path().join("run")).unwrap();
+        // For good.
+        let ended = train_with(&folder, &[], &format!("{point}=return(full)"));
+        ended.expect_with(0, &problem);
+        let lines = if file.starts_with("metrics") { 60 + 4 + 1 } else { 6 + 4 - 2 };
+        ended.expect_with(0, &format!("warning: {file}: {lines} lines are missing in it"));
+        assert_eq!(folder.read(&format!("run/{file}")), "");
+        assert_eq!(folder.hash(), whole.0, "{point}");
+    });
+}
+
+/// A run that goes on from a checkpoint of such a time has each line once, and those of later steps all.
+#[test]
+fn a_run_whose_disk_takes_lines_again_goes_on() {
+    let whole = undisturbed();
+    let folder = folder();
+    let points = "metrics.jsonl:line=return(full);manifest.json:create=1*off->1*return(die)->off";
+    train_with(&folder, &[], points).expect_with(5, "the coordinator ended early");
+    std::fs::remove_file(folder.path().join("run/checkpoints/step-000000000060.safetensors"))
+        .unwrap();
+    train(&folder, &["--resume"], None).expect_with(0, "going on after step 54");
+    assert_eq!(folder.hash(), whole.0);
+    let found = records(&folder);
+    assert_eq!(found, whole.1[whole.1.len() - found.len()..]);
+    assert_eq!(found.len(), 6 + 1 + 1);
+}
+
+/// Something that is no file where records should be is not read: that might never end.
+#[test]
+fn records_that_are_no_file() {
+    for name in ["metrics.jsonl", "journal.jsonl"] {
+        let folder = folder();
+        train(&folder, &[], Some(("manifest.json:create", 2, "die")))
+            .expect_with(5, "the coordinator ended early");
+        let path = folder.path().join("run").join(name);
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let ended = train(&folder, &["--resume"], None);
+        ended.expect_with(3, &format!("{name}: it is no ordinary file: remove it"));
+    }
 }

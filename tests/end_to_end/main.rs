@@ -42,6 +42,10 @@ mod sharing;
 #[cfg(target_os = "linux")]
 mod silence;
 #[cfg(target_os = "linux")]
+mod stopping;
+#[cfg(target_os = "linux")]
 mod tools;
+#[cfg(target_os = "linux")]
+mod unfinished;
 #[cfg(target_os = "linux")]
 mod verify;

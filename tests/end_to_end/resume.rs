@@ -9,7 +9,7 @@ use crate::folder::Folder;
 use crate::lifecycle::kill_cluster;
 use crate::process::{Ended, Process, lockstep};
 
-const JOB: &str = r#"
+pub(crate) const JOB: &str = r#"
 name = "resumed"
 [data]
 train = "train.csv"
@@ -47,7 +47,7 @@ pub(crate) fn records(folder: &Folder) -> Vec<String> {
     lines.collect()
 }
 
-fn undisturbed() -> (String, Vec<String>) {
+pub(crate) fn undisturbed() -> (String, Vec<String>) {
     let folder = folder();
     folder.run(&["--quiet", "local", "job.toml", "--workers", "1", "--out", "run"]).expect(0);
     (folder.hash(), records(&folder))

@@ -1,0 +1,118 @@
+//! A coordinator that is told to stop: no step is lost, and its workers find it again.
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::folder::{Folder, edited};
+use crate::process::{Ended, Process};
+use crate::resume::{JOB, RESUME, folder, records, undisturbed};
+
+fn status(folder: &Folder) -> String {
+    let manifest: Value = serde_json::from_str(&folder.read("run/manifest.json")).unwrap();
+    manifest["status"].as_str().unwrap().to_string()
+}
+
+/// The step after which a run said that it has stopped, and that it goes on there.
+#[track_caller]
+fn stopped_after(ended: &Ended) -> u64 {
+    ended.expect_with(130, "; go on with --resume");
+    let (_, rest) = ended.stderr.split_once("stopped after step ").unwrap();
+    rest.split(';').next().unwrap().parse().unwrap()
+}
+
+fn progress(coordinator: &Process, step: u64) {
+    coordinator.report("progress", |report| report["step"].as_u64().unwrap() > step);
+}
+
+/// Checkpoints are rare: what is saved is saved because of the stop.
+fn rarely_saved(epochs: u32) -> Folder {
+    let folder = folder();
+    let job = edited(JOB, "every_steps = 7", "every_seconds = 3600");
+    folder.write("job.toml", &edited(&job, "epochs = 400", &format!("epochs = {epochs}")));
+    folder
+}
+
+/// The worker is held up for longer than a step usually takes, by far: the step is waited for, or if the worker is taken
+/// for lost, the state before it is saved.
+#[test]
+fn a_step_that_takes_long_is_not_lost() {
+    let folder = rarely_saved(400);
+    let coordinator = folder.coordinator(&[]);
+    let worker = folder.worker(&coordinator.address(), &[]);
+    progress(&coordinator, 20);
+    worker.signal(Signal::SIGSTOP);
+    coordinator.signal(Signal::SIGTERM);
+    coordinator.line("stopping after the step in hand");
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    worker.signal(Signal::SIGCONT);
+    let step = stopped_after(&coordinator.end());
+    assert!(step > 20);
+    assert_eq!(status(&folder), "stopped");
+    let steps = records(&folder);
+    assert_eq!(steps.iter().filter(|line| line.contains("\"kind\":\"step\"")).count() as u64, step);
+    worker.signal(Signal::SIGTERM);
+    worker.end().expect(0);
+    folder
+        .run(&[&RESUME[..], &["--resume"]].concat())
+        .expect_with(0, &format!("going on after step {step}\""));
+    assert_eq!((folder.hash(), records(&folder)), undisturbed());
+}
+
+/// With no worker left the step in hand cannot end, and the state before it is all there is.
+#[test]
+fn the_state_before_a_step_without_workers_is_saved() {
+    let folder = rarely_saved(400);
+    let coordinator = folder.coordinator(&[]);
+    let worker = folder.worker(&coordinator.address(), &[]);
+    progress(&coordinator, 20);
+    // It has got its deal, and nothing of its answer is on the way, but for the odd case.
+    worker.signal(Signal::SIGSTOP);
+    coordinator.signal(Signal::SIGTERM);
+    coordinator.line("stopping after the step in hand");
+    worker.signal(Signal::SIGKILL);
+    worker.end();
+    let step = stopped_after(&coordinator.end());
+    assert_eq!(status(&folder), "stopped");
+    folder
+        .run(&[&RESUME[..], &["--resume"]].concat())
+        .expect_with(0, &format!("going on after step {step}\""));
+    assert_eq!((folder.hash(), records(&folder)), undisturbed());
+}
+
+/// As after a crash: they look for it for as long as they may, and work on when it is back.
+#[test]
+fn workers_find_a_coordinator_that_was_stopped() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let address = coordinator.address();
+    let workers = [(); 2].map(|()| folder.worker(&address, &[]));
+    let impatient = folder.worker(&address, &["--wait", "0.2"]);
+    impatient.line("ready with ");
+    progress(&coordinator, 50);
+    coordinator.signal(Signal::SIGTERM);
+    stopped_after(&coordinator.end());
+    for worker in workers.iter().chain([&impatient]) {
+        worker.line("it was stopped and may come back): looking for it again");
+    }
+    impatient.end().expect_with(5, "error: no coordinator at ");
+    let again = ["coordinator", "job.toml", "--out", "run", "--listen", &address, "--resume"];
+    folder.run(&again).expect_with(0, "going on after step ");
+    for worker in workers {
+        worker.end().expect(0);
+    }
+    assert_eq!((folder.hash(), records(&folder)), undisturbed());
+}
+
+/// `local` ends its own workers, and none of them says that it is looking for anybody.
+#[test]
+fn a_local_cluster_ends_as_a_whole() {
+    let folder = rarely_saved(100_000);
+    let launcher = folder.start(&RESUME);
+    progress(&launcher, 20);
+    launcher.signal(Signal::SIGINT);
+    let ended = launcher.end();
+    stopped_after(&ended);
+    assert_eq!(status(&folder), "stopped");
+    assert!(!ended.stderr.contains("looking for it again"), "{ended}");
+    assert!(!ended.stderr.contains("ended early"), "{ended}");
+}
