@@ -348,6 +348,26 @@ mod tests {
         assert_eq!(chunk.weights(), [1.0 - 3.0 * 0.2, 2.0 - 4.0 * 0.2]);
     }
 
+    /// What a snapshot inside a step rests on.
+    #[test]
+    fn an_update_that_was_begun_changes_nothing_until_the_root_is_there() {
+        for clip_norm in [None, Some(100.0)] {
+            let (mut chunk, _) =
+                run(clip_norm, &[(Node::leaf(0), [4.0; 2]), (Node::leaf(1), [4.0; 2])]);
+            assert!(chunk.is_before_update());
+            assert_eq!(chunk.weights(), [1.0, 2.0]);
+            let rule = Rule { optimizer: SGD, clip_norm, precision: PRECISION };
+            let folded = chunk.insert(&rule, 1, Node::leaf(2), PRECISION.encode(&[4.0; 2]));
+            if clip_norm.is_some() {
+                assert!(matches!(folded, Folded::Held) && chunk.is_before_update());
+                assert_eq!(chunk.weights(), [1.0, 2.0]);
+                chunk.update(&rule, None);
+            }
+            assert!(!chunk.is_before_update());
+            assert_eq!(chunk.weights(), [-2.0, -1.0]);
+        }
+    }
+
     #[test]
     fn values_of_an_earlier_update_change_nothing() {
         let tree = ShardTree::new(1);

@@ -79,6 +79,36 @@ fn the_state_before_a_step_without_workers_is_saved() {
     assert_eq!((folder.hash(), records(&folder)), undisturbed());
 }
 
+/// With many chunks a step may be half made when its workers are gone: then nothing of it is saved, and what was saved
+/// before is good.
+#[test]
+fn a_step_of_many_chunks_without_workers() {
+    let folder = rarely_saved(60);
+    let wide = "units = 400, activation = \"relu\" }, { type = \"dense\", units = 400, activation = \"relu\" }";
+    let small = "units = 8, activation = \"relu\" }";
+    folder.write("job.toml", &edited(&folder.read("job.toml"), small, wide));
+    let mut after = 5;
+    for _ in 0..3 {
+        let coordinator = folder.coordinator(&["--resume"]);
+        let worker = folder.worker(&coordinator.address(), &[]);
+        progress(&coordinator, after);
+        worker.signal(Signal::SIGSTOP);
+        coordinator.signal(Signal::SIGTERM);
+        coordinator.line("stopping after the step in hand");
+        worker.signal(Signal::SIGKILL);
+        worker.end();
+        let ended = coordinator.end();
+        ended.expect_with(130, "stopped after step ");
+        assert_eq!(status(&folder), "stopped");
+        after += 5;
+    }
+    folder.run(&[&RESUME[..], &["--resume"]].concat()).expect(0);
+    let found = (folder.hash(), records(&folder));
+    std::fs::remove_dir_all(folder.path().join("run")).unwrap();
+    folder.train_into("run");
+    assert_eq!(found, (folder.hash(), records(&folder)));
+}
+
 /// As after a crash: they look for it for as long as they may, and work on when it is back.
 #[test]
 fn workers_find_a_coordinator_that_was_stopped() {
