@@ -3,19 +3,21 @@
 //! Lines that cannot be written wait, up to a limit, and are tried again; beyond it the oldest are dropped, and both are
 //! said. The file holds whole lines only, in order. Knows nothing of what is in them.
 
+mod tail;
+
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
-use crate::failpoints::in_file;
 use crate::record::{SharedReporter, report};
 use crate::report::Report;
+use tail::Tail;
+pub(crate) use tail::{cut, open};
 
 /// Bytes of lines that may wait for the disk.
 const WAITING_BYTES_MAX: usize = 16 << 20;
@@ -28,9 +30,6 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// How long after a failure lines are tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Bytes of a file that are looked at together for its last line.
-const LOOK_BYTES: u64 = 1 << 16;
 
 /// A file and the thread that writes it.
 pub(crate) struct LineFile {
@@ -86,7 +85,7 @@ impl LineFile {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (queue, changed) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { name, reporter, queue, changed });
-        let tail = Tail { path: path.to_path_buf(), file, length };
+        let tail = Tail::new(path, file, length);
         let thread = {
             let shared = shared.clone();
             std::thread::spawn(move || shared.work(tail, waiting_bytes_max))
@@ -267,7 +266,7 @@ impl Shared {
             let mut queue = self.lock();
             match written {
                 Ok(()) => {
-                    queue.answer(tail.length, false);
+                    queue.answer(tail.length(), false);
                     if queue.entries.is_empty() {
                         return Ok(());
                     }
@@ -282,7 +281,7 @@ impl Shared {
                         queue.entries.push_front(Entry::Line(line));
                     }
                     queue.limit(bytes_max);
-                    queue.answer(tail.length, true);
+                    queue.answer(tail.length(), true);
                     queue.is_due = true;
                     return Err(error);
                 }
@@ -291,86 +290,10 @@ impl Shared {
     }
 }
 
-/// The end of a file.
-struct Tail {
-    path: PathBuf,
-    file: File,
-    /// Of its whole lines.
-    length: u64,
-}
-
-impl Tail {
-    /// Appends whole lines; if that fails, how many bytes of whole lines are there, and why.
-    fn append(&mut self, lines: &[u8]) -> std::result::Result<(), (usize, io::Error)> {
-        if lines.is_empty() {
-            return Ok(());
-        }
-        let mut written = 0;
-        let mut write = || {
-            in_file(&self.path, "line")?;
-            while written < lines.len() {
-                match self.file.write(&lines[written..]) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(bytes) => written += bytes,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        };
-        let result = write();
-        let whole = lines[..written].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        self.length += whole as u64;
-        result.map_err(|error| {
-            // What was begun is written over; if it cannot be cut off, whoever reads it leaves out a torn line.
-            let _ = self.file.set_len(self.length);
-            let _ = self.file.seek(SeekFrom::Start(self.length));
-            (whole, error)
-        })
-    }
-}
-
-/// Opens a file of lines to be written on; it is made if it is not there.
-///
-/// # Errors
-/// If it cannot be opened, or is a device, a pipe or a folder: to read such a thing may never end.
-pub(crate) fn open(path: &Path) -> Result<File> {
-    if let Ok(found) = fs::metadata(path)
-        && !found.is_file()
-    {
-        let problem = "it is no ordinary file: remove it".to_string();
-        return Err(Error::File { path: path.to_path_buf(), problem });
-    }
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-    opened.map_err(|error| Error::file(path, "write it", &error))
-}
-
-/// Cuts a file to its first `bytes`, or where it is shorter to its whole lines. How long it is then.
-pub(crate) fn cut(file: &mut File, bytes: u64) -> io::Result<u64> {
-    let length = file.metadata()?.len();
-    let kept = if length < bytes { whole_lines(file, length)? } else { bytes };
-    file.set_len(kept)?;
-    file.seek(SeekFrom::Start(kept))
-}
-
-/// The length of the whole lines in the first `length` bytes of a file.
-fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
-    let (mut end, mut block) = (length, Vec::new());
-    while end > 0 {
-        let start = end.saturating_sub(LOOK_BYTES);
-        block.resize((end - start) as usize, 0);
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(&mut block)?;
-        if let Some(at) = block.iter().rposition(|&byte| byte == b'\n') {
-            return Ok(start + at as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, OpenOptions};
+
     use super::*;
     use crate::report::Reporter;
 
@@ -426,33 +349,5 @@ mod tests {
             // The thread holds them, to try again.
             assert!(started.elapsed() < Duration::from_secs(60));
         }
-    }
-
-    #[test]
-    fn a_file_is_cut_to_its_whole_lines_wherever_the_last_begins() {
-        let mut file = tempfile::tempfile().unwrap();
-        let long = "x".repeat(3 * LOOK_BYTES as usize);
-        for (text, bytes, wanted) in [
-            ("one\ntwo\nthree".to_string(), 8, 8),
-            ("one\ntwo\nthree".to_string(), 99, 8),
-            ("one".to_string(), 99, 0),
-            (String::new(), 5, 0),
-            (format!("one\n{long}"), u64::MAX, 4),
-            (format!("one\n{long}\n{long}"), u64::MAX, 4 + 3 * LOOK_BYTES + 1),
-        ] {
-            file.set_len(0).unwrap();
-            file.seek(SeekFrom::Start(0)).unwrap();
-            file.write_all(text.as_bytes()).unwrap();
-            assert_eq!(cut(&mut file, bytes).unwrap(), wanted);
-            assert_eq!(file.metadata().unwrap().len(), wanted);
-            assert_eq!(file.stream_position().unwrap(), wanted);
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn what_is_no_file_is_not_read() {
-        let error = open(Path::new("/dev/full")).unwrap_err().to_string();
-        assert!(error.contains("/dev/full: it is no ordinary file"), "{error}");
     }
 }

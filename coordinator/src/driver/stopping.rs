@@ -172,3 +172,40 @@ impl Driver {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_told_whether_to_look_for_the_coordinator_again() {
+        let mut stopwatch = Stopwatch::default();
+        assert_eq!(stopwatch.ending(&Ok(())), Ending::Finished);
+        let now = Instant::now();
+        for (how, ending) in [
+            (Stop::AfterPass, Ending::Stopped),
+            (Stop::Now, Ending::Failed(RunError::Stopped.to_string())),
+        ] {
+            let (has_saved, alone_since) = (false, None);
+            let stopping = Stopping { how, since: now, told_at: now, has_saved, alone_since };
+            stopwatch.stopping = Some(stopping);
+            assert_eq!(stopwatch.ending(&Err(RunError::Stopped)), ending);
+            // What goes wrong, or well, while a run stops is told as it is.
+            assert_eq!(stopwatch.ending(&Ok(())), Ending::Finished);
+            let failed = stopwatch.ending(&Err(RunError::Server("broken".to_string())));
+            assert!(matches!(failed, Ending::Failed(_)));
+        }
+    }
+
+    #[test]
+    fn a_pass_gets_a_multiple_of_what_passes_take() {
+        let mut stopwatch = Stopwatch::default();
+        let start = Instant::now();
+        let seconds = Duration::from_secs;
+        for (took, wanted) in [(1, 60), (5, 60), (30, 300), (2, 300)] {
+            stopwatch.begin(start);
+            stopwatch.end(start + seconds(took));
+            assert_eq!(stopwatch.idle_wait_max(), seconds(wanted));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The end of a file of lines: appending to it, and cutting it to whole lines.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::failpoints::in_file;
+
+/// Bytes of a file that are looked at together for its last line.
+const LOOK_BYTES: u64 = 1 << 16;
+
+/// The end of a file.
+pub(super) struct Tail {
+    path: PathBuf,
+    file: File,
+    /// Of its whole lines.
+    length: u64,
+}
+
+impl Tail {
+    /// Of a file whose next byte goes behind its first `length`.
+    pub(super) fn new(path: &Path, file: File, length: u64) -> Tail {
+        Tail { path: path.to_path_buf(), file, length }
+    }
+
+    /// Length of its whole lines.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Appends whole lines; if that fails, how many bytes of whole lines are there, and why.
+    pub(super) fn append(&mut self, lines: &[u8]) -> std::result::Result<(), (usize, io::Error)> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut written = 0;
+        let mut write = || {
+            in_file(&self.path, "line")?;
+            while written < lines.len() {
+                match self.file.write(&lines[written..]) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(bytes) => written += bytes,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        let result = write();
+        let whole = lines[..written].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        self.length += whole as u64;
+        result.map_err(|error| {
+            // What was begun is written over; if it cannot be cut off, whoever reads it leaves out a torn line.
+            let _ = self.file.set_len(self.length);
+            let _ = self.file.seek(SeekFrom::Start(self.length));
+            (whole, error)
+        })
+    }
+}
+
+/// Opens a file of lines to be written on; it is made if it is not there.
+///
+/// # Errors
+/// If it cannot be opened, or is a device, a pipe or a folder: to read such a thing may never end.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    if let Ok(found) = fs::metadata(path)
+        && !found.is_file()
+    {
+        let problem = "it is no ordinary file: remove it".to_string();
+        return Err(Error::File { path: path.to_path_buf(), problem });
+    }
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    opened.map_err(|error| Error::file(path, "write it", &error))
+}
+
+/// Cuts a file to its first `bytes`, or where it is shorter to its whole lines. How long it is then.
+pub(crate) fn cut(file: &mut File, bytes: u64) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    let kept = if length < bytes { whole_lines(file, length)? } else { bytes };
+    file.set_len(kept)?;
+    file.seek(SeekFrom::Start(kept))
+}
+
+/// The length of the whole lines in the first `length` bytes of a file.
+fn whole_lines(file: &mut File, length: u64) -> io::Result<u64> {
+    let (mut end, mut block) = (length, Vec::new());
+    while end > 0 {
+        let start = end.saturating_sub(LOOK_BYTES);
+        block.resize((end - start) as usize, 0);
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut block)?;
+        if let Some(at) = block.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_cut_to_its_whole_lines_wherever_the_last_begins() {
+        let mut file = tempfile::tempfile().unwrap();
+        let long = "x".repeat(3 * LOOK_BYTES as usize);
+        for (text, bytes, wanted) in [
+            ("one\ntwo\nthree".to_string(), 8, 8),
+            ("one\ntwo\nthree".to_string(), 99, 8),
+            ("one".to_string(), 99, 0),
+            (String::new(), 5, 0),
+            (format!("one\n{long}"), u64::MAX, 4),
+            (format!("one\n{long}\n{long}"), u64::MAX, 4 + 3 * LOOK_BYTES + 1),
+        ] {
+            file.set_len(0).unwrap();
+            file.seek(SeekFrom::Start(0)).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            assert_eq!(cut(&mut file, bytes).unwrap(), wanted);
+            assert_eq!(file.metadata().unwrap().len(), wanted);
+            assert_eq!(file.stream_position().unwrap(), wanted);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let error = open(Path::new("/dev/full")).unwrap_err().to_string();
+        assert!(error.contains("/dev/full: it is no ordinary file"), "{error}");
+    }
+}
