@@ -89,7 +89,7 @@ fn start(address: SocketAddr, threads: usize, failed: mpsc::Sender<()>) -> Worke
             threads: threads.max(1),
             run_id: None,
             connect_wait: CONNECT_WAIT,
-            host: "this process".to_string(),
+            host: crate::host_name(),
             share: true,
         };
         let mut alarm = Alarm { failed, armed: true };

@@ -18,7 +18,7 @@ use crate::job::Every;
 use crate::journal::{Journal, Made};
 use crate::line_file::LineFile;
 use crate::plan::Plan;
-use crate::report::{Report, Reporter, Values};
+use crate::report::{Report, Reporter, Values, peer_name};
 use checkpoints::Checkpoints;
 use line::Line;
 
@@ -148,6 +148,11 @@ impl Records {
         if let (Some(sums), Some(rows)) = (test_sums, plan.test_rows()) {
             add_values(&mut values, &plan.network, sums, rows, "test_");
         }
+        let last = shared.history.epochs.last().cloned().unwrap_or_default();
+        let (training, validation) =
+            last.into_iter().partition(|(name, _)| !name.starts_with("validation_"));
+        let measured = |values: &Values, prefix| measured(values, prefix, &plan.network);
+        let test = measured(&values, "test_");
         let (epochs, steps, seconds) = (shared.state.epoch, shared.step, shared.state.seconds);
         shared.write(&Line::Final { values: &values, steps, seconds, weights_blake3 });
         shared.close();
@@ -157,7 +162,9 @@ impl Records {
             steps,
             seconds,
             rows_per_second: shared.state.rows as f64 / seconds.max(1e-9),
-            values,
+            training,
+            validation: measured(&validation, "validation_"),
+            test,
             weights_blake3: weights_blake3.to_string(),
             run_folder,
         };
@@ -171,6 +178,18 @@ impl Records {
         let written = shared.close();
         (shared.step, written)
     }
+}
+
+/// Loss and metrics without their prefix, each by one name.
+fn measured(values: &Values, prefix: &str, network: &Network) -> Values {
+    let spec = network.spec();
+    let loss = spec.loss.to_string();
+    let is_metric = spec.metrics.iter().any(|metric| metric.to_string() == loss);
+    values
+        .iter()
+        .filter_map(|(name, &value)| Some((name.strip_prefix(prefix)?.to_string(), value)))
+        .filter(|(name, _)| is_metric || *name != loss)
+        .collect()
 }
 
 impl Shared {
@@ -190,6 +209,7 @@ impl Shared {
             }),
             RunEvent::Refused { peer, reason } => {
                 let Peer { host, pid, .. } = peer;
+                let host = peer_name(host);
                 let message = format!("refused a worker ({host}, process {pid}): {reason}");
                 self.tell(Report::Warning { message });
             }

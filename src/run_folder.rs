@@ -41,6 +41,9 @@ pub struct RunFolder {
     manifest: Manifest,
     /// Whether the plan has more epochs than the run was to have.
     has_grown: bool,
+    /// Whether this execution made the run, and whether it made the folder.
+    is_new: bool,
+    is_new_folder: bool,
     /// Held as long as this process may write; the system lets go of it when the process ends, however it ends.
     _lock: File,
 }
@@ -117,6 +120,7 @@ impl RunFolder {
     /// If there is something else in it, or it cannot be written.
     pub fn create(path: &Path, plan: &Plan, run_id: &str, resume: bool) -> Result<RunFolder> {
         leftovers::check_free(path, resume)?;
+        let is_new_folder = !path.exists();
         let make = |folder: &Path| match fs::create_dir(folder) {
             Err(error) if resume && error.kind() == ErrorKind::AlreadyExists => Ok(()),
             made => made,
@@ -150,8 +154,9 @@ impl RunFolder {
             status: Status::Running,
             weights_blake3: None,
         };
-        let folder =
-            RunFolder { path: path.to_path_buf(), manifest, has_grown: false, _lock: lock };
+        let path = path.to_path_buf();
+        let (is_new, has_grown) = (true, false);
+        let folder = RunFolder { path, manifest, has_grown, is_new, is_new_folder, _lock: lock };
         write_whole(&folder.path.join("job.toml"), to_toml(&plan.job).as_bytes())?;
         folder.write_manifest()?;
         Ok(folder)
@@ -194,7 +199,9 @@ impl RunFolder {
                 "cannot resume: the tables or the initial weights have changed since the run began";
             return Err(wrong(problem.to_string()));
         }
-        Ok(RunFolder { path: path.to_path_buf(), manifest, has_grown: now > before, _lock: lock })
+        let (path, has_grown) = (path.to_path_buf(), now > before);
+        let (is_new, is_new_folder) = (false, false);
+        Ok(RunFolder { path, manifest, has_grown, is_new, is_new_folder, _lock: lock })
     }
 
     /// Writes down that the run goes on, to the end of the plan.
@@ -212,6 +219,19 @@ impl RunFolder {
             write_whole(&self.path.join("job.toml"), to_toml(&plan.job).as_bytes())?;
         }
         Ok(())
+    }
+
+    /// Whether this execution made the run.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Takes everything away again that was made for a run that has not made a step, and the folder if it was made for it.
+    ///
+    /// # Errors
+    /// If something cannot be removed, or there is something else.
+    pub fn discard(self) -> Result<()> {
+        leftovers::remove(&self.path, self.is_new_folder)
     }
 
     /// Names this run; the same for every execution of it.

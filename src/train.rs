@@ -175,11 +175,20 @@ fn metrics(
 fn ended_early(
     error: RunError,
     records: &Records,
-    folder: Option<RunFolder>,
+    mut folder: Option<RunFolder>,
     first_step: u64,
     reporter: &SharedReporter,
 ) -> Error {
     let (step, written) = records.flush();
+    if matches!(error, RunError::Stopped)
+        && step == 0
+        && let Some(folder) = folder.take_if(|folder| folder.is_new())
+    {
+        return match folder.discard() {
+            Ok(()) => Error::Stopped("stopped before the first step: nothing was kept".to_string()),
+            Err(error) => error,
+        };
+    }
     let has_folder = folder.is_some();
     let status = if matches!(error, RunError::Stopped) { Status::Stopped } else { Status::Failed };
     // What made the run fail is worth more than this.

@@ -8,6 +8,7 @@ use lockstep_proto::fold::{Counted, Fold, Leaves};
 use lockstep_proto::frame::NodeSums;
 use lockstep_proto::ids::{Pass, Span, WorkerId};
 use lockstep_proto::tree::ShardTree;
+use lockstep_proto::words::count;
 
 use crate::engine::{Planned, Schedule};
 use crate::run::RunError;
@@ -81,8 +82,9 @@ pub(crate) fn complaint(schedule: &Schedule, pass: Pass, sums: &NodeSums) -> Opt
     let wanted = schedule.node_rows(&planned, sums.node)?;
     (sums.rows != wanted).then(|| {
         format!(
-            "it counted {} rows in {} of {pass}, which has {wanted} there: what it computes cannot be trusted",
-            sums.rows, sums.node
+            "it counted {} in {} of {pass}, which has {wanted} there: what it computes cannot be trusted",
+            count(sums.rows, "row"),
+            sums.node
         )
     })
 }

@@ -4,6 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub(crate) use lockstep_proto::words::count;
+
 /// A table that cannot be used, or settings that do not fit it.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -124,15 +126,6 @@ pub(crate) fn suggest<S: AsRef<str>>(name: &str, candidates: &[S]) -> String {
     }
 }
 
-/// `(1, "row")` as "1 row", `(2, "row")` as "2 rows".
-pub(crate) fn count(number: u64, noun: &str) -> String {
-    let plural = match noun.strip_suffix("ss") {
-        Some(_) => "es",
-        None => "s",
-    };
-    format!("{number} {noun}{}", if number == 1 { "" } else { plural })
-}
-
 fn without_code(cause: &io::Error) -> String {
     let text = cause.to_string();
     match text.rfind(" (os error ") {
@@ -152,7 +145,6 @@ mod tests {
         assert_eq!(list(&["a", "b"]), r#""a", "b""#);
         let many: Vec<String> = (0..20).map(|i| i.to_string()).collect();
         assert_eq!(list(&many), r#""0", "1", "2", "3", "4", "5", "6", … "19""#);
-        assert_eq!((count(1, "class"), count(2, "class")), ("1 class".into(), "2 classes".into()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub fn count(number: u64, noun: &str) -> String {
 
 /// The noun alone, as it goes with the number: for numbers that are written in a way of their own.
 pub fn nouns(number: u64, noun: &str) -> String {
-    let hisses = ["s", "x", "ch", "sh"].iter().any(|end| noun.ends_with(end));
+    let hisses = ["s", "x", "sh", "tch", "nch"].iter().any(|end| noun.ends_with(end));
     match (number, hisses) {
         (1, _) => noun.to_string(),
         (_, true) => format!("{noun}es"),
@@ -29,6 +29,7 @@ mod tests {
             (3, "hash", "3 hashes"),
             (2, "class", "2 classes"),
             (2, "batch", "2 batches"),
+            (2, "epoch", "2 epochs"),
             (1, "missing cell", "1 missing cell"),
         ] {
             assert_eq!(count(number, noun), wanted);

@@ -10,6 +10,7 @@ use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_data::{Dataset, Missing, Rows, Scale, Schema, Summary, TableFile, TableSpec};
 use lockstep_model::{Activation, DenseSpec, Initializer, Loss, Metric, NetworkSpec};
 use lockstep_proto::values::Precision;
+use lockstep_proto::words::count;
 use ndarray::{Array2, ArrayView2};
 
 use crate::cluster;
@@ -176,10 +177,8 @@ impl Sequential {
         let mut plan = self.plan(x, y, fit)?;
         if let Some((inputs, weights)) = &self.fitted {
             if *inputs != x.ncols() {
-                let found = x.ncols();
-                return Err(wrong(format!(
-                    "x has {found} columns, the model was fitted on {inputs}"
-                )));
+                let found = count(x.ncols() as u64, "column");
+                return Err(wrong(format!("x has {found}, the model was fitted on {inputs}")));
             }
             plan = plan.starting_from(weights.clone())?;
         }
@@ -196,8 +195,8 @@ impl Sequential {
         let (inputs, weights) = self.fitted.as_ref().ok_or_else(|| wrong("predict before fit"))?;
         if *inputs != x.ncols() {
             return Err(wrong(format!(
-                "x has {} columns, the model was fitted on {inputs}",
-                x.ncols()
+                "x has {}, the model was fitted on {inputs}",
+                count(x.ncols() as u64, "column")
             )));
         }
         let job = self.job(&Fit::default())?;
@@ -271,7 +270,8 @@ impl Sequential {
         }
         let width = job.network(x.ncols())?.target_width();
         if y.ncols() != width {
-            return Err(wrong(format!("y has {} columns, the network wants {width}", y.ncols())));
+            let found = count(y.ncols() as u64, "column");
+            return Err(wrong(format!("y has {found}, the network wants {width}")));
         }
         let rows = x.rows().into_iter().zip(y.rows());
         let values = rows.flat_map(|(x, y)| x.into_iter().chain(y).copied()).collect();

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::local::Chaos;
 use crate::job::{Job, JobError, Setting};
-use crate::report::LogFormat;
+use crate::report::{LogFormat, visible};
 use crate::verify::Steps;
 
 /// Trains neural networks data-parallel on ordinary CPU machines: the same model, bit for bit, on any number of
@@ -16,12 +16,33 @@ use crate::verify::Steps;
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
-    /// How to write what happens (to standard error).
+    /// How to write what happens (to standard error) and the result (to standard output).
     #[arg(long, global = true, value_enum, default_value_t, env = "LOCKSTEP_LOG_FORMAT")]
     pub(super) log_format: LogFormat,
-    /// Say nothing but errors.
+    /// Say nothing but errors and the result.
     #[arg(long, short, global = true)]
     pub(super) quiet: bool,
+}
+
+impl Arguments {
+    /// Those that this process was started with. Ends it if they are wrong, or ask for help only.
+    pub(super) fn of_this_process() -> Arguments {
+        Arguments::try_parse().unwrap_or_else(|error| {
+            // Said again with what a terminal can be shown, such as a name of a file that the shell filled in.
+            let shown =
+                std::env::args_os().map(|text| visible(&text.to_string_lossy()).into_owned());
+            Arguments::try_parse_from(shown).err().unwrap_or(error).exit()
+        })
+    }
+
+    /// Whether a local cluster's launcher started this process.
+    pub(super) fn is_child(&self) -> bool {
+        match &self.command {
+            Command::Coordinator(Coordinator { child, .. })
+            | Command::Worker(Worker { child, .. }) => child.child_of.is_some(),
+            _ => false,
+        }
+    }
 }
 
 const EXAMPLES: &str = "\

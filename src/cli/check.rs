@@ -1,70 +1,98 @@
 //! `check`: what a job would do, without doing it.
 
-use std::fmt::Write as _;
+mod facts;
+
+use std::fmt;
 
 use lockstep_data::{NumberSummary, TargetSummary};
-use lockstep_proto::ids::{Span, Table};
-use lockstep_proto::tree::ShardTree;
+use lockstep_proto::ids::Table;
+use lockstep_proto::words::{count, nouns};
 
 use super::args::JobFile;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::report::thousands;
+use crate::record::SharedReporter;
+use crate::report::{side_by_side, thousands};
+use facts::{Facts, Traffic};
 
 /// Classes and columns listed before the rest is only counted.
 const LISTED_MAX: usize = 40;
 
-pub(super) fn run(job: &JobFile, workers: usize) -> Result<()> {
+pub(super) fn run(job: &JobFile, workers: usize, reporter: &SharedReporter) -> Result<()> {
     let plan = Plan::new(job.load()?)?;
-    let mut text = format!("{}: fine\n", job.job.display());
-    let sections: [fn(&Plan, usize, &mut String) -> std::fmt::Result; 4] =
-        [layers, data, steps, traffic];
-    for section in sections {
-        // Writing to a String cannot fail.
-        let _ = section(&plan, workers, &mut text);
-    }
-    super::print(&text)
+    let job = &job.job;
+    let traffic = Traffic::new(&plan, workers);
+    let mut text = Lines::default();
+    // Writing to lines in memory cannot fail.
+    let _ = writeln!(text, "{}: fine", job.display());
+    let _ = layers(&plan, &mut text);
+    let _ = data(&plan, &mut text);
+    let _ = steps(&plan, &mut text);
+    let _ = wire(&traffic, &mut text);
+    let facts = Facts::new(job, &plan, &traffic);
+    let mut reporter = reporter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let written = reporter.result(&text.0, &facts);
+    written.map_err(|error| Error::file("standard output", "write", &error))
 }
 
-fn layers(plan: &Plan, _: usize, text: &mut String) -> std::fmt::Result {
+/// Lines of text. What one `writeln!` writes is one line, whatever is in its arguments; empty ones may come before it.
+#[derive(Default)]
+struct Lines(Vec<String>);
+
+impl Lines {
+    fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
+        let text = text.to_string();
+        let line = text.trim_start_matches('\n');
+        self.0.extend((line.len()..text.len()).map(|_| String::new()));
+        self.0.push(line.strip_suffix('\n').unwrap_or(line).to_string());
+        Ok(())
+    }
+
+    /// A table of rows of equally many cells, those of the columns in `left` to the left.
+    fn table(&mut self, rows: &[Vec<String>], left: &[usize]) {
+        let columns: Vec<Vec<String>> = (0..rows.first().map_or(0, Vec::len))
+            .map(|column| rows.iter().map(|row| row[column].clone()).collect())
+            .collect();
+        let lines = side_by_side(&columns, left);
+        self.0.extend(lines.into_iter().map(|line| format!("  {line}")));
+    }
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(String::from).to_vec()
+}
+
+fn layers(plan: &Plan, text: &mut Lines) -> fmt::Result {
     let (network, model) = (&plan.network, &plan.job.model);
-    writeln!(text, "\nnetwork: {} inputs, loss {}", network.inputs(), model.loss)?;
-    let mut rows = vec![["layer", "output", "parameters", "activation"].map(String::from)];
+    let inputs = count(network.inputs() as u64, "input");
+    writeln!(text, "\nnetwork: {inputs}, loss {}", model.loss)?;
+    let mut rows = vec![row(["layer", "output", "parameters", "activation"])];
     for (i, (layer, range)) in model.layers.iter().zip(network.layout().layers()).enumerate() {
-        rows.push([
+        rows.push(vec![
             format!("{i} dense"),
             format!("[rows, {}]", layer.units),
             thousands(range.len() as f64),
             layer.activation.to_string(),
         ]);
     }
-    rows.push([
-        String::new(),
-        String::new(),
-        thousands(network.layout().len() as f64),
-        "in all".to_string(),
-    ]);
-    table(&rows, text)
+    rows.push(row(["", "", &thousands(network.layout().len() as f64), "in all"]));
+    text.table(&rows, &[0, 3]);
+    Ok(())
 }
 
-fn data(plan: &Plan, _: usize, text: &mut String) -> std::fmt::Result {
+fn data(plan: &Plan, text: &mut Lines) -> fmt::Result {
     for summary in &plan.summary.tables {
-        writeln!(
-            text,
-            "\n{} table: {} rows, {}",
-            summary.table,
-            summary.rows,
-            summary.path.display()
-        )?;
+        let rows = count(summary.rows, "row");
+        writeln!(text, "\n{} table: {rows}, {}", summary.table, summary.path.display())?;
         if summary.dropped > 0 {
-            writeln!(text, "  {} rows dropped for a missing cell", summary.dropped)?;
+            writeln!(text, "  {} dropped for a missing cell", count(summary.dropped, "row"))?;
         }
         if summary.table != Table::Train {
             continue;
         }
-        let mut rows = vec![["feature", "min", "max", "mean", "missing"].map(String::from)];
+        let mut rows = vec![row(["feature", "min", "max", "mean", "missing"])];
         rows.extend(summary.features.iter().take(LISTED_MAX).map(number_row));
-        table(&rows, text)?;
+        text.table(&rows, &[0]);
         if summary.features.len() > LISTED_MAX {
             writeln!(text, "  and {} more", summary.features.len() - LISTED_MAX)?;
         }
@@ -82,9 +110,9 @@ fn data(plan: &Plan, _: usize, text: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn number_row(column: &NumberSummary) -> [String; 5] {
+fn number_row(column: &NumberSummary) -> Vec<String> {
     let number = |value: f64| format!("{value:.4}");
-    [
+    vec![
         column.name.clone(),
         number(column.min.into()),
         number(column.max.into()),
@@ -93,7 +121,7 @@ fn number_row(column: &NumberSummary) -> [String; 5] {
     ]
 }
 
-fn target_lines(target: &TargetSummary, text: &mut String) -> std::fmt::Result {
+fn target_lines(target: &TargetSummary, text: &mut Lines) -> fmt::Result {
     match target {
         TargetSummary::Numbers(column) => writeln!(
             text,
@@ -107,82 +135,49 @@ fn target_lines(target: &TargetSummary, text: &mut String) -> std::fmt::Result {
                 .map(|(label, rows)| format!("{label} ({rows})"))
                 .collect();
             let more = if counts.len() > LISTED_MAX { ", ..." } else { "" };
-            writeln!(text, "  target {name}: {} classes: {}{more}", counts.len(), listed.join(", "))
+            let classes = count(counts.len() as u64, "class");
+            writeln!(text, "  target {name}: {classes}: {}{more}", listed.join(", "))
         }
     }
 }
 
-fn steps(plan: &Plan, _: usize, text: &mut String) -> std::fmt::Result {
+fn steps(plan: &Plan, text: &mut Lines) -> fmt::Result {
     let (batches, train) = (plan.batches(), &plan.job.train);
     let last = batches.batch_rows(batches.count() - 1);
     writeln!(
         text,
-        "\ntraining: {} epochs of {} steps, {} in all; batches of {} rows{}",
-        train.epochs,
-        batches.count(),
+        "\ntraining: {} of {}, {} in all; batches of {}{}",
+        count(train.epochs.into(), "epoch"),
+        count(batches.count(), "step"),
         thousands(u64::from(train.epochs) as f64 * batches.count() as f64),
-        batches.batch_size,
+        count(batches.batch_size, "row"),
         if last == batches.batch_size { String::new() } else { format!(", the last of {last}") }
     )?;
-    let rows = batches.batch_size.div_ceil(u64::from(batches.shards));
+    let rows = count(batches.batch_size.div_ceil(u64::from(batches.shards)), "row");
+    let (shards, workers) = (batches.shards.into(), nouns(batches.shards.into(), "worker"));
     writeln!(
         text,
-        "  {} shards: up to {rows} rows of a batch each, work for at most {} workers",
-        batches.shards, batches.shards
+        "  {}: up to {rows} of a batch each, work for at most {shards} {workers}",
+        count(shards, "shard")
     )
 }
 
-fn traffic(plan: &Plan, workers: usize, text: &mut String) -> std::fmt::Result {
-    let batches = plan.batches();
-    let tree = ShardTree::new(batches.shards);
-    let workers = workers.min(batches.shards as usize);
-    let share = batches.shards.div_ceil(workers as u32);
-    let nodes = tree.nodes(Span { start: 0, end: share }).len() as u64;
-    let parameters = plan.weights.len() as u64;
-    let (tables, width) = (&plan.tables, plan.tables.train.rows().width() as u64);
-    let all_rows = batches.rows
-        + tables.validation.as_ref().map_or(0, |table| table.rows().len() as u64)
-        + plan.test_rows().unwrap_or(0);
-    let moments = plan.job.train.optimizer.moment_count() as u64;
-    let precision = plan.job.train.precision;
-    let moved = precision.width() as u64 * parameters;
-    // Weights, gradient, one partial sum; published weights of two steps.
-    let coordinator = 4 * (all_rows * width + parameters * (3 + moments)) + 2 * moved;
-    let units: u64 = plan.job.model.layers.iter().map(|layer| layer.units as u64).sum();
-    let batch_rows = batches.batch_size.div_ceil(workers as u64);
-    // Two weight buffers, one layer's gradient and its frame; activations and deltas of its rows.
-    let worker = 4
-        * (all_rows.div_ceil(workers as u64) * width
-            + parameters * 3
-            + batch_rows * (width + 2 * units))
-        + moved;
+fn wire(traffic: &Traffic, text: &mut Lines) -> fmt::Result {
     writeln!(
         text,
-        "\nwith {workers} workers, a step moves for each: {} up ({nodes} tree nodes), {} down, in {}",
-        bytes(moved * nodes),
-        bytes(moved),
-        precision.name()
+        "\nwith {}, a step moves for each: {} up ({}), {} down, in {}",
+        count(traffic.workers, "worker"),
+        bytes(traffic.step_bytes_up),
+        count(traffic.tree_nodes, "tree node"),
+        bytes(traffic.step_bytes_down),
+        traffic.precision
     )?;
-    writeln!(text, "  memory, about: coordinator {}, worker {}", bytes(coordinator), bytes(worker))
-}
-
-/// Columns side by side: the first to the left, numbers to the right.
-fn table<const N: usize>(rows: &[[String; N]], text: &mut String) -> std::fmt::Result {
-    let width =
-        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
-    for row in rows {
-        let mut line = String::from(" ");
-        for (column, cell) in row.iter().enumerate() {
-            if column == 0 || column == N - 1 && N == 4 {
-                write!(line, " {cell:<width$}", width = widths[column])?;
-            } else {
-                write!(line, "  {cell:>width$}", width = widths[column])?;
-            }
-        }
-        writeln!(text, "{}", line.trim_end())?;
-    }
-    Ok(())
+    writeln!(
+        text,
+        "  memory, about: coordinator {}, worker {}",
+        bytes(traffic.memory_bytes_coordinator),
+        bytes(traffic.memory_bytes_worker)
+    )
 }
 
 fn bytes(count: u64) -> String {
@@ -191,5 +186,18 @@ fn bytes(count: u64) -> String {
         1_024..1_048_576 => format!("{:.1} KiB", count as f64 / 1024.0),
         1_048_576..1_073_741_824 => format!("{:.1} MiB", count as f64 / 1_048_576.0),
         _ => format!("{:.1} GiB", count as f64 / 1_073_741_824.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_once_is_one_line() {
+        let mut text = Lines::default();
+        writeln!(text, "\nfirst: {}", "a\nb\n").unwrap();
+        writeln!(text, "second").unwrap();
+        assert_eq!(text.0, ["", "first: a\nb\n", "second"]);
     }
 }

@@ -5,15 +5,17 @@ mod check;
 mod local;
 mod process;
 
-use std::io::Write;
+use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 use lockstep_coordinator::Stop;
 use lockstep_data::TableFile;
+use lockstep_proto::words::count;
 use lockstep_worker::{Ended, WorkerConfig, WorkerEvent};
 
 use crate::error::{Error, Result};
@@ -21,7 +23,7 @@ use crate::inference;
 use crate::job::Job;
 use crate::plan::Plan;
 use crate::record::{SharedReporter, report};
-use crate::report::{Report, Reporter};
+use crate::report::{self, Report, Reporter};
 use crate::run_folder::Model;
 use crate::train::{self, Lead};
 use crate::verify;
@@ -34,8 +36,11 @@ pub fn main() -> ExitCode {
     // Empty but in the tests' build.
     #[allow(clippy::let_unit_value)]
     let _failpoints = crate::failpoints::set_up();
-    let arguments = Arguments::parse();
-    let reporter = Reporter::new(arguments.log_format, arguments.quiet);
+    let arguments = Arguments::of_this_process();
+    let mut reporter = Reporter::new(arguments.log_format, arguments.quiet);
+    if arguments.is_child() {
+        reporter = reporter.on_one_stream();
+    }
     let reporter: SharedReporter = Arc::new(Mutex::new(reporter));
     match run(arguments, &reporter) {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,13 +87,20 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             };
             let plan = Arc::new(Plan::new(job)?);
             let reporter = reporter.clone();
+            let is_child = coordinator.child.child_of.is_some();
+            let teller = reporter.clone();
+            let listening = move |address: SocketAddr| {
+                if address.ip().is_loopback() && !is_child {
+                    report(&teller, &Report::Note { message: only_here(address) });
+                }
+            };
             // The run lives on the runtime's own threads: see `Coordinator::run`.
             runtime(threads.min(4))?.block_on(process::stop_or_end(async |stop| {
                 let stop = async {
                     let _ = stop.await;
                     Stop::AfterPass
                 };
-                train::lead(plan, lead, reporter, stop, |_| {}).await.map(drop)
+                train::lead(plan, lead, reporter, stop, listening).await.map(drop)
             }))
         }
         Command::Worker(worker) => {
@@ -103,10 +115,13 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             };
             work(config, reporter)
         }
-        Command::Check(check) => check::run(&check.job, usize::from(check.workers)),
+        Command::Check(check) => check::run(&check.job, usize::from(check.workers), reporter),
         Command::Evaluate(evaluate) => {
             let data = TableFile::guess(evaluate.data, evaluate.labels);
-            print_measures(&evaluate.run, &data, reporter)
+            let model = load_model(&evaluate.run, reporter)?;
+            let (rows, values) = inference::evaluate(&model, &data)?;
+            report(reporter, &Report::Evaluated { rows, values });
+            Ok(())
         }
         Command::Predict(predict) => {
             let data = TableFile::guess(predict.data, None);
@@ -120,7 +135,8 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             let mut script = Vec::new();
             let mut command = Arguments::command();
             clap_complete::generate(completions.shell, &mut command, "lockstep", &mut script);
-            print(&String::from_utf8_lossy(&script))
+            let written = report::data_output().write_all(&script);
+            written.map_err(|error| Error::file("standard output", "write", &error))
         }
     }
 }
@@ -132,16 +148,6 @@ fn load_model(run: &Path, reporter: &SharedReporter) -> Result<Model> {
     Ok(model)
 }
 
-fn print_measures(run: &Path, data: &TableFile, reporter: &SharedReporter) -> Result<()> {
-    let model = load_model(run, reporter)?;
-    let (rows, values) = inference::evaluate(&model, data)?;
-    let mut text = format!("{rows} rows\n");
-    for (name, value) in values {
-        text += &format!("{name} {value}\n");
-    }
-    print(&text)
-}
-
 fn write_predictions(
     run: &Path,
     data: &TableFile,
@@ -150,7 +156,8 @@ fn write_predictions(
 ) -> Result<()> {
     let model = load_model(run, reporter)?;
     if output == Path::new("-") {
-        inference::predict(&model, data, &mut std::io::stdout().lock())?;
+        let rows = inference::predict(&model, data, &mut report::data_output())?;
+        report(reporter, &Report::Predicted { rows, output: None });
         return Ok(());
     }
     let failed = |error: std::io::Error| Error::file(output, "write it", &error);
@@ -162,8 +169,8 @@ fn write_predictions(
         Ok(there) if !there.is_file() => std::fs::write(output, &predictions).map_err(failed)?,
         _ => write_whole(output, &predictions)?,
     }
-    let message = format!("{rows} predictions in {}", output.display());
-    report(reporter, &Report::Note { message });
+    let output = Some(output.display().to_string());
+    report(reporter, &Report::Predicted { rows, output });
     Ok(())
 }
 
@@ -184,10 +191,12 @@ fn work(config: WorkerConfig, reporter: &SharedReporter) -> Result<()> {
             WorkerEvent::Retrying { .. } => return,
             WorkerEvent::Joined { run_id, worker } => {
                 retry_told = false;
-                Report::Note { message: format!("joined run {run_id} as {worker}") }
+                let run = report::peer_name(run_id);
+                Report::Note { message: format!("joined run {run} as {worker}") }
             }
             WorkerEvent::Prepared { span, rows } => {
-                Report::Note { message: format!("ready with {span}: {rows} rows") }
+                let rows = count(rows, "row");
+                Report::Note { message: format!("ready with {span}: {rows}") }
             }
             WorkerEvent::Lost { error } => Report::Warning {
                 message: format!("lost the coordinator ({error}): looking for it again"),
@@ -208,6 +217,15 @@ fn work(config: WorkerConfig, reporter: &SharedReporter) -> Result<()> {
     Ok(())
 }
 
+/// That workers elsewhere cannot come, and how they could.
+fn only_here(address: SocketAddr) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    format!(
+        "only this machine can reach {ip}: for workers on other machines, listen on all of this machine's addresses with \
+         --listen 0.0.0.0:{port}"
+    )
+}
+
 fn default_out(job: &Job) -> PathBuf {
     Path::new("runs").join(&job.name)
 }
@@ -222,13 +240,4 @@ fn runtime(threads: usize) -> Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .map_err(|error| Error::Internal(format!("cannot start threads: {error}")))
-}
-
-/// Writes a result to standard output.
-fn print(text: &str) -> Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        // The reader has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| Error::file("standard output", "write", &error)),
-    }
 }

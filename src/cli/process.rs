@@ -11,8 +11,9 @@ pub(super) async fn stop_signal() {
 
 /// Every time that the process is asked to stop.
 pub(super) struct StopSignals {
+    /// Ctrl-C and SIGTERM, as far as they can be caught.
     #[cfg(unix)]
-    terminate: Option<tokio::signal::unix::Signal>,
+    signals: [Option<tokio::signal::unix::Signal>; 2],
 }
 
 impl StopSignals {
@@ -20,23 +21,32 @@ impl StopSignals {
     pub(super) fn new() -> StopSignals {
         StopSignals {
             #[cfg(unix)]
-            terminate: {
+            signals: {
                 use tokio::signal::unix::{SignalKind, signal};
-                signal(SignalKind::terminate()).ok()
+                [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok())
             },
         }
     }
 
     /// Ready at the next one.
+    #[cfg(unix)]
     pub(super) async fn next(&mut self) {
-        #[cfg(unix)]
-        if let Some(terminate) = &mut self.terminate {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
+        async fn next(signal: &mut Option<tokio::signal::unix::Signal>) {
+            match signal {
+                Some(signal) if signal.recv().await.is_some() => {}
+                _ => std::future::pending().await,
             }
-            return;
         }
+        let [interrupt, terminate] = &mut self.signals;
+        tokio::select! {
+            () = next(interrupt) => {}
+            () = next(terminate) => {}
+        }
+    }
+
+    /// Ready at the next one.
+    #[cfg(not(unix))]
+    pub(super) async fn next(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
     }
 }

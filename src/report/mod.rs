@@ -1,16 +1,21 @@
 //! What a process tells people and its launcher: one type for all of it, and the ways to show it.
 //!
-//! Everything goes to standard error but the final result, which goes to standard output. A child of a local cluster
-//! writes JSON, the launcher reads it back and shows it its own way: there is one renderer.
+//! What happens goes to standard error, the result to standard output. A child of a local cluster writes JSON, all of it
+//! to standard error; the launcher reads it back and shows it its own way: there is one renderer.
 
+mod escape;
+mod figures;
 mod render;
+mod terminal;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use render::thousands;
+pub(crate) use escape::{peer_name, visible};
+pub(crate) use figures::{side_by_side, thousands};
 pub use render::{LogFormat, Reporter};
+pub(crate) use terminal::data_output;
 
 /// Names and values in order of their names.
 pub type Values = BTreeMap<String, f64>;
@@ -156,13 +161,34 @@ pub enum Report {
         seconds: f64,
         /// Rows a second.
         rows_per_second: f64,
-        /// Loss and metrics of the test table, if there is one.
+        /// Loss and metrics over the last epoch, if it ended in this execution.
         #[serde(deserialize_with = "null_as_nan")]
-        values: Values,
+        training: Values,
+        /// Of the validation table after it, if there is one.
+        #[serde(deserialize_with = "null_as_nan")]
+        validation: Values,
+        /// Of the test table, if there is one.
+        #[serde(deserialize_with = "null_as_nan")]
+        test: Values,
         /// Hash of the final weights.
         weights_blake3: String,
         /// Where everything is.
         run_folder: Option<String>,
+    },
+    /// A table was measured.
+    Evaluated {
+        /// Its rows.
+        rows: u64,
+        /// Loss and metrics.
+        #[serde(deserialize_with = "null_as_nan")]
+        values: Values,
+    },
+    /// Predictions were written.
+    Predicted {
+        /// How many.
+        rows: u64,
+        /// In which file; `None` for standard output.
+        output: Option<String>,
     },
     /// A run was verified: what it wrote down is what this machine makes.
     Verified {
@@ -182,4 +208,17 @@ pub enum Report {
         /// Its exit code.
         exit_code: u8,
     },
+}
+
+impl Report {
+    /// Whether it is what a command was started for.
+    pub fn is_result(&self) -> bool {
+        use Report::{Evaluated, Finished, Verified};
+        matches!(self, Finished { .. } | Evaluated { .. } | Verified { .. })
+    }
+
+    /// Whether it says that the result is in a file, so that standard output is free for programs to be told.
+    pub fn is_receipt(&self) -> bool {
+        matches!(self, Report::Predicted { output: Some(_), .. })
+    }
 }

@@ -1,23 +1,29 @@
-//! Reports on a terminal (a bar), as plain lines, or as JSON lines.
+//! Reports in words (with a bar on a terminal), or as JSON lines.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lockstep_proto::words::{count, nouns};
+use serde::Serialize;
 
-use super::{FaultKind, Report, Values};
+use super::escape::peer_name;
+use super::figures::{duration, listed, measures, numbered, thousands, verified};
+use super::terminal::{Progress, Terminal};
+use super::{FaultKind, Report};
 
-/// Plain lines show epochs at most this often, and steps when nothing else was shown for longer.
-const EPOCH_INTERVAL: Duration = Duration::from_millis(500);
+/// Where there is no bar, progress is told when nothing else was for so long.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How to write reports.
+/// About how many epochs of a run are shown; the first and the last are.
+const EPOCHS_SHOWN: u32 = 20;
+
+/// How to write what is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// A progress bar on a terminal, plain lines elsewhere.
+    /// Words: with a progress bar on a terminal, lines with their times elsewhere.
     #[default]
     Text,
-    /// One JSON object a line, on standard error.
+    /// One JSON object a line.
     Json,
 }
 
@@ -25,26 +31,41 @@ pub enum LogFormat {
 pub struct Reporter {
     format: LogFormat,
     quiet: bool,
-    bar: Option<ProgressBar>,
+    /// Whether the result goes where everything else does.
+    one_stream: bool,
+    terminal: Terminal,
     shown_at: Option<Instant>,
+    /// The last epoch that ended; epochs that are repeated after a coordinator was lost are told once.
+    epoch: u32,
+}
+
+/// A report as a JSON line.
+#[derive(Serialize)]
+struct Line<'a, T> {
+    time: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    from: &'a str,
+    #[serde(flatten)]
+    report: &'a T,
 }
 
 impl Reporter {
-    /// `quiet` leaves only errors.
+    /// `quiet` leaves only errors and the result.
     pub fn new(format: LogFormat, quiet: bool) -> Reporter {
-        let bar = (format == LogFormat::Text && !quiet && std::io::stderr().is_terminal())
-            .then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)));
-        if let Some(bar) = &bar {
-            let template = "{prefix} {wide_bar} {pos}/{len} {msg}";
-            let style = ProgressStyle::with_template(template);
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        }
-        Reporter { format, quiet, bar, shown_at: None }
+        let terminal = Terminal::new(format == LogFormat::Text && !quiet);
+        Reporter { format, quiet, one_stream: false, terminal, shown_at: None, epoch: 0 }
     }
 
-    /// A reporter that shows nothing.
+    /// A reporter that shows nothing but errors and writes the result nowhere.
     pub fn silent() -> Reporter {
-        Reporter { format: LogFormat::Text, quiet: true, bar: None, shown_at: None }
+        let terminal = Terminal::new(false);
+        let format = LogFormat::Text;
+        Reporter { format, quiet: true, one_stream: true, terminal, shown_at: None, epoch: 0 }
+    }
+
+    /// The same for a child, whose launcher reads one stream.
+    pub fn on_one_stream(self) -> Reporter {
+        Reporter { one_stream: true, ..self }
     }
 
     /// Shows a report of this process.
@@ -54,68 +75,50 @@ impl Reporter {
 
     /// Shows a report of a child; its lines begin with `from`.
     pub fn report_from(&mut self, from: &str, report: &Report) {
-        if self.quiet && !matches!(report, Report::Error { .. }) {
+        let is_result = report.is_result() || self.format == LogFormat::Json && report.is_receipt();
+        let is_kept = matches!(report, Report::Error { .. }) || is_result && !self.one_stream;
+        if self.quiet && !is_kept {
+            return;
+        }
+        if is_result && !self.one_stream && from.is_empty() {
+            let lines = result_lines(report);
+            if let Err(error) = self.result(&lines, report) {
+                self.line("", &format!("warning: cannot write to standard output ({error})"));
+                lines.iter().for_each(|line| self.line("", line));
+            }
             return;
         }
         if self.format == LogFormat::Json {
-            return write_json(from, report);
+            return self.terminal.log_json(&json(from, report));
         }
         match report {
-            Report::Progress {
-                epoch,
-                epochs,
-                step,
-                steps,
-                loss,
-                rows_per_second,
-                seconds_left,
-            } => {
-                let message = format!(
-                    "loss {loss:.4}, {} rows/s, {} left",
-                    thousands(*rows_per_second),
-                    duration(*seconds_left)
-                );
-                if let Some(bar) = &self.bar {
-                    bar.set_length(*steps);
-                    bar.set_prefix(format!("epoch {epoch}/{epochs}"));
-                    bar.set_position(*step);
-                    bar.set_message(message);
-                } else if self.is_due(PROGRESS_INTERVAL) {
-                    self.line(
-                        from,
-                        &format!("epoch {epoch}/{epochs} step {step}/{steps}: {message}"),
-                    );
-                }
-            }
-            Report::Epoch { epoch, epochs, seconds, values } => {
-                let due = epoch == epochs || self.is_due(EPOCH_INTERVAL);
-                if self.bar.is_none() && due {
-                    let values = listed(values);
-                    self.line(from, &format!("epoch {epoch}/{epochs}: {values} ({seconds:.1} s)"));
+            Report::Progress { .. } => self.progress(from, report),
+            Report::Epoch { epoch, epochs, values, .. } => {
+                if self.shows_epoch(*epoch, *epochs) {
+                    self.line(from, &format!("epoch {epoch}/{epochs}: {}", listed(values)));
                 }
             }
             Report::Ending => {}
-            Report::Finished { .. } => {
-                if let Some(bar) = &self.bar {
-                    bar.finish_and_clear();
-                }
-                show_result(report);
+            Report::Error { message, .. } => {
+                // What is left of the bar would look like the end of the work.
+                self.terminal.finish();
+                self.terminal.log(&prefixed(from, &format!("error: {message}")));
             }
-            Report::Verified { first, last, hashes, .. } => {
-                if let Some(bar) = &self.bar {
-                    bar.finish_and_clear();
-                }
-                let steps = match first == last {
-                    true => format!("step {first} agrees"),
-                    false => format!("steps {first} to {last} agree"),
-                };
-                let plural = if *hashes == 1 { "" } else { "es" };
-                print(&format!("{steps} ({hashes} hash{plural} compared)\n"));
+            report if is_result => {
+                result_lines(report).iter().for_each(|line| self.line(from, line));
             }
-            other => {
-                let text = line_of(other);
-                self.line(from, &text);
-            }
+            report => self.line(from, &line_of(report)),
+        }
+    }
+
+    /// Writes a result to standard output: `lines` for people, `facts` for programs.
+    ///
+    /// # Errors
+    /// If standard output cannot be written.
+    pub fn result(&mut self, lines: &[String], facts: &impl Serialize) -> io::Result<()> {
+        match self.format {
+            LogFormat::Text => self.terminal.result(lines),
+            LogFormat::Json => self.terminal.result_json(&json("", facts)),
         }
     }
 
@@ -124,60 +127,89 @@ impl Reporter {
         self.line(from, text);
     }
 
-    fn is_due(&self, interval: Duration) -> bool {
-        self.shown_at.is_none_or(|shown| shown.elapsed() >= interval)
+    fn progress(&mut self, from: &str, report: &Report) {
+        let Report::Progress { epoch, epochs, step, steps, loss, rows_per_second, seconds_left } =
+            report
+        else {
+            return;
+        };
+        let (pace, left) = (thousands(*rows_per_second), duration(*seconds_left));
+        let message = format!("loss {loss:.4}, {pace} rows/s, {left} left");
+        let what = format!("epoch {epoch}/{epochs}");
+        let text = format!("{what} step {step}/{steps}: {message}");
+        let is_drawn =
+            self.terminal.draw(&Progress { what: &what, place: *step, of: *steps, message });
+        let is_due = || self.shown_at.is_none_or(|shown| shown.elapsed() >= PROGRESS_INTERVAL);
+        if !is_drawn && is_due() {
+            self.line(from, &text);
+        }
+    }
+
+    /// The first epoch that this process sees, every so many, and the last.
+    fn shows_epoch(&mut self, epoch: u32, epochs: u32) -> bool {
+        let is_first = self.epoch == 0;
+        let is_new = epoch > self.epoch;
+        self.epoch = self.epoch.max(epoch);
+        let every = epochs.div_ceil(EPOCHS_SHOWN).max(1);
+        is_new && (is_first || epoch == epochs || epoch.is_multiple_of(every))
     }
 
     fn line(&mut self, from: &str, text: &str) {
         self.shown_at = Some(Instant::now());
-        let prefix = if from.is_empty() { String::new() } else { format!("[{from}] ") };
-        let write = || {
-            // Nobody is left to be told if standard error is gone.
-            let _ = writeln!(std::io::stderr().lock(), "{prefix}{text}");
-        };
-        match &self.bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
+        let text = prefixed(from, text);
+        match self.terminal.is_log() {
+            true => self.terminal.log(&format!("{} {text}", now())),
+            false => self.terminal.log(&text),
         }
     }
 }
 
-fn write_json(from: &str, report: &Report) {
-    let Ok(mut value) = serde_json::to_value(report) else { return };
-    if !from.is_empty() {
-        value["from"] = from.into();
-    }
-    let _ = writeln!(std::io::stderr().lock(), "{value}");
+fn json(from: &str, report: &impl Serialize) -> String {
+    // Numbers, names and lists of them can always be written.
+    serde_json::to_string(&Line { time: now(), from, report }).unwrap_or_default()
 }
 
+/// The time as RFC 3339 has it, in UTC.
+fn now() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
+}
+
+fn prefixed(from: &str, text: &str) -> String {
+    match from {
+        "" => text.to_string(),
+        from => format!("[{from}] {text}"),
+    }
+}
+
+/// What happens, in words. Progress, epochs and errors are shown in their own way.
 fn line_of(report: &Report) -> String {
     match report {
         Report::Listening { address, run_id, .. } => {
             format!("run {run_id}: listening on {address}")
         }
-        Report::WorkerJoined { worker, host, pid, threads } => {
-            format!("worker {worker} joined: {host}, process {pid}, {threads} threads")
-        }
+        Report::WorkerJoined { worker, host, pid, threads } => format!(
+            "worker {worker} joined: {}, process {pid}, {}",
+            peer_name(host),
+            count((*threads).into(), "thread")
+        ),
         Report::WorkerLeft { worker, host, reason, workers } => {
-            format!("worker {worker} ({host}) left: {reason}; {workers} left")
+            let workers = count(*workers as u64, "worker");
+            format!("worker {worker} ({}) left: {reason}; {workers} remaining", peer_name(host))
         }
-        Report::Note { message } => message.clone(),
         Report::Warning { message } => format!("warning: {message}"),
-        Report::Error { message, .. } => format!("error: {message}"),
         Report::Chaos { fault, processes, seconds } => fault_text(*fault, processes, *seconds),
         Report::ChaosOver { seed, faults } => {
             let kinds: Vec<String> =
                 faults.iter().map(|(kind, count)| format!("{} {count}", kind.name())).collect();
-            let all: u64 = faults.values().sum();
-            let faults = if all == 1 { "fault" } else { "faults" };
-            format!("chaos: {all} {faults} with seed {seed} ({})", kinds.join(", "))
+            let all = count(faults.values().sum(), "fault");
+            format!("chaos: {all} with seed {seed} ({})", kinds.join(", "))
         }
-        // Shown in their own way.
-        Report::Progress { .. }
-        | Report::Epoch { .. }
-        | Report::Ending
-        | Report::Verified { .. }
-        | Report::Finished { .. } => String::new(),
+        Report::Note { message } => message.clone(),
+        Report::Predicted { rows, output } => {
+            let place = output.as_ref().map_or(String::new(), |output| format!(" in {output}"));
+            format!("{}{place}", count(*rows, "prediction"))
+        }
+        _ => String::new(),
     }
 }
 
@@ -188,86 +220,50 @@ fn fault_text(fault: FaultKind, processes: &[u32], seconds: Option<f64>) -> Stri
         FaultKind::Slow => "slowed down",
     };
     let whom = match fault {
-        FaultKind::Coordinator => "the coordinator, process",
-        _ if processes.len() == 1 => "worker process",
-        _ => "all workers, processes",
+        FaultKind::Coordinator => numbered("the coordinator, process", processes),
+        _ if processes.len() == 1 => numbered("worker process", processes),
+        _ => numbered("all workers, process", processes),
     };
-    let processes: Vec<String> = processes.iter().map(u32::to_string).collect();
     let lasting = seconds.map_or(String::new(), |seconds| format!(" for {seconds:.1} s"));
-    format!("chaos: {done} {whom} {}{lasting}", processes.join(", "))
+    format!("chaos: {done} {whom}{lasting}")
 }
 
-fn show_result(report: &Report) {
+/// A result, in words.
+fn result_lines(report: &Report) -> Vec<String> {
+    match report {
+        Report::Finished { .. } => finished_lines(report),
+        Report::Evaluated { rows, values } => std::iter::once(count(*rows, "row"))
+            .chain(values.iter().map(|(name, value)| format!("{name} {value}")))
+            .collect(),
+        Report::Verified { first, last, hashes, .. } => vec![verified(*first, *last, *hashes)],
+        _ => Vec::new(),
+    }
+}
+
+fn finished_lines(report: &Report) -> Vec<String> {
     let Report::Finished {
         name,
         epochs,
         steps,
         seconds,
         rows_per_second,
-        values,
+        training,
+        validation,
+        test,
         weights_blake3,
         run_folder,
     } = report
     else {
-        return;
+        return Vec::new();
     };
-    let mut text = format!(
-        "{name}: {epochs} epochs, {steps} steps in {seconds:.2} s ({} rows/s)\n",
-        thousands(*rows_per_second)
-    );
-    if !values.is_empty() {
-        text += &format!("{}\n", listed(values));
-    }
-    text += &format!("weights_blake3 {weights_blake3}\n");
-    if let Some(folder) = run_folder {
-        text += &format!("run folder {folder}\n");
-    }
-    print(&text);
-}
-
-/// Writes a result to standard output.
-fn print(text: &str) {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        // The reader has seen enough.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            let _ =
-                write!(std::io::stderr().lock(), "warning: no standard output ({error})\n{text}");
-        }
-        _ => {}
-    }
-}
-
-/// `loss 1.2345, mae 0.9`, the loss first.
-fn listed(values: &Values) -> String {
-    let mut names: Vec<&String> = values.keys().collect();
-    names.sort_by_key(|name| (name.starts_with("validation_"), !name.ends_with("loss")));
-    let items: Vec<String> = names
-        .iter()
-        .map(|name| format!("{} {:.4}", name.replace('_', " "), values[*name]))
-        .collect();
-    items.join(", ")
-}
-
-fn duration(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
-    match whole {
-        0..=59 => format!("{whole} s"),
-        60..=3599 => format!("{} min {:02} s", whole / 60, whole % 60),
-        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
-    }
-}
-
-/// A count with a comma every three digits.
-pub(crate) fn thousands(number: f64) -> String {
-    let digits = format!("{:.0}", number.max(0.0));
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    let (epochs, pace) = (count((*epochs).into(), "epoch"), thousands(*rows_per_second));
+    let steps_done = format!("{steps} {}", nouns(*steps, "step"));
+    let mut lines =
+        vec![format!("{name}: {epochs}, {steps_done} in {seconds:.2} s ({pace} rows/s)")];
+    lines.extend(measures(&[("training", training), ("validation", validation), ("test", test)]));
+    lines.push(format!("weights_blake3 {weights_blake3}"));
+    lines.extend(run_folder.iter().map(|folder| format!("run folder {folder}")));
+    lines
 }
 
 #[cfg(test)]
@@ -275,22 +271,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_easy_to_read() {
-        assert_eq!(thousands(0.0), "0");
-        assert_eq!(thousands(999.4), "999");
-        assert_eq!(thousands(1234567.0), "1,234,567");
-        assert_eq!(duration(59.4), "59 s");
-        assert_eq!(duration(61.0), "1 min 01 s");
-        assert_eq!(duration(7261.0), "2 h 01 min");
+    fn about_twenty_epochs_are_shown() {
+        for (epochs, wanted) in [(1, 1), (3, 3), (20, 20), (21, 12), (100, 21), (1000, 21)] {
+            let mut reporter = Reporter::silent();
+            let shown: Vec<u32> =
+                (1..=epochs).filter(|&epoch| reporter.shows_epoch(epoch, epochs)).collect();
+            assert_eq!(shown.len(), wanted, "{epochs}: {shown:?}");
+            assert_eq!((shown[0], shown[shown.len() - 1]), (1, epochs));
+        }
+        let mut reporter = Reporter::silent();
+        let shown: Vec<u32> = [57, 58, 60, 59, 60, 61, 65, 100]
+            .into_iter()
+            .filter(|&epoch| reporter.shows_epoch(epoch, 100))
+            .collect();
+        assert_eq!(shown, [57, 60, 65, 100]);
     }
 
     #[test]
-    fn the_loss_comes_first_and_validation_last() {
-        let names = ["accuracy", "loss", "validation_accuracy", "validation_loss"];
-        let values: Values = names.iter().map(|name| (name.to_string(), 0.5)).collect();
-        assert_eq!(
-            listed(&values),
-            "loss 0.5000, accuracy 0.5000, validation loss 0.5000, validation accuracy 0.5000"
-        );
+    fn counts_go_with_their_nouns() {
+        let joined =
+            |threads| Report::WorkerJoined { worker: 1, host: "a".into(), pid: 5, threads };
+        assert_eq!(line_of(&joined(1)), "worker 1 joined: a, process 5, 1 thread");
+        assert_eq!(line_of(&joined(2)), "worker 1 joined: a, process 5, 2 threads");
+        let left = |workers| Report::WorkerLeft {
+            worker: 1,
+            host: "a".into(),
+            reason: "so".into(),
+            workers,
+        };
+        assert_eq!(line_of(&left(0)), "worker 1 (a) left: so; 0 workers remaining");
+        assert_eq!(line_of(&left(1)), "worker 1 (a) left: so; 1 worker remaining");
+        let killed = |processes: &[u32]| fault_text(FaultKind::Kill, processes, None);
+        assert_eq!(killed(&[5]), "chaos: killed worker process 5");
+        assert_eq!(killed(&[5, 6]), "chaos: killed all workers, processes 5, 6");
+        let evaluated = Report::Evaluated { rows: 1, values: [("mae".into(), 0.5)].into() };
+        assert_eq!(result_lines(&evaluated), ["1 row", "mae 0.5"]);
+    }
+
+    #[test]
+    fn a_json_line_begins_with_its_time() {
+        let line = json("process 5", &Report::Note { message: "x".into() });
+        let rest = line.strip_prefix("{\"time\":\"").unwrap();
+        assert!(rest[..24].parse::<jiff::Timestamp>().is_ok(), "{line}");
+        assert_eq!(&rest[23..], "Z\",\"from\":\"process 5\",\"event\":\"note\",\"message\":\"x\"}");
     }
 }

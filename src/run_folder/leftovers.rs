@@ -1,7 +1,8 @@
 //! What may be in a folder that is to be made a run folder: nothing, or what this program left when it was killed before
-//! the run had begun.
+//! the run had begun. And taking it away again when a run is stopped before its first step.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -30,6 +31,32 @@ fn is_ours(folder: &Path, names: &[String], name: &str) -> bool {
         // Without a lock it is somebody's own job.
         "job.toml" | "job.partial" | "manifest.partial" => names.iter().any(|name| name == "lock"),
         _ => false,
+    }
+}
+
+/// Removes what a run has that has made no step, and `with_folder` the folder itself. In such an order that what is left
+/// where that is interrupted can be gone on with.
+pub(super) fn remove(path: &Path, with_folder: bool) -> Result<()> {
+    let files = ["metrics.jsonl", "journal.jsonl", "manifest.json", "job.toml"];
+    let without = |removed: std::io::Result<()>| match removed {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    let failed = |at: &Path, error| Error::file(at, "remove it", &error);
+    let remove = |name: &str, remove: fn(&Path) -> std::io::Result<()>| {
+        let at = path.join(name);
+        without(remove(&at)).map_err(|error| failed(&at, error))
+    };
+    // Only empty ones: nothing of anybody's is lost.
+    remove("checkpoints", |at| fs::remove_dir(at))?;
+    for name in files {
+        remove(name, |at| fs::remove_file(at))?;
+    }
+    remove("model", |at| fs::remove_dir(at))?;
+    remove("lock", |at| fs::remove_file(at))?;
+    match with_folder {
+        true => without(fs::remove_dir(path)).map_err(|error| failed(path, error)),
+        false => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockstep_coordinator::Snapshot;
+use lockstep_proto::words::count;
 use tokio::sync::oneshot;
 
 use super::Steps;
@@ -42,7 +43,8 @@ impl Claim {
         }
         let Claim::Journal(line) = self else { return None };
         let rows = |line: &Line| {
-            format!("{} rows in epoch {}, {} in all", line.rows, line.epoch, line.rows_total)
+            let rows = count(line.rows, "row");
+            format!("{rows} in epoch {}, {} in all", line.epoch, line.rows_total)
         };
         let (says, counted) = (rows(line), rows(made));
         (says != counted)

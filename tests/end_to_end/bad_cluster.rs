@@ -168,16 +168,16 @@ fn a_coordinator_without_workers() {
     let folder = small();
     let coordinator = folder.coordinator(&["--workers-start", "2"]);
     let advice = format!(
-        " s: 0 of 2 joined; start one with `lockstep worker --coordinator {}`",
+        " s: 0 workers connected, 2 needed; start one with `lockstep worker --coordinator {}`",
         coordinator.address()
     );
     coordinator.report("warning", |report| {
         let message = report["message"].as_str().unwrap();
-        message.starts_with("waiting for workers since ") && message.ends_with(&advice)
+        message.starts_with("waiting for workers for ") && message.ends_with(&advice)
     });
     coordinator.signal(Signal::SIGTERM);
     let ended = coordinator.end();
-    ended.expect_with(130, "stopped by a signal before the end");
+    ended.expect_with(130, "stopped before the first step: nothing was kept");
 }
 
 #[test]
@@ -247,6 +247,66 @@ fn a_metric_that_is_not_a_number() {
     ]);
     let ended = folder.run(&["local", "job.toml", "--workers", "2", "--out", "run"]);
     ended.expect(0);
-    assert!(ended.stdout.contains("test r2 NaN"), "{ended}");
+    let test = ended.stdout.lines().find(|line| line.starts_with("test ")).unwrap();
+    assert!(test.ends_with("NaN"), "{ended}");
     assert!(folder.read("run/metrics.jsonl").contains("\"test_r2\":null"));
+}
+
+/// One that was stopped before its first step leaves nothing, so the same command starts the run again.
+#[test]
+fn a_coordinator_that_was_stopped_at_once() {
+    let folder = small();
+    let before = folder.files();
+    for (signal, resume) in
+        [(Signal::SIGTERM, &[][..]), (Signal::SIGINT, &["--resume"]), (Signal::SIGTERM, &[])]
+    {
+        let coordinator = folder.coordinator(resume);
+        coordinator.address();
+        coordinator.signal(signal);
+        let ended = coordinator.end();
+        ended.expect_with(130, "stopped before the first step: nothing was kept");
+        assert_eq!(folder.files(), before, "{ended}");
+    }
+    let coordinator = folder.coordinator(&[]);
+    folder.worker(&coordinator.address(), &[]).end().expect(0);
+    coordinator.end().expect(0);
+}
+
+/// A folder that was there before stays, and so does what somebody put into it meanwhile.
+#[test]
+fn nothing_of_others_is_removed() {
+    let folder = small();
+    std::fs::create_dir(folder.path().join("run")).unwrap();
+    let before = folder.files();
+    let coordinator = folder.coordinator(&[]);
+    coordinator.address();
+    coordinator.signal(Signal::SIGTERM);
+    coordinator.end().expect(130);
+    assert_eq!(folder.files(), before);
+    let coordinator = folder.coordinator(&[]);
+    coordinator.address();
+    folder.write("run/model/notes.txt", "mine");
+    coordinator.signal(Signal::SIGTERM);
+    coordinator.end().expect_with(3, "cannot remove it");
+    assert_eq!(folder.read("run/model/notes.txt"), "mine");
+}
+
+/// Who listens where only this machine can come says so, and how others could.
+#[test]
+fn a_coordinator_that_others_cannot_reach() {
+    let folder = small();
+    for (listen, is_told) in [("127.0.0.1:0", true), ("[::1]:0", true), ("0.0.0.0:0", false)] {
+        let coordinator =
+            folder.start(&["coordinator", "job.toml", "--out", "run", "--listen", listen]);
+        let line = coordinator.line(": listening on ");
+        let port = line.rsplit(':').next().unwrap().to_string();
+        coordinator.line("waiting for workers for ");
+        coordinator.signal(Signal::SIGTERM);
+        let ended = coordinator.end();
+        let hint = format!("--listen 0.0.0.0:{port}");
+        assert_eq!(ended.stderr.contains(&hint), is_told, "{ended}");
+        assert_eq!(ended.stderr.contains("only this machine can reach "), is_told, "{ended}");
+    }
+    let ended = folder.run(&["local", "job.toml", "--out", "run"]);
+    assert!(!ended.stderr.contains("only this machine"), "{ended}");
 }

@@ -18,6 +18,8 @@ mod failpoints;
 #[cfg(target_os = "linux")]
 mod faults;
 mod folder;
+#[cfg(target_os = "linux")]
+mod hostile_text;
 mod idx;
 #[cfg(target_os = "linux")]
 mod journal;
@@ -31,6 +33,8 @@ mod precision;
 mod predict;
 mod process;
 mod proxy;
+#[cfg(target_os = "linux")]
+mod pty;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod qemu;
 #[cfg(target_os = "linux")]
@@ -43,6 +47,7 @@ mod sharing;
 mod silence;
 #[cfg(target_os = "linux")]
 mod stopping;
+mod terminal;
 #[cfg(target_os = "linux")]
 mod tools;
 #[cfg(target_os = "linux")]

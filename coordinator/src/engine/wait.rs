@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use lockstep_proto::ids::{Span, WorkerId};
+use lockstep_proto::words::count;
 
 use super::schedule::Planned;
 
@@ -56,7 +57,11 @@ impl fmt::Display for Wait {
         let waited = self.waited.as_secs_f64();
         match &self.reason {
             WaitReason::Workers { joined, wanted } => {
-                write!(f, "waiting for workers since {waited:.1} s: {joined} of {wanted} joined")
+                let workers = count(*joined as u64, "worker");
+                write!(
+                    f,
+                    "waiting for workers for {waited:.1} s: {workers} connected, {wanted} needed"
+                )
             }
             WaitReason::Shards { worker } => {
                 write!(f, "waiting for {worker} since {waited:.1} s: it is fetching its shards")

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use lockstep_proto::words::count;
 use nix::sys::signal::Signal;
 
 pub(super) use self::chaos::Chaos;
@@ -246,7 +247,8 @@ impl<'a> Cluster<'a> {
 
     fn too_few(&self) -> Error {
         let (left, wanted) = (self.workers_left(), self.workers_wanted());
-        let message = format!("{left} workers are left and the run needs {wanted}: start it again");
+        let (left, is) = (count(left as u64, "worker"), if left == 1 { "is" } else { "are" });
+        let message = format!("{left} {is} left and the run needs {wanted}: start it again");
         Error::Child(message, exit::TRY_AGAIN)
     }
 

@@ -1,0 +1,209 @@
+//! What `check` finds, for programs: the names here are documented, and stay.
+
+use std::ops::Range;
+use std::path::Path;
+
+use lockstep_data::{NumberSummary, TableSummary, TargetSummary};
+use lockstep_model::DenseSpec;
+use lockstep_proto::ids::Span;
+use lockstep_proto::tree::ShardTree;
+use serde::Serialize;
+
+use crate::plan::Plan;
+
+/// One JSON object.
+#[derive(Serialize)]
+#[serde(tag = "event", rename = "checked")]
+pub(super) struct Facts<'a> {
+    job: String,
+    network: Network,
+    tables: Vec<Table>,
+    scale: String,
+    missing: &'static str,
+    warnings: &'a [String],
+    hints: Vec<String>,
+    training: Training,
+    traffic: &'a Traffic,
+}
+
+#[derive(Serialize)]
+struct Network {
+    inputs: usize,
+    loss: String,
+    metrics: Vec<String>,
+    layers: Vec<Layer>,
+    parameters: usize,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    units: usize,
+    activation: String,
+    parameters: usize,
+}
+
+#[derive(Serialize)]
+struct Table {
+    table: String,
+    path: String,
+    rows: u64,
+    rows_dropped: u64,
+    features: Vec<Column>,
+    targets: Vec<Target>,
+}
+
+#[derive(Serialize)]
+struct Column {
+    name: String,
+    min: f64,
+    max: f64,
+    mean: f64,
+    missing: u64,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Target {
+    Numbers(Column),
+    Classes { name: String, classes: Vec<Class> },
+}
+
+#[derive(Serialize)]
+struct Class {
+    label: String,
+    rows: u64,
+}
+
+#[derive(Serialize)]
+struct Training {
+    epochs: u32,
+    steps_per_epoch: u64,
+    steps: u64,
+    batch_size: u64,
+    batch_size_last: u64,
+    shards: u32,
+}
+
+/// What a step moves, and what it needs, with a number of workers.
+#[derive(Serialize)]
+pub(super) struct Traffic {
+    pub(super) workers: u64,
+    pub(super) precision: &'static str,
+    pub(super) tree_nodes: u64,
+    pub(super) step_bytes_up: u64,
+    pub(super) step_bytes_down: u64,
+    pub(super) memory_bytes_coordinator: u64,
+    pub(super) memory_bytes_worker: u64,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(job: &Path, plan: &'a Plan, traffic: &'a Traffic) -> Facts<'a> {
+        let batches = plan.batches();
+        Facts {
+            job: job.display().to_string(),
+            network: Network::new(plan),
+            tables: plan.summary.tables.iter().map(Table::new).collect(),
+            scale: plan.job.data.scale.to_string(),
+            missing: plan.job.data.missing.name(),
+            warnings: &plan.warnings,
+            hints: plan.summary.scaling_hint().into_iter().collect(),
+            training: Training {
+                epochs: plan.job.train.epochs,
+                steps_per_epoch: batches.count(),
+                steps: u64::from(plan.job.train.epochs) * batches.count(),
+                batch_size: batches.batch_size,
+                batch_size_last: batches.batch_rows(batches.count() - 1),
+                shards: batches.shards,
+            },
+            traffic,
+        }
+    }
+}
+
+impl Network {
+    fn new(plan: &Plan) -> Network {
+        let (network, model) = (&plan.network, &plan.job.model);
+        let layers = model.layers.iter().zip(network.layout().layers());
+        let layer = |(layer, range): (&DenseSpec, &Range<usize>)| Layer {
+            units: layer.units,
+            activation: layer.activation.to_string(),
+            parameters: range.len(),
+        };
+        Network {
+            inputs: network.inputs(),
+            loss: model.loss.to_string(),
+            metrics: model.metrics.iter().map(ToString::to_string).collect(),
+            layers: layers.map(layer).collect(),
+            parameters: network.layout().len(),
+        }
+    }
+}
+
+impl Table {
+    fn new(summary: &TableSummary) -> Table {
+        let target = |target: &TargetSummary| match target {
+            TargetSummary::Numbers(column) => Target::Numbers(Column::new(column)),
+            TargetSummary::Classes { name, counts } => {
+                let class =
+                    |(label, rows): &(String, u64)| Class { label: label.clone(), rows: *rows };
+                Target::Classes { name: name.clone(), classes: counts.iter().map(class).collect() }
+            }
+        };
+        Table {
+            table: summary.table.to_string(),
+            path: summary.path.display().to_string(),
+            rows: summary.rows,
+            rows_dropped: summary.dropped,
+            features: summary.features.iter().map(Column::new).collect(),
+            targets: summary.targets.iter().map(target).collect(),
+        }
+    }
+}
+
+impl Column {
+    fn new(summary: &NumberSummary) -> Column {
+        Column {
+            name: summary.name.clone(),
+            min: summary.min.into(),
+            max: summary.max.into(),
+            mean: summary.mean,
+            missing: summary.missing,
+        }
+    }
+}
+
+impl Traffic {
+    pub(super) fn new(plan: &Plan, workers: usize) -> Traffic {
+        let batches = plan.batches();
+        let tree = ShardTree::new(batches.shards);
+        let workers = workers.min(batches.shards as usize);
+        let share = batches.shards.div_ceil(workers as u32);
+        let tree_nodes = tree.nodes(Span { start: 0, end: share }).len() as u64;
+        let parameters = plan.weights.len() as u64;
+        let (tables, width) = (&plan.tables, plan.tables.train.rows().width() as u64);
+        let all_rows = batches.rows
+            + tables.validation.as_ref().map_or(0, |table| table.rows().len() as u64)
+            + plan.test_rows().unwrap_or(0);
+        let moments = plan.job.train.optimizer.moment_count() as u64;
+        let precision = plan.job.train.precision;
+        let moved = precision.width() as u64 * parameters;
+        let units: u64 = plan.job.model.layers.iter().map(|layer| layer.units as u64).sum();
+        let batch_rows = batches.batch_size.div_ceil(workers as u64);
+        Traffic {
+            workers: workers as u64,
+            precision: precision.name(),
+            tree_nodes,
+            step_bytes_up: moved * tree_nodes,
+            step_bytes_down: moved,
+            // Weights, gradient, one partial sum; published weights of two steps.
+            memory_bytes_coordinator: 4 * (all_rows * width + parameters * (3 + moments))
+                + 2 * moved,
+            // Two weight buffers, one layer's gradient and its frame; activations and deltas of its rows.
+            memory_bytes_worker: 4
+                * (all_rows.div_ceil(workers as u64) * width
+                    + parameters * 3
+                    + batch_rows * (width + 2 * units))
+                + moved,
+        }
+    }
+}
