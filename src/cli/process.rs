@@ -32,9 +32,12 @@ impl StopSignals {
     #[cfg(unix)]
     pub(super) async fn next(&mut self) {
         async fn next(signal: &mut Option<tokio::signal::unix::Signal>) {
-            match signal {
-                Some(signal) if signal.recv().await.is_some() => {}
-                _ => std::future::pending().await,
+            let came = match signal {
+                Some(signal) => signal.recv().await,
+                None => None,
+            };
+            if came.is_none() {
+                std::future::pending::<()>().await;
             }
         }
         let [interrupt, terminate] = &mut self.signals;
