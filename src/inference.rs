@@ -15,35 +15,68 @@ use crate::run_folder::Model;
 /// Rows that go through the network together.
 const BLOCK_ROWS: usize = 1024;
 
+/// What a table gives.
+pub struct Evaluation {
+    /// Rows measured.
+    pub rows: u64,
+    /// Rows of the file that were left out for a missing cell.
+    pub left_out: u64,
+    /// Loss and metrics.
+    pub values: Values,
+}
+
 /// Loss and metrics of a raw table. At precision `f32`, to the same bits as the run's own measure of it; at another, the
 /// run measures with the rounded weights that its workers have, and this with what it saved.
 ///
 /// # Errors
 /// If the table cannot be used, or the model gives something that is not finite.
-pub fn evaluate(model: &Model, data: &TableFile) -> Result<(u64, Values)> {
-    let rows = model.schema.read(data, Want::FeaturesAndTargets)?;
-    let count = rows.len() as u64;
-    if count == 0 {
+pub fn evaluate(model: &Model, data: &TableFile) -> Result<Evaluation> {
+    let (table, left_out) = model.schema.read(data, Want::FeaturesAndTargets)?;
+    let rows = table.len() as u64;
+    if rows == 0 {
         let problem = "no rows to measure".to_string();
         return Err(Error::File { path: data.path().to_path_buf(), problem });
     }
-    let sums = sums(model, rows).map_err(|fault| Error::File {
+    let sums = sums(model, table).map_err(|fault| Error::File {
         path: data.path().to_path_buf(),
         problem: format!("the model's loss is not finite on rows of shard {}", fault.shard),
     })?;
     let mut values = Values::new();
-    add_values(&mut values, &model.network, &sums, count, "");
-    Ok((count, values))
+    add_values(&mut values, &model.network, &model.schema.targets, &sums, rows, "");
+    Ok(Evaluation { rows, left_out, values })
 }
 
-/// Adds loss and metrics under a prefix; a loss that is a metric itself goes by that name as well.
-pub fn add_values(values: &mut Values, network: &Network, sums: &[f64], rows: u64, prefix: &str) {
+/// Adds loss and metrics under a prefix, as [`add_measures`] does; a loss that is a metric itself goes by that name as
+/// well.
+pub fn add_values(
+    values: &mut Values,
+    network: &Network,
+    targets: &[String],
+    sums: &[f64],
+    rows: u64,
+    prefix: &str,
+) {
+    add_measures(values, network, targets, sums, rows, prefix);
     let loss = network.spec().loss;
+    if let (Loss::Mse | Loss::Mae, Some(&value)) = (loss, values.get(&format!("{prefix}loss"))) {
+        values.insert(format!("{prefix}{loss}"), value);
+    }
+}
+
+/// Adds loss and metrics under a prefix, and where there are several targets each one's metrics as `mae/price`.
+pub fn add_measures(
+    values: &mut Values,
+    network: &Network,
+    targets: &[String],
+    sums: &[f64],
+    rows: u64,
+    prefix: &str,
+) {
     for (name, value) in network.report(sums, rows) {
         values.insert(format!("{prefix}{name}"), value);
-        if name == "loss" && matches!(loss, Loss::Mse | Loss::Mae) {
-            values.insert(format!("{prefix}{loss}"), value);
-        }
+    }
+    for (name, target, value) in network.report_each(sums, rows) {
+        values.insert(format!("{prefix}{name}/{}", targets[target]), value);
     }
 }
 
@@ -87,7 +120,7 @@ pub fn outputs(model: &Model, rows: &Rows) -> Array2<f32> {
 /// # Errors
 /// If the table lacks a feature or a cell, or the output cannot be written.
 pub fn predict(model: &Model, data: &TableFile, output: &mut dyn Write) -> Result<u64> {
-    let rows = model.schema.read(data, Want::Features)?;
+    let (rows, _) = model.schema.read(data, Want::Features)?;
     let outputs = outputs(model, &rows);
     match write_csv(model, &outputs, output) {
         Ok(()) => Ok(rows.len() as u64),

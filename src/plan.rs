@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use lockstep_coordinator::{RunSpec, ShardSource, Snapshot};
-use lockstep_data::{Dataset, RowOrder, Rows, Schema, Sharded, Summary};
+use lockstep_data::{Dataset, Detail, RowOrder, Rows, Schema, Sharded, Summary};
 use lockstep_model::{NUMERIC_PROFILE, Network};
 use lockstep_proto::batches::Batches;
 use lockstep_proto::ids::{Shard, Table};
@@ -40,7 +40,15 @@ impl Plan {
     /// # Errors
     /// If a file cannot be used, or does not fit the job.
     pub fn new(job: Job) -> Result<Plan> {
-        let dataset = lockstep_data::load(&job.data, job.target_kind(), job.seed)?;
+        Plan::with_detail(job, Detail::Usual)
+    }
+
+    /// The same, having looked at the tables more or less closely.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_detail(job: Job, detail: Detail) -> Result<Plan> {
+        let dataset = lockstep_data::load(&job.data, job.target_kind(), job.seed, detail)?;
         Plan::with_dataset(job, dataset)
     }
 

@@ -13,7 +13,7 @@ use lockstep_model::Network;
 use lockstep_proto::ids::{Table, Task};
 
 use crate::checkpoint::{Checkpoint, Handed, RecordState, Writer};
-use crate::inference::add_values;
+use crate::inference::{add_measures, add_values};
 use crate::job::Every;
 use crate::journal::{Journal, Made};
 use crate::line_file::LineFile;
@@ -53,6 +53,8 @@ pub struct Records {
 
 struct Shared {
     network: Arc<Network>,
+    /// Names of the targets.
+    targets: Vec<String>,
     /// Where workers find the coordinator.
     address: SocketAddr,
     reporter: SharedReporter,
@@ -94,6 +96,7 @@ impl Recorder {
         let checkpoints = to.writer.map(|writer| Checkpoints::new(to.every, writer, step));
         let shared = Shared {
             network: plan.network.clone(),
+            targets: plan.schema.targets.clone(),
             address: to.address,
             reporter: to.reporter,
             metrics: to.metrics,
@@ -146,7 +149,7 @@ impl Records {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let mut values = Values::new();
         if let (Some(sums), Some(rows)) = (test_sums, plan.test_rows()) {
-            add_values(&mut values, &plan.network, sums, rows, "test_");
+            add_values(&mut values, &plan.network, &plan.schema.targets, sums, rows, "test_");
         }
         let last = shared.history.epochs.last().cloned().unwrap_or_default();
         let (training, validation) =
@@ -302,11 +305,10 @@ impl Shared {
         let sums = std::mem::take(&mut self.state.epoch_sums);
         let rows = std::mem::take(&mut self.state.epoch_rows);
         let mut values = Values::new();
-        for (name, value) in self.network.report(&sums, rows) {
-            values.insert(name.to_string(), value);
-        }
+        let (network, targets) = (&self.network, &self.targets);
+        add_measures(&mut values, network, targets, &sums, rows, "");
         if let Some((sums, rows)) = validation {
-            add_values(&mut values, &self.network, sums, rows, "validation_");
+            add_values(&mut values, network, targets, sums, rows, "validation_");
         }
         let (epoch, seconds) = (self.state.epoch, self.state.seconds);
         self.write(&Line::Epoch { epoch, values: &values, seconds });

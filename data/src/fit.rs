@@ -4,12 +4,13 @@
 use crate::error::{DataError, count, list, quote};
 use crate::labels;
 use crate::raw::RawTable;
-use crate::schema::{Scaling, Schema};
-use crate::spec::{Missing, Scale, TargetKind};
+use crate::schema::{Cells, Scaling, Schema};
+use crate::spec::{Missing, Scale, TableSpec, TargetKind};
+use crate::statistics;
 use crate::summary::{NumberSummary, TableSummary};
 
-/// Smallest and largest divisor: keeps a scaled training value finite.
-const DIVISOR_RANGE: (f64, f64) = (f32::MIN_POSITIVE as f64, f32::MAX as f64);
+/// Smallest divisor. Squares of what is smaller vanish, so that its deviation is not known.
+const DIVISOR_MIN: f64 = 1e-150;
 
 /// Fits a schema to the training rows `rows` of `raw`; `summary` is theirs.
 pub(crate) fn fit(
@@ -17,17 +18,16 @@ pub(crate) fn fit(
     rows: &[u32],
     summary: &TableSummary,
     kind: TargetKind,
-    scale: Scale,
-    missing: Missing,
+    spec: &TableSpec,
 ) -> Result<Schema, DataError> {
     let names = |columns: &[usize]| -> Vec<String> {
         columns.iter().map(|&column| raw.columns()[column].clone()).collect()
     };
-    let fill = match missing {
+    let fill = match spec.missing {
         Missing::Mean => Some(fill(raw, summary)?),
         Missing::Error | Missing::Drop => None,
     };
-    let scaling = match scale {
+    let scaling = match spec.scale {
         Scale::None => None,
         Scale::Standard => Some(standard(raw, rows, summary, fill.as_deref())),
         Scale::MinMax => Some(min_max(summary)),
@@ -40,13 +40,22 @@ pub(crate) fn fit(
         TargetKind::Classes { outputs } => Some(classes(raw, rows, outputs)?),
         TargetKind::Binary { .. } => Some(binary(raw, rows)?),
     };
-    let features = names(&raw.selection.features);
-    let targets = names(&raw.selection.targets);
-    let image = raw.opened.image_shape().map(<[usize]>::to_vec);
-    Ok(Schema { features, image, targets, kind, labels, scale, scaling, missing, fill })
+    Ok(Schema {
+        features: names(&raw.selection.features),
+        image: raw.opened.image_shape().map(<[usize]>::to_vec),
+        targets: names(&raw.selection.targets),
+        kind,
+        labels,
+        scale: spec.scale,
+        scaling,
+        missing: spec.missing,
+        fill,
+        cells: Cells::F64,
+        dialect: spec.dialect.clone(),
+    })
 }
 
-fn fill(raw: &RawTable, summary: &TableSummary) -> Result<Vec<f32>, DataError> {
+fn fill(raw: &RawTable, summary: &TableSummary) -> Result<Vec<f64>, DataError> {
     let mut fill = Vec::with_capacity(summary.features.len());
     for feature in &summary.features {
         if feature.missing == summary.rows {
@@ -56,7 +65,7 @@ fn fill(raw: &RawTable, summary: &TableSummary) -> Result<Vec<f32>, DataError> {
             );
             return Err(DataError::table(raw.path(), problem));
         }
-        fill.push(feature.mean as f32);
+        fill.push(feature.mean);
     }
     Ok(fill)
 }
@@ -66,47 +75,35 @@ fn standard(
     raw: &RawTable,
     rows: &[u32],
     summary: &TableSummary,
-    fill: Option<&[f32]>,
+    fill: Option<&[f64]>,
 ) -> Vec<Scaling> {
     let features = summary.features.len();
-    let value = |row: &[f32], feature: usize| match fill {
-        Some(fill) if row[feature].is_nan() => f64::from(fill[feature]),
-        _ => f64::from(row[feature]),
+    let present = |feature: usize, value: f64| match fill {
+        Some(fill) if value.is_nan() => fill[feature],
+        _ => value,
     };
-    let mean_of = |term: &dyn Fn(f64, usize) -> f64| -> Vec<f64> {
-        let mut sums = vec![0.0; features];
-        let mut scratch = Vec::new();
-        for &row in rows {
-            let numbers = raw.numbers_of(row, &mut scratch);
-            for (feature, sum) in sums.iter_mut().enumerate() {
-                *sum += term(value(numbers, feature), feature);
-            }
-        }
-        sums.into_iter().map(|sum| sum / rows.len() as f64).collect()
+    let means = statistics::means(raw, rows, features, present);
+    let squares = |feature: usize, value: f64| {
+        let distance = present(feature, value) - means[feature];
+        distance * distance
     };
-    let means = mean_of(&|value, _| value);
-    let variances = mean_of(&|value, feature| (value - means[feature]) * (value - means[feature]));
+    let variances = statistics::means(raw, rows, features, squares);
     let scaling = |feature: usize| {
         let seen = &summary.features[feature];
         if seen.is_constant() {
             return Scaling { offset: seen.min, divisor: 1.0 };
         }
-        Scaling { offset: means[feature] as f32, divisor: divisor(variances[feature].sqrt()) }
+        Scaling { offset: means[feature], divisor: variances[feature].sqrt().max(DIVISOR_MIN) }
     };
     (0..features).map(scaling).collect()
 }
 
 fn min_max(summary: &TableSummary) -> Vec<Scaling> {
     let scaling = |seen: &NumberSummary| {
-        let range = f64::from(seen.max) - f64::from(seen.min);
-        let divisor = if seen.is_constant() { 1.0 } else { divisor(range) };
-        Scaling { offset: seen.min, divisor }
+        let range = (seen.max - seen.min).max(DIVISOR_MIN);
+        Scaling { offset: seen.min, divisor: if seen.is_constant() { 1.0 } else { range } }
     };
     summary.features.iter().map(scaling).collect()
-}
-
-fn divisor(spread: f64) -> f32 {
-    spread.clamp(DIVISOR_RANGE.0, DIVISOR_RANGE.1) as f32
 }
 
 fn classes(raw: &RawTable, rows: &[u32], outputs: usize) -> Result<Vec<Vec<String>>, DataError> {
@@ -142,16 +139,14 @@ fn binary(raw: &RawTable, rows: &[u32]) -> Result<Vec<Vec<String>>, DataError> {
             DataError::table(raw.opened.target_path(), problem)
         })
     };
-    (0..raw.label_width()).map(labels_of).collect()
+    (0..raw.selection.label_width()).map(labels_of).collect()
 }
 
 /// Labels that these rows have, as they first come in the file.
 fn seen_labels(raw: &RawTable, rows: &[u32], target: usize) -> Vec<String> {
     let names = &raw.label_names[target];
     let mut seen = vec![false; names.len()];
-    for &row in rows {
-        seen[raw.labels_of(row)[target] as usize] = true;
-    }
+    raw.visit_labels(rows, target, |_, id| seen[id as usize] = true);
     names.iter().zip(seen).filter(|(_, seen)| *seen).map(|(name, _)| name.clone()).collect()
 }
 

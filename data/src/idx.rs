@@ -15,6 +15,12 @@ const DIMENSIONS_MAX: usize = 8;
 /// No deflate stream is longer when unpacked than this many times its length.
 const DEFLATE_RATIO_MAX: u64 = 1032;
 
+/// Bytes asked for at first.
+const READ_LEN: usize = 1 << 20;
+
+/// What is wrong with an array of these dimensions, if anything is.
+type Check<'a> = &'a dyn Fn(&[usize]) -> Result<(), String>;
+
 /// How an IDX file, and a gzip file, begins.
 const MAGIC: [u8; 2] = [0, 0];
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -68,7 +74,8 @@ pub(crate) fn begins_like_idx(start: &[u8]) -> bool {
 }
 
 impl Array {
-    pub(crate) fn read(path: &Path) -> Result<Array, DataError> {
+    /// Reads a file whose dimensions `check` takes: it is asked before anything behind the header is read.
+    pub(crate) fn read(path: &Path, check: Check<'_>) -> Result<Array, DataError> {
         let unreadable = |cause| DataError::Read { path: path.to_owned(), cause };
         let mut file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
@@ -76,15 +83,21 @@ impl Array {
         (&mut file).take(2).read_to_end(&mut start).map_err(unreadable)?;
         file.rewind().map_err(unreadable)?;
         if start != GZIP_MAGIC {
-            return Array::read_from(path, &mut file, length).map_err(|fault| fault.plain(path));
+            return Array::read_from(path, &mut file, length, check)
+                .map_err(|fault| fault.plain(path));
         }
         let mut unpacked = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
         let length_max = length.saturating_mul(DEFLATE_RATIO_MAX);
-        Array::read_from(path, &mut unpacked, length_max).map_err(|fault| fault.gzip(path))
+        Array::read_from(path, &mut unpacked, length_max, check).map_err(|fault| fault.gzip(path))
     }
 
     /// `length_max` is the most bytes that can come.
-    fn read_from(path: &Path, from: &mut dyn Read, length_max: u64) -> Result<Array, Fault> {
+    fn read_from(
+        path: &Path,
+        from: &mut dyn Read,
+        length_max: u64,
+        check: Check<'_>,
+    ) -> Result<Array, Fault> {
         let start = up_to(from, 4)?;
         let [0, 0, code, dimensions] = start[..] else {
             let found =
@@ -133,15 +146,8 @@ impl Array {
         let Some(wanted) = wanted else {
             return Err(Fault::Problem(cut(length_max.saturating_sub(header))));
         };
-        let mut bytes = Vec::new();
-        let room =
-            usize::try_from(wanted).ok().and_then(|wanted| bytes.try_reserve_exact(wanted).ok());
-        if room.is_none() {
-            return Err(Fault::Problem(format!(
-                "the header says {said}: more than this machine's memory"
-            )));
-        }
-        from.take(wanted).read_to_end(&mut bytes)?;
+        check(&dimensions).map_err(Fault::Problem)?;
+        let bytes = read_up_to(from, wanted, &said)?;
         if (bytes.len() as u64) < wanted {
             return Err(Fault::Problem(cut(bytes.len() as u64)));
         }
@@ -172,17 +178,17 @@ impl Array {
         self.item_shape().iter().product()
     }
 
-    /// The numbers at these places of an item, as `f32`.
-    pub(crate) fn extend(&self, item: usize, places: &[usize], out: &mut Vec<f32>) {
-        let item = self.item(item);
-        let all = |of: &dyn Fn(usize) -> f32, out: &mut Vec<f32>| {
-            out.extend(places.iter().map(|&place| of(place)))
-        };
-        match self.element {
-            // The usual one, in a loop of its own.
-            Element::U8 => out.extend(places.iter().map(|&place| f32::from(item[place]))),
-            element => all(&|place| number(element, item, place) as f32, out),
-        }
+    /// The numbers at one place of these items.
+    pub(crate) fn column(&self, items: &[u32], place: usize) -> impl Iterator<Item = f64> {
+        let (element, len) = (self.element, self.item_len() * self.element.size());
+        let number =
+            move |&item: &u32| number(element, &self.bytes[item as usize * len..][..len], place);
+        items.iter().map(number)
+    }
+
+    /// Whether every number is an `f32` as it is.
+    pub(crate) fn is_narrow(&self) -> bool {
+        !matches!(self.element, Element::I32 | Element::F64)
     }
 
     /// One number of an item.
@@ -222,6 +228,24 @@ fn number(element: Element, bytes: &[u8], place: usize) -> f64 {
         (Element::F64, &[a, b, c, d, e, f, g, h]) => f64::from_be_bytes([a, b, c, d, e, f, g, h]),
         _ => unreachable!("the slice has the element's size"),
     }
+}
+
+/// So many bytes, or fewer at the end. Takes memory for what comes, not for what the header says.
+fn read_up_to(from: &mut dyn Read, wanted: u64, said: &str) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < wanted {
+        let step = (wanted - bytes.len() as u64).min(bytes.len().max(READ_LEN) as u64);
+        let room = usize::try_from(step).ok().and_then(|step| bytes.try_reserve_exact(step).ok());
+        if room.is_none() {
+            return Err(Fault::Problem(format!(
+                "the header says {said}: more than this machine's memory"
+            )));
+        }
+        if (from.take(step).read_to_end(&mut bytes)? as u64) < step {
+            break;
+        }
+    }
+    Ok(bytes)
 }
 
 /// So many bytes, or fewer at the end.

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use crate::block::Block;
 use crate::error::{DataError, count, quote};
+use crate::header::COLUMNS_MAX;
 use crate::idx::{Array, shape};
-use crate::text::{COLUMNS_MAX, ROWS_MAX};
+use crate::text::ROWS_MAX;
 
 /// Name of the column that the labels are.
 pub(crate) const LABEL: &str = "label";
@@ -23,24 +25,8 @@ pub(crate) struct Images {
 
 impl Images {
     pub(crate) fn open(images: &Path, labels: Option<&Path>) -> Result<Images, DataError> {
-        let images = Array::read(images)?;
+        let images = Array::read(images, &check_images)?;
         let pixels = images.item_len();
-        let fault = |problem: String| Err(DataError::table(images.path(), problem));
-        if images.item_shape().is_empty() {
-            return fault(
-                "found one dimension, which is how labels are kept, wanted at least two; give the file of the images"
-                    .to_owned(),
-            );
-        }
-        if pixels >= COLUMNS_MAX {
-            let shape = shape(images.item_shape());
-            let problem =
-                format!("found images of {shape} pixels, wanted at most {}", COLUMNS_MAX - 1);
-            return fault(problem);
-        }
-        if images.items() > ROWS_MAX {
-            return fault(format!("found {} images, wanted at most {ROWS_MAX}", images.items()));
-        }
         finite(&images)?;
         let labels = labels.map(|labels| read_labels(labels, &images)).transpose()?;
         let mut columns: Vec<String> = (0..pixels).map(|place| format!("{PIXEL}{place}")).collect();
@@ -83,18 +69,24 @@ impl Images {
         self.labels.is_some()
     }
 
-    /// Appends these columns, all of them pixels, of one row.
-    pub(crate) fn extend(&self, row: u32, pixels: &[usize], out: &mut Vec<f32>) {
-        self.images.extend(row as usize, pixels, out);
-    }
-
-    /// The label of a row as a number.
-    ///
-    /// # Panics
-    /// If there are no labels.
-    pub(crate) fn label(&self, row: u32) -> f32 {
-        self.labels.as_ref().expect("labels, where they are asked for").number(row as usize, 0)
-            as f32
+    /// Numbers of these rows: these pixels, then, up to so many columns, the label.
+    pub(crate) fn block(&self, rows: &[u32], pixels: &[usize], columns: usize) -> Block {
+        let mut pixels = pixels.iter().copied();
+        let places = (0..columns).map(|_| pixels.next());
+        // The label is the only target that images have.
+        let column = |place: Option<usize>| match (place, &self.labels) {
+            (Some(pixel), _) => Some(self.images.column(rows, pixel)),
+            (None, Some(labels)) => Some(labels.column(rows, 0)),
+            (None, None) => None,
+        };
+        let are_narrow =
+            self.images.is_narrow() && self.labels.as_ref().is_none_or(Array::is_narrow);
+        let numbers = places.filter_map(column).flatten();
+        if are_narrow {
+            let bits = numbers.map(|number| (number as f32).to_bits()).collect();
+            return Block::of_floats(rows.len(), columns, bits);
+        }
+        Block::of_wide(rows.len(), columns, numbers.collect())
     }
 
     /// Distinct labels as they first come, and that list's place for each row; nothing without labels.
@@ -124,24 +116,45 @@ impl Images {
     }
 }
 
+fn check_images(dimensions: &[usize]) -> Result<(), String> {
+    let [images, shape_of @ ..] = dimensions else { return Ok(()) };
+    if shape_of.is_empty() {
+        return Err(
+            "found one dimension, which is how labels are kept, wanted at least two; give the file of the images"
+                .to_owned(),
+        );
+    }
+    let pixels = shape_of.iter().try_fold(1usize, |pixels, &side| pixels.checked_mul(side));
+    if pixels.is_none_or(|pixels| pixels >= COLUMNS_MAX) {
+        let (found, wanted) = (shape(shape_of), COLUMNS_MAX - 1);
+        return Err(format!("found images of {found} pixels, wanted at most {wanted}"));
+    }
+    if *images > ROWS_MAX {
+        return Err(format!("found {images} images, wanted at most {ROWS_MAX}"));
+    }
+    Ok(())
+}
+
 fn read_labels(path: &Path, images: &Array) -> Result<Array, DataError> {
-    let labels = Array::read(path)?;
-    if labels.item_len() != 1 {
-        let problem = format!(
-            "found {} numbers for each item, wanted one label for each; give the file of the labels",
-            shape(labels.item_shape())
-        );
-        return Err(DataError::table(path, problem));
-    }
-    if labels.items() != images.items() {
-        let problem = format!(
-            "found {}, wanted one for each of the {} in {}; give two files of one set",
-            count(labels.items() as u64, "label"),
-            count(images.items() as u64, "image"),
-            images.path().display()
-        );
-        return Err(DataError::table(path, problem));
-    }
+    let check = |dimensions: &[usize]| {
+        let [items, shape_of @ ..] = dimensions else { return Ok(()) };
+        if shape_of.iter().any(|&side| side != 1) {
+            let found = shape(shape_of);
+            return Err(format!(
+                "found {found} numbers for each item, wanted one label for each; give the file of the labels"
+            ));
+        }
+        if *items != images.items() {
+            return Err(format!(
+                "found {}, wanted one for each of the {} in {}; give two files of one set",
+                count(*items as u64, "label"),
+                count(images.items() as u64, "image"),
+                images.path().display()
+            ));
+        }
+        Ok(())
+    };
+    let labels = Array::read(path, &check)?;
     finite(&labels)?;
     Ok(labels)
 }

@@ -6,28 +6,34 @@
 //! order, bit for bit.
 //!
 //! A table is a UTF-8 CSV file with a header, or two IDX files, of images and of labels, plain or in gzip: pixels are
-//! the columns `pixel0`, `pixel1` and so on, row by row of the image, and the labels the column `label`. A CSV file's
-//! delimiter is a comma; a header without one may use semicolons or tabs. Cells may be quoted; spaces around names,
-//! numbers and labels do not count; blank lines are skipped. A cell that is empty, `NA`, `NaN`, `null` or `?` (in any
-//! case) is missing.
+//! the columns `pixel0`, `pixel1` and so on, row by row of the image, and the labels the column `label`. How a CSV file
+//! is written is its [`Dialect`]: unless the job says more, cells are separated by commas, semicolons or tabs, whichever
+//! fits the first rows, and may be quoted; spaces around names, numbers and labels do not count; blank lines are
+//! skipped; cells that are empty or in [`MISSING_DEFAULT`] are missing, except that a quoted label is what it says.
 //!
-//! The text of a CSV file is never in memory as a whole, unless it is a pipe: a table takes its `f32` values there,
-//! the smaller parts of a split one twice while it is read, and a few bytes for each row and label. IDX files are read
-//! whole.
+//! Cells are read as `f64`, filled and scaled so, and rounded once. The text of a CSV file is never in memory as a
+//! whole, unless it is a pipe: while it is read a table takes eight bytes a cell (four where a column's numbers are
+//! `f32` as they stand), afterwards its `f32` values, and a few bytes for each row and label. IDX files are read whole.
+//! What a header claims sets no allocation, and a row, a cell and the number of columns have limits.
 //!
 //! [`load`] makes the tables of a job; [`Schema`] is what is kept of it to read further rows the same way;
 //! [`Sharded`] deals a table to its shards in the order that [`RowOrder`] fixes.
 
+mod block;
 mod cells;
+mod dialect;
 mod error;
 mod fit;
+mod header;
 mod idx;
 mod images;
 mod labels;
 mod load;
 mod order;
 mod parse;
+mod quotes;
 mod raw;
+mod records;
 mod rows;
 mod scan;
 mod schema;
@@ -35,15 +41,21 @@ mod sharded;
 mod source;
 mod spec;
 mod split;
+mod statistics;
+mod strata;
 mod summary;
 mod text;
+mod unchecked;
+mod warnings;
 
+pub use dialect::{Dialect, MISSING_DEFAULT, MISSING_NUMBERS_DEFAULT};
 pub use error::DataError;
+pub use header::COLUMNS_MAX;
 pub use load::{Dataset, load};
 pub use order::RowOrder;
 pub use rows::Rows;
-pub use schema::{Scaling, Schema, Want};
+pub use schema::{Cells, Scaling, Schema, Want};
 pub use sharded::Sharded;
 pub use spec::{Missing, Scale, Source, TableFile, TableSpec, TargetKind};
-pub use summary::{NumberSummary, Summary, TableSummary, TargetSummary};
-pub use text::{COLUMNS_MAX, ROWS_MAX};
+pub use summary::{Detail, Distinct, NumberSummary, Summary, TableSummary, TargetSummary};
+pub use text::ROWS_MAX;

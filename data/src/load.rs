@@ -7,12 +7,13 @@ use lockstep_proto::ids::Table;
 
 use crate::error::{DataError, count, quote, suggest};
 use crate::fit::fit;
-use crate::raw::{Opened, RawTable};
+use crate::raw::Opened;
 use crate::rows::Rows;
-use crate::schema::{Reader, Schema, Want, selection, usable_rows};
-use crate::spec::{Source, TableFile, TableSpec, TargetKind};
+use crate::schema::{Reader, Rules, Schema, Want, selection, usable_rows};
+use crate::spec::{Scale, Source, TableFile, TableSpec, TargetKind};
 use crate::split::{self, Part};
-use crate::summary::{Summary, TableSummary};
+use crate::strata::{Split, split};
+use crate::summary::{Detail, Summary, TableSummary};
 
 /// The tables of a job, preprocessed.
 #[derive(Clone, Debug)]
@@ -32,51 +33,53 @@ pub struct Dataset {
 }
 
 /// Reads, splits and preprocesses the tables of a job. `seed` chooses the rows of fractions.
-pub fn load(spec: &TableSpec, kind: TargetKind, seed: u64) -> Result<Dataset, DataError> {
+pub fn load(
+    spec: &TableSpec,
+    kind: TargetKind,
+    seed: u64,
+    detail: Detail,
+) -> Result<Dataset, DataError> {
     check(spec, kind)?;
-    let opened = Opened::new(&spec.train)?;
+    let opened = Opened::new(&spec.train, &spec.dialect)?;
     let (features, targets) = columns(spec, &opened)?;
-    let want = Want::FeaturesAndTargets;
-    let selection = selection(features, targets, kind, spec.missing, want, Reader::Job);
+    let rules = Rules { kind, missing: spec.missing, are_scaled: spec.scale != Scale::None };
+    let selection = selection(features, targets, rules, Want::FeaturesAndTargets, Reader::Job);
     let mut raw = opened.read(selection)?;
-    let mut train_rows = usable_rows(&raw, spec.missing)?;
-    let dropped = (raw.rows - train_rows.len()) as u64;
-    let mut take = |source: &Option<Source>, part: Part| match source {
-        Some(Source::Fraction(fraction)) => {
-            split::take(&mut train_rows, *fraction, part, seed).map(Some)
-        }
-        Some(Source::File(_)) | None => Ok(None),
-    };
-    let test_rows = take(&spec.test, Part::Test)?;
-    let validation_rows = take(&spec.validation, Part::Validation)?;
+    let usable = usable_rows(&raw, spec.missing)?;
+    let dropped = (raw.rows - usable.len()) as u64;
+    let Split { train: train_rows, validation, test, warnings } = split(spec, &raw, usable, seed)?;
 
-    let seen = TableSummary::new(Table::Train, &raw, &train_rows, dropped);
-    let schema = fit(&raw, &train_rows, &seen, kind, spec.scale, spec.missing)?;
+    let mut seen = TableSummary::new(Table::Train, &raw, &train_rows, dropped);
+    let schema = fit(&raw, &train_rows, &seen, kind, spec)?;
+    seen.count_distinct(&raw, &train_rows, schema.scaling.as_deref(), detail);
     let held_out = |table, rows: Option<Vec<u32>>| {
         rows.map(|rows| HeldOut { seen: TableSummary::new(table, &raw, &rows, 0), rows })
     };
-    let validation = held_out(Table::Validation, validation_rows);
-    let test = held_out(Table::Test, test_rows);
-    let [values, validation_values, test_values] =
-        raw.take([&train_rows, rows_of(&validation), rows_of(&test)]);
-    let (train, seen) = preprocess(&schema, &raw, &train_rows, values, seen)?;
-    drop(train_rows);
+    let validation = held_out(Table::Validation, validation);
+    let test = held_out(Table::Test, test);
+    let [train, validation_rows, test_rows] =
+        schema.preprocess(&mut raw, [&train_rows, rows_of(&validation), rows_of(&test)])?;
+    seen.count_labels(&schema, &train);
+    drop((raw, train_rows));
     let mut tables = vec![seen];
 
     let mut measure = |table, source: &Option<Source>, held_out: Option<HeldOut>, values| {
         let (values, seen) = match (held_out, source) {
-            (Some(HeldOut { rows, seen }), _) => preprocess(&schema, &raw, &rows, values, seen)?,
+            (Some(HeldOut { mut seen, .. }), _) => {
+                seen.count_labels(&schema, &values);
+                (values, seen)
+            }
             (None, Some(Source::File(file))) => read(table, &schema, file)?,
             (None, _) => return Ok(None),
         };
         tables.push(seen);
         Ok::<_, DataError>(Some(values))
     };
-    let validation = measure(Table::Validation, &spec.validation, validation, validation_values)?;
-    let test = measure(Table::Test, &spec.test, test, test_values)?;
+    let validation = measure(Table::Validation, &spec.validation, validation, validation_rows)?;
+    let test = measure(Table::Test, &spec.test, test, test_rows)?;
 
     let summary = Summary { tables, scale: spec.scale };
-    let warnings = summary.warnings(spec.missing);
+    let warnings = [summary.warnings(spec.missing), warnings].concat();
     Ok(Dataset { train, validation, test, schema, summary, warnings })
 }
 
@@ -97,21 +100,9 @@ fn read(
     file: &TableFile,
 ) -> Result<(Rows, TableSummary), DataError> {
     let mut raw = schema.open(file, Want::FeaturesAndTargets, Reader::Job)?;
-    let rows = schema.usable_rows(&raw)?;
-    let summary = TableSummary::new(table, &raw, &rows, (raw.rows - rows.len()) as u64);
-    let [values] = raw.take([&rows]);
-    preprocess(schema, &raw, &rows, values, summary)
-}
-
-/// Makes rows of the values of a table, and adds to its summary what only they tell.
-fn preprocess(
-    schema: &Schema,
-    raw: &RawTable,
-    rows: &[u32],
-    values: Vec<f32>,
-    mut summary: TableSummary,
-) -> Result<(Rows, TableSummary), DataError> {
-    let values = schema.preprocess(raw, rows, values)?;
+    let rows = usable_rows(&raw, schema.missing)?;
+    let mut summary = TableSummary::new(table, &raw, &rows, (raw.rows - rows.len()) as u64);
+    let [values] = schema.preprocess(&mut raw, [&rows])?;
     summary.count_labels(schema, &values);
     Ok((values, summary))
 }
@@ -119,6 +110,10 @@ fn preprocess(
 /// What can be wrong with the settings before any file is read.
 fn check(spec: &TableSpec, kind: TargetKind) -> Result<(), DataError> {
     let fault = |key, problem: String| Err(DataError::Spec { key, problem });
+    if let Some((key, problem)) = spec.dialect.problem() {
+        let key = if key == "quote" { "data.quote" } else { "data.delimiter" };
+        return fault(key, problem);
+    }
     for (source, part) in [(&spec.test, Part::Test), (&spec.validation, Part::Validation)] {
         if let Some(Source::Fraction(fraction)) = source {
             split::check(*fraction, part)?;
@@ -183,7 +178,7 @@ fn first_repeated(names: &[String]) -> Option<&String> {
 fn columns(spec: &TableSpec, opened: &Opened) -> Result<(Vec<usize>, Vec<usize>), DataError> {
     let find = |key: &str, names: &[String]| -> Result<Vec<usize>, DataError> {
         let column = |name: &String| {
-            opened.find(name).ok_or_else(|| {
+            opened.find(name)?.ok_or_else(|| {
                 let near = suggest(name, opened.columns());
                 let name = quote(name.as_bytes());
                 let problem = format!("found no column {name}, wanted by `{key}`; {near}");
@@ -207,6 +202,12 @@ fn columns(spec: &TableSpec, opened: &Opened) -> Result<(Vec<usize>, Vec<usize>)
             column + 1
         );
         return Err(DataError::table(opened.path(), problem));
+    }
+    if spec.features.is_none() {
+        // Two of one name are an error only where they are used.
+        for &column in &features {
+            opened.find(&opened.columns()[column])?;
+        }
     }
     Ok((features, targets))
 }

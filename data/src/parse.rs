@@ -1,4 +1,4 @@
-//! From a CSV file to a raw table. Pieces of the file are read in parallel, each into its own part of the table, so the
+//! From a CSV file to a raw table. Pieces of the file are read in parallel, each into a block of its own, so the
 //! result and the error (that of the first bad cell of the file) do not depend on the number of threads.
 //!
 //! Never holds more of the text than each thread's buffer and record. Knows nothing of what cells mean.
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use crate::block::{Block, Builder};
 use crate::cells::{Cells, Fault, Names};
 use crate::error::DataError;
 use crate::raw::{MISSING_LABEL, Opened, RawTable, Selection};
@@ -14,7 +15,10 @@ use crate::scan::Piece;
 use crate::text::{ROWS_MAX, Text};
 
 /// Bytes parsed by one task.
-const PIECE_LEN: u64 = 1 << 20;
+const PIECE_LEN: u64 = 2 << 20;
+
+/// Numbers of a block that is read in order.
+const BLOCK_NUMBERS: usize = 1 << 18;
 
 /// Reads the selected columns of a file.
 pub(crate) fn parse(text: Text, selection: Selection) -> Result<RawTable, DataError> {
@@ -26,155 +30,132 @@ fn parse_in_pieces(
     selection: Selection,
     piece_len: u64,
 ) -> Result<RawTable, DataError> {
-    let cells = Cells::new(&selection, text.columns().len());
-    let parser = Parser { text: &text, cells };
-    let table = match text.pieces(piece_len)? {
+    let parser = Parser { text: &text, cells: Cells::new(&text, &selection) };
+    let (blocks, names) = match text.pieces(piece_len)? {
         Some(pieces) => parser.pieces(&pieces)?,
         None => parser.in_order()?,
     };
-    let Table { rows, numbers, labels, names } = table;
+    let rows = blocks.iter().map(|block| block.rows).sum();
     let label_names = names.into_iter().map(|names| names.list).collect();
-    Ok(RawTable { opened: Opened::Text(text), selection, rows, numbers, labels, label_names })
-}
-
-/// What becomes of a file, as in [`RawTable`].
-struct Table {
-    rows: usize,
-    numbers: Vec<f32>,
-    labels: Vec<u32>,
-    names: Vec<Names>,
-}
-
-/// A part of the table that one task fills.
-struct Part<'a> {
-    piece: &'a Piece,
-    numbers: &'a mut [f32],
-    labels: &'a mut [u32],
+    Ok(RawTable {
+        opened: Opened::Text(text),
+        selection,
+        rows,
+        blocks,
+        labels: Vec::new(),
+        label_names,
+    })
 }
 
 struct Parser<'a> {
     text: &'a Text,
-    cells: Cells,
+    cells: Cells<'a>,
 }
 
 impl Parser<'_> {
-    /// Reads pieces in parallel. The table is made once, in its final size: how many rows there are is known.
-    fn pieces(&self, pieces: &[Piece]) -> Result<Table, DataError> {
-        let rows = pieces.iter().map(|piece| piece.rows).sum();
-        self.check_rows(rows)?;
-        let mut numbers = vec![0.0; rows * self.cells.width];
-        let mut labels = vec![0; rows * self.cells.label_width];
-        let parts = self.parts(pieces, &mut numbers, &mut labels);
+    /// Reads pieces in parallel.
+    fn pieces(&self, pieces: &[Piece]) -> Result<(Vec<Block>, Vec<Names>), DataError> {
+        self.check_rows(pieces.iter().map(|piece| piece.rows).sum())?;
         let first_bad = AtomicUsize::new(usize::MAX);
-        let read = |(index, part): (usize, Part<'_>)| {
+        let read = |block: &mut Builder, (index, piece): (usize, &Piece)| {
             // Nothing after a bad piece can matter.
             if index > first_bad.load(Ordering::Relaxed) {
-                return Ok(vec![]);
+                return Ok(None);
             }
-            let found = self.piece(part);
+            let found = self.piece(piece, block).map(Some);
             if found.is_err() {
                 first_bad.fetch_min(index, Ordering::Relaxed);
             }
             found
         };
-        let read: Vec<Result<Vec<Vec<String>>, Fault>> =
-            parts.into_par_iter().enumerate().map(read).collect();
+        let read: Vec<Result<Option<(Block, Vec<Names>)>, Fault>> =
+            pieces.par_iter().enumerate().map_init(Builder::default, read).collect();
         let mut names = self.cells.names();
-        let mut rest = &mut labels[..];
-        for (piece, found) in pieces.iter().zip(read) {
-            let found = found.map_err(|fault| fault.told(self.text))?;
-            let (mine, others) = rest.split_at_mut(piece.rows * self.cells.label_width);
-            self.rename(mine, &found, &mut names);
-            rest = others;
+        let mut blocks = Vec::with_capacity(pieces.len());
+        for found in read {
+            let Some((mut block, found)) = found.map_err(|fault| fault.told(self.text))? else {
+                continue;
+            };
+            rename(&mut block, &found, &mut names);
+            blocks.push(block);
         }
-        Ok(Table { rows, numbers, labels, names })
+        Ok((blocks, names))
     }
 
-    fn parts<'a>(
-        &self,
-        pieces: &'a [Piece],
-        mut numbers: &'a mut [f32],
-        mut labels: &'a mut [u32],
-    ) -> Vec<Part<'a>> {
-        let part = |piece: &'a Piece| {
-            let (part_numbers, rest) =
-                std::mem::take(&mut numbers).split_at_mut(piece.rows * self.cells.width);
-            numbers = rest;
-            let (part_labels, rest) =
-                std::mem::take(&mut labels).split_at_mut(piece.rows * self.cells.label_width);
-            labels = rest;
-            Part { piece, numbers: part_numbers, labels: part_labels }
-        };
-        pieces.iter().map(part).collect()
-    }
-
-    /// Fills a part and returns the names of its label ids, which are its own.
-    fn piece(&self, part: Part<'_>) -> Result<Vec<Vec<String>>, Fault> {
-        let Part { piece, numbers, labels } = part;
+    /// Reads a piece, with the names of its label ids, which are its own.
+    fn piece(&self, piece: &Piece, block: &mut Builder) -> Result<(Block, Vec<Names>), Fault> {
         let mut names = self.cells.names();
-        let mut reader = self.text.reader(piece.bytes.clone());
+        let mut records = self.text.records(piece.bytes.clone()).without_quotes();
         let mut record = csv::ByteRecord::new();
-        let mut rows = 0;
-        while reader.read_byte_record(&mut record).map_err(Fault::Csv)? {
-            if rows == piece.rows {
+        self.cells.begin(block, piece.rows);
+        while records.read(&mut record).map_err(Fault::Record)? {
+            if block.is_full() {
                 return Err(Fault::Changed);
             }
-            let numbers = &mut numbers[rows * self.cells.width..][..self.cells.width];
-            let labels = &mut labels[rows * self.cells.label_width..][..self.cells.label_width];
-            self.cells.row(&record, piece.bytes.start, numbers, labels, &mut names)?;
-            rows += 1;
+            self.cells.row(&record, piece.bytes.start, block, &mut names)?;
         }
-        if rows != piece.rows {
+        if !block.is_full() {
             return Err(Fault::Changed);
         }
-        Ok(names.into_iter().map(|names| names.list).collect())
+        Ok((block.block(), names))
     }
 
-    /// From the ids of a piece to those of the table.
-    fn rename(&self, labels: &mut [u32], found: &[Vec<String>], names: &mut [Names]) {
-        let ids: Vec<Vec<u32>> = names
-            .iter_mut()
-            .zip(found)
-            .map(|(names, found)| found.iter().map(|name| names.id(name)).collect())
-            .collect();
-        for (at, id) in labels.iter_mut().enumerate().filter(|(_, id)| **id != MISSING_LABEL) {
-            *id = ids[at % self.cells.label_width][*id as usize];
-        }
-    }
-
-    /// Reads the file as one piece. The table grows with the rows that are really there.
-    fn in_order(&self) -> Result<Table, DataError> {
+    /// Reads the file as one piece. There are as many blocks as the rows that are really there take.
+    fn in_order(&self) -> Result<(Vec<Block>, Vec<Names>), DataError> {
+        let width = self.cells.number_width + self.cells.label_width;
+        let rows_max = (BLOCK_NUMBERS / width.max(1)).max(1);
         let mut rows = 0;
-        let mut numbers = Vec::new();
-        let mut labels = Vec::new();
+        let mut blocks = Vec::new();
         let mut names = self.cells.names();
         let body = self.text.body();
-        let mut reader = self.text.reader(body.clone());
+        let mut records = self.text.records(body.clone());
         let mut record = csv::ByteRecord::new();
-        while reader.read_byte_record(&mut record).map_err(|error| self.text.broken(error))? {
-            numbers.resize((rows + 1) * self.cells.width, 0.0);
-            labels.resize((rows + 1) * self.cells.label_width, 0);
-            let numbers = &mut numbers[rows * self.cells.width..];
-            let labels = &mut labels[rows * self.cells.label_width..];
-            self.cells
-                .row(&record, body.start, numbers, labels, &mut names)
-                .map_err(|fault| fault.told(self.text))?;
+        let mut block = Builder::default();
+        self.cells.begin(&mut block, rows_max);
+        while records.read(&mut record).map_err(|fault| self.text.record_error(fault))? {
+            if block.is_full() {
+                blocks.push(block.block());
+                self.cells.begin(&mut block, rows_max);
+            }
+            if let Err(fault) = self.cells.row(&record, body.start, &mut block, &mut names) {
+                // A quote that is missing is the cause of whatever is wrong with its record.
+                records.check_last().map_err(|fault| self.text.record_error(fault))?;
+                return Err(fault.told(self.text));
+            }
             rows += 1;
+            if rows > ROWS_MAX {
+                break;
+            }
         }
+        blocks.push(block.block());
         self.check_rows(rows)?;
-        Ok(Table { rows, numbers, labels, names })
+        Ok((blocks, names))
     }
 
     fn check_rows(&self, rows: usize) -> Result<(), DataError> {
         if rows == 0 {
-            let problem = "no rows below the header, wanted at least one";
+            let problem = match self.text.dialect().header {
+                true => "no rows below the header, wanted at least one",
+                false => "no rows, wanted at least one",
+            };
             return Err(DataError::table(self.text.path(), problem));
         }
         if rows > ROWS_MAX {
-            let problem = format!("found {rows} rows, wanted at most {ROWS_MAX}");
+            let problem = format!("found more than {ROWS_MAX} rows, wanted at most so many");
             return Err(DataError::table(self.text.path(), problem));
         }
         Ok(())
+    }
+}
+
+/// From the label ids of a block to those of the table.
+fn rename(block: &mut Block, found: &[Names], names: &mut [Names]) {
+    for (target, (names, found)) in names.iter_mut().zip(found).enumerate() {
+        let ids: Vec<u32> = found.list.iter().map(|name| names.id(name)).collect();
+        let labels = block.labels_mut(target).iter_mut();
+        for id in labels.filter(|id| **id != MISSING_LABEL) {
+            *id = ids[*id as usize];
+        }
     }
 }
 
@@ -183,16 +164,30 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::dialect::Dialect;
+
+    /// All numbers row by row, and the labels.
+    fn values(table: &RawTable) -> (Vec<f64>, Vec<u32>) {
+        let (mut numbers, mut labels) = (Vec::new(), Vec::new());
+        for block in &table.blocks {
+            for row in 0..block.rows {
+                numbers.extend((0..block.numbers()).map(|column| block.number(column).get(row)));
+                labels.extend((0..table.selection.label_width()).map(|t| block.labels(t)[row]));
+            }
+        }
+        (numbers, labels)
+    }
 
     fn read(content: &[u8], labels: bool, piece_len: u64) -> Result<RawTable, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), content).unwrap();
-        let text = Text::open(file.path()).unwrap();
+        let text = Text::open(file.path(), &Dialect::default()).unwrap();
         let last = text.columns().len() - 1;
         let selection = Selection {
             features: (0..last).rev().collect(),
             targets: vec![last],
             labels,
+            are_scaled: false,
             missing_feature: None,
             missing_target: None,
             text_feature: None,
@@ -209,8 +204,7 @@ mod tests {
             content.push_str(&format!("{row},{}.5,label {}\r\n", row * 2, (row * row) % 7));
         }
         let whole = read(content.as_bytes(), true, 1 << 20).unwrap();
-        // The place of the label is kept free.
-        assert_eq!(whole.numbers[..6], [0.5, 0.0, 0.0, 2.5, 1.0, 0.0]);
+        assert_eq!(values(&whole).0[..4], [0.5, 0.0, 2.5, 1.0]);
         assert_eq!(whole.label_names, [["label 0", "label 1", "label 4", "label 2"]]);
         // Quotes make it one piece, read in order.
         let quoted = content.replace("label 0", "\"label 0\"");
@@ -223,8 +217,7 @@ mod tests {
                 for piece_len in [1, 7, 50, 1000] {
                     let table = read(content.as_bytes(), true, piece_len).unwrap();
                     assert_eq!(table.rows, 200);
-                    assert_eq!(table.numbers, whole.numbers);
-                    assert_eq!(table.labels, whole.labels);
+                    assert_eq!(values(&table), values(&whole));
                     assert_eq!(table.label_names, whole.label_names);
                 }
             }
@@ -237,15 +230,11 @@ mod tests {
         for content in [content.to_owned(), content.replace("NA", "\"NA\"")] {
             for piece_len in [1, 10, 1000] {
                 let table = read(content.as_bytes(), true, piece_len).unwrap();
-                let bits: Vec<u32> = table.numbers.iter().map(|value| value.to_bits()).collect();
-                let wanted = [
-                    [f32::NAN, 1.0, 0.0],
-                    [2.0, f32::NAN, 0.0],
-                    [4.0, 3.0, 0.0],
-                    [f32::NAN, f32::NAN, 0.0],
-                ];
-                assert_eq!(bits, wanted.concat().into_iter().map(f32::to_bits).collect::<Vec<_>>());
-                assert_eq!(table.labels, [0, MISSING_LABEL, 1, 0]);
+                let (numbers, labels) = values(&table);
+                let found = numbers.iter().map(|value| (!value.is_nan()).then_some(*value));
+                let wanted = [None, Some(1.0), Some(2.0), None, Some(4.0), Some(3.0), None, None];
+                assert_eq!(found.collect::<Vec<_>>(), wanted);
+                assert_eq!(labels, [0, MISSING_LABEL, 1, 0]);
                 assert_eq!(table.complete_rows(), [2]);
             }
         }
@@ -289,12 +278,23 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_rounded_f32() {
-        let table = read(b"x,y\n 1.5 ,\t-2e-3\n.1,+1.\n0.1000000015,16777217\n", false, 1).unwrap();
-        assert_eq!(table.numbers, [1.5, -2e-3, 0.1, 1.0, 0.1, 16_777_216.0]);
-        let table = read(b"x,y\nNA,nan\n,NULL\n?,NaN\n", false, 1).unwrap();
-        assert!(table.numbers.iter().all(|value| value.is_nan()) && table.numbers.len() == 6);
+    fn numbers_and_truth_values_are_read_as_f64() {
+        let content = b"x,y\n 1.5 ,\t-2e-3\n.1,+1.\n0.1000000015,16777217\nTrue,false\n";
+        let table = read(content, false, 1).unwrap();
+        let wanted = [1.5, -2e-3, 0.1, 1.0, 0.1000000015, 16_777_217.0, 1.0, 0.0];
+        assert_eq!(values(&table).0, wanted);
+        let table = read(b"x,y\nNA,nan\n,NULL\n?,NaN\n-,.\nNone,n/a\n", false, 1).unwrap();
+        let (numbers, _) = values(&table);
+        assert!(numbers.iter().all(|value| value.is_nan()) && numbers.len() == 10);
         assert!(table.complete_rows().is_empty());
+    }
+
+    #[test]
+    fn a_quoted_label_is_never_a_missing_one() {
+        let content = b"x,c\n1,NA\n2,\"NA\"\n3,\"\"\n4,-\n";
+        let table = read(content, true, 1).unwrap();
+        assert_eq!(values(&table).1, [MISSING_LABEL, 0, MISSING_LABEL, 1]);
+        assert_eq!(table.label_names, [["NA", "-"]]);
     }
 
     #[test]

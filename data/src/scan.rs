@@ -23,13 +23,18 @@ pub(crate) struct Piece {
 
 /// Pieces of about `piece_len` bytes, in order, that hold every record from `body` on; `None` if there is a quote.
 /// A record begins where a byte that ends no line follows one that does: blank lines are none.
-pub(crate) fn pieces(source: &Source, body: u64, piece_len: u64) -> io::Result<Option<Vec<Piece>>> {
+pub(crate) fn pieces(
+    source: &Source,
+    body: u64,
+    piece_len: u64,
+    quote: Option<u8>,
+) -> io::Result<Option<Vec<Piece>>> {
     let end = source.len();
     let piece_len = piece_len.max(1);
     let begin = body + mark_len(source, body)?;
     let scan = |index: u64| {
         let start = begin + index * piece_len;
-        scan(source, start..end.min(start.saturating_add(piece_len)), index == 0)
+        scan(source, start..end.min(start.saturating_add(piece_len)), index == 0, quote)
     };
     let count = end.saturating_sub(begin).div_ceil(piece_len);
     let found: Result<Vec<Starts>, Stop> = (0..count).into_par_iter().map(scan).collect();
@@ -73,7 +78,14 @@ enum Stop {
 }
 
 /// Looks at the byte before the range too, unless it is the `first`: that one follows a line end.
-fn scan(source: &Source, range: Range<u64>, is_first: bool) -> Result<Starts, Stop> {
+fn scan(
+    source: &Source,
+    range: Range<u64>,
+    is_first: bool,
+    quote: Option<u8>,
+) -> Result<Starts, Stop> {
+    // Where nothing quotes, a line end found twice does no harm.
+    let quote = quote.unwrap_or(b'\n');
     let mut starts = Starts { first: None, count: 0 };
     let mut at = if is_first { range.start } else { range.start - 1 };
     let mut after_end = is_first;
@@ -90,8 +102,8 @@ fn scan(source: &Source, range: Range<u64>, is_first: bool) -> Result<Starts, St
         if after_end && !ends_line(block[0]) {
             note(at);
         }
-        for place in memchr::memchr3_iter(b'"', b'\r', b'\n', block) {
-            if block[place] == b'"' {
+        for place in memchr::memchr3_iter(quote, b'\r', b'\n', block) {
+            if block[place] == quote && quote != b'\n' {
                 return Err(Stop::Quote);
             }
             if block.get(place + 1).is_some_and(|&byte| !ends_line(byte)) {
@@ -135,7 +147,7 @@ mod tests {
             let source = Source::Memory(bytes.clone());
             let wanted = records(body.as_bytes());
             for piece_len in 0..30 {
-                let pieces = pieces(&source, 4, piece_len).unwrap().unwrap();
+                let pieces = pieces(&source, 4, piece_len, Some(b'"')).unwrap().unwrap();
                 let mut found = Vec::new();
                 let mut end = 4;
                 for piece in &pieces {
@@ -154,15 +166,17 @@ mod tests {
     #[test]
     fn small_pieces_are_many_and_a_quote_is_one_too_many() {
         let source = Source::Memory(b"a\n1\n2\n3\n".to_vec());
-        assert_eq!(pieces(&source, 2, 1).unwrap().unwrap().len(), 3);
-        assert_eq!(pieces(&source, 2, 4).unwrap().unwrap().len(), 2);
+        assert_eq!(pieces(&source, 2, 1, Some(b'"')).unwrap().unwrap().len(), 3);
+        assert_eq!(pieces(&source, 2, 4, Some(b'"')).unwrap().unwrap().len(), 2);
         for bytes in [&b"a\n1\n\"2\n\"\n"[..], b"a\n1\n2\"", b"a\n\"", b"a\n1\r2\r3\"\r"] {
             let source = Source::Memory(bytes.to_vec());
             for piece_len in 1..10 {
-                assert_eq!(pieces(&source, 2, piece_len).unwrap(), None);
+                assert_eq!(pieces(&source, 2, piece_len, Some(b'"')).unwrap(), None);
             }
         }
-        assert!(pieces(&Source::Memory(b"\"a\"\n1\n".to_vec()), 4, 1).unwrap().is_some());
+        assert!(
+            pieces(&Source::Memory(b"\"a\"\n1\n".to_vec()), 4, 1, Some(b'"')).unwrap().is_some()
+        );
     }
 
     #[test]
@@ -173,7 +187,7 @@ mod tests {
             let body = format!("{line}{gap}").repeat(5);
             let source = Source::Memory(format!("a\n{body}").into_bytes());
             for piece_len in [BLOCK_LEN as u64 - 1, BLOCK_LEN as u64 + 1, 1 << 30] {
-                let pieces = pieces(&source, 2, piece_len).unwrap().unwrap();
+                let pieces = pieces(&source, 2, piece_len, Some(b'"')).unwrap().unwrap();
                 assert_eq!(pieces.iter().map(|piece| piece.rows).sum::<usize>(), 5);
             }
         }

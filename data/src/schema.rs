@@ -1,33 +1,50 @@
-//! What a model must remember about its table: columns, scaling, fill values and labels. Kept with the model as
-//! JSON. The one place where raw cells become the network's numbers, for training and prediction alike.
+//! What a model must remember about its table: columns, scaling, fill values, labels and how its files are written. Kept
+//! with the model as JSON. The one place where raw cells become the network's numbers, for training and prediction alike.
 
 use serde::{Deserialize, Serialize};
 
+use crate::block::{Block, Places};
+use crate::dialect::Dialect;
 use crate::error::{DataError, list, quote, suggest};
 use crate::idx::shape;
 use crate::labels::Classes;
-use crate::raw::{MISSING_LABEL, Opened, RawTable, Selection};
+use crate::raw::{BadCell, MISSING_LABEL, Opened, RawTable, Selection};
 use crate::rows::Rows;
 use crate::spec::{Missing, Scale, TableFile, TargetKind};
+
+/// Rows that are turned at once.
+const BLOCK_ROWS: usize = 512;
 
 /// How one feature is scaled: `(value - offset) / divisor`, computed in f64 and rounded once to f32.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scaling {
     /// What becomes 0: the mean, or the least value.
-    pub offset: f32,
+    pub offset: f64,
     /// What becomes 1 above that: the population standard deviation, or the range. 1 for a constant feature.
-    pub divisor: f32,
+    pub divisor: f64,
 }
 
 impl Scaling {
-    fn apply(self, value: f32) -> f32 {
-        ((f64::from(value) - f64::from(self.offset)) / f64::from(self.divisor)) as f32
+    pub(crate) fn apply(self, value: f64) -> f32 {
+        ((value - self.offset) / self.divisor) as f32
     }
+}
+
+/// How cells become numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cells {
+    /// As the first version did: rounded to f32 before they are filled and scaled.
+    #[default]
+    #[serde(rename = "f32")]
+    F32,
+    /// Read, filled and scaled in f64, and rounded once.
+    #[serde(rename = "f64")]
+    F64,
 }
 
 /// How to read rows as the training rows were read. Its JSON form is stable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked")]
+#[serde(try_from = "crate::unchecked::Unchecked")]
 pub struct Schema {
     /// Feature columns, in the order of the network's inputs.
     pub features: Vec<String>,
@@ -47,7 +64,16 @@ pub struct Schema {
     /// What to do about a missing cell.
     pub missing: Missing,
     /// What a missing cell of each feature becomes before scaling; only for [`Missing::Mean`].
-    pub fill: Option<Vec<f32>>,
+    pub fill: Option<Vec<f64>>,
+    /// How cells become numbers. A model predicts as it was trained.
+    pub cells: Cells,
+    /// How CSV files are written.
+    #[serde(skip_serializing_if = "is_default")]
+    pub dialect: Dialect,
+}
+
+fn is_default(dialect: &Dialect) -> bool {
+    *dialect == Dialect::default()
 }
 
 /// Which columns of a file are wanted.
@@ -60,14 +86,15 @@ pub enum Want {
 }
 
 impl Schema {
-    /// Reads raw rows as the training rows were read. Columns are found by name, in any order; others are ignored.
-    /// Rows with a missing cell are left out only with [`Missing::Drop`] and [`Want::FeaturesAndTargets`]; rows to
-    /// predict are all there, in the file's order, or it is an error.
-    pub fn read(&self, file: &TableFile, want: Want) -> Result<Rows, DataError> {
+    /// Reads raw rows as the training rows were read, and says how many of the file are left out. Columns are found by
+    /// name, in any order; others are ignored. Rows with a missing cell are left out only with [`Missing::Drop`] and
+    /// [`Want::FeaturesAndTargets`]; rows to predict are all there, in the file's order, or it is an error.
+    pub fn read(&self, file: &TableFile, want: Want) -> Result<(Rows, u64), DataError> {
         let mut raw = self.open(file, want, Reader::Model)?;
-        let rows = self.usable_rows(&raw)?;
-        let [values] = raw.take([&rows]);
-        self.preprocess(&raw, &rows, values)
+        let rows = usable_rows(&raw, self.missing)?;
+        let left_out = (raw.rows - rows.len()) as u64;
+        let [rows] = self.preprocess(&mut raw, [&rows])?;
+        Ok((rows, left_out))
     }
 
     /// The name of class `class` of target `target`.
@@ -85,7 +112,7 @@ impl Schema {
         want: Want,
         reader: Reader,
     ) -> Result<RawTable, DataError> {
-        let opened = Opened::new(file)?;
+        let opened = Opened::new(file, &self.dialect)?;
         self.check_image(&opened)?;
         if want == Want::FeaturesAndTargets && opened.lacks_labels() {
             let problem = "found images without labels, wanted their labels too; give the labels' file with `--labels`";
@@ -97,62 +124,114 @@ impl Schema {
         };
         let features = self.find(&opened, &self.features, "feature")?;
         let targets = self.find(&opened, targets, "target")?;
-        let selection = selection(features, targets, self.kind, self.missing, want, reader);
-        opened.read(selection)
+        let are_scaled = self.scaling.is_some() && self.cells == Cells::F64;
+        let rules = Rules { kind: self.kind, missing: self.missing, are_scaled };
+        opened.read(selection(features, targets, rules, want, reader))
     }
 
-    /// The rows that the missing-cell rule keeps.
-    pub(crate) fn usable_rows(&self, raw: &RawTable) -> Result<Vec<u32>, DataError> {
-        usable_rows(raw, self.missing)
+    /// Fills, scales and encodes the rows of each part, which are in the file's order. Afterwards the raw table holds no
+    /// rows.
+    pub(crate) fn preprocess<const PARTS: usize>(
+        &self,
+        raw: &mut RawTable,
+        parts: [&[u32]; PARTS],
+    ) -> Result<[Rows; PARTS], DataError> {
+        let width = raw.selection.width();
+        let (features, targets) = (self.features.len(), raw.selection.targets.len());
+        let classes = self.class_ids(raw);
+        let mut values = parts.map(|rows| vec![0.0; rows.len() * width]);
+        let outs = values.iter_mut().map(Vec::as_mut_slice);
+        raw.turn(parts.into_iter().zip(outs).collect(), &|raw, block, places, out| {
+            self.turn(raw, &classes, block, places, out)
+        })?;
+        Ok(values.map(|values| Rows::new(features, targets, values)))
     }
 
-    /// Fills, scales and encodes these rows of a raw table, in place: `values` are theirs, taken out of it.
-    pub(crate) fn preprocess(
+    fn turn(
         &self,
         raw: &RawTable,
-        rows: &[u32],
-        mut values: Vec<f32>,
-    ) -> Result<Rows, DataError> {
-        let features = self.features.len();
-        let number_width = raw.number_width();
-        let classes = self.class_ids(raw);
-        for (&row, values) in rows.iter().zip(values.chunks_exact_mut(raw.selection.width())) {
-            for (feature, value) in values[..features].iter_mut().enumerate() {
-                *value = self.feature(raw, row, feature, *value)?;
-            }
-            let labels = raw.labels_of(row).iter().zip(&mut values[number_width..]);
-            for (target, (&id, value)) in labels.enumerate() {
-                debug_assert_ne!(id, MISSING_LABEL, "rows with a missing target are not usable");
-                let class = classes[target][id as usize]
-                    .ok_or_else(|| self.unseen_label(raw, row, target, id))?;
-                *value = class as f32;
-            }
+        classes: &[Vec<Option<u32>>],
+        block: &Block,
+        places: Places<'_>,
+        out: &mut [f32],
+    ) -> Result<(), BadCell> {
+        let width = raw.selection.width();
+        let outs = out.chunks_mut(BLOCK_ROWS * width);
+        for (places, out) in places.chunks(BLOCK_ROWS).zip(outs) {
+            self.turn_some(raw, classes, block, places, out)?;
         }
-        Ok(Rows::new(features, raw.selection.targets.len(), values))
+        Ok(())
+    }
+
+    /// The same for rows that stay in a processor's cache while one column after another is turned.
+    fn turn_some(
+        &self,
+        raw: &RawTable,
+        classes: &[Vec<Option<u32>>],
+        block: &Block,
+        places: Places<'_>,
+        out: &mut [f32],
+    ) -> Result<(), BadCell> {
+        let width = raw.selection.width();
+        let mut bad: Option<BadCell> = None;
+        let mut note = |row: usize, column: usize, problem: String| {
+            let found = BadCell { row: places.rows[row], column, problem };
+            if bad.as_ref().is_none_or(|bad| found.place() < bad.place()) {
+                bad = Some(found);
+            }
+        };
+        let columns = raw.selection.features.iter().chain(&raw.selection.targets);
+        for (number, &column) in columns.take(block.numbers()).enumerate() {
+            let is_feature = number < self.features.len();
+            let mut rows = out.chunks_exact_mut(width).enumerate();
+            places.each(block.number(number), |value| {
+                let turned = if is_feature { self.feature(number, value) } else { value as f32 };
+                let Some((at, row)) = rows.next() else { return };
+                row[number] = turned;
+                if !turned.is_finite() {
+                    note(at, column, self.out_of_range(number, value));
+                }
+            });
+        }
+        let targets = raw.selection.targets.iter().take(raw.selection.label_width());
+        for ((target, &column), classes) in targets.enumerate().zip(classes) {
+            raw.each_label(block, target, places, |at, id| {
+                debug_assert_ne!(id, MISSING_LABEL, "rows with a missing target are not usable");
+                match classes[id as usize] {
+                    Some(class) => out[at * width + block.numbers() + target] = class as f32,
+                    None => note(at, column, self.unseen_label(raw, target, id)),
+                }
+            });
+        }
+        bad.map_or(Ok(()), Err)
     }
 
     #[inline]
-    fn feature(
-        &self,
-        raw: &RawTable,
-        row: u32,
-        feature: usize,
-        value: f32,
-    ) -> Result<f32, DataError> {
+    fn feature(&self, feature: usize, value: f64) -> f32 {
+        let value = match self.cells {
+            Cells::F32 => f64::from(value as f32),
+            Cells::F64 => value,
+        };
         let present = match &self.fill {
             Some(fill) if value.is_nan() => fill[feature],
             _ => value,
         };
-        let Some(scaling) = &self.scaling else { return Ok(present) };
-        let scaled = scaling[feature].apply(present);
-        if scaled.is_finite() {
-            return Ok(scaled);
+        match &self.scaling {
+            Some(scaling) => scaling[feature].apply(present),
+            None => present as f32,
         }
-        let problem = format!(
-            "found {value:e}, wanted a number that is finite when scaled: ({value:e} - {:e}) / {:e} is not",
-            scaling[feature].offset, scaling[feature].divisor
-        );
-        Err(raw.cell_error(row, raw.selection.features[feature], problem))
+    }
+
+    fn out_of_range(&self, feature: usize, value: f64) -> String {
+        match self.scaling.as_ref().and_then(|scaling| scaling.get(feature)) {
+            Some(Scaling { offset, divisor }) => format!(
+                "found {value:e}, wanted a number that is finite when scaled: ({value:e} - {offset:e}) / {divisor:e} \
+                 is not"
+            ),
+            None => {
+                format!("found {value:e}, wanted a number up to {:e}, the largest f32", f32::MAX)
+            }
+        }
     }
 
     /// For each target, the class of each label of the raw table; `None` where training never saw it.
@@ -168,13 +247,10 @@ impl Schema {
             .collect()
     }
 
-    fn unseen_label(&self, raw: &RawTable, row: u32, target: usize, id: u32) -> DataError {
+    fn unseen_label(&self, raw: &RawTable, target: usize, id: u32) -> String {
         let known = self.labels.as_ref().map(|labels| list(&labels[target])).unwrap_or_default();
-        let problem = format!(
-            "found label {}, wanted one that the training rows have: {known}",
-            quote(raw.label_names[target][id as usize].as_bytes())
-        );
-        raw.cell_error(row, raw.selection.targets[target], problem)
+        let label = quote(raw.label_names[target][id as usize].as_bytes());
+        format!("found label {label}, wanted one that the training rows have: {known}")
     }
 
     fn check_image(&self, opened: &Opened) -> Result<(), DataError> {
@@ -206,7 +282,7 @@ impl Schema {
             let problem = format!("found no column {name}, a {role} of the model; {near}");
             DataError::table(opened.path(), problem)
         };
-        names.iter().map(|name| opened.find(name).ok_or_else(|| missing(name))).collect()
+        names.iter().map(|name| opened.find(name)?.ok_or_else(|| missing(name))).collect()
     }
 }
 
@@ -232,15 +308,23 @@ pub(crate) enum Reader {
     Model,
 }
 
+/// What is done with cells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) kind: TargetKind,
+    pub(crate) missing: Missing,
+    pub(crate) are_scaled: bool,
+}
+
 /// The columns to read and the advice that fits.
 pub(crate) fn selection(
     features: Vec<usize>,
     targets: Vec<usize>,
-    kind: TargetKind,
-    missing: Missing,
+    rules: Rules,
     want: Want,
     reader: Reader,
 ) -> Selection {
+    let Rules { kind, missing, are_scaled } = rules;
     let missing_feature = match (missing, want, reader) {
         (Missing::Mean, _, _) | (Missing::Drop, Want::FeaturesAndTargets, _) => None,
         (Missing::Drop, Want::Features, _) => {
@@ -263,77 +347,13 @@ pub(crate) fn selection(
         Reader::Model => None,
     };
     let labels = kind != TargetKind::Numbers;
-    Selection { features, targets, labels, missing_feature, missing_target, text_feature }
-}
-
-/// A schema as it comes out of a file.
-#[derive(Deserialize)]
-struct Unchecked {
-    features: Vec<String>,
-    image: Option<Vec<usize>>,
-    targets: Vec<String>,
-    kind: TargetKind,
-    labels: Option<Vec<Vec<String>>>,
-    scale: Scale,
-    scaling: Option<Vec<Scaling>>,
-    missing: Missing,
-    fill: Option<Vec<f32>>,
-}
-
-impl TryFrom<Unchecked> for Schema {
-    type Error = DataError;
-
-    fn try_from(found: Unchecked) -> Result<Schema, DataError> {
-        let Unchecked { features, image, targets, kind, labels, scale, scaling, missing, fill } =
-            found;
-        let fault = |problem: &str| Err(DataError::Schema(problem.to_owned()));
-        if features.is_empty() || targets.is_empty() {
-            return fault("found no feature or no target, wanted at least one of each");
-        }
-        let counts = match (kind, &labels) {
-            (TargetKind::Numbers, None) => true,
-            (TargetKind::Numbers, Some(_)) | (_, None) => false,
-            (TargetKind::Classes { outputs }, Some(labels)) => {
-                targets.len() == 1 && labels.len() == 1 && labels[0].len() == outputs
-            }
-            (TargetKind::Binary { outputs }, Some(labels)) => {
-                targets.len() == outputs
-                    && labels.len() == outputs
-                    && labels.iter().all(|labels| labels.len() == 2)
-            }
-        };
-        if !counts {
-            return fault("the labels do not fit the targets");
-        }
-        let is_scaling = |scaling: &Scaling| {
-            scaling.offset.is_finite() && scaling.divisor.is_finite() && scaling.divisor > 0.0
-        };
-        let scaling_fits = match &scaling {
-            None => scale == Scale::None,
-            Some(all) => {
-                let fits = |scaling: &Scaling| match scale {
-                    Scale::None => false,
-                    Scale::Standard | Scale::MinMax => true,
-                    Scale::Divide(divisor) => *scaling == Scaling { offset: 0.0, divisor },
-                };
-                let mut each = all.iter();
-                all.len() == features.len() && each.all(|one| is_scaling(one) && fits(one))
-            }
-        };
-        if !scaling_fits {
-            return fault("the scaling does not fit the features");
-        }
-        let fill_fits = match &fill {
-            None => missing != Missing::Mean,
-            Some(all) => {
-                missing == Missing::Mean
-                    && all.len() == features.len()
-                    && all.iter().all(|value| value.is_finite())
-            }
-        };
-        if !fill_fits {
-            return fault("the fill values do not fit the features");
-        }
-        Ok(Schema { features, image, targets, kind, labels, scale, scaling, missing, fill })
+    Selection {
+        features,
+        targets,
+        labels,
+        are_scaled,
+        missing_feature,
+        missing_target,
+        text_feature,
     }
 }

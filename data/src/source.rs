@@ -1,10 +1,13 @@
 //! The bytes of a file, read by position from any thread. A regular file stays where it is and is read again each time;
-//! what can be read only once, such as a pipe, is kept in memory. Knows no format.
+//! what can be read only once, such as a pipe, is kept in memory, up to a limit. Knows no format.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
+
+/// Most bytes of what has to be kept in memory.
+const KEPT_LEN_MAX: u64 = 4 << 30;
 
 /// An open file.
 #[derive(Debug)]
@@ -23,9 +26,7 @@ impl Source {
         if metadata.is_file() && metadata.len() > 0 {
             return Ok(Source::File(Handle::new(file), metadata.len()));
         }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(Source::Memory(bytes))
+        keep(&mut file, KEPT_LEN_MAX).map(Source::Memory)
     }
 
     /// The file's length when it was opened.
@@ -51,6 +52,20 @@ impl Source {
             }
         }
     }
+}
+
+/// All that comes, if it ends soon enough.
+fn keep(from: &mut impl Read, len_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(len_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > len_max {
+        let problem = format!(
+            "more than {len_max} bytes come from what is not a regular file: write them to one, which is not kept in \
+             memory"
+        );
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+    }
+    Ok(bytes)
 }
 
 /// A reader of a range of a file.
@@ -140,6 +155,13 @@ mod tests {
             let error = read(&source, 8..11).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         }
+    }
+
+    #[test]
+    fn what_never_ends_is_not_kept() {
+        assert_eq!(keep(&mut &b"0123"[..], 4).unwrap(), b"0123");
+        let error = keep(&mut io::repeat(b'x'), 4).unwrap_err().to_string();
+        assert!(error.starts_with("more than 4 bytes come from"), "{error}");
     }
 
     #[test]

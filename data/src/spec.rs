@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::Dialect;
 use crate::{idx, images};
 
 macro_rules! named {
@@ -54,7 +55,7 @@ pub enum Scale {
     MinMax,
     /// Every feature by the same number, above 0, whatever the rows hold.
     #[serde(rename = "divide")]
-    Divide(f32),
+    Divide(f64),
 }
 
 impl Scale {
@@ -84,7 +85,7 @@ impl fmt::Display for Scale {
 }
 
 named!(
-    /// What to do about a missing cell: an empty one, or one of `NA`, `NaN`, `null`, `?` in any case.
+    /// What to do about a missing cell. Which cells are missing ones is said by the [`Dialect`](crate::Dialect).
     Missing {
         /// Stop and say where it is.
         #[default]
@@ -159,6 +160,10 @@ pub struct TableSpec {
     pub scale: Scale,
     /// What to do about a missing cell.
     pub missing: Missing,
+    /// Whether fractions of a table of classes have each class's share of them.
+    pub stratify: bool,
+    /// How CSV files are written.
+    pub dialect: Dialect,
 }
 
 /// How target cells become numbers; follows from the loss.
@@ -167,7 +172,8 @@ pub struct TableSpec {
 pub enum TargetKind {
     /// Numbers as they are.
     Numbers,
-    /// One column of labels, kept as the class index. Labels that are all numbers are ordered as numbers, others as text.
+    /// One column of labels, kept as the class index. Labels that are numbers come first, ordered as numbers, then
+    /// others, byte by byte.
     Classes {
         /// Outputs of the network: the number of classes wanted.
         outputs: usize,

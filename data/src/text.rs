@@ -1,47 +1,46 @@
-//! A CSV file on disk: its delimiter and header, readers of its records, and the line of every record.
+//! A CSV file on disk: its header, readers of its records, and the line of every record.
 //!
-//! Never holds the file: what is read is forgotten, and read again where an error needs a line number. Quoting is the
-//! `csv` crate's business. Blank lines are skipped. Knows no column's meaning.
+//! Never holds the file: what is read is forgotten, and read again where an error needs a line number. Blank lines are
+//! skipped. Knows no column's meaning.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::dialect::Dialect;
 use crate::error::{DataError, quote};
+use crate::header::{self, Header};
 use crate::idx::begins_like_idx;
+use crate::quotes;
+use crate::records::{BUFFER_LEN, LINE_LEN_MAX, RecordFault, Records, broken, describe_len};
 use crate::scan::{self, MARK, Piece};
-use crate::source::{Source, Span};
-
-/// Most columns of a file.
-pub const COLUMNS_MAX: usize = 65_536;
+use crate::source::Source;
 
 /// Most rows of a file.
 pub const ROWS_MAX: usize = (1 << 31) - 1;
-
-/// Bytes of the file that a reader holds.
-const BUFFER_LEN: usize = 1 << 16;
 
 /// An open file, its header already read.
 #[derive(Debug)]
 pub(crate) struct Text {
     path: PathBuf,
     source: Source,
+    dialect: Dialect,
     delimiter: u8,
     columns: Vec<String>,
-    /// Column of each name that is not empty.
-    places: HashMap<String, usize>,
+    /// The first column of each name that is not empty, and the second where there is one.
+    places: HashMap<String, (usize, Option<usize>)>,
     /// Where the records begin.
     body: u64,
 }
 
 impl Text {
-    pub(crate) fn open(path: &Path) -> Result<Text, DataError> {
+    pub(crate) fn open(path: &Path, dialect: &Dialect) -> Result<Text, DataError> {
         let source = Source::open(path).map_err(|cause| unreadable(path, cause))?;
-        Text::new(path, source)
+        Text::new(path, source, dialect)
     }
 
-    fn new(path: &Path, source: Source) -> Result<Text, DataError> {
+    fn new(path: &Path, source: Source, dialect: &Dialect) -> Result<Text, DataError> {
         let unreadable = |cause| unreadable(path, cause);
         let end = source.len();
         let mut begin = Vec::new();
@@ -55,30 +54,46 @@ impl Text {
             return Err(DataError::table(path, problem));
         }
         let start = if begin.starts_with(MARK) { MARK.len() as u64 } else { 0 };
-        let delimiter = delimiter(source.span(start..end)).map_err(unreadable)?;
-        let mut reader = reader(source.span(start..end), delimiter);
-        let mut header = csv::ByteRecord::new();
-        let found = reader.read_byte_record(&mut header).map_err(|e| broken(path, e))?;
-        if !found {
-            return Err(DataError::table(path, "the file is empty, wanted a header and rows"));
+        let Header { delimiter, columns, body } = header::read(path, &source, start, dialect)?;
+        let mut places: HashMap<String, (usize, Option<usize>)> = HashMap::new();
+        for (column, name) in columns.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            match places.get_mut(name) {
+                Some((_, second)) => *second = second.or(Some(column)),
+                None => drop(places.insert(name.clone(), (column, None))),
+            }
         }
-        let body = start + reader.position().byte();
-        let columns = column_names(path, &header)?;
-        let places = places(path, &columns)?;
-        Ok(Text { path: path.to_owned(), delimiter, columns, places, body, source })
+        let dialect = dialect.clone();
+        Ok(Text { path: path.to_owned(), source, dialect, delimiter, columns, places, body })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Trimmed column names, in file order. All differ, except that any number may be empty.
+    pub(crate) fn dialect(&self) -> &Dialect {
+        &self.dialect
+    }
+
+    /// Trimmed column names, in file order.
     pub(crate) fn columns(&self) -> &[String] {
         &self.columns
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<usize> {
-        self.places.get(name).copied()
+    /// The column of a name. It is an error if two have it.
+    pub(crate) fn find(&self, name: &str) -> Result<Option<usize>, DataError> {
+        match self.places.get(name) {
+            None => Ok(None),
+            Some((column, None)) => Ok(Some(*column)),
+            Some((first, Some(second))) => {
+                let problem = format!(
+                    "columns {} and {} are both named {}; rename one",
+                    first + 1,
+                    second + 1,
+                    quote(name.as_bytes())
+                );
+                Err(DataError::table(&self.path, problem))
+            }
+        }
     }
 
     /// Where the records are.
@@ -90,7 +105,7 @@ impl Text {
     /// to be read in its order: there is a quote below the header, or rows are too short to have a cell in each column,
     /// so that their number says nothing about the size of a table.
     pub(crate) fn pieces(&self, piece_len: u64) -> Result<Option<Vec<Piece>>, DataError> {
-        let pieces = scan::pieces(&self.source, self.body, piece_len);
+        let pieces = scan::pieces(&self.source, self.body, piece_len, self.dialect.quote_byte());
         let Some(pieces) = pieces.map_err(|cause| unreadable(&self.path, cause))? else {
             return Ok(None);
         };
@@ -102,12 +117,44 @@ impl Text {
     }
 
     /// Reads the records of a range.
-    pub(crate) fn reader(&self, bytes: Range<u64>) -> csv::Reader<Span<'_>> {
-        reader(self.source.span(bytes), self.delimiter)
+    pub(crate) fn records(&self, bytes: Range<u64>) -> Records<'_> {
+        Records::new(&self.source, bytes, self.delimiter, &self.dialect)
     }
 
-    pub(crate) fn broken(&self, error: csv::Error) -> DataError {
-        broken(&self.path, error)
+    /// Whether a cell of the record at byte `offset` stands in quotes.
+    pub(crate) fn is_quoted(&self, offset: u64, column: usize) -> io::Result<bool> {
+        let bytes = self.source.span(offset..self.source.len());
+        let cells = quotes::cells(bytes, self.delimiter, &self.dialect)?;
+        Ok(cells.get(column).is_some_and(|cell| cell.is_quoted))
+    }
+
+    /// The error of a record that cannot be read.
+    pub(crate) fn record_error(&self, fault: RecordFault) -> DataError {
+        match fault {
+            RecordFault::Csv(error) => broken(&self.path, error),
+            RecordFault::TooLong { offset } => {
+                let wanted = describe_len(LINE_LEN_MAX);
+                self.row_error(
+                    offset,
+                    format!("found no end of the row in {wanted}, wanted a shorter one"),
+                )
+            }
+            RecordFault::Quote { offset, quote, column, is_open } => {
+                let found = match is_open {
+                    true => "that is never closed",
+                    false => "that is closed on a later line, in the middle of a cell",
+                };
+                let problem = format!(
+                    "found a quote {found}, wanted one that closes the cell; add it, or take this one out"
+                );
+                // A row with too many cells has some without a column.
+                if column < self.columns.len() {
+                    self.cell_error(quote, column, problem)
+                } else {
+                    self.row_error(offset, problem)
+                }
+            }
+        }
     }
 
     /// The error of the record at byte `offset` of the file.
@@ -134,14 +181,14 @@ impl Text {
 
     /// Byte offset of record `row`, found by reading the file again: for errors only.
     pub(crate) fn offset_of(&self, row: usize) -> u64 {
-        let mut reader = self.reader(self.body());
+        let mut records = self.records(self.body()).without_quotes();
         let mut record = csv::ByteRecord::new();
         for _ in 0..row {
-            if !reader.read_byte_record(&mut record).unwrap_or(false) {
+            if !records.read(&mut record).unwrap_or(false) {
                 break;
             }
         }
-        self.body + reader.position().byte()
+        records.offset()
     }
 
     /// Line of the first record at or after `offset`, from 1. Lines end as records do: LF, CRLF or CR.
@@ -161,78 +208,8 @@ impl Text {
     }
 }
 
-fn reader(bytes: Span<'_>, delimiter: u8) -> csv::Reader<Span<'_>> {
-    csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(delimiter)
-        .buffer_capacity(BUFFER_LEN)
-        .from_reader(bytes)
-}
-
 fn unreadable(path: &Path, cause: io::Error) -> DataError {
     DataError::Read { path: path.to_owned(), cause }
-}
-
-fn broken(path: &Path, error: csv::Error) -> DataError {
-    let problem = format!("not a CSV file: {error}");
-    match error.into_kind() {
-        csv::ErrorKind::Io(cause) => unreadable(path, cause),
-        _ => DataError::table(path, problem),
-    }
-}
-
-/// Comma, unless the header has none outside quotes and has a semicolon or a tab.
-fn delimiter(bytes: impl Read) -> io::Result<u8> {
-    let mut in_quotes = false;
-    let mut is_header = false;
-    let mut seen = [false; 256];
-    for byte in BufReader::with_capacity(BUFFER_LEN, bytes).bytes() {
-        let byte = byte?;
-        match byte {
-            b'\r' | b'\n' if !is_header => continue,
-            b'"' => in_quotes = !in_quotes,
-            b'\r' | b'\n' if !in_quotes => break,
-            _ if !in_quotes => seen[usize::from(byte)] = true,
-            _ => {}
-        }
-        is_header = true;
-    }
-    Ok(*b",;\t".iter().find(|&&delimiter| seen[usize::from(delimiter)]).unwrap_or(&b','))
-}
-
-fn column_names(path: &Path, header: &csv::ByteRecord) -> Result<Vec<String>, DataError> {
-    if header.len() > COLUMNS_MAX {
-        let problem = format!("found {} columns, wanted at most {COLUMNS_MAX}", header.len());
-        return Err(DataError::table(path, problem));
-    }
-    let name = |(column, cell): (usize, &[u8])| match str::from_utf8(cell) {
-        Ok(name) => Ok(name.trim().to_owned()),
-        Err(_) => {
-            let (number, found) = (column + 1, quote(cell));
-            let problem = format!(
-                "the name of column {number} is not UTF-8: found {found}; save the file as UTF-8"
-            );
-            Err(DataError::table(path, problem))
-        }
-    };
-    header.iter().enumerate().map(name).collect()
-}
-
-fn places(path: &Path, columns: &[String]) -> Result<HashMap<String, usize>, DataError> {
-    let mut places = HashMap::with_capacity(columns.len());
-    for (column, name) in columns.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-        if let Some(first) = places.insert(name.clone(), column) {
-            let problem = format!(
-                "columns {} and {} are both named {}; rename one",
-                first + 1,
-                column + 1,
-                quote(name.as_bytes())
-            );
-            return Err(DataError::table(path, problem));
-        }
-    }
-    Ok(places)
 }
 
 #[cfg(test)]
@@ -240,22 +217,7 @@ mod tests {
     use super::*;
 
     fn text(bytes: &[u8]) -> Text {
-        Text::new(Path::new("t.csv"), Source::Memory(bytes.to_vec())).unwrap()
-    }
-
-    #[test]
-    fn delimiter_comes_from_the_header_outside_quotes() {
-        for (header, wanted) in [
-            ("a,b;c\n1;2;3", b','),
-            ("a;b\n1,5;2", b';'),
-            ("a\tb;c", b';'),
-            ("a\tb", b'\t'),
-            ("a\n1;2", b','),
-            ("\n\r\n\"a,b\";c", b';'),
-            ("\"a\n,\"\tc", b'\t'),
-        ] {
-            assert_eq!(delimiter(header.as_bytes()).unwrap(), wanted, "{header:?}");
-        }
+        Text::new(Path::new("t.csv"), Source::Memory(bytes.to_vec()), &Dialect::default()).unwrap()
     }
 
     #[test]

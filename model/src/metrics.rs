@@ -1,20 +1,29 @@
 //! Loss and metric sums: what is added for each row, and what the sums mean at the end. Formulas are Keras'.
 //!
-//! A vector of sums is `[loss, then each metric's part]`. All arithmetic is `f64`, rows strictly in order.
+//! A vector of sums is `[loss, then each metric's part]`. With several targets a part is the sum over all of them, then
+//! that of each. All arithmetic is `f64`, rows strictly in order.
 
 use crate::spec::Metric;
 
+/// Outputs of the network, and targets of a row: 1 where it is the class.
+pub(crate) type Widths = (usize, usize);
+
+/// How many targets there are to measure one by one; none, if all there is is one.
+fn each_len((outputs, targets): Widths) -> usize {
+    if targets > 1 { outputs } else { 0 }
+}
+
 /// Sums that a metric needs.
-fn part_len(metric: Metric, outputs: usize) -> usize {
+fn part_len(metric: Metric, widths: Widths) -> usize {
     match metric {
         // For each output: targets, squared targets, squared errors.
-        Metric::R2 => 3 * outputs,
-        Metric::Mse | Metric::Rmse | Metric::Mae | Metric::Accuracy => 1,
+        Metric::R2 => 3 * widths.0,
+        Metric::Mse | Metric::Rmse | Metric::Mae | Metric::Accuracy => 1 + each_len(widths),
     }
 }
 
-pub(crate) fn sums_len(metrics: &[Metric], outputs: usize) -> usize {
-    1 + metrics.iter().map(|&metric| part_len(metric, outputs)).sum::<usize>()
+pub(crate) fn sums_len(metrics: &[Metric], widths: Widths) -> usize {
+    1 + metrics.iter().map(|&metric| part_len(metric, widths)).sum::<usize>()
 }
 
 /// Rows of a call: their losses, outputs and targets.
@@ -24,7 +33,7 @@ pub(crate) struct Rows<'a> {
     pub(crate) outputs: &'a [f32],
     pub(crate) targets: &'a [f32],
     /// Columns of `outputs` and of `targets`.
-    pub(crate) widths: (usize, usize),
+    pub(crate) widths: Widths,
 }
 
 /// Adds the rows to the sums, in order.
@@ -34,7 +43,7 @@ pub(crate) fn add_rows(metrics: &[Metric], rows: Rows<'_>, sums: &mut [f64]) {
     }
     let mut rest = &mut sums[1..];
     for &metric in metrics {
-        let (part, after) = rest.split_at_mut(part_len(metric, rows.widths.0));
+        let (part, after) = rest.split_at_mut(part_len(metric, rows.widths));
         add_metric(metric, rows, part);
         rest = after;
     }
@@ -44,25 +53,30 @@ fn add_metric(metric: Metric, rows: Rows<'_>, part: &mut [f64]) {
     let (width, target_width) = rows.widths;
     let pairs =
         || rows.outputs.iter().zip(rows.targets).map(|(&p, &y)| (f64::from(p), f64::from(y)));
+    let term = |(p, y): (f64, f64)| match metric {
+        Metric::Mse | Metric::Rmse | Metric::R2 => (p - y) * (p - y),
+        Metric::Mae => (p - y).abs(),
+        Metric::Accuracy => f64::from((p > 0.5) == (y > 0.5)),
+    };
     match metric {
-        Metric::Mse | Metric::Rmse => {
-            pairs().for_each(|(p, y)| part[0] += (p - y) * (p - y));
-        }
-        Metric::Mae => pairs().for_each(|(p, y)| part[0] += (p - y).abs()),
         Metric::Accuracy if target_width != width => {
             for (row, &label) in rows.outputs.chunks_exact(width).zip(rows.targets) {
                 part[0] += f64::from(first_largest(row) as f32 == label);
             }
         }
-        Metric::Accuracy => {
-            pairs().for_each(|(p, y)| part[0] += f64::from((p > 0.5) == (y > 0.5)));
+        Metric::Mse | Metric::Rmse | Metric::Mae | Metric::Accuracy => {
+            let [all, each @ ..] = part else { return };
+            pairs().for_each(|pair| *all += term(pair));
+            if !each.is_empty() {
+                pairs().enumerate().for_each(|(i, pair)| each[i % width] += term(pair));
+            }
         }
         Metric::R2 => {
             for (i, (p, y)) in pairs().enumerate() {
                 let sums = &mut part[3 * (i % width)..][..3];
                 sums[0] += y;
                 sums[1] += y * y;
-                sums[2] += (p - y) * (p - y);
+                sums[2] += term((p, y));
             }
         }
     }
@@ -80,26 +94,58 @@ fn first_largest(row: &[f32]) -> usize {
 
 pub(crate) fn report(
     metrics: &[Metric],
-    (outputs, target_width): (usize, usize),
+    widths: Widths,
     sums: &[f64],
     rows: u64,
 ) -> Vec<(&'static str, f64)> {
-    assert_eq!(sums.len(), sums_len(metrics, outputs), "sums of another network");
+    assert_eq!(sums.len(), sums_len(metrics, widths), "sums of another network");
+    let values = rows as f64 * widths.1 as f64;
+    let of = |(metric, part): (Metric, &[f64])| match metric {
+        Metric::R2 => (metric.name(), r2(part, rows as f64)),
+        _ => (metric.name(), mean(metric, part[0], values)),
+    };
+    let loss = ("loss", sums[0] / rows as f64);
+    std::iter::once(loss).chain(parts(metrics, widths, sums).map(of)).collect()
+}
+
+/// What the sums say of each target, where there are several: metric, target, value.
+pub(crate) fn report_each(
+    metrics: &[Metric],
+    widths: Widths,
+    sums: &[f64],
+    rows: u64,
+) -> Vec<(&'static str, usize, f64)> {
+    assert_eq!(sums.len(), sums_len(metrics, widths), "sums of another network");
     let rows = rows as f64;
-    let values = rows * target_width as f64;
-    let mut report = vec![("loss", sums[0] / rows)];
-    let mut rest = &sums[1..];
-    for &metric in metrics {
-        let (part, after) = rest.split_at(part_len(metric, outputs));
-        let value = match metric {
-            Metric::Mse | Metric::Mae | Metric::Accuracy => part[0] / values,
-            Metric::Rmse => (part[0] / values).sqrt(),
-            Metric::R2 => r2(part, rows),
+    let mut report = Vec::new();
+    for (metric, part) in parts(metrics, widths, sums) {
+        let value = |target: usize| match metric {
+            Metric::R2 => r2(&part[3 * target..3 * target + 3], rows),
+            _ => mean(metric, part[1 + target], rows),
         };
-        report.push((metric.name(), value));
-        rest = after;
+        report.extend((0..each_len(widths)).map(|target| (metric.name(), target, value(target))));
     }
     report
+}
+
+fn parts<'a>(
+    metrics: &'a [Metric],
+    widths: Widths,
+    sums: &'a [f64],
+) -> impl Iterator<Item = (Metric, &'a [f64])> {
+    let mut rest = &sums[1..];
+    metrics.iter().map(move |&metric| {
+        let (part, after) = rest.split_at(part_len(metric, widths));
+        rest = after;
+        (metric, part)
+    })
+}
+
+fn mean(metric: Metric, sum: f64, values: f64) -> f64 {
+    match metric {
+        Metric::Rmse => (sum / values).sqrt(),
+        Metric::Mse | Metric::Mae | Metric::Accuracy | Metric::R2 => sum / values,
+    }
 }
 
 /// Keras' `R2Score`: an output whose targets are all equal counts 0 (NaN, if it was predicted exactly).
@@ -125,7 +171,7 @@ mod tests {
         targets: &[f32],
     ) -> Vec<f64> {
         let losses = vec![0.0; targets.len() / widths.1];
-        let mut sums = vec![0.0; sums_len(metrics, widths.0)];
+        let mut sums = vec![0.0; sums_len(metrics, widths)];
         add_rows(metrics, Rows { losses: &losses, outputs, targets, widths }, &mut sums);
         sums
     }
@@ -169,8 +215,25 @@ mod tests {
     fn metrics_keep_their_order_and_names() {
         let metrics = [Metric::R2, Metric::Mae];
         let sums = sums(&metrics, (2, 2), &[1.0, 2.0], &[0.0, 0.0]);
-        assert_eq!(sums, [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 4.0, 3.0]);
+        assert_eq!(sums, [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 4.0, 3.0, 1.0, 2.0]);
         let names: Vec<_> = report(&metrics, (2, 2), &sums, 1).into_iter().map(|m| m.0).collect();
         assert_eq!(names, ["loss", "r2", "mae"]);
+    }
+
+    #[test]
+    fn several_targets_are_measured_one_by_one_as_well() {
+        let metrics = [Metric::Mae, Metric::R2, Metric::Rmse];
+        let sums = sums(&metrics, (2, 2), &[1.0, 2.0, 3.0, 2.0], &[1.0, 1.0, 3.0, 3.0]);
+        let each = report_each(&metrics, (2, 2), &sums, 2);
+        let wanted = [("mae", [0.0, 1.0]), ("r2", [1.0, 0.0]), ("rmse", [0.0, 1.0])];
+        let wanted = wanted.iter().flat_map(|(name, v)| [(*name, 0, v[0]), (*name, 1, v[1])]);
+        assert_eq!(each, wanted.collect::<Vec<_>>());
+        assert_eq!(report(&metrics, (2, 2), &sums, 2)[1], ("mae", 0.5));
+        // One target, or one class of several, is all there is.
+        for (widths, outputs) in [((1, 1), &[1.0][..]), ((3, 1), &[0.1, 0.8, 0.1])] {
+            let metrics = [Metric::Accuracy];
+            let sums = super::tests::sums(&metrics, widths, outputs, &[1.0]);
+            assert_eq!(report_each(&metrics, widths, &sums, 1), []);
+        }
     }
 }

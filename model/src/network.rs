@@ -157,7 +157,7 @@ impl Network {
 
     /// Length of the vectors of loss and metric sums.
     pub fn sums_len(&self) -> usize {
-        metrics::sums_len(&self.spec.metrics, self.outputs())
+        metrics::sums_len(&self.spec.metrics, (self.outputs(), self.target_width()))
     }
 
     /// What the sums over `rows` rows mean: first `loss`, then each metric under its own name.
@@ -166,6 +166,15 @@ impl Network {
     /// If `sums` is not [`sums_len`](Self::sums_len) long.
     pub fn report(&self, sums: &[f64], rows: u64) -> Vec<(&'static str, f64)> {
         metrics::report(&self.spec.metrics, (self.outputs(), self.target_width()), sums, rows)
+    }
+
+    /// What the sums over `rows` rows mean for each target, where there are several: metric, target, value.
+    ///
+    /// # Panics
+    /// If `sums` is not [`sums_len`](Self::sums_len) long.
+    pub fn report_each(&self, sums: &[f64], rows: u64) -> Vec<(&'static str, usize, f64)> {
+        let widths = (self.outputs(), self.target_width());
+        metrics::report_each(&self.spec.metrics, widths, sums, rows)
     }
 
     /// Parameters before the first step: they depend on the description and the seed alone.

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use lockstep_coordinator::optimizer::Optimizer;
-use lockstep_data::{Dataset, Missing, Rows, Scale, Schema, Summary, TableFile, TableSpec};
+use lockstep_data::{
+    Cells, Dataset, Dialect, Missing, Rows, Scale, Schema, Summary, TableFile, TableSpec,
+};
 use lockstep_model::{Activation, DenseSpec, Initializer, Loss, Metric, NetworkSpec};
 use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
@@ -234,6 +236,8 @@ impl Sequential {
             features: None,
             scale: Scale::None,
             missing: Missing::Error,
+            stratify: true,
+            dialect: Dialect::default(),
         };
         let model =
             job::Model { loss, metrics, layers: self.layers.clone(), initial_weights: None };
@@ -318,6 +322,8 @@ fn schema(job: &Job, features: usize, targets: usize) -> Schema {
         scaling: None,
         missing: Missing::Error,
         fill: None,
+        cells: Cells::F64,
+        dialect: Dialect::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lockstep_data::{Missing, Scale, TableFile, TableSpec, TargetKind};
+use lockstep_data::{Detail, Dialect, Missing, Scale, TableFile, TableSpec, TargetKind};
 use lockstep_proto::random::{Purpose, Random};
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -21,8 +21,10 @@ pub fn load_csv(path: impl AsRef<Path>, target: &str) -> Result<(Array2<f32>, Ar
         features: None,
         scale: Scale::None,
         missing: Missing::Error,
+        stratify: true,
+        dialect: Dialect::default(),
     };
-    let rows = lockstep_data::load(&spec, TargetKind::Numbers, 0)?.train;
+    let rows = lockstep_data::load(&spec, TargetKind::Numbers, 0, Detail::Usual)?.train;
     let table = ArrayView2::from_shape((rows.len(), rows.width()), &rows.values)
         .map_err(|error| Error::Internal(error.to_string()))?;
     let (x, y) = table.split_at(Axis(1), rows.features);

@@ -4,7 +4,7 @@ mod facts;
 
 use std::fmt;
 
-use lockstep_data::{NumberSummary, TargetSummary};
+use lockstep_data::{Detail, Distinct, NumberSummary, TargetSummary};
 use lockstep_proto::ids::Table;
 use lockstep_proto::words::{count, nouns};
 
@@ -19,7 +19,7 @@ use facts::{Facts, Traffic};
 const LISTED_MAX: usize = 40;
 
 pub(super) fn run(job: &JobFile, workers: usize, reporter: &SharedReporter) -> Result<()> {
-    let plan = Plan::new(job.load()?)?;
+    let plan = Plan::with_detail(job.load()?, Detail::Full)?;
     let job = &job.job;
     let traffic = Traffic::new(&plan, workers);
     let mut text = Lines::default();
@@ -90,7 +90,7 @@ fn data(plan: &Plan, text: &mut Lines) -> fmt::Result {
         if summary.table != Table::Train {
             continue;
         }
-        let mut rows = vec![row(["feature", "min", "max", "mean", "missing"])];
+        let mut rows = vec![row(["feature", "min", "max", "mean", "missing", "distinct"])];
         rows.extend(summary.features.iter().take(LISTED_MAX).map(number_row));
         text.table(&rows, &[0]);
         if summary.features.len() > LISTED_MAX {
@@ -111,22 +111,53 @@ fn data(plan: &Plan, text: &mut Lines) -> fmt::Result {
 }
 
 fn number_row(column: &NumberSummary) -> Vec<String> {
-    let number = |value: f64| format!("{value:.4}");
+    let distinct = match column.distinct {
+        None => String::new(),
+        Some(Distinct { values, kept }) if values == kept => values.to_string(),
+        Some(Distinct { values, kept }) => format!("{values} ({kept} in f32)"),
+    };
     vec![
         column.name.clone(),
-        number(column.min.into()),
-        number(column.max.into()),
-        number(column.mean),
+        as_in_file(column.min),
+        as_in_file(column.max),
+        mean(column.mean),
         column.missing.to_string(),
+        distinct,
     ]
+}
+
+/// A number to all its digits, in as few characters as people would take.
+fn as_in_file(value: f64) -> String {
+    match value.abs() {
+        size if size != 0.0 && !(1e-5..1e16).contains(&size) => format!("{value:e}"),
+        _ => value.to_string(),
+    }
+}
+
+/// A number that is in no file, to six digits.
+fn mean(value: f64) -> String {
+    match value.abs() {
+        size if size != 0.0 && !(1e-3..1e16).contains(&size) => format!("{value:.5e}"),
+        size => format!("{value:.*}", if size < 1e5 { 4 } else { 0 }),
+    }
 }
 
 fn target_lines(target: &TargetSummary, text: &mut Lines) -> fmt::Result {
     match target {
         TargetSummary::Numbers(column) => writeln!(
             text,
-            "  target {}: {} to {}, mean {:.4}",
-            column.name, column.min, column.max, column.mean
+            "  target {}: {} to {}, mean {}{}",
+            column.name,
+            as_in_file(column.min),
+            as_in_file(column.max),
+            mean(column.mean),
+            match column.distinct {
+                Some(Distinct { values, kept }) if values != kept => {
+                    format!(", {values} distinct values ({kept} in f32)")
+                }
+                Some(Distinct { values, .. }) => format!(", {values} distinct values"),
+                None => String::new(),
+            }
         ),
         TargetSummary::Classes { name, counts } => {
             let listed: Vec<String> = counts

@@ -19,7 +19,7 @@ use lockstep_proto::words::count;
 use lockstep_worker::{Ended, WorkerConfig, WorkerEvent};
 
 use crate::error::{Error, Result};
-use crate::inference;
+use crate::inference::{self, Evaluation};
 use crate::job::Job;
 use crate::plan::Plan;
 use crate::record::{SharedReporter, report};
@@ -119,8 +119,8 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
         Command::Evaluate(evaluate) => {
             let data = TableFile::guess(evaluate.data, evaluate.labels);
             let model = load_model(&evaluate.run, reporter)?;
-            let (rows, values) = inference::evaluate(&model, &data)?;
-            report(reporter, &Report::Evaluated { rows, values });
+            let Evaluation { rows, left_out, values } = inference::evaluate(&model, &data)?;
+            report(reporter, &Report::Evaluated { rows, left_out, values });
             Ok(())
         }
         Command::Predict(predict) => {

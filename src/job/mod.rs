@@ -1,5 +1,6 @@
 //! The job file, read and checked as far as it can be without the data.
 
+mod data;
 mod hints;
 mod optimizer;
 pub(crate) mod reader;

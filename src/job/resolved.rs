@@ -37,6 +37,16 @@ pub fn to_toml(job: &Job) -> String {
     }
     line("scale", scale(job.data.scale));
     line("missing", quote(job.data.missing.name()));
+    let dialect = &job.data.dialect;
+    if let Some(texts) = &dialect.missing_values {
+        line("missing_values", list(texts));
+    }
+    line("stratify", job.data.stratify.to_string());
+    if let Some(delimiter) = dialect.delimiter {
+        line("delimiter", quote(&delimiter.to_string()));
+    }
+    line("quote", quote(&dialect.quote.map(String::from).unwrap_or_default()));
+    line("header", dialect.header.to_string());
     line("model", section());
     line("loss", loss(job.model.loss));
     line(
@@ -197,7 +207,8 @@ mod tests {
             round_trip(&format!(
                 "name = \"x\"\nseed = 7\n[data]\ntrain = \"a \\\"b\\\".csv\"\ntest = {{ fraction = 0.25 }}\n\
                  validation = \"v.csv\"\ntarget = [\"y\", \"z\"]\nfeatures = [\"a\"]\nscale = \"minmax\"\n\
-                 missing = \"mean\"\n[model]\nloss = {{ type = \"huber\", delta = 2.0 }}\nmetrics = [\"mae\", \"r2\"]\n\
+                 missing = \"mean\"\nmissing_values = [\"-\", \"x \\\" y\"]\nstratify = false\n\
+                 delimiter = \"\\t\"\nquote = \"\"\nheader = false\n[model]\nloss = {{ type = \"huber\", delta = 2.0 }}\nmetrics = [\"mae\", \"r2\"]\n\
                  initial_weights = \"w.safetensors\"\nlayers = [{{ type = \"dense\", units = 3, activation = \
                  {{ type = \"elu\", alpha = 0.5 }}, use_bias = false }}, {{ type = \"dense\", units = 2, \
                  kernel_initializer = \"he_normal\", activation = \"leaky_relu\" }}]\n[train]\noptimizer = {optimizer}\n\

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use lockstep_data::{Missing, Scale, Source, TableFile, TableSpec};
 use lockstep_model::{Activation, DenseSpec, Initializer, Loss, Metric};
 use lockstep_proto::tree::SHARDS_MAX;
 use lockstep_proto::values::Precision;
@@ -11,7 +10,7 @@ use super::reader::{Document, JobError, Section, Value};
 use super::settings::Setting;
 use super::{
     BATCH_SIZE_DEFAULT, Checkpointing, Cluster, Every, Job, Journaling, Model, Places,
-    SHARDS_DEFAULT, Train, optimizer,
+    SHARDS_DEFAULT, Train, data, optimizer,
 };
 
 /// Most layers and units that a job may ask for; the parameters have a bound of their own.
@@ -22,7 +21,7 @@ const WORKERS_MAX: u64 = SHARDS_MAX as u64;
 /// The keys of every section, by its name.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("", ROOT),
-    ("data", DATA),
+    ("data", data::KEYS),
     ("model", MODEL),
     ("model.layers", DENSE),
     ("train", TRAIN),
@@ -34,7 +33,6 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
 
 const ROOT: &[&str] =
     &["name", "seed", "data", "model", "train", "cluster", "checkpoint", "journal"];
-const DATA: &[&str] = &["train", "test", "validation", "target", "features", "scale", "missing"];
 const MODEL: &[&str] = &["loss", "metrics", "initial_weights", "layers"];
 /// Beside `type`.
 const DENSE: &[&str] =
@@ -55,7 +53,7 @@ pub(super) fn read(path: &Path, text: String, settings: &[Setting]) -> Result<Jo
         path: path.to_path_buf(),
         name: name(&root, path)?,
         seed: root.get("seed").map_or(Ok(0), |value| value.integer(0, i64::MAX as u64))?,
-        data: data(&root.require("data")?, &folder)?,
+        data: data::read(&root.require("data")?, &folder)?,
         model: model(&root.require("model")?, &folder, &mut places)?,
         train: train(&root.require("train")?, &mut places)?,
         cluster: cluster(&root)?,
@@ -86,94 +84,12 @@ fn name(root: &Section<'_>, path: &Path) -> Result<String, JobError> {
     Ok(name.to_string())
 }
 
-fn data(value: &Value<'_>, folder: &Path) -> Result<TableSpec, JobError> {
-    let section = value.section(DATA)?;
-    let source = |key| section.get(key).map(|value| source(&value, folder)).transpose();
-    let train = table_file(&section.require("train")?, folder)?;
-    let target = match (&train, section.get("target")) {
-        // There is no other.
-        (TableFile::Idx { .. }, None) => vec![TableFile::IDX_TARGET.to_string()],
-        _ => columns(&section.require("target")?)?,
-    };
-    Ok(TableSpec {
-        train,
-        test: source("test")?,
-        validation: source("validation")?,
-        target,
-        features: section.get("features").map(|value| columns(&value)).transpose()?,
-        scale: section.get("scale").map_or(Ok(Scale::None), |value| scale(&value))?,
-        missing: section
-            .get("missing")
-            .map_or(Ok(Missing::Error), |value| value.name(Missing::NAMES, Missing::from_name))?,
-    })
-}
-
-fn path(value: &Value<'_>, folder: &Path) -> Result<PathBuf, JobError> {
+pub(super) fn path(value: &Value<'_>, folder: &Path) -> Result<PathBuf, JobError> {
     let text = value.string()?;
     if text.is_empty() {
         return Err(value.fail("found \"\", wanted a path"));
     }
     Ok(folder.join(text))
-}
-
-const IDX_KEYS: [&str; 2] = ["images", "labels"];
-
-/// A table of its own: a path, or the paths of two IDX files.
-fn table_file(value: &Value<'_>, folder: &Path) -> Result<TableFile, JobError> {
-    match value.table(&IDX_KEYS) {
-        Some(section) => idx(&section?, folder),
-        None => Ok(TableFile::Csv(path(value, folder)?)),
-    }
-}
-
-fn idx(section: &Section<'_>, folder: &Path) -> Result<TableFile, JobError> {
-    let images = path(&section.require("images")?, folder)?;
-    let labels = Some(path(&section.require("labels")?, folder)?);
-    Ok(TableFile::Idx { images, labels })
-}
-
-fn source(value: &Value<'_>, folder: &Path) -> Result<Source, JobError> {
-    let Some(section) = value.table(&["fraction", "images", "labels"]) else {
-        return Ok(Source::File(table_file(value, folder)?));
-    };
-    let section = section?;
-    let is_idx = IDX_KEYS.iter().any(|key| section.get(key).is_some());
-    match section.get("fraction") {
-        None if is_idx => Ok(Source::File(idx(&section, folder)?)),
-        Some(fraction) if is_idx => {
-            Err(fraction.fail("wanted either a fraction or a table of its own, not both"))
-        }
-        _ => {
-            let fraction = section.require("fraction")?;
-            let number = fraction.number("a number above 0 and below 1", |n| n > 0.0 && n < 1.0)?;
-            Ok(Source::Fraction(number))
-        }
-    }
-}
-
-fn scale(value: &Value<'_>) -> Result<Scale, JobError> {
-    let Some(section) = value.table(&["divide"]) else {
-        return value.name(Scale::NAMES, Scale::from_name);
-    };
-    let divide = section?.require("divide")?;
-    // Below the least normal number its inverse would not be finite.
-    let divisor = divide.number32("a number above 0", |n| n >= f32::MIN_POSITIVE)?;
-    Ok(Scale::Divide(divisor))
-}
-
-fn columns(value: &Value<'_>) -> Result<Vec<String>, JobError> {
-    if !value.is_list() {
-        return Ok(vec![value.string()?.to_string()]);
-    }
-    let columns: Vec<String> = value
-        .list()?
-        .iter()
-        .map(|column| column.string().map(str::to_string))
-        .collect::<Result<_, _>>()?;
-    if columns.is_empty() {
-        return Err(value.fail("found an empty list, wanted at least one column"));
-    }
-    Ok(columns)
 }
 
 fn model(value: &Value<'_>, folder: &Path, places: &mut Places) -> Result<Model, JobError> {

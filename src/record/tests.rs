@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::sync_channel;
 
 use lockstep_coordinator::WeightFrames;
-use lockstep_data::{Dataset, Missing, Rows, Scale, Schema, Summary};
+use lockstep_data::{Cells, Dataset, Dialect, Missing, Rows, Scale, Schema, Summary};
 use lockstep_proto::ids::{Pass, Step};
 
 use super::*;
@@ -34,7 +34,7 @@ shards = 1
 "#;
 
 fn plan() -> Plan {
-    let job = Job::parse(Path::new("job.toml"), JOB.to_string()).unwrap();
+    let job = Job::parse(Path::new("job.toml"), JOB.to_string(), &[]).unwrap();
     let schema = Schema {
         features: vec!["x".to_string()],
         image: None,
@@ -45,6 +45,8 @@ fn plan() -> Plan {
         scaling: None,
         missing: Missing::Error,
         fill: None,
+        cells: Cells::F64,
+        dialect: Dialect::default(),
     };
     let dataset = Dataset {
         train: Rows::new(1, 1, vec![1.0; 2 * STEPS as usize]),

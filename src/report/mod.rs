@@ -177,8 +177,10 @@ pub enum Report {
     },
     /// A table was measured.
     Evaluated {
-        /// Its rows.
+        /// Its rows, without those left out.
         rows: u64,
+        /// Rows left out for a missing cell.
+        left_out: u64,
         /// Loss and metrics.
         #[serde(deserialize_with = "null_as_nan")]
         values: Values,

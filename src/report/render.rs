@@ -232,9 +232,14 @@ fn fault_text(fault: FaultKind, processes: &[u32], seconds: Option<f64>) -> Stri
 fn result_lines(report: &Report) -> Vec<String> {
     match report {
         Report::Finished { .. } => finished_lines(report),
-        Report::Evaluated { rows, values } => std::iter::once(count(*rows, "row"))
-            .chain(values.iter().map(|(name, value)| format!("{name} {value}")))
-            .collect(),
+        Report::Evaluated { rows, left_out, values } => {
+            let rows = match left_out {
+                0 => count(*rows, "row"),
+                _ => format!("{}, and {left_out} left out for a missing cell", count(*rows, "row")),
+            };
+            let values = values.iter().map(|(name, value)| format!("{name} {value}"));
+            std::iter::once(rows).chain(values).collect()
+        }
         Report::Verified { first, last, hashes, .. } => vec![verified(*first, *last, *hashes)],
         _ => Vec::new(),
     }
@@ -304,7 +309,8 @@ mod tests {
         let killed = |processes: &[u32]| fault_text(FaultKind::Kill, processes, None);
         assert_eq!(killed(&[5]), "chaos: killed worker process 5");
         assert_eq!(killed(&[5, 6]), "chaos: killed all workers, processes 5, 6");
-        let evaluated = Report::Evaluated { rows: 1, values: [("mae".into(), 0.5)].into() };
+        let evaluated =
+            Report::Evaluated { rows: 1, left_out: 0, values: [("mae".into(), 0.5)].into() };
         assert_eq!(result_lines(&evaluated), ["1 row", "mae 0.5"]);
     }
 

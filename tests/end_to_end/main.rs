@@ -13,6 +13,8 @@ mod bits;
 #[cfg(target_os = "linux")]
 mod chaos;
 mod cli;
+mod columns;
+mod dialects;
 #[cfg(target_os = "linux")]
 mod failpoints;
 #[cfg(target_os = "linux")]

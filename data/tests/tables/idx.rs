@@ -6,10 +6,10 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use lockstep_data::{
-    Rows, Scale, Schema, Source, TableFile, TableSpec, TargetKind, TargetSummary, Want, load,
+    Rows, Scale, Schema, Source, TableFile, TableSpec, TargetKind, TargetSummary, Want,
 };
 
-use crate::{Files, strings};
+use crate::{Files, load, strings};
 
 const TWO_CLASSES: TargetKind = TargetKind::Classes { outputs: 2 };
 
@@ -126,11 +126,11 @@ fn a_schema_reads_images_with_labels_or_without() {
     assert_eq!(schema, data.schema);
     let damaged = json.replacen("\"divisor\":255.0", "\"divisor\":25.0", 1);
     assert!(serde_json::from_str::<Schema>(&damaged).is_err());
-    assert_eq!(schema.read(&table(&files), Want::FeaturesAndTargets).unwrap(), data.train);
+    assert_eq!(schema.read(&table(&files), Want::FeaturesAndTargets).unwrap().0, data.train);
 
     let unlabelled = TableFile::guess(files.path("i"), None);
     assert_eq!(unlabelled, TableFile::Idx { images: files.path("i"), labels: None });
-    let rows = schema.read(&unlabelled, Want::Features).unwrap();
+    let rows = schema.read(&unlabelled, Want::Features).unwrap().0;
     assert_eq!(rows, Rows::new(2, 0, vec![0.0, 1.0, 0.2, 0.0, 0.4, 0.8]));
     let message = |file: &TableFile, want| files.message(&schema.read(file, want).unwrap_err());
     assert_eq!(

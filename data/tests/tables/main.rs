@@ -1,15 +1,17 @@
 //! Real files through the public interface: values, splits, schemas, and the message of every error.
 
+mod dialects;
 mod errors;
 mod idx;
 mod schema;
+mod splits;
 mod values;
 
 use std::fs;
 use std::path::PathBuf;
 
 use lockstep_data::{
-    DataError, Dataset, Missing, Scale, Source, TableFile, TableSpec, TargetKind, load,
+    DataError, Dataset, Detail, Dialect, Missing, Scale, Source, TableFile, TableSpec, TargetKind,
 };
 use tempfile::TempDir;
 
@@ -44,6 +46,8 @@ impl Files {
             features: None,
             scale: Scale::None,
             missing: Missing::Error,
+            stratify: true,
+            dialect: Dialect::default(),
         }
     }
 
@@ -55,6 +59,11 @@ impl Files {
     fn message(&self, error: &DataError) -> String {
         error.to_string().replace(&format!("{}/", self.0.path().display()), "")
     }
+}
+
+/// Loads what a run needs.
+fn load(spec: &TableSpec, kind: TargetKind, seed: u64) -> Result<Dataset, DataError> {
+    lockstep_data::load(spec, kind, seed, Detail::Usual)
 }
 
 /// Loads `train` as `t.csv` with `spec` adjusted.

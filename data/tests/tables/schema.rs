@@ -2,12 +2,15 @@
 
 use std::fs;
 
-use lockstep_data::{Dataset, Missing, Rows, Scale, Schema, TargetKind, Want, load};
+use lockstep_data::{Cells, Dataset, Missing, Rows, Scale, Schema, TargetKind, Want};
 
-use crate::{Files, load_one};
+use crate::{Files, load, load_one};
 
 /// JSON as written by the first version. Later versions must read it.
 const FROZEN: &str = include_str!("schema-v1.json");
+
+/// The same as written since cells are `f64` until they are scaled.
+const FROZEN_F64: &str = include_str!("schema-v2.json");
 
 fn classes(missing: Missing) -> Dataset {
     load_one("a,b,y\n1,0,no\n3,10,yes\n", TargetKind::Classes { outputs: 2 }, |spec| {
@@ -21,14 +24,30 @@ fn classes(missing: Missing) -> Dataset {
 fn json_goes_both_ways_and_the_first_version_stays_readable() {
     let schema = classes(Missing::Mean).schema;
     let json = serde_json::to_string_pretty(&schema).unwrap();
-    assert_eq!(json, FROZEN.trim_end());
-    assert_eq!(serde_json::from_str::<Schema>(FROZEN).unwrap(), schema);
+    assert_eq!(json, FROZEN_F64.trim_end());
+    assert_eq!(serde_json::from_str::<Schema>(FROZEN_F64).unwrap(), schema);
+    let first = serde_json::from_str::<Schema>(FROZEN).unwrap();
+    assert_eq!(first, Schema { cells: Cells::F32, ..schema });
     for kind in [TargetKind::Numbers, TargetKind::Binary { outputs: 1 }] {
         let content = "a,y\n0.1,0\n0.7,1\n1e-30,0\n";
         let schema = load_one(content, kind, |spec| spec.scale = Scale::Standard).unwrap().schema;
         let json = serde_json::to_string(&schema).unwrap();
         assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), schema);
     }
+}
+
+/// A model predicts as it was trained: those of the first version rounded a cell before they scaled it.
+#[test]
+fn a_model_of_the_first_version_goes_on_rounding_first() {
+    let files = Files::new(&[("p.csv", "a,b\n1,16777217\n")]);
+    let read = |json: &str| {
+        let schema: Schema = serde_json::from_str(json).unwrap();
+        schema.read(&files.csv("p.csv"), Want::Features).unwrap().0.values[1]
+    };
+    assert_eq!((read(FROZEN), read(FROZEN_F64)), (1_677_721.6, 1_677_721.75));
+    let rounded = FROZEN.replacen("\"divisor\": 2.0", "\"divisor\": 0.1", 1);
+    let schema: Schema = serde_json::from_str(&rounded).unwrap();
+    assert_eq!(schema.scaling.unwrap()[0].divisor, f64::from(0.1_f32));
 }
 
 #[test]
@@ -55,11 +74,11 @@ fn columns_are_found_by_name() {
         ("both.csv", "y,b,id,a\nyes,5,7,1\nno,10,8,3\n"),
     ]);
     let schema = classes(Missing::Mean).schema;
-    let rows = schema.read(&files.csv("features.csv"), Want::Features).unwrap();
+    let rows = schema.read(&files.csv("features.csv"), Want::Features).unwrap().0;
     assert_eq!(rows, Rows::new(2, 0, vec![0.5, 0.5, 0.5, -1.0]));
-    let rows = schema.read(&files.csv("both.csv"), Want::FeaturesAndTargets).unwrap();
+    let rows = schema.read(&files.csv("both.csv"), Want::FeaturesAndTargets).unwrap().0;
     assert_eq!(rows, Rows::new(2, 1, vec![0.0, 0.5, 1.0, 1.0, 1.0, 0.0]));
-    let rows = schema.read(&files.csv("both.csv"), Want::Features).unwrap();
+    let rows = schema.read(&files.csv("both.csv"), Want::Features).unwrap().0;
     assert_eq!(rows, Rows::new(2, 0, vec![0.0, 0.5, 1.0, 1.0]));
 }
 
@@ -76,7 +95,7 @@ fn reading_the_training_file_again_gives_the_training_rows() {
             spec.scale = scale;
             let data = load(&spec, kind, 7).unwrap();
             let rows = data.schema.read(&spec.train, Want::FeaturesAndTargets).unwrap();
-            assert_eq!(rows, data.train);
+            assert_eq!(rows, (data.train, 0));
         }
     }
 }
@@ -87,7 +106,8 @@ fn a_row_to_predict_is_never_dropped() {
     let path = files.csv("p.csv");
     let message = |schema: &Schema, want| files.message(&schema.read(&path, want).unwrap_err());
     let schema = classes(Missing::Drop).schema;
-    assert_eq!(schema.read(&path, Want::FeaturesAndTargets).unwrap().len(), 1);
+    let (rows, left_out) = schema.read(&path, Want::FeaturesAndTargets).unwrap();
+    assert_eq!((rows.len(), left_out), (1, 2));
     assert_eq!(
         message(&schema, Want::Features),
         "p.csv:4: column 2 (b): found an empty cell, wanted a number; \
@@ -100,7 +120,7 @@ fn a_row_to_predict_is_never_dropped() {
          the model was trained with `data.missing = \"error\"`"
     );
     let schema = classes(Missing::Mean).schema;
-    assert_eq!(schema.read(&path, Want::Features).unwrap().len(), 3);
+    assert_eq!(schema.read(&path, Want::Features).unwrap().0.len(), 3);
     assert_eq!(
         message(&schema, Want::FeaturesAndTargets),
         "p.csv:5: column 3 (y): found an empty cell, wanted a label; \

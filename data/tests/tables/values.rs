@@ -1,10 +1,10 @@
 //! What comes out of tables that are right: values, labels, splits, summaries and warnings.
 
 use lockstep_data::{
-    Missing, NumberSummary, Rows, Scale, Scaling, Source, TargetKind, TargetSummary, load,
+    Missing, NumberSummary, Rows, Scale, Scaling, Source, TargetKind, TargetSummary,
 };
 
-use crate::{Files, load_one, strings};
+use crate::{Files, load, load_one, strings};
 
 const NUMBERS: TargetKind = TargetKind::Numbers;
 
@@ -67,7 +67,7 @@ fn standard_scaling_is_by_population_deviation_of_the_training_rows() {
     }
     assert_eq!(data.test.unwrap().values, [0.0, 1.0, 50.0]);
     let scaling = data.schema.scaling.unwrap();
-    assert_eq!(scaling[0], Scaling { offset: 2.5, divisor: 1.118_034 });
+    assert_eq!(scaling[0], Scaling { offset: 2.5, divisor: 1.25f64.sqrt() });
     assert_eq!(scaling[1], Scaling { offset: 7.0, divisor: 1.0 });
 }
 
@@ -114,7 +114,10 @@ fn a_missing_feature_takes_the_training_mean_before_scaling() {
     // SimpleImputer() then StandardScaler(): [1, 3, 5] has mean 3 and deviation sqrt(8 / 3)
     assert!((data.train.row(0)[0] + 1.224_744_9).abs() <= ULP);
     assert_eq!(data.train.row(1)[0], 0.0);
-    assert_eq!(data.schema.scaling.unwrap()[0], Scaling { offset: 3.0, divisor: 1.632_993_2 });
+    assert_eq!(
+        data.schema.scaling.unwrap()[0],
+        Scaling { offset: 3.0, divisor: (8.0f64 / 3.0).sqrt() }
+    );
 }
 
 #[test]
@@ -145,7 +148,7 @@ fn classes_are_ordered_as_numbers_or_as_text() {
     for (labels, ordered, indices) in [
         (["10", "2", "10", "-1"], ["-1", "2", "10"], [2.0, 1.0, 2.0, 0.0]),
         (["b", "\"a,\"", "c", " b "], ["a,", "b", "c"], [1.0, 0.0, 2.0, 1.0]),
-        (["10", "2", "x", "2"], ["10", "2", "x"], [0.0, 1.0, 2.0, 1.0]),
+        (["10", "2", "x", "2"], ["2", "10", "x"], [1.0, 0.0, 2.0, 0.0]),
         (["1.0", "2", "1", "0"], ["0", "1.0", "2"], [1.0, 2.0, 1.0, 0.0]),
     ] {
         let mut content = "a,y\n".to_owned();
@@ -232,7 +235,14 @@ fn the_summary_is_of_raw_values() {
     .unwrap();
     let [table] = data.summary.tables.as_slice() else { panic!("one table") };
     assert_eq!((table.rows, table.dropped), (3, 0));
-    let a = NumberSummary { name: "a".into(), min: -3.0, max: 1.0, mean: -1.0, missing: 1 };
+    let a = NumberSummary {
+        name: "a".into(),
+        min: -3.0,
+        max: 1.0,
+        mean: -1.0,
+        missing: 1,
+        distinct: None,
+    };
     assert_eq!(table.features[0], a);
     let counts = vec![("x".to_owned(), 2), ("z".to_owned(), 1)];
     assert_eq!(table.targets, [TargetSummary::Classes { name: "y".into(), counts }]);
@@ -297,4 +307,54 @@ fn rows_stay_whole_and_in_order_whichever_part_is_the_largest() {
         seen.sort_unstable();
         assert_eq!(seen, rows);
     }
+}
+
+/// Cells of any format are `f64` until they are scaled.
+#[test]
+fn a_large_offset_with_a_small_spread_survives_scaling() {
+    let content = "a,y\n1700000001,1\n1700000002,2\n1700000004,3\n";
+    let data = load_one(content, NUMBERS, |spec| spec.scale = Scale::MinMax).unwrap();
+    assert_eq!(data.train.values, [0.0, 1.0, 1.0 / 3.0, 2.0, 1.0, 3.0]);
+    assert_eq!(data.warnings, [""; 0]);
+    let seen = &data.summary.tables[0].features[0];
+    assert_eq!((seen.min, seen.max, seen.is_constant()), (1_700_000_001.0, 1_700_000_004.0, false));
+    // What is not scaled is rounded, and that is said.
+    let data = load_one(content, NUMBERS, |_| {}).unwrap();
+    assert!(data.warnings[0].ends_with(
+        "feature \"a\": 3 distinct values become 1 as the network sees them (in f32): \
+         `data.scale = \"standard\"` scales before it rounds"
+    ));
+    // A number that no f32 holds is as good as any where it is scaled.
+    let data = load_one("a,y\n1e60,1\n3e60,2\n", NUMBERS, |spec| spec.scale = Scale::MinMax);
+    assert_eq!(data.unwrap().train.values, [0.0, 1.0, 1.0, 2.0]);
+    let message = load_one("a,y\n1e101,1\n3,2\n", NUMBERS, |spec| spec.scale = Scale::MinMax);
+    assert_eq!(
+        message.unwrap_err(),
+        "t.csv:2: column 1 (a): found \"1e101\", wanted a number up to 1e100"
+    );
+}
+
+#[test]
+fn targets_far_from_one_are_warned_about() {
+    let end = |content: &str| -> String {
+        let warnings = load_one(content, NUMBERS, |_| {}).unwrap().warnings;
+        let [warning] = &warnings[..] else { return format!("{warnings:?}") };
+        warning.split("): ").nth(1).unwrap().split(" (targets").next().unwrap().to_owned()
+    };
+    assert_eq!(end("a,y\n1,-999\n2,999\n"), "[]");
+    assert_eq!(
+        end("a,y\n1,0\n2,1500000\n"),
+        "target \"y\" lies between 0 and 1500000: targets far above 1 in size are learned slowly or not at all; \
+         divide by 1000000 in the table"
+    );
+    assert_eq!(
+        end("a,y\n1,1990\n2,2020\n3,2001\n"),
+        "target \"y\" lies between 1990 and 2020: targets far above 1 in size are learned slowly or not at all; \
+         subtract about 2000 and divide by 10 in the table"
+    );
+    assert_eq!(
+        end("a,y\n1,0.00001\n2,0.00002\n"),
+        "target \"y\" lies between 0.00001 and 0.00002: targets far below 1 in size are learned slowly or not at \
+         all; divide by 0.00001 in the table"
+    );
 }

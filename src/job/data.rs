@@ -1,0 +1,148 @@
+//! The section `data` of a job file: the tables, and how they are read.
+
+use std::path::Path;
+
+use lockstep_data::{Dialect, Missing, Scale, Source, TableFile, TableSpec};
+
+use super::reader::{JobError, Section, Value};
+use super::sections::path;
+
+/// The section's keys.
+pub(super) const KEYS: &[&str] = &[
+    "train",
+    "test",
+    "validation",
+    "target",
+    "features",
+    "scale",
+    "missing",
+    "missing_values",
+    "stratify",
+    "delimiter",
+    "quote",
+    "header",
+];
+
+/// Reads the section.
+pub(super) fn read(value: &Value<'_>, folder: &Path) -> Result<TableSpec, JobError> {
+    let section = value.section(KEYS)?;
+    let source = |key| section.get(key).map(|value| source(&value, folder)).transpose();
+    let train = table_file(&section.require("train")?, folder)?;
+    let target = match (&train, section.get("target")) {
+        // There is no other.
+        (TableFile::Idx { .. }, None) => vec![TableFile::IDX_TARGET.to_string()],
+        _ => columns(&section.require("target")?)?,
+    };
+    Ok(TableSpec {
+        train,
+        test: source("test")?,
+        validation: source("validation")?,
+        target,
+        features: section.get("features").map(|value| columns(&value)).transpose()?,
+        scale: section.get("scale").map_or(Ok(Scale::None), |value| scale(&value))?,
+        missing: section
+            .get("missing")
+            .map_or(Ok(Missing::Error), |value| value.name(Missing::NAMES, Missing::from_name))?,
+        stratify: section.get("stratify").map_or(Ok(true), |value| value.boolean())?,
+        dialect: dialect(&section)?,
+    })
+}
+
+/// How CSV files are written.
+fn dialect(section: &Section<'_>) -> Result<Dialect, JobError> {
+    let mut dialect = Dialect::default();
+    // Each is checked by itself, for its place, and the two together at the end.
+    if let Some(value) = section.get("delimiter") {
+        dialect.delimiter = Some(character(&value, "one character")?);
+        check(&value, &dialect)?;
+    }
+    if let Some(value) = section.get("quote") {
+        dialect.quote = match value.string()? {
+            "" => None,
+            _ => Some(character(&value, "one character, or \"\" where nothing is quoted")?),
+        };
+        check(&value, &dialect)?;
+    }
+    if let Some(value) = section.get("header") {
+        dialect.header = value.boolean()?;
+    }
+    if let Some(value) = section.get("missing_values") {
+        let texts: Result<Vec<String>, JobError> =
+            value.list()?.iter().map(|value| value.string().map(str::to_string)).collect();
+        dialect.missing_values = Some(texts?);
+    }
+    Ok(dialect)
+}
+
+fn character(value: &Value<'_>, wanted: &str) -> Result<char, JobError> {
+    let text = value.string()?;
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        (Some(one), None) => Ok(one),
+        _ => Err(value.fail(format!("found {text:?}, wanted {wanted}"))),
+    }
+}
+
+fn check(value: &Value<'_>, dialect: &Dialect) -> Result<(), JobError> {
+    dialect.problem().map_or(Ok(()), |(_, problem)| Err(value.fail(problem)))
+}
+
+const IDX_KEYS: [&str; 2] = ["images", "labels"];
+
+/// A table of its own: a path, or the paths of two IDX files.
+fn table_file(value: &Value<'_>, folder: &Path) -> Result<TableFile, JobError> {
+    match value.table(&IDX_KEYS) {
+        Some(section) => idx(&section?, folder),
+        None => Ok(TableFile::Csv(path(value, folder)?)),
+    }
+}
+
+fn idx(section: &Section<'_>, folder: &Path) -> Result<TableFile, JobError> {
+    let images = path(&section.require("images")?, folder)?;
+    let labels = Some(path(&section.require("labels")?, folder)?);
+    Ok(TableFile::Idx { images, labels })
+}
+
+fn source(value: &Value<'_>, folder: &Path) -> Result<Source, JobError> {
+    let Some(section) = value.table(&["fraction", "images", "labels"]) else {
+        return Ok(Source::File(table_file(value, folder)?));
+    };
+    let section = section?;
+    let is_idx = IDX_KEYS.iter().any(|key| section.get(key).is_some());
+    match section.get("fraction") {
+        None if is_idx => Ok(Source::File(idx(&section, folder)?)),
+        Some(fraction) if is_idx => {
+            Err(fraction.fail("wanted either a fraction or a table of its own, not both"))
+        }
+        _ => {
+            let fraction = section.require("fraction")?;
+            let number = fraction.number("a number above 0 and below 1", |n| n > 0.0 && n < 1.0)?;
+            Ok(Source::Fraction(number))
+        }
+    }
+}
+
+fn scale(value: &Value<'_>) -> Result<Scale, JobError> {
+    let Some(section) = value.table(&["divide"]) else {
+        return value.name(Scale::NAMES, Scale::from_name);
+    };
+    let divide = section?.require("divide")?;
+    // What is divided by less is hardly finite.
+    let least = f64::from(f32::MIN_POSITIVE);
+    Ok(Scale::Divide(divide.number("a number above 0", |n| n >= least)?))
+}
+
+fn columns(value: &Value<'_>) -> Result<Vec<String>, JobError> {
+    if !value.is_list() {
+        return Ok(vec![value.string()?.to_string()]);
+    }
+    let columns: Vec<String> = value
+        .list()?
+        .iter()
+        .map(|column| column.string().map(str::to_string))
+        .collect::<Result<_, _>>()?;
+    if columns.is_empty() {
+        return Err(value.fail("found an empty list, wanted at least one column"));
+    }
+    Ok(columns)
+}
