@@ -25,7 +25,7 @@ batch_size = 16
 shards = 12
 "#;
 
-pub(crate) const HASH: &str = "e5a5d14629a7670d216d21ed58c10ecb430f8e5ae8f416d02d8d641f82e66973";
+pub(crate) const HASH: &str = "d90581d2ef0a11a5296de7781f06bf769a99106d851666d88444282eaa6c247f";
 
 /// Bytes that a worker sends before the network stops: some dozen steps of the 78.
 const MID_RUN_BYTES: usize = 20_000;
@@ -146,7 +146,7 @@ fn a_worker_of_a_local_cluster_is_killed() {
 }
 
 pub(crate) const LONG_HASH: &str =
-    "f052b688c5e2b8d4b5fff5952a8d99e966bf4b4c66be97443f19417afbc14e23";
+    "b7af9cabd597c1d6ad1820f3d47e1802cf0cdd5c28f2e36a41c98410fa696688";
 
 /// Nobody comes back: the worker gives up in time and says so.
 #[test]

@@ -16,8 +16,8 @@ const BF16: &str = "[train]\nprecision = \"bf16\"\n";
 /// Bytes that a worker sends before it is killed, in about the middle of its work.
 const MID_RUN_BYTES: usize = 12_000;
 
-const SMALL_HASH: &str = "d091ceb24a45bf5a29815e0357dd8e20d89bcd1ec8fec9b17875938c64bea1f9";
-const LARGE_HASH: &str = "d844681d75041e20b4fc4a4ab04bc602173ed0e69bd12e2220ea80da2d895db1";
+const SMALL_HASH: &str = "b9bfda55d917e5e5aefad22606e95ff381d14b69b991c99a6ea0573401d6cf36";
+const LARGE_HASH: &str = "e1ff06bdf00f4377a05d25bb1d6e7729ce3f5b52fa08da4a6f8d553f41d36cc8";
 
 /// One chunk, 12 shards, batches of 16 rows.
 fn small_network() -> Folder {
