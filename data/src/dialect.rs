@@ -67,9 +67,9 @@ impl Dialect {
         if cell.len() > MISSING_LEN_MAX {
             return false;
         }
-        let is_one = |text: &&str| cell.eq_ignore_ascii_case(text.as_bytes());
-        MISSING_DEFAULT.iter().any(|text| is_one(&text))
-            || is_number && MISSING_NUMBERS_DEFAULT.iter().any(|text| is_one(&text))
+        let is_one = |text: &str| cell.eq_ignore_ascii_case(text.as_bytes());
+        MISSING_DEFAULT.iter().any(|text| is_one(text))
+            || is_number && MISSING_NUMBERS_DEFAULT.iter().any(|text| is_one(text))
             || cell == MISSING_NONE
     }
 }

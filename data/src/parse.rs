@@ -47,6 +47,9 @@ fn parse_in_pieces(
     })
 }
 
+/// A block, with the names of its label ids, which are its own.
+type Part = (Block, Vec<Names>);
+
 struct Parser<'a> {
     text: &'a Text,
     cells: Cells<'a>,
@@ -68,7 +71,7 @@ impl Parser<'_> {
             }
             found
         };
-        let read: Vec<Result<Option<(Block, Vec<Names>)>, Fault>> =
+        let read: Vec<Result<Option<Part>, Fault>> =
             pieces.par_iter().enumerate().map_init(Builder::default, read).collect();
         let mut names = self.cells.names();
         let mut blocks = Vec::with_capacity(pieces.len());
@@ -82,8 +85,8 @@ impl Parser<'_> {
         Ok((blocks, names))
     }
 
-    /// Reads a piece, with the names of its label ids, which are its own.
-    fn piece(&self, piece: &Piece, block: &mut Builder) -> Result<(Block, Vec<Names>), Fault> {
+    /// Reads a piece.
+    fn piece(&self, piece: &Piece, block: &mut Builder) -> Result<Part, Fault> {
         let mut names = self.cells.names();
         let mut records = self.text.records(piece.bytes.clone()).without_quotes();
         let mut record = csv::ByteRecord::new();

@@ -266,7 +266,7 @@ impl RawTable {
     pub(crate) fn turn(
         &mut self,
         parts: Vec<(&[u32], &mut [f32])>,
-        turn: &(dyn Fn(&RawTable, &Block, Places<'_>, &mut [f32]) -> Result<(), BadCell> + Sync),
+        turn: &Turn<'_>,
     ) -> Result<(), DataError> {
         let width = self.selection.width();
         let blocks = std::mem::take(&mut self.blocks);
@@ -307,6 +307,10 @@ impl RawTable {
         }
     }
 }
+
+/// Turns these rows of a block into preprocessed ones.
+pub(crate) type Turn<'a> =
+    dyn Fn(&RawTable, &Block, Places<'_>, &mut [f32]) -> Result<(), BadCell> + Sync + 'a;
 
 /// A cell that cannot be turned, for an error.
 #[derive(Debug)]
