@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lockstep_coordinator::Stop;
+use lockstep_proto::panics;
 use lockstep_worker::{Ended, WorkerConfig, WorkerError};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -55,13 +56,15 @@ where
         }
         Stop::Now
     });
-    let result = runtime.block_on(lead(start, failed));
+    // Whatever happens here, it is the caller's process.
+    let result = panics::guard(|| runtime.block_on(lead(start, failed)));
+    let result = result.unwrap_or_else(|said| Err(Error::Internal(said)));
     drop(runtime);
     for worker in started {
         match worker.join() {
             Ok(Err(error)) if matches!(result, Err(Error::Stopped(_))) => return Err(error.into()),
             Ok(_) => {}
-            Err(panic) => std::panic::resume_unwind(panic),
+            Err(panic) => return Err(Error::Internal(panics::text(&*panic))),
         }
     }
     result

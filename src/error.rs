@@ -94,15 +94,18 @@ impl Error {
                 _ => 2,
             },
             Error::Run(RunError::Stopped) | Error::Stopped(_) => exit::STOPPED,
-            Error::Run(RunError::Server(_) | RunError::Miscounted { .. }) | Error::Internal(_) => {
-                exit::INTERNAL
-            }
+            Error::Run(
+                RunError::Server(_) | RunError::Miscounted { .. } | RunError::Panicked(_),
+            )
+            | Error::Internal(_) => exit::INTERNAL,
             Error::Worker(WorkerError::NoCoordinator { .. } | WorkerError::Lost(_)) => {
                 exit::TRY_AGAIN
             }
             Error::Worker(WorkerError::Refused(_)) => exit::REFUSED,
             Error::Worker(WorkerError::RunFailed(_)) => exit::RUN_FAILED,
-            Error::Worker(WorkerError::Protocol(_) | WorkerError::Threads(_)) => exit::INTERNAL,
+            Error::Worker(
+                WorkerError::Protocol(_) | WorkerError::Threads(_) | WorkerError::Panicked(_),
+            ) => exit::INTERNAL,
             Error::Worker(WorkerError::Address(_)) | Error::Arguments(_) => 2,
             Error::Differs(_) => exit::DIFFERS,
             Error::Child(_, code) => *code,

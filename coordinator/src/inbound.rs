@@ -33,7 +33,7 @@ pub(crate) async fn read(
     let last = loop {
         match stream.message().await {
             Ok(Some(mut message)) => {
-                match sharing.take(&mut message) {
+                match sharing.take(&mut message, &limits).await {
                     Ok(false) => {}
                     Ok(true) => continue,
                     Err(problem) => break Inbound::Broken(worker, problem),

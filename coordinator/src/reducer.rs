@@ -13,6 +13,7 @@ use lockstep_proto::fold::Leaves;
 use lockstep_proto::frame::Slice;
 use lockstep_proto::ids::{Chunk, Pass, Step};
 use lockstep_proto::layout::ChunkRange;
+use lockstep_proto::panics;
 use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::ShardTree;
 use tokio::sync::mpsc;
@@ -36,6 +37,8 @@ pub(crate) enum Reduced {
     Published { step: Step, chunk: Chunk },
     /// A sum or weight is not finite.
     NonFinite { step: Step, chunk: Chunk, what: &'static str },
+    /// Adding panicked: what it said.
+    Panicked(String),
 }
 
 pub(crate) struct Reducer {
@@ -135,7 +138,13 @@ impl Reducer {
         let step = self.step;
         self.in_flight += 1;
         self.pool.spawn(move || {
-            let folded = lock(&state).insert(&rule, step.0, node, values);
+            // A panic that reached the pool would end the process, whoever else is in it.
+            let insert = || {
+                #[cfg(feature = "failpoints")]
+                fail::fail_point!("fold");
+                lock(&state).insert(&rule, step.0, node, values)
+            };
+            let folded = panics::guard(insert).unwrap_or_else(Folded::Panicked);
             // Fails only when the run is over.
             let _ = results.try_send((chunk, folded));
         });
@@ -267,6 +276,7 @@ impl Reducer {
                 Reduced::Published { step, chunk }
             }
             Folded::NonFinite(what) => Reduced::NonFinite { step, chunk, what },
+            Folded::Panicked(said) => Reduced::Panicked(said),
         }
     }
 }

@@ -11,6 +11,7 @@ use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::{Pass, Shard, Step, Table, WorkerId};
 use lockstep_proto::layout::Layout;
+use lockstep_proto::panics;
 use lockstep_proto::shared::Ticket;
 use lockstep_proto::shared::weights::versions;
 use lockstep_proto::values::Precision;
@@ -152,6 +153,9 @@ pub enum RunError {
     /// The run was told to stop.
     #[error("stopped before the end")]
     Stopped,
+    /// A mistake of the coordinator's own.
+    #[error("{0}")]
+    Panicked(String),
     /// The gRPC server failed.
     #[error("the server failed: {0}")]
     Server(String),
@@ -234,7 +238,7 @@ impl Coordinator {
         let driver = Driver::new(spec, observer, arrivals, published, ending);
         let mut driver = tokio::spawn(driver.run(stop));
         let result = tokio::select! {
-            result = &mut driver => result.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),
+            result = &mut driver => result.unwrap_or_else(|error| Err(panicked(error))),
             ended = &mut server => {
                 driver.abort();
                 let reason = match ended {
@@ -250,6 +254,12 @@ impl Coordinator {
         }
         result
     }
+}
+
+/// What made a task end that was not told to.
+fn panicked(error: tokio::task::JoinError) -> RunError {
+    let panic = error.try_into_panic();
+    RunError::Panicked(panic.map_or_else(|error| error.to_string(), |panic| panics::text(&*panic)))
 }
 
 fn incoming(
@@ -274,6 +284,7 @@ fn welcome(spec: &RunSpec, weights: Option<Ticket>) -> Welcome {
         validation_rows: spec.validation_rows.unwrap_or(0),
         test_rows: spec.test_rows.unwrap_or(0),
         precision: spec.precision,
+        clips: spec.clip_norm.is_some(),
         weights,
     }
 }

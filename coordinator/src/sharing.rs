@@ -1,8 +1,10 @@
 //! One worker's part in shared memory, if it is on this machine: reading its gradients there, naming weights instead of
 //! sending them.
 
+use std::io::ErrorKind;
 use std::sync::{Arc, OnceLock};
 
+use lockstep_proto::frame::Limits;
 use lockstep_proto::shared::Ticket;
 use lockstep_proto::shared::lane::LaneReader;
 use lockstep_proto::wire::{self, worker_message::Kind};
@@ -25,9 +27,13 @@ impl Sharing {
     ///
     /// # Errors
     /// If that is not there; in words.
-    pub(crate) fn take(&self, message: &mut wire::WorkerMessage) -> Result<bool, String> {
+    pub(crate) async fn take(
+        &self,
+        message: &mut wire::WorkerMessage,
+        limits: &Limits,
+    ) -> Result<bool, String> {
         if let Some(Kind::Share(ticket)) = &message.kind {
-            self.begin(Ticket::from_wire(ticket))?;
+            self.begin(Ticket::from_wire(ticket), limits.clone()).await?;
             return Ok(true);
         }
         let spoilt = |error| format!("broken message: no gradient in shared memory ({error})");
@@ -42,14 +48,28 @@ impl Sharing {
         self.lane.get().map_or(0, LaneReader::slices_read)
     }
 
-    fn begin(&self, ticket: Option<Ticket>) -> Result<(), String> {
-        let Some(lane) = ticket.and_then(|ticket| LaneReader::open(&ticket).ok()) else {
-            let problem =
-                "its shared memory cannot be opened here: start it with --no-shared-memory";
-            return Err(problem.to_string());
-        };
-        self.lane.set(lane).map_err(|_| "broken message: shared memory, again".to_string())?;
-        self.outbox.share();
-        Ok(())
+    async fn begin(&self, ticket: Option<Ticket>, limits: Limits) -> Result<(), String> {
+        let broken = |what: &str| Err(format!("broken message: shared memory, {what}"));
+        if self.lane.get().is_some() {
+            return broken("again");
+        }
+        let Some(ticket) = ticket else { return broken("but not where") };
+        // On another thread: the runtime's answer other workers meanwhile.
+        let opened = tokio::task::spawn_blocking(move || {
+            LaneReader::open(&ticket, &limits.layout, limits.precision)
+        });
+        match opened.await {
+            Ok(Ok(lane)) => {
+                self.lane.set(lane).or_else(|_| broken("again"))?;
+                self.outbox.share();
+                Ok(())
+            }
+            Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => broken(&error.to_string()),
+            _ => {
+                let problem =
+                    "its shared memory cannot be opened here: start it with --no-shared-memory";
+                Err(problem.to_string())
+            }
+        }
     }
 }

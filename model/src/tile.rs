@@ -44,8 +44,9 @@ impl KernelTile<'_, '_> {
         let LayerLeaves { input, slopes, microbatches, precision } = self.layer;
         let (steps, rows) = (&self.order.steps[..], self.order.rows(microbatches));
         let (units, width) = (slopes.ncols(), V * S::F32_LANES);
-        let columns_max =
-            COLUMNS.min(COLUMNS_VALUES / rows.len()).min(units).next_multiple_of(width);
+        // One at least, however many rows there are.
+        let columns_max = (COLUMNS_VALUES / rows.len()).clamp(1, COLUMNS);
+        let columns_max = columns_max.min(units).next_multiple_of(width);
         let stack_len = self.order.height * R * width;
         let right_len = columns_max * rows.len();
         let left_len = self.inputs.len().div_ceil(R) * R * rows.len();
@@ -191,6 +192,14 @@ mod tests {
                 check(lens, inputs, units, Precision::F32);
                 check(lens, inputs, units, Precision::Bf16);
             }
+        }
+    }
+
+    /// More rows than values of one column are packed at a time.
+    #[test]
+    fn a_node_may_have_any_number_of_rows() {
+        for rows in [COLUMNS_VALUES, COLUMNS_VALUES + 1] {
+            check([rows, 0, 3], 2, 3, Precision::F32);
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Wire types become checked domain types here and nowhere else. Holds no sockets, no tasks and no decisions.
 
+pub mod arithmetic;
 pub mod batches;
 pub mod bf16;
 mod buffer;
@@ -10,6 +11,7 @@ pub mod fold;
 pub mod frame;
 pub mod ids;
 pub mod layout;
+pub mod panics;
 pub mod random;
 pub mod shared;
 pub mod tree;

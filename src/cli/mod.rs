@@ -15,6 +15,7 @@ use std::time::Duration;
 use clap::CommandFactory as _;
 use lockstep_coordinator::Stop;
 use lockstep_data::TableFile;
+use lockstep_proto::panics;
 use lockstep_proto::words::count;
 use lockstep_worker::{Ended, WorkerConfig, WorkerEvent};
 
@@ -42,7 +43,8 @@ pub fn main() -> ExitCode {
         reporter = reporter.on_one_stream();
     }
     let reporter: SharedReporter = Arc::new(Mutex::new(reporter));
-    match run(arguments, &reporter) {
+    let ended = panics::guard(|| run(arguments, &reporter));
+    match ended.unwrap_or_else(|said| Err(Error::Internal(said))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let (message, exit_code) = (error.to_string(), error.exit_code());
@@ -197,6 +199,11 @@ fn work(config: WorkerConfig, reporter: &SharedReporter) -> Result<()> {
             WorkerEvent::Prepared { span, rows } => {
                 let rows = count(rows, "row");
                 Report::Note { message: format!("ready with {span}: {rows}") }
+            }
+            WorkerEvent::Forgot { spans, rows } => {
+                let spans: Vec<String> = spans.iter().map(ToString::to_string).collect();
+                let message = format!("let go of {}: {rows} rows are kept", spans.join(", "));
+                Report::Note { message }
             }
             WorkerEvent::Lost { error } => Report::Warning {
                 message: format!("lost the coordinator ({error}): looking for it again"),

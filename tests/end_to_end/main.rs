@@ -25,6 +25,7 @@ mod hostile_text;
 mod idx;
 #[cfg(target_os = "linux")]
 mod journal;
+mod large;
 #[cfg(target_os = "linux")]
 mod lifecycle;
 #[cfg(target_os = "linux")]

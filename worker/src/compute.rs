@@ -10,6 +10,7 @@ use lockstep_model::{Batch, Microbatch, Network, NonFinite, NonFiniteKind, Works
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums, Part};
 use lockstep_proto::ids::{Shard, Span, Step, Task};
+use lockstep_proto::shared::lane::Lane;
 use lockstep_proto::tree::{Node, ShardTree};
 use ndarray::ArrayView2;
 
@@ -88,6 +89,16 @@ impl Compute {
         }
     }
 
+    /// From now on gradients are computed in memory that the coordinator reads.
+    pub(crate) fn share(&mut self, lane: Arc<Lane>) {
+        self.frames.lane = Some(lane);
+    }
+
+    /// Lets go of the orders of shards whose rows are not kept any more.
+    pub(crate) fn forget_orders(&mut self, is_kept: impl Fn(Shard) -> bool) {
+        self.orders.retain(|&shard, _| is_kept(shard));
+    }
+
     /// Floating-point operations of a deal, for choosing where to compute it.
     pub(crate) fn flops(&self, deal: &Deal, shards: &[(Shard, Rows)]) -> u64 {
         let rows: u64 = match deal.task {
@@ -101,12 +112,14 @@ impl Compute {
                 shards.iter().map(|(_, rows)| (rows.len() / width) as u64).sum()
             }
         };
-        rows * self.network.flops_per_row()
+        rows.saturating_mul(self.network.flops_per_row())
     }
 
     /// Does the work and hands out the results as they are made. How long it took is for whoever has a clock to add to the
     /// last one; what ran forward before is in there.
     pub(crate) fn run(&mut self, work: &Work, send: &mut dyn FnMut(FromWorker)) {
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("compute");
         let result = match SpanBatch::of(&work.deal) {
             Some(batch) => self.train(work, batch, send),
             None => self.evaluate(work, send),

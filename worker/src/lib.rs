@@ -84,6 +84,13 @@ pub enum WorkerEvent<'a> {
         /// Rows kept now, of all tables.
         rows: u64,
     },
+    /// Shards were let go, as the coordinator said.
+    Forgot {
+        /// Their spans.
+        spans: &'a [Span],
+        /// Rows kept now, of all tables.
+        rows: u64,
+    },
     /// The connection broke; the worker will look for the coordinator again.
     Lost {
         /// How.
@@ -119,6 +126,9 @@ pub enum WorkerError {
     /// The system gives no threads.
     #[error("cannot start compute threads: {0}")]
     Threads(String),
+    /// This worker's own mistake.
+    #[error("computing failed: {0}")]
+    Panicked(String),
     /// The connection broke.
     #[error("the connection was lost: {0}")]
     Lost(String),

@@ -2,8 +2,8 @@
 //!
 //! A chunk's new weights come back once every worker has sent its part of it: that answers the chunk. Workers whose gradients
 //! go faster than others' only make the answers to those wait, and the way back idle, so a worker holds back while too many
-//! of its chunks are unanswered. Never for long: where answers stop coming (a worker was lost, or all wait for a norm),
-//! nothing is held back.
+//! of its chunks are unanswered. Never for long: where answers stop coming (a worker was lost), nothing is held back. And not
+//! at all where none can come yet: with clipping every chunk waits for the norm, which takes all of them.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -34,19 +34,26 @@ struct State {
     /// Chunks that were sent after the last one that was answered.
     unanswered: VecDeque<u32>,
     answered_at: Option<Instant>,
+    /// Nothing is ever held back.
+    is_lifted: bool,
     waker: Option<Waker>,
 }
 
 impl Pace {
+    /// Holds nothing back, however much is unanswered.
+    pub(crate) fn lift(&self) {
+        let mut state = self.lock();
+        (state.is_lifted, state.unanswered) = (true, VecDeque::new());
+        state.wake();
+    }
+
     /// New weights of a chunk are here, which answers it and those that were sent before it.
     pub(crate) fn answer(&self, chunk: u32) {
         let mut state = self.lock();
         if let Some(place) = state.unanswered.iter().rposition(|&sent| sent == chunk) {
             state.unanswered.drain(..=place);
             state.answered_at = Some(Instant::now());
-            if let Some(waker) = state.waker.take() {
-                waker.wake();
-            }
+            state.wake();
         }
     }
 
@@ -58,6 +65,9 @@ impl Pace {
 impl State {
     fn note(&mut self, message: &wire::WorkerMessage) {
         let Some(Kind::Part(part)) = &message.kind else { return };
+        if self.is_lifted {
+            return;
+        }
         if self.pass != part.pass {
             self.pass = part.pass;
             self.unanswered.clear();
@@ -67,6 +77,12 @@ impl State {
             if self.unanswered.back() != Some(&slice.chunk) {
                 self.unanswered.push_back(slice.chunk);
             }
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
         }
     }
 
@@ -159,6 +175,34 @@ mod tests {
         let (pace, mut stream) = paced((0..100).map(|chunk| part(1, chunk)).collect());
         pace.answer(5);
         assert_eq!(count(&mut stream).await, 100);
+    }
+
+    /// A clipped run: the answers of one step come, and then all chunks of the next are sent before any other.
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_held_back_where_no_answer_can_come() {
+        let steps = [1, 2].map(|pass| (0..100).map(move |chunk| part(pass, chunk)));
+        let [first, second] = steps;
+        let (pace, mut stream) = paced(first.chain(second).collect());
+        pace.lift();
+        for _ in 0..2 {
+            for chunk in 0..100 {
+                assert!(comes_at_once(&mut stream).await, "chunk {chunk} is held back");
+            }
+            (0..100).for_each(|chunk| pace.answer(chunk));
+        }
+        // Even in mid-pause.
+        let (pace, mut stream) = paced((0..100).map(|chunk| part(1, chunk)).collect());
+        stream.next().await.unwrap();
+        pace.answer(0);
+        assert_eq!(count(&mut stream).await, UNANSWERED_MAX);
+        pace.lift();
+        assert_eq!(count(&mut stream).await, 100 - 1 - UNANSWERED_MAX);
+    }
+
+    /// Whether a message is there without any wait.
+    async fn comes_at_once(stream: &mut (impl Stream + Unpin)) -> bool {
+        let started = Instant::now();
+        stream.next().await.is_some() && started == Instant::now()
     }
 
     #[tokio::test(start_paused = true)]

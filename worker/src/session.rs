@@ -12,7 +12,9 @@ use lockstep_model::{Network, NetworkSpec, PARALLEL_FLOPS_MIN};
 use lockstep_proto::frame::{
     Deal, Done, Ending, FromWorker, Join, Limits, Part, ToWorker, Welcome,
 };
-use lockstep_proto::ids::{Chunk, Step, Table, Task};
+use lockstep_proto::ids::{Chunk, Span, Step, Table, Task};
+use lockstep_proto::panics;
+use lockstep_proto::shared::Ticket;
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::wire::cluster_client::ClusterClient;
 use lockstep_proto::{MESSAGE_BYTES_MAX, wire};
@@ -53,22 +55,26 @@ pub enum Ended {
 pub(crate) struct Session {
     /// What goes through shared memory, if the coordinator is on this machine.
     sharing: Option<Arc<Sharing>>,
+    /// Where the coordinator's is, until this worker has tried to open it.
+    ticket: Option<Ticket>,
     limits: Limits,
     weights: Weights,
     shards: Shards,
     deals: VecDeque<Deal>,
     /// `None` while it is at work on the pool.
     compute: Option<Compute>,
-    at_work: Option<oneshot::Receiver<Compute>>,
+    at_work: Option<oneshot::Receiver<Result<Compute, String>>>,
     /// What it runs forward there, if that has not been dealt yet.
     ahead: Option<Ahead>,
     /// What may be run forward when there is nothing else to do.
     next: Option<SpanBatch>,
     epochs_are_measured: bool,
+    /// Shards were let go since anything was computed.
+    has_forgotten: bool,
     pool: Arc<rayon::ThreadPool>,
     out: mpsc::Sender<wire::WorkerMessage>,
-    /// Of what is sent, where it goes through the network.
-    pace: Option<Arc<Pace>>,
+    /// Of what is sent.
+    pace: Arc<Pace>,
     inbound: Streaming<wire::CoordinatorMessage>,
 }
 
@@ -98,18 +104,12 @@ impl Session {
         let order =
             RowOrder { batches: welcome.batches, shuffle: welcome.shuffle, seed: welcome.seed };
         let precision = welcome.precision;
-        let ticket = welcome.weights.as_ref().filter(|_| share);
-        let sharing = match ticket.and_then(|ticket| Sharing::begin(ticket, &layout, precision)) {
-            Some((sharing, announcement)) => {
-                out.send(announcement).await.map_err(|_| WorkerError::lost("at the join"))?;
-                Some(Arc::new(sharing))
-            }
-            None => None,
-        };
-        let frames = Frames { precision, lane: sharing.as_ref().map(|sharing| sharing.lane()) };
-        let pace = sharing.is_none().then_some(pace);
+        if welcome.clips {
+            pace.lift();
+        }
         let session = Session {
-            sharing,
+            sharing: None,
+            ticket: welcome.weights.clone().filter(|_| share),
             limits: Limits {
                 batches: welcome.batches,
                 tree,
@@ -120,11 +120,12 @@ impl Session {
             weights: Weights::new(layout),
             shards: Shards::new(client, &welcome, width),
             deals: VecDeque::new(),
-            compute: Some(Compute::new(network, tree, order, frames)),
+            compute: Some(Compute::new(network, tree, order, Frames { precision, lane: None })),
             at_work: None,
             ahead: None,
             next: None,
             epochs_are_measured: welcome.validation_rows > 0,
+            has_forgotten: false,
             pool,
             out,
             pace,
@@ -133,12 +134,33 @@ impl Session {
         Ok((session, welcome))
     }
 
+    /// Shares memory with a coordinator on this machine, as far as that can be had. It is asked before anything is computed.
+    async fn share(&mut self) -> Result<(), WorkerError> {
+        let Some(ticket) = self.ticket.take() else { return Ok(()) };
+        let (layout, precision) = (self.limits.layout.clone(), self.limits.precision);
+        let begun = Sharing::begin(ticket, layout, precision).await;
+        if let Some((sharing, announcement)) = begun {
+            self.out.send(announcement).await.map_err(|_| WorkerError::lost("at the join"))?;
+            if let Some(compute) = &mut self.compute {
+                compute.share(sharing.lane());
+            }
+            self.sharing = Some(Arc::new(sharing));
+            // Nothing of weight goes through a link.
+            self.pace.lift();
+        }
+        Ok(())
+    }
+
     /// Works until the run ends, the stream breaks, or `stop` is ready.
     pub(crate) async fn serve(
         mut self,
         mut stop: impl Future<Output = ()> + Unpin,
         tell: &mut dyn FnMut(WorkerEvent<'_>),
     ) -> Result<Ended, WorkerError> {
+        tokio::select! {
+            shared = self.share() => shared?,
+            () = &mut stop => return self.leave().await,
+        }
         loop {
             tokio::select! {
                 biased;
@@ -165,6 +187,7 @@ impl Session {
                             tell(WorkerEvent::Prepared { span, rows });
                             self.say(FromWorker::Prepared(span)).await?;
                         }
+                        ToWorker::Forget(spans) => self.forget(&spans, tell),
                         ToWorker::Deal(deal) => self.push(deal)?,
                         ToWorker::Weights { step, chunk, values } => {
                             let precision = self.limits.precision;
@@ -195,9 +218,7 @@ impl Session {
     }
 
     fn receive(&mut self, step: Step, chunk: Chunk, fill: impl FnOnce(&mut [f32]) -> bool) {
-        if let Some(pace) = &self.pace {
-            pace.answer(chunk.0);
-        }
+        self.pace.answer(chunk.0);
         self.weights.receive(step, chunk, fill);
         if let Some(ahead) = &mut self.ahead {
             ahead.look();
@@ -225,6 +246,13 @@ impl Session {
         Ok(ended.unwrap_or(Ended::Stopped))
     }
 
+    /// Lets go of shards. They were not dealt since, or the deals are done.
+    fn forget(&mut self, spans: &[Span], tell: &mut dyn FnMut(WorkerEvent<'_>)) {
+        spans.iter().for_each(|&span| self.shards.forget(span));
+        self.has_forgotten = true;
+        tell(WorkerEvent::Forgot { spans, rows: self.shards.rows() });
+    }
+
     fn push(&mut self, deal: Deal) -> Result<(), WorkerError> {
         if self.deals.len() == DEALS_MAX {
             return Err(WorkerError::Protocol(format!("more than {DEALS_MAX} deals at once")));
@@ -240,7 +268,7 @@ impl Session {
     /// next batch is run forward.
     async fn start_work(&mut self) -> Result<(), WorkerError> {
         while self.compute.is_some() || self.ahead.is_some() {
-            let Some(&deal) = self.deals.front() else { return self.run_ahead().await };
+            let Some(&deal) = self.deals.front() else { return self.run_ahead() };
             let weights = match self.weights.at(deal.step) {
                 Found::Here(weights) => Some(weights),
                 Found::Gone => None,
@@ -269,10 +297,11 @@ impl Session {
             ahead.deal(work);
             return Ok(());
         }
-        let Some(mut compute) = self.compute.take() else { return Ok(()) };
+        let Some(mut compute) = self.take_compute() else { return Ok(()) };
         if compute.flops(&work.deal, &work.shards) < PARALLEL_FLOPS_MIN {
             let (started, mut results) = (Instant::now(), Vec::new());
-            compute.run(&work, &mut |result| results.push(timed(result, started)));
+            let run = || compute.run(&work, &mut |result| results.push(timed(result, started)));
+            panics::guard(run).map_err(WorkerError::Panicked)?;
             self.compute = Some(compute);
             for result in results {
                 self.say(result).await?;
@@ -285,15 +314,25 @@ impl Session {
     }
 
     /// Runs the batch that is likely to be dealt next forward, as its weights come in.
-    async fn run_ahead(&mut self) -> Result<(), WorkerError> {
+    fn run_ahead(&mut self) -> Result<(), WorkerError> {
         let Some(batch) = self.next.take_if(|_| self.compute.is_some()) else { return Ok(()) };
         let Some(weights) = self.weights.ahead(batch.step) else { return Ok(()) };
-        let shards = self.shards.get(Table::Train, batch.span).await?;
-        let Some(compute) = self.compute.take() else { return Ok(()) };
+        // A guess is worth no rows: those that are not here were let go.
+        let Some(shards) = self.shards.here(Table::Train, batch.span) else { return Ok(()) };
+        let Some(compute) = self.take_compute() else { return Ok(()) };
         let (ahead, running) = ahead(batch, weights, shards);
         self.ahead = Some(ahead);
         self.compute_on_pool(compute, |compute| running.run(compute));
         Ok(())
+    }
+
+    /// What computes, if it is here. It knows orders of kept shards alone.
+    fn take_compute(&mut self) -> Option<Compute> {
+        let mut compute = self.compute.take()?;
+        if std::mem::take(&mut self.has_forgotten) {
+            compute.forget_orders(|shard| self.shards.is_kept(Table::Train, shard));
+        }
+        Some(compute)
     }
 
     /// Computes on the pool what `take` gives.
@@ -304,7 +343,7 @@ impl Session {
     ) {
         let (back, at_work) = oneshot::channel();
         let (out, lane) = (self.out.clone(), self.sharing.as_ref().map(|sharing| sharing.lane()));
-        self.pool.spawn(move || {
+        let work = move || {
             if let Some(work) = take(&mut compute) {
                 let started = Instant::now();
                 // Sending fails only when the stream is gone; the session finds that out by itself.
@@ -316,8 +355,10 @@ impl Session {
                     drop(out.blocking_send(message));
                 });
             }
-            let _ = back.send(compute);
-        });
+            compute
+        };
+        // A panic that reached the pool would end the process, whoever else is in it.
+        self.pool.spawn(move || drop(back.send(panics::guard(work))));
         self.at_work = Some(at_work);
     }
 
@@ -341,10 +382,11 @@ fn timed(mut result: FromWorker, started: Instant) -> FromWorker {
 }
 
 async fn returned(
-    at_work: &mut Option<oneshot::Receiver<Compute>>,
+    at_work: &mut Option<oneshot::Receiver<Result<Compute, String>>>,
 ) -> Result<Compute, WorkerError> {
-    let gone = || WorkerError::lost("the compute thread ended");
-    at_work.as_mut().ok_or_else(gone)?.await.map_err(|_| gone())
+    let gone = || WorkerError::Panicked("its thread is gone".to_string());
+    let at_work = at_work.as_mut().ok_or_else(gone)?;
+    at_work.await.map_err(|_| gone())?.map_err(WorkerError::Panicked)
 }
 
 fn network(welcome: &Welcome) -> Result<Arc<Network>, WorkerError> {

@@ -1,4 +1,5 @@
-//! The shards a worker keeps, and how it gets the ones it lacks.
+//! The shards a worker keeps, and how it gets the ones it lacks. It keeps each until the coordinator says that it will
+//! not be needed: the two agree on what is here, since what is dealt follows from it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,8 +45,38 @@ impl Shards {
         for (table, _) in self.tables.clone() {
             self.get(table, span).await?;
         }
+        Ok(self.rows())
+    }
+
+    /// Lets go of what is kept of every table in a span. What is computed on at the moment stays until that is done.
+    pub(crate) fn forget(&mut self, span: Span) {
+        self.kept.retain(|&(_, shard), _| !(span.start..span.end).contains(&shard.0));
+    }
+
+    /// Rows that are kept, of all tables.
+    pub(crate) fn rows(&self) -> u64 {
         let values: usize = self.kept.values().map(|rows| rows.len()).sum();
-        Ok((values / self.width) as u64)
+        (values / self.width) as u64
+    }
+
+    pub(crate) fn is_kept(&self, table: Table, shard: Shard) -> bool {
+        self.kept.contains_key(&(table, shard))
+    }
+
+    /// One table's shards of a span that are all here; `None` if any would have to be fetched.
+    pub(crate) fn here(&self, table: Table, span: Span) -> Option<Vec<(Shard, Rows)>> {
+        let shards = self.with_rows(table, span).ok()?.into_iter();
+        shards.map(|(shard, _)| Some((shard, self.kept.get(&(table, shard))?.clone()))).collect()
+    }
+
+    /// The shards of a span that have rows in a table, and how many.
+    fn with_rows(&self, table: Table, span: Span) -> Result<Vec<(Shard, u64)>, WorkerError> {
+        let known = self.tables.iter().find(|(known, _)| *known == table);
+        let Some(&(_, batches)) = known else {
+            return Err(WorkerError::Protocol(format!("this run has no {table} table")));
+        };
+        let rows = span.shards().map(|shard| (shard, batches.shard_rows(shard.0)));
+        Ok(rows.filter(|&(_, rows)| rows > 0).collect())
     }
 
     /// One table's shards of a span, fetched where they are missing. Shards without rows are left out.
@@ -54,14 +85,10 @@ impl Shards {
         table: Table,
         span: Span,
     ) -> Result<Vec<(Shard, Rows)>, WorkerError> {
-        let known = self.tables.iter().find(|(known, _)| *known == table);
-        let Some(&(_, batches)) = known else {
-            return Err(WorkerError::Protocol(format!("this run has no {table} table")));
-        };
         let mut shards = Vec::with_capacity(span.len() as usize);
-        for shard in span.shards().filter(|shard| batches.shard_rows(shard.0) > 0) {
-            if !self.kept.contains_key(&(table, shard)) {
-                let rows = self.fetch(table, shard, batches.shard_rows(shard.0)).await?;
+        for (shard, rows) in self.with_rows(table, span)? {
+            if !self.is_kept(table, shard) {
+                let rows = self.fetch(table, shard, rows).await?;
                 self.kept.insert((table, shard), Arc::new(rows));
             }
             shards.push((shard, self.kept[&(table, shard)].clone()));
@@ -77,7 +104,11 @@ impl Shards {
     ) -> Result<Vec<f32>, WorkerError> {
         let request = ShardRequest { run_id: self.run_id.clone(), table, shard };
         let mut parts = self.client.fetch_shard(request.into_wire()).await?.into_inner();
-        let wanted = rows as usize * self.width;
+        let wanted = usize::try_from(rows).ok().and_then(|rows| rows.checked_mul(self.width));
+        let Some(wanted) = wanted else {
+            let problem = format!("{table} {shard} of {rows} rows of {} values", self.width);
+            return Err(WorkerError::Protocol(problem));
+        };
         let mut fetched = Vec::with_capacity(wanted.min(FETCH_RESERVE_VALUES));
         while let Some(part) = parts.message().await? {
             match values::decode(&part.values) {

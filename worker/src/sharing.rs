@@ -17,14 +17,18 @@ pub(crate) struct Sharing {
 
 impl Sharing {
     /// Opens the coordinator's file and makes one for gradients, which the message announces. `None` on another machine.
-    pub(crate) fn begin(
-        weights: &Ticket,
-        layout: &Layout,
+    pub(crate) async fn begin(
+        weights: Ticket,
+        layout: Arc<Layout>,
         precision: Precision,
     ) -> Option<(Sharing, wire::WorkerMessage)> {
-        let weights = WeightsReader::open(weights, layout, precision).ok()?;
-        let (lane, ticket) = Lane::new(layout.len(), layout.chunks().len(), precision).ok()?;
-        Some((Sharing { lane: Arc::new(lane), weights }, Lane::announcement(ticket)))
+        // On another thread, since a coordinator that is not answered meanwhile gives this worker up.
+        let begun = tokio::task::spawn_blocking(move || {
+            let weights = WeightsReader::open(&weights, &layout, precision).ok()?;
+            let (lane, ticket) = Lane::new(&layout, precision).ok()?;
+            Some((Sharing { lane: Arc::new(lane), weights }, Lane::announcement(ticket)))
+        });
+        begun.await.ok().flatten()
     }
 
     /// Where gradients are put.

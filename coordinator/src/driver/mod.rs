@@ -6,7 +6,7 @@
 mod results;
 mod stopping;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -14,11 +14,12 @@ use std::time::Instant;
 use lockstep_proto::fold::Counted;
 use lockstep_proto::frame::{Deal, Ending, Fault, FromWorker, Limits, ToWorker};
 use lockstep_proto::ids::{Chunk, Pass, Step, Table, Task, WorkerId};
+use lockstep_proto::panics;
 use lockstep_proto::shared::lane;
 use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::ShardTree;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 
 use crate::account::Account;
 use crate::audit::AuditBook;
@@ -51,7 +52,9 @@ pub(crate) struct Driver {
     test_sums: Option<Vec<f64>>,
     schedule: Schedule,
     members: BTreeMap<WorkerId, Member>,
+    /// Each reads one worker's stream.
     readers: JoinSet<()>,
+    reads: HashMap<task::Id, WorkerId>,
     arrivals: mpsc::Receiver<Arrival>,
     inbox: mpsc::Receiver<Inbound>,
     inbox_tx: mpsc::Sender<Inbound>,
@@ -105,6 +108,7 @@ impl Driver {
             schedule,
             members: BTreeMap::new(),
             readers: JoinSet::new(),
+            reads: HashMap::new(),
             arrivals,
             inbox,
             inbox_tx,
@@ -175,7 +179,7 @@ impl Driver {
                 () = tokio::time::sleep_until(timeout.into()) => {
                     self.engine.handle_timeout(Instant::now());
                 }
-                Some(_) = self.readers.join_next() => {}
+                Some(read) = self.readers.join_next_with_id() => self.read(read),
             }
             self.act()?;
             self.tend_stop(Instant::now())?;
@@ -191,8 +195,20 @@ impl Driver {
         self.members
             .insert(worker, Member { outbox, peer, sharing: sharing.clone(), gets_weights: false });
         let (limits, inbox) = (self.limits.clone(), self.inbox_tx.clone());
-        self.readers.spawn(read(worker, stream, limits, sharing, inbox));
+        let reader = self.readers.spawn(read(worker, stream, limits, sharing, inbox));
+        self.reads.insert(reader.id(), worker);
         self.engine.handle(Instant::now(), Event::Joined { worker, threads });
+    }
+
+    /// A worker's stream is read no more. It has told why, unless it panicked.
+    fn read(&mut self, ended: Result<(task::Id, ()), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |&(id, ())| id);
+        let worker = self.reads.remove(&id);
+        if let (Some(worker), Err(error)) = (worker, ended) {
+            let said = error.try_into_panic();
+            let said = said.map_or_else(|error| error.to_string(), |said| panics::text(&*said));
+            self.expel(worker, &format!("reading its messages failed: {said}"));
+        }
     }
 
     fn leave(&mut self, worker: WorkerId, reason: &str) {
@@ -259,6 +275,7 @@ impl Driver {
     fn reduced(&mut self, reduced: Reduced) -> Result<(), RunError> {
         match reduced {
             Reduced::Pending => {}
+            Reduced::Panicked(said) => return Err(RunError::Panicked(said)),
             Reduced::Held => self.engine.handle(Instant::now(), Event::Held),
             Reduced::Published { step, chunk } => {
                 let members = self.members.values().filter(|member| member.gets_weights);
@@ -299,6 +316,7 @@ impl Driver {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::Prepare(worker, span) => self.say(worker, ToWorker::Prepare(span)),
+                Action::Forget(worker, spans) => self.say(worker, ToWorker::Forget(spans)),
                 Action::Deal(worker, deal) => {
                     self.account.deal(worker, deal.span);
                     self.say_deal(worker, deal);

@@ -40,7 +40,7 @@ impl Engine {
             // A member beyond the last shard is a spare: it keeps the first span's rows.
             let own = spans.iter().find(|(owner, _)| *owner == worker);
             let span = own.unwrap_or(&spans[0]).1;
-            self.members.fetch(now, worker, span);
+            self.members.fetch(now, worker, span, self.next);
             self.actions.push_back(Action::Prepare(worker, span));
         }
     }
@@ -86,6 +86,9 @@ impl Engine {
             }
         }
         self.tend_audits(now);
+        for (worker, spans) in self.members.trim(self.plan.spans()) {
+            self.actions.push_back(Action::Forget(worker, spans));
+        }
     }
 
     /// Deals what nobody has in hand, and sees that every audited span is in enough hands.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_proto::ids::{Pass, Span, WorkerId};
 
+use super::holdings::Holdings;
 use super::spans::Seat;
 
 /// Weight of the newest measurement in a smoothed one.
@@ -14,12 +15,14 @@ const SMOOTHING: f64 = 0.5;
 /// is tried again some day.
 const FORGIVENESS: f64 = 1.1;
 
+/// A member keeps the rows of as many spans as its own.
+const SPANS_KEPT: u32 = 2;
+
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) prepared: bool,
     threads: u32,
-    /// By shard: whether it has the rows, or was told to get them.
-    holds: Vec<bool>,
+    holdings: Holdings,
     /// Deals that it has not answered, of whatever pass.
     owes: Vec<(Pass, Span)>,
     /// The spans that it was told to get and still fetches: since when, and how many shards it lacked.
@@ -58,8 +61,13 @@ impl Member {
 
     /// How many shards of the span it would have to fetch.
     pub(super) fn lacks(&self, span: Span) -> u32 {
-        let held = &self.holds[span.start as usize..span.end as usize];
-        held.iter().filter(|&&holds| !holds).count() as u32
+        self.holdings.lacks(span)
+    }
+
+    /// The shards that it has, or was told to get.
+    #[cfg(test)]
+    pub(super) fn holdings(&self) -> &Holdings {
+        &self.holdings
     }
 
     /// What it was told to get first, of what it still fetches.
@@ -68,8 +76,10 @@ impl Member {
         self.fetches.first().map(|&(span, ..)| span)
     }
 
-    fn hold(&mut self, span: Span) {
-        self.holds[span.start as usize..span.end as usize].fill(true);
+    /// What it is still to compute or to fetch.
+    fn in_hand(&self) -> impl Iterator<Item = Span> {
+        let owed = self.owes.iter().map(|&(_, span)| span);
+        owed.chain(self.fetches.iter().map(|&(span, ..)| span))
     }
 }
 
@@ -82,7 +92,7 @@ impl Members {
         let member = Member {
             prepared: false,
             threads: threads.max(1),
-            holds: vec![false; self.shards as usize],
+            holdings: Holdings::none(self.shards),
             owes: Vec::new(),
             fetches: Vec::new(),
             rows_per_second: None,
@@ -126,12 +136,12 @@ impl Members {
         self.seated().filter(|worker| self.by_id[worker].prepared).collect()
     }
 
-    /// Notes that a member was told to get the shards of a span.
-    pub(super) fn fetch(&mut self, now: Instant, worker: WorkerId, span: Span) {
+    /// Notes that a member was told to get the shards of a span, for this pass.
+    pub(super) fn fetch(&mut self, now: Instant, worker: WorkerId, span: Span, pass: Pass) {
         if let Some(member) = self.by_id.get_mut(&worker) {
             let lacks = member.lacks(span);
             member.fetches.push((span, now, lacks));
-            member.hold(span);
+            member.holdings.hold(span, pass);
         }
     }
 
@@ -162,8 +172,29 @@ impl Members {
     pub(super) fn owe(&mut self, worker: WorkerId, pass: Pass, span: Span) {
         if let Some(member) = self.by_id.get_mut(&worker) {
             member.owes.push((pass, span));
-            member.hold(span);
+            member.holdings.hold(span, pass);
         }
+    }
+
+    /// Has every member let go of shards that it has beyond its limit, and says which: the limit is twice its own span in the
+    /// plan, or twice an even share of all shards where that is more. So much covers what it computes for others, in audits
+    /// and when they are late or lost, without its rows coming and going. What it has in hand stays in any case.
+    pub(super) fn trim(&mut self, plan: &[(WorkerId, Span)]) -> Vec<(WorkerId, Vec<Span>)> {
+        let share = self.shards.div_ceil(self.by_id.len().max(1) as u32);
+        let mut let_go = Vec::new();
+        for (&worker, member) in &mut self.by_id {
+            if member.holdings.count() <= SPANS_KEPT * share {
+                continue;
+            }
+            let own = plan.iter().find(|(owner, _)| *owner == worker).map(|&(_, span)| span);
+            let most = SPANS_KEPT * own.map_or(0, |span| span.len()).max(share);
+            let needed: Vec<Span> = own.into_iter().chain(member.in_hand()).collect();
+            let spans = member.holdings.trim(most, &needed);
+            if !spans.is_empty() {
+                let_go.push((worker, spans));
+            }
+        }
+        let_go
     }
 
     /// Notes that a deal is answered; false if there was no such deal.
@@ -215,7 +246,8 @@ impl Members {
 
     /// What the cut has to know of these members.
     pub(super) fn seats(&self, workers: &[WorkerId]) -> Vec<Seat<'_>> {
-        let seat = |&worker| Seat { speed: self.speed(worker), holds: &self.by_id[&worker].holds };
+        let seat =
+            |&worker| Seat { speed: self.speed(worker), holds: self.by_id[&worker].holdings.has() };
         workers.iter().map(seat).collect()
     }
 }

@@ -7,6 +7,7 @@
 
 mod audits;
 mod dealing;
+mod holdings;
 mod late;
 mod members;
 mod open_pass;
@@ -59,6 +60,8 @@ pub enum Event {
 pub enum Action {
     /// Tell a worker to fetch the shards of a span.
     Prepare(WorkerId, Span),
+    /// Tell a worker to let go of the shards of these spans.
+    Forget(WorkerId, Vec<Span>),
     /// Tell a worker to compute.
     Deal(WorkerId, Deal),
     /// Get ready to fold the values of this pass.

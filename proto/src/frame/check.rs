@@ -62,6 +62,9 @@ impl Limits {
         use wire::coordinator_message::Kind;
         match message.kind {
             Some(Kind::Prepare(span)) => Ok(ToWorker::Prepare(self.span(span)?)),
+            Some(Kind::Forget(wire::Spans { spans })) => Ok(ToWorker::Forget(
+                spans.into_iter().map(|span| self.span(span)).collect::<Checked<_>>()?,
+            )),
             Some(Kind::Deal(deal)) => {
                 let Some(span) = deal.span else { return broken("a deal without a span") };
                 let task = match table_of(deal.table)? {
@@ -216,6 +219,7 @@ impl Welcome {
             validation_rows: welcome.validation_rows,
             test_rows: welcome.test_rows,
             precision: precision_of(welcome.precision)?,
+            clips: welcome.clips,
             weights: welcome.weights.as_ref().and_then(Ticket::from_wire),
         })
     }

@@ -38,6 +38,7 @@ impl Welcome {
             test_rows: self.test_rows,
             weights: self.weights.map(Ticket::into_wire),
             precision: precision_wire(self.precision),
+            clips: self.clips,
         }))
     }
 }
@@ -71,6 +72,10 @@ impl ToWorker {
         use wire::coordinator_message::Kind;
         coordinator_message(match self {
             ToWorker::Prepare(span) => Kind::Prepare(span_wire(span)),
+            ToWorker::Forget(spans) => {
+                let spans = spans.into_iter().map(span_wire).collect();
+                Kind::Forget(wire::Spans { spans })
+            }
             ToWorker::Deal(deal) => {
                 let (table, epoch, batch) = match deal.task {
                     Task::Train { epoch, batch } => (Table::Train, epoch, batch),

@@ -62,6 +62,8 @@ pub struct Welcome {
     pub test_rows: u64,
     /// Of gradients and weights on the wire.
     pub precision: Precision,
+    /// Whether no new weights come before all gradients are there, since they are clipped by their global norm.
+    pub clips: bool,
     /// Where a worker on the coordinator's machine can read weights.
     pub weights: Option<Ticket>,
 }
@@ -154,6 +156,8 @@ pub enum FromWorker {
 pub enum ToWorker {
     /// Fetch the shards of this span.
     Prepare(Span),
+    /// Let go of the shards of these spans: they are fetched again when they are dealt again.
+    Forget(Vec<Span>),
     /// Compute.
     Deal(Deal),
     /// A chunk of the weights.

@@ -103,11 +103,17 @@ fn broken_words_of_a_coordinator() {
         Kind::Deal(wire::Deal { table, span, epoch, batch, ..Default::default() })
     };
     let train = wire::Table::Train as i32;
+    let forget = |spans: [(u32, u32); 2]| {
+        let spans = spans.map(|(start, end)| wire::Span { start, end });
+        Kind::Forget(wire::Spans { spans: spans.to_vec() })
+    };
     let weights =
         |chunk, values| Kind::Weights(wire::Weights { chunk, values, ..Default::default() });
     for (kind, wanted) in [
         (Kind::Prepare(wire::Span { start: 1, end: 1 }), "shards 1..1 of 5"),
         (Kind::Prepare(wire::Span { start: 0, end: 6 }), "shards 0..6 of 5"),
+        (forget([(0, 1), (2, 2)]), "shards 2..2 of 5"),
+        (forget([(0, 6), (2, 3)]), "shards 0..6 of 5"),
         (deal(train, None), "a deal without a span"),
         (deal(train, Some((0, 6))), "shards 0..6 of 5"),
         (deal(train, Some((2, 1))), "shards 2..1 of 5"),
@@ -181,6 +187,7 @@ fn welcome() -> Welcome {
         validation_rows: 0,
         test_rows: 102,
         precision: Precision::F32,
+        clips: true,
         weights: Some(Ticket { pid: 1, descriptor: 2, secret: [3; 16], bytes: 4 }),
     }
 }
@@ -191,7 +198,10 @@ fn welcomes() {
         let batches = Batches { rows, shards, batch_size };
         Welcome::from_wire(Welcome { batches, ..welcome() }.into_wire())
     };
-    assert_eq!(Welcome::from_wire(welcome().into_wire()), Ok(welcome()));
+    for clips in [true, false] {
+        let welcome = Welcome { clips, ..welcome() };
+        assert_eq!(Welcome::from_wire(welcome.clone().into_wire()), Ok(welcome));
+    }
     let most = u64::from(u32::MAX);
     for (rows, shards, batch_size) in [(1, 1, 1), (404, SHARDS_MAX, 404), (most, 1, most)] {
         assert_eq!(with(rows, shards, batch_size).unwrap().batches.rows, rows);
@@ -266,6 +276,8 @@ fn words_of_a_coordinator() -> Vec<ToWorker> {
     };
     vec![
         ToWorker::Prepare(Span { start: 2, end: 4 }),
+        ToWorker::Forget(Vec::new()),
+        ToWorker::Forget(vec![Span { start: 0, end: 1 }, Span { start: 3, end: 5 }]),
         deal(Task::Train { epoch: u32::MAX, batch: 4 }),
         deal(Task::Evaluate { table: Table::Validation }),
         deal(Task::Evaluate { table: Table::Test }),

@@ -5,7 +5,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::mapping::{self, ALIGNMENT, Mapping};
+use super::mapping::{ALIGNMENT, Mapping};
 use crate::wire;
 
 /// Bytes before the marks: the secret.
@@ -26,6 +26,10 @@ pub struct Ticket {
     /// How long the file is.
     pub bytes: u64,
 }
+
+/// How to map a file of one's own or of another process: of so many bytes, with marks in that range of it.
+#[cfg(target_os = "linux")]
+type Map = fn(File, usize, Range<usize>) -> Result<Arc<Mapping>>;
 
 /// A file in memory that one process writes and another reads.
 #[derive(Clone, Debug)]
@@ -66,10 +70,9 @@ impl SharedFile {
         let mut secret = [0; SECRET_BYTES];
         std::io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut secret)?;
         file.write_all(&secret)?;
-        mapping::seal(&file)?;
         let descriptor = u32::try_from(file.as_raw_fd()).map_err(Error::other)?;
         let ticket = Ticket { pid: std::process::id(), descriptor, secret, bytes: len };
-        Ok((SharedFile::map(file, marks, len, true)?, ticket))
+        Ok((SharedFile::map(Mapping::of_own, file, marks, len)?, ticket))
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -77,25 +80,34 @@ impl SharedFile {
         Err(ErrorKind::Unsupported.into())
     }
 
-    /// Opens another process's file, which begins with so many marks. What a ticket leads to is taken for nothing until
-    /// the secret is found in it.
+    /// Opens another process's file, which begins with so many marks and has room for so many bytes of values. What a ticket
+    /// leads to is taken for nothing until the secret is found in it. Takes as long as clearing so much memory: not for a
+    /// thread that others wait for.
     ///
     /// # Errors
-    /// If there is no such file here, or it is another.
+    /// If the ticket is for a file of another size (`InvalidData`), there is no such file here, or it is another.
     #[cfg(target_os = "linux")]
-    pub(super) fn open(ticket: &Ticket, marks: usize) -> Result<SharedFile> {
+    pub(super) fn open(ticket: &Ticket, marks: usize, bytes: u64) -> Result<SharedFile> {
         use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+        let len = values_start(marks) + bytes;
+        if ticket.bytes != len {
+            let problem = format!("a file of {} bytes, wanted {len}", ticket.bytes);
+            return Err(Error::new(ErrorKind::InvalidData, problem));
+        }
         let path = format!("/proc/{}/fd/{}", ticket.pid, ticket.descriptor);
-        // A pipe or a device must not make this process wait.
+        let fits = |about: std::fs::Metadata| about.is_file() && about.len() == len;
+        // Opening alone can do something to a device, and wait for a pipe.
+        if !fits(std::fs::metadata(&path)?) {
+            return Err(ErrorKind::NotFound.into());
+        }
         let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
         let file = File::options().read(true).custom_flags(flags).open(path)?;
-        let about = file.metadata()?;
         let mut found = [0; SECRET_BYTES];
-        if about.is_file() && about.len() == ticket.bytes && ticket.bytes >= HEADER_BYTES {
+        if fits(file.metadata()?) {
             file.read_exact_at(&mut found, 0)?;
         }
         if found == ticket.secret && found != [0; SECRET_BYTES] {
-            SharedFile::map(file, marks, ticket.bytes, false)
+            SharedFile::map(Mapping::of_other, file, marks, len)
         } else {
             Err(ErrorKind::NotFound.into())
         }
@@ -106,18 +118,17 @@ impl SharedFile {
     /// # Errors
     /// Always.
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn open(_ticket: &Ticket, _marks: usize) -> Result<SharedFile> {
+    pub(super) fn open(_ticket: &Ticket, _marks: usize, _bytes: u64) -> Result<SharedFile> {
         Err(ErrorKind::Unsupported.into())
     }
 
     #[cfg(target_os = "linux")]
-    fn map(file: File, marks: usize, len: u64, is_writable: bool) -> Result<SharedFile> {
+    fn map(map: Map, file: File, marks: usize, len: u64) -> Result<SharedFile> {
         let header = HEADER_BYTES as usize;
         let start = values_start(marks);
         let bytes = usize::try_from(len).map_err(Error::other)?;
         let marks = header..header + marks * size_of::<u64>();
-        let mapping = Mapping::new(file, bytes, marks, is_writable)?;
-        Ok(SharedFile { mapping, values: start..len })
+        Ok(SharedFile { mapping: map(file, bytes, marks)?, values: start..len })
     }
 
     /// Where values may lie.
@@ -146,11 +157,13 @@ mod tests {
     fn what_one_writes_the_other_reads() {
         let (ours, ticket) = SharedFile::with_room(3, 100).unwrap();
         assert_eq!(Ticket::from_wire(&ticket.clone().into_wire()), Some(ticket.clone()));
-        let theirs = SharedFile::open(&ticket, 3).unwrap();
+        let theirs = SharedFile::open(&ticket, 3, 100).unwrap();
         assert_eq!((ours.values(), theirs.values()), (128..228, 128..228));
         ours.mapping().region(128..131).unwrap().copy_from_slice(&[1, 2, 3]);
-        assert_eq!(theirs.mapping().view(87..131).map(|view| view.to_vec()), None);
-        assert_eq!(theirs.mapping().view(129..132).unwrap().to_vec(), [2, 3, 0]);
+        let mut copy = [9; 3];
+        assert!(!theirs.mapping().copy_out(87, &mut copy));
+        assert!(theirs.mapping().copy_out(129, &mut copy));
+        assert_eq!(copy, [2, 3, 0]);
     }
 
     #[test]
@@ -167,8 +180,14 @@ mod tests {
             Ticket { descriptor, ..ticket.clone() },
             Ticket { pid: u32::MAX, ..ticket.clone() },
         ] {
-            assert!(SharedFile::open(&wrong, 0).is_err(), "{wrong:?}");
+            assert!(SharedFile::open(&wrong, 0, 100).is_err(), "{wrong:?}");
         }
+        // Whatever the file's size is, another is wanted.
+        for other in [0, 99, 101, 1 << 40] {
+            let error = SharedFile::open(&ticket, 0, other).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidData, "{other}");
+        }
+        assert!(SharedFile::open(&ticket, 0, 100).is_ok());
         let short = wire::Ticket { secret: vec![1; 15].into(), ..ticket.into_wire() };
         assert_eq!(Ticket::from_wire(&short), None);
     }

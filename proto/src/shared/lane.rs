@@ -3,14 +3,17 @@
 //! A place is written again only when the coordinator has done with every slice that was ever put into the lane: with each
 //! deal it tells how many that is. Where there is no room, a slice goes through the stream.
 
-use std::io::Result;
+use std::io::{ErrorKind, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::mapping::{ALIGNMENT, Region, View};
+use super::mapping::{ALIGNMENT, Region};
 use super::{SHARED_BYTES_MIN, SharedFile, Ticket};
+use crate::MESSAGE_BYTES_MAX;
+use crate::buffer::Buffer;
+use crate::layout::Layout;
 use crate::values::Precision;
 use crate::wire::{self, worker_message::Kind};
 
@@ -52,14 +55,13 @@ impl Room {
 }
 
 impl Lane {
-    /// A lane for gradients of so many parameters, in this many chunks and in this precision, and how the coordinator opens
-    /// it.
+    /// A lane for gradients of this layout in this precision, and how the coordinator opens it. Takes as long as clearing so
+    /// much memory.
     ///
     /// # Errors
     /// If the system has no such files, or not enough memory.
-    pub fn new(parameters: usize, chunks: usize, precision: Precision) -> Result<(Lane, Ticket)> {
-        let bytes = GRADIENTS * (parameters * precision.width() + chunks * ALIGNMENT);
-        let (file, ticket) = SharedFile::with_room(0, bytes as u64)?;
+    pub fn new(layout: &Layout, precision: Precision) -> Result<(Lane, Ticket)> {
+        let (file, ticket) = SharedFile::with_room(0, room_bytes(layout, precision))?;
         let put = Mutex::new(Put { next: file.values().start, slices: 0 });
         Ok((Lane { file, precision, put, read: AtomicU64::new(0) }, ticket))
     }
@@ -128,6 +130,12 @@ impl Lane {
     }
 }
 
+/// Bytes of values in a lane.
+fn room_bytes(layout: &Layout, precision: Precision) -> u64 {
+    let values = layout.len() * precision.width() + layout.chunks().len() * ALIGNMENT;
+    (GRADIENTS * values) as u64
+}
+
 /// Puts into a deal's message how many slices are done with; nothing into any other.
 pub fn tell_read(message: &mut wire::CoordinatorMessage, slices: u64) {
     if let Some(wire::coordinator_message::Kind::Deal(deal)) = &mut message.kind {
@@ -139,57 +147,45 @@ pub fn tell_read(message: &mut wire::CoordinatorMessage, slices: u64) {
 #[derive(Debug)]
 pub struct LaneReader {
     file: SharedFile,
-    read: Arc<AtomicU64>,
-}
-
-/// A slice in the lane; counted when it is let go.
-struct Counted {
-    values: View,
-    read: Arc<AtomicU64>,
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.values
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.read.fetch_add(1, Ordering::Release);
-    }
+    /// Slices that were copied out.
+    read: AtomicU64,
 }
 
 impl LaneReader {
-    /// Opens a worker's lane.
+    /// Opens a worker's lane for gradients of this layout in this precision. Takes as long as clearing so much memory: not
+    /// for a thread that others wait for.
     ///
     /// # Errors
-    /// If there is none here.
-    pub fn open(ticket: &Ticket) -> Result<LaneReader> {
-        Ok(LaneReader { file: SharedFile::open(ticket, 0)?, read: Arc::default() })
+    /// If the ticket is for a file of another size (`InvalidData`), or there is none here.
+    pub fn open(ticket: &Ticket, layout: &Layout, precision: Precision) -> Result<LaneReader> {
+        let file = SharedFile::open(ticket, 0, room_bytes(layout, precision))?;
+        Ok(LaneReader { file, read: AtomicU64::new(0) })
     }
 
-    /// Fills in a message's gradient values, which stay where they are in the lane.
+    /// Fills in a message's gradient values: they are copied out of the lane, once, and the worker can do nothing to
+    /// them any more.
     ///
     /// # Errors
-    /// If a slice's place is not in the lane, or longer than a chunk can be.
+    /// If a slice's place is not in the lane, or the message names more than it could hold.
     pub fn fill(&self, message: &mut wire::WorkerMessage) -> Result<()> {
         let Some(Kind::Part(part)) = &mut message.kind else { return Ok(()) };
+        let mut left = MESSAGE_BYTES_MAX;
         for slice in part.slices.iter_mut().filter(|slice| slice.shared_bytes > 0) {
-            let values = self.view(slice.place, slice.shared_bytes);
-            let values = values.ok_or(std::io::ErrorKind::InvalidData)?;
-            slice.values = Bytes::from_owner(Counted { values, read: self.read.clone() });
+            let bytes = slice.shared_bytes as usize;
+            let invalid = || std::io::Error::from(ErrorKind::InvalidData);
+            left = left.checked_sub(bytes).ok_or_else(invalid)?;
+            let place = usize::try_from(slice.place).map_err(|_| invalid())?;
+            let mut values = Buffer::new(bytes);
+            if !self.file.mapping().copy_out(place, &mut values) {
+                return Err(invalid());
+            }
+            slice.values = values.into_bytes();
+            self.read.fetch_add(1, Ordering::Release);
         }
         Ok(())
     }
 
-    fn view(&self, place: u64, bytes: u32) -> Option<View> {
-        let (start, bytes) = (usize::try_from(place).ok()?, bytes as usize);
-        let end = start.checked_add(bytes).filter(|_| bytes <= crate::MESSAGE_BYTES_MAX)?;
-        self.file.mapping().view(start..end)
-    }
-
-    /// Slices done with so far: nothing refers to them any more.
+    /// Slices done with so far: whatever is put in their place, they stay as they were.
     pub fn slices_read(&self) -> u64 {
         self.read.load(Ordering::Acquire)
     }
@@ -199,14 +195,30 @@ impl LaneReader {
 #[cfg(target_os = "linux")]
 mod tests {
     use super::*;
+    use crate::layout::DenseShape;
     use crate::values;
+
+    /// One chunk.
+    fn layout(parameters: usize) -> Layout {
+        Layout::new(&[DenseShape { inputs: parameters, units: 1, bias: false }])
+    }
+
+    fn lane(parameters: usize) -> (Lane, LaneReader) {
+        let layout = layout(parameters);
+        let (lane, ticket) = Lane::new(&layout, Precision::F32).unwrap();
+        (lane, LaneReader::open(&ticket, &layout, Precision::F32).unwrap())
+    }
 
     fn message(lane: &Lane, values: &[f32]) -> wire::WorkerMessage {
         let slice = wire::Slice { values: lane.encode(values), ..Default::default() };
-        let part = wire::Part { slices: vec![slice], ..Default::default() };
-        let mut message = wire::WorkerMessage { kind: Some(Kind::Part(part)) };
+        let mut message = part(vec![slice]);
         lane.name(&mut message);
         message
+    }
+
+    fn part(slices: Vec<wire::Slice>) -> wire::WorkerMessage {
+        let part = wire::Part { slices, ..Default::default() };
+        wire::WorkerMessage { kind: Some(Kind::Part(part)) }
     }
 
     fn slice(message: &wire::WorkerMessage) -> &wire::Slice {
@@ -216,8 +228,7 @@ mod tests {
 
     #[test]
     fn values_come_out_as_they_went_in_and_places_are_used_again() {
-        let (lane, ticket) = Lane::new(3, 1, Precision::F32).unwrap();
-        let reader = LaneReader::open(&ticket).unwrap();
+        let (lane, reader) = lane(3);
         for round in 0..3 {
             let sent = (0..4).map(|at| message(&lane, &[at as f32, 0.5, -0.0]));
             let mut sent: Vec<_> = sent.collect();
@@ -234,34 +245,30 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_overwritten_before_it_is_let_go() {
-        let (lane, ticket) = Lane::new(2, 1, Precision::F32).unwrap();
-        let reader = LaneReader::open(&ticket).unwrap();
+    fn nothing_is_overwritten_before_it_is_read_and_what_was_read_stays() {
+        let (lane, reader) = lane(2);
         let mut sent = [0, 1, 2].map(|at| message(&lane, &[at as f32, 1.0]));
-        sent.iter_mut().for_each(|message| reader.fill(message).unwrap());
-        let [first, second, third] = sent;
-        drop((first, third));
+        for message in &mut sent[..2] {
+            reader.fill(message).unwrap();
+        }
         lane.note_read(reader.slices_read());
-        assert_eq!(slice(&message(&lane, &[2.0, 1.0])).values.len(), 8, "one is still read");
-        assert_eq!(values::decode(&slice(&second).values).unwrap(), [1.0, 1.0]);
-        drop(second);
+        assert_eq!(slice(&message(&lane, &[7.0, 1.0])).values.len(), 8, "one is not read yet");
+        reader.fill(&mut sent[2]).unwrap();
         lane.note_read(reader.slices_read());
-        assert!(slice(&message(&lane, &[3.0, 1.0])).values.is_empty());
+        assert!(slice(&message(&lane, &[7.0, 1.0])).values.is_empty());
+        for (at, message) in sent.iter().enumerate() {
+            assert_eq!(values::decode(&slice(message).values).unwrap(), [at as f32, 1.0]);
+        }
     }
 
     #[test]
     fn values_computed_in_place_can_be_cut_into_slices() {
-        let (lane, ticket) = Lane::new(4, 1, Precision::F32).unwrap();
-        let reader = LaneReader::open(&ticket).unwrap();
+        let (lane, reader) = lane(4);
         let mut room = lane.room(6).unwrap();
         room.values().copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         let frame = room.into_frame();
         let named = |values: Bytes| {
-            let part = wire::Part {
-                slices: vec![wire::Slice { values, ..Default::default() }],
-                ..Default::default()
-            };
-            let mut message = wire::WorkerMessage { kind: Some(Kind::Part(part)) };
+            let mut message = part(vec![wire::Slice { values, ..Default::default() }]);
             lane.name(&mut message);
             message
         };
@@ -275,18 +282,38 @@ mod tests {
         drop((frame, other));
         reader.fill(&mut second).unwrap();
         assert_eq!(values::decode(&slice(&second).values).unwrap(), [3.0, 4.0, 5.0, 6.0]);
-        assert!(Lane::new(4, 1, Precision::Bf16).unwrap().0.room(4).is_none());
+        assert!(Lane::new(&layout(4), Precision::Bf16).unwrap().0.room(4).is_none());
     }
 
     #[test]
     fn places_that_are_none() {
-        let (_lane, ticket) = Lane::new(2, 1, Precision::F32).unwrap();
-        let reader = LaneReader::open(&ticket).unwrap();
+        let (_lane, reader) = lane(2);
         for (place, shared_bytes) in [(64, 170), (u64::MAX, 4), (240, 4), (0, u32::MAX), (0, 4)] {
             let slice = wire::Slice { place, shared_bytes, ..Default::default() };
-            let part = wire::Part { slices: vec![slice], ..Default::default() };
-            let mut message = wire::WorkerMessage { kind: Some(Kind::Part(part)) };
-            assert!(reader.fill(&mut message).is_err(), "{place} {shared_bytes}");
+            assert!(reader.fill(&mut part(vec![slice])).is_err(), "{place} {shared_bytes}");
+        }
+    }
+
+    /// Little is said, and much would have to be copied.
+    #[test]
+    fn a_message_names_no_more_than_it_could_hold() {
+        const PARAMETERS: usize = 1 << 16;
+        let (_lane, reader) = lane(PARAMETERS);
+        let shared_bytes = (PARAMETERS * size_of::<f32>()) as u32;
+        let slice = wire::Slice { place: 64, shared_bytes, ..Default::default() };
+        let most = MESSAGE_BYTES_MAX / shared_bytes as usize;
+        for (slices, is_filled) in [(most, true), (most + 1, false), (100_000, false)] {
+            let filled = reader.fill(&mut part(vec![slice.clone(); slices]));
+            assert_eq!(filled.is_ok(), is_filled, "{slices}");
+        }
+    }
+
+    #[test]
+    fn a_lane_of_another_layout_is_not_opened() {
+        let (_lane, ticket) = Lane::new(&layout(1000), Precision::F32).unwrap();
+        for (parameters, precision) in [(999, Precision::F32), (1000, Precision::Bf16)] {
+            let error = LaneReader::open(&ticket, &layout(parameters), precision).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidData);
         }
     }
 }

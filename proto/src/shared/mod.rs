@@ -3,9 +3,10 @@
 //!
 //! Each side makes an anonymous file in memory and tells the other how to open it, with a secret by which the other can
 //! tell that it found the right one: two machines, or two containers, do not. The files have no names and are gone with
-//! their processes, however these end. Both map them: what one computes, the other reads where it was written. What the
-//! other process does to them can spoil values, never memory safety (see `mapping`), and spoilt values are found out
-//! (see [`weights`]) or cannot be (see [`lane`]).
+//! their processes, however these end. Their size follows from the layout, so that each side knows it before it opens the
+//! other's. Both map them: what one computes, the other copies from where it was written. Nobody but its owner can write a
+//! file. What the owner does to it can spoil values, never memory safety (see `mapping`), and values are checked once they
+//! are copied out.
 
 mod file;
 pub mod lane;

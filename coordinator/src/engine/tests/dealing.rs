@@ -1,7 +1,7 @@
 //! Who is told to do what, and when passes begin and end.
 
 use lockstep_proto::batches::Batches;
-use lockstep_proto::ids::{Pass, WorkerId};
+use lockstep_proto::ids::{Pass, Span, WorkerId};
 use lockstep_proto::tree::Node;
 
 use super::super::{Action, Event, Schedule, Track, Verdict};
@@ -184,4 +184,70 @@ fn the_update_waits_until_all_chunks_are_held() {
         assert_eq!(bench.actions(), [Action::Update]);
         bench.commit_all();
     }
+}
+
+/// A member that was alone has all rows; what the others have now it keeps only as far as it may be needed again.
+#[test]
+fn rows_that_are_no_longer_dealt_to_a_member_are_let_go() {
+    let mut bench = Bench::with_workers(whole_batches(16, 99), 1);
+    assert_eq!(bench.dealt_spans(), [(1, span(0, 16))]);
+    for worker in 2..=4 {
+        bench.joined(worker);
+        bench.prepared(worker);
+    }
+    bench.actions();
+    bench.commit_all();
+    let let_go = |actions: Vec<Action>| -> Vec<(u64, Vec<Span>)> {
+        let let_go = actions.into_iter().filter_map(|action| match action {
+            Action::Forget(worker, spans) => Some((worker.0, spans)),
+            _ => None,
+        });
+        let_go.collect()
+    };
+    // They were dealt 4 shards each, and twice as many stay. The second had half of all to begin with.
+    let wanted = [(1, vec![span(4, 12)]), (2, vec![span(8, 12)])];
+    assert_eq!(let_go(bench.actions()), wanted);
+    bench.commit_all();
+    assert_eq!(let_go(bench.actions()), []);
+    // Others come and go, again and again: nobody ends up with all rows.
+    for worker in 5..20 {
+        bench.event(Event::Left(WorkerId(2 + worker % 3)));
+        bench.event(Event::Left(WorkerId(worker - 1)));
+        bench.actions();
+        bench.commit_all();
+        for joiner in [worker, 2 + worker % 3] {
+            bench.joined(joiner);
+            bench.prepared(joiner);
+        }
+        bench.actions();
+        bench.commit_all();
+        bench.actions();
+        let members = bench.engine.members.iter();
+        let most = members.map(|(_, member)| member.holdings().count()).max();
+        assert!(most <= Some(8), "{most:?} of 16 with 4 members");
+    }
+}
+
+/// Whatever else it was dealt, a member keeps what it has in hand.
+#[test]
+fn what_is_in_hand_is_not_let_go() {
+    let mut bench = Bench::with_workers(whole_batches(16, 9), 1);
+    let (worker, deal) = bench.dealt()[0];
+    for track in TRACKS {
+        bench.engine.accept(bench.now, worker, deal.pass, track, Node { level: 4, index: 0 });
+    }
+    for worker in 2..=4 {
+        bench.joined(worker);
+        bench.prepared(worker);
+    }
+    // The pass is over, but the first has not said that it is done.
+    for track in TRACKS {
+        bench.event(Event::Committed(track));
+    }
+    let lets_go = |actions: &[Action]| {
+        actions.iter().any(|a| matches!(a, Action::Forget(forgetful, _) if *forgetful == worker))
+    };
+    assert!(!lets_go(&bench.actions()));
+    bench.commit_all();
+    assert!(lets_go(&bench.actions()));
 }

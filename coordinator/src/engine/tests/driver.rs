@@ -116,6 +116,11 @@ impl<'a> Driver<'a> {
         self.prepared.contains(&worker)
     }
 
+    /// By shard: what the engine takes a member to have; `None` if it is none.
+    pub(super) fn believed(&self, worker: WorkerId) -> Option<&[bool]> {
+        self.engine.members.get(worker).map(|member| member.holdings().has())
+    }
+
     pub(super) fn admit(&mut self, now: Instant, worker: WorkerId) {
         let before = self.before.iter().enumerate();
         let before = before.filter_map(|(chunk, version)| Some((chunk, version.as_ref()?)));
@@ -291,6 +296,7 @@ impl<'a> Driver<'a> {
                 self.engine.handle(now, Event::Committed(Track::Chunk(chunk)));
             }
             Folded::NonFinite(what) => panic!("{what} of {chunk} is not finite"),
+            Folded::Panicked(said) => panic!("{said}"),
         }
     }
 
@@ -298,8 +304,15 @@ impl<'a> Driver<'a> {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 // Said before it was found wrong.
-                Action::Prepare(worker, _) | Action::Deal(worker, _)
+                Action::Prepare(worker, _)
+                | Action::Deal(worker, _)
+                | Action::Forget(worker, _)
                     if !self.members.contains(&worker) && self.case.lies(worker) => {}
+                Action::Forget(worker, spans) => {
+                    assert!(self.members.contains(&worker), "{worker} was told to let go");
+                    self.ledger.seen.let_go += 1;
+                    self.outbound.push((worker, ToWorker::Forget(spans)));
+                }
                 Action::Prepare(worker, span) => {
                     assert!(self.members.contains(&worker), "{worker} was told to prepare");
                     self.outbound.push((worker, ToWorker::Prepare(span)));

@@ -36,6 +36,8 @@ pub(super) struct Seen {
     pub(super) waived: u64,
     /// Times that the coordinator began anew.
     pub(super) restarts: u64,
+    /// Times that a member was told to let go of shards.
+    pub(super) let_go: u64,
 }
 
 impl Seen {
@@ -53,6 +55,7 @@ impl Seen {
             expelled: self.expelled + other.expelled,
             waived: self.waived + other.waived,
             restarts: self.restarts + other.restarts,
+            let_go: self.let_go + other.let_go,
         }
     }
 
@@ -69,6 +72,7 @@ impl Seen {
             self.expelled,
             self.waived,
             self.restarts,
+            self.let_go,
         ];
         self.in_part > 0 && counts.iter().all(|&count| count >= 5)
     }

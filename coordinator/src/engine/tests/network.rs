@@ -281,7 +281,17 @@ impl Network<'_> {
             return;
         };
         let pause_ms_max = link.visit.pause_ms_max;
-        if let Some(span) = reader.receive(message) {
+        let prepare = reader.receive(message);
+        // It has read all that it was told.
+        if link.messages.is_empty()
+            && let Some(believed) = self.driver.believed(worker)
+        {
+            let has = |&shard: &u32| believed[shard as usize];
+            let unknown = self.links[&worker].worker.iter().flat_map(|worker| worker.rows());
+            let unknown: Vec<_> = unknown.filter(|shard| !has(shard)).collect();
+            assert!(unknown.is_empty(), "{worker} keeps {unknown:?}, which it was told to let go");
+        }
+        if let Some(span) = prepare {
             self.soon(10 * pause_ms_max, Happening::Says(worker, FromWorker::Prepared(span)));
         }
         self.wake(worker);

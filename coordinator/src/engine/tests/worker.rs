@@ -1,6 +1,6 @@
 //! A worker that computes what it is dealt, in pieces, on weights that it keeps in two buffers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,8 @@ use super::case::{Case, Visit, one_in};
 pub(super) struct Worker {
     weights: Weights,
     deals: VecDeque<Deal>,
+    /// The shards that it keeps.
+    rows: BTreeSet<u32>,
     outgoing: VecDeque<FromWorker>,
     leaving: bool,
     visit: Visit,
@@ -28,6 +30,7 @@ impl Worker {
         Worker {
             weights: Weights::new(case.chunk_lens.len(), case.rule.precision),
             deals: VecDeque::new(),
+            rows: BTreeSet::new(),
             outgoing: VecDeque::new(),
             leaving: false,
             visit,
@@ -42,13 +45,29 @@ impl Worker {
     /// Takes in a message; a span that is to be prepared is the caller's to answer.
     pub(super) fn receive(&mut self, message: ToWorker) -> Option<Span> {
         match message {
-            ToWorker::Prepare(span) => return Some(span),
+            ToWorker::Prepare(span) => {
+                self.rows.extend(span.start..span.end);
+                return Some(span);
+            }
+            ToWorker::Forget(spans) => spans.into_iter().for_each(|span| self.forget(span)),
             ToWorker::Deal(deal) => self.deals.push_back(deal),
             ToWorker::Weights { step, chunk, values } => self.weights.receive(step, chunk, &values),
             ToWorker::SharedWeights { .. } => unreachable!("nothing is shared"),
             ToWorker::Finish { .. } => unreachable!("the simulation ends with the run"),
         }
         None
+    }
+
+    fn forget(&mut self, span: Span) {
+        let is_wanted = |deal: &&Deal| deal.span.overlaps(span);
+        let wanted = self.deals.iter().find(is_wanted);
+        assert!(wanted.is_none(), "it is to let go of {span} and has {wanted:?} to do");
+        self.rows.retain(|shard| !(span.start..span.end).contains(shard));
+    }
+
+    /// The shards that it keeps.
+    pub(super) fn rows(&self) -> &BTreeSet<u32> {
+        &self.rows
     }
 
     /// Finishes what is begun, then says goodbye.
@@ -69,6 +88,7 @@ impl Worker {
                         lies: self.visit.lies && deal.pass >= self.lies_from,
                         ..self.visit
                     };
+                    self.rows.extend(deal.span.start..deal.span.end);
                     self.outgoing.extend(results(case, weights, deal, &visit, random))
                 }
                 Version::Coming => return None,
