@@ -93,6 +93,7 @@ impl Error {
                 ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => exit::TRY_AGAIN,
                 _ => 2,
             },
+            Error::Run(RunError::Arithmetic(_) | RunError::Threads(_)) => exit::TRY_AGAIN,
             Error::Run(RunError::Stopped) | Error::Stopped(_) => exit::STOPPED,
             Error::Run(
                 RunError::Server(_) | RunError::Miscounted { .. } | RunError::Panicked(_),

@@ -33,6 +33,8 @@ pub(crate) async fn read(
     let last = loop {
         match stream.message().await {
             Ok(Some(mut message)) => {
+                #[cfg(feature = "failpoints")]
+                fail::fail_point!("read");
                 match sharing.take(&mut message, &limits).await {
                     Ok(false) => {}
                     Ok(true) => continue,

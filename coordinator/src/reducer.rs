@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use lockstep_proto::MESSAGE_BYTES_MAX;
+use lockstep_proto::arithmetic::deviation;
 use lockstep_proto::fold::Leaves;
 use lockstep_proto::frame::Slice;
 use lockstep_proto::ids::{Chunk, Pass, Step};
@@ -20,7 +21,7 @@ use tokio::sync::mpsc;
 
 use crate::optimizer::sum_of_squares;
 use crate::reduction::{ChunkState, Folded, Rule, clip_scale};
-use crate::run::RunSpec;
+use crate::run::{RunError, RunSpec};
 use crate::snapshot::Snapshot;
 
 /// Frames up to this size are folded on the spot, as are those that need only be kept: handing them over would take longer.
@@ -63,7 +64,11 @@ pub(crate) struct Reducer {
 }
 
 impl Reducer {
-    pub(crate) fn new(spec: &RunSpec, tree: ShardTree, published: Vec<ChunkVersions>) -> Reducer {
+    pub(crate) fn new(
+        spec: &RunSpec,
+        tree: ShardTree,
+        published: Vec<ChunkVersions>,
+    ) -> Result<Reducer, RunError> {
         let precision = spec.precision;
         let rule = Rule { optimizer: spec.optimizer, clip_norm: spec.clip_norm, precision };
         let Snapshot { step, weights, moments, .. } = &spec.start;
@@ -81,13 +86,16 @@ impl Reducer {
             .num_threads(threads)
             .thread_name(|i| format!("reduce-{i}"))
             .build()
-            .expect("the system gives a few threads");
+            .map_err(|error| RunError::Threads(error.to_string()))?;
+        if let Some(deviation) = pool.broadcast(|_| deviation()).into_iter().flatten().next() {
+            return Err(RunError::Arithmetic(deviation));
+        }
         // A place for every fold that can be in flight, so that sending a result never waits: room is asked for once a
         // message, and one message brings at most so many frames that are too large to be folded on the spot.
         let in_flight_max = 4 * threads;
         let (results_tx, results) =
             mpsc::channel(in_flight_max + MESSAGE_BYTES_MAX / INLINE_BYTES_MAX);
-        Reducer {
+        Ok(Reducer {
             tree,
             rule,
             is_open: false,
@@ -102,7 +110,7 @@ impl Reducer {
             in_flight: 0,
             in_flight_max,
             step: *step,
-        }
+        })
     }
 
     /// Opens the update that makes the weights of `step`.

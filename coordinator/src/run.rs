@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lockstep_proto::MESSAGE_BYTES_MAX;
+use lockstep_proto::arithmetic::Deviation;
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::{Pass, Shard, Step, Table, WorkerId};
@@ -150,6 +151,15 @@ pub enum RunError {
         /// Rows of the pass.
         wanted: u64,
     },
+    /// Sums would be other ones in this process.
+    #[error(
+        "this process computes with {0}, which would change the model: something in it has set that, such as a library \
+             built with -ffast-math; run without it"
+    )]
+    Arithmetic(Deviation),
+    /// The system gives no threads.
+    #[error("cannot start threads that add: {0}")]
+    Threads(String),
     /// The run was told to stop.
     #[error("stopped before the end")]
     Stopped,
@@ -213,13 +223,15 @@ impl Coordinator {
         let (arrivals_tx, arrivals) = mpsc::channel(INBOX_MESSAGES_MAX);
         let (published, ticket) = versions(&spec.layout, spec.precision);
         let ending = Arc::new(OnceLock::new());
+        let (welcome, numeric_profile) = (welcome(&spec, ticket), spec.numeric_profile.clone());
+        let driver = Driver::new(spec, observer, arrivals, published, ending.clone())?;
         let service = Service {
-            welcome: welcome(&spec, ticket),
-            numeric_profile: spec.numeric_profile.clone(),
+            welcome,
+            numeric_profile,
             source,
             next_worker: AtomicU64::new(1),
             arrivals: arrivals_tx,
-            ending: ending.clone(),
+            ending,
         };
         let service = ClusterServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -235,7 +247,6 @@ impl Coordinator {
             });
         // Tasks on the runtime's own threads hand over to each other without waking a thread.
         let mut server = tokio::spawn(server);
-        let driver = Driver::new(spec, observer, arrivals, published, ending);
         let mut driver = tokio::spawn(driver.run(stop));
         let result = tokio::select! {
             result = &mut driver => result.unwrap_or_else(|error| Err(panicked(error))),

@@ -1,7 +1,10 @@
-//! Which bits this CPU makes: found out at run time by small products, not by asking for features.
+//! Which bits this thread makes: found out at run time by computing, not by asking for features.
 //!
-//! A run pins its profile. A machine with another one cannot take part, because its gradients would differ.
+//! A run pins its profile. A machine with another one cannot take part, because its gradients would differ. Neither can a
+//! process in which something has switched off subnormal numbers or rounding to nearest, which holds for a thread
+//! and those that it starts: every thread that computes is asked.
 
+use lockstep_proto::arithmetic::{Deviation, deviation};
 use ndarray::{Array2, ArrayView2};
 
 use crate::product::{CHAIN, multiply};
@@ -9,11 +12,23 @@ use crate::product::{CHAIN, multiply};
 /// The profile that runs are made in: `f32` products as chains of at most 256 fused multiply-adds.
 pub const NUMERIC_PROFILE: &str = "f32-fma-k256";
 
-/// What any other machine gives. No run is made in it.
+/// What any other machine or thread gives. No run is made in them.
 const OTHER_PROFILE: &str = "other";
+const FLUSH_TO_ZERO: &str = "f32-fma-k256 with flush-to-zero";
+const DENORMALS_ARE_ZERO: &str = "f32-fma-k256 with denormals-are-zero";
+const NO_SUBNORMALS: &str = "f32-fma-k256 with flush-to-zero and denormals-are-zero";
+const ROUNDING: &str = "f32-fma-k256 in another rounding mode";
 
-/// The profile of this machine: [`NUMERIC_PROFILE`] if its matrix products have exactly those bits.
+/// The profile of this thread: [`NUMERIC_PROFILE`] if it rounds as IEEE 754 does by default and its matrix products have
+/// exactly those bits.
 pub fn numeric_profile() -> &'static str {
+    match deviation() {
+        None => {}
+        Some(Deviation::FlushToZero) => return FLUSH_TO_ZERO,
+        Some(Deviation::DenormalsAreZero) => return DENORMALS_ARE_ZERO,
+        Some(Deviation::NoSubnormals) => return NO_SUBNORMALS,
+        Some(Deviation::Rounding) => return ROUNDING,
+    }
     const SHAPES: [[usize; 3]; 7] = [
         [1, 7, 1],
         [1, 300, 17],
@@ -90,6 +105,32 @@ mod tests {
     #[test]
     fn this_machine_keeps_the_profile() {
         assert_eq!(numeric_profile(), NUMERIC_PROFILE);
+    }
+
+    /// Flags of the control register as a library may leave them.
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code)]
+    fn a_thread_without_subnormals_has_another_profile() {
+        let (flush, ignore, down) = (1 << 15, 1 << 6, 1 << 13);
+        for (flags, wanted) in [
+            (0, NUMERIC_PROFILE),
+            (flush, FLUSH_TO_ZERO),
+            (ignore, DENORMALS_ARE_ZERO),
+            (flush | ignore, NO_SUBNORMALS),
+            (down, ROUNDING),
+        ] {
+            let found = std::thread::spawn(move || {
+                let control: u32 = 0x1f80 | flags;
+                // SAFETY: it is loaded from a live variable, and holds for this thread alone.
+                unsafe {
+                    let control = &raw const control;
+                    std::arch::asm!("ldmxcsr [{}]", in(reg) control, options(nostack, readonly));
+                }
+                numeric_profile()
+            });
+            assert_eq!(found.join().unwrap(), wanted, "{flags:#x}");
+        }
     }
 
     /// The kernel's bits are those of the naive loop for every product that a network makes.

@@ -4,6 +4,7 @@
 //! they are loaded (those built with `-ffast-math`). Found out by computing, not by reading registers, so that
 //! it holds for every CPU. Changes nothing.
 
+use std::fmt;
 use std::hint::black_box;
 
 /// How a thread's arithmetic differs from the default.
@@ -19,15 +20,14 @@ pub enum Deviation {
     Rounding,
 }
 
-impl Deviation {
-    /// By name.
-    pub fn name(self) -> &'static str {
-        match self {
+impl fmt::Display for Deviation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Deviation::FlushToZero => "flush-to-zero",
             Deviation::DenormalsAreZero => "denormals-are-zero",
             Deviation::NoSubnormals => "flush-to-zero and denormals-are-zero",
-            Deviation::Rounding => "another rounding mode",
-        }
+            Deviation::Rounding => "another rounding mode than to nearest",
+        })
     }
 }
 

@@ -2,6 +2,10 @@
 
 #![cfg(test)] // So that clippy knows helpers for test code.
 
+#[cfg(target_os = "linux")]
+mod api;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod arithmetic;
 mod audit;
 mod bad_cluster;
 mod bad_job;
@@ -15,6 +19,8 @@ mod chaos;
 mod cli;
 mod columns;
 mod dialects;
+#[cfg(target_os = "linux")]
+mod eviction;
 #[cfg(target_os = "linux")]
 mod failpoints;
 #[cfg(target_os = "linux")]
@@ -30,6 +36,8 @@ mod large;
 mod lifecycle;
 #[cfg(target_os = "linux")]
 mod netns;
+#[cfg(target_os = "linux")]
+mod panics;
 mod parity;
 #[cfg(target_os = "linux")]
 mod precision;

@@ -83,6 +83,31 @@ pub(crate) fn hash_of_both(folder: impl Fn() -> Folder) -> String {
     hashes.remove(0)
 }
 
+/// How long a file is follows from the layout, so that nobody can have another mapped.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_of_another_size() {
+    for more in [1, 1 << 31, u64::MAX] {
+        let folder = folder();
+        let coordinator = folder.coordinator(&[]);
+        let address = coordinator.address();
+        let change: Arc<Change> = Arc::new(move |mut message| {
+            if let Some(Kind::Share(ticket)) = &mut message.kind {
+                ticket.bytes = ticket.bytes.wrapping_add(more);
+            }
+            vec![message]
+        });
+        let relay = Relay::new(&address, change);
+        let _cannot = folder.worker(&relay.address(), &[]);
+        let left = coordinator.report("worker_left", |left| left["worker"] == 1);
+        let reason = left["reason"].as_str().unwrap();
+        let wanted = "broken message: shared memory, a file of ";
+        assert!(reason.starts_with(wanted), "{reason}");
+        folder.worker(&address, &[]).end().expect(0);
+        coordinator.end().expect(0);
+    }
+}
+
 /// The worker's file is gone, or another's: it is told what to do.
 #[test]
 #[cfg(target_os = "linux")]

@@ -16,6 +16,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lockstep_model::NUMERIC_PROFILE;
 use lockstep_proto::frame::{FrameError, Join, Welcome};
 use lockstep_proto::ids::{Span, WorkerId};
 use lockstep_proto::{PROTOCOL, VERSION};
@@ -181,7 +182,7 @@ pub async fn run(
     let mut join = Join {
         protocol: PROTOCOL,
         version: VERSION.to_string(),
-        numeric_profile: lockstep_model::numeric_profile().to_string(),
+        numeric_profile: numeric_profile(&pool).to_string(),
         run_id: config.run_id.clone(),
         host: config.host.clone(),
         pid: std::process::id(),
@@ -203,6 +204,14 @@ pub async fn run(
             ended => return ended,
         }
     }
+}
+
+/// The profile of every thread that computes; another than the usual one, if any has another.
+fn numeric_profile(pool: &rayon::ThreadPool) -> &'static str {
+    let here = lockstep_model::numeric_profile();
+    let all = pool.broadcast(|_| lockstep_model::numeric_profile());
+    let mut others = all.into_iter().filter(|&profile| profile != NUMERIC_PROFILE);
+    if here == NUMERIC_PROFILE { others.next().unwrap_or(here) } else { here }
 }
 
 fn endpoint(address: &str) -> Result<Endpoint, WorkerError> {

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use lockstep_proto::arithmetic::deviation;
 use lockstep_proto::fold::Counted;
 use lockstep_proto::frame::{Deal, Ending, Fault, FromWorker, Limits, ToWorker};
 use lockstep_proto::ids::{Chunk, Pass, Step, Table, Task, WorkerId};
@@ -76,7 +77,7 @@ impl Driver {
         arrivals: mpsc::Receiver<Arrival>,
         published: Vec<ChunkVersions>,
         ending: Arc<OnceLock<Ending>>,
-    ) -> Driver {
+    ) -> Result<Driver, RunError> {
         let tree = ShardTree::new(spec.batches.shards);
         let schedule = Schedule {
             tree,
@@ -87,7 +88,7 @@ impl Driver {
         };
         let chunks = spec.layout.chunks().len();
         let (inbox_tx, inbox) = mpsc::channel(INBOX_MESSAGES_MAX);
-        Driver {
+        Ok(Driver {
             tree,
             limits: Limits {
                 batches: spec.batches,
@@ -101,7 +102,7 @@ impl Driver {
                 .starting_with(spec.workers_start)
                 .starting_at(spec.start.pass)
                 .auditing(spec.audit_fraction, spec.seed),
-            reducer: Reducer::new(&spec, tree, published),
+            reducer: Reducer::new(&spec, tree, published)?,
             audit_book: AuditBook::default(),
             account: Account::default(),
             test_sums: None,
@@ -119,7 +120,7 @@ impl Driver {
             stopwatch: Stopwatch::default(),
             ending,
             finished: false,
-        }
+        })
     }
 
     pub(crate) async fn run(
@@ -158,6 +159,8 @@ impl Driver {
 
     async fn drive(&mut self, stop: impl Future<Output = Stop> + Send) -> Result<(), RunError> {
         tokio::pin!(stop);
+        // Small frames are added on this thread.
+        deviation().map_or(Ok(()), |deviation| Err(RunError::Arithmetic(deviation)))?;
         while !self.finished {
             let timeout = self.engine.poll_timeout().unwrap_or_else(Instant::now);
             let timeout = self.stop_timeout().map_or(timeout, |at| at.min(timeout));
@@ -356,6 +359,8 @@ impl Driver {
     }
 
     fn begin(&mut self, planned: &Planned) {
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("pass");
         self.pass = planned.pass;
         self.is_open = true;
         self.stopwatch.begin(Instant::now());

@@ -120,6 +120,8 @@ struct Cluster<'a> {
     is_finished: bool,
     /// The coordinator's last words.
     error: Option<(String, u8)>,
+    /// What a worker said that failed by a mistake of the program's own.
+    mistake: Option<String>,
     /// Who injects faults, if anybody.
     disturber: Option<Disturber>,
 }
@@ -140,6 +142,7 @@ impl<'a> Cluster<'a> {
             ending_by_itself: false,
             is_finished: false,
             error: None,
+            mistake: None,
             disturber: options.chaos.as_ref().map(disturber),
         }
     }
@@ -248,8 +251,12 @@ impl<'a> Cluster<'a> {
     fn too_few(&self) -> Error {
         let (left, wanted) = (self.workers_left(), self.workers_wanted());
         let (left, is) = (count(left as u64, "worker"), if left == 1 { "is" } else { "are" });
-        let message = format!("{left} {is} left and the run needs {wanted}: start it again");
-        Error::Child(message, exit::TRY_AGAIN)
+        let too_few = format!("{left} {is} left and the run needs {wanted}");
+        match &self.mistake {
+            // Again it would end like this.
+            Some(mistake) => Error::Child(format!("{too_few}: {mistake}"), exit::INTERNAL),
+            None => Error::Child(format!("{too_few}: start it again"), exit::TRY_AGAIN),
+        }
     }
 
     /// Shows a line; returns the address if it says where the coordinator listens.
@@ -267,6 +274,9 @@ impl<'a> Cluster<'a> {
             Ok(told) if from != From::Coordinator && self.goes_without_saying(&told) => {}
             Ok(told) => {
                 reporter.report_from(&prefix, &told);
+                if let Report::Error { message, exit_code: exit::INTERNAL } = &told {
+                    self.mistake.get_or_insert_with(|| message.clone());
+                }
                 self.training |= matches!(told, Report::Progress { .. });
                 self.is_finished |= matches!(told, Report::Finished { .. });
                 if matches!(told, Report::Ending) {

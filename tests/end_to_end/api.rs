@@ -1,0 +1,74 @@
+//! The Rust API in a process of its own, for what could end the process, or concerns all of it.
+
+use std::process::Command;
+
+use lockstep::prelude::*;
+use ndarray::Array2;
+
+use crate::process::run;
+
+/// What the process writes before the outcome.
+const OUTCOME: &str = "the fit ";
+
+/// Asks the process for another state of its arithmetic.
+pub(crate) const CONTROL: &str = "LOCKSTEP_TEST_CONTROL_REGISTER";
+
+/// Rows of the batch; the network's 200,000 parameters are several chunks, which threads add.
+const ROWS: &str = "LOCKSTEP_TEST_ROWS";
+
+/// Fits a small network in a process with these variables, which has to end well. How the fit ended.
+#[track_caller]
+pub(crate) fn fit_in_a_process(variables: &[(&str, &str)]) -> String {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "api::fits", "--ignored", "--nocapture"]);
+    command.envs(variables.iter().copied());
+    let ended = run(command);
+    assert_eq!(ended.code(), Some(0), "{ended}");
+    let outcome = ended.stdout.lines().find_map(|line| line.split_once(OUTCOME));
+    outcome.unwrap_or_else(|| panic!("{ended}")).1.to_string()
+}
+
+#[test]
+#[ignore = "other tests start it in a process of its own"]
+fn fits() {
+    let _failpoints = fail::FailScenario::setup();
+    let rows = std::env::var(ROWS).map_or(64, |rows| rows.parse().unwrap());
+    #[cfg(target_arch = "x86_64")]
+    if let Ok(control) = std::env::var(CONTROL) {
+        set_control_register(control.parse().unwrap());
+    }
+    let x = Array2::from_shape_fn((rows, 4), |(row, column)| (row % 7 + column) as f32);
+    let y = Array2::from_shape_fn((rows, 1), |(row, _)| (row % 3) as f32);
+    let mut model = Sequential::new();
+    let units = if rows > 64 { 2 } else { 40_000 };
+    model.add(Dense::new(units).activation(Activation::Relu));
+    model.add(Dense::new(1));
+    model.compile(sgd(1e-6), Loss::Mse, &[]);
+    let fit = Fit { batch_size: rows, shards: 2, workers: 2, threads: 2, ..Fit::default() };
+    let fit = if rows > 64 { Fit { shards: 1, workers: 1, ..fit } } else { fit };
+    match model.fit(x.view(), y.view(), &fit) {
+        Ok(_) => println!("{OUTCOME}went well"),
+        Err(error) => println!("{OUTCOME}failed: {error}"),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+fn set_control_register(flags: u32) {
+    let control = 0x1f80 | flags;
+    // SAFETY: it is loaded from a live variable, and holds for this thread and those that it starts.
+    unsafe {
+        std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, readonly));
+    }
+}
+
+#[test]
+fn a_fit_goes_well() {
+    assert_eq!(fit_in_a_process(&[]), "went well");
+}
+
+/// More than 2^18 rows in one node of the tree.
+#[test]
+fn a_batch_of_very_many_rows() {
+    assert_eq!(fit_in_a_process(&[(ROWS, "300000")]), "went well");
+}
