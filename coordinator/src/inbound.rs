@@ -2,12 +2,15 @@
 //!
 //! Decides nothing about the worker.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lockstep_proto::frame::{FromWorker, Limits};
 use lockstep_proto::ids::WorkerId;
+use lockstep_proto::panics;
 use lockstep_proto::wire;
 use tokio::sync::mpsc;
+use tokio::task::{self, JoinError, JoinSet};
 use tonic::{Code, Status, Streaming};
 
 use crate::sharing::Sharing;
@@ -20,6 +23,38 @@ pub(crate) enum Inbound {
     Broken(WorkerId, String),
     /// Its stream ended, and why.
     Ended(WorkerId, String),
+}
+
+/// The tasks that read workers' streams.
+#[derive(Default)]
+pub(crate) struct Readers {
+    tasks: JoinSet<()>,
+    workers: HashMap<task::Id, WorkerId>,
+}
+
+impl Readers {
+    /// Starts reading a worker's stream.
+    pub(crate) fn start(
+        &mut self,
+        worker: WorkerId,
+        read: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let task = self.tasks.spawn(read);
+        self.workers.insert(task.id(), worker);
+    }
+
+    /// The next whose stream is read no more. The run was told why, unless reading panicked: then, what that said. `None`
+    /// if no stream is read.
+    pub(crate) async fn next(&mut self) -> Option<(WorkerId, Option<String>)> {
+        let ended = self.tasks.join_next_with_id().await?;
+        let id = ended.as_ref().map_or_else(JoinError::id, |&(id, ())| id);
+        let worker = self.workers.remove(&id)?;
+        Some((worker, ended.err().map(panic_text)))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
 }
 
 /// Hands a worker's messages to the run until the stream ends, and why it ended.
@@ -61,6 +96,12 @@ pub(crate) async fn read(
         }
     };
     let _ = inbox.send(last).await;
+}
+
+/// What made a task end that was not told to.
+pub(crate) fn panic_text(error: JoinError) -> String {
+    let panic = error.try_into_panic();
+    panic.map_or_else(|error| error.to_string(), |panic| panics::text(&*panic))
 }
 
 /// Whether it is the message that is wrong, not the connection: longer than any may be, or none that can be read.

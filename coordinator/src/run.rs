@@ -12,7 +12,6 @@ use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::{Pass, Shard, Step, Table, WorkerId};
 use lockstep_proto::layout::Layout;
-use lockstep_proto::panics;
 use lockstep_proto::shared::Ticket;
 use lockstep_proto::shared::weights::versions;
 use lockstep_proto::values::Precision;
@@ -22,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::driver::Driver;
+use crate::inbound::panic_text;
 use crate::observer::Observer;
 use crate::optimizer::Optimizer;
 use crate::server::{Service, ShardSource};
@@ -249,7 +249,7 @@ impl Coordinator {
         let mut server = tokio::spawn(server);
         let mut driver = tokio::spawn(driver.run(stop));
         let result = tokio::select! {
-            result = &mut driver => result.unwrap_or_else(|error| Err(panicked(error))),
+            result = &mut driver => result.unwrap_or_else(|error| Err(RunError::Panicked(panic_text(error)))),
             ended = &mut server => {
                 driver.abort();
                 let reason = match ended {
@@ -265,12 +265,6 @@ impl Coordinator {
         }
         result
     }
-}
-
-/// What made a task end that was not told to.
-fn panicked(error: tokio::task::JoinError) -> RunError {
-    let panic = error.try_into_panic();
-    RunError::Panicked(panic.map_or_else(|error| error.to_string(), |panic| panics::text(&*panic)))
 }
 
 fn incoming(

@@ -127,12 +127,14 @@ impl Service {
             .ok_or_else(|| Status::not_found(format!("this run has no {table} {shard}")))?;
         let source = self.source.clone();
         let step = (PART_VALUES_MAX / source.width()).max(1);
-        let parts = (0..rows).step_by(step).map(move |first| {
+        let parts = (0..rows).step_by(step).flat_map(move |first| {
             let places = first..rows.min(first + step as u64);
-            let mut part =
+            let mut some =
                 Vec::with_capacity((places.end - places.start) as usize * source.width());
-            source.copy(table, shard, places, &mut part);
-            Ok(wire::ShardPart { values: values::encode(&part) })
+            source.copy(table, shard, places, &mut some);
+            // A row may be longer than a message.
+            let parts = some.chunks(PART_VALUES_MAX).map(values::encode);
+            parts.map(|values| Ok(wire::ShardPart { values })).collect::<Vec<_>>()
         });
         Ok(Box::pin(tokio_stream::iter(parts)))
     }

@@ -13,8 +13,9 @@ const OUTCOME: &str = "the fit ";
 /// Asks the process for another state of its arithmetic.
 pub(crate) const CONTROL: &str = "LOCKSTEP_TEST_CONTROL_REGISTER";
 
-/// Rows of the batch; the network's 200,000 parameters are several chunks, which threads add.
-const ROWS: &str = "LOCKSTEP_TEST_ROWS";
+/// Rows and columns of the table, all in one batch, for a network of one unit. Without them it is a small table, and a
+/// network of several chunks, which threads add.
+const SHAPE: &str = "LOCKSTEP_TEST_SHAPE";
 
 /// Fits a small network in a process with these variables, which has to end well. How the fit ended.
 #[track_caller]
@@ -32,20 +33,26 @@ pub(crate) fn fit_in_a_process(variables: &[(&str, &str)]) -> String {
 #[ignore = "other tests start it in a process of its own"]
 fn fits() {
     let _failpoints = fail::FailScenario::setup();
-    let rows = std::env::var(ROWS).map_or(64, |rows| rows.parse().unwrap());
+    let shape = std::env::var(SHAPE).ok();
+    let (rows, columns) = shape.as_ref().map_or((64, 4), |shape| {
+        let (rows, columns) = shape.split_once('x').unwrap();
+        (rows.parse().unwrap(), columns.parse().unwrap())
+    });
     #[cfg(target_arch = "x86_64")]
     if let Ok(control) = std::env::var(CONTROL) {
         set_control_register(control.parse().unwrap());
     }
-    let x = Array2::from_shape_fn((rows, 4), |(row, column)| (row % 7 + column) as f32);
+    let x = Array2::from_shape_fn((rows, columns), |(row, column)| ((row + column) % 7) as f32);
     let y = Array2::from_shape_fn((rows, 1), |(row, _)| (row % 3) as f32);
     let mut model = Sequential::new();
-    let units = if rows > 64 { 2 } else { 40_000 };
-    model.add(Dense::new(units).activation(Activation::Relu));
+    if shape.is_none() {
+        model.add(Dense::new(40_000).activation(Activation::Relu));
+    }
     model.add(Dense::new(1));
-    model.compile(sgd(1e-6), Loss::Mse, &[]);
-    let fit = Fit { batch_size: rows, shards: 2, workers: 2, threads: 2, ..Fit::default() };
-    let fit = if rows > 64 { Fit { shards: 1, workers: 1, ..fit } } else { fit };
+    model.compile(sgd(1e-9), Loss::Mse, &[]);
+    let count = if shape.is_some() { 1 } else { 2 };
+    let (shards, workers) = (count as u32, count);
+    let fit = Fit { batch_size: rows, shards, workers, threads: 2, ..Fit::default() };
     match model.fit(x.view(), y.view(), &fit) {
         Ok(_) => println!("{OUTCOME}went well"),
         Err(error) => println!("{OUTCOME}failed: {error}"),
@@ -70,5 +77,11 @@ fn a_fit_goes_well() {
 /// More than 2^18 rows in one node of the tree.
 #[test]
 fn a_batch_of_very_many_rows() {
-    assert_eq!(fit_in_a_process(&[(ROWS, "300000")]), "went well");
+    assert_eq!(fit_in_a_process(&[(SHAPE, "300000x2")]), "went well");
+}
+
+/// A row is longer than a message may be.
+#[test]
+fn rows_of_very_many_columns() {
+    assert_eq!(fit_in_a_process(&[(SHAPE, "3x1100000")]), "went well");
 }

@@ -6,7 +6,7 @@
 mod results;
 mod stopping;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -15,17 +15,15 @@ use lockstep_proto::arithmetic::deviation;
 use lockstep_proto::fold::Counted;
 use lockstep_proto::frame::{Deal, Ending, Fault, FromWorker, Limits, ToWorker};
 use lockstep_proto::ids::{Chunk, Pass, Step, Table, Task, WorkerId};
-use lockstep_proto::panics;
 use lockstep_proto::shared::lane;
 use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::ShardTree;
 use tokio::sync::mpsc;
-use tokio::task::{self, JoinError, JoinSet};
 
 use crate::account::Account;
 use crate::audit::AuditBook;
 use crate::engine::{Action, Engine, Event, Planned, Schedule, Track};
-use crate::inbound::{Inbound, read};
+use crate::inbound::{Inbound, Readers, read};
 use crate::observer::{Observer, RunEvent, WeightFrames};
 use crate::outbox::Outbox;
 use crate::reducer::{Reduced, Reducer};
@@ -53,9 +51,7 @@ pub(crate) struct Driver {
     test_sums: Option<Vec<f64>>,
     schedule: Schedule,
     members: BTreeMap<WorkerId, Member>,
-    /// Each reads one worker's stream.
-    readers: JoinSet<()>,
-    reads: HashMap<task::Id, WorkerId>,
+    readers: Readers,
     arrivals: mpsc::Receiver<Arrival>,
     inbox: mpsc::Receiver<Inbound>,
     inbox_tx: mpsc::Sender<Inbound>,
@@ -108,8 +104,7 @@ impl Driver {
             test_sums: None,
             schedule,
             members: BTreeMap::new(),
-            readers: JoinSet::new(),
-            reads: HashMap::new(),
+            readers: Readers::default(),
             arrivals,
             inbox,
             inbox_tx,
@@ -148,7 +143,7 @@ impl Driver {
         let farewell = async {
             while !self.readers.is_empty() {
                 tokio::select! {
-                    _ = self.readers.join_next() => {}
+                    _ = self.readers.next() => {}
                     _ = self.inbox.recv() => {}
                 }
             }
@@ -182,7 +177,9 @@ impl Driver {
                 () = tokio::time::sleep_until(timeout.into()) => {
                     self.engine.handle_timeout(Instant::now());
                 }
-                Some(read) = self.readers.join_next_with_id() => self.read(read),
+                Some((worker, panicked)) = self.readers.next() => if let Some(said) = panicked {
+                    self.expel(worker, &format!("reading its messages failed: {said}"));
+                },
             }
             self.act()?;
             self.tend_stop(Instant::now())?;
@@ -198,20 +195,8 @@ impl Driver {
         self.members
             .insert(worker, Member { outbox, peer, sharing: sharing.clone(), gets_weights: false });
         let (limits, inbox) = (self.limits.clone(), self.inbox_tx.clone());
-        let reader = self.readers.spawn(read(worker, stream, limits, sharing, inbox));
-        self.reads.insert(reader.id(), worker);
+        self.readers.start(worker, read(worker, stream, limits, sharing, inbox));
         self.engine.handle(Instant::now(), Event::Joined { worker, threads });
-    }
-
-    /// A worker's stream is read no more. It has told why, unless it panicked.
-    fn read(&mut self, ended: Result<(task::Id, ()), JoinError>) {
-        let id = ended.as_ref().map_or_else(JoinError::id, |&(id, ())| id);
-        let worker = self.reads.remove(&id);
-        if let (Some(worker), Err(error)) = (worker, ended) {
-            let said = error.try_into_panic();
-            let said = said.map_or_else(|error| error.to_string(), |said| panics::text(&*said));
-            self.expel(worker, &format!("reading its messages failed: {said}"));
-        }
     }
 
     fn leave(&mut self, worker: WorkerId, reason: &str) {
