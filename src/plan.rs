@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use lockstep_coordinator::{RunSpec, ShardSource, Snapshot};
+use lockstep_coordinator::{RunSpec, ShardSource, Snapshot, SumBounds};
 use lockstep_data::{Dataset, Detail, RowOrder, Rows, Schema, Sharded, Summary};
 use lockstep_model::{NUMERIC_PROFILE, Network};
 use lockstep_proto::batches::Batches;
@@ -124,7 +124,7 @@ impl Plan {
             network,
             numeric_profile: NUMERIC_PROFILE.to_string(),
             layout: Arc::new(self.network.layout().clone()),
-            sums_len: self.network.sums_len(),
+            sum_bounds: self.sum_bounds(),
             start,
             batches: self.batches(),
             validation_rows: rows(&self.tables.validation),
@@ -140,6 +140,11 @@ impl Plan {
             workers_start,
             threads,
         })
+    }
+
+    fn sum_bounds(&self) -> Vec<SumBounds> {
+        let bounds = self.network.sum_bounds().into_iter();
+        bounds.map(|(low, high, is_whole)| SumBounds { low, high, is_whole }).collect()
     }
 
     /// The beginning of the run.

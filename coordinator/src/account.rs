@@ -6,12 +6,12 @@
 
 use lockstep_proto::fold::{Counted, Fold, Leaves};
 use lockstep_proto::frame::NodeSums;
-use lockstep_proto::ids::{Pass, Span, WorkerId};
+use lockstep_proto::ids::{Pass, Span, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::words::count;
 
 use crate::engine::{Planned, Schedule};
-use crate::run::RunError;
+use crate::run::{RunError, SumBounds};
 
 #[derive(Debug, Default)]
 pub(crate) struct Account {
@@ -54,12 +54,25 @@ impl Account {
     /// The pass's sums.
     ///
     /// # Errors
-    /// If other rows were counted than the pass has.
+    /// If other rows were counted than the pass has, or a sum is not finite.
     pub(crate) fn end(&mut self, planned: &Planned) -> Result<Counted, RunError> {
         let root = std::mem::take(&mut self.root);
         if root.rows != planned.rows {
             let (pass, counted, wanted) = (planned.pass, root.rows, planned.rows);
             return Err(RunError::Miscounted { pass, counted, wanted });
+        }
+        if !root.values.iter().all(|sum| sum.is_finite()) {
+            return Err(match planned.task {
+                Task::Train { .. } => RunError::NonFinite {
+                    step: planned.step.0 + 1,
+                    shard: None,
+                    layer: None,
+                    what: "loss",
+                },
+                Task::Evaluate { table } => {
+                    RunError::Unmeasurable { table, shard: None, step: planned.step }
+                }
+            });
         }
         Ok(root)
     }
@@ -75,18 +88,39 @@ impl Account {
     }
 }
 
-/// What is wrong with the rows that a worker says it counted, if anything. Passes and nodes that the run does not have
-/// are the engine's business.
-pub(crate) fn complaint(schedule: &Schedule, pass: Pass, sums: &NodeSums) -> Option<String> {
+/// Sums over many rows are rounded: they may be larger than the rows' bounds by this factor.
+const ROUNDING: f64 = 1.0 + 1e-6;
+
+/// What is wrong with the rows that a worker says it counted, or with its sums, if anything. Passes and nodes that the run
+/// does not have are the engine's business.
+pub(crate) fn complaint(
+    schedule: &Schedule,
+    bounds: &[SumBounds],
+    pass: Pass,
+    sums: &NodeSums,
+) -> Option<String> {
     let planned = schedule.planned(pass)?;
     let wanted = schedule.node_rows(&planned, sums.node)?;
-    (sums.rows != wanted).then(|| {
-        format!(
-            "it counted {} in {} of {pass}, which has {wanted} there: what it computes cannot be trusted",
-            count(sums.rows, "row"),
-            sums.node
-        )
-    })
+    let NodeSums { node, rows, ref values } = *sums;
+    if rows != wanted {
+        return Some(format!(
+            "it counted {} in {node} of {pass}, which has {wanted} there: what it computes cannot be trusted",
+            count(rows, "row")
+        ));
+    }
+    let (place, sum, bounds) =
+        values.iter().zip(bounds).enumerate().find_map(|(place, (&sum, b))| {
+            let (low, high) = (b.low * rows as f64 * ROUNDING, b.high * rows as f64 * ROUNDING);
+            let is_possible = (low..=high).contains(&sum) && (!b.is_whole || sum.fract() == 0.0);
+            (!is_possible).then_some((place, sum, b))
+        })?;
+    let SumBounds { low, high, is_whole } = bounds;
+    let kind = if *is_whole { "whole numbers" } else { "numbers" };
+    Some(format!(
+        "it sent a sum of {sum:?} over {} in {node} of {pass} (number {place} of loss and metrics), to which each row \
+         adds {kind} from {low:?} to {high:?}: what it computes cannot be trusted",
+        count(rows, "row")
+    ))
 }
 
 #[cfg(test)]
@@ -145,7 +179,7 @@ mod tests {
     #[test]
     fn what_a_worker_counted_is_held_against_the_batch() {
         let schedule = schedule();
-        let check = |pass, node, rows| complaint(&schedule, Pass(pass), &sums(node, rows));
+        let check = |pass, node, rows| complaint(&schedule, &[], Pass(pass), &sums(node, rows));
         // Batch 2 is the last row; a table that is measured is whole.
         for (pass, rows) in [(0, 6), (1, 6), (2, 1), (3, 3)] {
             assert_eq!(check(pass, schedule.tree.root(), rows), None);
@@ -156,6 +190,40 @@ mod tests {
         assert!(check(0, Node::leaf(2), 2).is_some());
         assert_eq!(check(4, Node::leaf(1), 9), None);
         assert_eq!(check(0, Node { level: 3, index: 0 }, 9), None);
+    }
+
+    #[test]
+    fn sums_that_rows_cannot_add_up_to() {
+        let schedule = schedule();
+        let bounds = [
+            SumBounds { low: 0.0, high: 2.0, is_whole: false },
+            SumBounds { low: -1.0, high: 1.0, is_whole: true },
+        ];
+        let check = |values: [f64; 2]| {
+            let sums = NodeSums { node: schedule.tree.root(), rows: 6, values: values.to_vec() };
+            complaint(&schedule, &bounds, Pass(0), &sums)
+        };
+        for good in [[0.0, 0.0], [-0.0, -6.0], [12.000_000_1, 6.0]] {
+            assert_eq!(check(good), None, "{good:?}");
+        }
+        for bad in [[-1e-300, 0.0], [12.1, 0.0], [1.0, 0.5], [1.0, 7.0], [1.0, -7.0]] {
+            assert!(
+                check(bad).is_some_and(|found| found.starts_with("it sent a sum of ")),
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_total_that_is_not_finite_is_an_error() {
+        let schedule = schedule();
+        let (mut account, planned) = open(&schedule, 1);
+        let huge =
+            |index| NodeSums { node: Node { level: 1, index }, rows: 0, values: vec![1e308] };
+        account.insert(NodeSums { rows: 4, ..huge(0) });
+        assert!(account.insert(NodeSums { rows: 2, ..huge(1) }));
+        let error = account.end(&planned).unwrap_err().to_string();
+        assert!(error.starts_with("the loss is not finite at step 2 (the sum over all"), "{error}");
     }
 
     #[test]

@@ -98,6 +98,19 @@ impl AuditBook {
         judgement
     }
 
+    /// Forgets all that a worker gave. Nodes that others still differ about, and how many answers each has.
+    pub(crate) fn strike(&mut self, worker: WorkerId) -> Vec<(Node, usize)> {
+        let mut disputes = Vec::new();
+        for (&(_, node), entry) in &mut self.entries {
+            entry.answers.retain(|&(known, _)| known != worker);
+            entry.values.retain(|&(known, _)| known != worker);
+            if entry.settled.is_none() && entry.answers.len() > 1 {
+                disputes.push((node, entry.answers.len()));
+            }
+        }
+        disputes
+    }
+
     /// Gives up comparing a span: the values that are there, each once.
     pub(crate) fn waive(&mut self, tree: ShardTree, span: Span) -> Vec<(Track, Node, Value)> {
         let inside = |node| tree.span(node).is_some_and(|of| span.contains(of));
@@ -153,6 +166,19 @@ mod tests {
         assert!(book.waive(tree, Span { start: 2, end: 4 }).is_empty());
         assert_eq!(book.waive(tree, Span { start: 0, end: 2 }).len(), 1);
         assert!(book.waive(tree, Span { start: 0, end: 2 }).is_empty());
+    }
+
+    #[test]
+    fn nothing_of_a_worker_that_is_struck_counts() {
+        let mut book = AuditBook::default();
+        judge(&mut book, 1, 7);
+        assert_eq!(book.strike(WorkerId(1)), []);
+        assert!(book.waive(ShardTree::new(4), Span { start: 0, end: 4 }).is_empty());
+        assert_eq!(judge(&mut book, 2, 7), (false, vec![], None), "alone");
+        assert_eq!(judge(&mut book, 3, 8), (false, vec![], Some(2)));
+        assert_eq!(judge(&mut book, 4, 9), (false, vec![], Some(3)));
+        assert_eq!(book.strike(WorkerId(2)), [(NODE, 2)]);
+        assert_eq!(judge(&mut book, 5, 9), (true, vec![3], None));
     }
 
     #[test]

@@ -21,6 +21,6 @@ mod sharing;
 mod snapshot;
 
 pub use observer::{Observer, RunEvent, WeightFrames};
-pub use run::{Coordinator, Outcome, RunError, RunSpec, Stop};
+pub use run::{Coordinator, Outcome, RunError, RunSpec, Stop, SumBounds};
 pub use server::{Peer, ShardSource};
 pub use snapshot::Snapshot;

@@ -55,16 +55,19 @@ impl Outbox {
         OutboxStream(self.clone())
     }
 
-    /// Queues a short message. A worker that leaves thousands unread loses its stream.
-    pub(crate) fn say(&self, message: wire::CoordinatorMessage) {
+    /// Queues a short message. False if the worker left thousands unread: the message is lost, and its stream with it.
+    #[must_use]
+    pub(crate) fn say(&self, message: wire::CoordinatorMessage) -> bool {
         let mut state = self.lock();
-        if state.messages.len() < MESSAGES_MAX {
+        let has_room = state.messages.len() < MESSAGES_MAX;
+        if has_room {
             state.messages.push_back(message);
         } else {
             state.end =
                 Some(Some(Status::resource_exhausted("the worker does not read its messages")));
         }
         state.wake();
+        has_room
     }
 
     /// Queues a chunk of the weights of `step`, and drops what is two steps older. Without values it is only named.
@@ -152,7 +155,7 @@ mod tests {
             }
         }
         let prepare = ToWorker::Prepare(Span { start: 0, end: 1 }).into_wire();
-        outbox.say(prepare.clone());
+        assert!(outbox.say(prepare.clone()));
         outbox.close(None);
         let sent: Vec<_> = outbox.stream().map(Result::unwrap).collect().await;
         let weights = |step, chunk| {
@@ -165,9 +168,8 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_never_reads_loses_its_stream() {
         let outbox = Outbox::new();
-        for _ in 0..=MESSAGES_MAX {
-            outbox.say(ToWorker::Finish(Ending::Finished).into_wire());
-        }
+        let say = || outbox.say(ToWorker::Finish(Ending::Finished).into_wire());
+        assert!((0..MESSAGES_MAX).all(|_| say()) && !say());
         let last = outbox.stream().skip(MESSAGES_MAX).next().await;
         assert_eq!(last.unwrap().unwrap_err().code(), tonic::Code::ResourceExhausted);
     }

@@ -4,11 +4,11 @@
 //! The weights of the open step stay until every chunk of it is committed, so that a worker that joins in the
 //! middle of a step can still compute on them.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use lockstep_proto::MESSAGE_BYTES_MAX;
 use lockstep_proto::arithmetic::deviation;
 use lockstep_proto::fold::Leaves;
 use lockstep_proto::frame::Slice;
@@ -26,6 +26,9 @@ use crate::snapshot::Snapshot;
 
 /// Frames up to this size are folded on the spot, as are those that need only be kept: handing them over would take longer.
 const INLINE_BYTES_MAX: usize = 1 << 16;
+
+/// Folds in the hands of each thread, results that were not looked at among them. While more wait, no message is read.
+const FOLDS_A_THREAD_MAX: usize = 4;
 
 /// What a fold led to.
 #[derive(Debug)]
@@ -47,10 +50,12 @@ pub(crate) struct Reducer {
     rule: Rule,
     chunks: Vec<Arc<Mutex<ChunkState>>>,
     pool: rayon::ThreadPool,
+    /// A fold takes its result's place before it is handed to a thread: no result can be lost.
     results_tx: mpsc::Sender<(Chunk, Folded)>,
     results: mpsc::Receiver<(Chunk, Folded)>,
     in_flight: usize,
-    in_flight_max: usize,
+    /// Folds that wait for a place, with their update: those of one message, or of one span that was compared.
+    waiting: VecDeque<(Step, Slice)>,
     /// The update that is being made.
     step: Step,
     is_open: bool,
@@ -90,11 +95,7 @@ impl Reducer {
         if let Some(deviation) = pool.broadcast(|_| deviation()).into_iter().flatten().next() {
             return Err(RunError::Arithmetic(deviation));
         }
-        // A place for every fold that can be in flight, so that sending a result never waits: room is asked for once a
-        // message, and one message brings at most so many frames that are too large to be folded on the spot.
-        let in_flight_max = 4 * threads;
-        let (results_tx, results) =
-            mpsc::channel(in_flight_max + MESSAGE_BYTES_MAX / INLINE_BYTES_MAX);
+        let (results_tx, results) = mpsc::channel(FOLDS_A_THREAD_MAX * threads);
         Ok(Reducer {
             tree,
             rule,
@@ -108,7 +109,7 @@ impl Reducer {
             results_tx,
             results,
             in_flight: 0,
-            in_flight_max,
+            waiting: VecDeque::new(),
             step: *step,
         })
     }
@@ -142,21 +143,30 @@ impl Reducer {
             let folded = state.insert(&self.rule, self.step.0, node, values);
             return Some(self.note(chunk, folded));
         }
-        let (rule, results) = (self.rule, self.results_tx.clone());
-        let step = self.step;
-        self.in_flight += 1;
-        self.pool.spawn(move || {
-            // A panic that reached the pool would end the process, whoever else is in it.
-            let insert = || {
-                #[cfg(feature = "failpoints")]
-                fail::fail_point!("fold");
-                lock(&state).insert(&rule, step.0, node, values)
-            };
-            let folded = panics::guard(insert).unwrap_or_else(Folded::Panicked);
-            // Fails only when the run is over.
-            let _ = results.try_send((chunk, folded));
-        });
+        self.waiting.push_back((self.step, Slice { node, chunk, values }));
+        self.hand_over();
         None
+    }
+
+    /// Gives threads as many folds as there are places for results.
+    fn hand_over(&mut self) {
+        while !self.waiting.is_empty()
+            && let Ok(place) = self.results_tx.clone().try_reserve_owned()
+            && let Some((step, Slice { node, chunk, values })) = self.waiting.pop_front()
+        {
+            let (rule, state) = (self.rule, self.chunks[chunk.0 as usize].clone());
+            self.in_flight += 1;
+            self.pool.spawn(move || {
+                // A panic that reached the pool would end the process, whoever else is in it.
+                let insert = || {
+                    #[cfg(feature = "failpoints")]
+                    fail::fail_point!("fold");
+                    lock(&state).insert(&rule, step.0, node, values)
+                };
+                let folded = panics::guard(insert).unwrap_or_else(Folded::Panicked);
+                place.send((chunk, folded));
+            });
+        }
     }
 
     /// Updates all chunks, scaled by the global norm of their gradients.
@@ -194,7 +204,7 @@ impl Reducer {
 
     /// Whether another message's frames may be folded.
     pub(crate) fn has_room(&self) -> bool {
-        self.in_flight < self.in_flight_max
+        self.waiting.is_empty() && self.results_tx.capacity() > 0
     }
 
     /// The next result of the threads.
@@ -202,6 +212,7 @@ impl Reducer {
         match self.results.recv().await {
             Some((chunk, folded)) => {
                 self.in_flight -= 1;
+                self.hand_over();
                 self.note(chunk, folded)
             }
             None => Reduced::Pending,
@@ -292,4 +303,71 @@ impl Reducer {
 /// A fold that panics has broken an invariant of ours; the others may still finish their chunk.
 fn lock(chunk: &Mutex<ChunkState>) -> MutexGuard<'_, ChunkState> {
     chunk.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimizer::Optimizer;
+    use lockstep_proto::batches::Batches;
+    use lockstep_proto::layout::{DenseShape, Layout};
+    use lockstep_proto::tree::Node;
+    use lockstep_proto::values::Precision;
+
+    const CHUNKS: u32 = 96;
+
+    /// Chunks of 256 KiB, a row in each of two shards.
+    fn reducer() -> Reducer {
+        let units = 1024 * CHUNKS as usize;
+        let layout = Arc::new(Layout::new(&[DenseShape { inputs: 64, units, bias: false }]));
+        let optimizer = Optimizer::Sgd { learning_rate: 1.0, momentum: 0.0, nesterov: false };
+        let published = layout.chunks().iter().map(|chunk| 4 * chunk.range.len());
+        let published = published.map(ChunkVersions::own).collect();
+        let spec = RunSpec {
+            run_id: String::new(),
+            network: String::new(),
+            numeric_profile: String::new(),
+            start: Snapshot::fresh(vec![0.0; layout.len()], &optimizer),
+            layout,
+            sum_bounds: Vec::new(),
+            batches: Batches { rows: 2, shards: 2, batch_size: 2 },
+            validation_rows: None,
+            test_rows: None,
+            epochs: 1,
+            shuffle: false,
+            seed: 0,
+            optimizer,
+            clip_norm: None,
+            precision: Precision::F32,
+            workers_min: 1,
+            audit_fraction: 0.0,
+            workers_start: 1,
+            threads: 1,
+        };
+        Reducer::new(&spec, ShardTree::new(2), published).unwrap()
+    }
+
+    /// As when a span that was compared is waived: all of its values at once, whether there is room or not.
+    #[tokio::test]
+    async fn no_result_of_many_folds_is_lost() {
+        let mut reducer = reducer();
+        let tree = ShardTree::new(2);
+        reducer.begin(&Leaves::new(tree, |_| true), Step(1), 2);
+        let values = Bytes::from(vec![0; 1 << 18]);
+        let mut published = 0;
+        for node in [0, 1].map(Node::leaf) {
+            for chunk in (0..CHUNKS).map(Chunk) {
+                let folded = reducer.fold(Slice { node, chunk, values: values.clone() });
+                assert!(matches!(folded, None | Some(Reduced::Pending)), "{folded:?}");
+            }
+        }
+        assert!(!reducer.has_room(), "nothing more is read until then");
+        // The threads have long been done.
+        reducer.pool.install(|| {});
+        while reducer.is_busy() {
+            published += u32::from(matches!(reducer.next().await, Reduced::Published { .. }));
+        }
+        assert_eq!(published, CHUNKS);
+        assert!(reducer.has_room());
+    }
 }

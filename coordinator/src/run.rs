@@ -51,8 +51,8 @@ pub struct RunSpec {
     pub numeric_profile: String,
     /// The flat vector.
     pub layout: Arc<Layout>,
-    /// Length of loss and metric sums.
-    pub sums_len: usize,
+    /// What each loss and metric sum can be.
+    pub sum_bounds: Vec<SumBounds>,
     /// Where to start: the beginning, or where an earlier execution was.
     pub start: Snapshot,
     /// The training table's rows, shards and batches.
@@ -81,6 +81,17 @@ pub struct RunSpec {
     pub workers_start: usize,
     /// Threads that add and update chunks.
     pub threads: usize,
+}
+
+/// What a loss or metric sum can be, a row. A worker that sends another has computed nonsense, or lies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SumBounds {
+    /// The least that a row can add.
+    pub low: f64,
+    /// The most that a row can add.
+    pub high: f64,
+    /// Whether rows add whole numbers.
+    pub is_whole: bool,
 }
 
 /// What a finished run leaves.
@@ -127,14 +138,15 @@ pub enum RunError {
     },
     /// The loss of a table that is measured stopped being a finite number.
     #[error(
-        "the loss of the {table} table is not finite on {shard} with the weights of {step}: \
-             look for extreme values there, or lower train.optimizer's learning_rate"
+        "the loss of the {table} table is not finite on {} with the weights of {step}: \
+             look for extreme values there, or lower train.optimizer's learning_rate",
+        shard_text(*.shard)
     )]
     Unmeasurable {
         /// The table.
         table: Table,
-        /// The shard of it.
-        shard: Shard,
+        /// The shard of it; `None` if only the sum over shards is not.
+        shard: Option<Shard>,
         /// The weights.
         step: Step,
     },
@@ -178,12 +190,16 @@ fn without_code(error: &std::io::Error) -> String {
 }
 
 fn non_finite_text(step: u64, shard: Option<Shard>, layer: Option<usize>, what: &str) -> String {
-    let shard = shard.map_or("the sum over all shards".to_string(), |shard| shard.to_string());
+    let shard = shard_text(shard);
     let layer = layer.map_or("the loss itself".to_string(), |layer| format!("layer {layer}"));
     format!(
         "the {what} is not finite at step {step} ({shard}, {layer}): lower train.optimizer's \
          learning_rate, set train.gradient_clip_norm, or scale the data"
     )
+}
+
+fn shard_text(shard: Option<Shard>) -> String {
+    shard.map_or("the sum over all shards".to_string(), |shard| shard.to_string())
 }
 
 /// A bound coordinator, ready to run.

@@ -169,14 +169,15 @@ impl Cluster for Service {
         }
         let worker = WorkerId(self.next_worker.fetch_add(1, Ordering::Relaxed));
         let outbox = Outbox::new();
-        outbox.say(Welcome { worker, ..self.welcome.clone() }.into_wire());
+        // The first message has room.
+        let _ = outbox.say(Welcome { worker, ..self.welcome.clone() }.into_wire());
         let responses = outbox.stream();
         let admitted = Admitted { worker, peer, outbox: outbox.clone(), stream };
         if self.arrivals.send(Arrival::Admitted(Box::new(admitted))).await.is_err() {
             match self.ended() {
                 // As if it were not there any more: the worker goes on looking for it.
                 Ending::Stopped => return Err(Status::unavailable("it is being stopped")),
-                ending => outbox.say(ToWorker::Finish(ending).into_wire()),
+                ending => drop(outbox.say(ToWorker::Finish(ending).into_wire())),
             }
             outbox.close(None);
         }

@@ -26,6 +26,34 @@ pub(crate) fn sums_len(metrics: &[Metric], widths: Widths) -> usize {
     1 + metrics.iter().map(|&metric| part_len(metric, widths)).sum::<usize>()
 }
 
+/// What each sum can be, a row: the least and the most that it adds, and whether that is a whole number. Rows whose loss is not
+/// finite are told otherwise.
+pub(crate) fn sum_bounds(
+    loss: (f64, f64),
+    metrics: &[Metric],
+    (outputs, target_width): (usize, usize),
+) -> Vec<(f64, f64, bool)> {
+    let largest = f64::from(f32::MAX);
+    let (error, values) = (2.0 * largest, target_width as f64);
+    let mut bounds = vec![(loss.0, loss.1, false)];
+    for &metric in metrics {
+        match metric {
+            Metric::Mse | Metric::Rmse => bounds.push((0.0, values * error * error, false)),
+            Metric::Mae => bounds.push((0.0, values * error, false)),
+            Metric::Accuracy => bounds.push((0.0, values, true)),
+            Metric::R2 => {
+                let of_output = [
+                    (-largest, largest, false),
+                    (0.0, largest * largest, false),
+                    (0.0, error * error, false),
+                ];
+                bounds.extend(std::iter::repeat_n(of_output, outputs).flatten());
+            }
+        }
+    }
+    bounds
+}
+
 /// Rows of a call: their losses, outputs and targets.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
@@ -209,6 +237,18 @@ mod tests {
         assert_eq!(one(Metric::Accuracy, (3, 1), &outputs, &[1.0, 2.0]), 0.5, "first largest");
         let binary = one(Metric::Accuracy, (2, 2), &[0.5, 0.6, 0.1, 0.9], &[0.0, 1.0, 1.0, 1.0]);
         assert_eq!(binary, 0.75);
+    }
+
+    #[test]
+    fn every_sum_has_bounds() {
+        let metrics = [Metric::R2, Metric::Accuracy, Metric::Mae, Metric::Rmse];
+        let (outputs, targets) = ([3e38, -3e38, 0.0, 1.0], [-3e38, 3e38, 0.0, 1.0]);
+        let sums = sums(&metrics, (2, 2), &outputs, &targets);
+        let bounds = sum_bounds((0.0, f64::from(f32::MAX)), &metrics, (2, 2));
+        assert_eq!(bounds.len(), sums.len());
+        for (sum, (low, high, is_whole)) in sums.into_iter().zip(bounds) {
+            assert!((2.0 * low..=2.0 * high).contains(&sum) && (!is_whole || sum.fract() == 0.0));
+        }
     }
 
     #[test]

@@ -160,6 +160,17 @@ impl Network {
         metrics::sums_len(&self.spec.metrics, (self.outputs(), self.target_width()))
     }
 
+    /// What each of the sums can be, a row: the least and the most that it adds, and whether that is a whole number.
+    pub fn sum_bounds(&self) -> Vec<(f64, f64, bool)> {
+        let most = f64::from(f32::MAX);
+        let loss = match self.spec.loss {
+            Loss::Mse | Loss::Mae | Loss::Huber { .. } | Loss::CrossEntropy => (0.0, most),
+            // Targets outside 0 to 1 make it negative.
+            Loss::BinaryCrossEntropy => (-most, most),
+        };
+        metrics::sum_bounds(loss, &self.spec.metrics, (self.outputs(), self.target_width()))
+    }
+
     /// What the sums over `rows` rows mean: first `loss`, then each metric under its own name.
     ///
     /// # Panics

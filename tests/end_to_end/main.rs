@@ -34,6 +34,7 @@ mod journal;
 mod large;
 #[cfg(target_os = "linux")]
 mod lifecycle;
+mod lying_peer;
 #[cfg(target_os = "linux")]
 mod netns;
 #[cfg(target_os = "linux")]

@@ -13,11 +13,12 @@ use std::time::Instant;
 
 use lockstep_proto::arithmetic::deviation;
 use lockstep_proto::fold::Counted;
-use lockstep_proto::frame::{Deal, Ending, Fault, FromWorker, Limits, ToWorker};
+use lockstep_proto::frame::{Deal, Ending, FromWorker, Limits, ToWorker};
 use lockstep_proto::ids::{Chunk, Pass, Step, Table, Task, WorkerId};
 use lockstep_proto::shared::lane;
 use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::ShardTree;
+use lockstep_proto::wire;
 use tokio::sync::mpsc;
 
 use crate::account::Account;
@@ -27,7 +28,9 @@ use crate::inbound::{Inbound, Readers, read};
 use crate::observer::{Observer, RunEvent, WeightFrames};
 use crate::outbox::Outbox;
 use crate::reducer::{Reduced, Reducer};
-use crate::run::{FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec, Stop};
+use crate::run::{
+    FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec, Stop, SumBounds,
+};
 use crate::server::{Admitted, Arrival, Peer};
 use crate::sharing::Sharing;
 use stopping::Stopwatch;
@@ -48,6 +51,7 @@ pub(crate) struct Driver {
     reducer: Reducer,
     audit_book: AuditBook,
     account: Account,
+    sum_bounds: Vec<SumBounds>,
     test_sums: Option<Vec<f64>>,
     schedule: Schedule,
     members: BTreeMap<WorkerId, Member>,
@@ -91,7 +95,7 @@ impl Driver {
                 tree,
                 layout: spec.layout.clone(),
                 precision: spec.precision,
-                sums_len: spec.sums_len,
+                sums_len: spec.sum_bounds.len(),
             },
             learning_rate: spec.optimizer.learning_rate(),
             engine: Engine::new(Instant::now(), schedule, chunks, spec.workers_min)
@@ -101,6 +105,7 @@ impl Driver {
             reducer: Reducer::new(&spec, tree, published)?,
             audit_book: AuditBook::default(),
             account: Account::default(),
+            sum_bounds: spec.sum_bounds.clone(),
             test_sums: None,
             schedule,
             members: BTreeMap::new(),
@@ -130,13 +135,14 @@ impl Driver {
         let ending = self.ending.get_or_init(|| self.stopwatch.ending(&result)).clone();
         let farewell = ToWorker::Finish(ending).into_wire();
         for member in self.members.values() {
-            member.outbox.say(farewell.clone());
+            // Whoever does not read its messages does not read this one.
+            let _ = member.outbox.say(farewell.clone());
             member.outbox.close(None);
         }
         self.arrivals.close();
         while let Ok(arrival) = self.arrivals.try_recv() {
             if let Arrival::Admitted(admitted) = arrival {
-                admitted.outbox.say(farewell.clone());
+                let _ = admitted.outbox.say(farewell.clone());
                 admitted.outbox.close(None);
             }
         }
@@ -208,12 +214,16 @@ impl Driver {
         }
     }
 
-    /// Ends a membership because of what the worker said.
+    /// Ends a membership because of what the worker said. Nothing of it that is to be compared counts any more, even if it is
+    /// gone.
     fn expel(&mut self, worker: WorkerId, reason: &str) {
-        if let Some(member) = self.members.get(&worker) {
+        let disputes = self.audit_book.strike(worker);
+        if let Some(member) = self.members.remove(&worker) {
             member.outbox.close(Some(tonic::Status::invalid_argument(reason)));
-            self.leave(worker, reason);
+            let workers = self.members.len();
+            self.observer.observe(RunEvent::Left { worker, peer: &member.peer, reason, workers });
         }
+        self.engine.expelled(Instant::now(), worker, &disputes);
     }
 
     fn frame(&mut self, worker: WorkerId, frame: FromWorker) -> Result<(), RunError> {
@@ -234,30 +244,10 @@ impl Driver {
                 }
             }
             FromWorker::Part(part) => self.part(worker, part)?,
-            FromWorker::Fault(fault) => return self.fault(fault),
+            FromWorker::Fault(fault) => self.fault(worker, fault),
             FromWorker::Goodbye => self.leave(worker, "it said goodbye"),
         }
         Ok(())
-    }
-
-    fn fault(&mut self, fault: Fault) -> Result<(), RunError> {
-        let Some(planned) = self.schedule.planned(fault.pass) else { return Ok(()) };
-        if let Task::Evaluate { table } = planned.task {
-            let error = RunError::Unmeasurable { table, shard: fault.shard, step: planned.step };
-            if table != Table::Test {
-                return Err(error);
-            }
-            // The weights are final and good: the run ends well, but for this measure.
-            self.observer.observe(RunEvent::Warning(&error.to_string()));
-            self.finished = true;
-            return Ok(());
-        }
-        Err(RunError::NonFinite {
-            step: planned.step.0 + 1,
-            shard: Some(fault.shard),
-            layer: fault.layer.map(|layer| layer as usize),
-            what: if fault.in_gradient { "gradient" } else { "loss" },
-        })
     }
 
     fn reduced(&mut self, reduced: Reduced) -> Result<(), RunError> {
@@ -303,14 +293,20 @@ impl Driver {
     fn act(&mut self) -> Result<(), RunError> {
         while let Some(action) = self.engine.poll_action() {
             match action {
-                Action::Prepare(worker, span) => self.say(worker, ToWorker::Prepare(span)),
-                Action::Forget(worker, spans) => self.say(worker, ToWorker::Forget(spans)),
+                Action::Prepare(worker, span) => {
+                    self.say(worker, ToWorker::Prepare(span).into_wire());
+                }
+                Action::Forget(worker, spans) => {
+                    self.say(worker, ToWorker::Forget(spans).into_wire());
+                }
                 Action::Deal(worker, deal) => {
                     self.account.deal(worker, deal.span);
                     self.say_deal(worker, deal);
                 }
                 Action::BeginPass(planned) => self.begin(&planned),
-                Action::Waive(pass, span) => self.waive(pass, span)?,
+                Action::Waive { pass, span, waited } => self.waive(pass, span, waited)?,
+                Action::Diverged(fault) => self.diverged(fault)?,
+                Action::Refute(worker, fault) => self.refute(worker, fault),
                 Action::Update => {
                     for reduced in self.reducer.update() {
                         self.reduced(reduced)?;
@@ -330,17 +326,17 @@ impl Driver {
         Ok(())
     }
 
-    fn say(&self, worker: WorkerId, message: ToWorker) {
-        if let Some(member) = self.members.get(&worker) {
-            member.outbox.say(message.into_wire());
+    fn say(&mut self, worker: WorkerId, message: wire::CoordinatorMessage) {
+        if self.members.get(&worker).is_some_and(|member| !member.outbox.say(message)) {
+            self.expel(worker, "it does not read its messages");
         }
     }
 
-    fn say_deal(&self, worker: WorkerId, deal: Deal) {
+    fn say_deal(&mut self, worker: WorkerId, deal: Deal) {
         let Some(member) = self.members.get(&worker) else { return };
         let mut message = ToWorker::Deal(deal).into_wire();
         lane::tell_read(&mut message, member.sharing.slices_read());
-        member.outbox.say(message);
+        self.say(worker, message);
     }
 
     fn begin(&mut self, planned: &Planned) {

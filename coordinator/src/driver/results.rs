@@ -1,58 +1,92 @@
-//! From a worker's results to sums: what the engine says to each, and comparing what is audited.
+//! From a worker's results to sums: what the engine says to each, comparing what is audited, and words that there are no finite
+//! results.
 
 use std::time::Instant;
 
-use lockstep_proto::frame::{Part, Slice};
-use lockstep_proto::ids::{Pass, Span, WorkerId};
+use lockstep_proto::frame::{Fault, Part, Slice};
+use lockstep_proto::ids::{Pass, Span, Table, Task, WorkerId};
 use lockstep_proto::tree::Node;
 
 use super::Driver;
 use crate::account::complaint;
 use crate::audit::{Judgement, Value};
-use crate::engine::{Event, Track, Verdict};
+use crate::engine::{Answered, Event, Track, Verdict};
+use crate::observer::RunEvent;
 use crate::run::RunError;
 
 impl Driver {
     pub(super) fn part(&mut self, worker: WorkerId, part: Part) -> Result<(), RunError> {
         let now = Instant::now();
-        let complain = |sums| complaint(&self.schedule, part.pass, sums);
-        if let Some(complaint) = part.sums.iter().find_map(complain) {
+        let Part { pass, slices, sums, done } = part;
+        let complain = |sums| complaint(&self.schedule, &self.sum_bounds, pass, sums);
+        if let Some(complaint) = sums.iter().find_map(complain) {
             self.expel(worker, &complaint);
             return Ok(());
         }
-        let sums = part.sums.into_iter().map(|s| (Track::Sums, s.node, Value::Sums(s)));
-        let slices = part
-            .slices
+        let sums = sums.into_iter().map(|s| (Track::Sums, s.node, Value::Sums(s)));
+        let slices = slices
             .into_iter()
             .map(|slice| (Track::Chunk(slice.chunk), slice.node, Value::Slice(slice.values)));
         let values: Vec<_> = sums.chain(slices).collect();
-        // Decided about before any is folded: folding the last one ends the pass and begins the next.
-        let mut verdicts = Vec::with_capacity(values.len());
-        for (track, node, _) in &values {
-            let verdict = self.engine.accept(now, worker, part.pass, *track, *node);
-            if verdict == Verdict::Foreign {
-                let what = match track {
-                    Track::Sums => "it sent sums that it was not asked for",
-                    Track::Chunk(_) => "it sent a gradient that it was not asked for",
-                };
-                self.expel(worker, what);
-                break;
-            }
-            verdicts.push(verdict);
+        let foreign = |(track, node, _): &&(Track, Node, Value)| {
+            !self.engine.was_asked(worker, pass, *track, *node)
+        };
+        if let Some((track, ..)) = values.iter().find(foreign) {
+            self.expel(worker, not_asked_for(*track));
+            return Ok(());
         }
-        if let Some(done) = part.done.filter(|_| self.members.contains_key(&worker))
-            && !self.engine.answered(now, worker, part.pass, done)
-        {
-            self.expel(worker, "it says that it is done with what it was not asked for");
-        }
-        for ((track, node, value), verdict) in values.into_iter().zip(verdicts) {
-            match verdict {
-                Verdict::Fold => self.fold(track, node, value)?,
-                Verdict::Compare => self.compare(worker, part.pass, track, node, value)?,
-                Verdict::Drop | Verdict::Foreign => {}
+        // Decided about before any is folded: folding the last one ends the pass and begins the next. What is compared comes
+        // first: a worker that is found wrong gets nothing folded.
+        let (compared, plain): (Vec<_>, Vec<_>) = values
+            .into_iter()
+            .partition(|(_, node, _)| self.engine.is_audited(worker, pass, *node));
+        let mut good = Vec::with_capacity(plain.len());
+        self.take_in(worker, pass, compared, &mut good);
+        self.take_in(worker, pass, plain, &mut good);
+        let mut is_lacking = false;
+        if let Some(done) = done.filter(|_| self.members.contains_key(&worker)) {
+            match self.engine.answered(now, worker, pass, done) {
+                Answered::Noted => {}
+                Answered::Lacking => is_lacking = true,
+                Answered::Foreign => {
+                    self.expel(worker, "it says that it is done with what it was not asked for");
+                }
             }
+        }
+        for (track, node, value, is_new) in good {
+            if is_new || self.engine.agreed(pass, track, node) {
+                self.fold(track, node, value)?;
+            }
+        }
+        if let Some(done) = done.filter(|_| is_lacking) {
+            let span = done.span;
+            let reason = format!(
+                "it said that it is done with {span} of {pass}, but did not send all values"
+            );
+            self.expel(worker, &reason);
         }
         Ok(())
+    }
+
+    /// Has the engine decide about values, and compares those that are to be.
+    fn take_in(
+        &mut self,
+        worker: WorkerId,
+        pass: Pass,
+        values: Vec<(Track, Node, Value)>,
+        good: &mut Vec<(Track, Node, Value, bool)>,
+    ) {
+        for (track, node, value) in values {
+            if !self.members.contains_key(&worker) {
+                return;
+            }
+            match self.engine.accept(Instant::now(), worker, pass, track, node) {
+                Verdict::Compare => good.extend(self.compare(worker, track, node, value)),
+                Verdict::Fold => good.push((track, node, value, true)),
+                Verdict::Drop => {}
+                Verdict::Foreign => self.expel(worker, not_asked_for(track)),
+            }
+        }
     }
 
     fn fold(&mut self, track: Track, node: Node, value: Value) -> Result<(), RunError> {
@@ -73,19 +107,15 @@ impl Driver {
         }
     }
 
-    /// Holds a value against what other workers computed for the same node.
+    /// Holds a value of the open pass against what other workers computed for the same node: what two agreed on, if they did.
+    /// Not new: it may be there by the time that it is folded.
     fn compare(
         &mut self,
         worker: WorkerId,
-        pass: Pass,
         track: Track,
         node: Node,
         value: Value,
-    ) -> Result<(), RunError> {
-        // A value before it may have ended the pass: this one was settled then.
-        if !self.engine.is_open(pass) {
-            return Ok(());
-        }
+    ) -> Option<(Track, Node, Value, bool)> {
         let Judgement { agreed, wrong, disputed } =
             self.audit_book.judge(worker, track, node, value);
         if let Some(answers) = disputed {
@@ -97,13 +127,54 @@ impl Driver {
                 "it computed other values than two other workers: check that machine's processor and memory",
             );
         }
-        match agreed {
-            Some(value) if self.engine.agreed(pass, track, node) => self.fold(track, node, value),
-            _ => Ok(()),
+        agreed.map(|value| (track, node, value, false))
+    }
+
+    pub(super) fn fault(&mut self, worker: WorkerId, fault: Fault) {
+        if !self.engine.faulted(Instant::now(), worker, fault) {
+            self.expel(worker, &format!("{}, which it was not dealt", reported(fault)));
         }
     }
 
-    pub(super) fn waive(&mut self, pass: Pass, span: Span) -> Result<(), RunError> {
+    /// A loss or gradient is really not finite.
+    pub(super) fn diverged(&mut self, fault: Fault) -> Result<(), RunError> {
+        let Some(planned) = self.schedule.planned(fault.pass) else { return Ok(()) };
+        if let Task::Evaluate { table } = planned.task {
+            let shard = Some(fault.shard);
+            let error = RunError::Unmeasurable { table, shard, step: planned.step };
+            if table != Table::Test {
+                return Err(error);
+            }
+            // The weights are final and good: the run ends well, but for this measure.
+            self.observer.observe(RunEvent::Warning(&error.to_string()));
+            self.finished = true;
+            return Ok(());
+        }
+        Err(RunError::NonFinite {
+            step: planned.step.0 + 1,
+            shard: Some(fault.shard),
+            layer: fault.layer.map(|layer| layer as usize),
+            what: if fault.in_gradient { "gradient" } else { "loss" },
+        })
+    }
+
+    /// The pass has ended on finite values.
+    pub(super) fn refute(&mut self, worker: WorkerId, fault: Fault) {
+        let reported = reported(fault);
+        let reason = format!(
+            "{reported}, where others computed finite ones: check that machine's processor and memory"
+        );
+        self.expel(worker, &reason);
+    }
+
+    /// Takes the values of a span that nobody is there to compare with.
+    pub(super) fn waive(&mut self, pass: Pass, span: Span, waited: bool) -> Result<(), RunError> {
+        if waited {
+            let warning = format!(
+                "nobody came to check {span} of {pass}: the values of one worker are taken"
+            );
+            self.observer.observe(RunEvent::Warning(&warning));
+        }
         for (track, node, value) in self.audit_book.waive(self.tree, span) {
             if self.engine.agreed(pass, track, node) {
                 self.fold(track, node, value)?;
@@ -111,4 +182,16 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+fn not_asked_for(track: Track) -> &'static str {
+    match track {
+        Track::Sums => "it sent sums that it was not asked for",
+        Track::Chunk(_) => "it sent a gradient that it was not asked for",
+    }
+}
+
+fn reported(fault: Fault) -> String {
+    let Fault { pass, shard, .. } = fault;
+    format!("it reported a loss or gradient that is not finite in {shard} of {pass}")
 }

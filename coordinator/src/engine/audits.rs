@@ -1,45 +1,108 @@
-//! Spans of the open pass that two workers compute, so that their answers can be compared. Counts answers; the values
-//! are compared elsewhere.
+//! Spans of the open pass that two workers compute, so that their answers can be compared: drawn ones, and those that a
+//! worker says are not finite. Counts answers; the values are compared elsewhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
+use lockstep_proto::fold::Leaves;
 use lockstep_proto::ids::{Span, WorkerId};
 
 /// One audited span.
 #[derive(Debug)]
 pub(super) struct Audit {
     pub(super) span: Span,
+    /// It was drawn; otherwise it is audited only while a worker says that it is not finite.
+    pub(super) is_drawn: bool,
     /// Who was ever dealt it.
     pub(super) dealt: BTreeSet<WorkerId>,
-    /// Who of these can no longer answer.
-    pub(super) lost: usize,
-    /// Answers that are wanted: two, and one more for every dispute.
-    pub(super) wanted: usize,
-    /// There was nobody to compare with: the first answer is taken.
+    /// Who of these can no longer answer, or is not believed.
+    lost: BTreeSet<WorkerId>,
+    /// Who of these gave all of its values.
+    answered: BTreeSet<WorkerId>,
+    /// By worker and track: the leaves whose values it gave.
+    delivered: BTreeMap<WorkerId, Vec<Leaves>>,
+    /// Most answers to one node that all differ, if more than one.
+    split: usize,
+    /// It is not compared any more: the first answer is taken.
     pub(super) waived: bool,
+    /// Since when somebody is wanted whom nobody could be found for.
+    pub(super) wants_since: Option<Instant>,
+    /// Until when that is waited for.
+    pub(super) waits_until: Option<Instant>,
 }
 
 impl Audit {
-    /// Answers that are there or on their way.
-    pub(super) fn expected(&self) -> usize {
-        self.dealt.len() - self.lost
+    fn new(span: Span, is_drawn: bool, dealt: BTreeSet<WorkerId>) -> Audit {
+        Audit {
+            span,
+            is_drawn,
+            dealt,
+            lost: BTreeSet::new(),
+            answered: BTreeSet::new(),
+            delivered: BTreeMap::new(),
+            split: 0,
+            waived: false,
+            wants_since: None,
+            waits_until: None,
+        }
     }
 
+    /// Answers that are there or on their way, words that it is not finite among them.
+    fn expected(&self) -> usize {
+        self.dealt.len() - self.lost.len()
+    }
+
+    /// Answers that are wanted more than can be expected: two are, and one more than there are different ones.
+    pub(super) fn wants(&self, claims: usize) -> usize {
+        let values = self.split.max(usize::from(!self.answered.is_empty()));
+        let wanted = match claims {
+            0 if self.split > 1 => self.split + 1,
+            0 => 2,
+            claims => claims + values + 1,
+        };
+        wanted.saturating_sub(self.expected())
+    }
+
+    /// Whether values were given in whole, or two workers gave different ones.
+    pub(super) fn has_values(&self) -> bool {
+        self.split > 1 || !self.answered.is_empty()
+    }
+
+    /// Whether two workers gave different values: only a third can tell which are right.
     pub(super) fn is_disputed(&self) -> bool {
-        self.wanted > 2
+        self.split > 1
+    }
+
+    /// Notes that so many answers to one node all differ.
+    pub(super) fn dispute(&mut self, answers: usize) {
+        self.split = self.split.max(answers);
+    }
+
+    /// By track: the leaves whose values a worker gave, to note more.
+    pub(super) fn deliver(
+        &mut self,
+        worker: WorkerId,
+        none: impl FnOnce() -> Vec<Leaves>,
+    ) -> &mut [Leaves] {
+        self.delivered.entry(worker).or_insert_with(none)
+    }
+
+    /// The leaves whose values a worker gave in a track.
+    pub(super) fn delivered(&self, worker: WorkerId, track: usize) -> Option<&Leaves> {
+        self.delivered.get(&worker).map(|tracks| &tracks[track])
     }
 }
 
-/// The audited spans of a pass; they do not overlap.
+/// The audited spans of a pass; those that are open do not overlap.
 #[derive(Debug, Default)]
 pub(super) struct Audits {
     all: Vec<Audit>,
 }
 
 impl Audits {
-    pub(super) fn begin(&mut self, span: Span, worker: WorkerId) {
-        let dealt = BTreeSet::from([worker]);
-        self.all.push(Audit { span, dealt, lost: 0, wanted: 2, waived: false });
+    /// Begins to audit a span that these workers compute.
+    pub(super) fn begin(&mut self, span: Span, is_drawn: bool, dealt: BTreeSet<WorkerId>) {
+        self.all.push(Audit::new(span, is_drawn, dealt));
     }
 
     /// Those that are not waived.
@@ -51,16 +114,39 @@ impl Audits {
         self.all.iter_mut().filter(|audit| !audit.waived)
     }
 
-    /// The open audit that a worker's values over this span belong to.
-    pub(super) fn of(&mut self, worker: WorkerId, span: Span) -> Option<&mut Audit> {
-        self.open_mut().find(|audit| audit.span.contains(span) && audit.dealt.contains(&worker))
+    /// The open audit of exactly this span.
+    pub(super) fn at(&mut self, span: Span) -> Option<&mut Audit> {
+        self.open_mut().find(|audit| audit.span == span)
     }
 
-    /// A worker that was dealt a span is gone, with its answer given in whole or not.
-    pub(super) fn forget(&mut self, worker: WorkerId, span: Span, answered: bool) {
-        let audit = self.open_mut().find(|audit| audit.span == span);
-        if let Some(audit) = audit.filter(|audit| audit.dealt.contains(&worker) && !answered) {
-            audit.lost += 1;
+    /// The open audit that a worker's values over this span may belong to.
+    pub(super) fn of(&self, worker: WorkerId, span: Span) -> Option<&Audit> {
+        self.open().find(|audit| audit.span.contains(span) && audit.dealt.contains(&worker))
+    }
+
+    /// A worker gave all values of a span.
+    pub(super) fn answer(&mut self, worker: WorkerId, span: Span) {
+        if let Some(audit) = self.at(span).filter(|audit| audit.dealt.contains(&worker)) {
+            audit.answered.insert(worker);
+        }
+    }
+
+    /// A worker is gone. What it gave in whole counts.
+    pub(super) fn forget(&mut self, worker: WorkerId) {
+        let gone =
+            |audit: &&mut Audit| audit.dealt.contains(&worker) && !audit.answered.contains(&worker);
+        for audit in self.open_mut().filter(gone) {
+            audit.lost.insert(worker);
+        }
+    }
+
+    /// Nothing that a worker gave counts any more. Which answers differ without it is told anew.
+    pub(super) fn strike(&mut self, worker: WorkerId) {
+        for audit in self.open_mut().filter(|audit| audit.dealt.contains(&worker)) {
+            audit.answered.remove(&worker);
+            audit.delivered.remove(&worker);
+            audit.lost.insert(worker);
+            audit.split = 0;
         }
     }
 }

@@ -81,7 +81,7 @@ impl Engine {
                 let audited = self.audits.is_some_and(|rule| rule.draws(planned.pass, span));
                 self.deal(now, worker, span);
                 if let Some(open) = self.open.as_mut().filter(|_| audited) {
-                    open.audits.begin(span, worker);
+                    open.audits.begin(span, true, [worker].into());
                 }
             }
         }
@@ -99,7 +99,12 @@ impl Engine {
         if undealt.is_empty() {
             return;
         }
-        for (worker, span) in self.give(open, &undealt, self.on_time(open)) {
+        // Whoever says that there is nothing finite would only say so again.
+        let mut takers = self.on_time(open);
+        if takers.iter().any(|&worker| !open.is_claimant(worker)) {
+            takers.retain(|&worker| !open.is_claimant(worker));
+        }
+        for (worker, span) in self.give(open, &undealt, takers) {
             self.deal(now, worker, span);
         }
         self.hedge(now);
@@ -141,47 +146,6 @@ impl Engine {
         self.members.owe(worker, planned.pass, span);
         let deal = Deal { pass: planned.pass, step: planned.step, task: planned.task, span };
         self.actions.push_back(Action::Deal(worker, deal));
-    }
-
-    /// Sees that every audited span that is not settled is in as many hands as it needs. One that nobody can be
-    /// found for is waived, unless it is disputed: then it waits for somebody.
-    pub(super) fn tend_audits(&mut self, now: Instant) {
-        let Some(open) = &self.open else { return };
-        if open.audits.open().next().is_none() {
-            return;
-        }
-        let missing = open.missing();
-        let mut wanting: Vec<Span> = Vec::new();
-        for audit in open.audits.open().filter(|audit| missing.any_in(audit.span)) {
-            let more = audit.wanted.saturating_sub(audit.expected());
-            wanting.extend(std::iter::repeat_n(audit.span, more));
-        }
-        for span in wanting {
-            self.ask_another(now, span);
-        }
-    }
-
-    fn ask_another(&mut self, now: Instant, span: Span) {
-        let Some(open) = &self.open else { return };
-        let Some(audit) = open.audits.open().find(|audit| audit.span == span) else { return };
-        let new = |worker: &WorkerId| !audit.dealt.contains(worker);
-        // One that is late is better than none: an audit that is waived finds nothing.
-        let on_time = self.on_time(open);
-        let preference = |worker: &WorkerId| {
-            let member = self.members.get(*worker);
-            let load = member.map_or((0, 0), |member| (member.owes().len(), member.lacks(span)));
-            (!on_time.contains(worker), load)
-        };
-        let other = self.members.prepared().into_iter().filter(new).min_by_key(preference);
-        let Some(open) = &mut self.open else { return };
-        let Some(audit) = open.audits.open_mut().find(|audit| audit.span == span) else { return };
-        if let Some(other) = other {
-            audit.dealt.insert(other);
-            self.deal(now, other, span);
-        } else if !audit.is_disputed() {
-            audit.waived = true;
-            self.actions.push_back(Action::Waive(open.planned.pass, span));
-        }
     }
 
     /// Members that can be given work: those that keep up, or everybody if nobody does. The idle ones first.

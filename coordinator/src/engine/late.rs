@@ -12,6 +12,9 @@ use super::open_pass::{Dealt, OpenPass};
 const LATE_FACTOR: f64 = 1.5;
 pub(super) const LATE_DELAY: Duration = Duration::from_millis(25);
 
+/// How long an answer is taken to need while there was none like it.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+
 /// Weight of the newest answer in what is usual.
 const SMOOTHING: f64 = 0.1;
 
@@ -49,7 +52,7 @@ impl Engine {
         if idle.is_empty() {
             return None;
         }
-        let patience = self.patience(open)?;
+        let patience = self.patience(open);
         let takeable = |deal: &&Dealt| is_open(deal) && takers(open, deal, &idle).next().is_some();
         let due = |deal: &Dealt| deal.at + patience + deal.grace.unwrap_or_default();
         open.deals.iter().filter(takeable).map(due).min()
@@ -68,11 +71,14 @@ impl Engine {
             }
             open.deals[place].hedged = true;
             let missing = open.missing();
-            let shards: Vec<u32> =
-                (span.start..span.end).filter(|&shard| missing.contains(shard)).collect();
+            let elsewhere = |shard: &u32| {
+                let mut audits = open.audits.open().filter(|audit| audit.span != span);
+                audits.any(|audit| (audit.span.start..audit.span.end).contains(shard))
+            };
+            let here = (span.start..span.end).filter(|&shard| missing.contains(shard));
+            let shards: Vec<u32> = here.filter(|shard| !elsewhere(shard)).collect();
             // An audited span goes to one worker, whole: only the same nodes can be compared.
-            let audited = open.audits.open_mut().find(|audit| audit.span == span);
-            let audited = audited.map(|audit| audit.dealt.insert(takers[0])).is_some();
+            let audited = open.audits.at(span).map(|audit| audit.dealt.insert(takers[0])).is_some();
             if audited && !shards.is_empty() {
                 self.deal(now, takers[0], span);
             } else if let Some(open) = self.open.as_ref().filter(|_| !audited) {
@@ -87,7 +93,10 @@ impl Engine {
     fn late(&self, now: Instant) -> Option<(usize, Vec<WorkerId>)> {
         let open = self.open.as_ref()?;
         let idle = self.idle();
-        let patience = self.patience(open).filter(|_| !idle.is_empty())?;
+        if idle.is_empty() {
+            return None;
+        }
+        let patience = self.patience(open);
         open.deals.iter().enumerate().find_map(|(place, deal)| {
             let waited = now.saturating_duration_since(deal.at);
             if !is_open(deal) || waited < patience + deal.grace.unwrap_or_default() {
@@ -104,9 +113,9 @@ impl Engine {
     }
 
     /// How long an answer may take before it is late.
-    fn patience(&self, open: &OpenPass) -> Option<Duration> {
-        let usual = open.longest_answer().or_else(|| self.usual.of(open.planned.task))?;
-        Some(usual.mul_f64(LATE_FACTOR) + LATE_DELAY)
+    fn patience(&self, open: &OpenPass) -> Duration {
+        let usual = open.longest_answer().or_else(|| self.usual.of(open.planned.task));
+        usual.unwrap_or(FIRST_ANSWER).mul_f64(LATE_FACTOR) + LATE_DELAY
     }
 }
 

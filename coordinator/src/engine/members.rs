@@ -1,9 +1,9 @@
 //! Who takes part: what each member has, what it owes and how fast it is. Decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use lockstep_proto::ids::{Pass, Span, WorkerId};
+use lockstep_proto::ids::{Pass, Shard, Span, WorkerId};
 
 use super::holdings::Holdings;
 use super::spans::Seat;
@@ -20,6 +20,7 @@ const SPANS_KEPT: u32 = 2;
 
 #[derive(Debug)]
 pub(super) struct Member {
+    joined_at: Instant,
     pub(super) prepared: bool,
     threads: u32,
     holdings: Holdings,
@@ -43,6 +44,8 @@ pub(super) struct Members {
     seats: Vec<Option<WorkerId>>,
     /// What fetching one shard was measured to take, smoothed.
     fetch_seconds: Option<f64>,
+    /// When a prepared member left last.
+    left_at: Option<Instant>,
 }
 
 impl Member {
@@ -85,11 +88,13 @@ impl Member {
 
 impl Members {
     pub(super) fn new(shards: u32) -> Members {
-        Members { shards, by_id: BTreeMap::new(), seats: Vec::new(), fetch_seconds: None }
+        let (by_id, seats) = (BTreeMap::new(), Vec::new());
+        Members { shards, by_id, seats, fetch_seconds: None, left_at: None }
     }
 
-    pub(super) fn join(&mut self, worker: WorkerId, threads: u32) {
+    pub(super) fn join(&mut self, now: Instant, worker: WorkerId, threads: u32) {
         let member = Member {
+            joined_at: now,
             prepared: false,
             threads: threads.max(1),
             holdings: Holdings::none(self.shards),
@@ -107,11 +112,15 @@ impl Members {
     }
 
     /// Whether it was a member.
-    pub(super) fn leave(&mut self, worker: WorkerId) -> bool {
+    pub(super) fn leave(&mut self, now: Instant, worker: WorkerId) -> bool {
         if let Some(seat) = self.seats.iter_mut().find(|seat| **seat == Some(worker)) {
             *seat = None;
         }
-        self.by_id.remove(&worker).is_some()
+        let member = self.by_id.remove(&worker);
+        if member.as_ref().is_some_and(|member| member.prepared) {
+            self.left_at = Some(now);
+        }
+        member.is_some()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -202,6 +211,27 @@ impl Members {
         let Some(member) = self.by_id.get_mut(&worker) else { return true };
         let place = member.owes.iter().position(|&owed| owed == (pass, span));
         place.map(|place| member.owes.remove(place)).is_some()
+    }
+
+    /// Notes that a deal over this shard was answered with a fault, if there was such a deal.
+    pub(super) fn fault(&mut self, worker: WorkerId, pass: Pass, shard: Shard) {
+        if let Some(member) = self.by_id.get_mut(&worker) {
+            let over = |(owed, span): &(Pass, Span)| {
+                *owed == pass && (span.start..span.end).contains(&shard.0)
+            };
+            if let Some(place) = member.owes.iter().position(over) {
+                member.owes.remove(place);
+            }
+        }
+    }
+
+    /// When somebody was there last, or came, who could compute beside those who did: the newest time that a member left, or
+    /// that one joined that still fetches its shards. `None` if nobody else ever did.
+    pub(super) fn company_at(&self, beside: &BTreeSet<WorkerId>) -> Option<Instant> {
+        let fetches =
+            |(worker, member): &(WorkerId, &Member)| !member.prepared && !beside.contains(worker);
+        let joined = self.iter().filter(fetches).map(|(_, member)| member.joined_at).max();
+        joined.max(self.left_at)
     }
 
     /// Notes how long a member took for work worth so many rows.

@@ -6,7 +6,9 @@
 //! only for spans that it was dealt; a pass starts only when the one before it has ended.
 
 mod audits;
+mod checking;
 mod dealing;
+mod faults;
 mod holdings;
 mod late;
 mod members;
@@ -21,7 +23,7 @@ mod wait;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use lockstep_proto::frame::{Deal, Done};
+use lockstep_proto::frame::{Deal, Done, Fault};
 use lockstep_proto::ids::{Pass, Span, WorkerId};
 use lockstep_proto::tree::Node;
 
@@ -66,8 +68,19 @@ pub enum Action {
     Deal(WorkerId, Deal),
     /// Get ready to fold the values of this pass.
     BeginPass(Planned),
-    /// Nobody is left to compare a span's values with: take the ones that are there.
-    Waive(Pass, Span),
+    /// Nobody is there to compare a span's values with: take the ones that are there.
+    Waive {
+        /// Of which pass.
+        pass: Pass,
+        /// The span.
+        span: Span,
+        /// Whether somebody was waited for.
+        waited: bool,
+    },
+    /// A loss or gradient is really not finite: the run cannot go on.
+    Diverged(Fault),
+    /// Others computed finite values for what a worker said is not: end its membership.
+    Refute(WorkerId, Fault),
     /// All chunks are held: scale by the global norm, update, commit.
     Update,
     /// Every track of the pass is committed.
@@ -76,6 +89,17 @@ pub enum Action {
     Report(Wait),
     /// The schedule is done.
     Finish,
+}
+
+/// What a worker's word is worth that a deal is done with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// It is noted, or was before.
+    Noted,
+    /// Values are missing that nobody gave: end its membership, so that they are dealt again.
+    Lacking,
+    /// It was never dealt that: end its membership.
+    Foreign,
 }
 
 /// What to do with one node's values.
@@ -160,18 +184,10 @@ impl Engine {
     pub fn handle(&mut self, now: Instant, event: Event) {
         match event {
             Event::Joined { worker, threads } => {
-                self.members.join(worker, threads);
+                self.members.join(now, worker, threads);
                 self.prepare_members(now);
             }
-            Event::Left(worker) => {
-                if self.members.leave(worker) {
-                    self.plan.outdate();
-                }
-                if let Some(open) = &mut self.open {
-                    open.forget(worker);
-                }
-                self.deal_again(now);
-            }
+            Event::Left(worker) => self.leave(now, worker),
             Event::Held => {
                 if let Some(open) = &mut self.open {
                     open.held += 1;
@@ -184,6 +200,7 @@ impl Engine {
                 self.note_progress(now);
                 if let Some(mut open) = self.open.take() {
                     if open.commit(track) {
+                        self.refute(now, &open);
                         self.actions.push_back(Action::EndPass(open.planned));
                     } else {
                         self.open = Some(open);
@@ -208,13 +225,30 @@ impl Engine {
         true
     }
 
-    /// A worker says that a deal is done with. False if it was never dealt that: end its membership.
-    pub fn answered(&mut self, now: Instant, worker: WorkerId, pass: Pass, done: Done) -> bool {
+    fn leave(&mut self, now: Instant, worker: WorkerId) {
+        if self.members.leave(now, worker) {
+            self.plan.outdate();
+        }
+        if let Some(open) = &mut self.open {
+            open.forget(worker);
+        }
+        self.deal_again(now);
+    }
+
+    /// A worker says that a deal is done with.
+    pub fn answered(&mut self, now: Instant, worker: WorkerId, pass: Pass, done: Done) -> Answered {
         if !self.members.answer(worker, pass, done.span) {
             // It may have said so before.
             let open = self.open.as_ref().filter(|open| open.planned.pass == pass);
             let was_dealt = |open: &OpenPass| open.was_dealt(worker, done.span);
-            return pass < self.next && open.is_none_or(was_dealt);
+            let is_known = pass < self.next && open.is_none_or(was_dealt);
+            return if is_known { Answered::Noted } else { Answered::Foreign };
+        }
+        if let Some(open) = self.open.as_ref().filter(|open| open.planned.pass == pass)
+            && open.was_dealt(worker, done.span)
+            && open.lacks_values(worker, done.span)
+        {
+            return Answered::Lacking;
         }
         if let Some(rows) = self.schedule.training_rows(pass, done.span)
             && !done.busy.is_zero()
@@ -230,7 +264,19 @@ impl Engine {
         }
         self.hedge(now);
         self.begin_pass(now);
-        true
+        Answered::Noted
+    }
+
+    /// Whether a worker may give values for a node: it was dealt them, or the pass is over.
+    pub fn was_asked(&self, worker: WorkerId, pass: Pass, track: Track, node: Node) -> bool {
+        if pass >= self.next {
+            return false;
+        }
+        let Some(open) = self.open.as_ref().filter(|open| open.planned.pass == pass) else {
+            return true;
+        };
+        let span = self.schedule.tree.span(node);
+        span.is_some_and(|span| open.has(track) && open.was_dealt(worker, span))
     }
 
     /// Decides about one node's values from a worker, and notes them as there if they are to be folded.
@@ -242,18 +288,19 @@ impl Engine {
         track: Track,
         node: Node,
     ) -> Verdict {
-        if pass >= self.next {
+        if !self.was_asked(worker, pass, track, node) {
             return Verdict::Foreign;
         }
-        let Some(open) = self.open.as_mut().filter(|open| open.planned.pass == pass) else {
+        let is_audited = self.is_audited(worker, pass, node);
+        let open = self.open.as_mut().filter(|open| open.planned.pass == pass);
+        let Some((open, span)) = open.zip(self.schedule.tree.span(node)) else {
             return Verdict::Drop;
         };
-        let Some(span) = self.schedule.tree.span(node) else { return Verdict::Foreign };
-        if !open.has(track) || !open.was_dealt(worker, span) {
-            return Verdict::Foreign;
-        }
-        let verdict = if open.audits.of(worker, span).is_some() {
+        let verdict = if is_audited {
+            open.deliver(worker, track, span);
             Verdict::Compare
+        } else if !open.was_dealt_to_fold(worker, span) {
+            return Verdict::Foreign;
         } else if open.cover(track, span) {
             Verdict::Fold
         } else {
@@ -261,30 +308,6 @@ impl Engine {
         };
         self.note_progress(now);
         verdict
-    }
-
-    /// Whether this pass is open: what is audited is compared only inside its pass.
-    pub fn is_open(&self, pass: Pass) -> bool {
-        self.open.as_ref().is_some_and(|open| open.planned.pass == pass)
-    }
-
-    /// Two workers gave the same values for a node of an audited span, or the audit was waived. Whether to fold them:
-    /// not if they are there already, or the pass is over.
-    pub fn agreed(&mut self, pass: Pass, track: Track, node: Node) -> bool {
-        let open = self.open.as_mut().filter(|open| open.planned.pass == pass);
-        let span = self.schedule.tree.span(node);
-        open.zip(span).is_some_and(|(open, span)| open.cover(track, span))
-    }
-
-    /// Workers gave different values for a node of an audited span, none of them twice: asks one more.
-    pub fn disputed(&mut self, now: Instant, node: Node, answers: usize) {
-        let Some(span) = self.schedule.tree.span(node) else { return };
-        if let Some(open) = &mut self.open {
-            for audit in open.audits.open_mut().filter(|audit| audit.span.contains(span)) {
-                audit.wanted = audit.wanted.max(answers + 1);
-            }
-        }
-        self.tend_audits(now);
     }
 
     /// The next thing to do, if any.
@@ -297,7 +320,8 @@ impl Engine {
         if self.finished {
             return None;
         }
-        Some(self.hedge_at().map_or(self.report_at, |at| at.min(self.report_at)))
+        let wakes = [self.hedge_at(), self.audit_at()].into_iter().flatten();
+        Some(wakes.fold(self.report_at, Instant::min))
     }
 
     /// Deals what is late to others as well, and reports a wait that has become long.
@@ -306,6 +330,9 @@ impl Engine {
             return;
         }
         self.hedge(now);
+        if self.audit_at().is_some_and(|at| now >= at) {
+            self.deal_again(now);
+        }
         if now < self.report_at {
             return;
         }
@@ -327,6 +354,9 @@ impl Engine {
             let planned = open.planned;
             if let Some((worker, span)) = open.waits_for() {
                 return Some(WaitReason::Results { worker, span, planned });
+            }
+            if let Some(audit) = open.audits.open().find(|audit| audit.waits_until.is_some()) {
+                return Some(WaitReason::Audit { span: audit.span, planned });
             }
             if let Some(audit) = open.audits.open().find(|audit| audit.is_disputed()) {
                 return Some(WaitReason::Dispute { span: audit.span, planned });

@@ -8,6 +8,7 @@ use lockstep_proto::ids::{Chunk, Span, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
 
 use super::audits::Audits;
+use super::faults::Claim;
 use super::schedule::Planned;
 
 /// One tree that is added in a pass: a chunk of the gradient, or the loss and metric sums.
@@ -22,6 +23,7 @@ pub enum Track {
 #[derive(Debug)]
 pub(super) struct OpenPass {
     pub(super) planned: Planned,
+    tree: ShardTree,
     /// The shards that have rows.
     leaves: Leaves,
     /// By track: the leaves whose values are there.
@@ -30,6 +32,8 @@ pub(super) struct OpenPass {
     pub(super) deals: Vec<Dealt>,
     /// Spans that two workers compute.
     pub(super) audits: Audits,
+    /// What members say is not finite.
+    pub(super) claims: Vec<Claim>,
     /// Tracks that are added and stored.
     committed: Vec<bool>,
     /// Chunks that are added and wait for the global norm.
@@ -44,6 +48,8 @@ pub(super) struct Dealt {
     pub(super) at: Instant,
     /// How long the answer took, once it is whole.
     pub(super) answered: Option<Duration>,
+    /// Whether the answer was that there is none that is finite.
+    pub(super) faulted: bool,
     /// Whether it was late and dealt to others as well.
     pub(super) hedged: bool,
     /// How much longer than usual it may take before it is: what moving its rows would take.
@@ -63,10 +69,12 @@ impl OpenPass {
         };
         OpenPass {
             planned,
+            tree,
             leaves,
             covered: vec![Leaves::none(tree); tracks],
             deals: Vec::new(),
             audits: Audits::default(),
+            claims: Vec::new(),
             committed: vec![false; tracks],
             held: 0,
         }
@@ -82,17 +90,18 @@ impl OpenPass {
     }
 
     pub(super) fn deal(&mut self, now: Instant, worker: WorkerId, span: Span) {
-        let (answered, hedged, grace) = (None, false, None);
-        self.deals.push(Dealt { worker, span, at: now, answered, hedged, grace });
+        let (answered, faulted, hedged, grace) = (None, false, false, None);
+        self.deals.push(Dealt { worker, span, at: now, answered, faulted, hedged, grace });
     }
 
-    /// Notes that a deal is answered; how long that took.
+    /// Notes that a deal is answered with all of its values; how long that took.
     pub(super) fn answer(
         &mut self,
         now: Instant,
         worker: WorkerId,
         span: Span,
     ) -> Option<Duration> {
+        self.audits.answer(worker, span);
         let mut deals = self.deals.iter_mut();
         let deal = deals.find(|deal| deal.worker == worker && deal.span == span)?;
         let took = now.saturating_duration_since(deal.at);
@@ -104,13 +113,8 @@ impl OpenPass {
     pub(super) fn forget(&mut self, worker: WorkerId) {
         let lost: Vec<Span> =
             self.deals.iter().filter(|deal| deal.worker == worker).map(|deal| deal.span).collect();
-        let whole = |span| {
-            let mut deals = self.deals.iter();
-            deals.any(|deal| deal.worker == worker && deal.span == span && deal.answered.is_some())
-        };
-        for &span in &lost {
-            self.audits.forget(worker, span, whole(span));
-        }
+        self.audits.forget(worker);
+        self.claims.retain(|claim| claim.worker != worker);
         self.deals.retain(|deal| deal.worker != worker);
         for deal in &mut self.deals {
             deal.hedged &= !lost.iter().any(|span| span.overlaps(deal.span));
@@ -119,6 +123,15 @@ impl OpenPass {
 
     pub(super) fn was_dealt(&self, worker: WorkerId, span: Span) -> bool {
         self.deals.iter().any(|deal| deal.worker == worker && deal.span.contains(span))
+    }
+
+    /// Whether values over this span may be folded on a worker's word alone: it was dealt them not only to be compared.
+    pub(super) fn was_dealt_to_fold(&self, worker: WorkerId, span: Span) -> bool {
+        let compared = self.audits.of(worker, span).map(|audit| audit.span);
+        let of_deal = |deal: &Dealt| {
+            deal.worker == worker && deal.span.contains(span) && Some(deal.span) != compared
+        };
+        self.deals.iter().any(of_deal)
     }
 
     /// Whether this pass adds such a track.
@@ -131,6 +144,27 @@ impl OpenPass {
         self.covered[index(track)].cover(span, &self.leaves)
     }
 
+    /// Notes a worker's values for a node of an audited span.
+    pub(super) fn deliver(&mut self, worker: WorkerId, track: Track, span: Span) {
+        let none = || vec![Leaves::none(self.tree); self.covered.len()];
+        let audits = self.audits.open_mut();
+        for audit in audits.filter(|a| a.span.contains(span) && a.dealt.contains(&worker)) {
+            audit.deliver(worker, none)[index(track)].cover(span, &self.leaves);
+        }
+    }
+
+    /// Whether values of a span that a worker computed are missing in any track: nobody's are there, nor its own to be
+    /// compared.
+    pub(super) fn lacks_values(&self, worker: WorkerId, span: Span) -> bool {
+        let audit = self.audits.of(worker, span);
+        self.covered.iter().enumerate().any(|(track, covered)| {
+            let given = audit.and_then(|audit| audit.delivered(worker, track));
+            let is_there =
+                |shard| covered.contains(shard) || given.is_some_and(|g| g.contains(shard));
+            self.with_rows(span).any(|shard| !is_there(shard))
+        })
+    }
+
     /// Notes a track as stored; true if that ends the pass.
     pub(super) fn commit(&mut self, track: Track) -> bool {
         self.committed[index(track)] = true;
@@ -141,7 +175,8 @@ impl OpenPass {
     pub(super) fn undealt(&self) -> Vec<u32> {
         let mut dealt = self.leaves.without(&self.leaves);
         let audited = self.audits.open().map(|audit| audit.span);
-        for span in self.deals.iter().map(|deal| deal.span).chain(audited) {
+        let in_hand = self.deals.iter().filter(|deal| !deal.faulted).map(|deal| deal.span);
+        for span in in_hand.chain(audited) {
             dealt.cover(span, &self.leaves);
         }
         self.missing().without(&dealt).iter().collect()

@@ -6,6 +6,7 @@ mod checkpoint;
 mod clock;
 mod dealing;
 mod driver;
+mod faults;
 mod late;
 mod ledger;
 mod network;
@@ -22,7 +23,7 @@ use lockstep_proto::frame::{Deal, Done};
 use lockstep_proto::ids::{Chunk, Span, WorkerId};
 use lockstep_proto::tree::ShardTree;
 
-use super::{Action, Engine, Event, Schedule, Track, Verdict};
+use super::{Action, Answered, Engine, Event, Schedule, Track, Verdict};
 
 const CHUNKS: usize = 2;
 const TRACKS: [Track; 1 + CHUNKS] = [Track::Sums, Track::Chunk(Chunk(0)), Track::Chunk(Chunk(1))];
@@ -122,8 +123,13 @@ impl Bench {
 
     fn done(&mut self, worker: WorkerId, deal: Deal, busy: Duration) {
         self.outstanding.retain(|outstanding| *outstanding != (worker, deal));
+        let nodes = self.engine.schedule.tree.nodes(deal.span);
+        for (track, node) in TRACKS.into_iter().flat_map(|t| nodes.iter().map(move |&n| (t, n))) {
+            self.engine.accept(self.now, worker, deal.pass, track, node);
+        }
         let done = Done { span: deal.span, busy };
-        assert!(self.engine.answered(self.now, worker, deal.pass, done));
+        let answered = self.engine.answered(self.now, worker, deal.pass, done);
+        assert_eq!(answered, Answered::Noted);
     }
 
     /// Ends the pass: all answers were given and added.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lockstep_proto::ids::{Span, WorkerId};
 use lockstep_proto::words::count;
 
+use super::checking::COMPANY_WAIT_MAX;
 use super::schedule::Planned;
 
 /// What a run waits for, and since when.
@@ -43,6 +44,13 @@ pub enum WaitReason {
         /// For which pass.
         planned: Planned,
     },
+    /// Nobody is there to compute an audited span as well, or one that a member says is not finite.
+    Audit {
+        /// The span.
+        span: Span,
+        /// Of which pass.
+        planned: Planned,
+    },
     /// Two members computed different values for a span, and there is no third to settle it.
     Dispute {
         /// The span.
@@ -72,6 +80,13 @@ impl fmt::Display for Wait {
             WaitReason::Results { worker, span, planned } => write!(
                 f,
                 "waiting for {worker} since {waited:.1} s: no result for {span} on the weights of {}",
+                planned.step
+            ),
+            WaitReason::Audit { span, planned } => write!(
+                f,
+                "waiting for another worker for {waited:.1} s, {:.0} s at most: nobody is there to check {span} on the \
+                 weights of {}",
+                COMPANY_WAIT_MAX.as_secs_f64(),
                 planned.step
             ),
             WaitReason::Dispute { span, planned } => write!(

@@ -3,7 +3,7 @@
 use lockstep_proto::ids::{Pass, WorkerId};
 use lockstep_proto::tree::Node;
 
-use super::super::{Action, Event, Track, Verdict};
+use super::super::{Action, Event, Planned, Track, Verdict};
 use super::{Bench, TRACKS, span, whole_batches};
 
 const PAIR: Node = Node { level: 1, index: 0 };
@@ -31,7 +31,6 @@ fn every_span_goes_to_two() {
     bench.compares(2);
     assert!(bench.engine.agreed(Pass(0), Track::Sums, PAIR));
     assert!(!bench.engine.agreed(Pass(0), Track::Sums, PAIR));
-    assert!(bench.engine.is_open(Pass(0)) && !bench.engine.is_open(Pass(1)));
     let next = Node { level: 1, index: 1 };
     assert!(!bench.engine.agreed(Pass(1), Track::Sums, next), "of another pass");
 }
@@ -95,11 +94,58 @@ fn somebody_else_takes_over_from_one_who_left_before_answering() {
 fn one_worker_alone_has_nobody_to_compare_with() {
     let mut bench = audited(4, 1);
     let actions = bench.actions();
-    assert!(actions.contains(&Action::Waive(Pass(0), span(0, 4))), "{actions:?}");
+    let waive = Action::Waive { pass: Pass(0), span: span(0, 4), waited: false };
+    assert!(actions.contains(&waive), "{actions:?}");
     for track in TRACKS {
         let verdict = bench.engine.accept(bench.now, WorkerId(1), Pass(0), track, PAIR);
         assert_eq!(verdict, Verdict::Fold);
     }
+}
+
+#[test]
+fn somebody_is_waited_for_before_an_audit_is_given_up() {
+    let mut bench = audited(4, 2);
+    bench.actions();
+    bench.event(Event::Left(WorkerId(2)));
+    let actions = bench.actions();
+    assert!(!actions.iter().any(|action| matches!(action, Action::Waive { .. })), "{actions:?}");
+    // Somebody comes in time.
+    bench.wait(9_000);
+    bench.joined(3);
+    bench.prepared(3);
+    let dealt = bench.dealt_spans();
+    assert_eq!(dealt, [(3, span(0, 2)), (3, span(2, 4))]);
+    // And is gone again: not as long once more.
+    bench.event(Event::Left(WorkerId(3)));
+    bench.actions();
+    bench.wait(999);
+    assert!(!bench.actions().iter().any(|action| matches!(action, Action::Waive { .. })));
+    bench.wait(1);
+    let waive = |start, end| Action::Waive { pass: Pass(0), span: span(start, end), waited: true };
+    assert_eq!(bench.actions(), [waive(0, 2), waive(2, 4)]);
+}
+
+#[test]
+fn one_who_still_fetches_is_waited_for() {
+    let mut bench = audited(4, 1);
+    bench.joined(2);
+    bench.actions();
+    bench.commit_all();
+    let actions = bench.actions();
+    assert!(!actions.iter().any(|action| matches!(action, Action::Waive { .. })), "{actions:?}");
+    bench.prepared(2);
+    assert_eq!(bench.dealt_spans(), [(2, span(0, 4))]);
+}
+
+#[test]
+fn nothing_counts_of_one_who_is_not_believed() {
+    let mut bench = audited(4, 3);
+    let dealt = bench.dealt();
+    let (worker, deal) = dealt[0];
+    bench.done(worker, deal, std::time::Duration::ZERO);
+    bench.engine.expelled(bench.now, worker, &[]);
+    let again = bench.dealt_spans();
+    assert!(again.iter().any(|(_, again)| *again == deal.span), "{again:?}");
 }
 
 #[test]
@@ -117,8 +163,9 @@ fn the_share_is_kept() {
             while let Some(&(pass, span)) =
                 bench.engine.members.get(WorkerId(worker)).unwrap().owes().first()
             {
-                let done = super::Done { span, busy: std::time::Duration::ZERO };
-                assert!(bench.engine.answered(bench.now, WorkerId(worker), pass, done));
+                let Planned { step, task, .. } = planned;
+                let deal = super::Deal { pass, step, task, span };
+                bench.done(WorkerId(worker), deal, std::time::Duration::ZERO);
             }
         }
         assert_eq!(planned.pass.0, pass);

@@ -42,8 +42,20 @@ pub(super) struct Visit {
     pub(super) pause_ms_max: u32,
     /// When it stops dead, and for how long.
     pub(super) stops: Option<(When, Duration)>,
-    /// Whether some of its values are wrong.
-    pub(super) lies: bool,
+    /// What it does against the contract.
+    pub(super) lie: Option<Lie>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lie {
+    /// Some of its values are wrong.
+    Values,
+    /// It says that something is not finite: what it was dealt, or anything else.
+    Faults,
+    /// It says that it is done without having sent all values.
+    HollowDone,
+    /// It sends some values or none, and never says that it is done.
+    Withholds,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,13 +102,21 @@ impl Case {
             1 => 0.2,
             _ => 0.0,
         };
-        // A liar is found only where everything is audited, and settled only with two that are honest. Two liars
-        // might agree.
-        if audit_fraction == 1.0
-            && staying >= 2
+        // Wrong values are found only where everything is audited. What is audited is settled only with two that are honest;
+        // two liars might agree.
+        let lie = match random.below(6) {
+            0 => Some(Lie::Faults),
+            1 => Some(Lie::HollowDone),
+            2 => Some(Lie::Withholds),
+            _ => (audit_fraction == 1.0).then_some(Lie::Values),
+        };
+        if (staying >= 2 || audit_fraction == 0.0)
             && let Some(visit) = visits.get_mut(staying as usize)
         {
-            visit.lies = true;
+            visit.lie = lie;
+            if one_in(random, 2) {
+                visit.leaves = None;
+            }
         }
         random.shuffle(&mut visits);
         let restarts = if one_in(random, 3) { 1 + random.below(4) } else { 0 };
@@ -124,7 +144,7 @@ impl Case {
             leaves: None,
             pause_ms_max: 1,
             stops: None,
-            lies: false,
+            lie: None,
         };
         Case {
             workers_min: 1,
@@ -140,7 +160,7 @@ impl Case {
 
     /// Visits are numbered from 1.
     pub(super) fn lies(&self, worker: WorkerId) -> bool {
-        self.visits[worker.0 as usize - 1].lies
+        self.visits[worker.0 as usize - 1].lie.is_some()
     }
 
     pub(super) fn tree(&self) -> ShardTree {
@@ -278,7 +298,7 @@ fn draw_visit(random: &mut Random, stays: bool) -> Visit {
             _ => 20,
         },
         stops,
-        lies: false,
+        lie: None,
     }
 }
 

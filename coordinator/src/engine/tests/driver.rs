@@ -1,20 +1,21 @@
 //! The coordinator's shell without its sockets and threads: what `driver::Driver` and `reducer::Reducer` do with
 //! the engine's verdicts and actions, on real chunk states.
 
+mod results;
+
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use bytes::Bytes;
 use lockstep_proto::fold::Fold;
-use lockstep_proto::frame::{Deal, FromWorker, Part, Slice, ToWorker};
+use lockstep_proto::frame::{Deal, FromWorker, Slice, ToWorker};
 use lockstep_proto::ids::{Chunk, Pass, Span, Step, Task, WorkerId};
-use lockstep_proto::tree::Node;
 
-use super::super::{Action, Engine, Event, Planned, Track, Verdict, WAIT_REPORT_INTERVAL, Wait};
+use super::super::{Action, Engine, Event, Planned, Track, WAIT_REPORT_INTERVAL, Wait};
 use super::case::Case;
 use super::checkpoint::Checkpoint;
 use super::ledger::{Ledger, Seen};
-use crate::audit::{AuditBook, Value};
+use crate::audit::AuditBook;
 use lockstep_proto::shared::weights::ChunkVersions;
 
 use crate::optimizer::sum_of_squares;
@@ -159,7 +160,11 @@ impl<'a> Driver<'a> {
             }
             FromWorker::Part(part) => self.part(now, worker, part),
             FromWorker::Goodbye => self.leave(now, worker),
-            FromWorker::Fault(fault) => panic!("finite values made {fault:?}"),
+            FromWorker::Fault(fault) => {
+                if !self.engine.faulted(now, worker, fault) {
+                    self.expel(now, worker);
+                }
+            }
         }
         self.act(now);
     }
@@ -192,91 +197,6 @@ impl<'a> Driver<'a> {
         let weights = self.chunks.iter().flat_map(|chunk| chunk.weights());
         let weights = weights.map(|weight| weight.to_bits()).collect();
         (Outcome { weights, sums: self.history }, self.ledger.seen)
-    }
-
-    fn part(&mut self, now: Instant, worker: WorkerId, part: Part) {
-        let sums = part.sums.into_iter().map(|s| (Track::Sums, s.node, Value::Sums(s)));
-        let slices = part
-            .slices
-            .into_iter()
-            .map(|slice| (Track::Chunk(slice.chunk), slice.node, Value::Slice(slice.values)));
-        let mut judged = Vec::new();
-        for (track, node, value) in sums.chain(slices) {
-            let verdict = self.engine.accept(now, worker, part.pass, track, node);
-            self.ledger.judge(part.pass, track, node, verdict);
-            judged.push((track, node, value, verdict));
-        }
-        if let Some(done) = part.done {
-            assert!(self.engine.answered(now, worker, part.pass, done), "{worker}: {done:?}");
-        }
-        for (track, node, value, verdict) in judged {
-            match verdict {
-                Verdict::Fold => self.take(now, track, node, value),
-                Verdict::Compare => self.compare(now, worker, part.pass, track, node, value),
-                Verdict::Drop => {}
-                Verdict::Foreign => panic!("{worker} was not asked for {node}"),
-            }
-        }
-    }
-
-    fn take(&mut self, now: Instant, track: Track, node: Node, value: Value) {
-        match (track, value) {
-            (Track::Sums, Value::Sums(sums)) => {
-                self.ledger.fold(Track::Sums, node);
-                let fold = self.sums.as_mut().expect("a pass is open");
-                if let Some(root) = fold.insert(node, sums.values) {
-                    self.root_sums = root;
-                    self.engine.handle(now, Event::Committed(Track::Sums));
-                }
-            }
-            (Track::Chunk(chunk), Value::Slice(values)) => {
-                let job = Job { step: self.step, slice: Slice { node, chunk, values } };
-                if self.case.pooled {
-                    self.jobs.push(job);
-                } else {
-                    self.fold(now, job);
-                }
-            }
-            (track, value) => panic!("{value:?} on {track:?}"),
-        }
-    }
-
-    fn compare(
-        &mut self,
-        now: Instant,
-        worker: WorkerId,
-        pass: Pass,
-        track: Track,
-        node: Node,
-        value: Value,
-    ) {
-        if !self.engine.is_open(pass) {
-            return;
-        }
-        let judgement = self.audit_book.judge(worker, track, node, value);
-        if let Some(answers) = judgement.disputed {
-            self.engine.disputed(now, node, answers);
-        }
-        for worker in judgement.wrong {
-            assert!(self.case.lies(worker), "{worker} is honest and was found wrong");
-            if self.members.contains(&worker) {
-                self.ledger.seen.expelled += 1;
-                self.leave(now, worker);
-            }
-        }
-        if let Some(value) = judgement.agreed {
-            self.ledger.seen.agreed += 1;
-            self.settle(now, pass, track, node, value);
-        }
-    }
-
-    fn settle(&mut self, now: Instant, pass: Pass, track: Track, node: Node, value: Value) {
-        let new = self.engine.agreed(pass, track, node);
-        let verdict = if new { Verdict::Fold } else { Verdict::Drop };
-        self.ledger.judge(pass, track, node, verdict);
-        if new {
-            self.take(now, track, node, value);
-        }
     }
 
     fn note(&mut self, now: Instant, chunk: Chunk, folded: Folded) {
@@ -319,7 +239,12 @@ impl<'a> Driver<'a> {
                 }
                 Action::Deal(worker, deal) => self.deal(worker, deal),
                 Action::BeginPass(planned) => self.begin(&planned),
-                Action::Waive(pass, span) => {
+                Action::Diverged(fault) => panic!("finite values made {fault:?}"),
+                Action::Refute(worker, _) => {
+                    self.ledger.seen.refuted += 1;
+                    self.expel(now, worker);
+                }
+                Action::Waive { pass, span, .. } => {
                     self.ledger.seen.waived += 1;
                     for (track, node, value) in self.audit_book.waive(self.case.tree(), span) {
                         self.settle(now, pass, track, node, value);

@@ -34,6 +34,10 @@ pub(super) struct Seen {
     pub(super) expelled: u64,
     /// Audits that nobody was left for.
     pub(super) waived: u64,
+    /// Workers whose word that something is not finite was wrong.
+    pub(super) refuted: u64,
+    /// Workers that said that they were done and were not.
+    pub(super) lacking: u64,
     /// Times that the coordinator began anew.
     pub(super) restarts: u64,
     /// Times that a member was told to let go of shards.
@@ -54,6 +58,8 @@ impl Seen {
             agreed: self.agreed + other.agreed,
             expelled: self.expelled + other.expelled,
             waived: self.waived + other.waived,
+            refuted: self.refuted + other.refuted,
+            lacking: self.lacking + other.lacking,
             restarts: self.restarts + other.restarts,
             let_go: self.let_go + other.let_go,
         }
@@ -71,6 +77,8 @@ impl Seen {
             self.agreed,
             self.expelled,
             self.waived,
+            self.refuted,
+            self.lacking,
             self.restarts,
             self.let_go,
         ];

@@ -7,7 +7,7 @@ use lockstep_proto::frame::Done;
 use lockstep_proto::ids::{Chunk, Pass, WorkerId};
 use lockstep_proto::tree::Node;
 
-use super::super::{Event, Schedule, Track, Verdict};
+use super::super::{Answered, Event, Schedule, Track, Verdict};
 use super::{Bench, TRACKS, span, whole_batches};
 
 const GRADIENT: Track = Track::Chunk(Chunk(0));
@@ -120,10 +120,16 @@ fn the_word_that_a_deal_is_done() {
         let done = Done { span: span(start, end), busy: Duration::from_millis(1) };
         bench.engine.answered(bench.now, WorkerId(worker), Pass(pass), done)
     };
-    assert!(!says(&mut bench, 1, 0, 2, 4), "another's");
-    assert!(!says(&mut bench, 1, 1, 0, 2), "not begun");
-    assert!(!says(&mut bench, 1, u64::MAX, 0, 2), "never");
-    assert!(says(&mut bench, 1, 0, 0, 2));
-    assert!(says(&mut bench, 1, 0, 0, 2), "twice is no harm");
-    assert!(says(&mut bench, 9, 0, 0, 2), "gone by now");
+    let (foreign, noted, lacking) = (Answered::Foreign, Answered::Noted, Answered::Lacking);
+    assert_eq!(says(&mut bench, 1, 0, 2, 4), foreign, "another's");
+    assert_eq!(says(&mut bench, 1, 1, 0, 2), foreign, "not begun");
+    assert_eq!(says(&mut bench, 1, u64::MAX, 0, 2), foreign, "never");
+    assert_eq!(says(&mut bench, 9, 0, 0, 2), noted, "gone by now");
+    assert_eq!(says(&mut bench, 2, 0, 2, 4), lacking, "without a value");
+    bench.check(1, 0, Track::Sums, PAIR, Verdict::Fold);
+    bench.check(1, 0, GRADIENT, PAIR, Verdict::Fold);
+    bench.check(1, 0, Track::Chunk(Chunk(1)), Node::leaf(0), Verdict::Fold);
+    bench.check(1, 0, Track::Chunk(Chunk(1)), Node::leaf(1), Verdict::Fold);
+    assert_eq!(says(&mut bench, 1, 0, 0, 2), noted);
+    assert_eq!(says(&mut bench, 1, 0, 0, 2), noted, "twice is no harm");
 }

@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lockstep_proto::frame::{Deal, Done, FromWorker, NodeSums, Part, Slice, ToWorker};
-use lockstep_proto::ids::{Chunk, Pass, Span, Step, Task};
+use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums, Part, Slice, ToWorker};
+use lockstep_proto::ids::{Chunk, Pass, Shard, Span, Step, Task};
 use lockstep_proto::random::Random;
 use lockstep_proto::tree::Node;
 use lockstep_proto::values::Precision;
 
-use super::case::{Case, Visit, one_in};
+use super::case::{Case, Lie, Visit, one_in};
 
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -84,10 +84,8 @@ impl Worker {
             let deal = *self.deals.front()?;
             match self.weights.at(deal.step) {
                 Version::Here(weights) => {
-                    let visit = Visit {
-                        lies: self.visit.lies && deal.pass >= self.lies_from,
-                        ..self.visit
-                    };
+                    let lie = self.visit.lie.filter(|_| deal.pass >= self.lies_from);
+                    let visit = Visit { lie, ..self.visit };
                     self.rows.extend(deal.span.start..deal.span.end);
                     self.outgoing.extend(results(case, weights, deal, &visit, random))
                 }
@@ -111,6 +109,9 @@ fn results(
     visit: &Visit,
     random: &mut Random,
 ) -> Vec<FromWorker> {
+    if visit.lie == Some(Lie::Faults) && one_in(random, 3) {
+        return vec![fault(case, deal, random)];
+    }
     let at = (deal.step, deal.task);
     let mut pieces = Vec::new();
     let push = |pieces: &mut Vec<Piece>, node, values: Option<Vec<f64>>| {
@@ -142,8 +143,10 @@ fn results(
     let mut parts = Vec::new();
     let mut part = part(deal);
     for mut piece in pieces {
-        if visit.lies && one_in(random, 3) {
-            piece.spoil();
+        match visit.lie {
+            Some(Lie::Values) if one_in(random, 3) => piece.spoil(),
+            Some(Lie::HollowDone | Lie::Withholds) if one_in(random, 3) => continue,
+            _ => {}
         }
         match piece {
             Piece::Slice(slice) => part.slices.push(slice),
@@ -156,9 +159,26 @@ fn results(
         }
     }
     let busy = Duration::from_millis(u64::from(visit.pause_ms_max * deal.span.len()));
-    part.done = Some(Done { span: deal.span, busy });
+    let is_withheld = visit.lie == Some(Lie::Withholds) && one_in(random, 3);
+    part.done = (!is_withheld).then_some(Done { span: deal.span, busy });
     parts.push(FromWorker::Part(part));
     parts
+}
+
+/// A fault where there is none: in what was dealt, or anywhere in any pass.
+fn fault(case: &Case, deal: Deal, random: &mut Random) -> FromWorker {
+    let Span { start, .. } = deal.span;
+    let own = Shard(start + random.below(deal.span.len()));
+    let any = Shard(random.below(case.tree().shards()));
+    let pass = match random.below(16) {
+        0 => Pass(u64::MAX),
+        1 => Pass(deal.pass.0 + u64::from(random.below(20))),
+        2 => Pass(u64::from(random.below(deal.pass.0 as u32 + 1))),
+        _ => deal.pass,
+    };
+    let shard = if one_in(random, 8) { any } else { own };
+    let layer = one_in(random, 2).then_some(0);
+    FromWorker::Fault(Fault { pass, shard, layer, in_gradient: one_in(random, 2) })
 }
 
 fn part(deal: Deal) -> Part {
