@@ -60,6 +60,7 @@ impl Plan {
         let Dataset { train, validation, test, schema, summary, warnings } = dataset;
         job.check_against(train.len() as u64, &schema.targets)?;
         let network = Arc::new(job.network(train.features)?);
+        job.check_messages(&network)?;
         let weights = match &job.model.initial_weights {
             Some(path) => weights_file::read(path, network.layout())?,
             None => network.initial_parameters(job.seed),

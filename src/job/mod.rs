@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_data::{TableSpec, TargetKind};
 use lockstep_model::{DenseSpec, Loss, Metric, Network, NetworkSpec};
+use lockstep_proto::frame::{NETWORK_BYTES_MAX, ROW_VALUES_MAX, SUMS_LEN_MAX};
 use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
 
@@ -175,7 +176,7 @@ impl Job {
     pub fn parse(path: &Path, text: String, settings: &[Setting]) -> Result<Job, JobError> {
         let job = sections::read(path, text, settings)?;
         // All that does not depend on the table is found before the table is read.
-        job.network(1)?;
+        job.check_messages(&job.network(1)?)?;
         Ok(job)
     }
 
@@ -256,6 +257,37 @@ impl Job {
                 ),
             ),
         })
+    }
+
+    /// Checks that all that workers are told of the network and of a row fits into a message.
+    ///
+    /// # Errors
+    /// If something does not.
+    pub fn check_messages(&self, network: &Network) -> Result<(), JobError> {
+        let sums = network.sums_len();
+        if sums > SUMS_LEN_MAX {
+            let problem = format!(
+                "loss and metrics of {} outputs are {sums} sums, wanted at most {SUMS_LEN_MAX}: leave out `r2`, or some outputs",
+                network.outputs()
+            );
+            return Err(self.complain(&self.places.layers, problem));
+        }
+        let row = network.inputs() + network.target_width();
+        if row > ROW_VALUES_MAX {
+            let problem = format!(
+                "a row has {row} features and targets, wanted at most {ROW_VALUES_MAX}: leave out some columns"
+            );
+            return Err(self.complain(&self.places.layers, problem));
+        }
+        let bytes = serde_json::to_string(network.spec()).map_or(0, |text| text.len());
+        if bytes > NETWORK_BYTES_MAX {
+            let layers = network.spec().layers.len();
+            let problem = format!(
+                "the description of {layers} layers has {bytes} bytes, wanted at most {NETWORK_BYTES_MAX}: leave out layers"
+            );
+            return Err(self.complain(&self.places.layers, problem));
+        }
+        Ok(())
     }
 
     fn outputs(&self) -> usize {

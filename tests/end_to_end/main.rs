@@ -34,6 +34,7 @@ mod journal;
 mod large;
 #[cfg(target_os = "linux")]
 mod lifecycle;
+mod long_messages;
 mod lying_peer;
 #[cfg(target_os = "linux")]
 mod netns;

@@ -8,13 +8,13 @@ use std::time::Duration;
 use lockstep_data::RowOrder;
 use lockstep_model::{Batch, Microbatch, Network, NonFinite, NonFiniteKind, Workspace};
 use lockstep_proto::batches::Batches;
-use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums, Part};
+use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums};
 use lockstep_proto::ids::{Shard, Span, Step, Task};
 use lockstep_proto::shared::lane::Lane;
 use lockstep_proto::tree::{Node, ShardTree};
 use ndarray::ArrayView2;
 
-use crate::parts::{Frames, Parts};
+use crate::parts::{Frames, Parts, SumParts};
 use crate::shards::Rows;
 use crate::weights::Version;
 
@@ -212,17 +212,16 @@ impl Compute {
 
     fn evaluate(&mut self, work: &Work, send: &mut dyn FnMut(FromWorker)) -> Result<(), NonFinite> {
         self.ran_forward = None;
-        let mut sums = Vec::with_capacity(work.shards.len());
+        let mut parts = SumParts::new(work.deal.pass);
         for (shard, rows) in &work.shards {
             let mut values = vec![0.0; self.network.sums_len()];
             self.network
                 .evaluate_rows(&*work.weights, rows, &mut self.workspace, &mut values)
                 .map_err(|fault| NonFinite { shard: shard.0, ..fault })?;
             let rows = (rows.len() / self.width()) as u64;
-            sums.push(NodeSums { node: Node::leaf(shard.0), rows, values });
+            parts.push(NodeSums { node: Node::leaf(shard.0), rows, values }, send);
         }
-        let done = Some(Done { span: work.deal.span, busy: Duration::ZERO });
-        send(FromWorker::Part(Part { pass: work.deal.pass, slices: Vec::new(), sums, done }));
+        parts.finish(Done { span: work.deal.span, busy: Duration::ZERO }, send);
         Ok(())
     }
 }

@@ -17,6 +17,10 @@ use lockstep_proto::values::Precision;
 const PART_BYTES: usize = 1 << 17;
 const SHARED_PART_BYTES: usize = 1 << 19;
 
+/// Sums are sent when so many bytes of them are together. There may be megabytes: a node has some for every output, and a table
+/// that is measured has nodes for thousands of shards.
+const SUMS_BYTES: usize = 1 << 19;
+
 /// How and where gradients become frames.
 pub(crate) struct Frames {
     pub(crate) precision: Precision,
@@ -79,13 +83,50 @@ impl<'a> Parts<'a> {
     }
 
     pub(crate) fn finish(mut self, sums: Vec<NodeSums>, done: Done) {
-        self.flush(sums, Some(done));
+        let mut parts = SumParts::new(self.pass);
+        for sums in sums {
+            parts.push(sums, self.send);
+        }
+        self.flush(parts.sums, Some(done));
     }
 
     fn flush(&mut self, sums: Vec<NodeSums>, done: Option<Done>) {
         self.bytes = 0;
         let slices = std::mem::take(&mut self.slices);
         (self.send)(FromWorker::Part(Part { pass: self.pass, slices, sums, done }));
+    }
+}
+
+/// Gathers loss and metric sums into messages.
+pub(crate) struct SumParts {
+    pass: Pass,
+    sums: Vec<NodeSums>,
+    bytes: usize,
+}
+
+impl SumParts {
+    pub(crate) fn new(pass: Pass) -> SumParts {
+        SumParts { pass, sums: Vec::new(), bytes: 0 }
+    }
+
+    /// Takes a node's sums; sends those before it when there are enough.
+    pub(crate) fn push(&mut self, sums: NodeSums, send: &mut dyn FnMut(FromWorker)) {
+        let bytes = size_of_val(&sums.values[..]);
+        if self.bytes + bytes > SUMS_BYTES && !self.sums.is_empty() {
+            self.bytes = 0;
+            self.send(None, send);
+        }
+        self.bytes += bytes;
+        self.sums.push(sums);
+    }
+
+    pub(crate) fn finish(mut self, done: Done, send: &mut dyn FnMut(FromWorker)) {
+        self.send(Some(done), send);
+    }
+
+    fn send(&mut self, done: Option<Done>, send: &mut dyn FnMut(FromWorker)) {
+        let (sums, slices) = (std::mem::take(&mut self.sums), Vec::new());
+        send(FromWorker::Part(Part { pass: self.pass, slices, sums, done }));
     }
 }
 
@@ -134,5 +175,45 @@ impl Sink for Parts<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_proto::MESSAGE_BYTES_MAX;
+    use lockstep_proto::frame::SUMS_LEN_MAX;
+    use lockstep_proto::ids::Span;
+    use prost::Message as _;
+    use std::time::Duration;
+
+    /// The sizes of the messages that sums of so many shards make.
+    fn message_bytes(shards: u32, len: usize) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        let mut nodes = Vec::new();
+        let mut send = |message: FromWorker| {
+            let FromWorker::Part(part) = &message else { panic!("{message:?}") };
+            nodes.extend(part.sums.iter().map(|sums| sums.node));
+            sizes.push(message.into_wire().encoded_len());
+        };
+        let mut parts = SumParts::new(Pass(u64::MAX));
+        for shard in 0..shards {
+            let sums = NodeSums { node: Node::leaf(shard), rows: u64::MAX, values: vec![0.1; len] };
+            parts.push(sums, &mut send);
+        }
+        parts.finish(Done { span: Span { start: 0, end: shards }, busy: Duration::MAX }, &mut send);
+        assert!(nodes.into_iter().eq((0..shards).map(Node::leaf)));
+        sizes
+    }
+
+    #[test]
+    fn no_message_of_sums_is_too_long() {
+        for (shards, len) in [(4096, 301), (4096, 2), (3, SUMS_LEN_MAX), (1, 1)] {
+            let sizes = message_bytes(shards, len);
+            // In training, gradients of half a MiB may go with the last ones.
+            let too_long = |&bytes: &usize| bytes > MESSAGE_BYTES_MAX - (1 << 20);
+            assert!(!sizes.iter().any(too_long), "{shards} shards, {len} sums: {sizes:?}");
+        }
+        assert_eq!(message_bytes(16, 3).len(), 1, "what fits goes in one");
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lockstep_data::RowOrder;
 use lockstep_model::{Network, NetworkSpec, PARALLEL_FLOPS_MIN};
 use lockstep_proto::frame::{
-    Deal, Done, Ending, FromWorker, Join, Limits, Part, ToWorker, Welcome,
+    Deal, Done, Ending, FromWorker, Join, Limits, Part, SUMS_LEN_MAX, ToWorker, Welcome,
 };
 use lockstep_proto::ids::{Chunk, Span, Step, Table, Task};
 use lockstep_proto::panics;
@@ -393,5 +393,9 @@ fn network(welcome: &Welcome) -> Result<Arc<Network>, WorkerError> {
     let broken = |error: String| WorkerError::Protocol(format!("the run's network: {error}"));
     let spec: NetworkSpec =
         serde_json::from_str(&welcome.network).map_err(|error| broken(error.to_string()))?;
-    Ok(Arc::new(Network::new(spec).map_err(|error| broken(error.to_string()))?))
+    let network = Network::new(spec).map_err(|error| broken(error.to_string()))?;
+    if network.sums_len() > SUMS_LEN_MAX {
+        return Err(broken(format!("{} sums, wanted {SUMS_LEN_MAX} at most", network.sums_len())));
+    }
+    Ok(Arc::new(network))
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::MESSAGE_BYTES_MAX;
 use crate::batches::Batches;
 use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
 use crate::layout::Layout;
@@ -21,6 +22,18 @@ use crate::tree::{Node, ShardTree};
 use crate::values::Precision;
 
 pub use check::FrameError;
+
+/// Most loss and metric sums that a run can have: those of one node have to fit into one message, beside gradients.
+pub const SUMS_LEN_MAX: usize = (MESSAGE_BYTES_MAX / 2) / size_of::<f64>();
+
+/// Most values of a row that can be sent to a worker.
+pub const ROW_VALUES_MAX: usize = (MESSAGE_BYTES_MAX - FRAMING_BYTES_MAX) / size_of::<f32>();
+
+/// Longest description of a network that can be sent to a worker.
+pub const NETWORK_BYTES_MAX: usize = MESSAGE_BYTES_MAX - FRAMING_BYTES_MAX;
+
+/// What goes around the bulk of a message takes less.
+const FRAMING_BYTES_MAX: usize = 4 << 10;
 
 /// First message of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +138,7 @@ pub struct Done {
     pub busy: Duration,
 }
 
-/// A loss or gradient that is not finite.
+/// Instead of [`Done`]: a loss or gradient of a deal is not finite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The deal's pass.
@@ -145,7 +158,7 @@ pub enum FromWorker {
     Prepared(Span),
     /// Results.
     Part(Part),
-    /// The run cannot go on.
+    /// A deal has no results that are finite.
     Fault(Fault),
     /// The worker leaves on purpose.
     Goodbye,
