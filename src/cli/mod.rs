@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod completions;
 mod local;
 mod process;
 
@@ -12,7 +13,6 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clap::CommandFactory as _;
 use lockstep_coordinator::Stop;
 use lockstep_data::TableFile;
 use lockstep_proto::panics;
@@ -134,9 +134,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
             verify::verify(&options.run, options.steps, threads, reporter, process::stop_signal())
         }
         Command::Completions(completions) => {
-            let mut script = Vec::new();
-            let mut command = Arguments::command();
-            clap_complete::generate(completions.shell, &mut command, "lockstep", &mut script);
+            let script = completions::script(completions.shell);
             let written = report::data_output().write_all(&script);
             written.map_err(|error| Error::file("standard output", "write", &error))
         }

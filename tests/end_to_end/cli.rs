@@ -44,6 +44,10 @@ fn completions_are_there() {
         for word in ["local", "coordinator", "workers-start", "log-format"] {
             assert!(script.stdout.contains(word), "{shell}: no {word} in\n{script}");
         }
+        // What the help does not show.
+        for hidden in ["child-of", "checkpoint-seconds"] {
+            assert!(!script.stdout.contains(hidden), "{shell}: {hidden} in\n{script}");
+        }
         assert_eq!(script.stderr, "", "{shell}");
     }
 }
