@@ -19,6 +19,7 @@ mod chaos;
 mod cli;
 mod columns;
 mod dialects;
+mod documents;
 #[cfg(target_os = "linux")]
 mod eviction;
 #[cfg(target_os = "linux")]

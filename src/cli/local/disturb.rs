@@ -34,7 +34,8 @@ const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// The state of the faults.
 pub(super) struct Disturber {
-    seed: u64,
+    chaos: Chaos,
+    workers: usize,
     plan: Peekable<Plan>,
     /// When the plan's time began.
     begun_at: Option<Instant>,
@@ -65,7 +66,8 @@ enum Coordinator {
 impl Disturber {
     pub(super) fn new(chaos: &Chaos, workers: usize) -> Disturber {
         Disturber {
-            seed: chaos.seed,
+            chaos: chaos.clone(),
+            workers,
             plan: Plan::new(chaos, workers).peekable(),
             begun_at: None,
             coordinator: Coordinator::Starting,
@@ -78,7 +80,20 @@ impl Disturber {
     }
 
     pub(super) fn summary(&self) -> Report {
-        Report::ChaosOver { seed: self.seed, faults: self.faults.clone() }
+        Report::ChaosOver { seed: self.chaos.seed, faults: self.faults.clone() }
+    }
+
+    /// What to say after a training that met no fault, though there were to be some.
+    pub(super) fn met_none(&self) -> Option<Report> {
+        let planned = Plan::new(&self.chaos, self.workers).next()?;
+        let is_none = self.faults.values().all(|&count| count == 0);
+        let message = format!(
+            "the training was over before any fault (the first was due after {:.1} s): train longer, or ask for more, \
+             such as --chaos {},kill=600,coordinator=600",
+            planned.at.as_secs_f64(),
+            self.chaos.seed
+        );
+        is_none.then_some(Report::Warning { message })
     }
 
     /// A coordinator is about to be started on this run folder; returns what it is told for that.

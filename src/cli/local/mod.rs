@@ -68,6 +68,9 @@ pub(super) async fn run(options: Options, reporter: &SharedReporter) -> Result<(
     let last_words = cluster.error.take();
     if let Some(disturber) = &cluster.disturber {
         report(reporter, &disturber.summary());
+        if let (Ok(()), Some(hint)) = (&result, disturber.met_none()) {
+            report(reporter, &hint);
+        }
     }
     match (result, last_words) {
         // The coordinator knows where the run can go on.

@@ -1,0 +1,374 @@
+//! That the README and docs/job.md say what the program does: examples run as they are printed, and every key, name and
+//! default of a job is documented as it is.
+
+use std::path::{Path, PathBuf};
+
+use crate::bad_job::{TEST, TRAIN};
+use crate::folder::{Folder, edited};
+use crate::process::{Ended, lockstep, run};
+
+/// A key or name that is near to none.
+const NO_NAME: &str = "qqqqqqqqqqqqqqqq";
+
+/// The least job that there is: every key in it is required, and every section is there to put others in.
+const LEAST: &str = r#"
+[data]
+train = "train.csv"
+target = "y"
+
+[model]
+loss = "mse"
+layers = [{ type = "dense", units = 1 }]
+
+[train]
+optimizer = "adam"
+epochs = 1
+batch_size = 4
+
+[cluster]
+
+[checkpoint]
+
+[journal]
+"#;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A document, with each command on one line.
+fn document(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap().replace("\\\n", "")
+}
+
+/// The text of every block of a language in a document.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    let blocks = text.split(&fence).skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap().to_string()).collect()
+}
+
+/// The one hash of weights that the README prints, however often.
+fn hash_in(readme: &str) -> String {
+    let lines = readme.lines().filter_map(|line| line.strip_prefix("weights_blake3 "));
+    let mut hashes: Vec<&str> = lines.collect();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 1, "{hashes:?}");
+    hashes[0].to_string()
+}
+
+/// A command of the README, run where it would be, but for its run folder.
+fn run_in_clone(command: &str, out: &Path) -> Ended {
+    let words = command.split_whitespace().skip_while(|word| *word != "local");
+    let mut arguments: Vec<&str> = words.collect();
+    if let Some(at) = arguments.iter().position(|word| *word == "--out") {
+        arguments.drain(at..at + 2);
+    }
+    let out = out.join("run");
+    arguments.extend(["--out", out.to_str().unwrap()]);
+    run(lockstep(root(), &arguments))
+}
+
+#[test]
+fn the_quickstart_ends_in_the_printed_hash() {
+    let readme = document("README.md");
+    let command = readme.lines().find(|line| line.starts_with("cargo run --release -- local"));
+    let folder = Folder::new(&[]);
+    let ended = run_in_clone(command.unwrap(), folder.path());
+    ended.expect(0);
+    assert_eq!(folder.hash(), hash_in(&readme), "{ended}");
+}
+
+/// The printed command meets faults however fast the machine is, and ends in the quickstart's hash.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_printed_faults_come() {
+    let readme = document("README.md");
+    let is_chaos = |line: &&str| line.starts_with("cargo run ") && line.contains(" --chaos ");
+    let command = readme.lines().find(is_chaos).unwrap();
+    let folder = Folder::new(&[]);
+    let ended = run_in_clone(command, folder.path());
+    ended.expect(0);
+    assert_eq!(folder.hash(), hash_in(&readme), "{ended}");
+    // What is planned for the first tenth of a second, which no machine trains in.
+    for fault in ["chaos: stopped worker process ", "chaos: killed worker process "] {
+        assert!(ended.stderr.contains(fault), "no {fault:?} in\n{ended}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_too_short_for_its_faults_says_so() {
+    let folder = Folder::new(&[("job.toml", LEAST), ("train.csv", TRAIN)]);
+    let rates = "3,kill=0.001,stop=0.001,slow=0,coordinator=0.001";
+    let ended = folder.run(&["local", "job.toml", "--out", "run", "--chaos", rates]);
+    ended.expect_with(0, "the training was over before any fault (the first was due after ");
+    ended.expect_with(
+        0,
+        " s): train longer, or ask for more, such as --chaos 3,kill=600,coordinator=600",
+    );
+    let none = "3,kill=0,stop=0,slow=0,coordinator=0";
+    let ended = folder.run(&["local", "job.toml", "--out", "again", "--chaos", none]);
+    ended.expect(0);
+    assert!(!ended.stderr.contains("the training was over before"), "{ended}");
+}
+
+#[test]
+fn the_job_file_example_runs_as_it_is() {
+    let readme = document("README.md");
+    let jobs: Vec<String> =
+        blocks(&readme, "toml").into_iter().filter(|block| block.contains("[data]")).collect();
+    assert_eq!(jobs.len(), 1);
+    let folder = Folder::new(&[("job.toml", &jobs[0])]);
+    for table in ["train.csv", "test.csv"] {
+        folder.write(table, &document(&format!("examples/boston/{table}")));
+    }
+    folder.run(&["check", "job.toml"]).expect(0);
+    folder.run(&["--quiet", "local", "job.toml", "--out", "run"]).expect(0);
+    folder.hash();
+}
+
+/// A table of docs/job.md: the heading above it, without its marks, and the cells of its rows.
+struct Table {
+    heading: String,
+    first_column: String,
+    rows: Vec<Vec<String>>,
+}
+
+fn tables() -> Vec<Table> {
+    let mut tables: Vec<Table> = Vec::new();
+    let (mut heading, mut is_in_table) = (String::new(), false);
+    for line in document("docs/job.md").lines() {
+        let Some(line) = line.strip_prefix('|') else {
+            is_in_table = false;
+            if line.starts_with('#') {
+                heading = line.replace(['#', '`', '[', ']'], "").trim().to_string();
+            }
+            continue;
+        };
+        let cells: Vec<String> =
+            line.trim_end_matches('|').split('|').map(|cell| cell.trim().to_string()).collect();
+        match tables.last_mut().filter(|_| is_in_table) {
+            None => tables.push(Table {
+                heading: heading.clone(),
+                first_column: cells[0].clone(),
+                rows: Vec::new(),
+            }),
+            Some(_) if cells[0].starts_with("---") => {}
+            Some(table) => table.rows.push(cells),
+        }
+        is_in_table = true;
+    }
+    tables
+}
+
+#[track_caller]
+fn table(first_column: &str, heading: &str) -> Table {
+    let is_it = |table: &Table| table.first_column == first_column && table.heading == heading;
+    let found = tables().into_iter().find(is_it);
+    found.unwrap_or_else(|| panic!("docs/job.md has no table {first_column} under {heading}"))
+}
+
+impl Table {
+    /// The first cells, without their marks.
+    fn names(&self) -> Vec<String> {
+        self.rows.iter().map(|row| row[0].trim_matches(['`', '"']).to_string()).collect()
+    }
+}
+
+/// What `check` says of a job.
+fn said_of(job: &str) -> String {
+    let folder = Folder::new(&[("job.toml", job), ("train.csv", TRAIN)]);
+    let ended = folder.run(&["check", "job.toml"]);
+    ended.expect(3);
+    ended.stderr
+}
+
+/// What the program lists instead of a name that there is not, but for `type`.
+#[track_caller]
+fn listed_for(job: &str) -> Vec<String> {
+    let said = said_of(job);
+    let (found, listed) = said.split_once(", wanted one of: ").unwrap_or_else(|| panic!("{said}"));
+    assert!(found.contains(NO_NAME), "{said}");
+    let names = listed.trim().split(", ").filter(|name| *name != "type");
+    names.map(str::to_string).collect()
+}
+
+#[track_caller]
+fn same(mut documented: Vec<String>, mut accepted: Vec<String>, what: &str) {
+    documented.sort();
+    accepted.sort();
+    assert_eq!(documented, accepted, "{what}: documented, and accepted");
+}
+
+#[test]
+fn every_key_is_documented() {
+    let unknown = format!("{NO_NAME} = 1\n");
+    same(table("key", "Top level").names(), listed_for(&(unknown.clone() + LEAST)), "Top level");
+    for section in ["data", "model", "train", "cluster", "checkpoint", "journal"] {
+        let heading = format!("[{section}]\n");
+        let job = edited(LEAST, &heading, &(heading.clone() + &unknown));
+        same(table("key", section).names(), listed_for(&job), section);
+    }
+    let job = edited(LEAST, "units = 1", &format!("units = 1, {NO_NAME} = 1"));
+    same(table("key", "Layers").names(), listed_for(&job), "Layers");
+}
+
+#[test]
+fn every_name_is_documented() {
+    let quoted = format!("\"{NO_NAME}\"");
+    let layer = |key: &str| {
+        let job = edited(LEAST, "units = 1", &format!("units = 1, {key} = {quoted}"));
+        listed_for(&job)
+    };
+    let model = |line: String| edited(LEAST, "[model]\n", &format!("[model]\n{line}\n"));
+    let data = |line: String| edited(LEAST, "[data]\n", &format!("[data]\n{line}\n"));
+    same(table("activation", "Activations").names(), layer("activation"), "activations");
+    for key in ["kernel_initializer", "bias_initializer"] {
+        same(table("initializer", "Initializers").names(), layer(key), key);
+    }
+    let losses = listed_for(&edited(LEAST, "\"mse\"", &quoted));
+    same(table("loss", "Losses").names(), losses, "losses");
+    let metrics = listed_for(&model(format!("metrics = [{quoted}]")));
+    same(table("metric", "Metrics").names(), metrics, "metrics");
+    let optimizers = listed_for(&edited(LEAST, "\"adam\"", &quoted));
+    same(table("optimizer", "Optimizers").names(), optimizers, "optimizers");
+    let mut scales = table("scale", "data").names();
+    scales.retain(|name| !name.starts_with('{'));
+    same(scales, listed_for(&data(format!("scale = {quoted}"))), "scales");
+}
+
+#[test]
+fn what_is_required_is_required_and_nothing_else() {
+    let mut required = Vec::new();
+    for table in tables().iter().filter(|table| table.first_column == "key") {
+        // Sections are named by what they lack, and a layer by its place.
+        if ["Top level", "Layers"].contains(&&table.heading[..]) {
+            continue;
+        }
+        for (name, row) in table.names().iter().zip(&table.rows) {
+            if row[2].starts_with("required") {
+                required.push(format!("{}.{name}", table.heading));
+            }
+        }
+    }
+    same(
+        required.clone(),
+        [
+            "data.train",
+            "data.target",
+            "model.loss",
+            "model.layers",
+            "train.optimizer",
+            "train.epochs",
+        ]
+        .map(str::to_string)
+        .to_vec(),
+        "keys of the least job",
+    );
+    for name in required {
+        let key = name.split('.').next_back().unwrap();
+        let start = format!("{key} = ");
+        let lines = LEAST.lines().filter(|line| !line.starts_with(&start));
+        let said = said_of(&lines.collect::<Vec<_>>().join("\n"));
+        assert!(said.contains(&format!("`{name}` is missing")), "{name}: {said}");
+    }
+}
+
+/// The job as the run folder has it: every default written out.
+#[track_caller]
+fn resolved(job: &str) -> String {
+    let folder = Folder::new(&[("job.toml", job), ("train.csv", TRAIN), ("test.csv", TEST)]);
+    folder.run(&["--quiet", "local", "job.toml", "--workers", "1", "--out", "run"]).expect(0);
+    folder.read("run/job.toml")
+}
+
+/// A section of a job, by its name; the top level has none.
+fn section<'a>(job: &'a str, name: &str) -> &'a str {
+    let start = match name {
+        "" => 0,
+        _ => job.find(&format!("[{name}]\n")).unwrap() + name.len() + 3,
+    };
+    job[start..].split("\n[").next().unwrap()
+}
+
+#[test]
+fn documented_defaults_hold() {
+    let resolved = resolved(LEAST);
+    let mut count = 0;
+    for table in tables().iter().filter(|table| table.first_column == "key") {
+        let lines = match &table.heading[..] {
+            "Top level" => section(&resolved, ""),
+            "Layers" => section(&resolved, "model"),
+            name => section(&resolved, name),
+        };
+        for (name, row) in table.names().iter().zip(&table.rows) {
+            // Others have none, or one in words.
+            let Some(default) = row[2].strip_prefix('`') else { continue };
+            let default = default.trim_end_matches('`');
+            // The batches of so small a table are set.
+            let default = if name == "batch_size" { "4" } else { default };
+            let line = format!("{name} = {default}");
+            let has = |part: &str| part.trim() == line;
+            let found = lines.lines().any(|found| {
+                let parts = found.trim_end_matches("},").split(", ");
+                has(found) || (table.heading == "Layers" && parts.into_iter().any(has))
+            });
+            assert!(found, "{}: no {line:?} in\n{resolved}", table.heading);
+            count += 1;
+        }
+    }
+    assert!(count >= 15, "{count} defaults are documented");
+}
+
+/// A kind as the resolved job has it: its name, with its parameters at their defaults if it has any.
+fn kind(row: &[String]) -> String {
+    let (name, parameters) = (row[0].trim_matches('`'), row[1].replace('`', ""));
+    match &parameters[..] {
+        "" => format!("\"{name}\""),
+        _ => format!("{{ type = \"{name}\", {parameters} }}"),
+    }
+}
+
+#[test]
+fn documented_parameters_are_all_and_have_these_defaults() {
+    let activations = table("activation", "Activations").rows;
+    let layers: String = activations
+        .iter()
+        .map(|row| {
+            format!(
+                "{{ type = \"dense\", units = 2, activation = \"{}\" }},\n",
+                row[0].trim_matches('`')
+            )
+        })
+        .collect();
+    let job = edited(LEAST, "layers = [", &format!("layers = [\n{layers}"));
+    let with_layers = resolved(&job);
+    for row in &activations {
+        let line = format!(", activation = {}, ", kind(row));
+        assert!(with_layers.contains(&line), "no {line:?} in\n{with_layers}");
+    }
+    let huber = table("loss", "Losses").rows.into_iter().find(|row| !row[1].is_empty()).unwrap();
+    let loss = resolved(&edited(LEAST, "\"mse\"", "\"huber\""));
+    assert!(loss.contains(&format!("loss = {}\n", kind(&huber))), "{loss}");
+    for row in &table("optimizer", "Optimizers").rows {
+        let name = row[0].trim_matches('`');
+        let job = resolved(&edited(LEAST, "\"adam\"", &format!("\"{name}\"")));
+        assert!(job.contains(&format!("optimizer = {}\n", kind(row))), "{}: {job}", kind(row));
+    }
+}
+
+/// Links inside the documents lead somewhere.
+#[test]
+fn documents_that_are_named_are_there() {
+    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/job.md"] {
+        for link in document(name).split("](").skip(1) {
+            let target = link.split([')', '#']).next().unwrap();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let path: PathBuf = root().join(name).parent().unwrap().join(target);
+            assert!(path.exists(), "{name} names {target}");
+        }
+    }
+}
