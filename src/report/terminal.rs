@@ -14,6 +14,8 @@ const BAR_WIDTH_MIN: u16 = 72;
 
 /// Where everything is shown.
 pub(super) struct Terminal {
+    has_bar: bool,
+    /// There from the first progress on: a bar without a length would be drawn below every line.
     bar: Option<ProgressBar>,
     /// Whether standard error is no terminal, but a file, a pipe or a journal.
     is_log: bool,
@@ -32,9 +34,7 @@ impl Terminal {
     /// With a bar, if there is a terminal to draw it on.
     pub(super) fn new(with_bar: bool) -> Terminal {
         let is_log = !io::stderr().is_terminal();
-        let bar = (with_bar && !is_log)
-            .then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)));
-        Terminal { bar, is_log }
+        Terminal { has_bar: with_bar && !is_log, bar: None, is_log }
     }
 
     pub(super) fn is_log(&self) -> bool {
@@ -42,8 +42,14 @@ impl Terminal {
     }
 
     /// Draws the bar anew; false if there is none.
-    pub(super) fn draw(&self, progress: &Progress<'_>) -> bool {
-        let Some(bar) = &self.bar else { return false };
+    pub(super) fn draw(&mut self, progress: &Progress<'_>) -> bool {
+        if !self.has_bar {
+            return false;
+        }
+        let target = || ProgressDrawTarget::stderr_with_hz(10);
+        let bar = self
+            .bar
+            .get_or_insert_with(|| ProgressBar::with_draw_target(Some(progress.of), target()));
         let is_wide = console::Term::stderr()
             .size_checked()
             .is_none_or(|(_, columns)| columns >= BAR_WIDTH_MIN);
@@ -67,6 +73,7 @@ impl Terminal {
 
     /// Takes the bar away, for good.
     pub(super) fn finish(&mut self) {
+        self.has_bar = false;
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
