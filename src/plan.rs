@@ -1,6 +1,7 @@
 //! From a job to all that a run needs: tables read, network made, weights drawn. The last place that knows both sides.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use lockstep_coordinator::{RunSpec, ShardSource, Snapshot, SumBounds};
@@ -8,9 +9,11 @@ use lockstep_data::{Dataset, Detail, RowOrder, Rows, Schema, Sharded, Summary};
 use lockstep_model::{NUMERIC_PROFILE, Network};
 use lockstep_proto::batches::Batches;
 use lockstep_proto::ids::{Shard, Table};
+use lockstep_proto::layout::Layout;
 
+use crate::checkpoint::{self, Expected, Origin};
 use crate::error::{Error, Result};
-use crate::job::Job;
+use crate::job::{Cluster, Job};
 use crate::weights_file::{self, WeightsError};
 
 /// Values that are laid out for hashing at once.
@@ -62,7 +65,7 @@ impl Plan {
         let network = Arc::new(job.network(train.features)?);
         job.check_messages(&network)?;
         let weights = match &job.model.initial_weights {
-            Some(path) => weights_file::read(path, network.layout())?,
+            Some(path) => initial_weights(path, network.layout())?,
             None => network.initial_parameters(job.seed),
         };
         let whole = |rows: Rows| {
@@ -153,17 +156,23 @@ impl Plan {
         Snapshot::fresh(self.weights.clone(), &self.job.train.optimizer)
     }
 
-    /// Whether a checkpoint is of this network and optimizer.
-    pub fn fits(&self, snapshot: &Snapshot) -> bool {
-        let moments = self.job.train.optimizer.moment_count();
-        let is_whole = |vector: &Vec<f32>| vector.len() == self.weights.len();
-        snapshot.moments.len() == moments
-            && is_whole(&snapshot.weights)
-            && snapshot.moments.iter().all(is_whole)
+    /// What the checkpoints of a run of this plan must be like.
+    pub fn checkpoints(&self, run_id: &str) -> Expected {
+        Expected {
+            origin: Origin::new(run_id, self.network.layout()),
+            weights: self.weights.len(),
+            optimizer: self.job.train.optimizer,
+            batches: self.batches(),
+            epochs: self.job.train.epochs,
+            has_validation: self.tables.validation.is_some(),
+            sums_len: self.network.sums_len(),
+        }
     }
 
-    /// The plan of a run that makes the same weights and measures nothing.
-    pub fn without_evaluations(self) -> Plan {
+    /// The plan of a run that makes the same weights on one worker, and measures nothing.
+    pub fn to_replay(mut self) -> Plan {
+        // How many workers there had to be, and who checked whom, was for the cluster that trained.
+        self.job.cluster = Cluster::default();
         // No run has the tables yet, so nothing is copied.
         let tables = Arc::try_unwrap(self.tables).unwrap_or_else(|shared| Tables {
             train: shared.train.clone(),
@@ -197,6 +206,16 @@ impl Plan {
     pub fn test_rows(&self) -> Option<u64> {
         self.tables.test.as_ref().map(|test| test.rows().len() as u64)
     }
+}
+
+/// Weights to start from: a safetensors file, a checkpoint, or the newest model of a run folder.
+fn initial_weights(path: &Path, layout: &Layout) -> Result<Vec<f32>> {
+    let in_run = path.join("model/weights.safetensors");
+    let path = if path.is_dir() { &in_run } else { path };
+    if let Some(weights) = checkpoint::read_weights(path, layout)? {
+        return Ok(weights);
+    }
+    Ok(weights_file::read_stamped(path, layout)?.0)
 }
 
 /// The tables of a run, dealt to shards.

@@ -316,7 +316,7 @@ impl Shared {
         self.tell(Report::Epoch { epoch, epochs: self.epochs, seconds, values: values.clone() });
         self.history.epochs.push(values);
         if let Some(checkpoints) = &mut self.checkpoints {
-            checkpoints.epoch_ended(epoch, epoch == self.epochs);
+            checkpoints.epoch_ended(epoch, self.step, epoch == self.epochs);
         }
     }
 
@@ -337,6 +337,9 @@ impl Shared {
         if let Some(checkpoints) = &mut self.checkpoints {
             let checkpoint = Checkpoint { snapshot, records: self.state.clone() };
             checkpoints.take(Handed { checkpoint, settle: Box::new(settle), with_model });
+            if let Some(message) = checkpoints.left_out() {
+                self.tell(Report::Warning { message });
+            }
         }
     }
 

@@ -1,21 +1,24 @@
 //! The run folder: what a run was asked, what it measured, and the model it made.
 //!
 //! `job.toml` (as resolved), `manifest.json`, `metrics.jsonl`, `model/model.json` and `model/weights.safetensors`.
-//! Files that say that something is done are written whole (`whole_file`). What a run leaves that was killed before it
-//! had a manifest is told apart from what others may have put there, and written anew when the run is to go on.
+//! Files that say that something is done are written whole (`whole_file`), and the manifest says what the others must be.
+//! What a run leaves that was killed before it had a manifest is told apart from what others may have put there, and
+//! written anew when the run is to go on.
 
 mod leftovers;
+mod lock;
+mod manifest;
 mod model;
+mod resolved;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lockstep_model::NUMERIC_PROFILE;
 use lockstep_proto::VERSION;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::failpoints::reach;
@@ -25,14 +28,16 @@ use crate::plan::Plan;
 use crate::record::SharedReporter;
 use crate::weights_file;
 use crate::whole_file::write_whole;
+use lock::Lock;
 
-pub use model::{Model, ModelDescription, ModelFiles};
-
-/// How the line of a resolved job with its epochs begins.
-const EPOCHS: &str = "epochs = ";
+pub use manifest::{Cadence, Files, Manifest, Status};
+pub use model::{Model, ModelDescription, ModelFiles, model_stamp};
 
 /// Version of the folder's format. Later versions read every earlier one.
 pub const FORMAT: u32 = 1;
+
+/// Longest `job.toml` of a run folder that is read.
+const JOB_BYTES_MAX: u64 = 64 << 20;
 
 /// A run folder that this process writes.
 #[derive(Debug)]
@@ -44,72 +49,8 @@ pub struct RunFolder {
     /// Whether this execution made the run, and whether it made the folder.
     is_new: bool,
     is_new_folder: bool,
-    /// Held as long as this process may write; the system lets go of it when the process ends, however it ends.
-    _lock: File,
-}
-
-/// `manifest.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// [`FORMAT`].
-    pub format: u32,
-    /// Version of the program that wrote it.
-    pub lockstep: String,
-    /// Names this execution.
-    pub run_id: String,
-    /// Names the job.
-    pub name: String,
-    /// What every worker's CPU computed like.
-    pub numeric_profile: String,
-    /// `S`.
-    pub shards: u32,
-    /// Rows of the training table.
-    pub train_rows: u64,
-    /// Number of weights.
-    pub parameters: u64,
-    /// Hash of every row of every table.
-    pub data_blake3: String,
-    /// Hash of the weights at step 0.
-    pub initial_weights_blake3: String,
-    /// When the run began, in seconds since 1970.
-    pub started_unix: u64,
-    /// How far the run has come.
-    pub status: Status,
-    /// Hash of the final weights, once there are any.
-    pub weights_blake3: Option<String>,
-}
-
-impl Manifest {
-    /// Reads the manifest of a run folder. Takes no lock: the run may be going on.
-    ///
-    /// # Errors
-    /// If there is none, or it is damaged or of a later format.
-    pub fn read(run: &Path) -> Result<Manifest> {
-        let path = run.join("manifest.json");
-        let text = fs::read_to_string(&path)
-            .map_err(|error| Error::file(&path, "read it (is this a run folder?)", &error))?;
-        let wrong = |problem: String| Error::File { path: path.clone(), problem };
-        let manifest: Manifest =
-            serde_json::from_str(&text).map_err(|error| wrong(format!("damaged: {error}")))?;
-        if manifest.format > FORMAT {
-            return Err(wrong(newer(manifest.format)));
-        }
-        Ok(manifest)
-    }
-}
-
-/// How far a run has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// It goes on, or its process died.
-    Running,
-    /// The model is there.
-    Finished,
-    /// It ended with an error.
-    Failed,
-    /// It was told to stop, and can go on.
-    Stopped,
+    /// Held as long as this process may write.
+    lock: Arc<Lock>,
 }
 
 impl RunFolder {
@@ -132,66 +73,44 @@ impl RunFolder {
         make(&path.join("model"))
             .and_then(|()| reach("folder:model"))
             .map_err(|error| Error::file(path, "make the run folder's model/", &error))?;
-        let lock = lock(path)?;
+        let lock = Arc::new(Lock::take(path)?);
         reach("folder:locked").map_err(|error| Error::file(path, "lock it", &error))?;
         if resume {
             // Another may have been at it until the lock was free.
             leftovers::check_free(path, resume)?;
         }
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let manifest = Manifest {
-            format: FORMAT,
-            lockstep: VERSION.to_string(),
-            run_id: run_id.to_string(),
-            name: plan.job.name.clone(),
-            numeric_profile: NUMERIC_PROFILE.to_string(),
-            shards: plan.job.train.shards,
-            train_rows: plan.batches().rows,
-            parameters: plan.weights.len() as u64,
-            data_blake3: plan.data_hash(),
-            initial_weights_blake3: weights_file::weights_hash(&plan.weights),
-            started_unix: started.as_secs(),
-            status: Status::Running,
-            weights_blake3: None,
-        };
+        let mut manifest = Manifest::new(plan, run_id, started.as_secs());
+        manifest.files = Some(files(path, plan, &manifest)?);
         let path = path.to_path_buf();
         let (is_new, has_grown) = (true, false);
-        let folder = RunFolder { path, manifest, has_grown, is_new, is_new_folder, _lock: lock };
-        write_whole(&folder.path.join("job.toml"), to_toml(&plan.job).as_bytes())?;
+        let mut folder = RunFolder { path, manifest, has_grown, is_new, is_new_folder, lock };
+        folder.write_job(&to_toml(&plan.job))?;
         folder.write_manifest()?;
         Ok(folder)
     }
 
-    /// Opens the folder of an earlier execution of the same run, to go on with it.
+    /// Opens the folder of an earlier execution of the same run, to go on with it. A `job.toml` there that was altered is
+    /// told to `warn` and written anew.
     ///
     /// # Errors
     /// If another process is at it, or job or data are not those of the run; the message says what differs.
-    pub fn resume(path: &Path, plan: &Plan) -> Result<RunFolder> {
-        let lock = lock(path)?;
-        let at = path.join("manifest.json");
-        let text = fs::read_to_string(&at)
-            .map_err(|error| Error::file(&at, "read it (nothing to resume here?)", &error))?;
+    pub fn resume(path: &Path, plan: &Plan, warn: &mut dyn FnMut(String)) -> Result<RunFolder> {
+        let lock = Arc::new(Lock::take(path)?);
         let wrong = |problem: String| Error::File { path: path.to_path_buf(), problem };
-        let manifest: Manifest = parse(&at, &text)?;
+        let manifest = Manifest::read(path)?;
         if manifest.lockstep != VERSION {
             return Err(wrong(format!(
                 "the run was begun by lockstep {}, this is {VERSION}: the same bits need the same version",
                 manifest.lockstep
             )));
         }
-        let job = path.join("job.toml");
-        let begun =
-            fs::read_to_string(&job).map_err(|error| Error::file(&job, "read it", &error))?;
-        if let Some(difference) = first_difference(&begun, &to_toml(&plan.job)) {
-            return Err(wrong(format!("cannot resume: the job has changed: {difference}")));
-        }
-        let (before, now) = (epochs(&begun).unwrap_or(0), plan.job.train.epochs);
-        if now < before {
-            return Err(wrong(format!(
-                "cannot resume: the run was begun with train.epochs = {before}, the job has {now}: wanted {before} or \
-                 more"
-            )));
-        }
+        let text = to_toml(&plan.job);
+        let begun = read_job(path).and_then(|begun| {
+            manifest.check_job(path, &begun)?;
+            Ok(begun)
+        });
+        let before = epochs_before(&manifest, &begun, &text, plan).map_err(wrong)?;
         if manifest.data_blake3 != plan.data_hash()
             || manifest.initial_weights_blake3 != weights_file::weights_hash(&plan.weights)
         {
@@ -199,26 +118,45 @@ impl RunFolder {
                 "cannot resume: the tables or the initial weights have changed since the run began";
             return Err(wrong(problem.to_string()));
         }
-        let (path, has_grown) = (path.to_path_buf(), now > before);
+        let has_grown = plan.job.train.epochs > before;
+        let path = path.to_path_buf();
         let (is_new, is_new_folder) = (false, false);
-        Ok(RunFolder { path, manifest, has_grown, is_new, is_new_folder, _lock: lock })
+        let folder = RunFolder { path, manifest, has_grown, is_new, is_new_folder, lock };
+        if let Err(error) = begun {
+            warn(format!("{error}; it is written anew from the job that was given"));
+            if !folder.has_grown {
+                folder.write_job(&text)?;
+            }
+        }
+        Ok(folder)
     }
 
-    /// Writes down that the run goes on, to the end of the plan.
+    /// Writes down that the run goes on after a step, to the end of the plan.
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn go_on(&mut self, plan: &Plan) -> Result<()> {
-        if self.manifest.status != Status::Running {
-            self.manifest.status = Status::Running;
-            self.manifest.weights_blake3 = None;
-            self.write_manifest()?;
+    pub fn go_on(&mut self, plan: &Plan, step: u64) -> Result<()> {
+        let mut files = files(&self.path, plan, &self.manifest)?;
+        // What is before the step stays as it was written.
+        let before = self.manifest.files.take().map_or(Vec::new(), |files| files.journal);
+        let every_steps = plan.job.journal.every_steps;
+        let mut journal: Vec<_> =
+            before.into_iter().filter(|cadence| cadence.after_step < step).collect();
+        if journal.last().is_none_or(|last| last.every_steps != every_steps) {
+            let after_step = if journal.is_empty() { 0 } else { step };
+            journal.push(Cadence { after_step, every_steps });
         }
-        if self.has_grown {
-            // After the manifest: a finished run has the steps of its job.
-            write_whole(&self.path.join("job.toml"), to_toml(&plan.job).as_bytes())?;
+        files.journal = journal;
+        self.manifest.files = Some(files);
+        self.manifest.status = Status::Running;
+        self.manifest.weights_blake3 = None;
+        self.write_manifest()?;
+        // After the manifest: a finished run has the steps of its job.
+        let text = to_toml(&plan.job);
+        match read_job(&self.path) {
+            Ok(found) if found == text => Ok(()),
+            _ => self.write_job(&text),
         }
-        Ok(())
     }
 
     /// Whether this execution made the run.
@@ -282,25 +220,23 @@ impl RunFolder {
         self.write_manifest()
     }
 
-    fn write_manifest(&self) -> Result<()> {
-        write_json(&self.path.join("manifest.json"), &self.manifest)
+    fn write_manifest(&mut self) -> Result<()> {
+        self.lock.check()?;
+        self.manifest.write(&self.path)
+    }
+
+    fn write_job(&self, text: &str) -> Result<()> {
+        self.lock.check()?;
+        write_whole(&self.path.join("job.toml"), text.as_bytes())
     }
 }
 
-/// Reads a file of ours that names its format.
-fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        format: u32,
-    }
-    let fail = |problem: String| Error::File { path: path.to_path_buf(), problem };
-    let damaged = |error: serde_json::Error| fail(format!("damaged: {error}"));
-    // Before the rest: a later format may have anything there.
-    let Versioned { format } = serde_json::from_str(text).map_err(damaged)?;
-    if format > FORMAT {
-        return Err(fail(newer(format)));
-    }
-    serde_json::from_str(text).map_err(damaged)
+/// The `job.toml` of a run folder.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read_job(run: &Path) -> Result<String> {
+    manifest::read(&run.join("job.toml"), JOB_BYTES_MAX)
 }
 
 /// What to say of a file of a later format.
@@ -308,67 +244,46 @@ pub(crate) fn newer(format: u32) -> String {
     format!("written in format {format}, this program reads up to {FORMAT}: use a newer lockstep")
 }
 
-/// Takes the folder for this process.
-fn lock(run: &Path) -> Result<File> {
-    let path = run.join("lock");
-    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = open.map_err(|error| Error::file(&path, "open the lock", &error))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // What the holder wrote is for people only.
-            let _ = file.read_to_string(&mut holder);
-            let problem = format!("the run folder is in use by {}: stop that first", holder.trim());
-            return Err(Error::File { path: run.to_path_buf(), problem });
-        }
-        Err(TryLockError::Error(error)) => return Err(Error::file(&path, "lock it", &error)),
+/// The epochs that a run was to have, if the job with this `text` is the one that it began with.
+fn epochs_before(
+    manifest: &Manifest,
+    begun: &Result<String>,
+    text: &str,
+    plan: &Plan,
+) -> std::result::Result<u32, String> {
+    let changed = match (&manifest.files, begun) {
+        (Some(files), _) if files.job_blake3 == resolved::hash(text) => None,
+        (_, Ok(begun)) => resolved::first_difference(begun, text),
+        (_, Err(error)) => Some(format!("what it was cannot be said ({error})")),
+    };
+    if let Some(difference) = changed {
+        return Err(format!("cannot resume: the job has changed: {difference}"));
     }
-    let holder = format!("process {} on host {}\n", std::process::id(), crate::host_name());
-    let write = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
-    write.map_err(|error| Error::file(&path, "write the lock", &error))?;
-    Ok(file)
+    let before = match (&manifest.files, begun) {
+        (Some(files), _) => files.epochs,
+        // What earlier versions wrote down of the job is in that file alone.
+        (None, begun) => begun.as_deref().ok().and_then(resolved::epochs).unwrap_or(0),
+    };
+    let now = plan.job.train.epochs;
+    if now < before {
+        return Err(format!(
+            "cannot resume: the run was begun with train.epochs = {before}, the job has {now}: wanted {before} or more"
+        ));
+    }
+    Ok(before)
 }
 
-/// The lines of a resolved job that determine the numbers. How the cluster runs and what is kept of it does not, and
-/// where the tables are does not either: what is in them is compared by its hash. How many epochs are made does not change
-/// those that were.
-fn essentials(job: &str) -> impl Iterator<Item = &str> {
-    const FREE: [&str; 3] = ["[cluster]", "[checkpoint]", "[journal]"];
-    const FILES: [&str; 4] = ["train = ", "test = ", "validation = ", "initial_weights = "];
-    let mut section = "";
-    job.lines().filter(move |line| {
-        if line.starts_with('[') {
-            section = line;
-        }
-        let is_file = FILES.iter().any(|key| line.starts_with(key)) && !line.contains("fraction");
-        let is_epochs = section == "[train]" && line.starts_with(EPOCHS);
-        !FREE.contains(&section) && !is_file && !is_epochs
+/// What the files beside the manifest of a run that begins must be.
+fn files(path: &Path, plan: &Plan, manifest: &Manifest) -> Result<Files> {
+    let (job, every_steps) = (to_toml(&plan.job), plan.job.journal.every_steps);
+    let Manifest { data_blake3, initial_weights_blake3, .. } = manifest;
+    Ok(Files {
+        job_blake3: resolved::hash(&job),
+        origin_blake3: resolved::origin(&job, data_blake3, initial_weights_blake3),
+        epochs: plan.job.train.epochs,
+        model_blake3: model::description_hash(path, plan)?,
+        journal: vec![Cadence { after_step: 0, every_steps }],
     })
-}
-
-/// The epochs of a resolved job.
-fn epochs(job: &str) -> Option<u32> {
-    job.lines().find_map(|line| line.strip_prefix(EPOCHS)?.trim().parse().ok())
-}
-
-/// The first line in which two resolved jobs differ, in words.
-fn first_difference(before: &str, now: &str) -> Option<String> {
-    let mut lines = (essentials(before), essentials(now));
-    loop {
-        match (lines.0.next(), lines.1.next()) {
-            (None, None) => return None,
-            (before, now) if before == now => {}
-            (before, now) => {
-                let line = |line: Option<&str>| line.unwrap_or("(nothing)").trim().to_string();
-                return Some(format!("it was `{}`, it is `{}`", line(before), line(now)));
-            }
-        }
-    }
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    write_whole(path, json(path, value)?.as_bytes())
 }
 
 fn json(path: &Path, value: &impl Serialize) -> Result<String> {

@@ -84,10 +84,10 @@ pub async fn lead(
     listening(address);
     let Checkpoint { snapshot, records: mut state } = start;
     let first_step = snapshot.step.0;
-    let model = folder.as_ref().map(|folder| ModelFiles::new(folder.path(), plan.clone()));
-    let writer = folder.as_ref().zip(model.clone()).map(|(folder, model)| {
-        Writer::start(folder.path(), plan.job.checkpoint.keep, model, reporter.clone())
-    });
+    let model = folder.as_ref().map(|folder| ModelFiles::new(folder, plan.clone()));
+    let keep = plan.job.checkpoint.keep;
+    let writer =
+        model.clone().map(|model| Writer::start(model, keep, first_step, reporter.clone()));
     let metrics = match &folder {
         Some(folder) => Some(metrics(folder, &mut state, &reporter)?),
         None => None,
@@ -130,21 +130,14 @@ fn open(
         let folder = RunFolder::create(out, plan, &new_run_id(&plan.job.name), lead.resume)?;
         return Ok((Some(folder), beginning()));
     }
-    let mut folder = RunFolder::resume(out, plan)?;
+    let mut warn = |message| report(reporter, &Report::Warning { message });
+    let mut folder = RunFolder::resume(out, plan, &mut warn)?;
     if folder.is_finished() {
         return Ok((Some(folder), beginning()));
     }
-    let mut warn = |message| report(reporter, &Report::Warning { message });
-    let newest = checkpoint::newest(out, &mut warn)?;
-    let start = match newest {
-        Some(checkpoint) if plan.fits(&checkpoint.snapshot) => checkpoint,
-        Some(_) => {
-            let problem = "cannot resume: the newest checkpoint is of another network or optimizer";
-            return Err(Error::File { path: out.clone(), problem: problem.to_string() });
-        }
-        None => beginning(),
-    };
-    folder.go_on(plan)?;
+    let expected = plan.checkpoints(folder.run_id());
+    let start = checkpoint::newest(out, &expected, &mut warn)?.unwrap_or_else(beginning);
+    folder.go_on(plan, start.snapshot.step.0)?;
     let message = format!("going on after step {}", start.snapshot.step.0);
     report(reporter, &Report::Note { message });
     Ok((Some(folder), start))

@@ -1,14 +1,19 @@
 //! Weights as safetensors: `layers.{i}.kernel` `[in, out]` and `layers.{i}.bias` `[out]`, `f32`, as Keras lays them out.
+//!
+//! Values of other types are refused, never converted in silence; files of other programs are told apart by what is in
+//! them.
 
-use std::collections::{BTreeMap, HashMap};
+mod foreign;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use lockstep_proto::layout::{Layout, Tensor};
-use safetensors::tensor::TensorView;
+use safetensors::tensor::{TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use crate::job::plain;
+use crate::tensor_file::{TensorFile, Unusable};
 
 /// A weights file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,10 @@ pub struct Stamp {
     pub step: u64,
     /// Their hash.
     pub weights_blake3: String,
+    /// Hash of all that makes a run's weights, so that runs of the same job write the same file; files of earlier versions
+    /// do not have it.
+    #[serde(default)]
+    pub origin_blake3: Option<String>,
 }
 
 /// Where the stamp is in a file's metadata: at one key, so that equal files have equal bytes.
@@ -60,78 +69,69 @@ pub fn to_bytes(
     safetensors::serialize(views, Some(metadata))
 }
 
-/// Reads weights of exactly this layout that a run wrote, with what the file says of them. Files of earlier versions say
+/// Reads weights of exactly this layout, with what the file says of them if a run wrote it. Files of earlier versions say
 /// nothing.
 ///
 /// # Errors
-/// As [`read`], and if the weights are not those that the file says.
+/// If the file cannot be read, is damaged, holds other tensors than the network has, or weights other than it says.
 pub fn read_stamped(
     path: &Path,
     layout: &Layout,
 ) -> Result<(Vec<f32>, Option<Stamp>), WeightsError> {
     let fail = |problem: String| WeightsError { path: path.to_path_buf(), problem };
-    // Read once: the file may be replaced meanwhile.
-    let bytes = read_bytes(path)?;
-    let weights = from_bytes(path, &bytes, layout)?;
-    let header = SafeTensors::read_metadata(&bytes).map_err(|error| fail(error.to_string()))?.1;
-    let Some(text) = header.metadata().as_ref().and_then(|metadata| metadata.get(STAMP)) else {
-        return Ok((weights, None));
+    let unusable = |why| match why {
+        Unusable::Unreadable(problem) => fail(problem),
+        Unusable::Damaged(why) => fail(
+            foreign::advice(path, layout)
+                .unwrap_or_else(|| format!("not a whole safetensors file ({why}): copy it again")),
+        ),
     };
-    let stamp: Stamp = serde_json::from_str(text)
-        .map_err(|error| fail(format!("damaged: its metadata {STAMP:?}: {error}")))?;
-    let found = weights_hash(&weights);
-    if found != stamp.weights_blake3 {
-        return Err(fail(format!(
-            "damaged: the hash of its weights is {found}, it says {}",
-            stamp.weights_blake3
-        )));
-    }
-    Ok((weights, Some(stamp)))
-}
-
-/// Reads weights of exactly this layout.
-///
-/// # Errors
-/// If the file cannot be read, is damaged, or holds other tensors than the network has.
-pub fn read(path: &Path, layout: &Layout) -> Result<Vec<f32>, WeightsError> {
-    from_bytes(path, &read_bytes(path)?, layout)
-}
-
-fn read_bytes(path: &Path) -> Result<Vec<u8>, WeightsError> {
-    std::fs::read(path).map_err(|error| {
-        let problem = format!("cannot read it: {}", plain(&error));
-        WeightsError { path: path.to_path_buf(), problem }
-    })
-}
-
-fn from_bytes(path: &Path, bytes: &[u8], layout: &Layout) -> Result<Vec<f32>, WeightsError> {
-    let fail = |problem: String| WeightsError { path: path.to_path_buf(), problem };
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| fail(format!("not a whole safetensors file ({error}): copy it again")))?;
-    let mut found: BTreeMap<String, TensorView<'_>> = file.tensors().into_iter().collect();
+    let file = TensorFile::open(path).map_err(unusable)?;
+    check(file.tensors(), layout).map_err(fail)?;
+    let stamp = file.metadata(STAMP).map(serde_json::from_str::<Stamp>).transpose();
+    let stamp = stamp.map_err(|error| fail(format!("damaged: its metadata {STAMP:?}: {error}")))?;
+    let bytes = file.bytes().map_err(unusable)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| fail(error.to_string()))?;
     let mut weights = vec![0.0; layout.len()];
     for tensor in layout.tensors() {
-        let Some(view) = found.remove(&tensor.name) else {
-            let names: Vec<_> = file.names().into_iter().take(8).collect();
-            let names = names.join(", ");
-            return Err(fail(format!("no tensor {}, found {names}", tensor.name)));
-        };
-        if view.dtype() != Dtype::F32 || view.shape() != tensor.shape {
-            return Err(fail(format!(
-                "tensor {} is {:?} {:?}, wanted F32 {:?}",
-                tensor.name,
-                view.dtype(),
-                view.shape(),
-                tensor.shape
-            )));
-        }
+        let view = file.tensor(&tensor.name).map_err(|error| fail(error.to_string()))?;
         lockstep_proto::values::copy(view.data(), &mut weights[tensor.range.clone()]);
     }
-    if let Some(name) = found.keys().next() {
-        return Err(fail(format!("tensor {name} is none of the network's")));
+    if let Some(at) = weights.iter().position(|weight| !weight.is_finite()) {
+        return Err(fail(format!("weight {at} is {}, wanted finite numbers", weights[at])));
     }
-    match weights.iter().position(|weight| !weight.is_finite()) {
-        Some(at) => Err(fail(format!("weight {at} is {}, wanted finite numbers", weights[at]))),
-        None => Ok(weights),
+    if let Some(Stamp { weights_blake3: wanted, .. }) = &stamp {
+        let found = weights_hash(&weights);
+        if found != *wanted {
+            let problem = format!("damaged: the hash of its weights is {found}, it says {wanted}");
+            return Err(fail(problem));
+        }
+    }
+    Ok((weights, stamp))
+}
+
+/// That the tensors of a file are those of a layout.
+fn check(found: &BTreeMap<String, TensorInfo>, layout: &Layout) -> Result<(), String> {
+    for tensor in layout.tensors() {
+        let Some(info) = found.get(&tensor.name) else {
+            let names: Vec<_> = found.keys().take(8).map(String::as_str).collect();
+            return Err(format!("no tensor {}, found {}", tensor.name, names.join(", ")));
+        };
+        let (dtype, shape) = (info.dtype, &info.shape);
+        if dtype != Dtype::F32 || *shape != tensor.shape {
+            let convert = match dtype {
+                Dtype::F32 => String::new(),
+                _ => format!(": convert the file, in Python: {}", foreign::CONVERT),
+            };
+            let (name, wanted) = (&tensor.name, &tensor.shape);
+            return Err(format!(
+                "tensor {name} is {dtype:?} {shape:?}, wanted F32 {wanted:?}{convert}"
+            ));
+        }
+    }
+    let known: BTreeSet<_> = layout.tensors().iter().map(|tensor| &tensor.name).collect();
+    match found.keys().find(|name| !known.contains(name)) {
+        Some(name) => Err(format!("tensor {name} is none of the network's")),
+        None => Ok(()),
     }
 }

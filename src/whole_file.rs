@@ -17,11 +17,18 @@ pub(crate) const PARTIAL: &str = "partial";
 /// # Errors
 /// If it cannot be written; nothing of it is left then, except where only the folder could not be synced.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    try_write_whole(path, bytes).map_err(|error| Error::file(path, "write it", &error))
+}
+
+/// The same, for those who can do something about it.
+///
+/// # Errors
+/// As [`write_whole`], with what the system said.
+pub(crate) fn try_write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension(PARTIAL);
-    write_through(path, &temporary, bytes).map_err(|error| {
+    write_through(path, &temporary, bytes).inspect_err(|_| {
         // A part of a file must not take up what little room there may be; it fails where there is none.
         let _ = fs::remove_file(&temporary);
-        Error::file(path, "write it", &error)
     })
 }
 

@@ -74,6 +74,15 @@ impl Optimizer {
         }
     }
 
+    /// Which of its moments is a sum or mean of squares, and so never below 0.
+    pub fn squares(&self) -> Option<usize> {
+        match *self {
+            Optimizer::Sgd { .. } => None,
+            Optimizer::Adam { .. } => Some(1),
+            Optimizer::RmsProp { .. } | Optimizer::Adagrad { .. } => Some(0),
+        }
+    }
+
     /// Fresh moments for `len` weights.
     pub fn moments(&self, len: usize) -> Vec<Vec<f32>> {
         let start = match *self {

@@ -2,19 +2,16 @@
 //!
 //! Two are held at most: the one that is being written, and one that waits. Whoever hands one over never waits.
 
-use std::fs::{self, File};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::{Checkpoint, RecordState, files, files_of};
-use crate::error::{Error, Result};
+use super::kept::Kept;
+use super::{Checkpoint, RecordState};
 use crate::failpoints::reach;
 use crate::record::{SharedReporter, report};
 use crate::report::Report;
 use crate::run_folder::ModelFiles;
-use crate::whole_file::{PARTIAL, write_whole};
 
 /// A checkpoint on its way to the disk.
 pub struct Handed {
@@ -50,24 +47,26 @@ struct State {
 }
 
 impl Writer {
-    /// A writer for a run folder that keeps the newest `keep`.
-    pub fn start(run: &Path, keep: usize, model: ModelFiles, reporter: SharedReporter) -> Writer {
-        let run = run.to_path_buf();
+    /// A writer for the run folder of a model that keeps the newest `keep`, of a run that goes on after step `start`.
+    pub fn start(model: ModelFiles, keep: usize, start: u64, reporter: SharedReporter) -> Writer {
         let written = Arc::new(AtomicU64::new(0));
         let note = written.clone();
+        let mut kept = Kept::new(model.run(), model.origin(), keep, start);
         Writer::handing_on(written, move |handed| {
             let warn = |message| report(&reporter, &Report::Warning { message });
             let Handed { mut checkpoint, settle, with_model } = handed;
             settle(&mut checkpoint.records);
             let step = checkpoint.snapshot.step.0;
-            match write(&run, &checkpoint) {
-                Ok(()) => note.store(step, Ordering::Release),
+            match model.check_held().and_then(|()| kept.write(&checkpoint, &warn)) {
+                Ok(()) => {
+                    note.store(step, Ordering::Release);
+                    if let Err(error) = kept.prune() {
+                        warn(format!("cannot remove an old checkpoint: {error}"));
+                    }
+                }
                 Err(error) => warn(format!(
                     "cannot write a checkpoint: {error}; the training goes on, the next one is tried in its turn"
                 )),
-            }
-            if let Err(error) = prune(&run, keep) {
-                warn(format!("cannot remove an old checkpoint: {error}"));
             }
             if with_model && let Err(error) = model.write(step, &checkpoint.snapshot.weights) {
                 warn(format!(
@@ -165,34 +164,4 @@ impl Slot {
             state = self.wait(state);
         }
     }
-}
-
-pub(super) fn write(run: &Path, checkpoint: &Checkpoint) -> Result<()> {
-    let folder = run.join("checkpoints");
-    fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, "make it", &error))?;
-    let bytes = checkpoint
-        .to_bytes()
-        .map_err(|error| Error::Internal(format!("cannot lay it out: {error}")))?;
-    // The lines that it counts on are there before it is.
-    let metrics = run.join("metrics.jsonl");
-    match File::open(&metrics).and_then(|file| file.sync_data()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::file(metrics, "sync it", &error));
-        }
-        _ => {}
-    }
-    let name = format!("step-{:012}.safetensors", checkpoint.snapshot.step.0);
-    write_whole(&folder.join(name), &bytes)
-}
-
-/// Removes all but the newest `keep`, and what a killed process left of one.
-pub(super) fn prune(run: &Path, keep: usize) -> Result<()> {
-    let files = files(run)?;
-    let old = &files[..files.len().saturating_sub(keep)];
-    for old in old.iter().chain(&files_of(run, PARTIAL)?) {
-        fs::remove_file(old)
-            .and_then(|()| reach("checkpoint:pruned"))
-            .map_err(|error| Error::file(old, "remove it", &error))?;
-    }
-    Ok(())
 }

@@ -2,11 +2,11 @@
 //!
 //! What can be checked later, by anyone with the tables. A line is written once its step is made
 //! and lines come in order of their steps. Reading refuses what is damaged; a last line that was cut short is no line.
+//! Whether lines are missing is for whoever knows how many there should be.
 //! Knows nothing of how weights are made.
 
 mod writer;
 
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::line_file::{self, LineFile};
+use crate::read_file;
 use crate::record::SharedReporter;
 
 pub use writer::{Due, Journal, Made};
@@ -85,27 +86,31 @@ fn bytes_up_to(mut text: impl std::io::BufRead, step: u64) -> std::io::Result<u6
 /// The lines of a run's journal, in order of their steps; a last one that was cut short is left out.
 ///
 /// # Errors
-/// If there is no journal, or a line of it is damaged.
-pub fn read(run: &Path) -> Result<Vec<Line>> {
+/// If there is no journal, or a line of it is damaged, out of order, or of a step after `last`.
+pub fn read(run: &Path, last: u64) -> Result<Vec<Line>> {
     let path = path(run);
     let failed = |error: std::io::Error| Error::file(&path, "read the journal", &error);
-    let mut text = BufReader::new(File::open(&path).map_err(failed)?);
+    let wrong = |problem: String| Error::File { path: path.clone(), problem };
+    let mut text = BufReader::new(read_file::open(&path).map_err(failed)?.0);
     let (mut lines, mut line) = (Vec::<Line>::new(), Vec::new());
     loop {
         line.clear();
         text.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(failed)?;
+        let damaged = |what: String| wrong(format!("line {} is damaged: {what}", lines.len() + 1));
         if line.last() != Some(&b'\n') {
-            return Ok(lines);
+            return match line.len() as u64 == LINE_BYTES_MAX {
+                true => Err(damaged(format!("it has more than {LINE_BYTES_MAX} bytes"))),
+                false => Ok(lines),
+            };
         }
-        let damaged = |what: String| {
-            let problem = format!("line {} is damaged: {what}", lines.len() + 1);
-            Error::File { path: path.clone(), problem }
-        };
         let next: Line =
             serde_json::from_slice(&line).map_err(|error| damaged(error.to_string()))?;
         let before = lines.last().map_or(0, |line| line.step);
         if next.step <= before {
             return Err(damaged(format!("step {} comes after step {before}", next.step)));
+        }
+        if next.step > last {
+            return Err(wrong(format!("it has step {}, but the job ends at {last}", next.step)));
         }
         lines.push(next);
     }
@@ -174,13 +179,13 @@ mod tests {
         }
         let fresh = tempfile::tempdir().unwrap();
         open(fresh.path(), 0, silent()).unwrap();
-        assert_eq!(read(fresh.path()).unwrap(), []);
+        assert_eq!(read(fresh.path(), 99).unwrap(), []);
     }
 
     #[test]
     fn damage_is_told_and_a_torn_end_is_not() {
         let steps = |text: &str| {
-            let lines = read(journal(text).path()).map_err(|error| error.to_string());
+            let lines = read(journal(text).path(), 99).map_err(|error| error.to_string());
             lines.map(|lines| lines.iter().map(|line| line.step).collect::<Vec<_>>())
         };
         assert_eq!(steps(&(line(3) + &line(6))), Ok(vec![3, 6]));
@@ -189,7 +194,9 @@ mod tests {
         assert!(damaged.contains("journal.jsonl: line 2 is damaged: missing field"), "{damaged}");
         let damaged = steps(&(line(3) + &line(3))).unwrap_err();
         assert!(damaged.ends_with("line 2 is damaged: step 3 comes after step 3"), "{damaged}");
-        let none = read(tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
+        let late = steps(&(line(3) + &line(100))).unwrap_err();
+        assert!(late.ends_with("it has step 100, but the job ends at 99"), "{late}");
+        let none = read(tempfile::tempdir().unwrap().path(), 99).unwrap_err().to_string();
         assert!(none.contains("cannot read the journal: No such file"), "{none}");
     }
 }

@@ -10,13 +10,25 @@ use std::sync::Arc;
 
 use lockstep_data::Schema;
 use lockstep_model::{Network, NetworkSpec};
+use lockstep_proto::layout::Layout;
 use serde::{Deserialize, Serialize};
 
-use super::{FORMAT, Manifest, Status, json, parse};
+use super::lock::Lock;
+use super::manifest::{hash, parse};
+use super::{FORMAT, Manifest, RunFolder, Status, json};
+use crate::checkpoint::Origin;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::weights_file::{self, Stamp, weights_hash};
+use crate::read_file;
+use crate::weights_file::{self, Stamp, WeightsError, weights_hash};
 use crate::whole_file::write_whole;
+
+/// The files, in a run folder.
+const DESCRIPTION: &str = "model/model.json";
+const WEIGHTS: &str = "model/weights.safetensors";
+
+/// Longest description that is read; it has every feature and label.
+const DESCRIPTION_BYTES_MAX: u64 = 256 << 20;
 
 /// `model/model.json`: with the weights, all that is needed to use the model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,13 +47,37 @@ pub struct ModelDescription {
 #[derive(Clone)]
 pub struct ModelFiles {
     run: PathBuf,
+    run_id: String,
+    origin_blake3: Option<String>,
     plan: Arc<Plan>,
+    lock: Arc<Lock>,
 }
 
 impl ModelFiles {
     /// In a run folder that this process writes.
-    pub fn new(run: &Path, plan: Arc<Plan>) -> ModelFiles {
-        ModelFiles { run: run.to_path_buf(), plan }
+    pub fn new(folder: &RunFolder, plan: Arc<Plan>) -> ModelFiles {
+        let (run, run_id) = (folder.path.clone(), folder.manifest.run_id.clone());
+        let files = folder.manifest.files.as_ref();
+        let origin_blake3 = files.map(|files| files.origin_blake3.clone());
+        ModelFiles { run, run_id, origin_blake3, plan, lock: folder.lock.clone() }
+    }
+
+    /// The run folder.
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// Whose checkpoints go with it.
+    pub fn origin(&self) -> Origin {
+        Origin::new(&self.run_id, self.plan.network.layout())
+    }
+
+    /// That the run folder is still this process's.
+    ///
+    /// # Errors
+    /// If another may have come to write it.
+    pub fn check_held(&self) -> Result<()> {
+        self.lock.check()
     }
 
     /// Writes the model with the weights after `step`.
@@ -49,25 +85,36 @@ impl ModelFiles {
     /// # Errors
     /// If a file cannot be written; the model that was there before stays then.
     pub fn write(&self, step: u64, weights: &[f32]) -> Result<()> {
+        self.check_held()?;
         let plan = &self.plan;
-        let description = self.run.join("model/model.json");
-        let text = json(
-            &description,
-            &ModelDescription {
-                format: FORMAT,
-                network: plan.network.spec().clone(),
-                schema: plan.schema.clone(),
-                shards: plan.job.train.shards,
-            },
-        )?;
-        if fs::read(&description).ok().as_deref() != Some(text.as_bytes()) {
-            write_whole(&description, text.as_bytes())?;
+        let path = self.run.join(DESCRIPTION);
+        let text = description(&path, plan)?;
+        if read_file::text(&path, DESCRIPTION_BYTES_MAX).ok().as_deref() != Some(&*text) {
+            write_whole(&path, text.as_bytes())?;
         }
-        let stamp = Stamp { format: FORMAT, step, weights_blake3: weights_hash(weights) };
+        let origin_blake3 = self.origin_blake3.clone();
+        let weights_blake3 = weights_hash(weights);
+        let stamp = Stamp { format: FORMAT, step, weights_blake3, origin_blake3 };
         let bytes = weights_file::to_bytes(plan.network.layout(), weights, &stamp)
             .map_err(|error| Error::Internal(format!("cannot write the weights: {error}")))?;
-        write_whole(&self.run.join("model/weights.safetensors"), &bytes)
+        write_whole(&self.run.join(WEIGHTS), &bytes)
     }
+}
+
+/// The text of `model.json`: the same through the whole run.
+fn description(path: &Path, plan: &Plan) -> Result<String> {
+    let description = ModelDescription {
+        format: FORMAT,
+        network: plan.network.spec().clone(),
+        schema: plan.schema.clone(),
+        shards: plan.job.train.shards,
+    };
+    json(path, &description)
+}
+
+/// The hash of what a plan's `model.json` is to be.
+pub(super) fn description_hash(run: &Path, plan: &Plan) -> Result<String> {
+    Ok(hash(description(&run.join(DESCRIPTION), plan)?.as_bytes()))
 }
 
 /// A model, read back.
@@ -88,24 +135,27 @@ impl Model {
     /// Reads the newest model of a run, which may be going on.
     ///
     /// # Errors
-    /// If the folder is none, the run has no model yet, or a file is damaged.
+    /// If the folder is none, the run has no model yet, or a file is damaged or not of this run.
     pub fn load(run: &Path) -> Result<Model> {
-        let path = run.join("model/model.json");
-        let text = fs::read_to_string(&path).map_err(|error| match fs::metadata(run) {
-            Ok(_) => Error::File {
-                path: run.to_path_buf(),
-                problem: format!(
-                    "no model in this run folder (model/model.json: {}): a run has one from its first checkpoint on",
-                    crate::job::plain(&error)
-                ),
-            },
-            Err(error) => Error::file(run, "read the run folder", &error),
+        let path = run.join(DESCRIPTION);
+        let text = read_file::text(&path, DESCRIPTION_BYTES_MAX).map_err(|error| {
+            match fs::metadata(run) {
+                Ok(_) => Error::File {
+                    path: run.to_path_buf(),
+                    problem: format!(
+                        "no model in this run folder ({DESCRIPTION}: {}): a run has one from its first checkpoint on",
+                        crate::job::plain(&error)
+                    ),
+                },
+                Err(error) => Error::file(run, "read the run folder", &error),
+            }
         })?;
         let damaged = |problem: String| Error::File { path: path.clone(), problem };
         let ModelDescription { network, schema, shards, .. } = parse(&path, &text)?;
+        let manifest = Manifest::read(run)?;
+        check_description(&path, &text, &manifest)?;
         let network = Network::new(network).map_err(|error| damaged(error.to_string()))?;
-        let file = run.join("model/weights.safetensors");
-        let (weights, stamp) = weights_file::read_stamped(&file, network.layout())?;
+        let (weights, stamp) = read_weights(run, &manifest, network.layout())?;
         Ok(Model { network, schema, shards, weights, step: stamp.map(|stamp| stamp.step) })
     }
 
@@ -121,4 +171,67 @@ impl Model {
         let step = self.step.map_or("an unknown step".to_string(), |step| format!("step {step}"));
         format!("the model is that of {step}; {status}")
     }
+}
+
+/// That the description is the one that the manifest names.
+fn check_description(path: &Path, text: &str, manifest: &Manifest) -> Result<()> {
+    match &manifest.files {
+        Some(files) if files.model_blake3 != hash(text.as_bytes()) => Err(Error::File {
+            path: path.to_path_buf(),
+            problem: "altered, or of another run: its hash is not the one that manifest.json names; put it back"
+                .to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// That weights are of the run of a manifest, where it says what its files must be.
+fn check_stamp(path: &Path, stamp: Option<&Stamp>, manifest: &Manifest) -> Result<()> {
+    let Some(files) = &manifest.files else { return Ok(()) };
+    let problem = match stamp.and_then(|stamp| stamp.origin_blake3.as_ref()) {
+        Some(origin) if *origin == files.origin_blake3 => return Ok(()),
+        Some(_) => "of another run than manifest.json there",
+        None => "altered: it does not say of which run it is; copy it again",
+    };
+    Err(WeightsError { path: path.to_path_buf(), problem: problem.to_string() }.into())
+}
+
+/// The weights of a run's model with what their file says of them, if they are this run's, and those that it ended with
+/// if it is finished.
+fn read_weights(
+    run: &Path,
+    manifest: &Manifest,
+    layout: &Layout,
+) -> Result<(Vec<f32>, Option<Stamp>)> {
+    let path = run.join(WEIGHTS);
+    let (weights, stamp) = weights_file::read_stamped(&path, layout)?;
+    check_stamp(&path, stamp.as_ref(), manifest)?;
+    let fail = |problem: String| Err(WeightsError { path: path.clone(), problem }.into());
+    if let Some(wanted) = &manifest.weights_blake3 {
+        let found = weights_hash(&weights);
+        if found != *wanted {
+            return fail(format!(
+                "damaged: the hash of its weights is {found}, manifest.json says {wanted}: copy it again"
+            ));
+        }
+    }
+    Ok((weights, stamp))
+}
+
+/// The step and the hash of a run's newest model, for whoever makes its weights again; `None` where there is none yet, or
+/// it does not say.
+///
+/// # Errors
+/// If one of its files is damaged, or missing though the run is finished.
+pub fn model_stamp(run: &Path, manifest: &Manifest, layout: &Layout) -> Result<Option<Stamp>> {
+    let (path, description) = (run.join(WEIGHTS), run.join(DESCRIPTION));
+    if manifest.status != Status::Finished && !path.exists() {
+        return Ok(None);
+    }
+    let (_, stamp) = weights_file::read_stamped(&path, layout)?;
+    check_stamp(&path, stamp.as_ref(), manifest)?;
+    let text = read_file::text(&description, DESCRIPTION_BYTES_MAX)
+        .map_err(|error| Error::file(&description, "read it", &error))?;
+    check_description(&description, &text, manifest)?;
+    Ok(stamp)
 }

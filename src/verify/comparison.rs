@@ -1,6 +1,7 @@
 //! What a run wrote down, held against what this machine makes. No I/O.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,8 +13,8 @@ use super::Steps;
 use crate::error::{Error, Result};
 use crate::journal::{self, Line};
 use crate::plan::Plan;
-use crate::run_folder::Manifest;
-use crate::weights_file::weights_hash;
+use crate::run_folder::{Cadence, Manifest, Status};
+use crate::weights_file::{Stamp, weights_hash};
 
 /// What the run wrote down of one step.
 #[derive(Debug)]
@@ -21,25 +22,28 @@ enum Claim {
     Journal(Line),
     /// The last step of a finished run, and its weights' hash.
     Manifest(u64, String),
+    /// The step of the model in the run folder, and its weights' hash.
+    Model(u64, String),
 }
 
 impl Claim {
     fn step(&self) -> u64 {
         match self {
             Claim::Journal(line) => line.step,
-            Claim::Manifest(step, _) => *step,
+            Claim::Manifest(step, _) | Claim::Model(step, _) => *step,
         }
     }
 
     /// What is different, if anything is.
     fn difference(&self, made: &Line) -> Option<String> {
         let (by, hash) = match self {
-            Claim::Journal(line) => ("journal", &line.weights_blake3),
-            Claim::Manifest(_, hash) => ("manifest", hash),
+            Claim::Journal(line) => ("the journal", &line.weights_blake3),
+            Claim::Manifest(_, hash) => ("the manifest", hash),
+            Claim::Model(_, hash) => ("model/weights.safetensors", hash),
         };
         let computed = &made.weights_blake3;
         if hash != computed {
-            return Some(format!("the {by} says {hash}, this machine computed {computed}"));
+            return Some(format!("{by} says {hash}, this machine computed {computed}"));
         }
         let Claim::Journal(line) = self else { return None };
         let rows = |line: &Line| {
@@ -50,6 +54,17 @@ impl Claim {
         (says != counted)
             .then(|| format!("the journal says {says}, this machine counted {counted}"))
     }
+}
+
+/// What a run wrote down.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written<'a> {
+    pub(super) journal: &'a [Line],
+    pub(super) manifest: &'a Manifest,
+    /// What its newest model says, if it has one.
+    pub(super) model: Option<&'a Stamp>,
+    /// The run got at least so far.
+    pub(super) at_least: u64,
 }
 
 /// A comparison that the journal's thread makes and others wait for.
@@ -66,6 +81,8 @@ pub(super) struct Comparison {
     journal: Vec<Line>,
     /// What is still to be compared, in order; not empty at first.
     claims: VecDeque<Claim>,
+    /// How many steps the journal and the manifest have in the range.
+    journaled: usize,
     last: u64,
     agreed: Option<u64>,
     difference: Option<String>,
@@ -74,32 +91,50 @@ pub(super) struct Comparison {
 
 impl Comparison {
     /// # Errors
-    /// If there is nothing to compare in these steps, or the journal is not one of this job.
+    /// If there is nothing to compare in these steps, the journal lacks some of them, or what the run wrote down does not
+    /// agree with itself.
     pub(super) fn new(
         run: &Path,
-        journal: &[Line],
-        manifest: &Manifest,
+        written: &Written<'_>,
         steps: Steps,
         plan: &Plan,
     ) -> Result<Comparison> {
+        let Written { journal, manifest, model, .. } = *written;
         let of_the_job = u64::from(plan.job.train.epochs) * plan.batches().count();
         let wrong = |problem: String| Error::File { path: journal::path(run), problem };
-        let newest = journal.last().map_or(0, |line| line.step);
-        if newest > of_the_job {
-            return Err(wrong(format!("it has step {newest}, but the job ends at {of_the_job}")));
-        }
-        let last = steps.last.unwrap_or(u64::MAX);
-        let lines = journal.iter().filter(|line| (steps.first..=last).contains(&line.step));
-        let mut claims: VecDeque<_> = lines.cloned().map(Claim::Journal).collect();
+        let range = steps.first..=steps.last.unwrap_or(u64::MAX);
+        let lines = journal.iter().filter(|line| range.contains(&line.step));
+        let mut claims: Vec<_> = lines.cloned().map(Claim::Journal).collect();
         if let Some(hash) = &manifest.weights_blake3
-            && (steps.first..=last).contains(&of_the_job)
+            && range.contains(&of_the_job)
         {
-            claims.push_back(Claim::Manifest(of_the_job, hash.clone()));
+            claims.push(Claim::Manifest(of_the_job, hash.clone()));
         }
-        let Some(claim) = claims.back() else { return Err(wrong(nothing(journal, steps))) };
+        let Some(claim) = claims.last() else { return Err(wrong(nothing(journal, steps))) };
         let last = claim.step();
-        let journal = journal.to_vec();
-        Ok(Comparison { journal, claims, last, agreed: None, difference: None, over: None })
+        if let Some(problem) = missing(written, &range, plan) {
+            return Err(wrong(problem));
+        }
+        let journaled = claims.iter().map(Claim::step).collect::<BTreeSet<_>>().len();
+        if let Some(stamp) = model.filter(|stamp| (steps.first..=last).contains(&stamp.step)) {
+            claims.push(Claim::Model(stamp.step, stamp.weights_blake3.clone()));
+            claims.sort_by_key(Claim::step);
+        }
+        let (journal, claims) = (journal.to_vec(), claims.into());
+        Ok(Comparison {
+            journal,
+            claims,
+            journaled,
+            last,
+            agreed: None,
+            difference: None,
+            over: None,
+        })
+    }
+
+    /// How many steps of the journal and the manifest are compared.
+    pub(super) fn journaled(&self) -> usize {
+        self.journaled
     }
 
     /// The last step that is compared.
@@ -169,6 +204,60 @@ impl Comparison {
     pub(super) fn result(&self) -> Result<()> {
         self.difference.clone().map_or(Ok(()), |text| Err(Error::Differs(text)))
     }
+}
+
+/// That the model of a run is the one that its manifest names.
+///
+/// # Errors
+/// If it is not.
+pub(super) fn check_model(model: &Stamp, manifest: &Manifest, of_the_job: u64) -> Result<()> {
+    let Stamp { step, weights_blake3: hash, .. } = model;
+    let differs = |what: String| Err(Error::Differs(format!("model/weights.safetensors {what}")));
+    match &manifest.weights_blake3 {
+        Some(wanted) if wanted != hash => {
+            differs(format!("is of step {step} and has hash {hash}, manifest.json says {wanted}"))
+        }
+        Some(_) if *step != of_the_job => {
+            differs(format!("is of step {step}, the run ended with step {of_the_job}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// That lines are missing in the journal, among those of a range that the run has written; how many and which.
+fn missing(written: &Written<'_>, range: &RangeInclusive<u64>, plan: &Plan) -> Option<String> {
+    let Written { journal, manifest, at_least, .. } = *written;
+    let steps_per_epoch = plan.batches().count();
+    let of_the_job = u64::from(plan.job.train.epochs) * steps_per_epoch;
+    let newest = journal.last().map_or(0, |line| line.step);
+    let is_finished = manifest.status == Status::Finished;
+    let until = if is_finished { of_the_job } else { newest.max(at_least) };
+    let whole = [Cadence { after_step: 0, every_steps: plan.job.journal.every_steps }];
+    let cadences = manifest.files.as_ref().map_or(&whole[..], |files| &files.journal[..]);
+    let is_due = |step: &u64| {
+        let cadence = cadences.iter().rev().find(|cadence| cadence.after_step < *step);
+        let every = cadence.map(|cadence| cadence.every_steps);
+        step.is_multiple_of(steps_per_epoch)
+            || every.is_some_and(|every| step.is_multiple_of(every))
+    };
+    let mut there = journal.iter().map(|line| line.step).peekable();
+    let (mut due, mut first, mut lacks) = (0_u64, None, 0_u64);
+    for step in (*range.start()..=until.min(*range.end())).filter(is_due) {
+        due += 1;
+        while there.next_if(|&found| found < step).is_some() {}
+        if there.peek() != Some(&step) {
+            lacks += 1;
+            first = first.or(Some(step));
+        }
+    }
+    let first = first?;
+    let lines = if lacks == 1 { "line is" } else { "lines are" };
+    Some(format!(
+        "{lacks} of the {due} {lines} missing that the run was to write from step {} to {}, the first that of step \
+         {first}: it was emptied, cut or altered, or could not be written; --steps verifies what is there",
+        range.start(),
+        until.min(*range.end())
+    ))
 }
 
 /// That no step of a range is there, and which are.

@@ -18,7 +18,7 @@ use lockstep_proto::VERSION;
 use lockstep_proto::ids::{Pass, Step};
 use tokio::sync::oneshot;
 
-use crate::checkpoint::{self, Checkpoint, RecordState};
+use crate::checkpoint::{self, Checkpoint, Expected, RecordState};
 use crate::cluster;
 use crate::error::{Error, Result, STOPPED};
 use crate::job::Job;
@@ -26,10 +26,10 @@ use crate::journal::{self, Due, Journal};
 use crate::plan::Plan;
 use crate::record::{Destination, Recorder, SharedReporter, report};
 use crate::report::Report;
-use crate::run_folder::Manifest;
+use crate::run_folder::{Manifest, Status, model_stamp, read_job};
 use crate::weights_file::weights_hash;
 
-use comparison::{Comparison, Shared, lock};
+use comparison::{Comparison, Shared, Written, check_model, lock};
 pub use steps::Steps;
 
 /// Verifies the steps of a run folder, and reports that they agree.
@@ -44,10 +44,23 @@ pub fn verify(
     reporter: &SharedReporter,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let manifest = Manifest::read(run)?;
-    let plan = plan(run, &manifest)?;
-    let comparison = Comparison::new(run, &journal::read(run)?, &manifest, steps, &plan)?;
-    let start = start(run, steps, &plan, &comparison, reporter)?;
+    // What is wrong with it is found out by comparing, or said where it leads to anything else, or in the end.
+    let manifest = Manifest::read_unsealed(run)?;
+    let blame = |error| manifest.check_seal(run).err().unwrap_or(error);
+    let (plan, expected) = plan(run, &manifest).map_err(blame)?;
+    let model = model_stamp(run, &manifest, plan.network.layout()).map_err(blame)?;
+    // Before the journal: what a checkpoint counts on is in it. What is passed over is named where one is used.
+    let newest = match manifest.status {
+        Status::Finished => None,
+        _ => checkpoint::newest(run, &expected, &mut |_| {})?,
+    };
+    let at_least = newest.map_or(0, |newest| newest.snapshot.step.0);
+    let steps_in_all = u64::from(plan.job.train.epochs) * plan.batches().count();
+    let journal = journal::read(run, steps_in_all)?;
+    let written =
+        Written { journal: &journal, manifest: &manifest, model: model.as_ref(), at_least };
+    let comparison = Comparison::new(run, &written, steps, &plan).map_err(blame)?;
+    let start = start(run, steps, &plan, &expected, &comparison, reporter)?;
     let (from, last) = (start.snapshot.step.0, comparison.last());
     let place = match from {
         0 => "the beginning".to_string(),
@@ -55,14 +68,18 @@ pub fn verify(
     };
     let message = format!("verifying steps {} to {last}, from {place}", steps.first);
     report(reporter, &Report::Note { message });
-    let hashes = comparison.steps().len();
+    let hashes = comparison.journaled();
     make_again(plan, start, comparison, threads, reporter, stop)?;
+    if let Some(stamp) = &model {
+        check_model(stamp, &manifest, steps_in_all)?;
+    }
+    manifest.check_seal(run)?;
     report(reporter, &Report::Verified { first: steps.first, last, hashes, from });
     Ok(())
 }
 
-/// The run's own plan, if its tables are still the same.
-fn plan(run: &Path, manifest: &Manifest) -> Result<Plan> {
+/// The run's own plan, if its job and its tables are still the same, and what its checkpoints must be like.
+fn plan(run: &Path, manifest: &Manifest) -> Result<(Plan, Expected)> {
     let wrong = |problem: String| {
         let problem = format!("cannot verify: {problem}");
         Error::File { path: run.to_path_buf(), problem }
@@ -73,9 +90,18 @@ fn plan(run: &Path, manifest: &Manifest) -> Result<Plan> {
             manifest.lockstep
         )));
     }
-    let plan = Plan::new(Job::load(&run.join("job.toml"))?)?;
+    let text = read_job(run)?;
+    let is_its_job = manifest.check_job(run, &text);
+    let plan =
+        Job::parse(&run.join("job.toml"), text, &[]).map_err(Error::from).and_then(Plan::new);
+    // Whatever an altered job leads to, that it was altered says more.
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(error) => return Err(is_its_job.err().unwrap_or(error)),
+    };
     let (found, wanted) = (plan.data_hash(), &manifest.data_blake3);
     if found != *wanted {
+        is_its_job?;
         return Err(wrong(format!(
             "the tables have changed since the run began: their data_blake3 is {found}, manifest.json says {wanted}; \
              put back the tables that job.toml there names"
@@ -88,7 +114,9 @@ fn plan(run: &Path, manifest: &Manifest) -> Result<Plan> {
              says {wanted}"
         )));
     }
-    Ok(plan.without_evaluations())
+    is_its_job?;
+    let expected = plan.checkpoints(&manifest.run_id);
+    Ok((plan.to_replay(), expected))
 }
 
 /// The newest whole checkpoint before the steps, or the beginning.
@@ -96,19 +124,15 @@ fn start(
     run: &Path,
     steps: Steps,
     plan: &Plan,
+    expected: &Expected,
     comparison: &Comparison,
     reporter: &SharedReporter,
 ) -> Result<Checkpoint> {
     let mut warn = |message| report(reporter, &Report::Warning { message });
     let before = Step(steps.first - 1);
-    let Some(mut found) = checkpoint::newest_until(run, before, &mut warn)? else {
+    let Some(mut found) = checkpoint::newest_until(run, before, expected, &mut warn)? else {
         return Ok(Checkpoint { snapshot: plan.beginning(), records: RecordState::default() });
     };
-    if !plan.fits(&found.snapshot) {
-        let problem =
-            "cannot verify: a checkpoint is of another network or optimizer than job.toml there";
-        return Err(Error::File { path: run.to_path_buf(), problem: problem.to_string() });
-    }
     comparison.check_start(&found.snapshot)?;
     // Where nothing is measured, passes are steps, and an epoch ends with its last step.
     let step = found.snapshot.step.0;

@@ -173,3 +173,74 @@ fn a_damaged_model() {
         folder.run(&["evaluate", "run", "--data", "test.csv"]).expect_with(3, message);
     }
 }
+
+/// Said so that it can be done.
+#[test]
+fn weights_of_other_types_and_programs() {
+    let wide = "tensor layers.0.kernel is F64 [2, 4], wanted F32 [2, 4]: convert the file, in Python: from safetensors";
+    refused(&with_weights(&file(&tensors(), Dtype::F64, 0.5)), wide);
+    let half = "tensor layers.0.kernel is F16 [2, 4], wanted F32 [2, 4]: convert the file";
+    refused(&with_weights(&file(&tensors(), Dtype::F16, 0.5)), half);
+    for (bytes, message) in [
+        (
+            &b"PK\x03\x04....archive/data.pkl...."[..],
+            "it is a PyTorch checkpoint, wanted a safetensors file",
+        ),
+        (b"PK\x03\x04....arr_0.npy....", "it is a NumPy archive, wanted a safetensors file"),
+        (
+            b"PK\x03\x04....config.json....",
+            "in Python: import keras; w = keras.models.load_model(\"w.safetensors\")",
+        ),
+        (b"\x89HDF\r\n\x1a\n....", "it is an HDF5 file, as Keras writes them"),
+        (b"\x80\x04\x95......", "it is a Python pickle"),
+        (
+            b"\x93NUMPY\x01\x00",
+            "[\"layers.0.kernel\", \"layers.0.bias\", \"layers.1.kernel\", \"layers.1.bias\"]",
+        ),
+    ] {
+        refused(&with_weights(bytes), message);
+    }
+}
+
+/// A run folder and a checkpoint can be what another run starts from.
+#[test]
+fn initial_weights_of_a_run() {
+    let folder = small();
+    folder.write("job.toml", &format!("{JOB}[checkpoint]\nevery_steps = 3\n"));
+    folder.train_into("run");
+    let hash = folder.hash();
+    let key = "loss = \"mse\"";
+    let checkpoint = "run/checkpoints/step-000000000004.safetensors";
+    for from in ["run", checkpoint, "run/model/weights.safetensors"] {
+        let with = format!("{key}\ninitial_weights = \"{from}\"");
+        folder.write("next.toml", &edited(JOB, key, &with));
+        folder.run(&["--quiet", "local", "next.toml", "--out", "next"]).expect(0);
+        let manifest = folder.read("next/manifest.json");
+        assert!(manifest.contains(&format!("\"initial_weights_blake3\": \"{hash}\"")), "{from}");
+        folder.run(&["verify", "next"]).expect(0);
+        // Of as many weights, and of another network.
+        let other =
+            edited(JOB, key, &with).replace("features = [\"a\", \"b\"]", "features = [\"a\"]");
+        let other = other
+            .replace("units = 4", "units = 5")
+            .replace("units = 1 }", "units = 1, use_bias = false }");
+        folder.write("other.toml", &other);
+        let message = if from == checkpoint {
+            "000004.safetensors: "
+        } else {
+            "weights.safetensors: tensor "
+        };
+        folder.run(&["check", "other.toml"]).expect_with(3, message);
+        std::fs::remove_dir_all(folder.path().join("next")).unwrap();
+    }
+    let path = folder.path().join(checkpoint);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    folder.write(
+        "next.toml",
+        &edited(JOB, key, &format!("{key}\ninitial_weights = \"{checkpoint}\"")),
+    );
+    folder.run(&["check", "next.toml"]).expect_with(3, "altered: its checksum is wrong");
+}

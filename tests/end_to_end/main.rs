@@ -3,6 +3,7 @@
 #![cfg(test)] // So that clippy knows helpers for test code.
 
 #[cfg(target_os = "linux")]
+mod altered;
 mod api;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod arithmetic;

@@ -256,3 +256,75 @@ fn a_run_that_diverged() {
     folder.run(&["--quiet", "local", "job.toml", "--out", "run"]).expect(4);
     agrees(&folder, &[], "the beginning", "step 1 agrees (1 hash compared)");
 }
+
+/// What the cluster that trained had to be is nothing that this machine has to be.
+#[test]
+fn a_run_of_many_workers_is_verified_by_one() {
+    let job = format!("{JOB}[cluster]\nworkers_min = 2\naudit_fraction = 0.5\n");
+    let folder = trained_by(&job);
+    agrees(&folder, &[], "the beginning", "steps 1 to 80 agree (24 hashes compared)");
+    let few = folder.run(&["local", "job.toml", "--workers", "1", "--out", "other"]);
+    few.expect_with(2, "--workers 1 is less than the job's cluster.workers_min, 2");
+}
+
+/// Lines that should be there and are not.
+#[test]
+fn a_journal_with_gaps() {
+    let folder = trained();
+    let text = folder.read("run/journal.jsonl");
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let without = |left_out: &dyn Fn(usize) -> bool| {
+        let kept = lines.iter().enumerate().filter(|(place, _)| !left_out(*place));
+        kept.map(|(_, line)| *line).collect::<String>()
+    };
+    for (altered, message) in [
+        (
+            String::new(),
+            "journal.jsonl: 24 of the 24 lines are missing that the run was to write from step 1 to 80, the \
+                         first that of step 5",
+        ),
+        (without(&|place| place == 3), "1 of the 24 line is missing"),
+        (without(&|place| place > 9), "14 of the 24 lines are missing"),
+        (without(&|place| place == 23), "the first that of step 80"),
+        (text.clone() + lines[23], "line 25 is damaged: step 80 comes after step 80"),
+        (lines[1].to_string() + lines[0], "line 2 is damaged: step 5 comes after step 8"),
+        (
+            text.clone() + &lines[23].replace("\"step\":80", "\"step\":90"),
+            "it has step 90, but the job ends at 80",
+        ),
+    ] {
+        folder.write("run/journal.jsonl", &altered);
+        verify(&folder, &[]).expect_with(3, message);
+    }
+    // What is there can be verified.
+    folder.write("run/journal.jsonl", &without(&|place| place > 9));
+    let last = "steps 1 to 32 agree (10 hashes compared)";
+    agrees(&folder, &["--steps", "..32"], "the beginning", last);
+}
+
+/// A run that went on with another cadence has the lines of both.
+#[test]
+fn a_journal_whose_cadence_changed() {
+    let folder = trained();
+    let job = edited(JOB, "[journal]\nevery_steps = 5", "[journal]\nevery_steps = 3");
+    folder.write("job.toml", &edited(&job, "epochs = 10", "epochs = 12"));
+    folder.run(&["--quiet", "local", "job.toml", "--out", "run", "--resume"]).expect(0);
+    // Of steps 81 to 96: 81, 84, 87, 88, 90, 93, 96.
+    agrees(&folder, &[], "the beginning", "steps 1 to 96 agree (31 hashes compared)");
+}
+
+/// The model that is used has to be the one that is verified.
+#[test]
+fn a_model_of_another_step() {
+    let folder = trained();
+    let last = std::fs::read(folder.path().join("run/model/weights.safetensors")).unwrap();
+    let job = edited(JOB, "epochs = 10", "epochs = 11");
+    folder.write("job.toml", &job);
+    folder.run(&["--quiet", "local", "job.toml", "--out", "run", "--resume"]).expect(0);
+    agrees(&folder, &["--steps", "..8"], "the beginning", "steps 1 to 8 agree (2 hashes compared)");
+    std::fs::write(folder.path().join("run/model/weights.safetensors"), last).unwrap();
+    let says = "error: model/weights.safetensors is of step 80 and has hash ";
+    verify(&folder, &["--steps", "..8"]).expect_with(8, says);
+    let says = "weights.safetensors: damaged: the hash of its weights is ";
+    folder.run(&["evaluate", "run", "--data", "train.csv"]).expect_with(3, says);
+}

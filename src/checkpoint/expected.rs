@@ -1,0 +1,256 @@
+//! What a checkpoint of a run must be like: its tensors, its values, and a position and records that fit each other.
+//!
+//! A checksum tells that a file is as it was written, not that it was written by this run, or by a sound program. No I/O.
+
+use std::collections::BTreeMap;
+
+use lockstep_coordinator::Snapshot;
+use lockstep_coordinator::optimizer::Optimizer;
+use lockstep_proto::batches::Batches;
+use lockstep_proto::layout::Layout;
+use safetensors::Dtype;
+use safetensors::tensor::TensorInfo;
+use serde::{Deserialize, Serialize};
+
+use super::{Checkpoint, RecordState};
+
+/// Whose a checkpoint is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The run; every execution of it has the same.
+    pub run_id: String,
+    /// The network's tensors, one after the other in the flat vector: names and shapes.
+    pub tensors: Vec<(String, Vec<usize>)>,
+}
+
+impl Origin {
+    /// Of a run with a network of this layout.
+    pub fn new(run_id: &str, layout: &Layout) -> Origin {
+        Origin { run_id: run_id.to_string(), tensors: tensors(layout) }
+    }
+}
+
+/// The tensors of a layout, in order.
+pub(super) fn tensors(layout: &Layout) -> Vec<(String, Vec<usize>)> {
+    layout.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect()
+}
+
+/// What a run's checkpoints must be like.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Whose they are.
+    pub origin: Origin,
+    /// Number of weights.
+    pub weights: usize,
+    /// What makes new weights, and needs moments.
+    pub optimizer: Optimizer,
+    /// How the training table is batched.
+    pub batches: Batches,
+    /// Times through it.
+    pub epochs: u32,
+    /// Whether each is followed by an evaluation.
+    pub has_validation: bool,
+    /// How many sums a pass gives.
+    pub sums_len: usize,
+}
+
+impl Expected {
+    /// That a file has the tensors that it must have, and no others.
+    pub(super) fn check_tensors(&self, found: &BTreeMap<String, TensorInfo>) -> Result<(), String> {
+        let moments = (0..self.optimizer.moment_count()).map(|i| format!("moments.{i}"));
+        let wanted: Vec<String> = std::iter::once("weights".to_string()).chain(moments).collect();
+        for name in &wanted {
+            let info = found.get(name).ok_or(format!("it has no tensor {name}"))?;
+            if info.dtype != Dtype::F32 || info.shape != [self.weights] {
+                return Err(format!(
+                    "its tensor {name} is {:?} {:?}, wanted F32 [{}]",
+                    info.dtype, info.shape, self.weights
+                ));
+            }
+        }
+        match found.keys().find(|name| !wanted.contains(name)) {
+            Some(name) => {
+                Err(format!("its tensor {name} is none that this network and optimizer have"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// That it is this run's, and of the same network. Files of earlier versions do not say.
+    pub(super) fn check_origin(&self, origin: Option<&Origin>) -> Result<(), String> {
+        let Some(origin) = origin else { return Ok(()) };
+        let (found, wanted) = (&origin.run_id, &self.origin.run_id);
+        if found != wanted {
+            return Err(format!("it is of run {found}, this is {wanted}"));
+        }
+        match origin.tensors == self.origin.tensors {
+            true => Ok(()),
+            false => Err("it is of another network".to_string()),
+        }
+    }
+
+    /// That what it says holds together, and values can be what they are said to be.
+    pub(super) fn check(&self, checkpoint: &Checkpoint) -> Result<(), String> {
+        let Checkpoint { snapshot, records } = checkpoint;
+        self.check_position(snapshot, records)?;
+        let wrong = |name: &str, at: usize, value: f32, wanted: &str| {
+            format!("value {at} of its {name} is {value}, wanted {wanted}")
+        };
+        let finite = |values: &[f32]| values.iter().position(|value| !value.is_finite());
+        if let Some(at) = finite(&snapshot.weights) {
+            return Err(wrong("weights", at, snapshot.weights[at], "finite numbers"));
+        }
+        for (i, moment) in snapshot.moments.iter().enumerate() {
+            let name = format!("moments.{i}");
+            if self.optimizer.squares() == Some(i) {
+                // They may overflow in a sound run, but not become less than nothing.
+                let below = |value: &f32| value.is_nan() || *value < 0.0;
+                if let Some(at) = moment.iter().position(below) {
+                    return Err(wrong(&name, at, moment[at], "sums of squares, not below 0"));
+                }
+            } else if let Some(at) = finite(moment) {
+                return Err(wrong(&name, at, moment[at], "finite numbers"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_position(&self, snapshot: &Snapshot, records: &RecordState) -> Result<(), String> {
+        let (pass, step) = (snapshot.pass.0, snapshot.step.0);
+        let (count, rows) = (self.batches.count(), self.batches.rows);
+        let per_epoch = count + u64::from(self.has_validation);
+        let (epoch, at) = (pass / per_epoch, pass % per_epoch);
+        let epochs = u64::from(self.epochs);
+        if epoch > epochs || epoch == epochs && at > 0 {
+            return Err(format!(
+                "it is of pass {pass}, the job ends with pass {}",
+                per_epoch * epochs
+            ));
+        }
+        let wanted = epoch * count + at;
+        if step != wanted {
+            return Err(format!(
+                "it says pass {pass} and step {step}, pass {pass} is at step {wanted}"
+            ));
+        }
+        // Between the epochs nothing is open.
+        let open_rows = (at * self.batches.batch_size).min(rows);
+        let wanted = (epoch + u64::from(at > 0), open_rows, epoch * rows + open_rows);
+        let found = (u64::from(records.epoch), records.epoch_rows, records.rows);
+        if found != wanted {
+            let text =
+                |(epoch, open, all)| format!("epoch {epoch}, {open} rows in it, {all} in all");
+            return Err(format!("at step {step} it says {}, wanted {}", text(found), text(wanted)));
+        }
+        let sums = if open_rows > 0 { self.sums_len } else { 0 };
+        let is_number = |value: &f64| value.is_finite();
+        let is_whole = records.epoch_sums.len() == sums
+            && records.epoch_sums.iter().all(is_number)
+            && is_number(&records.seconds)
+            && records.seconds >= 0.0;
+        if !is_whole {
+            return Err(format!("its sums or its seconds are none: {records:?}"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_proto::ids::{Pass, Step};
+
+    use super::*;
+
+    /// 25 rows in batches of 10: three steps and an evaluation an epoch.
+    fn expected() -> Expected {
+        Expected {
+            origin: Origin {
+                run_id: "one".into(),
+                tensors: vec![("layers.0.kernel".into(), vec![2, 1])],
+            },
+            weights: 2,
+            optimizer: Optimizer::Adam {
+                learning_rate: 0.1,
+                beta_1: 0.9,
+                beta_2: 0.99,
+                epsilon: 1e-7,
+                weight_decay: None,
+            },
+            batches: Batches { rows: 25, shards: 4, batch_size: 10 },
+            epochs: 4,
+            has_validation: true,
+            sums_len: 1,
+        }
+    }
+
+    fn at(pass: u64, step: u64, epoch: u32, epoch_rows: u64, rows: u64) -> Checkpoint {
+        let sums = if epoch_rows > 0 { vec![0.5] } else { Vec::new() };
+        Checkpoint {
+            snapshot: Snapshot {
+                pass: Pass(pass),
+                step: Step(step),
+                weights: vec![1.0, -1.0],
+                moments: vec![vec![-0.5, 0.5], vec![0.0, f32::INFINITY]],
+            },
+            records: RecordState {
+                epoch_sums: sums,
+                epoch_rows,
+                rows,
+                epoch,
+                ..Default::default()
+            },
+        }
+    }
+
+    #[test]
+    fn what_a_run_writes_is_taken() {
+        let expected = expected();
+        for (pass, step, epoch, open, rows) in [
+            (1, 1, 1, 10, 10),
+            (2, 2, 1, 20, 20),
+            (3, 3, 1, 25, 25),
+            (4, 3, 1, 0, 25),
+            (5, 4, 2, 10, 35),
+            (15, 12, 4, 25, 100),
+            (16, 12, 4, 0, 100),
+        ] {
+            assert_eq!(expected.check(&at(pass, step, epoch, open, rows)), Ok(()), "pass {pass}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_hold_together_is_named() {
+        let expected = expected();
+        let good = at(5, 4, 2, 10, 35);
+        let mut altered: Vec<(Checkpoint, &str)> = vec![
+            (at(5, 5, 2, 10, 35), "it says pass 5 and step 5, pass 5 is at step 4"),
+            (at(17, 12, 4, 0, 100), "it is of pass 17, the job ends with pass 16"),
+            (at(u64::MAX, 4, 2, 10, 35), "the job ends with pass 16"),
+            (at(5, 4, 1, 10, 35), "it says epoch 1, 10 rows in it, 35 in all, wanted epoch 2"),
+            (at(5, 4, 2, 20, 35), "20 rows in it"),
+            (at(5, 4, 2, 10, 36), "36 in all"),
+        ];
+        let mut alter = |change: fn(&mut Checkpoint), message| {
+            let mut changed = good.clone();
+            change(&mut changed);
+            altered.push((changed, message));
+        };
+        alter(|c| c.records.epoch_sums.clear(), "its sums or its seconds are none");
+        alter(|c| c.records.seconds = -1.0, "its sums or its seconds are none");
+        alter(|c| c.records.epoch_sums[0] = f64::NAN, "its sums or its seconds are none");
+        alter(|c| c.snapshot.weights[1] = f32::NAN, "value 1 of its weights is NaN");
+        alter(|c| c.snapshot.moments[0][1] = f32::INFINITY, "value 1 of its moments.0 is inf");
+        alter(
+            |c| c.snapshot.moments[1][0] = -1.0,
+            "value 0 of its moments.1 is -1, wanted sums of",
+        );
+        alter(|c| c.snapshot.moments[1][1] = f32::NAN, "value 1 of its moments.1 is NaN");
+        for (checkpoint, message) in altered {
+            let found = expected.check(&checkpoint).unwrap_err();
+            assert!(found.contains(message), "{found}");
+        }
+        let other = Origin { run_id: "two".into(), ..expected.origin.clone() };
+        let found = expected.check_origin(Some(&other)).unwrap_err();
+        assert_eq!(found, "it is of run two, this is one");
+    }
+}
