@@ -31,23 +31,29 @@ pub(crate) fn sums_len(metrics: &[Metric], widths: Widths) -> usize {
 pub(crate) fn sum_bounds(
     loss: (f64, f64),
     metrics: &[Metric],
-    (outputs, target_width): (usize, usize),
+    widths: Widths,
 ) -> Vec<(f64, f64, bool)> {
     let largest = f64::from(f32::MAX);
-    let (error, values) = (2.0 * largest, target_width as f64);
+    let error = 2.0 * largest;
     let mut bounds = vec![(loss.0, loss.1, false)];
     for &metric in metrics {
+        let (term, is_whole) = match metric {
+            Metric::Mse | Metric::Rmse | Metric::R2 => (error * error, false),
+            Metric::Mae => (error, false),
+            Metric::Accuracy => (1.0, true),
+        };
         match metric {
-            Metric::Mse | Metric::Rmse => bounds.push((0.0, values * error * error, false)),
-            Metric::Mae => bounds.push((0.0, values * error, false)),
-            Metric::Accuracy => bounds.push((0.0, values, true)),
+            Metric::Mse | Metric::Rmse | Metric::Mae | Metric::Accuracy => {
+                bounds.push((0.0, widths.1 as f64 * term, is_whole));
+                bounds.extend(std::iter::repeat_n((0.0, term, is_whole), each_len(widths)));
+            }
             Metric::R2 => {
                 let of_output = [
                     (-largest, largest, false),
                     (0.0, largest * largest, false),
-                    (0.0, error * error, false),
+                    (0.0, term, false),
                 ];
-                bounds.extend(std::iter::repeat_n(of_output, outputs).flatten());
+                bounds.extend(std::iter::repeat_n(of_output, widths.0).flatten());
             }
         }
     }

@@ -227,7 +227,8 @@ mod tests {
     #[test]
     fn what_is_written_once_is_one_line() {
         let mut text = Lines::default();
-        writeln!(text, "\nfirst: {}", "a\nb\n").unwrap();
+        let name = "a\nb\n";
+        writeln!(text, "\nfirst: {name}").unwrap();
         writeln!(text, "second").unwrap();
         assert_eq!(text.0, ["", "first: a\nb\n", "second"]);
     }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_data::{TableSpec, TargetKind};
 use lockstep_model::{DenseSpec, Loss, Metric, Network, NetworkSpec};
-use lockstep_proto::frame::{NETWORK_BYTES_MAX, ROW_VALUES_MAX, SUMS_LEN_MAX};
+use lockstep_proto::frame::{NETWORK_BYTES_MAX, SUMS_LEN_MAX};
 use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
 
@@ -259,7 +259,7 @@ impl Job {
         })
     }
 
-    /// Checks that all that workers are told of the network and of a row fits into a message.
+    /// Checks that all that workers are told of the network, and their sums, fit into a message.
     ///
     /// # Errors
     /// If something does not.
@@ -269,13 +269,6 @@ impl Job {
             let problem = format!(
                 "loss and metrics of {} outputs are {sums} sums, wanted at most {SUMS_LEN_MAX}: leave out `r2`, or some outputs",
                 network.outputs()
-            );
-            return Err(self.complain(&self.places.layers, problem));
-        }
-        let row = network.inputs() + network.target_width();
-        if row > ROW_VALUES_MAX {
-            let problem = format!(
-                "a row has {row} features and targets, wanted at most {ROW_VALUES_MAX}: leave out some columns"
             );
             return Err(self.complain(&self.places.layers, problem));
         }

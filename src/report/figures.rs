@@ -181,7 +181,7 @@ mod tests {
         let names: Vec<String> = (0..20).map(|at| format!("metric_{at:02}")).collect();
         let many: Values = names.iter().map(|name| (name.clone(), 1.0)).collect();
         let shown = measures(&[("training", &many)]);
-        assert_eq!(shown.len(), 3 * 2);
+        assert_eq!(shown.len(), 4 * 2);
         assert!(shown.iter().all(|line| line.chars().count() <= TABLE_CHARS_MAX), "{shown:#?}");
         assert!(names.iter().all(|name| shown.iter().any(|line| line.contains(name))));
     }

@@ -56,7 +56,8 @@ fn disturbed(rates: &str, seeds: &[u32]) -> [u64; 4] {
     for seed in seeds {
         let folder = folder();
         let ended = folder.run(&chaos(&format!("{seed}{rates}")));
-        ended.expect_with(0, &wanted);
+        ended.expect(0);
+        assert!(ended.stdout.contains(&wanted), "{ended}");
         assert_eq!(folder.hash(), wanted, "{ended}");
         let left = children_of(ended.pid);
         assert!(left.is_empty(), "{left:?} are left\n{ended}");

@@ -118,7 +118,7 @@ fn check_counts_two_bytes() {
     let folder = small();
     let job = folder.read("job.toml");
     folder.write("job.toml", &edited(&job, KEY, BF16));
-    let wanted = "a step moves for each: 34 B up (1 tree nodes), 34 B down, in bf16\n";
+    let wanted = "a step moves for each: 34 B up (1 tree node), 34 B down, in bf16\n";
     let ended = folder.run(&["check", "job.toml", "--workers", "2"]);
     ended.expect(0);
     assert!(ended.stdout.contains(wanted), "{ended}");

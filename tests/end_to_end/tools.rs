@@ -10,6 +10,7 @@ const REQUIRED: &str = "LOCKSTEP_TOOLS_REQUIRED";
 ///
 /// # Panics
 /// Where tools are required.
+#[allow(clippy::disallowed_methods)] // Nothing of a peer's is in there.
 pub(crate) fn skip(wanted: &str) {
     assert!(std::env::var_os(REQUIRED).is_none(), "{REQUIRED} is set, but wanted {wanted}");
     // Not `eprintln!`: that is shown only when a test fails.

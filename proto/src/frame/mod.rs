@@ -26,9 +26,6 @@ pub use check::FrameError;
 /// Most loss and metric sums that a run can have: those of one node have to fit into one message, beside gradients.
 pub const SUMS_LEN_MAX: usize = (MESSAGE_BYTES_MAX / 2) / size_of::<f64>();
 
-/// Most values of a row that can be sent to a worker.
-pub const ROW_VALUES_MAX: usize = (MESSAGE_BYTES_MAX - FRAMING_BYTES_MAX) / size_of::<f32>();
-
 /// Longest description of a network that can be sent to a worker.
 pub const NETWORK_BYTES_MAX: usize = MESSAGE_BYTES_MAX - FRAMING_BYTES_MAX;
 

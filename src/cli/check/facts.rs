@@ -164,8 +164,8 @@ impl Column {
     fn new(summary: &NumberSummary) -> Column {
         Column {
             name: summary.name.clone(),
-            min: summary.min.into(),
-            max: summary.max.into(),
+            min: summary.min,
+            max: summary.max,
             mean: summary.mean,
             missing: summary.missing,
         }

@@ -35,10 +35,10 @@ impl Bench {
 #[test]
 fn too_few_workers_are_reported_every_five_seconds() {
     let mut bench = Bench::new(whole_batches(4, 1), 2);
-    bench.reports(5, "waiting for workers since 5.0 s: 0 of 2 joined");
+    bench.reports(5, "waiting for workers for 5.0 s: 0 workers connected, 2 needed");
     bench.joined(1);
-    bench.reports(10, "waiting for workers since 10.0 s: 1 of 2 joined");
-    bench.reports(15, "waiting for workers since 15.0 s: 1 of 2 joined");
+    bench.reports(10, "waiting for workers for 10.0 s: 1 worker connected, 2 needed");
+    bench.reports(15, "waiting for workers for 15.0 s: 1 worker connected, 2 needed");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn the_first_pass_reports_how_many_it_wants() {
     let mut bench = Bench::new(whole_batches(4, 1), 1);
     bench.engine = bench.engine.starting_with(3);
     bench.joined(1);
-    bench.reports(5, "waiting for workers since 5.0 s: 1 of 3 joined");
+    bench.reports(5, "waiting for workers for 5.0 s: 1 worker connected, 3 needed");
 }
 
 #[test]
@@ -90,9 +90,9 @@ fn a_pass_that_all_have_left_waits_for_as_many_as_a_new_one() {
     let mut bench = Bench::new(whole_batches(4, 1), 2).gather(2);
     bench.event(Event::Left(WorkerId(1)));
     bench.event(Event::Left(WorkerId(2)));
-    bench.reports(5, "waiting for workers since 5.0 s: 0 of 2 joined");
+    bench.reports(5, "waiting for workers for 5.0 s: 0 workers connected, 2 needed");
     bench.joined(3);
-    bench.reports(10, "waiting for workers since 10.0 s: 1 of 2 joined");
+    bench.reports(10, "waiting for workers for 10.0 s: 1 worker connected, 2 needed");
     bench.joined(4);
     bench.reports(15, "waiting for worker 3 since 15.0 s: it is fetching its shards");
 }
