@@ -26,7 +26,7 @@ pub mod exit {
     pub const DIVERGED: u8 = 4;
     /// Nothing is wrong with the job: try again, or elsewhere.
     pub const TRY_AGAIN: u8 = 5;
-    /// The coordinator refused this worker: another version, run or kind of CPU.
+    /// The coordinator refused this worker (another version, run or kind of CPU), or expelled it.
     pub const REFUSED: u8 = 6;
     /// A worker's run ended with an error, which its coordinator tells.
     pub const RUN_FAILED: u8 = 7;
@@ -99,14 +99,15 @@ impl Error {
                 RunError::Server(_) | RunError::Miscounted { .. } | RunError::Panicked(_),
             )
             | Error::Internal(_) => exit::INTERNAL,
-            Error::Worker(WorkerError::NoCoordinator { .. } | WorkerError::Lost(_)) => {
-                exit::TRY_AGAIN
-            }
-            Error::Worker(WorkerError::Refused(_)) => exit::REFUSED,
-            Error::Worker(WorkerError::RunFailed(_)) => exit::RUN_FAILED,
             Error::Worker(
-                WorkerError::Protocol(_) | WorkerError::Threads(_) | WorkerError::Panicked(_),
-            ) => exit::INTERNAL,
+                WorkerError::NoCoordinator { .. }
+                | WorkerError::Lost(_)
+                | WorkerError::Protocol(_)
+                | WorkerError::Memory { .. },
+            ) => exit::TRY_AGAIN,
+            Error::Worker(WorkerError::Refused(_) | WorkerError::Expelled(_)) => exit::REFUSED,
+            Error::Worker(WorkerError::RunFailed(_)) => exit::RUN_FAILED,
+            Error::Worker(WorkerError::Threads(_) | WorkerError::Panicked(_)) => exit::INTERNAL,
             Error::Worker(WorkerError::Address(_)) | Error::Arguments(_) => 2,
             Error::Differs(_) => exit::DIFFERS,
             Error::Child(_, code) => *code,

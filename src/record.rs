@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lockstep_coordinator::engine::{Planned, Wait, WaitReason};
-use lockstep_coordinator::{Observer, Peer, RunEvent, Snapshot};
+use lockstep_coordinator::{Observer, RunEvent, Snapshot};
 use lockstep_model::Network;
 use lockstep_proto::ids::{Table, Task};
 
@@ -18,7 +18,7 @@ use crate::job::Every;
 use crate::journal::{Journal, Made};
 use crate::line_file::LineFile;
 use crate::plan::Plan;
-use crate::report::{Report, Reporter, Values, peer_name};
+use crate::report::{Report, Reporter, Values, machine};
 use checkpoints::Checkpoints;
 use line::Line;
 
@@ -201,19 +201,24 @@ impl Shared {
             RunEvent::Joined { worker, peer } => self.tell(Report::WorkerJoined {
                 worker: worker.0,
                 host: peer.host.clone(),
+                address: peer.ip(),
+                was: peer.was.map(|worker| worker.0),
                 pid: peer.pid,
                 threads: peer.threads,
             }),
             RunEvent::Left { worker, peer, reason, workers } => self.tell(Report::WorkerLeft {
                 worker: worker.0,
                 host: peer.host.clone(),
+                address: peer.ip(),
+                was: peer.was.map(|worker| worker.0),
+                cause: reason.name().to_string(),
                 reason: reason.to_string(),
                 workers,
             }),
             RunEvent::Refused { peer, reason } => {
-                let Peer { host, pid, .. } = peer;
-                let host = peer_name(host);
-                let message = format!("refused a worker ({host}, process {pid}): {reason}");
+                let machine = machine(&peer.host, peer.ip().as_deref());
+                let message =
+                    format!("refused a worker ({machine}, process {}): {reason}", peer.pid);
                 self.tell(Report::Warning { message });
             }
             RunEvent::Stopping => {

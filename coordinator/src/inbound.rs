@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use lockstep_proto::connection::Watch;
 use lockstep_proto::frame::{FromWorker, Limits};
 use lockstep_proto::ids::WorkerId;
 use lockstep_proto::panics;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::{self, JoinError, JoinSet};
 use tonic::{Code, Status, Streaming};
 
+use crate::departure::Departure;
 use crate::sharing::Sharing;
 
 /// What reaches the run's task from a worker's stream.
@@ -22,7 +24,7 @@ pub(crate) enum Inbound {
     /// It said what cannot be said.
     Broken(WorkerId, String),
     /// Its stream ended, and why.
-    Ended(WorkerId, String),
+    Ended(WorkerId, Departure),
 }
 
 /// The tasks that read workers' streams.
@@ -61,6 +63,7 @@ impl Readers {
 pub(crate) async fn read(
     worker: WorkerId,
     mut stream: Streaming<wire::WorkerMessage>,
+    watch: Arc<Watch>,
     limits: Limits,
     sharing: Arc<Sharing>,
     inbox: mpsc::Sender<Inbound>,
@@ -84,15 +87,12 @@ pub(crate) async fn read(
                     Err(error) => break Inbound::Broken(worker, error.to_string()),
                 }
             }
-            Ok(None) => break Inbound::Ended(worker, "it closed its stream".to_string()),
+            Ok(None) => break Inbound::Ended(worker, Departure::of(&watch, None)),
             // What is no message of the contract: too long, or not even one.
             Err(status) if is_broken(&status) => {
                 break Inbound::Broken(worker, format!("broken message: {}", status.message()));
             }
-            Err(status) => {
-                let reason = format!("the connection was lost ({})", status.message());
-                break Inbound::Ended(worker, reason);
-            }
+            Err(status) => break Inbound::Ended(worker, Departure::of(&watch, Some(&status))),
         }
     };
     let _ = inbox.send(last).await;

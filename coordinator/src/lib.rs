@@ -6,6 +6,7 @@
 
 mod account;
 mod audit;
+mod departure;
 mod driver;
 pub mod engine;
 mod inbound;
@@ -13,6 +14,7 @@ mod node_values;
 mod observer;
 pub mod optimizer;
 mod outbox;
+mod peer;
 mod reducer;
 mod reduction;
 mod run;
@@ -20,7 +22,9 @@ mod server;
 mod sharing;
 mod snapshot;
 
+pub use departure::Departure;
 pub use observer::{Observer, RunEvent, WeightFrames};
+pub use peer::Peer;
 pub use run::{Coordinator, Outcome, RunError, RunSpec, Stop, SumBounds};
-pub use server::{Peer, ShardSource};
+pub use server::ShardSource;
 pub use snapshot::Snapshot;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use lockstep_proto::ids::{Span, Table, WorkerId};
 
+use crate::departure::Departure;
 use crate::engine::{Planned, Wait};
-use crate::server::Peer;
+use crate::peer::Peer;
 use crate::snapshot::Snapshot;
 
 /// Listens to a run.
@@ -54,7 +55,7 @@ pub enum RunEvent<'a> {
         /// Who it was.
         peer: &'a Peer,
         /// Why.
-        reason: &'a str,
+        reason: &'a Departure,
         /// How many are left.
         workers: usize,
     },

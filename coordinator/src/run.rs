@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use lockstep_proto::MESSAGE_BYTES_MAX;
 use lockstep_proto::arithmetic::Deviation;
 use lockstep_proto::batches::Batches;
+use lockstep_proto::connection::Watched;
 use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::{Pass, Shard, Step, Table, WorkerId};
 use lockstep_proto::layout::Layout;
@@ -16,7 +17,7 @@ use lockstep_proto::shared::Ticket;
 use lockstep_proto::shared::weights::versions;
 use lockstep_proto::values::Precision;
 use lockstep_proto::wire::cluster_server::ClusterServer;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
 
@@ -35,7 +36,7 @@ pub(crate) const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A peer that answers no HTTP/2 ping for this long is gone.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1500);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Bytes in flight from one worker before it has to wait: enough for 1 Gbit/s over 100 ms.
 const STREAM_WINDOW_BYTES: u32 = 16 << 20;
@@ -246,6 +247,7 @@ impl Coordinator {
             numeric_profile,
             source,
             next_worker: AtomicU64::new(1),
+            known: Mutex::default(),
             arrivals: arrivals_tx,
             ending,
         };
@@ -285,12 +287,12 @@ impl Coordinator {
 
 fn incoming(
     listener: TcpListener,
-) -> impl tokio_stream::Stream<Item = std::io::Result<tokio::net::TcpStream>> {
+) -> impl tokio_stream::Stream<Item = std::io::Result<Watched<TcpStream>>> {
     use tokio_stream::StreamExt;
     TcpListenerStream::new(listener).map(|stream| {
         let stream = stream?;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok(Watched::new(stream))
     })
 }
 

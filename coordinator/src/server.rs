@@ -2,27 +2,26 @@
 //!
 //! Decides nothing about work: a worker that is let in is handed to the run with its two streams.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use lockstep_proto::connection::Watch;
 use lockstep_proto::frame::{Ending, Join, ShardRequest, ToWorker, Welcome};
 use lockstep_proto::ids::{Shard, Table, WorkerId};
 use lockstep_proto::wire::cluster_server::Cluster;
-use lockstep_proto::{PROTOCOL, VERSION, values, wire};
+use lockstep_proto::{PART_VALUES_MAX, PROTOCOL, VERSION, values, wire};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
+use tonic::transport::server::TcpConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::outbox::{Outbox, OutboxStream};
+use crate::peer::{Known, Peer};
 
 /// Longest wait for the first message of a stream.
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// Most values in one part of a shard: 1 MiB.
-const PART_VALUES_MAX: usize = 1 << 18;
 
 /// Where the rows of a run come from. Rows are features, then targets.
 pub trait ShardSource: Send + Sync + 'static {
@@ -32,19 +31,6 @@ pub trait ShardSource: Send + Sync + 'static {
     fn rows(&self, table: Table, shard: Shard) -> Option<u64>;
     /// Appends rows `places` of a shard, in its own order.
     fn copy(&self, table: Table, shard: Shard, places: std::ops::Range<u64>, out: &mut Vec<f32>);
-}
-
-/// Who a worker is, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Where its connection comes from.
-    pub address: Option<SocketAddr>,
-    /// Host name as the worker gives it.
-    pub host: String,
-    /// Process id on that host.
-    pub pid: u32,
-    /// Compute threads.
-    pub threads: u32,
 }
 
 /// A worker that said who it is.
@@ -66,6 +52,8 @@ pub(crate) struct Admitted {
     pub(crate) peer: Peer,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) stream: Streaming<wire::WorkerMessage>,
+    /// What is noted of its connection.
+    pub(crate) watch: Arc<Watch>,
 }
 
 pub(crate) struct Service {
@@ -74,6 +62,8 @@ pub(crate) struct Service {
     pub(crate) numeric_profile: String,
     pub(crate) source: Arc<dyn ShardSource>,
     pub(crate) next_worker: AtomicU64,
+    // A std mutex: held to look one name up, never across a wait.
+    pub(crate) known: Mutex<Known>,
     pub(crate) arrivals: mpsc::Sender<Arrival>,
     /// How the run ended; set before it takes in nobody any more.
     pub(crate) ending: Arc<OnceLock<Ending>>,
@@ -111,6 +101,11 @@ impl Service {
         // Without it the run's task has panicked.
         let unknown = || Ending::Failed("the coordinator failed".to_string());
         self.ending.get().cloned().unwrap_or_else(unknown)
+    }
+
+    async fn refuse(&self, peer: Peer, reason: String) {
+        // Nobody has to be told of a refusal any more when the run is over.
+        let _ = self.arrivals.send(Arrival::Refused { peer, reason }).await;
     }
 
     fn parts(&self, request: &ShardRequest) -> Result<PartStream, Status> {
@@ -151,28 +146,35 @@ impl Cluster for Service {
         &self,
         request: Request<Streaming<wire::WorkerMessage>>,
     ) -> Result<Response<OutboxStream>, Status> {
-        let address = request.remote_addr();
+        let connection = request.extensions().get::<(TcpConnectInfo, Arc<Watch>)>().cloned();
+        let (tcp, watch) = connection.ok_or_else(|| Status::internal("an unknown connection"))?;
+        let address = tcp.remote_addr();
         let mut stream = request.into_inner();
         let first = tokio::time::timeout(JOIN_WAIT_MAX, stream.message())
             .await
             .map_err(|_| Status::deadline_exceeded("no join within 10 s"))??
             .ok_or_else(|| Status::invalid_argument("the stream ended before a join"))?;
-        let join =
-            Join::from_wire(first).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let refusal = self.refusal(&join);
-        let peer = Peer { address, host: join.host, pid: join.pid, threads: join.threads };
-        if let Some(reason) = refusal {
-            let refused = Arrival::Refused { peer, reason: reason.clone() };
-            // Nobody has to be told of a refusal any more when the run is over.
-            let _ = self.arrivals.send(refused).await;
+        let join = match Join::from_wire(first) {
+            Ok(join) => join,
+            Err(error) => {
+                let peer = Peer { address, ..Peer::default() };
+                self.refuse(peer, error.to_string()).await;
+                return Err(Status::invalid_argument(error.to_string()));
+            }
+        };
+        let mut peer = Peer::new(address, &join);
+        if let Some(reason) = self.refusal(&join) {
+            self.refuse(peer, reason.clone()).await;
             return Err(Status::failed_precondition(reason));
         }
         let worker = WorkerId(self.next_worker.fetch_add(1, Ordering::Relaxed));
+        let known = self.known.lock();
+        peer.was = known.unwrap_or_else(PoisonError::into_inner).note(join.identity, worker);
         let outbox = Outbox::new();
         // The first message has room.
         let _ = outbox.say(Welcome { worker, ..self.welcome.clone() }.into_wire());
         let responses = outbox.stream();
-        let admitted = Admitted { worker, peer, outbox: outbox.clone(), stream };
+        let admitted = Admitted { worker, peer, outbox: outbox.clone(), stream, watch };
         if self.arrivals.send(Arrival::Admitted(Box::new(admitted))).await.is_err() {
             match self.ended() {
                 // As if it were not there any more: the worker goes on looking for it.

@@ -7,6 +7,7 @@ pub mod arithmetic;
 pub mod batches;
 pub mod bf16;
 mod buffer;
+pub mod connection;
 pub mod fold;
 pub mod frame;
 pub mod ids;
@@ -32,3 +33,6 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Largest message either side accepts: a part of a shard of 1 MiB, or a few chunks, with room for what goes around them.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Most values in one part of a shard: 1 MiB.
+pub const PART_VALUES_MAX: usize = 1 << 18;

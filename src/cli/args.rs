@@ -55,7 +55,7 @@ Examples:
   lockstep verify runs/boston --steps 1..200
 
 Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 mend the job or its data, 4 the training diverged,
-5 try again (no coordinator, address in use), 6 refused by the coordinator, 7 the run failed (see the
+5 try again (no coordinator, address in use), 6 refused or expelled by the coordinator, 7 the run failed (see the
 coordinator), 8 a verified step differs, 130 stopped by a signal.";
 
 #[derive(Debug, Subcommand)]

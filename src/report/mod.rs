@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use escape::{peer_name, visible};
 pub(crate) use figures::{side_by_side, thousands};
+pub(crate) use render::machine;
 pub use render::{LogFormat, Reporter};
 pub(crate) use terminal::data_output;
 
@@ -75,6 +76,12 @@ pub enum Report {
         worker: u64,
         /// Its host.
         host: String,
+        /// The address of its machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+        /// The number that the same process had before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<u64>,
         /// Its process.
         pid: u32,
         /// Its threads.
@@ -86,6 +93,14 @@ pub enum Report {
         worker: u64,
         /// Its host.
         host: String,
+        /// The address of its machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+        /// The number that the same process had before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<u64>,
+        /// Why, in one word.
+        cause: String,
         /// Why.
         reason: String,
         /// How many are left.

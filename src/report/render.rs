@@ -187,14 +187,16 @@ fn line_of(report: &Report) -> String {
         Report::Listening { address, run_id, .. } => {
             format!("run {run_id}: listening on {address}")
         }
-        Report::WorkerJoined { worker, host, pid, threads } => format!(
-            "worker {worker} joined: {}, process {pid}, {}",
-            peer_name(host),
-            count((*threads).into(), "thread")
-        ),
-        Report::WorkerLeft { worker, host, reason, workers } => {
+        Report::WorkerJoined { worker, host, address, was, pid, threads } => {
+            let machine = machine(host, address.as_deref());
+            let threads = count((*threads).into(), "thread");
+            format!("worker {worker} joined: {machine}, process {pid}, {threads}{}", before(*was))
+        }
+        Report::WorkerLeft { worker, host, address, was, reason, workers, cause } => {
+            let (machine, before) = (machine(host, address.as_deref()), before(*was));
+            let left = if cause == "expelled" { "was expelled" } else { "left" };
             let workers = count(*workers as u64, "worker");
-            format!("worker {worker} ({}) left: {reason}; {workers} remaining", peer_name(host))
+            format!("worker {worker} ({machine}{before}) {left}: {reason}; {workers} remaining")
         }
         Report::Warning { message } => format!("warning: {message}"),
         Report::Chaos { fault, processes, seconds } => fault_text(*fault, processes, *seconds),
@@ -211,6 +213,21 @@ fn line_of(report: &Report) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// Where a person finds a worker: `node7, 10.0.0.7`.
+pub(crate) fn machine(host: &str, address: Option<&str>) -> String {
+    let host = (!host.is_empty()).then(|| peer_name(host));
+    match (host, address) {
+        (Some(host), Some(address)) => format!("{host}, {address}"),
+        (Some(host), None) => host.into_owned(),
+        (None, address) => address.unwrap_or("unknown").to_string(),
+    }
+}
+
+/// What the same process was called before.
+fn before(was: Option<u64>) -> String {
+    was.map_or(String::new(), |worker| format!(", was worker {worker}"))
 }
 
 fn fault_text(fault: FaultKind, processes: &[u32], seconds: Option<f64>) -> String {
@@ -294,14 +311,23 @@ mod tests {
 
     #[test]
     fn counts_go_with_their_nouns() {
-        let joined =
-            |threads| Report::WorkerJoined { worker: 1, host: "a".into(), pid: 5, threads };
+        let joined = |threads| Report::WorkerJoined {
+            worker: 1,
+            host: "a".into(),
+            address: None,
+            was: None,
+            pid: 5,
+            threads,
+        };
         assert_eq!(line_of(&joined(1)), "worker 1 joined: a, process 5, 1 thread");
         assert_eq!(line_of(&joined(2)), "worker 1 joined: a, process 5, 2 threads");
         let left = |workers| Report::WorkerLeft {
             worker: 1,
             host: "a".into(),
             reason: "so".into(),
+            address: None,
+            was: None,
+            cause: "goodbye".into(),
             workers,
         };
         assert_eq!(line_of(&left(0)), "worker 1 (a) left: so; 0 workers remaining");

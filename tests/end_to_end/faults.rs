@@ -69,8 +69,7 @@ fn a_worker_says_goodbye_in_mid_run() {
     leaving.signal(Signal::SIGTERM);
     proxies[1].release();
     leaving.end().expect_with(0, "stopped: said goodbye to the coordinator");
-    coordinator
-        .report("worker_left", |left| left["reason"] == "it said goodbye" && left["workers"] == 1);
+    coordinator.report("worker_left", |left| left["cause"] == "goodbye" && left["workers"] == 1);
     proxies[0].release();
     held.end().expect(0);
     coordinator.end().expect(0);

@@ -29,7 +29,10 @@ mod failpoints;
 mod faults;
 mod folder;
 #[cfg(target_os = "linux")]
+mod hostile_coordinator;
 mod hostile_text;
+#[cfg(target_os = "linux")]
+mod hostile_worker;
 mod idx;
 #[cfg(target_os = "linux")]
 mod journal;
@@ -37,6 +40,8 @@ mod large;
 #[cfg(target_os = "linux")]
 mod lifecycle;
 mod long_messages;
+#[cfg(target_os = "linux")]
+mod losses;
 mod lying_peer;
 #[cfg(target_os = "linux")]
 mod netns;

@@ -75,9 +75,13 @@ fn a_cable_is_pulled_and_put_back() {
     let workers = [hosts.start(1, &folder, &worker), hosts.start(1, &folder, &worker)];
     coordinator.report("progress", |_| true);
     hosts.cable("down");
-    coordinator.report("worker_left", |left| left["workers"] == 0);
+    let left = coordinator.report("worker_left", |left| left["workers"] == 0);
+    assert_eq!((&left["cause"], &left["address"]), (&"silent".into(), &"10.231.7.2".into()));
+    assert!(
+        left["reason"].as_str().unwrap().ends_with("or its machine or the network between is down")
+    );
     for worker in &workers {
-        worker.line("lost the coordinator");
+        worker.line("lost the coordinator (no answer for ");
     }
     hosts.cable("up");
     let ended = coordinator.end();

@@ -43,11 +43,11 @@ impl SpanBatch {
 
     /// What this worker is likely to be dealt after it; `None` if something else comes between two epochs.
     pub(crate) fn next(self, batches: Batches, epochs_are_measured: bool) -> Option<SpanBatch> {
-        let (step, batch) = (Step(self.step.0 + 1), self.batch + 1);
+        let (step, batch) = (Step(self.step.0.checked_add(1)?), self.batch.checked_add(1)?);
         if batch < batches.count() {
             return Some(SpanBatch { step, batch, ..self });
         }
-        let next = SpanBatch { step, epoch: self.epoch + 1, batch: 0, ..self };
+        let next = SpanBatch { step, epoch: self.epoch.checked_add(1)?, batch: 0, ..self };
         (!epochs_are_measured).then_some(next)
     }
 }

@@ -5,42 +5,38 @@
 
 mod ahead;
 mod compute;
+mod dial;
+mod loss;
+mod memory;
 mod pace;
 mod parts;
+mod search;
 mod session;
 mod shards;
 mod sharing;
 mod weights;
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lockstep_model::NUMERIC_PROFILE;
 use lockstep_proto::frame::{FrameError, Join, Welcome};
 use lockstep_proto::ids::{Span, WorkerId};
 use lockstep_proto::{PROTOCOL, VERSION};
-use tonic::transport::Endpoint;
 
+use dial::Dialer;
+pub use loss::{Foreign, Loss};
+use search::{Search, random};
 pub use session::Ended;
 use session::Session;
 
-/// First and longest pause between two tries to connect.
-const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
-const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// Longest wait for one connection to open.
-const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
-
-/// Longest wait for a coordinator to connect and answer a join.
+/// Longest wait for a coordinator to answer a join.
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// A coordinator that answers no HTTP/2 ping for this long is gone.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1500);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Bytes in flight to this worker before the coordinator has to wait.
-const STREAM_WINDOW_BYTES: u32 = 16 << 20;
 
 /// How to be a worker.
 #[derive(Clone, Debug)]
@@ -65,7 +61,7 @@ pub enum WorkerEvent<'a> {
     /// A try to connect failed; there will be another.
     Retrying {
         /// Why it failed.
-        error: &'a str,
+        error: &'a Loss,
         /// Until the next try.
         pause: Duration,
         /// Until the worker gives up.
@@ -95,22 +91,24 @@ pub enum WorkerEvent<'a> {
     /// The connection broke; the worker will look for the coordinator again.
     Lost {
         /// How.
-        error: &'a str,
+        error: &'a Loss,
     },
 }
 
 /// Why a worker ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// Nobody answered.
-    #[error("no coordinator at {address} for {waited:.0?}: {last}")]
+    /// Nobody answered, or nobody who had anything to do.
+    #[error("{}", no_coordinator_text(.address, *.waited, *.fruitless, .loss))]
     NoCoordinator {
         /// Where it looked.
         address: String,
         /// For how long.
         waited: Duration,
-        /// What the last try said.
-        last: String,
+        /// How often it was let in by a coordinator that ended before it gave any work.
+        fruitless: u32,
+        /// What the last try met.
+        loss: Loss,
     },
     /// The address cannot be one.
     #[error("{0:?} is not an address: wanted HOST:PORT")]
@@ -118,6 +116,22 @@ pub enum WorkerError {
     /// The coordinator will not have this worker.
     #[error("the coordinator refused this worker: {0}")]
     Refused(String),
+    /// The coordinator found that this worker breaks the contract.
+    #[error("the coordinator expelled this worker: {0}")]
+    Expelled(String),
+    /// What the run needs does not fit into this machine.
+    #[error(
+        "{what} takes {} of memory, this machine has {}: use a larger machine, or check the address",
+        gib(*.wanted_bytes), gib((*.has_bytes).into())
+    )]
+    Memory {
+        /// What does not fit.
+        what: String,
+        /// How much it takes.
+        wanted_bytes: u128,
+        /// How much there is, in use or not.
+        has_bytes: u64,
+    },
     /// The run ended with an error.
     #[error("the run failed: {0}")]
     RunFailed(String),
@@ -130,14 +144,14 @@ pub enum WorkerError {
     /// This worker's own mistake.
     #[error("computing failed: {0}")]
     Panicked(String),
-    /// The connection broke.
-    #[error("the connection was lost: {0}")]
-    Lost(String),
+    /// There is no connection any more.
+    #[error("lost the coordinator: {0}")]
+    Lost(Loss),
 }
 
 impl WorkerError {
     fn lost(when: &str) -> WorkerError {
-        WorkerError::Lost(when.to_string())
+        WorkerError::Lost(Loss::Broken(when.to_string()))
     }
 }
 
@@ -153,12 +167,31 @@ impl From<tonic::Status> for WorkerError {
         let message = status.message().to_string();
         match status.code() {
             Code::FailedPrecondition => WorkerError::Refused(message),
-            Code::InvalidArgument | Code::NotFound | Code::Unimplemented | Code::OutOfRange => {
+            Code::InvalidArgument => WorkerError::Expelled(message),
+            // A message that is too long, or cannot be read. A connection's error has a source.
+            Code::OutOfRange => WorkerError::Protocol(message),
+            Code::Internal if std::error::Error::source(&status).is_none() => {
                 WorkerError::Protocol(message)
             }
-            _ => WorkerError::Lost(message),
+            _ => WorkerError::Lost(Loss::of_status(&status)),
         }
     }
+}
+
+fn no_coordinator_text(address: &str, waited: Duration, fruitless: u32, loss: &Loss) -> String {
+    let waited = waited.as_secs_f64();
+    if fruitless == 0 {
+        return format!("no coordinator at {address} for {waited:.1} s: {loss}");
+    }
+    let times = if fruitless == 1 { "once" } else { "again and again" };
+    format!(
+        "the coordinator at {address} let this worker in {times} ({fruitless} in all) and ended before it gave any work; \
+         looked for one that does for {waited:.1} s; the last time: {loss}"
+    )
+}
+
+fn gib(bytes: u128) -> String {
+    format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64)
 }
 
 /// Finds the coordinator, joins, works until the run ends or `stop` is ready. A lost connection is sought again.
@@ -172,7 +205,7 @@ pub async fn run(
     stop: impl Future<Output = ()>,
     tell: &mut dyn FnMut(WorkerEvent<'_>),
 ) -> Result<Ended, WorkerError> {
-    let endpoint = endpoint(&config.coordinator)?;
+    let dialer = Dialer::new(&config.coordinator)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(config.threads.max(1))
         .thread_name(|i| format!("compute-{i}"))
@@ -187,21 +220,28 @@ pub async fn run(
         host: config.host.clone(),
         pid: std::process::id(),
         threads: config.threads as u32,
+        identity: Some(identity()),
     };
+    let mut search = Search::new(config.connect_wait);
     tokio::pin!(stop);
     loop {
         let (session, welcome) = tokio::select! {
-            joined = find(&endpoint, &config, &join, &pool, tell) => joined?,
+            joined = find(&dialer, &mut search, &config, &join, &pool, tell) => joined?,
             () = &mut stop => return Ok(Ended::Stopped),
         };
         tell(WorkerEvent::Joined { run_id: &welcome.run_id, worker: welcome.worker });
         join.run_id = Some(welcome.run_id);
-        match session.serve(&mut stop, tell).await {
-            Err(WorkerError::Lost(error)) => {
-                tell(WorkerEvent::Lost { error: &error });
-                tokio::time::sleep(jittered(RETRY_PAUSE_MIN, random())).await;
-            }
+        let (watch, worked, joined_at) = (session.watch(), session.worked(), Instant::now());
+        let loss = match session.serve(&mut stop, tell).await {
+            Err(WorkerError::Lost(loss)) => loss.explained(&watch),
             ended => return ended,
+        };
+        let worked = worked.load(Ordering::Relaxed);
+        let pause = search.lost(&config.coordinator, &loss, worked, joined_at.elapsed())?;
+        tell(WorkerEvent::Lost { error: &loss });
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = &mut stop => return Ok(Ended::Stopped),
         }
     }
 }
@@ -214,94 +254,47 @@ fn numeric_profile(pool: &rayon::ThreadPool) -> &'static str {
     if here == NUMERIC_PROFILE { others.next().unwrap_or(here) } else { here }
 }
 
-fn endpoint(address: &str) -> Result<Endpoint, WorkerError> {
-    let wrong = || WorkerError::Address(address.to_string());
-    let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
-    if host.is_empty() || host.contains(['/', '@', ' ']) || port.parse::<u16>().is_err() {
-        return Err(wrong());
-    }
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| wrong())?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_WAIT_MAX)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(4 * STREAM_WINDOW_BYTES)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT))
-}
-
-/// Tries to connect and join until it works, a coordinator refuses, or `connect_wait` is over; pauses double, with jitter.
+/// Tries to connect and join until it works, a coordinator refuses, or the search is over.
 async fn find(
-    endpoint: &Endpoint,
+    dialer: &Dialer,
+    search: &mut Search,
     config: &WorkerConfig,
     join: &Join,
     pool: &Arc<rayon::ThreadPool>,
     tell: &mut dyn FnMut(WorkerEvent<'_>),
 ) -> Result<(Session, Welcome), WorkerError> {
-    let started = Instant::now();
-    let mut pause = RETRY_PAUSE_MIN;
+    search.begin();
     loop {
-        let attempt = async {
-            let channel = endpoint.connect().await;
-            let channel = channel.map_err(|error| WorkerError::Lost(root_cause(&error)))?;
-            Session::join(channel, join.clone(), config.share, pool.clone()).await
+        let loss = match attempt(dialer, config, join, pool).await {
+            Err(WorkerError::Lost(loss)) => loss,
+            Ok(joined) => {
+                search.found();
+                return Ok(joined);
+            }
+            Err(error) => return Err(error),
         };
-        let error = match tokio::time::timeout(JOIN_WAIT_MAX, attempt).await {
-            Ok(Err(WorkerError::Lost(error))) => error,
-            Ok(answer) => return answer,
-            Err(_) => format!("no answer within {} s", JOIN_WAIT_MAX.as_secs()),
-        };
-        let left = config.connect_wait.saturating_sub(started.elapsed());
-        if left.is_zero() {
-            let address = config.coordinator.clone();
-            return Err(WorkerError::NoCoordinator {
-                address,
-                waited: started.elapsed(),
-                last: error,
-            });
-        }
-        let shown = jittered(pause, random()).min(left);
-        tell(WorkerEvent::Retrying { error: &error, pause: shown, left });
-        tokio::time::sleep(shown).await;
-        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        let (pause, left) = search.pause(&config.coordinator, &loss)?;
+        tell(WorkerEvent::Retrying { error: &loss, pause, left });
+        tokio::time::sleep(pause).await;
     }
 }
 
-/// Half of a pause to all of it, evenly: workers that lost one coordinator together do not all come back together.
-fn jittered(pause: Duration, random: u64) -> Duration {
-    let share = 0.5 + 0.5 * (random as f64 / u64::MAX as f64);
-    pause.mul_f64(share)
-}
-
-/// A number that differs from call to call and from process to process. Nothing but pauses may depend on it.
-fn random() -> u64 {
-    RandomState::new().hash_one(())
-}
-
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
+async fn attempt(
+    dialer: &Dialer,
+    config: &WorkerConfig,
+    join: &Join,
+    pool: &Arc<rayon::ThreadPool>,
+) -> Result<(Session, Welcome), WorkerError> {
+    let (channel, watch) = dialer.dial().await.map_err(WorkerError::Lost)?;
+    let joining = Session::join(channel, watch.clone(), join.clone(), config.share, pool.clone());
+    match tokio::time::timeout(JOIN_WAIT_MAX, joining).await {
+        Ok(Err(WorkerError::Lost(loss))) => Err(WorkerError::Lost(loss.explained(&watch))),
+        Ok(answer) => answer,
+        Err(_) => Err(WorkerError::Lost(Loss::NoWelcome(JOIN_WAIT_MAX).explained(&watch))),
     }
-    cause.to_string()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_are_half_to_all_of_what_they_may_be() {
-        let pause = Duration::from_millis(800);
-        assert_eq!(jittered(pause, 0), pause / 2);
-        assert_eq!(jittered(pause, u64::MAX), pause);
-        assert_eq!(jittered(pause, u64::MAX / 2).as_millis(), 600);
-        let pauses: Vec<_> = (0..1000).map(|_| jittered(pause, random())).collect();
-        assert!(pauses.iter().all(|found| (pause / 2..=pause).contains(found)));
-        // All quarters of the range are met.
-        for quarter in 0..4 {
-            let from = pause / 2 + pause / 8 * quarter;
-            assert!(pauses.iter().any(|found| (from..from + pause / 8).contains(found)));
-        }
-    }
+/// Tells this process from any other, so that it can be called what it was called before. Nothing else depends on it.
+fn identity() -> [u8; 16] {
+    (u128::from(random()) << 64 | u128::from(random())).to_le_bytes()
 }

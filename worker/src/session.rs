@@ -5,10 +5,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lockstep_data::RowOrder;
 use lockstep_model::{Network, NetworkSpec, PARALLEL_FLOPS_MIN};
+use lockstep_proto::connection::Watch;
 use lockstep_proto::frame::{
     Deal, Done, Ending, FromWorker, Join, Limits, Part, SUMS_LEN_MAX, ToWorker, Welcome,
 };
@@ -25,6 +27,8 @@ use tonic::transport::Channel;
 
 use crate::ahead::{Ahead, ahead};
 use crate::compute::{Compute, SpanBatch, Work};
+use crate::loss::Loss;
+use crate::memory;
 use crate::pace::{Pace, Paced};
 use crate::parts::Frames;
 use crate::shards::Shards;
@@ -40,6 +44,9 @@ const DEALS_MAX: usize = 1024;
 
 /// Longest wait for the step in hand to be computed and the coordinator to hear a goodbye.
 const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Two steps' weights are kept while those of the next come in.
+const WEIGHTS_KEPT: u128 = 3;
 
 /// How a membership ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +83,16 @@ pub(crate) struct Session {
     /// Of what is sent.
     pace: Arc<Pace>,
     inbound: Streaming<wire::CoordinatorMessage>,
+    watch: Arc<Watch>,
+    /// It was dealt something whose weights came.
+    worked: Arc<AtomicBool>,
 }
 
 impl Session {
     /// Joins the run that the channel leads to.
     pub(crate) async fn join(
         channel: Channel,
+        watch: Arc<Watch>,
         join: Join,
         share: bool,
         pool: Arc<rayon::ThreadPool>,
@@ -95,7 +106,7 @@ impl Session {
         out.send(join.into_wire()).await.map_err(|_| WorkerError::lost("before the join"))?;
         let mut inbound = client.train(outgoing).await?.into_inner();
         let first = inbound.message().await?;
-        let first = first.ok_or_else(|| WorkerError::lost("before the welcome"))?;
+        let first = first.ok_or(WorkerError::Lost(Loss::Dismissed))?;
         let welcome = Welcome::from_wire(first)?;
         let network = network(&welcome)?;
         let tree = ShardTree::new(welcome.batches.shards);
@@ -130,6 +141,8 @@ impl Session {
             out,
             pace,
             inbound,
+            watch,
+            worked: Arc::default(),
         };
         Ok((session, welcome))
     }
@@ -149,6 +162,16 @@ impl Session {
             self.pace.lift();
         }
         Ok(())
+    }
+
+    /// What is noted of the connection.
+    pub(crate) fn watch(&self) -> Arc<Watch> {
+        self.watch.clone()
+    }
+
+    /// Whether it was given work, now and later.
+    pub(crate) fn worked(&self) -> Arc<AtomicBool> {
+        self.worked.clone()
     }
 
     /// Works until the run ends, the stream breaks, or `stop` is ready.
@@ -174,7 +197,7 @@ impl Session {
                     self.compute = Some(compute?);
                 }
                 message = self.inbound.message() => {
-                    let message = message?.ok_or_else(|| WorkerError::lost("in mid-run"))?;
+                    let message = message?.ok_or(WorkerError::Lost(Loss::Dismissed))?;
                     if let Some(sharing) = &self.sharing {
                         sharing.hear(&message);
                     }
@@ -290,6 +313,7 @@ impl Session {
     }
 
     async fn start(&mut self, work: Work) -> Result<(), WorkerError> {
+        self.worked.store(true, Ordering::Relaxed);
         let batch = SpanBatch::of(&work.deal);
         let guess = batch.and_then(|b| b.next(self.limits.batches, self.epochs_are_measured));
         if let Some(ahead) = self.ahead.take() {
@@ -397,5 +421,8 @@ fn network(welcome: &Welcome) -> Result<Arc<Network>, WorkerError> {
     if network.sums_len() > SUMS_LEN_MAX {
         return Err(broken(format!("{} sums, wanted {SUMS_LEN_MAX} at most", network.sums_len())));
     }
+    let parameters = network.layout().len();
+    let what = format!("the run's network of {parameters} parameters");
+    memory::check(&what, WEIGHTS_KEPT * parameters as u128 * size_of::<f32>() as u128)?;
     Ok(Arc::new(network))
 }

@@ -3,15 +3,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::{ShardRequest, Welcome};
 use lockstep_proto::ids::{Shard, Span, Table};
-use lockstep_proto::values;
 use lockstep_proto::wire::cluster_client::ClusterClient;
+use lockstep_proto::{PART_VALUES_MAX, values};
+use tokio::time::timeout;
+use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::WorkerError;
+use crate::loss::Loss;
+use crate::{WorkerError, memory};
+
+/// Longest wait for the next part of a shard: 1 MiB, on a link that is shared with other workers.
+const PART_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Memory set aside for a shard before any of it is there: 16 MiB.
 const FETCH_RESERVE_VALUES: usize = 1 << 22;
@@ -102,27 +109,44 @@ impl Shards {
         shard: Shard,
         rows: u64,
     ) -> Result<Vec<f32>, WorkerError> {
+        let name = format!("{table} {shard}");
+        let wanted = rows as usize * self.width;
+        memory::check(&name, wanted as u128 * size_of::<f32>() as u128)?;
         let request = ShardRequest { run_id: self.run_id.clone(), table, shard };
-        let mut parts = self.client.fetch_shard(request.into_wire()).await?.into_inner();
-        let wanted = usize::try_from(rows).ok().and_then(|rows| rows.checked_mul(self.width));
-        let Some(wanted) = wanted else {
-            let problem = format!("{table} {shard} of {rows} rows of {} values", self.width);
-            return Err(WorkerError::Protocol(problem));
+        let late = |_| WorkerError::Lost(Loss::NoRows(name.clone(), PART_WAIT_MAX));
+        let asked = timeout(PART_WAIT_MAX, self.client.fetch_shard(request.into_wire()));
+        let mut parts = match asked.await.map_err(late)? {
+            Ok(parts) => parts.into_inner(),
+            Err(status) if status.code() == Code::NotFound => {
+                return Err(WorkerError::Protocol(status.message().to_string()));
+            }
+            Err(status) => return Err(status.into()),
         };
         let mut fetched = Vec::with_capacity(wanted.min(FETCH_RESERVE_VALUES));
-        while let Some(part) = parts.message().await? {
+        let wrong = |what: String| {
+            Err(WorkerError::Protocol(format!(
+                "{what} of {name}, wanted {rows} rows of {}",
+                self.width
+            )))
+        };
+        for _ in 0..parts_max(wanted) {
+            let Some(part) = timeout(PART_WAIT_MAX, parts.message()).await.map_err(late)?? else {
+                return match fetched.len() == wanted {
+                    true => Ok(fetched),
+                    false => wrong(format!("only {} values", fetched.len())),
+                };
+            };
             match values::decode(&part.values) {
                 Some(values) if fetched.len() + values.len() <= wanted => fetched.extend(values),
-                _ => break,
+                Some(_) => return wrong("more values than there can be".to_string()),
+                None => return wrong(format!("a part of {} bytes", part.values.len())),
             }
         }
-        if fetched.len() == wanted {
-            return Ok(fetched);
-        }
-        Err(WorkerError::Protocol(format!(
-            "{table} {shard} came with {} values, wanted {rows} rows of {}",
-            fetched.len(),
-            self.width
-        )))
+        wrong("more parts than there can be".to_string())
     }
+}
+
+/// Most messages in which a shard comes: parts are at least half full on average, and the end is one more.
+fn parts_max(values: usize) -> usize {
+    2 * values.div_ceil(PART_VALUES_MAX) + 1
 }

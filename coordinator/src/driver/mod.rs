@@ -23,15 +23,17 @@ use tokio::sync::mpsc;
 
 use crate::account::Account;
 use crate::audit::AuditBook;
+use crate::departure::Departure;
 use crate::engine::{Action, Engine, Event, Planned, Schedule, Track};
 use crate::inbound::{Inbound, Readers, read};
 use crate::observer::{Observer, RunEvent, WeightFrames};
 use crate::outbox::Outbox;
+use crate::peer::Peer;
 use crate::reducer::{Reduced, Reducer};
 use crate::run::{
     FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec, Stop, SumBounds,
 };
-use crate::server::{Admitted, Arrival, Peer};
+use crate::server::{Admitted, Arrival};
 use crate::sharing::Sharing;
 use stopping::Stopwatch;
 
@@ -194,18 +196,18 @@ impl Driver {
     }
 
     fn admit(&mut self, admitted: Admitted) {
-        let Admitted { worker, peer, outbox, stream } = admitted;
+        let Admitted { worker, peer, outbox, stream, watch } = admitted;
         self.observer.observe(RunEvent::Joined { worker, peer: &peer });
         let threads = peer.threads;
         let sharing = Arc::new(Sharing::new(outbox.clone()));
         self.members
             .insert(worker, Member { outbox, peer, sharing: sharing.clone(), gets_weights: false });
         let (limits, inbox) = (self.limits.clone(), self.inbox_tx.clone());
-        self.readers.start(worker, read(worker, stream, limits, sharing, inbox));
+        self.readers.start(worker, read(worker, stream, watch, limits, sharing, inbox));
         self.engine.handle(Instant::now(), Event::Joined { worker, threads });
     }
 
-    fn leave(&mut self, worker: WorkerId, reason: &str) {
+    fn leave(&mut self, worker: WorkerId, reason: &Departure) {
         if let Some(member) = self.members.remove(&worker) {
             member.outbox.close(None);
             let workers = self.members.len();
@@ -221,6 +223,7 @@ impl Driver {
         if let Some(member) = self.members.remove(&worker) {
             member.outbox.close(Some(tonic::Status::invalid_argument(reason)));
             let workers = self.members.len();
+            let reason = &Departure::Expelled(reason.to_string());
             self.observer.observe(RunEvent::Left { worker, peer: &member.peer, reason, workers });
         }
         self.engine.expelled(Instant::now(), worker, &disputes);
@@ -245,7 +248,7 @@ impl Driver {
             }
             FromWorker::Part(part) => self.part(worker, part)?,
             FromWorker::Fault(fault) => self.fault(worker, fault),
-            FromWorker::Goodbye => self.leave(worker, "it said goodbye"),
+            FromWorker::Goodbye => self.leave(worker, &Departure::Goodbye),
         }
         Ok(())
     }

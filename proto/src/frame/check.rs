@@ -16,6 +16,15 @@ use crate::wire;
 /// Longest host name, run id or version kept from a peer.
 pub(super) const NAME_BYTES_MAX: usize = 256;
 
+/// Longest text for people kept from a peer.
+pub(super) const TEXT_CHARS_MAX: usize = 2000;
+
+/// Most compute threads that a worker is believed to have: they are a first guess at its speed.
+const THREADS_MAX: u32 = 4096;
+
+/// Most steps and passes of a run: what is counted on from there still fits.
+const COUNT_MAX: u64 = 1 << 62;
+
 /// A message that does not keep the contract.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("broken message: {0}")]
@@ -67,6 +76,9 @@ impl Limits {
             )),
             Some(Kind::Deal(deal)) => {
                 let Some(span) = deal.span else { return broken("a deal without a span") };
+                if deal.step.max(deal.pass) > COUNT_MAX {
+                    return broken(format!("step {} in pass {}", deal.step, deal.pass));
+                }
                 let task = match table_of(deal.table)? {
                     Table::Train if deal.epoch == 0 => return broken("epoch 0"),
                     Table::Train if deal.batch < self.batches.count() => {
@@ -79,6 +91,9 @@ impl Limits {
                 };
                 let (pass, step) = (Pass(deal.pass), Step(deal.step));
                 Ok(ToWorker::Deal(Deal { pass, step, task, span: self.span(span)? }))
+            }
+            Some(Kind::Weights(weights)) if weights.step > COUNT_MAX => {
+                broken(format!("weights of step {}", weights.step))
             }
             Some(Kind::Weights(weights)) if weights.shared => {
                 let chunk = Chunk(weights.chunk);
@@ -93,7 +108,7 @@ impl Limits {
             }
             Some(Kind::Finish(wire::Finish { error, stopped })) => match (error, stopped) {
                 (error, false) if error.is_empty() => Ok(ToWorker::Finish(Ending::Finished)),
-                (error, false) => Ok(ToWorker::Finish(Ending::Failed(error))),
+                (error, false) => Ok(ToWorker::Finish(Ending::Failed(shortened(error)))),
                 (error, true) if error.is_empty() => Ok(ToWorker::Finish(Ending::Stopped)),
                 (_, true) => broken("an end that is both a stop and a failure"),
             },
@@ -164,6 +179,15 @@ impl Limits {
     }
 }
 
+/// As much of a peer's text as people are shown.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(TEXT_CHARS_MAX) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 impl Join {
     /// Checks the first message of a worker.
     ///
@@ -177,6 +201,16 @@ impl Join {
         if texts.iter().any(|text| text.len() > NAME_BYTES_MAX) {
             return broken("a text of a join is too long");
         }
+        // Other versions, which are refused in words, have none.
+        let identity = match &join.identity[..] {
+            [] => None,
+            bytes => match bytes.try_into() {
+                Ok(identity) => Some(identity),
+                Err(_) => {
+                    return broken(format!("an identity of {} bytes, wanted 16", bytes.len()));
+                }
+            },
+        };
         Ok(Join {
             protocol: join.protocol,
             version: join.version,
@@ -184,7 +218,8 @@ impl Join {
             run_id: Some(join.run_id).filter(|id| !id.is_empty()),
             host: join.host,
             pid: join.pid,
-            threads: join.threads,
+            threads: join.threads.clamp(1, THREADS_MAX),
+            identity,
         })
     }
 }
@@ -207,6 +242,9 @@ impl Welcome {
         }
         if [welcome.validation_rows, welcome.test_rows].iter().any(|&rows| rows > u32::MAX.into()) {
             return broken("a table of more than 2^32 rows");
+        }
+        if !(1..=NAME_BYTES_MAX).contains(&welcome.run_id.len()) {
+            return broken(format!("a run id of {} bytes", welcome.run_id.len()));
         }
         let batch_size = welcome.batch_size;
         Ok(Welcome {

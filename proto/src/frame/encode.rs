@@ -1,5 +1,7 @@
 //! Domain messages to wire messages.
 
+use bytes::Bytes;
+
 use super::{Done, Ending, FromWorker, Join, NodeSums, ShardRequest, Slice, ToWorker, Welcome};
 use crate::ids::{Span, Table, Task};
 use crate::shared::Ticket;
@@ -18,6 +20,7 @@ impl Join {
             host: self.host,
             pid: self.pid,
             threads: self.threads,
+            identity: self.identity.map_or_else(Bytes::new, |bytes| bytes.to_vec().into()),
         }))
     }
 }

@@ -49,6 +49,8 @@ pub struct Join {
     pub pid: u32,
     /// Compute threads.
     pub threads: u32,
+    /// The same each time that this process joins, so that people can recognise it.
+    pub identity: Option<[u8; 16]>,
 }
 
 /// Answer to [`Join`]: all that a worker needs to make the same network, row order and tree.

@@ -4,7 +4,7 @@ mod precision;
 
 use prost::Message;
 
-use super::check::{Checked, NAME_BYTES_MAX};
+use super::check::{Checked, NAME_BYTES_MAX, TEXT_CHARS_MAX};
 use super::encode::{coordinator_message, worker_message};
 use super::*;
 use crate::layout::DenseShape;
@@ -125,11 +125,35 @@ fn broken_words_of_a_coordinator() {
         (deal(-1, Some((0, 5))), "table -1 is none that the contract knows"),
         (weights(2, frame(100)), "chunk 2 of 2"),
         (weights(1, frame(101)), "chunk 1 with 404 bytes, wanted 100 values of 4 bytes"),
+        (
+            Kind::Weights(wire::Weights { step: u64::MAX, ..Default::default() }),
+            "weights of step 18446744073709551615",
+        ),
+        (
+            Kind::Deal(wire::Deal {
+                pass: u64::MAX,
+                span: Some(wire::Span { start: 0, end: 1 }),
+                ..Default::default()
+            }),
+            "step 0 in pass 18446744073709551615",
+        ),
         (Kind::Welcome(wire::Welcome::default()), "a second welcome"),
     ] {
         refused(limits().to_worker(coordinator_message(kind)), wanted);
     }
     refused(limits().to_worker(wire::CoordinatorMessage { kind: None }), "no content");
+}
+
+#[test]
+fn a_long_story_is_cut_short() {
+    for (chars, kept) in [(TEXT_CHARS_MAX, TEXT_CHARS_MAX), (1 << 20, TEXT_CHARS_MAX + 1)] {
+        let error = "ü".repeat(chars);
+        let finish = wire::Finish { error, ..Default::default() };
+        let heard =
+            limits().to_worker(coordinator_message(coordinator_message::Kind::Finish(finish)));
+        let text = format!("{:?}", heard.unwrap());
+        assert_eq!(text.chars().filter(|c| "ü…".contains(*c)).count(), kept);
+    }
 }
 
 #[test]
@@ -151,6 +175,7 @@ fn join() -> Join {
         host: "host".to_string(),
         pid: 7,
         threads: 8,
+        identity: Some([9; 16]),
     }
 }
 
@@ -170,6 +195,17 @@ fn joins() {
         Join { host: too_long, ..join() },
     ] {
         refused(Join::from_wire(join.into_wire()), "a text of a join is too long");
+    }
+    for (threads, believed) in [(0, 1), (1, 1), (4096, 4096), (u32::MAX, 4096)] {
+        let join = Join { threads, ..join() };
+        assert_eq!(Join::from_wire(join.into_wire()).unwrap().threads, believed);
+    }
+    for bytes in [1, 15, 17, 1000] {
+        let mut message = join().into_wire();
+        if let Some(wire::worker_message::Kind::Join(join)) = &mut message.kind {
+            join.identity = vec![0; bytes].into();
+        }
+        refused(Join::from_wire(message), &format!("an identity of {bytes} bytes, wanted 16"));
     }
     let first = "the first message is not a join";
     refused(Join::from_wire(FromWorker::Goodbye.into_wire()), first);
@@ -216,6 +252,10 @@ fn welcomes() {
         (most + 1, 16, 10, "batches of 10 from 4294967296 rows"),
     ] {
         refused(with(rows, shards, batch_size), wanted);
+    }
+    for run_id in [String::new(), "x".repeat(NAME_BYTES_MAX + 1)] {
+        let wanted = format!("a run id of {} bytes", run_id.len());
+        refused(Welcome::from_wire(Welcome { run_id, ..welcome() }.into_wire()), &wanted);
     }
     let first = "the first message is not a welcome";
     refused(Welcome::from_wire(ToWorker::Finish(Ending::Finished).into_wire()), first);
@@ -269,7 +309,7 @@ fn words_of_a_coordinator() -> Vec<ToWorker> {
     let deal = |task| {
         ToWorker::Deal(Deal {
             pass: Pass(9),
-            step: Step(u64::MAX),
+            step: Step(1 << 62),
             task,
             span: Span { start: 4, end: 5 },
         })

@@ -1,0 +1,174 @@
+//! Notes how a connection went, for whoever has to explain its end: the first bytes that came, when the last ones did,
+//! and how it broke. Every byte passes unchanged. Knows no sockets and explains nothing itself.
+
+use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::transport::server::Connected;
+
+/// How many of the first bytes are kept: enough to tell one protocol from another.
+const FIRST_BYTES_MAX: usize = 64;
+
+/// How a connection broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Break {
+    /// The other side closed it: its process ended, or did so on purpose.
+    Closed,
+    /// The other side, or something between, says that there is no such connection.
+    Reset,
+    /// The system found out that nothing arrives there any more.
+    Unreachable,
+}
+
+impl Break {
+    fn of(error: &Error) -> Break {
+        match error.kind() {
+            ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                Break::Unreachable
+            }
+            _ => Break::Reset,
+        }
+    }
+}
+
+/// What was noted of a connection.
+#[derive(Debug)]
+pub struct Watch {
+    // A std mutex: held to copy a few bytes, never across a wait.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    first: Vec<u8>,
+    heard_at: Instant,
+    broke: Option<Break>,
+}
+
+impl Watch {
+    fn new() -> Watch {
+        let state = State { first: Vec::new(), heard_at: Instant::now(), broke: None };
+        Watch { state: Mutex::new(state) }
+    }
+
+    /// The first bytes that came.
+    pub fn first(&self) -> Vec<u8> {
+        self.lock().first.clone()
+    }
+
+    /// For how long nothing has come.
+    pub fn silence(&self) -> Duration {
+        self.lock().heard_at.elapsed()
+    }
+
+    /// How it broke, if the system knows that it did.
+    pub fn broke(&self) -> Option<Break> {
+        self.lock().broke
+    }
+
+    fn hear(&self, bytes: &[u8]) {
+        let mut state = self.lock();
+        state.heard_at = Instant::now();
+        let room = FIRST_BYTES_MAX - state.first.len();
+        state.first.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn note(&self, broke: Break) {
+        self.lock().broke.get_or_insert(broke);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that is watched.
+#[derive(Debug)]
+pub struct Watched<S> {
+    stream: S,
+    watch: Arc<Watch>,
+}
+
+impl<S> Watched<S> {
+    /// Watches a connection that has just been made.
+    pub fn new(stream: S) -> Watched<S> {
+        Watched { stream, watch: Arc::new(Watch::new()) }
+    }
+
+    /// What is noted of it, now and later.
+    pub fn watch(&self) -> Arc<Watch> {
+        self.watch.clone()
+    }
+
+    fn written<T>(&self, result: Poll<Result<T>>) -> Poll<Result<T>> {
+        if let Poll::Ready(Err(error)) = &result {
+            self.watch.note(Break::of(error));
+        }
+        result
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        match &result {
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => {
+                self.watch.hear(&buffer.filled()[before..]);
+            }
+            Poll::Ready(Ok(())) if room > 0 => self.watch.note(Break::Closed),
+            Poll::Ready(Err(error)) => self.watch.note(Break::of(error)),
+            _ => {}
+        }
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.written(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_flush(context);
+        self.written(result)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: Connected> Connected for Watched<S> {
+    type ConnectInfo = (S::ConnectInfo, Arc<Watch>);
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        (self.stream.connect_info(), self.watch())
+    }
+}

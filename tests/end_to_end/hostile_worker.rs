@@ -1,0 +1,352 @@
+//! Strangers and members that speak the real protocol and break it: every message in every state. The peer is named with
+//! the reason and shut out, nothing hangs, and the run ends in the weights of an undisturbed one.
+
+use std::time::Duration;
+
+use lockstep_proto::wire::cluster_client::ClusterClient;
+use lockstep_proto::wire::worker_message::Kind;
+use lockstep_proto::wire::{
+    CoordinatorMessage, Deal, Done, Fault, Goodbye, Join, NodeSums, Part, ShardRequest, Slice,
+    Span, Ticket, WorkerMessage, coordinator_message,
+};
+use lockstep_proto::{MESSAGE_BYTES_MAX, PROTOCOL, VERSION};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+
+use crate::faults::{HASH, folder};
+use crate::process::{Process, WAIT_MAX};
+
+/// A client that says what it likes.
+struct Peer {
+    runtime: Runtime,
+    client: ClusterClient<Channel>,
+    say: mpsc::Sender<WorkerMessage>,
+    hear: Option<Streaming<CoordinatorMessage>>,
+}
+
+fn join() -> Join {
+    Join {
+        protocol: PROTOCOL,
+        version: VERSION.to_string(),
+        numeric_profile: lockstep_model::numeric_profile().to_string(),
+        host: "hostile".to_string(),
+        pid: 7,
+        threads: 1,
+        identity: vec![6; 16].into(),
+        ..Join::default()
+    }
+}
+
+impl Peer {
+    /// Says this first. The status, if it is not let in.
+    fn new(address: &str, first: Option<Kind>) -> Result<Peer, Status> {
+        let runtime = Runtime::new().unwrap();
+        let (say, said) = mpsc::channel(16);
+        let (client, hear) = runtime.block_on(async {
+            let client = ClusterClient::connect(format!("http://{address}")).await.unwrap();
+            let mut client = client.max_encoding_message_size(usize::MAX);
+            say.send(WorkerMessage { kind: first }).await.unwrap();
+            let hear = client.train(ReceiverStream::new(said)).await.map(|hear| hear.into_inner());
+            (client, hear)
+        });
+        Ok(Peer { runtime, client, say, hear: Some(hear?) })
+    }
+
+    /// A member.
+    fn joined(address: &str) -> Peer {
+        let mut peer = Peer::new(address, Some(Kind::Join(join()))).unwrap();
+        assert!(matches!(peer.hear(), Ok(Some(coordinator_message::Kind::Welcome(_)))));
+        peer
+    }
+
+    /// A member that was dealt something.
+    fn dealt(address: &str) -> (Peer, Deal) {
+        let mut peer = Peer::joined(address);
+        loop {
+            match peer.hear().unwrap().unwrap() {
+                coordinator_message::Kind::Prepare(span) => peer.say(Some(Kind::Prepared(span))),
+                coordinator_message::Kind::Deal(deal) => return (peer, deal),
+                _ => {}
+            }
+        }
+    }
+
+    fn say(&self, kind: Option<Kind>) {
+        // Fails when the stream has ended, which is found by listening.
+        let _ = self.runtime.block_on(self.say.send(WorkerMessage { kind }));
+    }
+
+    fn hear(&mut self) -> Result<Option<coordinator_message::Kind>, Status> {
+        let hear = self.hear.as_mut().unwrap();
+        let next = async { tokio::time::timeout(WAIT_MAX, hear.message()).await };
+        let message = self.runtime.block_on(next).expect("the coordinator says something");
+        Ok(message?.and_then(|message| message.kind))
+    }
+
+    /// How the stream ends.
+    fn end(&mut self) -> Result<(), Status> {
+        while self.hear()?.is_some() {}
+        Ok(())
+    }
+
+    fn fetch(&mut self, request: ShardRequest) -> Result<(), Status> {
+        let client = &mut self.client;
+        self.runtime.block_on(async {
+            let mut parts = client.fetch_shard(request).await?.into_inner();
+            while parts.message().await?.is_some() {}
+            Ok(())
+        })
+    }
+}
+
+/// What is wrong, what says it, and how the reason begins.
+type Case = (&'static str, Option<Kind>, &'static str);
+
+fn part(pass: u64, slices: Vec<Slice>, sums: Vec<NodeSums>, done: Option<Done>) -> Option<Kind> {
+    Some(Kind::Part(Part { pass, slices, sums, done }))
+}
+
+fn slice(pass: u64, change: impl Fn(&mut Slice)) -> Option<Kind> {
+    // 506 rows of 13 columns: 8 units and their biases, then 1.
+    let mut slice = Slice { values: vec![0; 4].into(), ..Slice::default() };
+    change(&mut slice);
+    part(pass, vec![slice], Vec::new(), None)
+}
+
+fn sums(pass: u64, change: impl Fn(&mut NodeSums)) -> Option<Kind> {
+    let mut sums = NodeSums { values: vec![1.0; 2], rows: 1, ..NodeSums::default() };
+    change(&mut sums);
+    part(pass, Vec::new(), vec![sums], None)
+}
+
+fn done(pass: u64, span: Option<(u32, u32)>) -> Option<Kind> {
+    let span = span.map(|(start, end)| Span { start, end });
+    part(pass, Vec::new(), Vec::new(), Some(Done { span, busy_nanoseconds: u64::MAX }))
+}
+
+fn ticket(secret: usize, bytes: u64) -> Option<Kind> {
+    let (pid, descriptor) = (std::process::id(), u32::MAX);
+    Some(Kind::Share(Ticket { pid, descriptor, secret: vec![1; secret].into(), bytes }))
+}
+
+/// What no worker may say, whatever it was told.
+fn never() -> Vec<Case> {
+    let span = |start, end| Some(Kind::Prepared(Span { start, end }));
+    let fault = |shard| Some(Kind::Fault(Fault { shard, ..Fault::default() }));
+    let long = Join { host: "x".repeat(MESSAGE_BYTES_MAX + 1), ..Join::default() };
+    vec![
+        ("nothing", None, "broken message: no content"),
+        ("a second join", Some(Kind::Join(join())), "broken message: a second join"),
+        ("more than a message may hold", Some(Kind::Join(long)), "broken message: "),
+        ("shards of no span", span(3, 3), "broken message: shards 3..3 of 12"),
+        ("shards backwards", span(9, 2), "broken message: shards 9..2 of 12"),
+        ("shards outside", span(7, u32::MAX), "broken message: shards 7..4294967295 of 12"),
+        ("a node outside", slice(0, |s| s.level = 40), "broken message: "),
+        ("a far node", slice(0, |s| s.index = u32::MAX), "broken message: "),
+        (
+            "an absent chunk",
+            slice(0, |s| s.chunk = u32::MAX),
+            "broken message: chunk 4294967295 of 1",
+        ),
+        ("a short chunk", slice(0, |_| ()), "broken message: chunk 0 with 4 bytes, wanted "),
+        (
+            "no values",
+            slice(0, |s| s.values.clear()),
+            "broken message: chunk 0 with 0 bytes, wanted ",
+        ),
+        (
+            "memory that was never shared",
+            slice(0, |s| {
+                (s.values, s.place, s.shared_bytes) = (Default::default(), 1 << 60, u32::MAX)
+            }),
+            "broken message: ",
+        ),
+        ("no sums", sums(0, |s| s.values.clear()), "broken message: 0 sums, wanted "),
+        (
+            "many sums",
+            sums(0, |s| s.values = vec![0.0; 1000]),
+            "broken message: 1000 sums, wanted ",
+        ),
+        ("sums of nothing", sums(0, |s| s.rows = 0), "broken message: "),
+        ("sums outside", sums(0, |s| s.index = 12), "broken message: "),
+        ("done with nothing", done(0, None), "broken message: a deal is done, but not which"),
+        (
+            "done with what is not there",
+            done(0, Some((0, 99))),
+            "broken message: shards 0..99 of 12",
+        ),
+        (
+            "a fault outside",
+            fault(12),
+            "broken message: a fault in a shard that the run does not have",
+        ),
+        ("a file of no one", ticket(16, 1 << 62), "its shared memory cannot be opened here"),
+        ("a file without a secret", ticket(3, 4096), "its shared memory cannot be opened here"),
+    ]
+}
+
+/// What a worker may say only of what it was dealt.
+fn unasked() -> Vec<Case> {
+    let prepared = Some(Kind::Prepared(Span { start: 11, end: 12 }));
+    vec![
+        (
+            "shards not asked for",
+            prepared,
+            "it said that it has shards that it was not asked to fetch",
+        ),
+        (
+            "done with another pass",
+            done(1 << 40, Some((0, 1))),
+            "it says that it is done with what",
+        ),
+        (
+            "done with the last pass",
+            done(u64::MAX, Some((0, 12))),
+            "it says that it is done with what",
+        ),
+    ]
+}
+
+/// That the peer's stream ends with this reason, and that the coordinator names it with the same.
+#[track_caller]
+fn is_shut_out(coordinator: &Process, case: &str, peer: &mut Peer, reason: &str) {
+    let status = peer.end().expect_err(case);
+    assert_eq!(status.code(), Code::InvalidArgument, "{case}: {status}");
+    assert!(
+        status.message().starts_with(reason),
+        "{case}: {:?}, wanted {reason:?}",
+        status.message()
+    );
+    let told = coordinator.report("worker_left", |left| left["reason"] == status.message());
+    assert_eq!((&told["cause"], &told["host"]), (&"expelled".into(), &"hostile".into()), "{case}");
+    assert_eq!(told["address"], "127.0.0.1", "{case}");
+}
+
+/// One run, which each of them leads astray alone, until an honest worker comes.
+#[test]
+fn every_message_in_every_state() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let address = coordinator.address();
+    for (case, kind, reason) in never().into_iter().chain(unasked()) {
+        println!("{case}");
+        let mut peer = Peer::joined(&address);
+        peer.say(kind.clone());
+        is_shut_out(&coordinator, case, &mut peer, reason);
+        let (mut peer, _) = Peer::dealt(&address);
+        peer.say(kind.clone());
+        is_shut_out(&coordinator, case, &mut peer, reason);
+        // After its goodbye nobody listens.
+        let (mut peer, _) = Peer::dealt(&address);
+        peer.say(Some(Kind::Goodbye(Goodbye {})));
+        peer.say(kind);
+        peer.end().expect(case);
+    }
+    // What says nothing, or nothing new, is no reason to shut anybody out: these leave by themselves.
+    for harmless in [
+        part(0, Vec::new(), Vec::new(), None),
+        part(7, Vec::new(), Vec::new(), None),
+        done(0, Some((5, 7))),
+    ] {
+        let (mut peer, _) = Peer::dealt(&address);
+        (0..100).for_each(|_| peer.say(harmless.clone()));
+        peer.say(Some(Kind::Goodbye(Goodbye {})));
+        peer.say(Some(Kind::Goodbye(Goodbye {})));
+        peer.end().expect("a goodbye");
+    }
+    folder.worker(&address, &[]).end().expect(0);
+    coordinator.end().expect(0);
+    assert_eq!(folder.hash(), HASH);
+}
+
+/// Beside a worker that does its part.
+#[test]
+fn beside_an_honest_worker() {
+    for (case, kind, reason) in unasked().into_iter().chain(never().into_iter().step_by(4)) {
+        let folder = folder();
+        let coordinator = folder.coordinator(&["--workers-start", "2"]);
+        let address = coordinator.address();
+        let honest = folder.worker(&address, &[]);
+        let (mut peer, _) = Peer::dealt(&address);
+        peer.say(kind);
+        is_shut_out(&coordinator, case, &mut peer, reason);
+        honest.end().expect(0);
+        coordinator.end().expect(0);
+        assert_eq!(folder.hash(), HASH, "{case}");
+    }
+}
+
+#[test]
+fn strangers() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let address = coordinator.address();
+    let refused = |case: &str, first: Option<Kind>, code: Code, wanted: &str| {
+        let status = Peer::new(&address, first).err().expect(case);
+        assert_eq!(status.code(), code, "{case}: {status}");
+        assert!(status.message().contains(wanted), "{case}: {status}");
+        coordinator.report("warning", |warning| {
+            let message = warning["message"].as_str().unwrap();
+            message.starts_with("refused a worker (") && message.contains(wanted)
+        });
+    };
+    let first = "the first message is not a join";
+    for (case, kind, _) in never().into_iter().chain(unasked()) {
+        if !matches!(kind, Some(Kind::Join(_))) {
+            refused(case, kind, Code::InvalidArgument, first);
+        }
+    }
+    refused("a goodbye", Some(Kind::Goodbye(Goodbye {})), Code::InvalidArgument, first);
+    let long = "x".repeat(1 << 20);
+    for (case, join, code, wanted) in [
+        ("a long name", Join { host: long.clone(), ..join() }, Code::InvalidArgument, "too long"),
+        ("a long version", Join { version: long, ..join() }, Code::InvalidArgument, "too long"),
+        (
+            "half an identity",
+            Join { identity: vec![0; 8].into(), ..join() },
+            Code::InvalidArgument,
+            "an identity of 8 bytes, wanted 16",
+        ),
+        (
+            "another run",
+            Join { run_id: "another".to_string(), ..join() },
+            Code::FailedPrecondition,
+            "the worker is for run another",
+        ),
+        (
+            "another protocol",
+            Join { protocol: u32::MAX, identity: Default::default(), ..join() },
+            Code::FailedPrecondition,
+            "(protocol 4294967295): install the same version",
+        ),
+        (
+            "another machine",
+            Join { numeric_profile: "abacus".to_string(), ..join() },
+            Code::FailedPrecondition,
+            "computes with profile abacus",
+        ),
+    ] {
+        refused(case, Some(Kind::Join(join)), code, wanted);
+    }
+    // Nobody waits for somebody who says nothing, nor for somebody who leaves.
+    drop(Peer::joined(&address));
+    let mut peer = Peer::joined(&address);
+    let shard =
+        |run_id: &str, table, shard| ShardRequest { run_id: run_id.to_string(), table, shard };
+    for (request, code) in [
+        (shard("another", 1, 0), Code::FailedPrecondition),
+        (shard("", 1, 0), Code::FailedPrecondition),
+        (shard(&"x".repeat(1 << 20), 1, 0), Code::FailedPrecondition),
+        (shard("", 9, 0), Code::InvalidArgument),
+    ] {
+        assert_eq!(peer.fetch(request).unwrap_err().code(), code);
+    }
+    drop(peer);
+    std::thread::sleep(Duration::from_millis(10));
+    folder.worker(&address, &[]).end().expect(0);
+    coordinator.end().expect(0);
+    assert_eq!(folder.hash(), HASH);
+}
