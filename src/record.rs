@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lockstep_coordinator::engine::{Planned, Wait, WaitReason};
-use lockstep_coordinator::{Observer, RunEvent, Snapshot};
+use lockstep_coordinator::{Observer, Peer, RunEvent, Snapshot};
 use lockstep_model::Network;
 use lockstep_proto::ids::{Table, Task};
 
@@ -233,7 +233,9 @@ impl Shared {
             RunEvent::Warning(message) => {
                 self.tell(Report::Warning { message: message.to_string() });
             }
-            RunEvent::Waiting(wait) => self.tell(Report::Warning { message: self.wait_text(wait) }),
+            RunEvent::Waiting { wait, peer } => {
+                self.tell(Report::Warning { message: self.wait_text(wait, peer) });
+            }
             RunEvent::Step {
                 epoch,
                 step,
@@ -354,7 +356,7 @@ impl Shared {
     }
 
     /// What is waited for, and what can be done about it.
-    fn wait_text(&self, wait: &Wait) -> String {
+    fn wait_text(&self, wait: &Wait, peer: Option<&Peer>) -> String {
         match wait.reason {
             WaitReason::Workers { .. } => {
                 let host = match self.address.ip() {
@@ -364,7 +366,9 @@ impl Shared {
                 let port = self.address.port();
                 format!("{wait}; start one with `lockstep worker --coordinator {host}:{port}`")
             }
-            _ => wait.to_string(),
+            _ => peer.map_or(wait.to_string(), |peer| {
+                format!("{wait} ({})", machine(&peer.host, peer.ip().as_deref()))
+            }),
         }
     }
 

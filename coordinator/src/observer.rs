@@ -82,7 +82,12 @@ pub enum RunEvent<'a> {
     /// Something is odd, though the run goes on.
     Warning(&'a str),
     /// Nothing has moved for a while.
-    Waiting(&'a Wait),
+    Waiting {
+        /// For what.
+        wait: &'a Wait,
+        /// Who that is, where it is a worker.
+        peer: Option<&'a Peer>,
+    },
     /// An update was made.
     Step {
         /// From 1.

@@ -238,6 +238,10 @@ fn networks_that_cannot_be() {
         (layer(2, &"[".repeat(1 << 20)), "invalid type: sequence"),
         (layer(2, ""), "a network needs at least one layer"),
         (layer(0, r#"{"units":1}"#), "a network needs at least one input column"),
+        (
+            layer(2, &format!(r#"{{"units":1,"activation":"{}"}}"#, "x".repeat(1 << 20))),
+            "unknown variant `xxxxxxxx",
+        ),
         (layer(2, r#"{"units":0}"#), "layer 0 has 0 units"),
         (layer(2, r#"{"units":-1}"#), "invalid value"),
         (layer(2, r#"{"units":1e400}"#), "number out of range"),

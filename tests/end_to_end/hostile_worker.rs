@@ -20,7 +20,7 @@ use crate::faults::{HASH, folder};
 use crate::process::{Process, WAIT_MAX};
 
 /// A client that says what it likes.
-struct Peer {
+pub(crate) struct Peer {
     runtime: Runtime,
     client: ClusterClient<Channel>,
     say: mpsc::Sender<WorkerMessage>,
@@ -56,7 +56,7 @@ impl Peer {
     }
 
     /// A member.
-    fn joined(address: &str) -> Peer {
+    pub(crate) fn joined(address: &str) -> Peer {
         let mut peer = Peer::new(address, Some(Kind::Join(join()))).unwrap();
         assert!(matches!(peer.hear(), Ok(Some(coordinator_message::Kind::Welcome(_)))));
         peer
@@ -72,6 +72,12 @@ impl Peer {
                 _ => {}
             }
         }
+    }
+
+    /// Says goodbye, and waits until that is heard.
+    pub(crate) fn leave(&mut self) {
+        self.say(Some(Kind::Goodbye(Goodbye {})));
+        self.end().unwrap();
     }
 
     fn say(&self, kind: Option<Kind>) {

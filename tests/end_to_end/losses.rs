@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::bad_job::small;
 use crate::faults::{JOB, LONG_HASH};
 use crate::folder::Folder;
+use crate::hostile_worker::Peer;
 use crate::process::{Ended, Process};
 
 /// Words that no user should need.
@@ -220,6 +221,23 @@ fn a_worker_that_is_stopped_on_purpose() {
     second.end().expect(0);
     coordinator.end().expect(0);
     assert_eq!(folder.hash(), LONG_HASH);
+}
+
+/// A wait for one of them says where it is.
+#[test]
+fn a_worker_that_is_waited_for() {
+    let folder = Folder::with_table(JOB, "boston-relu-adam-mse", 506);
+    let coordinator = folder.coordinator(&[]);
+    let mut peer = Peer::joined(&coordinator.address());
+    // It is asked to fetch shards, and answers pings alone.
+    let wait = coordinator.report("warning", |warning| {
+        warning["message"].as_str().unwrap().starts_with("waiting for worker 1 ")
+    });
+    let message = wait["message"].as_str().unwrap();
+    assert!(message.ends_with("it is fetching its shards (hostile, 127.0.0.1)"), "{message}");
+    peer.leave();
+    folder.worker(&coordinator.address(), &[]).end().expect(0);
+    coordinator.end().expect(0);
 }
 
 /// It is given up, and found again by the name that it had.

@@ -120,8 +120,8 @@ impl Foreign {
     }
 }
 
-/// The first line, or the beginning of it.
-fn shown(text: &str) -> String {
+/// The first line of somebody else's text, or the beginning of it.
+pub(crate) fn shown(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(TEXT_CHARS_MAX).collect()
 }
 

@@ -15,6 +15,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// have waited for other workers.
 const LASTING: Duration = Duration::from_secs(30);
 
+/// After a membership with work that lasted this long, pauses begin anew; they go on growing where it ended before.
+const STEADY: Duration = Duration::from_secs(1);
+
 /// One search: from the start, or from the loss of a coordinator that was of use, to the next one that is.
 pub(crate) struct Search {
     /// How long to look.
@@ -57,10 +60,11 @@ impl Search {
     ) -> Result<Duration, WorkerError> {
         let waited = lasted >= self.wait.max(LASTING) && !matches!(loss, Loss::NoRows(..));
         if worked || waited {
-            *self = Search::new(self.wait);
+            let pause = if lasted >= STEADY { PAUSE_MIN } else { self.pause };
+            *self = Search { pause, ..Search::new(self.wait) };
             self.begin();
             // There is always one more try.
-            return Ok(jittered(self.pause, random()));
+            return Ok(self.next_pause());
         }
         self.fruitless += 1;
         self.begin();
@@ -82,9 +86,13 @@ impl Search {
             let (address, loss, fruitless) = (address.to_string(), loss.clone(), self.fruitless);
             return Err(WorkerError::NoCoordinator { address, waited, fruitless, loss });
         }
-        let pause = jittered(self.pause, random()).min(left);
+        Ok((self.next_pause().min(left), left))
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        let pause = jittered(self.pause, random());
         self.pause = (self.pause * 2).min(PAUSE_MAX);
-        Ok((pause, left))
+        pause
     }
 
     fn elapsed(&self) -> Duration {
@@ -132,10 +140,14 @@ mod tests {
         let short = Duration::from_secs(1);
         assert_eq!(next(false, short), PAUSE_MIN * 2);
         assert_eq!(next(false, short), PAUSE_MIN * 4);
-        assert_eq!((0..9).map(|_| next(false, short)).next_back(), Some(PAUSE_MAX));
-        assert_eq!(next(true, short), PAUSE_MIN);
-        assert_eq!(next(false, short), PAUSE_MIN * 2);
-        assert_eq!(next(false, Duration::from_secs(1000)), PAUSE_MIN);
+        for _ in 0..9 {
+            next(false, short);
+        }
+        assert_eq!(next(false, short), PAUSE_MAX);
+        assert_eq!(next(true, short), PAUSE_MIN * 2);
+        assert_eq!(next(false, short), PAUSE_MIN * 4);
+        assert_eq!(next(true, Duration::ZERO), PAUSE_MIN * 8, "it was of use, but ended at once");
+        assert_eq!(next(false, Duration::from_secs(1000)), PAUSE_MIN * 2);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use tonic::transport::Channel;
 
 use crate::ahead::{Ahead, ahead};
 use crate::compute::{Compute, SpanBatch, Work};
-use crate::loss::Loss;
+use crate::loss::{Loss, shown};
 use crate::memory;
 use crate::pace::{Pace, Paced};
 use crate::parts::Frames;
@@ -414,7 +414,9 @@ async fn returned(
 }
 
 fn network(welcome: &Welcome) -> Result<Arc<Network>, WorkerError> {
-    let broken = |error: String| WorkerError::Protocol(format!("the run's network: {error}"));
+    // What is wrong may quote what was sent.
+    let broken =
+        |error: String| WorkerError::Protocol(format!("the run's network: {}", shown(&error)));
     let spec: NetworkSpec =
         serde_json::from_str(&welcome.network).map_err(|error| broken(error.to_string()))?;
     let network = Network::new(spec).map_err(|error| broken(error.to_string()))?;

@@ -322,7 +322,11 @@ impl Driver {
                         return Err(RunError::Stopped);
                     }
                 }
-                Action::Report(wait) => self.observer.observe(RunEvent::Waiting(&wait)),
+                Action::Report(wait) => {
+                    let member = wait.worker().and_then(|worker| self.members.get(&worker));
+                    let peer = member.map(|member| &member.peer);
+                    self.observer.observe(RunEvent::Waiting { wait: &wait, peer });
+                }
                 Action::Finish => self.finished = true,
             }
         }

@@ -60,6 +60,16 @@ pub enum WaitReason {
     },
 }
 
+impl Wait {
+    /// The member that the run waits for, if it is one.
+    pub fn worker(&self) -> Option<WorkerId> {
+        match self.reason {
+            WaitReason::Shards { worker } | WaitReason::Results { worker, .. } => Some(worker),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let waited = self.waited.as_secs_f64();
