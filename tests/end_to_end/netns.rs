@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+
 use crate::faults::{JOB, LONG_HASH};
 use crate::folder::Folder;
 use crate::process::{Process, through};
@@ -74,7 +76,10 @@ fn a_cable_is_pulled_and_put_back() {
     let worker = ["worker", "--threads", "1", "--coordinator", &address];
     let workers = [hosts.start(1, &folder, &worker), hosts.start(1, &folder, &worker)];
     coordinator.report("progress", |_| true);
+    // Nothing ends while the cable is being pulled.
+    coordinator.signal(Signal::SIGSTOP);
     hosts.cable("down");
+    coordinator.signal(Signal::SIGCONT);
     let left = coordinator.report("worker_left", |left| left["workers"] == 0);
     assert_eq!((&left["cause"], &left["address"]), (&"silent".into(), &"10.231.7.2".into()));
     assert!(
