@@ -231,7 +231,7 @@ impl Session {
                             return Err(WorkerError::RunFailed(error));
                         }
                         ToWorker::Finish(Ending::Stopped) => {
-                            return Err(WorkerError::lost("it was stopped and may come back"));
+                            return Err(WorkerError::Lost(Loss::Stopped));
                         }
                     }
                 }

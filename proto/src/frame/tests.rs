@@ -148,7 +148,7 @@ fn broken_words_of_a_coordinator() {
 fn a_long_story_is_cut_short() {
     for (chars, kept) in [(TEXT_CHARS_MAX, TEXT_CHARS_MAX), (1 << 20, TEXT_CHARS_MAX + 1)] {
         let error = "ü".repeat(chars);
-        let finish = wire::Finish { error };
+        let finish = wire::Finish { error, stopped: false };
         let heard =
             limits().to_worker(coordinator_message(coordinator_message::Kind::Finish(finish)));
         let text = format!("{:?}", heard.unwrap());
