@@ -191,8 +191,12 @@ fn never() -> Vec<Case> {
             fault(12),
             "broken message: a fault in a shard that the run does not have",
         ),
-        ("a file of no one", ticket(16, 1 << 62), "its shared memory cannot be opened here"),
-        ("a file without a secret", ticket(3, 4096), "its shared memory cannot be opened here"),
+        ("a file of absurd size", ticket(16, 1 << 62), "broken message: shared memory, a file of "),
+        (
+            "a file without a secret",
+            ticket(3, 4096),
+            "broken message: shared memory, but not where",
+        ),
     ]
 }
 
