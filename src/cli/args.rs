@@ -223,6 +223,9 @@ pub(super) struct Predict {
     /// Where the predictions go, one line for each row, in the table's order; `-` for standard output.
     #[arg(long, short)]
     pub(super) output: PathBuf,
+    /// Replace the output file if it is there already. Never the table or a file of the run folder.
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod completions;
 mod local;
+mod predict;
 mod process;
 
 use std::io::Write as _;
@@ -28,7 +29,6 @@ use crate::report::{self, Report, Reporter};
 use crate::run_folder::Model;
 use crate::train::{self, Lead};
 use crate::verify;
-use crate::whole_file::write_whole;
 use args::{Arguments, Command};
 
 /// Runs the command line of this process.
@@ -127,7 +127,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
         }
         Command::Predict(predict) => {
             let data = TableFile::guess(predict.data, None);
-            write_predictions(&predict.run, &data, &predict.output, reporter)
+            predict::predict(&predict.run, &data, &predict.output, predict.force, reporter)
         }
         Command::Verify(options) => {
             let threads = options.threads.map_or_else(cores, usize::from);
@@ -146,32 +146,6 @@ fn load_model(run: &Path, reporter: &SharedReporter) -> Result<Model> {
     let model = Model::load(run)?;
     report(reporter, &Report::Note { message: model.origin(run) });
     Ok(model)
-}
-
-fn write_predictions(
-    run: &Path,
-    data: &TableFile,
-    output: &Path,
-    reporter: &SharedReporter,
-) -> Result<()> {
-    let model = load_model(run, reporter)?;
-    if output == Path::new("-") {
-        let rows = inference::predict(&model, data, &mut report::data_output())?;
-        report(reporter, &Report::Predicted { rows, output: None });
-        return Ok(());
-    }
-    let failed = |error: std::io::Error| Error::file(output, "write it", &error);
-    // An older file stays as it was if anything fails.
-    let mut predictions = Vec::new();
-    let rows = inference::predict(&model, data, &mut predictions)?;
-    match std::fs::metadata(output) {
-        // A pipe or a device is written to, not replaced.
-        Ok(there) if !there.is_file() => std::fs::write(output, &predictions).map_err(failed)?,
-        _ => write_whole(output, &predictions)?,
-    }
-    let output = Some(output.display().to_string());
-    report(reporter, &Report::Predicted { rows, output });
-    Ok(())
 }
 
 fn work(config: WorkerConfig, reporter: &SharedReporter) -> Result<()> {

@@ -152,7 +152,7 @@ fn a_table_that_the_model_cannot_read() {
         folder.write("out.csv", "as it was");
         let mut arguments = vec![command, "run", "--data", "new.csv"];
         if command == "predict" {
-            arguments.extend(["--output", "out.csv"]);
+            arguments.extend(["--output", "out.csv", "--force"]);
         }
         let ended = folder.run(&arguments);
         ended.expect_with(3, message);

@@ -136,3 +136,49 @@ fn columns_in_any_order() {
     assert_eq!(ended.stdout, "");
     assert_eq!(folder.read("out.csv"), predicted(&folder, "test.csv"));
 }
+
+/// Nothing that the predictions are made from is written over, by whatever name; another file only with `--force`.
+#[test]
+#[cfg(unix)]
+fn what_is_there_stays() {
+    use std::os::unix::fs::symlink;
+    let model = "loss = \"mse\"\nlayers = [{ type = \"dense\", units = 1 }]";
+    let folder = trained("boston-relu-adam-mse", 20, model);
+    let at = |name: &str| folder.path().join(name);
+    symlink("test.csv", at("link.csv")).unwrap();
+    std::fs::hard_link(at("test.csv"), at("hard.csv")).unwrap();
+    std::fs::hard_link(at("run/model/model.json"), at("model.json")).unwrap();
+    symlink("run", at("same-run")).unwrap();
+    for file in ["out.csv", "pred.csv", "pred.partial"] {
+        folder.write(file, "as it was");
+    }
+    let before = folder.files();
+    let (table, inside) = ("it is the table that is read", "it lies in the run folder");
+    for (output, message) in [
+        ("test.csv", table),
+        ("./run/../test.csv", table),
+        ("link.csv", table),
+        ("hard.csv", table),
+        ("run/model/weights.safetensors", inside),
+        ("same-run/new.csv", inside),
+        ("model.json", "it is a file of the run folder, under another name"),
+        ("run", "it is a folder"),
+        ("nowhere/out.csv", "cannot write it: No such file or directory"),
+    ] {
+        let arguments = ["predict", "run", "--data", "test.csv", "--force", "--output", output];
+        let ended = folder.run(&arguments);
+        ended.expect_with(3, &format!("error: {output}: {message}"));
+        assert_eq!(folder.files(), before, "{output}");
+    }
+    let arguments = ["predict", "run", "--data", "test.csv", "--output", "out.csv"];
+    folder.run(&arguments).expect_with(3, "error: out.csv: it is there already: name another file");
+    assert_eq!(folder.files(), before);
+    folder.run(&[&arguments[..], &["--force"]].concat()).expect(0);
+    assert_eq!(folder.read("out.csv"), predicted(&folder, "test.csv"));
+    // Somebody else's file of a name that we might use stays.
+    std::fs::remove_file(at("pred.csv")).unwrap();
+    let arguments = ["predict", "run", "--data", "test.csv", "--output", "pred.csv"];
+    folder.run(&arguments).expect(0);
+    assert_eq!(folder.read("pred.partial"), "as it was");
+    assert_eq!(folder.files().len(), before.len());
+}
