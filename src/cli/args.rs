@@ -54,7 +54,7 @@ Examples:
   lockstep predict runs/boston --data new.csv --output predictions.csv
   lockstep verify runs/boston --steps 1..200
 
-Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 mend the job or its data, 4 the training diverged,
+Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 fix the job or its data, 4 the training diverged,
 5 try again (no coordinator, address in use), 6 refused or expelled by the coordinator, 7 the run failed (see the
 coordinator), 8 a verified step differs, 130 stopped by a signal.";
 
@@ -72,7 +72,7 @@ pub(super) enum Command {
     Evaluate(Evaluate),
     /// Predict with a run's model.
     Predict(Predict),
-    /// Make the steps of a run again on this machine, and compare the weights with its journal.
+    /// Replay the steps of a run on this machine, and compare the weights with its journal.
     Verify(Verify),
     /// Print a completion script for a shell.
     #[command(

@@ -13,7 +13,7 @@ fn help_has_examples() {
     help.expect(0);
     for part in [
         "Examples:\n  lockstep check examples/boston/job.toml\n",
-        "Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 mend the job",
+        "Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 fix the job",
         "local",
         "coordinator",
         "worker",
