@@ -44,9 +44,7 @@ impl KernelTile<'_, '_> {
         let LayerLeaves { input, slopes, microbatches, precision } = self.layer;
         let (steps, rows) = (&self.order.steps[..], self.order.rows(microbatches));
         let (units, width) = (slopes.ncols(), V * S::F32_LANES);
-        // One at least, however many rows there are.
-        let columns_max = (COLUMNS_VALUES / rows.len()).clamp(1, COLUMNS);
-        let columns_max = columns_max.min(units).next_multiple_of(width);
+        let columns_max = columns_max(rows.len(), units, width);
         let stack_len = self.order.height * R * width;
         let right_len = columns_max * rows.len();
         let left_len = self.inputs.len().div_ceil(R) * R * rows.len();
@@ -86,6 +84,13 @@ impl KernelTile<'_, '_> {
         // What the order of these sums might change is not asked for.
         zeros.into_iter().all(|zero| simd.reduce_sum_f32s(zero) == 0.0)
     }
+}
+
+/// How many columns are packed at a time, whole vectors of `width`: one at least, however many rows there are.
+// Not inlined: what the compiler learns about the number from how it is made has cost the kernel 40% (it spills sums).
+#[inline(never)]
+fn columns_max(rows: usize, units: usize, width: usize) -> usize {
+    (COLUMNS_VALUES / rows).clamp(1, COLUMNS).min(units).next_multiple_of(width)
 }
 
 impl InBlocks for KernelTile<'_, '_> {
