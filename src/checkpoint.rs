@@ -45,6 +45,9 @@ pub struct RecordState {
     pub seconds: f64,
     /// Length of `metrics.jsonl`.
     pub metrics_bytes: u64,
+    /// BLAKE3 hash of so many of its bytes. Checkpoints of earlier versions do not have it.
+    #[serde(default)]
+    pub metrics_blake3: Option<String>,
 }
 
 /// A checkpoint, read back.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::record::{SharedReporter, report};
 use crate::report::Report;
 use tail::Tail;
-pub(crate) use tail::{cut, open};
+pub(crate) use tail::{Written, cut, open};
 
 /// Bytes of lines that may wait for the disk.
 const WAITING_BYTES_MAX: usize = 16 << 20;
@@ -60,32 +60,32 @@ struct Queue {
 
 enum Entry {
     Line(Vec<u8>),
-    /// Tell the file's length once what is before is written, or was tried.
-    Mark(SyncSender<u64>),
+    /// Tell what the file has once what is before is written, or was tried.
+    Mark(SyncSender<Written>),
 }
 
 impl LineFile {
-    /// Goes on with a file of `length` bytes, opened by [`open`].
+    /// Goes on with a file that was opened by [`open`] and has what is `written`.
     pub(crate) fn start(
         path: &Path,
         file: File,
-        length: u64,
+        written: Written,
         reporter: SharedReporter,
     ) -> LineFile {
-        LineFile::limited(path, file, length, reporter, WAITING_BYTES_MAX)
+        LineFile::limited(path, file, written, reporter, WAITING_BYTES_MAX)
     }
 
     fn limited(
         path: &Path,
         file: File,
-        length: u64,
+        written: Written,
         reporter: SharedReporter,
         waiting_bytes_max: usize,
     ) -> LineFile {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (queue, changed) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { name, reporter, queue, changed });
-        let tail = Tail::new(path, file, length);
+        let tail = Tail::new(path, file, written);
         let thread = {
             let shared = shared.clone();
             std::thread::spawn(move || shared.work(tail, waiting_bytes_max))
@@ -118,8 +118,8 @@ impl LineFile {
         self.shared.changed.notify_one();
     }
 
-    /// Tells how long the file is once the lines so far are written, or cannot be. Never waits itself.
-    pub(crate) fn mark(&self) -> Receiver<u64> {
+    /// Tells what the file has once the lines so far are written, or cannot be. Never waits itself.
+    pub(crate) fn mark(&self) -> Receiver<Written> {
         let (reached_tx, reached) = sync_channel(1);
         let mut queue = self.shared.lock();
         queue.entries.push_back(Entry::Mark(reached_tx));
@@ -175,12 +175,12 @@ impl Queue {
     }
 
     /// Answers the marks at its front; all of them if what is before them `is_stuck`.
-    fn answer(&mut self, length: u64, is_stuck: bool) {
+    fn answer(&mut self, written: &Written, is_stuck: bool) {
         let mut kept = VecDeque::new();
         while let Some(entry) = self.entries.pop_front() {
             match entry {
                 // Nobody waits any more if the run was torn down meanwhile.
-                Entry::Mark(reached) => drop(reached.try_send(length)),
+                Entry::Mark(reached) => drop(reached.try_send(written.clone())),
                 line if is_stuck => kept.push_back(line),
                 line => {
                     self.entries.push_front(line);
@@ -266,7 +266,7 @@ impl Shared {
             let mut queue = self.lock();
             match written {
                 Ok(()) => {
-                    queue.answer(tail.length(), false);
+                    queue.answer(tail.written(), false);
                     if queue.entries.is_empty() {
                         return Ok(());
                     }
@@ -281,7 +281,7 @@ impl Shared {
                         queue.entries.push_front(Entry::Line(line));
                     }
                     queue.limit(bytes_max);
-                    queue.answer(tail.length(), true);
+                    queue.answer(tail.written(), true);
                     queue.is_due = true;
                     return Err(error);
                 }
@@ -311,16 +311,20 @@ mod tests {
         let path = run.path().join("lines");
         fs::write(&path, "old\nto").unwrap();
         let mut file = open(&path).unwrap();
-        let length = cut(&mut file, 100).unwrap();
-        assert_eq!(length, 4);
-        let lines = LineFile::start(&path, file, length, silent());
+        let written = cut(&mut file, 100).unwrap();
+        assert_eq!(written.bytes(), 4);
+        let lines = LineFile::start(&path, file, written, silent());
         (0..500).for_each(|number| lines.push(line(number)));
         let first = lines.mark();
         (500..20_000).for_each(|number| lines.push(line(number)));
-        assert_eq!(first.recv().unwrap(), 4 + 500 * 11);
+        let first = first.recv().unwrap();
+        assert_eq!(first.bytes(), 4 + 500 * 11);
         drop(lines);
         let wanted: Vec<u8> = (0..20_000).flat_map(line).collect();
-        assert_eq!(fs::read(&path).unwrap(), [b"old\n", &wanted[..]].concat());
+        let wanted = [b"old\n", &wanted[..]].concat();
+        assert_eq!(fs::read(&path).unwrap(), wanted);
+        let marked = blake3::hash(&wanted[..first.bytes() as usize]);
+        assert_eq!(first.blake3(), marked.to_hex().to_string());
     }
 
     /// However many lines come, the newest few wait, and nobody who hands one over does.
@@ -328,12 +332,12 @@ mod tests {
     #[test]
     fn a_device_without_room_costs_the_oldest_lines() {
         let full = OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
-        let lines = LineFile::limited(Path::new("full"), full, 0, silent(), 1000);
+        let lines = LineFile::limited(Path::new("full"), full, Written::default(), silent(), 1000);
         let mark = {
             (0..100_000).for_each(|number| lines.push(line(number)));
             lines.mark()
         };
-        assert_eq!(mark.recv().unwrap(), 0);
+        assert_eq!(mark.recv().unwrap().bytes(), 0);
         let started = Instant::now();
         loop {
             let queue = lines.shared.lock();

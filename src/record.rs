@@ -333,8 +333,9 @@ impl Shared {
         let journal = self.journal.as_ref().map(Journal::mark);
         let settle = move |records: &mut RecordState| {
             // Nothing comes only after a panic, which has been printed.
-            if let Some(length) = metrics.and_then(|mark| mark.recv().ok()) {
-                records.metrics_bytes = length;
+            if let Some(written) = metrics.and_then(|mark| mark.recv().ok()) {
+                records.metrics_bytes = written.bytes();
+                records.metrics_blake3 = Some(written.blake3());
             }
             if let Some(journal) = journal {
                 journal.wait();

@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::failpoints::reach;
 use crate::job::to_toml;
-use crate::line_file::{self, LineFile};
+use crate::line_file::{self, LineFile, Written};
 use crate::plan::Plan;
 use crate::record::SharedReporter;
 use crate::weights_file;
@@ -192,12 +192,16 @@ impl RunFolder {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) fn metrics(&self, bytes: u64, reporter: SharedReporter) -> Result<(LineFile, u64)> {
+    pub(crate) fn metrics(
+        &self,
+        bytes: u64,
+        reporter: SharedReporter,
+    ) -> Result<(LineFile, Written)> {
         let path = self.path.join("metrics.jsonl");
         let mut file = line_file::open(&path)?;
         let kept = line_file::cut(&mut file, bytes)
             .map_err(|error| Error::file(&path, "write it", &error))?;
-        Ok((LineFile::start(&path, file, kept, reporter), kept))
+        Ok((LineFile::start(&path, file, kept.clone(), reporter), kept))
     }
 
     /// Writes the model, then that the run is finished.

@@ -82,14 +82,14 @@ pub async fn lead(
         },
     );
     listening(address);
-    let Checkpoint { snapshot, records: mut state } = start;
+    let Checkpoint { snapshot, records: state } = start;
     let first_step = snapshot.step.0;
     let model = folder.as_ref().map(|folder| ModelFiles::new(folder, plan.clone()));
     let keep = plan.job.checkpoint.keep;
     let writer =
         model.clone().map(|model| Writer::start(model, keep, first_step, reporter.clone()));
     let metrics = match &folder {
-        Some(folder) => Some(metrics(folder, &mut state, &reporter)?),
+        Some(folder) => Some(metrics(folder, &state, &reporter)?),
         None => None,
     };
     let journal = folder
@@ -144,23 +144,25 @@ fn open(
 }
 
 /// `metrics.jsonl` at the place where `state` says that it goes on.
-fn metrics(
-    folder: &RunFolder,
-    state: &mut RecordState,
-    reporter: &SharedReporter,
-) -> Result<LineFile> {
+fn metrics(folder: &RunFolder, state: &RecordState, reporter: &SharedReporter) -> Result<LineFile> {
     let wanted = state.metrics_bytes;
-    let (file, kept) = folder.metrics(wanted, reporter.clone())?;
-    if kept < wanted {
-        let message = format!(
-            "{}: {} of the {wanted} bytes that the checkpoint counts on are missing: lines of earlier steps are lost, \
-             the training goes on",
-            folder.path().join("metrics.jsonl").display(),
-            wanted - kept
-        );
+    let (file, written) = folder.metrics(wanted, reporter.clone())?;
+    let kept = written.bytes();
+    let problem = if kept < wanted {
+        let missing = wanted - kept;
+        Some(format!(
+            "{missing} of the {wanted} bytes that the checkpoint counts on are missing: lines of earlier steps are lost"
+        ))
+    } else {
+        let is_altered =
+            state.metrics_blake3.as_ref().is_some_and(|hash| *hash != written.blake3());
+        is_altered.then(|| "lines of earlier steps are not those that the run wrote".to_string())
+    };
+    if let Some(problem) = problem {
+        let path = folder.path().join("metrics.jsonl");
+        let message = format!("{}: {problem}; the training goes on", path.display());
         report(reporter, &Report::Warning { message });
     }
-    state.metrics_bytes = kept;
     Ok(file)
 }
 

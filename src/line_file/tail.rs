@@ -10,23 +10,37 @@ use crate::failpoints::in_file;
 /// Bytes of a file that are looked at together for its last line.
 const LOOK_BYTES: u64 = 1 << 16;
 
+/// The whole lines that a file has: how many bytes, and which.
+#[derive(Clone, Default)]
+pub(crate) struct Written(blake3::Hasher);
+
+impl Written {
+    /// Length of the lines.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.count()
+    }
+
+    /// BLAKE3 hash of the lines, in hexadecimal.
+    pub(crate) fn blake3(&self) -> String {
+        self.0.finalize().to_hex().to_string()
+    }
+}
+
 /// The end of a file.
 pub(super) struct Tail {
     path: PathBuf,
     file: File,
-    /// Of its whole lines.
-    length: u64,
+    written: Written,
 }
 
 impl Tail {
-    /// Of a file whose next byte goes behind its first `length`.
-    pub(super) fn new(path: &Path, file: File, length: u64) -> Tail {
-        Tail { path: path.to_path_buf(), file, length }
+    /// Of a file whose next byte goes behind what is `written`.
+    pub(super) fn new(path: &Path, file: File, written: Written) -> Tail {
+        Tail { path: path.to_path_buf(), file, written }
     }
 
-    /// Length of its whole lines.
-    pub(super) fn length(&self) -> u64 {
-        self.length
+    pub(super) fn written(&self) -> &Written {
+        &self.written
     }
 
     /// Appends whole lines; if that fails, how many bytes of whole lines are there, and why.
@@ -49,11 +63,11 @@ impl Tail {
         };
         let result = write();
         let whole = lines[..written].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        self.length += whole as u64;
+        self.written.0.update(&lines[..whole]);
         result.map_err(|error| {
             // What was begun is written over; if it cannot be cut off, whoever reads it leaves out a torn line.
-            let _ = self.file.set_len(self.length);
-            let _ = self.file.seek(SeekFrom::Start(self.length));
+            let _ = self.file.set_len(self.written.bytes());
+            let _ = self.file.seek(SeekFrom::Start(self.written.bytes()));
             (whole, error)
         })
     }
@@ -74,12 +88,15 @@ pub(crate) fn open(path: &Path) -> Result<File> {
     opened.map_err(|error| Error::file(path, "write it", &error))
 }
 
-/// Cuts a file to its first `bytes`, or where it is shorter to its whole lines. How long it is then.
-pub(crate) fn cut(file: &mut File, bytes: u64) -> io::Result<u64> {
+/// Cuts a file to its first `bytes`, or where it is shorter to its whole lines. What it has then.
+pub(crate) fn cut(file: &mut File, bytes: u64) -> io::Result<Written> {
     let length = file.metadata()?.len();
     let kept = if length < bytes { whole_lines(file, length)? } else { bytes };
     file.set_len(kept)?;
-    file.seek(SeekFrom::Start(kept))
+    file.seek(SeekFrom::Start(0))?;
+    let mut written = Written::default();
+    written.0.update_reader(&mut *file)?;
+    Ok(written)
 }
 
 /// The length of the whole lines in the first `length` bytes of a file.
@@ -117,7 +134,10 @@ mod tests {
             file.set_len(0).unwrap();
             file.seek(SeekFrom::Start(0)).unwrap();
             file.write_all(text.as_bytes()).unwrap();
-            assert_eq!(cut(&mut file, bytes).unwrap(), wanted);
+            let written = cut(&mut file, bytes).unwrap();
+            assert_eq!(written.bytes(), wanted);
+            let kept = &text.as_bytes()[..wanted as usize];
+            assert_eq!(written.blake3(), blake3::hash(kept).to_hex().to_string());
             assert_eq!(file.metadata().unwrap().len(), wanted);
             assert_eq!(file.stream_position().unwrap(), wanted);
         }

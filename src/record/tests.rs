@@ -14,6 +14,7 @@ use super::*;
 use crate::checkpoint::Writer;
 use crate::job::Job;
 use crate::journal::Due;
+use crate::line_file::Written;
 use crate::report::Reporter;
 
 /// So many steps in one epoch.
@@ -144,7 +145,7 @@ fn no_step_waits_for_a_disk() {
     let stuck = |name| {
         let (reader, writer) = std::io::pipe().unwrap();
         let file = File::from(OwnedFd::from(writer));
-        (reader, LineFile::start(Path::new(name), file, 0, silent()))
+        (reader, LineFile::start(Path::new(name), file, Written::default(), silent()))
     };
     let ((metrics_reader, metrics), (journal_reader, lines)) = (stuck("metrics"), stuck("journal"));
     let journal = Journal::writing(Due::Every { steps: 1, steps_per_epoch: STEPS }, 4, lines);

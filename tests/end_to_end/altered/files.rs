@@ -296,6 +296,14 @@ fn messages() {
         ("begun", JOB, Emptied, Resume, 0, "; it is written anew from the job that was given"),
         ("begun", CHECKPOINT, Swapped, Resume, 0, "is passed over: it is of run points-"),
         ("begun", LOCK, Folder, Resume, 3, "lock: cannot open the lock: "),
+        (
+            "begun",
+            METRICS,
+            Flipped(0.2),
+            Resume,
+            0,
+            "metrics.jsonl: lines of earlier steps are not those that the run wrote; the training goes on",
+        ),
         ("begun", METRICS, Endless, Resume, 3, "metrics.jsonl: it is no ordinary file: remove it"),
     ] {
         let case = Case::of(run);
