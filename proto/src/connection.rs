@@ -3,6 +3,7 @@
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -38,21 +39,29 @@ impl Break {
 /// What was noted of a connection.
 #[derive(Debug)]
 pub struct Watch {
+    began_at: Instant,
+    /// When the last bytes came, in nanoseconds after that. Noted at every read, so no lock is taken for it.
+    heard_after: AtomicU64,
+    /// All that is kept of the first bytes is there.
+    has_first: AtomicBool,
     // A std mutex: held to copy a few bytes, never across a wait.
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     first: Vec<u8>,
-    heard_at: Instant,
     broke: Option<Break>,
 }
 
 impl Watch {
     fn new() -> Watch {
-        let state = State { first: Vec::new(), heard_at: Instant::now(), broke: None };
-        Watch { state: Mutex::new(state) }
+        Watch {
+            began_at: Instant::now(),
+            heard_after: AtomicU64::new(0),
+            has_first: AtomicBool::new(false),
+            state: Mutex::default(),
+        }
     }
 
     /// The first bytes that came.
@@ -62,7 +71,8 @@ impl Watch {
 
     /// For how long nothing has come.
     pub fn silence(&self) -> Duration {
-        self.lock().heard_at.elapsed()
+        let heard_after = Duration::from_nanos(self.heard_after.load(Ordering::Relaxed));
+        self.began_at.elapsed().saturating_sub(heard_after)
     }
 
     /// How it broke, if the system knows that it did.
@@ -71,10 +81,16 @@ impl Watch {
     }
 
     fn hear(&self, bytes: &[u8]) {
+        // 2^64 ns are 584 years.
+        let heard_after = self.began_at.elapsed().as_nanos() as u64;
+        self.heard_after.store(heard_after, Ordering::Relaxed);
+        if self.has_first.load(Ordering::Relaxed) {
+            return;
+        }
         let mut state = self.lock();
-        state.heard_at = Instant::now();
         let room = FIRST_BYTES_MAX - state.first.len();
         state.first.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.has_first.store(state.first.len() == FIRST_BYTES_MAX, Ordering::Relaxed);
     }
 
     fn note(&self, broke: Break) {

@@ -1,7 +1,7 @@
 //! The shards a worker keeps, and how it gets the ones it lacks. It keeps each until the coordinator says that it will
 //! not be needed: the two agree on what is here, since what is dealt follows from it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(crate) struct Shards {
     /// Values in a row.
     width: usize,
     tables: Vec<(Table, Batches)>,
-    kept: HashMap<(Table, Shard), Rows>,
+    kept: BTreeMap<(Table, Shard), Rows>,
 }
 
 impl Shards {
@@ -44,7 +44,7 @@ impl Shards {
             (Table::Test, whole(welcome.test_rows)),
         ];
         tables.retain(|(_, batches)| batches.rows > 0);
-        Shards { client, run_id: welcome.run_id.clone(), width, tables, kept: HashMap::new() }
+        Shards { client, run_id: welcome.run_id.clone(), width, tables, kept: BTreeMap::new() }
     }
 
     /// Fetches what is missing of every table in a span. Returns how many rows are kept now.

@@ -190,7 +190,9 @@ impl Driver {
                 },
             }
             self.act()?;
-            self.tend_stop(Instant::now())?;
+            if self.stopwatch.is_stopping() {
+                self.tend_stop(Instant::now())?;
+            }
         }
         Ok(())
     }
@@ -308,6 +310,7 @@ impl Driver {
                 }
                 Action::BeginPass(planned) => self.begin(&planned),
                 Action::Waive { pass, span, waited } => self.waive(pass, span, waited)?,
+                Action::GiveUp(worker, span) => self.give_up(worker, span),
                 Action::Diverged(fault) => self.diverged(fault)?,
                 Action::Refute(worker, fault) => self.refute(worker, fault),
                 Action::Update => {

@@ -27,7 +27,7 @@ impl Driver {
         let slices = slices
             .into_iter()
             .map(|slice| (Track::Chunk(slice.chunk), slice.node, Value::Slice(slice.values)));
-        let values: Vec<_> = sums.chain(slices).collect();
+        let mut values: Vec<_> = sums.chain(slices).collect();
         let foreign = |(track, node, _): &&(Track, Node, Value)| {
             !self.engine.was_asked(worker, pass, *track, *node)
         };
@@ -37,12 +37,8 @@ impl Driver {
         }
         // Decided about before any is folded: folding the last one ends the pass and begins the next. What is compared comes
         // first: a worker that is found wrong gets nothing folded.
-        let (compared, plain): (Vec<_>, Vec<_>) = values
-            .into_iter()
-            .partition(|(_, node, _)| self.engine.is_audited(worker, pass, *node));
-        let mut good = Vec::with_capacity(plain.len());
-        self.take_in(worker, pass, compared, &mut good);
-        self.take_in(worker, pass, plain, &mut good);
+        values.sort_by_key(|(_, node, _)| !self.engine.is_audited(worker, pass, *node));
+        let good = self.take_in(now, worker, pass, values);
         let mut is_lacking = false;
         if let Some(done) = done.filter(|_| self.members.contains_key(&worker)) {
             match self.engine.answered(now, worker, pass, done) {
@@ -68,25 +64,28 @@ impl Driver {
         Ok(())
     }
 
-    /// Has the engine decide about values, and compares those that are to be.
+    /// Has the engine decide about values, and compares those that are to be. What is to be folded, and whether that is
+    /// known to be new.
     fn take_in(
         &mut self,
+        now: Instant,
         worker: WorkerId,
         pass: Pass,
         values: Vec<(Track, Node, Value)>,
-        good: &mut Vec<(Track, Node, Value, bool)>,
-    ) {
+    ) -> Vec<(Track, Node, Value, bool)> {
+        let mut good = Vec::with_capacity(values.len());
         for (track, node, value) in values {
             if !self.members.contains_key(&worker) {
-                return;
+                break;
             }
-            match self.engine.accept(Instant::now(), worker, pass, track, node) {
+            match self.engine.accept(now, worker, pass, track, node) {
                 Verdict::Compare => good.extend(self.compare(worker, track, node, value)),
                 Verdict::Fold => good.push((track, node, value, true)),
                 Verdict::Drop => {}
                 Verdict::Foreign => self.expel(worker, not_asked_for(track)),
             }
         }
+        good
     }
 
     fn fold(&mut self, track: Track, node: Node, value: Value) -> Result<(), RunError> {
@@ -165,6 +164,19 @@ impl Driver {
             "{reported}, where others computed finite ones: check that machine's processor and memory"
         );
         self.expel(worker, &reason);
+    }
+
+    /// A check goes on without the answer of somebody who is there.
+    pub(super) fn give_up(&mut self, worker: WorkerId, span: Span) {
+        let machine = self
+            .members
+            .get(&worker)
+            .map_or(String::new(), |member| format!(" on {}", member.peer.host));
+        let warning = format!(
+            "{worker}{machine} is connected but does not answer: {span} is not checked by it, nor any other before it \
+             answers"
+        );
+        self.observer.observe(RunEvent::Warning(&warning));
     }
 
     /// Takes the values of a span that nobody is there to compare with.

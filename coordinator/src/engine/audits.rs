@@ -87,6 +87,13 @@ impl Audit {
         self.delivered.entry(worker).or_insert_with(none)
     }
 
+    /// Whether a worker was dealt it and may still answer.
+    pub(super) fn waits_for(&self, worker: WorkerId) -> bool {
+        self.dealt.contains(&worker)
+            && !self.lost.contains(&worker)
+            && !self.answered.contains(&worker)
+    }
+
     /// The leaves whose values a worker gave in a track.
     pub(super) fn delivered(&self, worker: WorkerId, track: usize) -> Option<&Leaves> {
         self.delivered.get(&worker).map(|tracks| &tracks[track])
@@ -128,6 +135,14 @@ impl Audits {
     pub(super) fn answer(&mut self, worker: WorkerId, span: Span) {
         if let Some(audit) = self.at(span).filter(|audit| audit.dealt.contains(&worker)) {
             audit.answered.insert(worker);
+            audit.lost.remove(&worker);
+        }
+    }
+
+    /// A worker's answer about a span is not waited for any more. If it comes it counts.
+    pub(super) fn give_up(&mut self, worker: WorkerId, span: Span) {
+        if let Some(audit) = self.at(span) {
+            audit.lost.insert(worker);
         }
     }
 

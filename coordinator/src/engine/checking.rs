@@ -6,7 +6,7 @@ use lockstep_proto::ids::{Pass, Span, Task, WorkerId};
 use lockstep_proto::tree::Node;
 
 use super::audits::Audit;
-use super::open_pass::OpenPass;
+use super::open_pass::{Dealt, OpenPass};
 use super::{Action, Engine, Event, Track};
 
 /// An audited span that nobody is there to compare waits so long for somebody: longer than a lost worker is silent before it
@@ -67,6 +67,7 @@ impl Engine {
         let missing = open.missing();
         let open_spans = open.audits.open().map(|audit| audit.span);
         let spans: Vec<Span> = open_spans.filter(|&span| missing.any_in(span)).collect();
+        self.give_up_on_silent(now);
         for span in spans {
             let is_moot = self
                 .audit_of(span)
@@ -77,6 +78,32 @@ impl Engine {
             }
             while self.wants(span) > 0 && self.ask_another(now, span) {}
         }
+    }
+
+    /// Does not wait any longer for those who are there and yet do not answer, where another's values for the span are.
+    /// They are not asked again before they answer what they were dealt.
+    fn give_up_on_silent(&mut self, now: Instant) {
+        while let Some((_, worker, span)) = self.next_silent().filter(|&(at, ..)| at <= now) {
+            self.members.silence(worker);
+            if let Some(open) = &mut self.open {
+                open.audits.give_up(worker, span);
+            }
+            self.actions.push_back(Action::GiveUp(worker, span));
+        }
+    }
+
+    /// Whose answer about which audited span is given up next, and when.
+    fn next_silent(&self) -> Option<(Instant, WorkerId, Span)> {
+        // Asked after every message, and most passes have none.
+        let open = self.open.as_ref().filter(|open| open.audits.open().next().is_some())?;
+        let patience = self.audit_patience(open);
+        let is_waited_for = |deal: &&Dealt| {
+            let mut audits = open.audits.open().filter(|audit| audit.span == deal.span);
+            deal.answered.is_none()
+                && audits.any(|audit| audit.has_values() && audit.waits_for(deal.worker))
+        };
+        let due = |deal: &Dealt| (deal.at + patience, deal.worker, deal.span);
+        open.deals.iter().filter(is_waited_for).map(due).min()
     }
 
     fn audit_of(&self, span: Span) -> Option<(&OpenPass, &Audit)> {
@@ -93,7 +120,8 @@ impl Engine {
     /// that are there are taken.
     fn ask_another(&mut self, now: Instant, span: Span) -> bool {
         let Some((open, audit)) = self.audit_of(span) else { return false };
-        let new = |worker: &WorkerId| !audit.dealt.contains(worker);
+        let is_silent = |worker| self.members.get(worker).is_none_or(|member| member.is_silent());
+        let new = |worker: &WorkerId| !audit.dealt.contains(worker) && !is_silent(*worker);
         // One that is late is better than none: an audit that is waived finds nothing.
         let on_time = self.on_time(open);
         let preference = |worker: &WorkerId| {
@@ -146,6 +174,7 @@ impl Engine {
 
     /// When an audited span has waited long enough for somebody.
     pub(super) fn audit_at(&self) -> Option<Instant> {
-        self.open.as_ref()?.audits.open().filter_map(|audit| audit.waits_until).min()
+        let company = self.open.as_ref()?.audits.open().filter_map(|audit| audit.waits_until);
+        company.chain(self.next_silent().map(|(at, ..)| at)).min()
     }
 }

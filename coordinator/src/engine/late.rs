@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use lockstep_proto::ids::{Table, Task, WorkerId};
 
 use super::Engine;
+use super::checking::COMPANY_WAIT_MAX;
 use super::open_pass::{Dealt, OpenPass};
 
 /// A span is late when its answer takes so much longer than the others' in the pass, or if there are none yet, than
@@ -14,6 +15,9 @@ pub(super) const LATE_DELAY: Duration = Duration::from_millis(25);
 
 /// How long an answer is taken to need while there was none like it.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
+
+/// An answer to an audited span is given up once it takes so many times as long as answers usually do.
+const GIVEN_UP_FACTOR: u32 = 10;
 
 /// Weight of the newest answer in what is usual.
 const SMOOTHING: f64 = 0.1;
@@ -110,6 +114,12 @@ impl Engine {
     fn idle(&self) -> Vec<WorkerId> {
         let idle = self.members.iter().filter(|(_, member)| member.is_idle());
         idle.map(|(worker, _)| worker).collect()
+    }
+
+    /// How long an answer to an audited span may take before it is given up: long enough for a worker that is merely slow.
+    pub(super) fn audit_patience(&self, open: &OpenPass) -> Duration {
+        let usual = self.usual.of(open.planned.task).max(open.longest_answer());
+        usual.unwrap_or(FIRST_ANSWER) * GIVEN_UP_FACTOR + COMPANY_WAIT_MAX
     }
 
     /// How long an answer may take before it is late.

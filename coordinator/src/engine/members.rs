@@ -26,6 +26,8 @@ pub(super) struct Member {
     holdings: Holdings,
     /// Deals that it has not answered, of whatever pass.
     owes: Vec<(Pass, Span)>,
+    /// What it owes was waited for in vain.
+    is_silent: bool,
     /// The spans that it was told to get and still fetches: since when, and how many shards it lacked.
     fetches: Vec<(Span, Instant, u32)>,
     /// Smoothed.
@@ -51,6 +53,11 @@ pub(super) struct Members {
 impl Member {
     pub(super) fn is_idle(&self) -> bool {
         self.prepared && self.owes.is_empty()
+    }
+
+    /// Whether an answer of it was waited for in vain, and it has given none since.
+    pub(super) fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// Whether it owes results of a pass before this one.
@@ -99,6 +106,7 @@ impl Members {
             threads: threads.max(1),
             holdings: Holdings::none(self.shards),
             owes: Vec::new(),
+            is_silent: false,
             fetches: Vec::new(),
             rows_per_second: None,
             work_rows: 0.0,
@@ -206,9 +214,17 @@ impl Members {
         let_go
     }
 
+    /// Notes that a member's answer is not waited for any more.
+    pub(super) fn silence(&mut self, worker: WorkerId) {
+        if let Some(member) = self.by_id.get_mut(&worker) {
+            member.is_silent = true;
+        }
+    }
+
     /// Notes that a deal is answered; false if there was no such deal.
     pub(super) fn answer(&mut self, worker: WorkerId, pass: Pass, span: Span) -> bool {
         let Some(member) = self.by_id.get_mut(&worker) else { return true };
+        member.is_silent = false;
         let place = member.owes.iter().position(|&owed| owed == (pass, span));
         place.map(|place| member.owes.remove(place)).is_some()
     }

@@ -77,6 +77,8 @@ pub enum Action {
         /// Whether somebody was waited for.
         waited: bool,
     },
+    /// A worker's answer about an audited span is not waited for any more.
+    GiveUp(WorkerId, Span),
     /// A loss or gradient is really not finite: the run cannot go on.
     Diverged(Fault),
     /// Others computed finite values for what a worker said is not: end its membership.

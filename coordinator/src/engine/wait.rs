@@ -9,7 +9,7 @@ use lockstep_proto::words::count;
 use super::checking::COMPANY_WAIT_MAX;
 use super::schedule::Planned;
 
-/// What a run waits for, and since when.
+/// What a run waits for, and for how long so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// For how long so far.
@@ -82,14 +82,14 @@ impl fmt::Display for Wait {
                 )
             }
             WaitReason::Shards { worker } => {
-                write!(f, "waiting for {worker} since {waited:.1} s: it is fetching its shards")
+                write!(f, "waiting for {worker} for {waited:.1} s: it is fetching its shards")
             }
             WaitReason::Adding => {
-                write!(f, "adding since {waited:.1} s: all results of the step are there")
+                write!(f, "adding for {waited:.1} s: all results of the step are there")
             }
             WaitReason::Results { worker, span, planned } => write!(
                 f,
-                "waiting for {worker} since {waited:.1} s: no result for {span} on the weights of {}",
+                "waiting for {worker} for {waited:.1} s: no result for {span} on the weights of {}",
                 planned.step
             ),
             WaitReason::Audit { span, planned } => write!(
@@ -101,7 +101,7 @@ impl fmt::Display for Wait {
             ),
             WaitReason::Dispute { span, planned } => write!(
                 f,
-                "waiting for another worker since {waited:.1} s: two differ about {span} on the weights of {}, a \
+                "waiting for another worker for {waited:.1} s: two differ about {span} on the weights of {}, a \
                  third has to settle it",
                 planned.step
             ),

@@ -9,7 +9,7 @@ use super::{Bench, TRACKS, span, whole_batches};
 const PAIR: Node = Node { level: 1, index: 0 };
 
 fn audited(shards: u32, workers: u64) -> Bench {
-    let mut bench = Bench::new(whole_batches(shards, 2), 1);
+    let mut bench = Bench::new(whole_batches(shards, 3), 1);
     bench.engine = bench.engine.auditing(1.0, 7);
     bench.gather(workers)
 }
@@ -61,10 +61,7 @@ fn a_dispute_of_two_waits_for_a_third_and_says_so() {
     bench.wait(5_000);
     let [Action::Report(wait)] = &bench.actions()[..] else { panic!("no report") };
     let text = wait.to_string();
-    assert!(
-        text.starts_with("waiting for another worker since 5.0 s: two differ about "),
-        "{text}"
-    );
+    assert!(text.starts_with("waiting for another worker for 5.0 s: two differ about "), "{text}");
     bench.joined(3);
     bench.prepared(3);
     assert_eq!(bench.dealt_spans(), [(3, span(0, 2))]);
@@ -135,6 +132,42 @@ fn one_who_still_fetches_is_waited_for() {
     assert!(!actions.iter().any(|action| matches!(action, Action::Waive { .. })), "{actions:?}");
     bench.prepared(2);
     assert_eq!(bench.dealt_spans(), [(2, span(0, 4))]);
+}
+
+/// Its connection lives, so that it never leaves; it may be broken, or mean harm.
+#[test]
+fn one_who_never_answers_is_given_up_and_not_asked_again() {
+    let mut bench = audited(4, 2);
+    let dealt = bench.dealt();
+    let silent = WorkerId(2);
+    for &(worker, deal) in dealt.iter().filter(|(worker, _)| *worker != silent) {
+        bench.wait(50);
+        bench.done(worker, deal, std::time::Duration::ZERO);
+    }
+    // Ten times the longest answer, and as long as somebody who is gone is waited for.
+    bench.wait(10_899);
+    let acts = |action: &Action| matches!(action, Action::GiveUp(..) | Action::Waive { .. });
+    assert!(!bench.actions().iter().any(acts));
+    bench.wait(1);
+    let actions = bench.actions();
+    let waive = |start, end| Action::Waive { pass: Pass(0), span: span(start, end), waited: false };
+    for (start, end) in [(0, 2), (2, 4)] {
+        assert!(actions.contains(&Action::GiveUp(silent, span(start, end))), "{actions:?}");
+        assert!(actions.contains(&waive(start, end)), "{actions:?}");
+    }
+    bench.outstanding.clear();
+    bench.commit_all();
+    let next = bench.dealt();
+    assert!(next.iter().all(|(worker, _)| *worker != silent), "{next:?}");
+    // It answers after all, and is asked again.
+    for &(worker, deal) in dealt.iter().filter(|(worker, _)| *worker == silent) {
+        bench.done(worker, deal, std::time::Duration::ZERO);
+    }
+    for (worker, deal) in next {
+        bench.done(worker, deal, std::time::Duration::ZERO);
+    }
+    bench.commit_all();
+    assert!(bench.dealt().iter().any(|(worker, _)| *worker == silent));
 }
 
 #[test]

@@ -244,6 +244,7 @@ impl<'a> Driver<'a> {
                     self.ledger.seen.refuted += 1;
                     self.expel(now, worker);
                 }
+                Action::GiveUp(worker, _) => assert!(self.members.contains(&worker)),
                 Action::Waive { pass, span, .. } => {
                     self.ledger.seen.waived += 1;
                     for (track, node, value) in self.audit_book.waive(self.case.tree(), span) {

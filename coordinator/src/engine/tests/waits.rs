@@ -55,7 +55,7 @@ fn workers_that_fetch_are_named() {
     bench.joined(1);
     bench.joined(2);
     bench.prepared(1);
-    bench.reports(5, "waiting for worker 2 since 5.0 s: it is fetching its shards");
+    bench.reports(5, "waiting for worker 2 for 5.0 s: it is fetching its shards");
 }
 
 #[test]
@@ -64,12 +64,12 @@ fn a_worker_that_owes_results_is_named_with_its_span() {
     let deal = bench.deals()[0];
     bench.reports(
         5,
-        "waiting for worker 1 since 5.0 s: no result for shards 0..2 on the weights of step 0",
+        "waiting for worker 1 for 5.0 s: no result for shards 0..2 on the weights of step 0",
     );
     bench.answer(WorkerId(1), deal);
     bench.reports(
         10,
-        "waiting for worker 2 since 5.0 s: no result for shards 2..4 on the weights of step 0",
+        "waiting for worker 2 for 5.0 s: no result for shards 2..4 on the weights of step 0",
     );
 }
 
@@ -81,7 +81,7 @@ fn values_put_the_report_off() {
     assert_eq!(bench.engine.poll_timeout(), Some(bench.started + Duration::from_secs(9)));
     bench.reports(
         9,
-        "waiting for worker 1 since 5.0 s: no result for shards 0..4 on the weights of step 0",
+        "waiting for worker 1 for 5.0 s: no result for shards 0..4 on the weights of step 0",
     );
 }
 
@@ -94,7 +94,7 @@ fn a_pass_that_all_have_left_waits_for_as_many_as_a_new_one() {
     bench.joined(3);
     bench.reports(10, "waiting for workers for 10.0 s: 1 worker connected, 2 needed");
     bench.joined(4);
-    bench.reports(15, "waiting for worker 3 since 15.0 s: it is fetching its shards");
+    bench.reports(15, "waiting for worker 3 for 15.0 s: it is fetching its shards");
 }
 
 #[test]
@@ -102,5 +102,5 @@ fn threads_that_fold_are_a_wait_for_no_worker() {
     let mut bench = Bench::with_workers(whole_batches(4, 1), 1);
     let deal = bench.deals()[0];
     bench.answer(WorkerId(1), deal);
-    bench.reports(5, "adding since 5.0 s: all results of the step are there");
+    bench.reports(5, "adding for 5.0 s: all results of the step are there");
 }
