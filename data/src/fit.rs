@@ -12,6 +12,9 @@ use crate::summary::{NumberSummary, TableSummary};
 /// Smallest divisor. Squares of what is smaller vanish, so that its deviation is not known.
 const DIVISOR_MIN: f64 = 1e-150;
 
+/// What to do about a target with one label.
+const NOTHING_TO_LEARN: &str = "there is nothing to learn: give another `data.target`";
+
 /// Fits a schema to the training rows `rows` of `raw`; `summary` is theirs.
 pub(crate) fn fit(
     raw: &RawTable,
@@ -111,15 +114,19 @@ fn classes(raw: &RawTable, rows: &[u32], outputs: usize) -> Result<Vec<Vec<Strin
     if labels.len() == outputs {
         return Ok(vec![labels]);
     }
-    let problem = format!(
-        "target {} has {} in the training rows ({}), but the network has {}; set the last layer's `units` to {}, or \
-         another `data.target`",
+    let found = format!(
+        "target {} has {} in the training rows ({})",
         quote(target_name(raw, 0).as_bytes()),
         count(labels.len() as u64, "class"),
         list(&labels),
-        count(outputs as u64, "output"),
-        labels.len(),
     );
+    let problem = match labels.len() {
+        0 | 1 => format!("{found}; {NOTHING_TO_LEARN}"),
+        classes => format!(
+            "{found}, but the network has {}; set the last layer's `units` to {classes}, or give another `data.target`",
+            count(outputs as u64, "output"),
+        ),
+    };
     Err(DataError::table(raw.opened.target_path(), problem))
 }
 
@@ -127,7 +134,7 @@ fn binary(raw: &RawTable, rows: &[u32]) -> Result<Vec<Vec<String>>, DataError> {
     let labels_of = |target: usize| {
         labels::binary(seen_labels(raw, rows, target)).map_err(|found| {
             let advice = match found.len() {
-                0 | 1 => "the column tells nothing apart: give another `data.target`".to_owned(),
+                0 | 1 => NOTHING_TO_LEARN.to_owned(),
                 classes => format!("use `cross_entropy` with {classes} outputs for {classes} classes"),
             };
             let problem = format!(

@@ -2,6 +2,7 @@
 //! any other run.
 
 mod tables;
+mod targets;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -272,11 +273,11 @@ impl Sequential {
         if !x.iter().chain(y.iter()).all(|value| value.is_finite()) {
             return Err(wrong("x or y holds a value that is not finite"));
         }
-        let width = job.network(x.ncols())?.target_width();
-        if y.ncols() != width {
-            let found = count(y.ncols() as u64, "column");
-            return Err(wrong(format!("y has {found}, the network wants {width}")));
+        if fit.batch_size > x.nrows() {
+            let found = count(x.nrows() as u64, "row");
+            return Err(wrong(format!("batch_size is {}, but x has {found}", fit.batch_size)));
         }
+        targets::check(job.target_kind(), job.network(x.ncols())?.target_width(), y)?;
         let rows = x.rows().into_iter().zip(y.rows());
         let values = rows.flat_map(|(x, y)| x.into_iter().chain(y).copied()).collect();
         let schema = schema(&job, x.ncols(), y.ncols());

@@ -76,6 +76,19 @@ fn set_control_register(flags: u32) {
 }
 
 #[test]
+fn classes_that_the_last_layer_does_not_have() {
+    let x = Array2::from_shape_fn((10, 2), |(row, column)| (row + column) as f32);
+    let y = Array2::from_shape_fn((10, 1), |(row, _)| row as f32);
+    let mut model = Sequential::new();
+    model.add(Dense::new(3).activation(Activation::Softmax));
+    model.compile(sgd(0.1), Loss::CrossEntropy, &[]);
+    let error =
+        model.fit(x.view(), y.view(), &Fit { batch_size: 5, ..Fit::default() }).unwrap_err();
+    let wanted = "y[[3, 0]] is 3, wanted a class from 0 to 2 for Loss::CrossEntropy";
+    assert!(error.to_string().contains(wanted), "{error}");
+}
+
+#[test]
 fn a_fit_goes_well() {
     assert_eq!(fit_in_a_process(&[]), "went well");
 }

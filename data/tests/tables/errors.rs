@@ -251,7 +251,7 @@ fn classes_that_do_not_fit_the_network() {
         "a,y\n1,b\n2,a\n3,c\n",
         TWO_CLASSES,
         "t.csv: target \"y\" has 3 classes in the training rows (\"a\", \"b\", \"c\"), but the network has 2 outputs; \
-         set the last layer's `units` to 3, or another `data.target`",
+         set the last layer's `units` to 3, or give another `data.target`",
     );
     let mut content = "a,y\n".to_owned();
     for row in 0..300 {
@@ -262,7 +262,7 @@ fn classes_that_do_not_fit_the_network() {
         TWO_CLASSES,
         "t.csv: target \"y\" has 300 classes in the training rows (\"0.5\", \"1.5\", \"2.5\", \"3.5\", \"4.5\", \
          \"5.5\", \"6.5\", … \"299.5\"), but the network has 2 outputs; set the last layer's `units` to 300, or \
-         another `data.target`",
+         give another `data.target`",
     );
     check(
         "a,y\n1,b\n2,a\n3,c\n",
@@ -271,10 +271,16 @@ fn classes_that_do_not_fit_the_network() {
          `binary_cross_entropy`; use `cross_entropy` with 3 outputs for 3 classes",
     );
     check(
+        "a,y\n1,b\n2,b\n",
+        TWO_CLASSES,
+        "t.csv: target \"y\" has 1 class in the training rows (\"b\"); there is nothing to learn: give another \
+         `data.target`",
+    );
+    check(
         "a,y\n1,b\n",
         TargetKind::Binary { outputs: 1 },
         "t.csv: target \"y\" has 1 label in the training rows (\"b\"), wanted 2 for `binary_cross_entropy`; \
-         the column tells nothing apart: give another `data.target`",
+         there is nothing to learn: give another `data.target`",
     );
 }
 

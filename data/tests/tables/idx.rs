@@ -253,7 +253,7 @@ fn files_that_do_not_go_together() {
         &images,
         &idx(&[3], &[1, 2, 3]),
         "l: target \"label\" has 3 classes in the training rows (\"1\", \"2\", \"3\"), but the network has 2 outputs; \
-         set the last layer's `units` to 3, or another `data.target`",
+         set the last layer's `units` to 3, or give another `data.target`",
     );
     let nan = with_elements(0x0d, &[3, 1], &[[0; 4], f32::NAN.to_be_bytes(), [0; 4]].concat());
     check(

@@ -1,0 +1,75 @@
+//! What the targets of a fit must be like, in the words of the Rust API.
+
+use lockstep_data::TargetKind;
+use lockstep_proto::words::count;
+use ndarray::ArrayView2;
+
+use super::wrong;
+use crate::error::Result;
+
+/// That `y` `[rows, columns]` has the columns and the values that the loss wants.
+pub(super) fn check(kind: TargetKind, width: usize, y: ArrayView2<'_, f32>) -> Result<()> {
+    if y.ncols() != width {
+        let found = count(y.ncols() as u64, "column");
+        return Err(wrong(format!("y has {found}, the network wants {width}")));
+    }
+    let classes = match kind {
+        TargetKind::Numbers => return Ok(()),
+        TargetKind::Classes { outputs } => outputs,
+        TargetKind::Binary { .. } => 2,
+    };
+    let is_class = |value: f32| value.fract() == 0.0 && value >= 0.0 && value < classes as f32;
+    let Some(((row, column), value)) = y.indexed_iter().find(|(_, value)| !is_class(**value))
+    else {
+        return Ok(());
+    };
+    let wanted = match kind {
+        TargetKind::Binary { .. } => "0 or 1 for Loss::BinaryCrossEntropy".to_string(),
+        _ => format!(
+            "a class from 0 to {} for Loss::CrossEntropy: the last layer has {}, one for each class",
+            classes - 1,
+            count(classes as u64, "unit")
+        ),
+    };
+    Err(wrong(format!("y[[{row}, {column}]] is {value}, wanted {wanted}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn targets_are_what_the_loss_wants() {
+        let classes = TargetKind::Classes { outputs: 3 };
+        let binary = TargetKind::Binary { outputs: 2 };
+        for (kind, width, y, wanted) in [
+            (TargetKind::Numbers, 2, array![[-1.5, 7.0]], ""),
+            (TargetKind::Numbers, 1, array![[-1.5, 7.0]], "y has 2 columns, the network wants 1"),
+            (classes, 1, array![[0.0], [2.0]], ""),
+            (
+                classes,
+                1,
+                array![[0.0], [9.0]],
+                "y[[1, 0]] is 9, wanted a class from 0 to 2 for Loss::CrossEntropy: the last layer has 3 units, one for \
+                 each class",
+            ),
+            (classes, 1, array![[0.5]], "y[[0, 0]] is 0.5, wanted a class from 0 to 2 for"),
+            (classes, 1, array![[-1.0]], "y[[0, 0]] is -1, wanted a class from 0 to 2 for"),
+            (binary, 2, array![[0.0, 1.0]], ""),
+            (
+                binary,
+                2,
+                array![[0.0, 2.0]],
+                "y[[0, 1]] is 2, wanted 0 or 1 for Loss::BinaryCrossEntropy",
+            ),
+        ] {
+            let found = check(kind, width, y.view()).map_err(|error| error.to_string());
+            match found {
+                Ok(()) => assert_eq!(wanted, ""),
+                Err(found) => assert!(!wanted.is_empty() && found.contains(wanted), "{found}"),
+            }
+        }
+    }
+}
