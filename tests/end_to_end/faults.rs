@@ -34,9 +34,19 @@ pub(crate) fn folder() -> Folder {
     Folder::with_table(JOB, "boston-relu-adam-mse", 506)
 }
 
+/// Long enough to be met in mid-run without being held: seconds, where a test needs a hundredth of one.
+pub(crate) fn long_folder() -> Folder {
+    let long = JOB.replace("epochs = 3", "epochs = 250");
+    Folder::with_table(&long, "boston-relu-adam-mse", 506)
+}
+
+pub(crate) const LONG_HASH: &str =
+    "35d58daa0c1defed4be6b6f2e034f5fc8d23fe7a43183e3d11fc8aeb63f187d2";
+
 #[test]
 fn without_a_fault() {
     assert_eq!(folder().train(1, 1), HASH);
+    assert_eq!(long_folder().train(1, 1), LONG_HASH);
 }
 
 #[test]
@@ -127,8 +137,7 @@ pub(crate) fn hash_with_one_killed(folder: &Folder, bytes: usize) -> String {
 /// The same in a local cluster, long enough to be met in mid-run; stopped first, so that it is.
 #[test]
 fn a_worker_of_a_local_cluster_is_killed() {
-    let long = JOB.replace("epochs = 3", "epochs = 40");
-    let folder = Folder::with_table(&long, "boston-relu-adam-mse", 506);
+    let folder = long_folder();
     let arguments = ["--log-format", "json", "local", "job.toml", "--workers", "3", "--out", "run"];
     let launcher = folder.start(&arguments);
     launcher.report("progress", |_| true);
@@ -143,9 +152,6 @@ fn a_worker_of_a_local_cluster_is_killed() {
     assert!(left.contains("\"worker\":2") && left.contains("\"workers\":2"), "{ended}");
     assert_eq!(folder.hash(), LONG_HASH);
 }
-
-pub(crate) const LONG_HASH: &str =
-    "b7af9cabd597c1d6ad1820f3d47e1802cf0cdd5c28f2e36a41c98410fa696688";
 
 /// Nobody comes back: the worker gives up in time and says so.
 #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::faults::{JOB, LONG_HASH};
+use crate::faults::{LONG_HASH, long_folder};
 use crate::folder::Folder;
 use crate::process::{Process, through};
 use crate::tools::skip;
@@ -66,8 +66,7 @@ impl Drop for Hosts {
 #[test]
 fn a_cable_is_pulled_and_put_back() {
     let Some(hosts) = Hosts::new() else { return };
-    let long = JOB.replace("epochs = 3", "epochs = 40");
-    let folder = Folder::with_table(&long, "boston-relu-adam-mse", 506);
+    let folder = long_folder();
     let listen = format!("{ADDRESS}:0");
     let coordinator = ["--log-format", "json", "coordinator", "job.toml", "--out", "run"];
     let coordinator = [&coordinator[..], &["--listen", &listen, "--workers-start", "2"]].concat();

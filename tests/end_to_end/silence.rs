@@ -6,15 +6,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::faults::{JOB, LONG_HASH};
+use crate::faults::{LONG_HASH, long_folder as folder};
 use crate::folder::Folder;
 use crate::process::Process;
-
-/// Long enough to be met in mid-run.
-fn folder() -> Folder {
-    let long = JOB.replace("epochs = 3", "epochs = 40");
-    Folder::with_table(&long, "boston-relu-adam-mse", 506)
-}
 
 fn cluster(folder: &Folder, workers: usize) -> (Process, Vec<Process>) {
     let coordinator = folder.coordinator(&["--workers-start", &workers.to_string()]);
