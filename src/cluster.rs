@@ -60,14 +60,28 @@ where
     let result = panics::guard(|| runtime.block_on(lead(start, failed)));
     let result = result.unwrap_or_else(|said| Err(Error::Internal(said)));
     drop(runtime);
-    for worker in started {
-        match worker.join() {
-            Ok(Err(error)) if matches!(result, Err(Error::Stopped(_))) => return Err(error.into()),
-            Ok(_) => {}
-            Err(panic) => return Err(Error::Internal(panics::text(&*panic))),
+    let ends: Vec<_> = started.into_iter().filter_map(failure).collect();
+    match result {
+        Err(stopped @ Error::Stopped(_)) => {
+            // The one that failed first ended the run; the others' failures follow from that.
+            let cause = ends.into_iter().min_by_key(|&(follows, _)| follows);
+            Err(cause.map_or(stopped, |(_, error)| error))
         }
+        result => result,
     }
-    result
+}
+
+/// Why a worker failed, if it did, and whether that may only follow from the run's end.
+fn failure(worker: Worker) -> Option<(bool, Error)> {
+    match worker.join() {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => {
+            let follows =
+                matches!(error, WorkerError::RunFailed(_) | WorkerError::NoCoordinator { .. });
+            Some((follows, error.into()))
+        }
+        Err(panic) => Some((false, Error::Internal(panics::text(&*panic)))),
+    }
 }
 
 /// Stops the run when a worker's thread ends in any way but well, a panic included.

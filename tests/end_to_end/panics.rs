@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::api::fit_in_a_process;
-use crate::faults::{HASH, folder};
+use crate::faults::{HASH, LONG_HASH, folder, long_folder};
 use crate::folder::Folder;
 use crate::lifecycle::children_of;
 use crate::process::{Ended, Process, lockstep};
@@ -32,7 +32,8 @@ fn failed(ended: &Ended, what: &str) {
 fn a_worker_that_panics() {
     let large = Folder::with_table(sharing::JOB, "boston-relu-adam-mse", 200);
     let large_hash = large.train(1, 1);
-    for (folder, hash) in [(folder(), HASH), (large, &large_hash)] {
+    // Long, or it may be over before a worker that is not scheduled for a while computes anything.
+    for (folder, hash) in [(long_folder(), LONG_HASH), (large, &large_hash)] {
         let coordinator = folder.coordinator(&["--workers-start", "2"]);
         let address = coordinator.address();
         let worker = ["worker", "--threads", "2", "--coordinator", &address];

@@ -131,6 +131,14 @@ impl Audits {
         self.open().find(|audit| audit.span.contains(span) && audit.dealt.contains(&worker))
     }
 
+    /// Whether a worker gave the values of a leaf in a track to be compared, in whatever deal. What was given to an audit
+    /// that is waived by now counts: it is about to be folded.
+    pub(super) fn has_given(&self, worker: WorkerId, track: usize, leaf: u32) -> bool {
+        let given =
+            |audit: &Audit| audit.delivered(worker, track).is_some_and(|g| g.contains(leaf));
+        self.all.iter().any(given)
+    }
+
     /// A worker gave all values of a span.
     pub(super) fn answer(&mut self, worker: WorkerId, span: Span) {
         if let Some(audit) = self.at(span).filter(|audit| audit.dealt.contains(&worker)) {

@@ -156,11 +156,9 @@ impl OpenPass {
     /// Whether values of a span that a worker computed are missing in any track: nobody's are there, nor its own to be
     /// compared.
     pub(super) fn lacks_values(&self, worker: WorkerId, span: Span) -> bool {
-        let audit = self.audits.of(worker, span);
         self.covered.iter().enumerate().any(|(track, covered)| {
-            let given = audit.and_then(|audit| audit.delivered(worker, track));
             let is_there =
-                |shard| covered.contains(shard) || given.is_some_and(|g| g.contains(shard));
+                |shard| covered.contains(shard) || self.audits.has_given(worker, track, shard);
             self.with_rows(span).any(|shard| !is_there(shard))
         })
     }

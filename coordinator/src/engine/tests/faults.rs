@@ -172,3 +172,30 @@ fn a_late_word_is_dropped() {
     assert!(bench.says(1, 0, 0) && bench.says(2, 0, 0));
     assert_eq!(bench.actions(), []);
 }
+
+/// It is done with the whole of what it was dealt first, while a part of that is compared.
+#[test]
+fn values_that_are_compared_count_for_every_deal_that_they_are_of() {
+    let mut bench = Bench::with_workers(whole_batches(8, 2), 2);
+    let mut dealt = bench.dealt();
+    assert_eq!(dealt.len(), 2);
+    let (slow, whole) = dealt.pop().unwrap();
+    bench.gives(1, 0, 4);
+    let give = |bench: &mut Bench, start, end| {
+        let tree = bench.engine.schedule.tree;
+        for (track, node) in TRACKS.into_iter().flat_map(|track| {
+            tree.nodes(span(start, end)).into_iter().map(move |node| (track, node))
+        }) {
+            bench.engine.accept(bench.now, slow, Pass(0), track, node);
+        }
+    };
+    give(&mut bench, 4, 6);
+    bench.wait(1_000);
+    assert_eq!(bench.dealt_spans(), [(1, span(6, 8))], "what is late goes to the other as well");
+    assert!(bench.says(1, 0, 7));
+    assert_eq!(bench.dealt_spans(), [(slow.0, span(6, 8))], "and is compared from now on");
+    give(&mut bench, 6, 8);
+    let done = super::Done { span: whole.span, busy: Duration::ZERO };
+    let answered = bench.engine.answered(bench.now, slow, Pass(0), done);
+    assert_eq!(answered, super::Answered::Noted);
+}
