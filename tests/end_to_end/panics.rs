@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::api::fit_in_a_process;
 use crate::faults::{HASH, LONG_HASH, folder, long_folder};
-use crate::folder::Folder;
+use crate::folder::{Folder, edited};
 use crate::lifecycle::children_of;
 use crate::process::{Ended, Process, lockstep};
 use crate::sharing;
@@ -30,7 +30,8 @@ fn failed(ended: &Ended, what: &str) {
 /// Small deals are computed on the session's thread, large ones on the pool: the others go on without this worker.
 #[test]
 fn a_worker_that_panics() {
-    let large = Folder::with_table(sharing::JOB, "boston-relu-adam-mse", 200);
+    let long = edited(sharing::JOB, "epochs = 3", "epochs = 20");
+    let large = Folder::with_table(&long, "boston-relu-adam-mse", 200);
     let large_hash = large.train(1, 1);
     // Long, or it may be over before a worker that is not scheduled for a while computes anything.
     for (folder, hash) in [(long_folder(), LONG_HASH), (large, &large_hash)] {

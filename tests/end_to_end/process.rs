@@ -28,7 +28,9 @@ pub(crate) fn through(mut command: Command, folder: &Path, arguments: &[&str]) -
         .current_dir(folder)
         .env_remove("LOCKSTEP_LOG_FORMAT")
         .env_remove("LOCKSTEP_COORDINATOR")
-        .env_remove("CLICOLOR_FORCE");
+        .env_remove("CLICOLOR_FORCE")
+        // To name the places of a panic takes seconds on a busy machine, and the run is over by then.
+        .env_remove("RUST_BACKTRACE");
     command
 }
 
