@@ -137,6 +137,7 @@ impl Plan {
             shuffle: self.job.train.shuffle,
             seed: self.job.seed,
             optimizer: self.job.train.optimizer,
+            learning_rate: self.job.train.learning_rate.clone(),
             clip_norm: self.job.train.gradient_clip_norm,
             precision: self.job.train.precision,
             workers_min: self.job.cluster.workers_min,
@@ -200,6 +201,11 @@ impl Plan {
     /// How the training table is dealt and batched.
     pub fn batches(&self) -> Batches {
         self.tables.train.order().batches
+    }
+
+    /// Steps of the whole run.
+    pub fn steps(&self) -> u64 {
+        u64::from(self.job.train.epochs) * self.batches().count()
     }
 
     /// Rows of the test table, if there is one.

@@ -111,7 +111,7 @@ pub async fn lead(
     let (history, finished) =
         records.finish(&plan, test_sums.as_deref(), &weights_blake3, run_folder);
     if let Some((folder, model)) = folder.as_mut().zip(model) {
-        let steps = u64::from(plan.job.train.epochs) * plan.batches().count();
+        let steps = plan.steps();
         folder.finish(&model, steps, &weights).map_err(unsaved)?;
     }
     report(&reporter, &finished);

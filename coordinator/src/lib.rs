@@ -15,6 +15,7 @@ mod observer;
 pub mod optimizer;
 mod outbox;
 mod peer;
+pub mod policy;
 mod reducer;
 mod reduction;
 mod run;

@@ -98,7 +98,7 @@ pub enum RunEvent<'a> {
         rows: u64,
         /// Loss and metric sums over the batch, before the update.
         sums: &'a [f64],
-        /// The step size.
+        /// The learning rate of this update.
         learning_rate: f32,
         /// Since the first step began.
         seconds: f64,

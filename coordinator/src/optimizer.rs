@@ -3,15 +3,13 @@
 //! All of it is inlined, so that it is compiled for the vectors of whoever calls it.
 //! Every value is updated by itself, with the operations in the order written here (no fused multiply-add), so
 //! neither the chunk nor the thread can reach the numbers. Powers of the decay rates are taken in `f64` by
-//! repeated squaring and rounded once. Knows no layers and no schedule.
+//! repeated squaring and rounded once. Knows no layers and no schedule: the learning rate of an update comes from outside.
 
 /// How gradients become new weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimizer {
     /// Gradient descent with momentum (`keras.optimizers.SGD`).
     Sgd {
-        /// Step size.
-        learning_rate: f32,
         /// Share of the last update that is kept; 0 for plain descent.
         momentum: f32,
         /// Look ahead along the momentum.
@@ -19,8 +17,6 @@ pub enum Optimizer {
     },
     /// Kingma and Ba 2014 (`keras.optimizers.Adam`); with `weight_decay`, Loshchilov and Hutter 2017 (`AdamW`).
     Adam {
-        /// Step size.
-        learning_rate: f32,
         /// Decay of the first moment.
         beta_1: f32,
         /// Decay of the second moment.
@@ -32,8 +28,6 @@ pub enum Optimizer {
     },
     /// Tieleman and Hinton 2012 (`keras.optimizers.RMSprop`).
     RmsProp {
-        /// Step size.
-        learning_rate: f32,
         /// Decay of the mean square.
         rho: f32,
         /// Share of the last update that is kept.
@@ -43,8 +37,6 @@ pub enum Optimizer {
     },
     /// Duchi, Hazan and Singer 2011 (`keras.optimizers.Adagrad`).
     Adagrad {
-        /// Step size.
-        learning_rate: f32,
         /// What the sum of squares starts from.
         initial_accumulator: f32,
         /// Added to the sum of squares.
@@ -53,16 +45,6 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
-    /// The step size.
-    pub fn learning_rate(&self) -> f32 {
-        match *self {
-            Optimizer::Sgd { learning_rate, .. }
-            | Optimizer::Adam { learning_rate, .. }
-            | Optimizer::RmsProp { learning_rate, .. }
-            | Optimizer::Adagrad { learning_rate, .. } => learning_rate,
-        }
-    }
-
     /// How many moments each weight has: two at most.
     #[inline(always)]
     pub fn moment_count(&self) -> usize {
@@ -92,8 +74,8 @@ impl Optimizer {
         vec![vec![start; len]; self.moment_count()]
     }
 
-    /// Update number `step` (from 1) of some weights. `gradient` is the mean over the batch's rows; moments that this
-    /// optimizer does not have are not looked at.
+    /// Update number `step` (from 1) of some weights, with the learning rate of that update. `gradient` is the mean over the
+    /// batch's rows; moments that this optimizer does not have are not looked at.
     ///
     /// # Panics
     /// If the lengths differ.
@@ -101,6 +83,7 @@ impl Optimizer {
     pub fn update(
         &self,
         step: u64,
+        learning_rate: f32,
         gradient: &[f32],
         weights: &mut [f32],
         [first, second]: [&mut [f32]; 2],
@@ -110,16 +93,16 @@ impl Optimizer {
             assert_eq!(moment.len(), weights.len());
         }
         match *self {
-            Optimizer::Sgd { learning_rate, momentum: 0.0, .. } => {
+            Optimizer::Sgd { momentum: 0.0, .. } => {
                 for (weight, &gradient) in weights.iter_mut().zip(gradient) {
                     *weight -= learning_rate * gradient;
                 }
             }
-            Optimizer::Sgd { learning_rate, momentum, nesterov } => {
+            Optimizer::Sgd { momentum, nesterov } => {
                 let rule = Momentum { learning_rate, momentum, nesterov };
                 rule.update(gradient, weights, first);
             }
-            Optimizer::Adam { learning_rate, beta_1, beta_2, epsilon, weight_decay } => {
+            Optimizer::Adam { beta_1, beta_2, epsilon, weight_decay } => {
                 if let Some(decay) = weight_decay {
                     let share = decay * learning_rate;
                     for weight in weights.iter_mut() {
@@ -131,7 +114,7 @@ impl Optimizer {
                 let rule = Adam { alpha, beta_1, beta_2, epsilon };
                 rule.update(gradient, weights, first, second);
             }
-            Optimizer::RmsProp { learning_rate, rho, momentum, epsilon } => {
+            Optimizer::RmsProp { rho, momentum, epsilon } => {
                 let rule = RmsProp { learning_rate, rho, momentum, epsilon };
                 if momentum == 0.0 {
                     rule.update(gradient, weights, first);
@@ -139,7 +122,7 @@ impl Optimizer {
                     rule.update_with_momentum(gradient, weights, first, second);
                 }
             }
-            Optimizer::Adagrad { learning_rate, epsilon, .. } => {
+            Optimizer::Adagrad { epsilon, .. } => {
                 for ((weight, &gradient), square) in weights.iter_mut().zip(gradient).zip(first) {
                     *square += gradient * gradient;
                     *weight -= learning_rate * gradient / (*square + epsilon).sqrt();
@@ -281,14 +264,14 @@ pub fn sum_of_squares<'a>(parts: impl Iterator<Item = &'a [f32]>) -> f64 {
 mod tests {
     use super::*;
 
-    /// Two updates of one weight from 1.0 with gradients 0.5 and -0.25, worked out in `f64` from the formulas.
+    /// Two updates of one weight from 1.0 with learning rate 0.1 and gradients 0.5 and -0.25, worked out in `f64` from the formulas.
     fn check(optimizer: Optimizer, expected: [f64; 2]) {
         let mut weights = [1.0f32];
         let mut moments = optimizer.moments(1);
         moments.resize(2, Vec::new());
         for (step, (gradient, expected)) in [0.5, -0.25].into_iter().zip(expected).enumerate() {
             let [first, second] = &mut moments[..] else { panic!("two at most") };
-            optimizer.update(step as u64 + 1, &[gradient], &mut weights, [first, second]);
+            optimizer.update(step as u64 + 1, 0.1, &[gradient], &mut weights, [first, second]);
             let found = f64::from(weights[0]);
             assert!((found - expected).abs() < 2e-7, "{optimizer:?}: {found}, wanted {expected}");
         }
@@ -296,7 +279,7 @@ mod tests {
 
     #[test]
     fn sgd() {
-        let sgd = |momentum, nesterov| Optimizer::Sgd { learning_rate: 0.1, momentum, nesterov };
+        let sgd = |momentum, nesterov| Optimizer::Sgd { momentum, nesterov };
         check(sgd(0.0, false), [0.95, 0.975]);
         check(sgd(0.9, false), [0.95, 0.93]);
         check(sgd(0.9, true), [0.905, 0.912]);
@@ -305,7 +288,6 @@ mod tests {
     #[test]
     fn adam_and_adamw() {
         let adam = |weight_decay| Optimizer::Adam {
-            learning_rate: 0.1,
             beta_1: 0.9,
             beta_2: 0.999,
             epsilon: 1e-7,
@@ -324,8 +306,7 @@ mod tests {
 
     #[test]
     fn rmsprop() {
-        let rmsprop =
-            |momentum| Optimizer::RmsProp { learning_rate: 0.1, rho: 0.9, momentum, epsilon: 1e-7 };
+        let rmsprop = |momentum| Optimizer::RmsProp { rho: 0.9, momentum, epsilon: 1e-7 };
         let first = 0.1 * 0.5 / (0.025f64 + 1e-7).sqrt();
         let second = 0.1 * -0.25 / (0.9 * 0.025 + 0.1 * 0.0625 + 1e-7f64).sqrt();
         check(rmsprop(0.0), [1.0 - first, 1.0 - first - second]);
@@ -334,8 +315,7 @@ mod tests {
 
     #[test]
     fn adagrad() {
-        let adagrad =
-            Optimizer::Adagrad { learning_rate: 0.1, initial_accumulator: 0.1, epsilon: 1e-7 };
+        let adagrad = Optimizer::Adagrad { initial_accumulator: 0.1, epsilon: 1e-7 };
         let first = 0.1 * 0.5 / (0.35f64 + 1e-7).sqrt();
         let second = 0.1 * -0.25 / (0.4125f64 + 1e-7).sqrt();
         check(adagrad, [1.0 - first, 1.0 - first - second]);
@@ -352,22 +332,16 @@ mod tests {
 
     #[test]
     fn moments_of_a_weight_without_a_gradient_end_at_zero() {
-        let adam = Optimizer::Adam {
-            learning_rate: 0.1,
-            beta_1: 0.9,
-            beta_2: 0.9,
-            epsilon: 1e-7,
-            weight_decay: None,
-        };
-        let sgd = Optimizer::Sgd { learning_rate: 0.1, momentum: 0.9, nesterov: true };
-        let rms = Optimizer::RmsProp { learning_rate: 0.1, rho: 0.9, momentum: 0.9, epsilon: 1e-7 };
+        let adam = Optimizer::Adam { beta_1: 0.9, beta_2: 0.9, epsilon: 1e-7, weight_decay: None };
+        let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: true };
+        let rms = Optimizer::RmsProp { rho: 0.9, momentum: 0.9, epsilon: 1e-7 };
         for optimizer in [adam, sgd, rms] {
             let mut moments = optimizer.moments(1);
             moments.resize(2, vec![0.0]);
             for step in 1..=1500 {
                 let [first, second] = &mut moments[..] else { panic!("two at most") };
                 let gradient = if step == 1 { -1.0 } else { 0.0 };
-                optimizer.update(step, &[gradient], &mut [1.0], [first, second]);
+                optimizer.update(step, 0.1, &[gradient], &mut [1.0], [first, second]);
                 let moments = first.iter().chain(&*second);
                 let mut found = moments.filter(|moment| moment.is_subnormal());
                 assert_eq!(found.next(), None, "{optimizer:?}, step {step}");

@@ -20,7 +20,7 @@ use lockstep_proto::tree::ShardTree;
 use tokio::sync::mpsc;
 
 use crate::optimizer::sum_of_squares;
-use crate::reduction::{ChunkState, Folded, Rule, clip_scale};
+use crate::reduction::{ChunkState, Folded, Rule, Update, clip_scale};
 use crate::run::{RunError, RunSpec};
 use crate::snapshot::Snapshot;
 
@@ -115,11 +115,12 @@ impl Reducer {
     }
 
     /// Opens the update that makes the weights of `step`.
-    pub(crate) fn begin(&mut self, leaves: &Leaves, step: Step, rows: u64) {
+    pub(crate) fn begin(&mut self, leaves: &Leaves, step: Step, rows: u64, learning_rate: f32) {
+        let update = Update { step: step.0, rows, learning_rate };
         self.step = step;
         self.is_open = true;
         for chunk in &self.chunks {
-            lock(chunk).begin(self.tree, leaves.clone(), step.0, rows);
+            lock(chunk).begin(self.tree, leaves.clone(), update);
         }
     }
 
@@ -320,7 +321,7 @@ mod tests {
     fn reducer() -> Reducer {
         let units = 1024 * CHUNKS as usize;
         let layout = Arc::new(Layout::new(&[DenseShape { inputs: 64, units, bias: false }]));
-        let optimizer = Optimizer::Sgd { learning_rate: 1.0, momentum: 0.0, nesterov: false };
+        let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
         let published = layout.chunks().iter().map(|chunk| 4 * chunk.range.len());
         let published = published.map(ChunkVersions::own).collect();
         let spec = RunSpec {
@@ -337,6 +338,7 @@ mod tests {
             shuffle: false,
             seed: 0,
             optimizer,
+            learning_rate: 1.0.into(),
             clip_norm: None,
             precision: Precision::F32,
             workers_min: 1,
@@ -352,7 +354,7 @@ mod tests {
     async fn no_result_of_many_folds_is_lost() {
         let mut reducer = reducer();
         let tree = ShardTree::new(2);
-        reducer.begin(&Leaves::new(tree, |_| true), Step(1), 2);
+        reducer.begin(&Leaves::new(tree, |_| true), Step(1), 2, 1.0);
         let values = Bytes::from(vec![0; 1 << 18]);
         let mut published = 0;
         for node in [0, 1].map(Node::leaf) {

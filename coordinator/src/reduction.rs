@@ -29,6 +29,16 @@ pub(crate) struct Rule {
     pub(crate) precision: Precision,
 }
 
+/// One update of the run, the same for all of its chunks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Update {
+    /// Its number, from 1.
+    pub(crate) step: u64,
+    /// Rows of its batch.
+    pub(crate) rows: u64,
+    pub(crate) learning_rate: f32,
+}
+
 /// The scale for a gradient of this global norm: Keras' `clip_by_global_norm`.
 pub(crate) fn clip_scale(clip_norm: f32, sums_of_squares: impl Iterator<Item = f64>) -> f32 {
     let norm = sums_of_squares.fold(0.0, |sum, square| sum + square).sqrt();
@@ -66,9 +76,7 @@ pub(crate) struct ChunkState {
 #[derive(Debug)]
 struct OpenFold {
     fold: Fold<NodeValues>,
-    /// Number of this update, from 1.
-    step: u64,
-    rows: u64,
+    update: Update,
 }
 
 impl ChunkState {
@@ -120,9 +128,9 @@ impl ChunkState {
         self.published.read(step).map(values::frame_of)
     }
 
-    /// Opens update number `step` (from 1) over a batch of `rows` rows in these leaves.
-    pub(crate) fn begin(&mut self, tree: ShardTree, leaves: Leaves, step: u64, rows: u64) {
-        self.open = Some(OpenFold { fold: Fold::new(tree, leaves), step, rows });
+    /// Opens an update over a batch whose rows are in these leaves.
+    pub(crate) fn begin(&mut self, tree: ShardTree, leaves: Leaves, update: Update) {
+        self.open = Some(OpenFold { fold: Fold::new(tree, leaves), update });
     }
 
     /// Whether the update that was begun has not touched weights and moments yet.
@@ -138,13 +146,13 @@ impl ChunkState {
     /// Adds one node's values to update number `step`. Values of an earlier update are late: a wider node was there
     /// first and the update is made.
     pub(crate) fn insert(&mut self, rule: &Rule, step: u64, node: Node, frame: Bytes) -> Folded {
-        let Some(open) = self.open.as_mut().filter(|open| open.step == step) else {
+        let Some(open) = self.open.as_mut().filter(|open| open.update.step == step) else {
             return Folded::Pending;
         };
         let Some(root) = open.fold.insert(node, NodeValues::new(rule.precision, frame)) else {
             return Folded::Pending;
         };
-        let mean = Gradient::Mean { root: &root, rows: open.rows as f32 };
+        let mean = Gradient::Mean { root: &root, rows: open.update.rows as f32 };
         if rule.clip_norm.is_none() {
             return self.advance(rule, &mean);
         }
@@ -168,11 +176,11 @@ impl ChunkState {
     }
 
     fn advance(&mut self, rule: &Rule, gradient: &Gradient<'_>) -> Folded {
-        let Some(OpenFold { step, .. }) = self.open.take() else { return Folded::Pending };
+        let Some(OpenFold { update, .. }) = self.open.take() else { return Folded::Pending };
         let ChunkState { published, masters, moments, .. } = self;
-        let advanced = published.follow(Step(step), |before, frame| {
+        let advanced = published.follow(Step(update.step), |before, frame| {
             let [first, second] = two(moments);
-            let advance = Advance { rule, step, gradient, before, masters, first, second, frame };
+            let advance = Advance { rule, update, gradient, before, masters, first, second, frame };
             Arch::new().dispatch(advance)
         });
         advanced.map_or_else(Folded::NonFinite, |()| Folded::Updated)
@@ -237,7 +245,7 @@ impl WithSimd for Hold<'_> {
 /// One update of a chunk, up to what is published.
 struct Advance<'a> {
     rule: &'a Rule,
-    step: u64,
+    update: Update,
     gradient: &'a Gradient<'a>,
     /// What was published last.
     before: &'a [u8],
@@ -255,6 +263,7 @@ impl WithSimd for Advance<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) -> Result<(), &'static str> {
         let Rule { optimizer, precision, .. } = self.rule;
+        let Update { step, learning_rate, .. } = self.update;
         let mut blocks = [[0.0; BLOCK]; 2];
         let block_bytes = BLOCK * precision.width();
         let frames = self.before.chunks(block_bytes).zip(self.frame.chunks_mut(block_bytes));
@@ -273,7 +282,7 @@ impl WithSimd for Advance<'_> {
                 part(self.masters, start, len)
             };
             let moments = [part(self.first, start, len), part(self.second, start, len)];
-            optimizer.update(self.step, gradient, weights, moments);
+            optimizer.update(step, learning_rate, gradient, weights, moments);
             if !precision.can_hold(weights) {
                 return Err("weights");
             }
@@ -295,7 +304,11 @@ mod tests {
     use crate::optimizer::sum_of_squares;
     use lockstep_proto::ids::Span;
 
-    const SGD: Optimizer = Optimizer::Sgd { learning_rate: 1.0, momentum: 0.0, nesterov: false };
+    const SGD: Optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
+
+    fn update(step: u64, rows: u64) -> Update {
+        Update { step, rows, learning_rate: 1.0 }
+    }
 
     const PRECISION: Precision = Precision::F32;
 
@@ -316,7 +329,7 @@ mod tests {
     ) -> (ChunkState, Folded) {
         let tree = ShardTree::new(3);
         let mut chunk = chunk(precision, vec![1.0, 2.0]);
-        chunk.begin(tree, Leaves::new(tree, |_| true), 1, 4);
+        chunk.begin(tree, Leaves::new(tree, |_| true), update(1, 4));
         let rule = Rule { optimizer: SGD, clip_norm, precision };
         let mut last = Folded::Pending;
         for (node, values) in frames {
@@ -376,7 +389,7 @@ mod tests {
         let rule = Rule { optimizer: SGD, clip_norm: None, precision: PRECISION };
         let mut chunk = chunk(PRECISION, vec![1.0]);
         for step in 1..=2 {
-            chunk.begin(tree, Leaves::new(tree, |_| true), step, 1);
+            chunk.begin(tree, Leaves::new(tree, |_| true), update(step, 1));
             let late = chunk.insert(&rule, step - 1, Node::leaf(0), values::encode(&[9.0]));
             assert!(matches!(late, Folded::Pending));
             let folded = chunk.insert(&rule, step, Node::leaf(0), values::encode(&[1.0]));
@@ -418,7 +431,7 @@ mod tests {
         // The master is finite, what workers would see is not.
         let tree = ShardTree::new(1);
         let mut chunk = chunk(Precision::Bf16, vec![-f32::MAX * 0.999]);
-        chunk.begin(tree, Leaves::new(tree, |_| true), 1, 1);
+        chunk.begin(tree, Leaves::new(tree, |_| true), update(1, 1));
         let rule = Rule { optimizer: SGD, clip_norm: None, precision: Precision::Bf16 };
         let frame = Precision::Bf16.encode(&[f32::MAX * 0.0009]);
         let folded = chunk.insert(&rule, 1, Node::leaf(0), frame);

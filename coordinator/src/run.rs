@@ -25,6 +25,7 @@ use crate::driver::Driver;
 use crate::inbound::panic_text;
 use crate::observer::Observer;
 use crate::optimizer::Optimizer;
+use crate::policy::LearningRate;
 use crate::server::{Service, ShardSource};
 use crate::snapshot::Snapshot;
 
@@ -70,6 +71,8 @@ pub struct RunSpec {
     pub seed: u64,
     /// How gradients become weights.
     pub optimizer: Optimizer,
+    /// How far they move them, step by step.
+    pub learning_rate: LearningRate,
     /// Largest global norm of a gradient.
     pub clip_norm: Option<f32>,
     /// Of gradient sums and of the weights that workers see.

@@ -1,13 +1,13 @@
 //! The Rust API: a `Sequential` model as in Keras, trained on a cluster inside this process through the same code as
 //! any other run.
 
+mod optimizer;
 mod tables;
 mod targets;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_data::{
     Cells, Dataset, Dialect, Missing, Rows, Scale, Schema, Summary, TableFile, TableSpec,
 };
@@ -26,16 +26,20 @@ use crate::report::{LogFormat, Reporter};
 use crate::run_folder::Model;
 use crate::train::{self, Lead, Trained};
 
+pub use optimizer::{Optimizer, adagrad, adam, adamw, rmsprop, sgd};
 pub use tables::{load_csv, mean_squared_error, train_test_split};
 
 /// All that a program in the style of Keras needs.
 pub mod prelude {
     pub use super::{
-        Dense, Fit, Sequential, adagrad, adam, adamw, load_csv, mean_squared_error, rmsprop, sgd,
-        train_test_split,
+        Dense, Fit, Optimizer, Sequential, adagrad, adam, adamw, load_csv, mean_squared_error,
+        rmsprop, sgd, train_test_split,
     };
     pub use crate::record::History;
-    pub use lockstep_coordinator::optimizer::Optimizer;
+    pub use lockstep_coordinator::optimizer::Optimizer as Rule;
+    pub use lockstep_coordinator::policy::{
+        ConstantRate, CosineDecay, ExponentialDecay, LearningRate, PiecewiseConstantDecay,
+    };
     pub use lockstep_model::{Activation, Initializer, Loss, Metric};
     pub use lockstep_proto::values::Precision;
 }
@@ -67,35 +71,6 @@ impl Dense {
         self.0.use_bias = false;
         self
     }
-}
-
-/// Adam with Keras' defaults.
-pub fn adam() -> Optimizer {
-    named("adam")
-}
-
-/// AdamW with Keras' defaults.
-pub fn adamw() -> Optimizer {
-    named("adamw")
-}
-
-/// RMSprop with Keras' defaults.
-pub fn rmsprop() -> Optimizer {
-    named("rmsprop")
-}
-
-/// Adagrad with Keras' defaults.
-pub fn adagrad() -> Optimizer {
-    named("adagrad")
-}
-
-/// Plain gradient descent.
-pub fn sgd(learning_rate: f32) -> Optimizer {
-    Optimizer::Sgd { learning_rate, momentum: 0.0, nesterov: false }
-}
-
-fn named(name: &str) -> Optimizer {
-    job::optimizer_named(name).expect("every name here is one of the list")
 }
 
 /// How to fit.
@@ -243,7 +218,8 @@ impl Sequential {
         let model =
             job::Model { loss, metrics, layers: self.layers.clone(), initial_weights: None };
         let train = Train {
-            optimizer,
+            optimizer: optimizer.rule,
+            learning_rate: optimizer.learning_rate,
             epochs: fit.epochs,
             batch_size: fit.batch_size as u64,
             shuffle: fit.shuffle,
@@ -265,10 +241,15 @@ impl Sequential {
             )));
         }
         let clips = fit.gradient_clip_norm.is_none_or(|norm| norm.is_finite() && norm > 0.0);
+        if !clips {
+            return Err(wrong("gradient_clip_norm is finite and above 0"));
+        }
         let job = self.job(fit)?;
-        let learning_rate = job.train.optimizer.learning_rate();
-        if !(clips && learning_rate.is_finite() && learning_rate > 0.0) {
-            return Err(wrong("learning_rate and gradient_clip_norm are finite and above 0"));
+        let steps = u64::from(fit.epochs) * x.nrows().div_ceil(fit.batch_size) as u64;
+        if let Some(problem) =
+            self.compiled.as_ref().and_then(|(optimizer, ..)| optimizer.problem(steps))
+        {
+            return Err(wrong(problem));
         }
         if !x.iter().chain(y.iter()).all(|value| value.is_finite()) {
             return Err(wrong("x or y holds a value that is not finite"));

@@ -170,7 +170,6 @@ mod tests {
             },
             weights: 2,
             optimizer: Optimizer::Adam {
-                learning_rate: 0.1,
                 beta_1: 0.9,
                 beta_2: 0.99,
                 epsilon: 1e-7,

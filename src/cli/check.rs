@@ -4,6 +4,7 @@ mod facts;
 
 use std::fmt;
 
+use lockstep_coordinator::policy::{LearningRate, RateSummary};
 use lockstep_data::{Detail, Distinct, NumberSummary, TargetSummary};
 use lockstep_proto::ids::Table;
 use lockstep_proto::words::{count, nouns};
@@ -127,8 +128,8 @@ fn number_row(column: &NumberSummary) -> Vec<String> {
 }
 
 /// A number to all its digits, in as few characters as people would take.
-fn as_in_file(value: f64) -> String {
-    match value.abs() {
+fn as_in_file<N: Copy + Into<f64> + fmt::Display + fmt::LowerExp>(value: N) -> String {
+    match value.into().abs() {
         size if size != 0.0 && !(1e-5..1e16).contains(&size) => format!("{value:e}"),
         _ => value.to_string(),
     }
@@ -184,6 +185,7 @@ fn steps(plan: &Plan, text: &mut Lines) -> fmt::Result {
         count(batches.batch_size, "row"),
         if last == batches.batch_size { String::new() } else { format!(", the last of {last}") }
     )?;
+    writeln!(text, "  {}", learning_rate(&train.learning_rate, plan.steps()))?;
     let rows = count(batches.batch_size.div_ceil(u64::from(batches.shards)), "row");
     let (shards, workers) = (batches.shards.into(), nouns(batches.shards.into(), "worker"));
     writeln!(
@@ -191,6 +193,21 @@ fn steps(plan: &Plan, text: &mut Lines) -> fmt::Result {
         "  {}: up to {rows} of a batch each, work for at most {shards} {workers}",
         count(shards, "shard")
     )
+}
+
+/// The schedule, and what it comes to in a run of so many steps.
+fn learning_rate(rate: &LearningRate, steps: u64) -> String {
+    let RateSummary { first, largest, largest_at, last } = rate.over(steps);
+    match rate.constant() {
+        Some(rate) => format!("learning rate {}", as_in_file(rate)),
+        None => format!(
+            "learning rate {}: {} at step 1, {} at step {steps}; the largest is {}, at step {largest_at}",
+            rate.name(),
+            as_in_file(first),
+            as_in_file(last),
+            as_in_file(largest)
+        ),
+    }
 }
 
 fn wire(traffic: &Traffic, text: &mut Lines) -> fmt::Result {

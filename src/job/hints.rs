@@ -1,6 +1,7 @@
 //! What to say of a key or a name that there is not: the one that was probably meant, or the place where it belongs. Knows the
 //! keys of a job, and what other programs call them; reads nothing.
 
+use super::learning_rate;
 use super::reader::full_name;
 use super::sections::SECTIONS;
 
@@ -8,6 +9,12 @@ use super::sections::SECTIONS;
 const ALIASES: &[(&str, &str)] = &[
     ("lr", "learning_rate"),
     ("learning_rate_init", "learning_rate"),
+    ("num_warmup_steps", "warmup_steps"),
+    ("lr_warmup_steps", "warmup_steps"),
+    ("milestones", "boundaries"),
+    ("gamma", "decay_rate"),
+    ("T_max", "decay_steps"),
+    ("num_training_steps", "decay_steps"),
     ("eps", "epsilon"),
     ("n_epochs", "epochs"),
     ("num_epochs", "epochs"),
@@ -39,6 +46,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("num_workers", "workers_min"),
 ];
 
+/// Where the parameters of schedules belong.
+const LEARNING_RATE: &str = "train.optimizer.learning_rate";
+
 /// The complaint about a key that a section does not have.
 pub(super) fn unknown_key(section: &str, key: &str, known: &[&str]) -> String {
     let found = format!("unknown key `{}`", full_name(section, key));
@@ -46,14 +56,23 @@ pub(super) fn unknown_key(section: &str, key: &str, known: &[&str]) -> String {
     if known.contains(&meant) {
         return format!("{found}, did you mean `{meant}`?");
     }
-    let home = SECTIONS.iter().find(|(name, keys)| *name != section && keys.contains(&meant));
-    if let Some((home, _)) = home {
+    // A schedule's own parameters are nearer to what was meant than any other section's.
+    if section != LEARNING_RATE
+        && let Some(home) = home(section, meant)
+    {
         return format!("{found}: wanted {}", at_home(home, meant));
     }
     match nearest(key, known) {
         Some(near) => format!("{found}, did you mean `{near}`?"),
         None => format!("{found}, wanted one of: {}", known.join(", ")),
     }
+}
+
+/// The other section that has a key.
+fn home(section: &str, key: &str) -> Option<&'static str> {
+    let has = |(name, keys): &&(&'static str, &[&str])| *name != section && keys.contains(&key);
+    let home = SECTIONS.iter().find(has).map(|(name, _)| *name);
+    home.or_else(|| learning_rate::is_parameter(key).then_some(LEARNING_RATE))
 }
 
 /// The complaint about a name that nothing has.
@@ -71,6 +90,10 @@ fn at_home(section: &str, key: &str) -> String {
         "" => format!("`{key}` at the top of the file, before the first section"),
         "train.optimizer" => format!(
             "`{key}` inside the optimizer, as in [train] `optimizer = {{ type = \"adam\", learning_rate = 0.001 }}`"
+        ),
+        LEARNING_RATE => format!(
+            "`{key}` inside the learning rate, as in [train] `optimizer = {{ type = \"adam\", learning_rate = {} }}`",
+            learning_rate::EXAMPLE
         ),
         "model.layers" => format!(
             "`{key}` inside a layer, as in [model] `layers = [{{ type = \"dense\", units = 10, activation = \"relu\" }}]`"
@@ -116,7 +139,9 @@ mod tests {
     #[test]
     fn every_alias_stands_for_a_key() {
         for (alias, key) in ALIASES {
-            assert!(SECTIONS.iter().any(|(_, keys)| keys.contains(key)), "{alias}: {key}");
+            let is_key = SECTIONS.iter().any(|(_, keys)| keys.contains(key));
+            assert!(is_key || learning_rate::is_parameter(key), "{alias}: {key}");
+            assert!(!learning_rate::is_parameter(alias), "{alias} is a parameter");
             assert!(SECTIONS.iter().all(|(_, keys)| !keys.contains(alias)), "{alias} is a key");
         }
     }

@@ -2,6 +2,7 @@
 
 mod data;
 mod hints;
+mod learning_rate;
 mod optimizer;
 pub(crate) mod reader;
 mod resolved;
@@ -11,6 +12,7 @@ mod settings;
 use std::path::{Path, PathBuf};
 
 use lockstep_coordinator::optimizer::Optimizer;
+use lockstep_coordinator::policy::LearningRate;
 use lockstep_data::{TableSpec, TargetKind};
 use lockstep_model::{DenseSpec, Loss, Metric, Network, NetworkSpec};
 use lockstep_proto::frame::{NETWORK_BYTES_MAX, SUMS_LEN_MAX};
@@ -66,10 +68,12 @@ pub struct Model {
 }
 
 /// Section `train`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Train {
     /// How gradients become weights.
     pub optimizer: Optimizer,
+    /// How far they move them, step by step; in the file a part of the optimizer.
+    pub learning_rate: LearningRate,
     /// Times through the training table.
     pub epochs: u32,
     /// Rows of one step.
@@ -144,6 +148,7 @@ impl Default for Cluster {
 struct Places {
     layers: Option<Place>,
     train: Option<Place>,
+    learning_rate: Option<Place>,
     /// `None` where the default holds.
     batch_size: Option<Place>,
 }
@@ -220,7 +225,8 @@ impl Job {
         }
     }
 
-    /// Checks what only a table can tell: enough rows for a batch, an output for every target.
+    /// Checks what only a table can tell: enough rows for a batch, an output for every target, a learning rate that is a
+    /// number above 0 at some step.
     ///
     /// # Errors
     /// If they do not fit.
@@ -239,7 +245,8 @@ impl Job {
         }
         let batch_size = self.train.batch_size;
         if batch_size <= rows {
-            return Ok(());
+            let steps = u64::from(self.train.epochs) * rows.div_ceil(batch_size);
+            return self.check_learning_rate(steps);
         }
         let rows = count(rows, "row");
         Err(match &self.places.batch_size {
@@ -256,6 +263,13 @@ impl Job {
                     "`train.batch_size`: found {batch_size}, but the training table has {rows}: wanted at most that"
                 ),
             ),
+        })
+    }
+
+    fn check_learning_rate(&self, steps: u64) -> Result<(), JobError> {
+        self.train.learning_rate.check_over(steps).map_err(|problem| {
+            let problem = format!("`train.optimizer.learning_rate`: {problem}");
+            self.complain(&self.places.learning_rate, problem)
         })
     }
 

@@ -167,7 +167,8 @@ impl<'d> Value<'d> {
         self.document.error(self.value.span().start, format!("`{}`: {problem}", self.name))
     }
 
-    fn wanted(&self, wanted: impl fmt::Display) -> JobError {
+    /// An error about this value, which is something else than what is wanted.
+    pub(crate) fn wanted(&self, wanted: impl fmt::Display) -> JobError {
         let found = match self.value.get_ref() {
             DeValue::String(text) => format!("\"{text}\""),
             DeValue::Integer(integer) => integer.to_string(),
@@ -237,24 +238,40 @@ impl<'d> Value<'d> {
         from_name: impl Fn(&str) -> Option<T>,
         keys_of: impl Fn(&str) -> &'static [&'static str],
     ) -> Result<(T, Option<Section<'d>>), JobError> {
-        let Some(table) = self.value.get_ref().as_table() else {
+        if !self.is_table() {
             return Ok((self.name(names, from_name)?, None));
+        }
+        self.tagged("type", names, from_name, keys_of)
+            .map(|(found, section)| (found, Some(section)))
+    }
+
+    /// A table whose key `tag` is the name and whose other keys are that name's own, which `keys_of` lists.
+    pub(crate) fn tagged<T, K: AsRef<[&'static str]>>(
+        &self,
+        tag: &'static str,
+        names: &[&'static str],
+        from_name: impl Fn(&str) -> Option<T>,
+        keys_of: impl Fn(&str) -> K,
+    ) -> Result<(T, Section<'d>), JobError> {
+        let Some(table) = self.value.get_ref().as_table() else {
+            return Err(self.wanted("a table"));
         };
         let any: Vec<&str> = table.keys().map(|key| key.get_ref().as_ref()).collect();
         let section = self.section(&any)?;
-        let Some(kind) = section.get("type") else {
+        let Some(kind) = section.get(tag) else {
             let listed = names.join(", ");
-            return Err(self.fail(format!("`type` is missing, wanted one of: {listed}")));
+            return Err(self.fail(format!("`{tag}` is missing, wanted one of: {listed}")));
         };
         let (found, name) = (kind.name(names, from_name)?, kind.string()?);
         let own = keys_of(name);
+        let own = own.as_ref();
         for key in table.keys() {
             let text = key.get_ref().as_ref();
-            if text == "type" || own.contains(&text) {
+            if text == tag || own.contains(&text) {
                 continue;
             }
-            let owners: Vec<&str> =
-                names.iter().copied().filter(|name| keys_of(name).contains(&text)).collect();
+            let owns = |name: &&str| keys_of(name).as_ref().contains(&text);
+            let owners: Vec<&str> = names.iter().copied().filter(owns).collect();
             if !owners.is_empty() {
                 let has = if owners.len() == 1 { "has" } else { "have" };
                 let problem = format!("{name} has no {text}, only {} {has}", owners.join(", "));
@@ -263,8 +280,8 @@ impl<'d> Value<'d> {
                     .error(key.span().start, format!("`{}.{text}`: {problem}", self.name)));
             }
         }
-        let known = [&["type"], own].concat();
-        Ok((found, Some(self.section(&known)?)))
+        let known = [&[tag], own].concat();
+        Ok((found, self.section(&known)?))
     }
 
     /// The value as a table, if it is one.
@@ -285,6 +302,14 @@ impl<'d> Value<'d> {
             Value { document: self.document, name, value }
         };
         Ok(array.iter().enumerate().map(item).collect())
+    }
+
+    pub(crate) fn is_number(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Integer(_) | DeValue::Float(_))
+    }
+
+    pub(crate) fn is_table(&self) -> bool {
+        self.value.get_ref().is_table()
     }
 
     pub(crate) fn is_list(&self) -> bool {

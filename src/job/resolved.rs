@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use lockstep_coordinator::optimizer::Optimizer;
+use lockstep_coordinator::policy::LearningRate;
 use lockstep_data::{Scale, Source, TableFile};
 use lockstep_model::{Activation, DenseSpec, Loss};
 
-use super::{Every, Job};
+use super::{Every, Job, learning_rate};
 
 /// The job as TOML, with absolute paths.
 pub fn to_toml(job: &Job) -> String {
@@ -59,7 +60,7 @@ pub fn to_toml(job: &Job) -> String {
     let layers: Vec<String> = job.model.layers.iter().map(layer).collect();
     line("layers", format!("[\n{}]", layers.concat()));
     line("train", section());
-    line("optimizer", optimizer(&job.train.optimizer));
+    line("optimizer", optimizer(&job.train.optimizer, &job.train.learning_rate));
     line("epochs", job.train.epochs.to_string());
     line("batch_size", job.train.batch_size.to_string());
     line("shuffle", job.train.shuffle.to_string());
@@ -146,27 +147,28 @@ fn layer(layer: &DenseSpec) -> String {
     )
 }
 
-fn optimizer(optimizer: &Optimizer) -> String {
+fn optimizer(optimizer: &Optimizer, learning_rate: &LearningRate) -> String {
+    let rate = learning_rate::to_toml(learning_rate);
     match *optimizer {
-        Optimizer::Sgd { learning_rate, momentum, nesterov } => format!(
-            "{{ type = \"sgd\", learning_rate = {learning_rate:?}, momentum = {momentum:?}, nesterov = {nesterov} }}"
+        Optimizer::Sgd { momentum, nesterov } => format!(
+            "{{ type = \"sgd\", learning_rate = {rate}, momentum = {momentum:?}, nesterov = {nesterov} }}"
         ),
-        Optimizer::Adam { learning_rate, beta_1, beta_2, epsilon, weight_decay } => {
+        Optimizer::Adam { beta_1, beta_2, epsilon, weight_decay } => {
             let (kind, decay) = match weight_decay {
                 Some(decay) => ("adamw", format!(", weight_decay = {decay:?}")),
                 None => ("adam", String::new()),
             };
             format!(
-                "{{ type = \"{kind}\", learning_rate = {learning_rate:?}, beta_1 = {beta_1:?}, \
+                "{{ type = \"{kind}\", learning_rate = {rate}, beta_1 = {beta_1:?}, \
                  beta_2 = {beta_2:?}, epsilon = {epsilon:?}{decay} }}"
             )
         }
-        Optimizer::RmsProp { learning_rate, rho, momentum, epsilon } => format!(
-            "{{ type = \"rmsprop\", learning_rate = {learning_rate:?}, rho = {rho:?}, \
+        Optimizer::RmsProp { rho, momentum, epsilon } => format!(
+            "{{ type = \"rmsprop\", learning_rate = {rate}, rho = {rho:?}, \
              momentum = {momentum:?}, epsilon = {epsilon:?} }}"
         ),
-        Optimizer::Adagrad { learning_rate, initial_accumulator, epsilon } => format!(
-            "{{ type = \"adagrad\", learning_rate = {learning_rate:?}, \
+        Optimizer::Adagrad { initial_accumulator, epsilon } => format!(
+            "{{ type = \"adagrad\", learning_rate = {rate}, \
              initial_accumulator = {initial_accumulator:?}, epsilon = {epsilon:?} }}"
         ),
     }
@@ -201,6 +203,14 @@ mod tests {
         for optimizer in [
             "{ type = \"sgd\", learning_rate = 0.1, momentum = 0.9, nesterov = true }",
             "{ type = \"adamw\", weight_decay = 0.01 }",
+            "{ type = \"adam\", learning_rate = { schedule = \"constant\", learning_rate = 0.1234567891 } }",
+            "{ type = \"adam\", learning_rate = { schedule = \"constant\", learning_rate = 0.1234567891, warmup_steps = 3 } }",
+            "{ type = \"adam\", learning_rate = { schedule = \"piecewise\", boundaries = [3, 7], values = [1, 0.1, 1e-7] } }",
+            "{ type = \"sgd\", learning_rate = { schedule = \"exponential\", initial_learning_rate = 0.1, decay_steps = 9, \
+             decay_rate = 0.96, staircase = true, warmup_steps = 2 } }",
+            "{ type = \"sgd\", learning_rate = { schedule = \"cosine\", initial_learning_rate = 0.1, decay_steps = 9 } }",
+            "{ type = \"sgd\", learning_rate = { schedule = \"cosine\", initial_learning_rate = 0, decay_steps = 9, alpha = 0.5, \
+             warmup_target = 0.1234567891, warmup_steps = 4 } }",
             "{ type = \"rmsprop\", momentum = 0.5 }",
             "\"adagrad\"",
         ] {

@@ -183,11 +183,13 @@ fn train(value: &Value<'_>, places: &mut Places) -> Result<Train, JobError> {
     let section = value.section(TRAIN)?;
     places.batch_size = section.get("batch_size").map(|value| value.place());
     places.train = Some(section.place());
-    let optimizer = section.require("optimizer")?;
+    let (optimizer, learning_rate, place) = optimizer::read(&section.require("optimizer")?)?;
+    places.learning_rate = Some(place);
     let clip = section.get("gradient_clip_norm");
     let clip = clip.map(|value| value.number32("a number above 0", |n| n > 0.0)).transpose()?;
     Ok(Train {
-        optimizer: optimizer::read(&optimizer)?,
+        optimizer,
+        learning_rate,
         epochs: section.require("epochs")?.integer(1, u64::from(u32::MAX))? as u32,
         batch_size: section
             .get("batch_size")

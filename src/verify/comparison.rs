@@ -100,7 +100,7 @@ impl Comparison {
         plan: &Plan,
     ) -> Result<Comparison> {
         let Written { journal, manifest, model, .. } = *written;
-        let of_the_job = u64::from(plan.job.train.epochs) * plan.batches().count();
+        let of_the_job = plan.steps();
         let wrong = |problem: String| Error::File { path: journal::path(run), problem };
         let range = steps.first..=steps.last.unwrap_or(u64::MAX);
         let lines = journal.iter().filter(|line| range.contains(&line.step));

@@ -55,7 +55,7 @@ pub fn verify(
         _ => checkpoint::newest(run, &expected, &mut |_| {})?,
     };
     let at_least = newest.map_or(0, |newest| newest.snapshot.step.0);
-    let steps_in_all = u64::from(plan.job.train.epochs) * plan.batches().count();
+    let steps_in_all = plan.steps();
     let journal = journal::read(run, steps_in_all)?;
     let written =
         Written { journal: &journal, manifest: &manifest, model: model.as_ref(), at_least };

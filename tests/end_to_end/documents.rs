@@ -233,6 +233,8 @@ fn every_name_is_documented() {
     same(table("metric", "Metrics").names(), metrics, "metrics");
     let optimizers = listed_for(&edited(LEAST, "\"adam\"", &quoted));
     same(table("optimizer", "Optimizers").names(), optimizers, "optimizers");
+    let schedules = listed_for(&with_schedule(NO_NAME, ""));
+    same(table("schedule", "Learning rates").names(), schedules, "schedules");
     let mut scales = table("scale", "data").names();
     scales.retain(|name| !name.starts_with('{'));
     same(scales, listed_for(&data(format!("scale = {quoted}"))), "scales");
@@ -355,6 +357,49 @@ fn documented_parameters_are_all_and_have_these_defaults() {
         let name = row[0].trim_matches('`');
         let job = resolved(&edited(LEAST, "\"adam\"", &format!("\"{name}\"")));
         assert!(job.contains(&format!("optimizer = {}\n", kind(row))), "{}: {job}", kind(row));
+    }
+}
+
+/// The least job with a learning rate of this schedule, `parameters` each after a comma.
+fn with_schedule(name: &str, parameters: &str) -> String {
+    let optimizer =
+        format!("{{ type = \"adam\", learning_rate = {{ schedule = \"{name}\"{parameters} }} }}");
+    edited(LEAST, "\"adam\"", &optimizer)
+}
+
+#[test]
+fn documented_schedules_have_these_parameters() {
+    for row in &table("schedule", "Learning rates").rows {
+        let name = row[0].trim_matches('`');
+        let parts: Vec<String> = row[1].split(", ").map(|part| part.replace('`', "")).collect();
+        let key = |part: &String| part.split([' ', '=']).next().unwrap().to_string();
+        let mut accepted = listed_for(&with_schedule(name, &format!(", {NO_NAME} = 1")));
+        accepted.retain(|key| key != "schedule");
+        same(parts.iter().map(key).collect(), accepted, name);
+        let is_required = |part: &&String| !part.contains([' ', '=']);
+        let required: Vec<&String> = parts.iter().filter(is_required).collect();
+        let all_but = |left_out: Option<&String>| {
+            let value = |key: &str| match key {
+                "boundaries" => "[1]",
+                "values" => "[0.5, 0.25]",
+                "decay_steps" => "7",
+                _ => "0.5",
+            };
+            let given = required.iter().filter(|key| Some(**key) != left_out);
+            given.map(|key| format!(", {key} = {}", value(key))).collect::<String>()
+        };
+        for key in &required {
+            let said = said_of(&with_schedule(name, &all_but(Some(key))));
+            let missing = format!("`train.optimizer.learning_rate.{key}` is missing");
+            assert!(said.contains(&missing), "{name}: {said}");
+        }
+        // Where a constant has its defaults it is a number.
+        let parameters = all_but(None) + if name == "constant" { ", warmup_steps = 1" } else { "" };
+        let job = resolved(&with_schedule(name, &parameters));
+        let defaults = parts.iter().filter(|part| part.contains('=') && name != "constant");
+        for default in defaults.chain(required.iter().copied()) {
+            assert!(job.contains(&format!(", {default}")), "{name}: no {default:?} in\n{job}");
+        }
     }
 }
 

@@ -62,6 +62,8 @@ mod relay;
 #[cfg(target_os = "linux")]
 mod resume;
 mod run_folder;
+#[cfg(target_os = "linux")]
+mod schedules;
 mod sharing;
 #[cfg(target_os = "linux")]
 mod silence;

@@ -12,13 +12,15 @@ use crate::folder::{Folder, cases, metrics, of_kind};
 const LOSS_RELATIVE_MAX: f64 = 1e-4;
 const LOSS_ABSOLUTE_MAX: f64 = 1e-5;
 const WEIGHT_ABSOLUTE_MAX: f32 = 1e-3;
+/// Of the largest rate.
+const RATE_RELATIVE_MAX: f64 = 1e-6;
 
 #[test]
 fn training_is_keras_training() {
     let mut folders: Vec<_> =
         std::fs::read_dir(cases()).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
-    assert!(folders.len() >= 6, "{folders:?}");
+    assert!(folders.len() >= 8, "{folders:?}");
     for (place, case) in folders.iter().enumerate() {
         check(case, 1 + place % 4);
     }
@@ -40,6 +42,17 @@ fn check(case: &Path, workers: usize) {
         let (loss, wanted) = (step["loss"].as_f64().unwrap(), wanted.as_f64().unwrap());
         let difference_max = wanted.abs() * LOSS_RELATIVE_MAX + LOSS_ABSOLUTE_MAX;
         assert!((loss - wanted).abs() <= difference_max, "{job}: wanted {wanted} in {step}");
+    }
+    // Cases with a schedule have Keras' learning rate of every step, which it computes in `f32`.
+    if let Some(wanted) = expected["learning_rate"].as_array() {
+        assert_eq!(steps.len(), wanted.len(), "{job}");
+        let rates = wanted.iter().map(|rate| rate.as_f64().unwrap());
+        let largest = rates.clone().fold(0.0, f64::max);
+        for (step, wanted) in steps.iter().zip(rates) {
+            let rate = step["learning_rate"].as_f64().unwrap();
+            let difference_max = largest * RATE_RELATIVE_MAX;
+            assert!((rate - wanted).abs() <= difference_max, "{job}: wanted {wanted} in {step}");
+        }
     }
 
     let found = weights(&folder.path().join("run/model/weights.safetensors"));

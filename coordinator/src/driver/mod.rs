@@ -29,6 +29,7 @@ use crate::inbound::{Inbound, Readers, read};
 use crate::observer::{Observer, RunEvent, WeightFrames};
 use crate::outbox::Outbox;
 use crate::peer::Peer;
+use crate::policy::LearningRate;
 use crate::reducer::{Reduced, Reducer};
 use crate::run::{
     FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec, Stop, SumBounds,
@@ -48,7 +49,7 @@ struct Member {
 pub(crate) struct Driver {
     tree: ShardTree,
     limits: Limits,
-    learning_rate: f32,
+    learning_rate: LearningRate,
     engine: Engine,
     reducer: Reducer,
     audit_book: AuditBook,
@@ -99,7 +100,7 @@ impl Driver {
                 precision: spec.precision,
                 sums_len: spec.sum_bounds.len(),
             },
-            learning_rate: spec.optimizer.learning_rate(),
+            learning_rate: spec.learning_rate.clone(),
             engine: Engine::new(Instant::now(), schedule, chunks, spec.workers_min)
                 .starting_with(spec.workers_start)
                 .starting_at(spec.start.pass)
@@ -359,7 +360,8 @@ impl Driver {
         self.audit_book.clear();
         if let Task::Train { .. } = planned.task {
             self.first_step_at.get_or_insert_with(Instant::now);
-            self.reducer.begin(&leaves, Step(planned.step.0 + 1), planned.rows);
+            let rate = self.learning_rate.after(planned.step.0);
+            self.reducer.begin(&leaves, Step(planned.step.0 + 1), planned.rows, rate);
         }
         self.account.begin(self.tree, leaves);
     }
@@ -378,7 +380,7 @@ impl Driver {
                     step: planned.step.0 + 1,
                     rows,
                     sums: &sums,
-                    learning_rate: self.learning_rate,
+                    learning_rate: self.learning_rate.after(planned.step.0),
                     seconds: started.elapsed().as_secs_f64(),
                     deals: self.account.deals(),
                     recomputed: self.account.recomputed(),

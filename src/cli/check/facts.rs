@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use lockstep_coordinator::policy::RateSummary;
 use lockstep_data::{NumberSummary, TableSummary, TargetSummary};
 use lockstep_model::DenseSpec;
 use lockstep_proto::ids::Span;
@@ -82,6 +83,17 @@ struct Training {
     batch_size: u64,
     batch_size_last: u64,
     shards: u32,
+    learning_rate: Rate,
+}
+
+/// Over the run, by its steps from 1.
+#[derive(Serialize)]
+struct Rate {
+    schedule: &'static str,
+    first: f32,
+    largest: f32,
+    largest_at_step: u64,
+    last: f32,
 }
 
 /// What a step moves, and what it needs, with a number of workers.
@@ -110,13 +122,22 @@ impl<'a> Facts<'a> {
             training: Training {
                 epochs: plan.job.train.epochs,
                 steps_per_epoch: batches.count(),
-                steps: u64::from(plan.job.train.epochs) * batches.count(),
+                steps: plan.steps(),
                 batch_size: batches.batch_size,
                 batch_size_last: batches.batch_rows(batches.count() - 1),
                 shards: batches.shards,
+                learning_rate: Rate::new(plan),
             },
             traffic,
         }
+    }
+}
+
+impl Rate {
+    fn new(plan: &Plan) -> Rate {
+        let rate = &plan.job.train.learning_rate;
+        let RateSummary { first, largest, largest_at, last } = rate.over(plan.steps());
+        Rate { schedule: rate.name(), first, largest, largest_at_step: largest_at, last }
     }
 }
 

@@ -11,6 +11,7 @@ use lockstep_proto::values::Precision;
 
 use super::super::Schedule;
 use crate::optimizer::Optimizer;
+use crate::policy::{CosineDecay, LearningRate};
 use crate::reduction::Rule;
 
 #[derive(Clone, Debug)]
@@ -19,6 +20,7 @@ pub(super) struct Case {
     pub(super) schedule: Schedule,
     pub(super) chunk_lens: Vec<usize>,
     pub(super) rule: Rule,
+    pub(super) learning_rate: LearningRate,
     pub(super) workers_min: usize,
     pub(super) workers_start: usize,
     /// Whether chunks are folded by threads, which may overtake each other.
@@ -79,15 +81,9 @@ impl Case {
         let chunk_lens = (0..=random.below(4)).map(|_| 1 + random.below(4) as usize).collect();
         let clip_norm = one_in(random, 2).then(|| 0.05 + random.unit_f32());
         let optimizer = if one_in(random, 2) {
-            Optimizer::Sgd { learning_rate: 0.1, momentum: 0.9, nesterov: true }
+            Optimizer::Sgd { momentum: 0.9, nesterov: true }
         } else {
-            Optimizer::Adam {
-                learning_rate: 0.01,
-                beta_1: 0.9,
-                beta_2: 0.999,
-                epsilon: 1e-7,
-                weight_decay: None,
-            }
+            Optimizer::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, weight_decay: None }
         };
         let workers = 1 + random.below(20);
         let workers_min = 1 + if one_in(random, 2) { 0 } else { random.below(workers.min(4)) };
@@ -129,6 +125,7 @@ impl Case {
             schedule,
             chunk_lens,
             rule: Rule { optimizer, clip_norm, precision },
+            learning_rate: learning_rate(seed),
             workers_min: workers_min as usize,
             workers_start: random.below(staying + 1) as usize,
             pooled: one_in(random, 2),
@@ -306,6 +303,14 @@ fn draw_when(random: &mut Random) -> When {
     match random.below(4) {
         0 => When::After(up_to_ms(random, 2_000)),
         _ => When::Sent(2 + random.below(8)),
+    }
+}
+
+/// One that changes at every step, for every other seed: a coordinator that begins anew has to go on with the same.
+fn learning_rate(seed: u64) -> LearningRate {
+    match seed.is_multiple_of(2) {
+        true => CosineDecay::new(0.001, 20).alpha(0.1).warmup(5, 0.05).into(),
+        false => LearningRate::from(0.05),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::audit::AuditBook;
 use lockstep_proto::shared::weights::ChunkVersions;
 
 use crate::optimizer::sum_of_squares;
-use crate::reduction::{ChunkState, Folded, clip_scale};
+use crate::reduction::{ChunkState, Folded, Update, clip_scale};
 
 /// What a run leaves behind, in bits.
 #[derive(Debug, PartialEq, Eq)]
@@ -281,8 +281,10 @@ impl<'a> Driver<'a> {
         let leaves = self.case.schedule.leaves(planned);
         if let Task::Train { .. } = planned.task {
             self.step = Step(planned.step.0 + 1);
+            let learning_rate = self.case.learning_rate.after(planned.step.0);
+            let update = Update { step: self.step.0, rows: planned.rows, learning_rate };
             for chunk in &mut self.chunks {
-                chunk.begin(self.case.tree(), leaves.clone(), self.step.0, planned.rows);
+                chunk.begin(self.case.tree(), leaves.clone(), update);
             }
         }
         self.sums = Some(Fold::new(self.case.tree(), leaves));

@@ -1,0 +1,74 @@
+//! Optimizers in the style of Keras: `adam()`, `sgd(0.1)`, `adam().learning_rate(CosineDecay::new(0.01, 4000))`.
+
+use lockstep_coordinator::optimizer::Optimizer as Rule;
+use lockstep_coordinator::policy::LearningRate;
+
+use crate::job;
+
+/// How gradients become weights, and the learning rate, a number or a schedule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Optimizer {
+    pub(super) rule: Rule,
+    pub(super) learning_rate: LearningRate,
+}
+
+impl Optimizer {
+    /// This rule with this learning rate.
+    pub fn new(rule: Rule, learning_rate: impl Into<LearningRate>) -> Optimizer {
+        Optimizer { rule, learning_rate: learning_rate.into() }
+    }
+
+    /// Sets the learning rate: a number, or a schedule such as
+    /// [`CosineDecay`](lockstep_coordinator::policy::CosineDecay).
+    pub fn learning_rate(mut self, learning_rate: impl Into<LearningRate>) -> Optimizer {
+        self.learning_rate = learning_rate.into();
+        self
+    }
+
+    /// What is wrong with the learning rate in a fit of so many steps, of which there is at least one.
+    pub(super) fn problem(&self, steps: u64) -> Option<String> {
+        let rate = &self.learning_rate;
+        match rate.check() {
+            Err(wrong) if wrong.parameter == "learning_rate" => {
+                Some(format!("the learning rate: {}", wrong.problem))
+            }
+            Err(wrong) => {
+                Some(format!("{} of the learning rate: {}", wrong.parameter, wrong.problem))
+            }
+            Ok(()) => rate.check_over(steps).err().map(|problem| {
+                format!("the learning rate over the {steps} steps of this fit: {problem}")
+            }),
+        }
+    }
+}
+
+/// Adam with Keras' defaults.
+pub fn adam() -> Optimizer {
+    named("adam")
+}
+
+/// AdamW with Keras' defaults.
+pub fn adamw() -> Optimizer {
+    named("adamw")
+}
+
+/// RMSprop with Keras' defaults.
+pub fn rmsprop() -> Optimizer {
+    named("rmsprop")
+}
+
+/// Adagrad with Keras' defaults.
+pub fn adagrad() -> Optimizer {
+    named("adagrad")
+}
+
+/// Plain gradient descent.
+pub fn sgd(learning_rate: impl Into<LearningRate>) -> Optimizer {
+    Optimizer::new(Rule::Sgd { momentum: 0.0, nesterov: false }, learning_rate)
+}
+
+fn named(name: &str) -> Optimizer {
+    let (rule, learning_rate) =
+        job::optimizer_named(name).expect("every name here is one of the list");
+    Optimizer { rule, learning_rate }
+}
