@@ -50,6 +50,8 @@ pub(crate) struct Driver {
     tree: ShardTree,
     limits: Limits,
     learning_rate: LearningRate,
+    /// Of the update in hand.
+    rate: f32,
     engine: Engine,
     reducer: Reducer,
     audit_book: AuditBook,
@@ -101,6 +103,7 @@ impl Driver {
                 sums_len: spec.sum_bounds.len(),
             },
             learning_rate: spec.learning_rate.clone(),
+            rate: 0.0,
             engine: Engine::new(Instant::now(), schedule, chunks, spec.workers_min)
                 .starting_with(spec.workers_start)
                 .starting_at(spec.start.pass)
@@ -360,8 +363,8 @@ impl Driver {
         self.audit_book.clear();
         if let Task::Train { .. } = planned.task {
             self.first_step_at.get_or_insert_with(Instant::now);
-            let rate = self.learning_rate.after(planned.step.0);
-            self.reducer.begin(&leaves, Step(planned.step.0 + 1), planned.rows, rate);
+            self.rate = self.learning_rate.after(planned.step.0);
+            self.reducer.begin(&leaves, Step(planned.step.0 + 1), planned.rows, self.rate);
         }
         self.account.begin(self.tree, leaves);
     }
@@ -380,7 +383,7 @@ impl Driver {
                     step: planned.step.0 + 1,
                     rows,
                     sums: &sums,
-                    learning_rate: self.learning_rate.after(planned.step.0),
+                    learning_rate: self.rate,
                     seconds: started.elapsed().as_secs_f64(),
                     deals: self.account.deals(),
                     recomputed: self.account.recomputed(),
