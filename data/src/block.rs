@@ -4,6 +4,9 @@
 
 use std::ops::Range;
 
+/// Label id of a missing cell. No table has as many rows, let alone labels.
+pub(crate) const MISSING_LABEL: u32 = u32::MAX;
+
 /// Whole rows that stand together in the file.
 #[derive(Debug)]
 pub(crate) struct Block {
@@ -114,6 +117,13 @@ impl Block {
 
     pub(crate) fn labels(&self, target: usize) -> &[u32] {
         &self.labels[target * self.rows..(target + 1) * self.rows]
+    }
+
+    /// Whether no cell of a row is missing.
+    pub(crate) fn is_complete(&self, row: usize) -> bool {
+        let is_missing = |column: usize| self.number(column).get(row).is_nan();
+        let mut labels = self.labels.chunks_exact(self.rows);
+        !(0..self.numbers()).any(is_missing) && labels.all(|labels| labels[row] != MISSING_LABEL)
     }
 
     pub(crate) fn labels_mut(&mut self, target: usize) -> &mut [u32] {

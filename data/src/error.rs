@@ -57,12 +57,12 @@ pub enum DataError {
         /// Found, wanted, what to do.
         problem: String,
     },
-    /// A number of an IDX file that cannot be used.
+    /// A cell that cannot be used, of a file without lines.
     #[error("{}: {place}: {problem}", path.display())]
     Item {
         /// The file.
         path: PathBuf,
-        /// Which item, from 0, and which number of it.
+        /// Which one, counted from 0 as the format's users do.
         place: String,
         /// Found, wanted, what to do.
         problem: String,

@@ -45,7 +45,7 @@ pub(crate) fn fit(
     };
     Ok(Schema {
         features: names(&raw.selection.features),
-        image: raw.opened.image_shape().map(<[usize]>::to_vec),
+        image: raw.table.image_shape().map(<[usize]>::to_vec),
         targets: names(&raw.selection.targets),
         kind,
         labels,
@@ -127,7 +127,7 @@ fn classes(raw: &RawTable, rows: &[u32], outputs: usize) -> Result<Vec<Vec<Strin
             count(outputs as u64, "output"),
         ),
     };
-    Err(DataError::table(raw.opened.target_path(), problem))
+    Err(DataError::table(raw.table.target_path(), problem))
 }
 
 fn binary(raw: &RawTable, rows: &[u32]) -> Result<Vec<Vec<String>>, DataError> {
@@ -143,7 +143,7 @@ fn binary(raw: &RawTable, rows: &[u32]) -> Result<Vec<Vec<String>>, DataError> {
                 count(found.len() as u64, "label"),
                 list(&found),
             );
-            DataError::table(raw.opened.target_path(), problem)
+            DataError::table(raw.table.target_path(), problem)
         })
     };
     (0..raw.selection.label_width()).map(labels_of).collect()

@@ -1,61 +1,60 @@
-//! Tables in, shards of rows out: reads CSV and IDX files, checks and preprocesses them, splits them, and says which row
-//! belongs to which batch and shard.
+//! Tables in, shards of rows out: reads files, checks and preprocesses their rows, splits them, and says which row belongs
+//! to which batch and shard.
 //!
-//! The only crate that knows a table's file format. Holds no network code, no async and no clock, and decides
-//! nothing by the number of workers or threads: the same files, settings and seed give the same rows in the same
-//! order, bit for bit.
+//! The only crate that knows a table's file format, and in it only `readers` does: everything else knows named columns of
+//! cells. Holds no network code, no async and no clock, and decides nothing by the number of workers or threads: the same
+//! files, settings and seed give the same rows in the same order, bit for bit; so does the same table in another format.
 //!
-//! A table is a UTF-8 CSV file with a header, or two IDX files, of images and of labels, plain or in gzip: pixels are
-//! the columns `pixel0`, `pixel1` and so on, row by row of the image, and the labels the column `label`. How a CSV file
-//! is written is its [`Dialect`]: unless the job says more, cells are separated by commas, semicolons or tabs, whichever
-//! fits the first rows, and may be quoted; spaces around names, numbers and labels do not count; blank lines are
-//! skipped; cells that are empty or in [`MISSING_DEFAULT`] are missing, except that a quoted label is what it says.
+//! A table is one of
+//! - a UTF-8 CSV file with a header. How it is written is its [`Dialect`]: unless the job says more, cells are separated by
+//!   commas, semicolons or tabs, whichever fits the first rows, and may be quoted; spaces around names, numbers and labels
+//!   do not count; blank lines are skipped; cells that are empty or in [`MISSING_DEFAULT`] are missing, except that a
+//!   quoted label is what it says;
+//! - two IDX files, of images and of labels, plain or in gzip: pixels are the columns `pixel0`, `pixel1` and so on, row by
+//!   row of the image, and the labels the column `label`;
+//! - an NPY file (`numpy.save`), or one of features and one of targets, plain or in gzip: columns are `0`, `1` and so on, or
+//!   the fields of a structured array, and targets of a file of their own `target`, or `target.0`, `target.1` and so on.
+//!   NaN is a missing cell.
 //!
 //! Cells are read as `f64`, filled and scaled so, and rounded once. The text of a CSV file is never in memory as a
 //! whole, unless it is a pipe: while it is read a table takes eight bytes a cell (four where a column's numbers are
-//! `f32` as they stand), afterwards its `f32` values, and a few bytes for each row and label. IDX files are read whole.
-//! What a header claims sets no allocation, and a row, a cell and the number of columns have limits.
+//! `f32` as they stand), afterwards its `f32` values, and a few bytes for each row and label. IDX and NPY files are read
+//! whole. What a header claims sets no allocation, and a row, a cell and the number of columns have limits.
 //!
 //! [`load`] makes the tables of a job; [`Schema`] is what is kept of it to read further rows the same way;
 //! [`Sharded`] deals a table to its shards in the order that [`RowOrder`] fixes.
 
 mod block;
-mod cells;
+mod bytes;
 mod dialect;
 mod error;
 mod fit;
-mod header;
-mod idx;
-mod images;
 mod labels;
 mod load;
 mod order;
-mod parse;
-mod quotes;
 mod raw;
-mod records;
+mod readers;
 mod rows;
-mod scan;
 mod schema;
+mod selection;
 mod sharded;
-mod source;
 mod spec;
 mod split;
 mod statistics;
 mod strata;
 mod summary;
-mod text;
+mod table_file;
 mod unchecked;
 mod warnings;
 
 pub use dialect::{Dialect, MISSING_DEFAULT, MISSING_NUMBERS_DEFAULT};
 pub use error::DataError;
-pub use header::COLUMNS_MAX;
 pub use load::{Dataset, load};
 pub use order::RowOrder;
+pub use readers::open_table::{COLUMNS_MAX, ROWS_MAX};
 pub use rows::Rows;
 pub use schema::{Cells, Scaling, Schema, Want};
 pub use sharded::Sharded;
-pub use spec::{Missing, Scale, Source, TableFile, TableSpec, TargetKind};
+pub use spec::{Missing, Scale, Source, TableSpec, TargetKind};
 pub use summary::{Detail, Distinct, NumberSummary, Summary, TableSummary, TargetSummary};
-pub use text::ROWS_MAX;
+pub use table_file::TableFile;

@@ -7,13 +7,15 @@ use lockstep_proto::ids::Table;
 
 use crate::error::{DataError, count, quote, suggest};
 use crate::fit::fit;
-use crate::raw::Opened;
+use crate::raw::RawTable;
+use crate::readers::open_table::OpenTable;
 use crate::rows::Rows;
 use crate::schema::{Reader, Rules, Schema, Want, selection, usable_rows};
-use crate::spec::{Scale, Source, TableFile, TableSpec, TargetKind};
+use crate::spec::{Scale, Source, TableSpec, TargetKind};
 use crate::split::{self, Part};
 use crate::strata::{Split, split};
 use crate::summary::{Detail, Summary, TableSummary};
+use crate::table_file::TableFile;
 
 /// The tables of a job, preprocessed.
 #[derive(Clone, Debug)]
@@ -40,11 +42,12 @@ pub fn load(
     detail: Detail,
 ) -> Result<Dataset, DataError> {
     check(spec, kind)?;
-    let opened = Opened::new(&spec.train, &spec.dialect)?;
-    let (features, targets) = columns(spec, &opened)?;
+    let opened = spec.train.open(&spec.dialect)?;
+    let (features, targets) = columns(spec, &*opened)?;
+    check_targets(targets.len(), kind)?;
     let rules = Rules { kind, missing: spec.missing, are_scaled: spec.scale != Scale::None };
     let selection = selection(features, targets, rules, Want::FeaturesAndTargets, Reader::Job);
-    let mut raw = opened.read(selection)?;
+    let mut raw = RawTable::read(opened, selection)?;
     let usable = usable_rows(&raw, spec.missing)?;
     let dropped = (raw.rows - usable.len()) as u64;
     let Split { train: train_rows, validation, test, warnings } = split(spec, &raw, usable, seed)?;
@@ -119,37 +122,18 @@ fn check(spec: &TableSpec, kind: TargetKind) -> Result<(), DataError> {
             split::check(*fraction, part)?;
         }
     }
-    let targets = spec.target.len();
-    if targets == 0 {
+    if spec.target.is_empty() {
         return fault("data.target", "found no column, wanted at least one".to_owned());
     }
-    match kind {
-        TargetKind::Classes { .. } if targets != 1 => {
-            let problem =
-                format!("found {targets} columns, wanted one column of labels for `cross_entropy`");
-            return fault("data.target", problem);
-        }
-        TargetKind::Binary { outputs } if targets != outputs => {
-            let problem = format!(
-                "found {} for {} of the network, wanted one column for each output; set the last layer's `units` to \
-                 {targets}, or list {}",
-                count(targets as u64, "column"),
-                count(outputs as u64, "output"),
-                count(outputs as u64, "column"),
-            );
-            return fault("data.target", problem);
-        }
-        TargetKind::Numbers | TargetKind::Classes { .. } | TargetKind::Binary { .. } => {}
+    if !stands_for_all(spec) {
+        check_targets(spec.target.len(), kind)?;
     }
     if let Some(name) = first_repeated(&spec.target) {
         return fault("data.target", format!("found {} twice", quote(name.as_bytes())));
     }
-    if matches!(spec.train, TableFile::Idx { .. }) && spec.target != [TableFile::IDX_TARGET] {
-        let found = quote(spec.target[0].as_bytes());
-        let problem = format!(
-            "found {found}, wanted \"{}\", the only one that tables in IDX files have; leave it out",
-            TableFile::IDX_TARGET
-        );
+    if let Some(pair) = spec.train.own_targets()
+        && let Some(problem) = spec.target.iter().find_map(|name| (pair.target_problem)(name))
+    {
         return fault("data.target", problem);
     }
     let Some(features) = &spec.features else { return Ok(()) };
@@ -162,11 +146,39 @@ fn check(spec: &TableSpec, kind: TargetKind) -> Result<(), DataError> {
         return fault("data.features", format!("found {} twice", quote(name.as_bytes())));
     }
     if let Some(name) = features.iter().find(|name| spec.target.contains(name)) {
-        let name = quote(name.as_bytes());
-        let problem = format!("found {name}, which is also in `data.target`; take it out of one");
-        return fault("data.features", problem);
+        return fault("data.features", also_a_target(name));
     }
     Ok(())
+}
+
+fn also_a_target(name: &str) -> String {
+    let name = quote(name.as_bytes());
+    format!("found {name}, which is also in `data.target`; take it out of one")
+}
+
+/// Whether `data.target` is every column of the training table's own file of targets.
+fn stands_for_all(spec: &TableSpec) -> bool {
+    spec.train.default_target().is_some_and(|name| spec.target == [name])
+}
+
+/// Whether so many target columns are what the network's outputs want.
+fn check_targets(targets: usize, kind: TargetKind) -> Result<(), DataError> {
+    let problem = match kind {
+        TargetKind::Classes { .. } if targets != 1 => {
+            format!("found {targets} columns, wanted one column of labels for `cross_entropy`")
+        }
+        TargetKind::Binary { outputs } if targets != outputs => format!(
+            "found {} for {} of the network, wanted one column for each output; set the last layer's `units` to \
+             {targets}, or list {}",
+            count(targets as u64, "column"),
+            count(outputs as u64, "output"),
+            count(outputs as u64, "column"),
+        ),
+        TargetKind::Numbers | TargetKind::Classes { .. } | TargetKind::Binary { .. } => {
+            return Ok(());
+        }
+    };
+    Err(DataError::Spec { key: "data.target", problem })
 }
 
 fn first_repeated(names: &[String]) -> Option<&String> {
@@ -175,7 +187,10 @@ fn first_repeated(names: &[String]) -> Option<&String> {
 }
 
 /// File columns of the features and the targets, each in the network's order.
-fn columns(spec: &TableSpec, opened: &Opened) -> Result<(Vec<usize>, Vec<usize>), DataError> {
+fn columns(
+    spec: &TableSpec,
+    opened: &dyn OpenTable,
+) -> Result<(Vec<usize>, Vec<usize>), DataError> {
     let find = |key: &str, names: &[String]| -> Result<Vec<usize>, DataError> {
         let column = |name: &String| {
             opened.find(name)?.ok_or_else(|| {
@@ -187,11 +202,20 @@ fn columns(spec: &TableSpec, opened: &Opened) -> Result<(Vec<usize>, Vec<usize>)
         };
         names.iter().map(column).collect()
     };
-    let targets = find("data.target", &spec.target)?;
+    let own = opened.targets();
+    let targets = match stands_for_all(spec) {
+        true => own.clone().collect(),
+        false => find("data.target", &spec.target)?,
+    };
+    let is_feature = |column: &usize| !targets.contains(column) && !own.contains(column);
     let features = match &spec.features {
         Some(names) => find("data.features", names)?,
-        None => (0..opened.columns().len()).filter(|column| !targets.contains(column)).collect(),
+        None => (0..opened.columns().len()).filter(is_feature).collect(),
     };
+    if let Some(&column) = features.iter().find(|column| targets.contains(column)) {
+        let problem = also_a_target(&opened.columns()[column]);
+        return Err(DataError::Spec { key: "data.features", problem });
+    }
     if features.is_empty() {
         let problem = "found no column besides the target, wanted at least one feature";
         return Err(DataError::table(opened.path(), problem));

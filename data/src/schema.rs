@@ -3,14 +3,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::block::{Block, Places};
+use crate::block::{Block, MISSING_LABEL, Places};
+use crate::bytes::stream::shape;
 use crate::dialect::Dialect;
 use crate::error::{DataError, list, quote, suggest};
-use crate::idx::shape;
 use crate::labels::Classes;
-use crate::raw::{BadCell, MISSING_LABEL, Opened, RawTable, Selection};
+use crate::raw::{BadCell, RawTable};
+use crate::readers::open_table::OpenTable;
 use crate::rows::Rows;
-use crate::spec::{Missing, Scale, TableFile, TargetKind};
+use crate::selection::Selection;
+use crate::spec::{Missing, Scale, TargetKind};
+use crate::table_file::TableFile;
 
 /// Rows that are turned at once.
 const BLOCK_ROWS: usize = 512;
@@ -112,21 +115,22 @@ impl Schema {
         want: Want,
         reader: Reader,
     ) -> Result<RawTable, DataError> {
-        let opened = Opened::new(file, &self.dialect)?;
-        self.check_image(&opened)?;
-        if want == Want::FeaturesAndTargets && opened.lacks_labels() {
-            let problem = "found images without labels, wanted their labels too; give the labels' file with `--labels`";
+        let opened = file.open(&self.dialect)?;
+        self.check_image(&*opened)?;
+        if want == Want::FeaturesAndTargets
+            && let Some(problem) = opened.lacks_targets(&self.targets)
+        {
             return Err(DataError::table(opened.path(), problem));
         }
         let targets = match want {
             Want::Features => &[][..],
             Want::FeaturesAndTargets => &self.targets,
         };
-        let features = self.find(&opened, &self.features, "feature")?;
-        let targets = self.find(&opened, targets, "target")?;
+        let features = self.find(&*opened, &self.features, "feature")?;
+        let targets = self.find(&*opened, targets, "target")?;
         let are_scaled = self.scaling.is_some() && self.cells == Cells::F64;
         let rules = Rules { kind: self.kind, missing: self.missing, are_scaled };
-        opened.read(selection(features, targets, rules, want, reader))
+        RawTable::read(opened, selection(features, targets, rules, want, reader))
     }
 
     /// Fills, scales and encodes the rows of each part, which are in the file's order. Afterwards the raw table holds no
@@ -253,7 +257,7 @@ impl Schema {
         format!("found label {label}, wanted one that the training rows have: {known}")
     }
 
-    fn check_image(&self, opened: &Opened) -> Result<(), DataError> {
+    fn check_image(&self, opened: &dyn OpenTable) -> Result<(), DataError> {
         let (Some(wanted), Some(found)) = (&self.image, opened.image_shape()) else {
             return Ok(());
         };
@@ -265,7 +269,12 @@ impl Schema {
         Err(DataError::table(opened.path(), problem))
     }
 
-    fn find(&self, opened: &Opened, names: &[String], role: &str) -> Result<Vec<usize>, DataError> {
+    fn find(
+        &self,
+        opened: &dyn OpenTable,
+        names: &[String],
+        role: &str,
+    ) -> Result<Vec<usize>, DataError> {
         let missing = |name: &String| {
             let is_free = |column: &&String| {
                 !column.is_empty()

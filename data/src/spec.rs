@@ -1,14 +1,11 @@
 //! What to read and how to treat it, as the caller has already checked it. Reads no table.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
-use crate::{idx, images};
+use crate::table_file::TableFile;
 
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -97,43 +94,6 @@ named!(
     }
 );
 
-/// One table on disk. Paths are resolved by the caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TableFile {
-    /// A CSV file.
-    Csv(PathBuf),
-    /// Two IDX files.
-    Idx {
-        /// The images.
-        images: PathBuf,
-        /// The label of each; `None` where they are only to be predicted.
-        labels: Option<PathBuf>,
-    },
-}
-
-impl TableFile {
-    /// Name of the one target of tables in IDX files.
-    pub const IDX_TARGET: &'static str = images::LABEL;
-
-    /// The file of the features.
-    pub fn path(&self) -> &Path {
-        match self {
-            TableFile::Csv(path) | TableFile::Idx { images: path, .. } => path,
-        }
-    }
-
-    /// A file of rows to use a model on: IDX if `labels` are given or the file begins like one, else CSV.
-    pub fn guess(path: PathBuf, labels: Option<PathBuf>) -> TableFile {
-        let mut start = Vec::new();
-        // A file that cannot be read is told when it is opened.
-        let read = File::open(&path).and_then(|file| file.take(2).read_to_end(&mut start));
-        if labels.is_some() || read.is_ok() && idx::begins_like_idx(&start) {
-            return TableFile::Idx { images: path, labels };
-        }
-        TableFile::Csv(path)
-    }
-}
-
 /// Where the test or the validation table comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
@@ -152,9 +112,10 @@ pub struct TableSpec {
     pub test: Option<Source>,
     /// Measured after every epoch. A fraction is taken from what the test fraction left.
     pub validation: Option<Source>,
-    /// Target columns, in the order of the network's outputs.
+    /// Target columns, in the order of the network's outputs; [`TableFile::default_target`] alone stands for all that the
+    /// training table's file of targets holds.
     pub target: Vec<String>,
-    /// Feature columns, in the order of the network's inputs; `None`: every other column in file order.
+    /// Feature columns, in the order of the network's inputs; `None`: every column that is no target, in file order.
     pub features: Option<Vec<String>>,
     /// How features are scaled.
     pub scale: Scale,

@@ -59,10 +59,10 @@ pub(crate) fn distinct(
     scaling: Option<Scaling>,
 ) -> (u64, u64) {
     let mut values = Vec::new();
-    raw.visit(rows, |block, places| {
+    raw.visit_column(rows, column, |column, places| {
         // Both zeros are one value.
         let keep = |value: f64| values.extend((!value.is_nan()).then_some(value + 0.0));
-        places.each(block.number(column), keep);
+        places.each(column, keep);
     });
     values.sort_unstable_by(f64::total_cmp);
     values.dedup();

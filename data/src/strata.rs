@@ -42,7 +42,7 @@ pub(crate) fn split(
                     true => "add rows of it, join it with another class, or take a larger fraction",
                     false => "leave out `data.stratify = false`, or add rows of it",
                 };
-                let (path, key) = (raw.opened.target_path().display(), part.key());
+                let (path, key) = (raw.table.target_path().display(), part.key());
                 format!("{path}: {class}, and `{key}` takes none of them{others}: {advice}")
             }));
             *taken = Some(rows);
@@ -61,7 +61,7 @@ pub(crate) fn split(
         let problem = format!(
             "{class}, and the fractions leave none of them to learn from{others}; {advice}"
         );
-        return Err(DataError::table(raw.opened.target_path(), problem));
+        return Err(DataError::table(raw.table.target_path(), problem));
     }
     let [test, validation] = parts;
     Ok(Split { train: pool.rows, validation, test, warnings })

@@ -37,7 +37,7 @@ pub struct TableSummary {
     /// Rows of the file left out because of a missing cell. Counted for the training table alone where a fraction
     /// of its file is another table: rows are dropped before they are split.
     pub dropped: u64,
-    /// Whether rows are images of an IDX file.
+    /// Whether rows are images.
     pub images: bool,
     /// The features, in the network's order.
     pub features: Vec<NumberSummary>,
@@ -132,7 +132,7 @@ impl TableSummary {
             path: raw.path().to_owned(),
             rows: rows.len() as u64,
             dropped,
-            images: raw.opened.image_shape().is_some(),
+            images: raw.table.image_shape().is_some(),
             features: numbers,
             targets: targets.into_iter().map(TargetSummary::Numbers).collect(),
         }

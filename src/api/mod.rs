@@ -205,7 +205,7 @@ impl Sequential {
         let (optimizer, loss, metrics) =
             self.compiled.clone().ok_or_else(|| wrong("fit before compile"))?;
         let data = TableSpec {
-            train: TableFile::Csv(PathBuf::new()),
+            train: TableFile::at(PathBuf::new()),
             test: None,
             validation: None,
             target: Vec::new(),

@@ -8,13 +8,14 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::error::{Error, Result};
 
-/// Reads a CSV file of numbers: features `[rows, columns]` and the target column `[rows, 1]`.
+/// Reads a CSV file of numbers, or an NPY file if its name ends so: features `[rows, columns]` and the target column
+/// `[rows, 1]`. Columns of a plain array are named `0`, `1` and so on.
 ///
 /// # Errors
 /// If the file cannot be used; the message says where.
 pub fn load_csv(path: impl AsRef<Path>, target: &str) -> Result<(Array2<f32>, Array2<f32>)> {
     let spec = TableSpec {
-        train: TableFile::Csv(path.as_ref().to_path_buf()),
+        train: TableFile::at(path.as_ref().to_path_buf()),
         test: None,
         validation: None,
         target: vec![target.to_string()],

@@ -202,10 +202,11 @@ pub(super) struct Check {
 pub(super) struct Evaluate {
     /// The run folder; the run may be unfinished.
     pub(super) run: PathBuf,
-    /// A table with the run's feature and target columns, as they were before scaling; or images in an IDX file.
+    /// A table with the run's feature and target columns, as they were before scaling, in CSV or NPY; or, with --labels, its
+    /// features alone in NPY, or images in IDX.
     #[arg(long, short)]
     pub(super) data: PathBuf,
-    /// The images' labels in an IDX file.
+    /// The targets of --data where they are a file of their own: in NPY, or the images' labels in IDX.
     #[arg(long)]
     pub(super) labels: Option<PathBuf>,
 }
@@ -217,7 +218,7 @@ pub(super) struct Evaluate {
 pub(super) struct Predict {
     /// The run folder; the run may be unfinished.
     pub(super) run: PathBuf,
-    /// A table with the run's feature columns, as they were before scaling; or images in an IDX file.
+    /// A table with the run's feature columns, as they were before scaling, in CSV or NPY; or images in IDX.
     #[arg(long, short)]
     pub(super) data: PathBuf,
     /// Where the predictions go, one line for each row, in the table's order; `-` for standard output.

@@ -28,9 +28,9 @@ pub(super) fn read(value: &Value<'_>, folder: &Path) -> Result<TableSpec, JobErr
     let section = value.section(KEYS)?;
     let source = |key| section.get(key).map(|value| source(&value, folder)).transpose();
     let train = table_file(&section.require("train")?, folder)?;
-    let target = match (&train, section.get("target")) {
-        // There is no other.
-        (TableFile::Idx { .. }, None) => vec![TableFile::IDX_TARGET.to_string()],
+    let target = match (train.default_target(), section.get("target")) {
+        // What the table itself keeps as its targets.
+        (Some(name), None) => vec![name.to_string()],
         _ => columns(&section.require("target")?)?,
     };
     Ok(TableSpec {
@@ -87,31 +87,52 @@ fn check(value: &Value<'_>, dialect: &Dialect) -> Result<(), JobError> {
     dialect.problem().map_or(Ok(()), |(_, problem)| Err(value.fail(problem)))
 }
 
-const IDX_KEYS: [&str; 2] = ["images", "labels"];
+/// Every key of tables in two files.
+fn pair_keys() -> Vec<&'static str> {
+    TableFile::pairs().flatten().collect()
+}
 
-/// A table of its own: a path, or the paths of two IDX files.
+/// A table of its own: a path, or the paths of two files.
 fn table_file(value: &Value<'_>, folder: &Path) -> Result<TableFile, JobError> {
-    match value.table(&IDX_KEYS) {
-        Some(section) => idx(&section?, folder),
-        None => Ok(TableFile::Csv(path(value, folder)?)),
+    match value.table(&pair_keys()) {
+        Some(section) => pair(value, &section?, folder),
+        None => Ok(TableFile::at(path(value, folder)?)),
     }
 }
 
-fn idx(section: &Section<'_>, folder: &Path) -> Result<TableFile, JobError> {
-    let images = path(&section.require("images")?, folder)?;
-    let labels = Some(path(&section.require("labels")?, folder)?);
-    Ok(TableFile::Idx { images, labels })
+/// A table in two files, in the format that has these keys.
+fn pair(value: &Value<'_>, section: &Section<'_>, folder: &Path) -> Result<TableFile, JobError> {
+    let given: Vec<&str> =
+        pair_keys().into_iter().filter(|key| section.get(key).is_some()).collect();
+    let is_of = |keys: &[&str; 2]| given.iter().all(|key| keys.contains(key));
+    let Some(keys) = TableFile::pairs().find(is_of).filter(|_| !given.is_empty()) else {
+        let found = match &given[..] {
+            [] => "an empty table".to_string(),
+            given => format!("`{}`", given.join("`, `")),
+        };
+        let forms = TableFile::pairs()
+            .map(|[features, targets]| format!("{{ {features} = \"...\", {targets} = \"...\" }}"));
+        let forms = forms.collect::<Vec<_>>().join(" or ");
+        return Err(value.fail(format!("found {found}, wanted a path, or {forms}")));
+    };
+    let [features, targets] = keys;
+    let features = path(&section.require(features)?, folder)?;
+    let targets = path(&section.require(targets)?, folder)?;
+    let file = TableFile::pair(keys, features, targets);
+    file.ok_or_else(|| value.fail("no format has these keys"))
 }
 
 fn source(value: &Value<'_>, folder: &Path) -> Result<Source, JobError> {
-    let Some(section) = value.table(&["fraction", "images", "labels"]) else {
+    let pair_keys = pair_keys();
+    let known = [&["fraction"], &pair_keys[..]].concat();
+    let Some(section) = value.table(&known) else {
         return Ok(Source::File(table_file(value, folder)?));
     };
     let section = section?;
-    let is_idx = IDX_KEYS.iter().any(|key| section.get(key).is_some());
+    let is_pair = pair_keys.iter().any(|key| section.get(key).is_some());
     match section.get("fraction") {
-        None if is_idx => Ok(Source::File(idx(&section, folder)?)),
-        Some(fraction) if is_idx => {
+        None if is_pair => Ok(Source::File(pair(value, &section, folder)?)),
+        Some(fraction) if is_pair => {
             Err(fraction.fail("wanted either a fraction or a table of its own, not both"))
         }
         _ => {

@@ -107,14 +107,17 @@ fn source(source: &Source) -> String {
 }
 
 fn table(file: &TableFile) -> String {
-    match file {
-        TableFile::Csv(file) => path(file),
-        TableFile::Idx { images, labels } => {
-            let labels = labels
-                .as_ref()
-                .map_or(String::new(), |labels| format!(", labels = {}", path(labels)));
-            format!("{{ images = {}{labels} }}", path(images))
-        }
+    let files: Vec<String> = file
+        .files()
+        .into_iter()
+        .map(|(key, file)| match key {
+            None => path(file),
+            Some(key) => format!("{key} = {}", path(file)),
+        })
+        .collect();
+    match &files[..] {
+        [file] => file.clone(),
+        files => format!("{{ {} }}", files.join(", ")),
     }
 }
 
@@ -199,6 +202,10 @@ mod tests {
              validation = { fraction = 0.1 }\nscale = { divide = 255 }\n[model]\nloss = \"cross_entropy\"\n\
              layers = [{ type = \"dense\", units = 3, activation = \"softmax\" }]\n[train]\n\
              optimizer = \"adam\"\nepochs = 1\n",
+        );
+        round_trip(
+            "[data]\ntrain = { features = \"x.npy\", target = \"y.npy\" }\ntest = \"t.npy.gz\"\n[model]\nloss = \"mse\"\n\
+             layers = [{ type = \"dense\", units = 3 }]\n[train]\noptimizer = \"adam\"\nepochs = 1\n",
         );
         for optimizer in [
             "{ type = \"sgd\", learning_rate = 0.1, momentum = 0.9, nesterov = true }",

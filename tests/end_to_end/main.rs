@@ -45,6 +45,7 @@ mod losses;
 mod lying_peer;
 #[cfg(target_os = "linux")]
 mod netns;
+mod npy;
 #[cfg(target_os = "linux")]
 mod panics;
 mod parity;

@@ -48,7 +48,8 @@ fn files(images: &[u8], labels: &[u8]) -> Files {
 }
 
 fn table(files: &Files) -> TableFile {
-    TableFile::Idx { images: files.path("i"), labels: Some(files.path("l")) }
+    let file = TableFile::pair(["images", "labels"], files.path("i"), files.path("l"));
+    file.expect("a form of tables")
 }
 
 fn spec(files: &Files) -> TableSpec {
@@ -129,7 +130,8 @@ fn a_schema_reads_images_with_labels_or_without() {
     assert_eq!(schema.read(&table(&files), Want::FeaturesAndTargets).unwrap().0, data.train);
 
     let unlabelled = TableFile::guess(files.path("i"), None);
-    assert_eq!(unlabelled, TableFile::Idx { images: files.path("i"), labels: None });
+    assert_ne!(unlabelled, TableFile::at(files.path("i")));
+    assert_eq!(TableFile::guess(files.path("i"), Some(files.path("l"))), table(&files));
     let rows = schema.read(&unlabelled, Want::Features).unwrap().0;
     assert_eq!(rows, Rows::new(2, 0, vec![0.0, 1.0, 0.2, 0.0, 0.4, 0.8]));
     let message = |file: &TableFile, want| files.message(&schema.read(file, want).unwrap_err());
@@ -284,13 +286,13 @@ fn settings_that_do_not_fit() {
         message(&wrong).starts_with("i: found no column \"pixel2\", wanted by `data.features`")
     );
     let mut wrong = spec(&files);
-    wrong.train = TableFile::Csv(files.path("i"));
+    wrong.train = TableFile::at(files.path("i"));
     assert_eq!(
         message(&wrong),
         "i: found an IDX or a gzip file, wanted a CSV file; give IDX files, plain or in gzip, as \
          `{ images = \"...\", labels = \"...\" }`, and unpack others"
     );
     let mut wrong = spec(&files);
-    wrong.train = TableFile::Idx { images: files.path("none"), labels: None };
+    wrong.train = TableFile::guess(files.path("none"), Some(files.path("l")));
     assert_eq!(message(&wrong), "cannot read none: No such file or directory");
 }

@@ -3,6 +3,8 @@
 mod dialects;
 mod errors;
 mod idx;
+mod npy;
+mod npy_errors;
 mod schema;
 mod splits;
 mod values;
@@ -33,7 +35,7 @@ impl Files {
     }
 
     fn csv(&self, name: &str) -> TableFile {
-        TableFile::Csv(self.path(name))
+        TableFile::at(self.path(name))
     }
 
     /// A spec with target `y`, no scaling and no other table.

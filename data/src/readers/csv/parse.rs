@@ -1,4 +1,4 @@
-//! From a CSV file to a raw table. Pieces of the file are read in parallel, each into a block of its own, so the
+//! From a CSV file to blocks of rows. Pieces of the file are read in parallel, each into a block of its own, so the
 //! result and the error (that of the first bad cell of the file) do not depend on the number of threads.
 //!
 //! Never holds more of the text than each thread's buffer and record. Knows nothing of what cells mean.
@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use crate::block::{Block, Builder};
-use crate::cells::{Cells, Fault, Names};
+use super::cells::{Cells, Fault};
+use super::scan::Piece;
+use super::text::Text;
+use crate::block::{Block, Builder, MISSING_LABEL};
 use crate::error::DataError;
-use crate::raw::{MISSING_LABEL, Opened, RawTable, Selection};
-use crate::scan::Piece;
-use crate::text::{ROWS_MAX, Text};
+use crate::readers::cell::Names;
+use crate::readers::open_table::{Contents, ROWS_MAX, Stored};
+use crate::selection::Selection;
 
 /// Bytes parsed by one task.
 const PIECE_LEN: u64 = 2 << 20;
@@ -21,30 +23,23 @@ const PIECE_LEN: u64 = 2 << 20;
 const BLOCK_NUMBERS: usize = 1 << 18;
 
 /// Reads the selected columns of a file.
-pub(crate) fn parse(text: Text, selection: Selection) -> Result<RawTable, DataError> {
+pub(crate) fn parse(text: &Text, selection: &Selection) -> Result<Contents, DataError> {
     parse_in_pieces(text, selection, PIECE_LEN)
 }
 
 fn parse_in_pieces(
-    text: Text,
-    selection: Selection,
+    text: &Text,
+    selection: &Selection,
     piece_len: u64,
-) -> Result<RawTable, DataError> {
-    let parser = Parser { text: &text, cells: Cells::new(&text, &selection) };
+) -> Result<Contents, DataError> {
+    let parser = Parser { text, cells: Cells::new(text, selection) };
     let (blocks, names) = match text.pieces(piece_len)? {
         Some(pieces) => parser.pieces(&pieces)?,
         None => parser.in_order()?,
     };
     let rows = blocks.iter().map(|block| block.rows).sum();
     let label_names = names.into_iter().map(|names| names.list).collect();
-    Ok(RawTable {
-        opened: Opened::Text(text),
-        selection,
-        rows,
-        blocks,
-        labels: Vec::new(),
-        label_names,
-    })
+    Ok(Contents { rows, stored: Stored::Blocks(blocks), label_names })
 }
 
 /// A block, with the names of its label ids, which are its own.
@@ -168,23 +163,41 @@ mod tests {
 
     use super::*;
     use crate::dialect::Dialect;
+    use crate::readers::format::Request;
+
+    fn blocks(table: &Contents) -> &[Block] {
+        let Stored::Blocks(blocks) = &table.stored else { panic!("rows are kept as blocks") };
+        blocks
+    }
 
     /// All numbers row by row, and the labels.
-    fn values(table: &RawTable) -> (Vec<f64>, Vec<u32>) {
+    fn values(table: &Contents) -> (Vec<f64>, Vec<u32>) {
         let (mut numbers, mut labels) = (Vec::new(), Vec::new());
-        for block in &table.blocks {
+        for block in blocks(table) {
             for row in 0..block.rows {
                 numbers.extend((0..block.numbers()).map(|column| block.number(column).get(row)));
-                labels.extend((0..table.selection.label_width()).map(|t| block.labels(t)[row]));
+                labels.extend((0..table.label_names.len()).map(|t| block.labels(t)[row]));
             }
         }
         (numbers, labels)
     }
 
-    fn read(content: &[u8], labels: bool, piece_len: u64) -> Result<RawTable, String> {
+    /// Whether each row is complete.
+    fn are_complete(table: &Contents) -> Vec<bool> {
+        let of = |block: &'_ Block| (0..block.rows).map(|row| block.is_complete(row)).collect();
+        blocks(table).iter().flat_map::<Vec<bool>, _>(of).collect()
+    }
+
+    fn read(content: &[u8], labels: bool, piece_len: u64) -> Result<Contents, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), content).unwrap();
-        let text = Text::open(file.path(), &Dialect::default()).unwrap();
+        let request = Request {
+            path: file.path(),
+            targets: None,
+            dialect: &Dialect::default(),
+            recognize: |_| None,
+        };
+        let text = Text::open(&request).unwrap();
         let last = text.columns().len() - 1;
         let selection = Selection {
             features: (0..last).rev().collect(),
@@ -196,7 +209,7 @@ mod tests {
             text_feature: None,
         };
         let prefix = file.path().display().to_string();
-        parse_in_pieces(text, selection, piece_len)
+        parse_in_pieces(&text, &selection, piece_len)
             .map_err(|error| error.to_string().replace(&prefix, "t.csv"))
     }
 
@@ -238,7 +251,7 @@ mod tests {
                 let wanted = [None, Some(1.0), Some(2.0), None, Some(4.0), Some(3.0), None, None];
                 assert_eq!(found.collect::<Vec<_>>(), wanted);
                 assert_eq!(labels, [0, MISSING_LABEL, 1, 0]);
-                assert_eq!(table.complete_rows(), [2]);
+                assert_eq!(are_complete(&table), [false, false, true, false]);
             }
         }
     }
@@ -289,7 +302,7 @@ mod tests {
         let table = read(b"x,y\nNA,nan\n,NULL\n?,NaN\n-,.\nNone,n/a\n", false, 1).unwrap();
         let (numbers, _) = values(&table);
         assert!(numbers.iter().all(|value| value.is_nan()) && numbers.len() == 10);
-        assert!(table.complete_rows().is_empty());
+        assert!(!are_complete(&table).contains(&true));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::source::Source;
+use crate::bytes::source::Source;
 
 /// Bytes read at once.
 const BLOCK_LEN: usize = 1 << 16;

@@ -4,13 +4,12 @@
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use super::records::{LINE_LEN_MAX, Records};
+use crate::bytes::source::Source;
 use crate::dialect::Dialect;
 use crate::error::{DataError, quote};
-use crate::records::{CELL_LEN_MAX, LINE_LEN_MAX, Records, describe_len};
-use crate::source::Source;
-
-/// Most columns of a file.
-pub const COLUMNS_MAX: usize = 65_536;
+use crate::readers::cell::{CELL_LEN_MAX, describe_len};
+use crate::readers::open_table::COLUMNS_MAX;
 
 /// What may separate cells where the job does not say, the likeliest first.
 const DELIMITERS: &[u8] = b",;\t";

@@ -1,16 +1,18 @@
 //! A table in IDX files: images, one column for each pixel, and a column of labels. Scales and splits nothing.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
+use super::array::Array;
 use crate::block::Block;
+use crate::bytes::stream::shape;
 use crate::error::{DataError, count, quote};
-use crate::header::COLUMNS_MAX;
-use crate::idx::{Array, shape};
-use crate::text::ROWS_MAX;
+use crate::readers::open_table::{COLUMNS_MAX, Contents, OpenTable, ROWS_MAX, Stored};
+use crate::selection::Selection;
 
 /// Name of the column that the labels are.
-pub(crate) const LABEL: &str = "label";
+pub(super) const LABEL: &str = "label";
 
 const PIXEL: &str = "pixel";
 
@@ -34,63 +36,18 @@ impl Images {
         Ok(Images { images, labels, columns })
     }
 
-    /// The file of the images.
-    pub(crate) fn path(&self) -> &Path {
-        self.images.path()
-    }
-
-    /// The file of the labels, where there is one.
-    pub(crate) fn target_path(&self) -> &Path {
-        self.labels.as_ref().map_or(self.path(), Array::path)
-    }
-
-    pub(crate) fn columns(&self) -> &[String] {
-        &self.columns
-    }
-
-    pub(crate) fn find(&self, name: &str) -> Option<usize> {
-        let place = match name.strip_prefix(PIXEL) {
-            Some(place) => place.parse().ok()?,
-            None => self.images.item_len(),
+    /// The numbers of one column of these rows.
+    fn column(&self, rows: &[u32], column: usize) -> impl Iterator<Item = f64> {
+        let pixels = self.images.item_len();
+        let (array, place) = match &self.labels {
+            Some(labels) if column == pixels => (labels, 0),
+            _ => (&self.images, column),
         };
-        self.columns.get(place).is_some_and(|column| column == name).then_some(place)
-    }
-
-    /// The dimensions of one image.
-    pub(crate) fn shape(&self) -> &[usize] {
-        self.images.item_shape()
-    }
-
-    pub(crate) fn rows(&self) -> usize {
-        self.images.items()
-    }
-
-    pub(crate) fn has_labels(&self) -> bool {
-        self.labels.is_some()
-    }
-
-    /// Numbers of these rows: these pixels, then, up to so many columns, the label.
-    pub(crate) fn block(&self, rows: &[u32], pixels: &[usize], columns: usize) -> Block {
-        let mut pixels = pixels.iter().copied();
-        let places = (0..columns).map(|_| pixels.next());
-        // The label is the only target that images have.
-        let column = |place: Option<usize>| match (place, &self.labels) {
-            (Some(pixel), _) => Some(self.images.column(rows, pixel)),
-            (None, Some(labels)) => Some(labels.column(rows, 0)),
-            (None, None) => None,
-        };
-        let are_narrow =
-            self.images.is_narrow() && self.labels.as_ref().is_none_or(Array::is_narrow);
-        let numbers = places.filter_map(column).flatten();
-        if are_narrow {
-            let bits = numbers.map(|number| (number as f32).to_bits()).collect();
-            return Block::of_floats(rows.len(), columns, bits);
-        }
-        Block::of_wide(rows.len(), columns, numbers.collect())
+        array.column(rows, place)
     }
 
     /// Distinct labels as they first come, and that list's place for each row; nothing without labels.
-    pub(crate) fn label_ids(&self) -> (Vec<String>, Vec<u32>) {
+    fn label_ids(&self) -> (Vec<String>, Vec<u32>) {
         let mut ids = HashMap::new();
         let mut names = Vec::new();
         let Some(labels) = &self.labels else { return (names, Vec::new()) };
@@ -105,9 +62,70 @@ impl Images {
         let all = (0..labels.items()).map(id).collect();
         (names, all)
     }
+}
 
-    /// The error of one number of a row.
-    pub(crate) fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {
+impl OpenTable for Images {
+    fn path(&self) -> &Path {
+        self.images.path()
+    }
+
+    fn target_path(&self) -> &Path {
+        self.labels.as_ref().map_or(self.path(), Array::path)
+    }
+
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn find(&self, name: &str) -> Result<Option<usize>, DataError> {
+        let place = match name.strip_prefix(PIXEL) {
+            Some(place) => place.parse().ok(),
+            None => Some(self.images.item_len()),
+        };
+        let is_it = |place: &usize| self.columns.get(*place).is_some_and(|column| column == name);
+        Ok(place.filter(is_it))
+    }
+
+    fn targets(&self) -> Range<usize> {
+        self.images.item_len()..self.columns.len()
+    }
+
+    fn lacks_targets(&self, _targets: &[String]) -> Option<&'static str> {
+        self.labels.is_none().then_some(
+            "found images without labels, wanted their labels too; give the labels' file with `--labels`",
+        )
+    }
+
+    fn image_shape(&self) -> Option<&[usize]> {
+        Some(self.images.item_shape())
+    }
+
+    /// Every number was found finite when the files were read.
+    fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
+        let (label_names, labels) = match selection.label_width() {
+            0 => (Vec::new(), Vec::new()),
+            // The label is the only target that images have.
+            _ => {
+                let (names, ids) = self.label_ids();
+                (vec![names], vec![ids])
+            }
+        };
+        let stored = Stored::Open { labels, may_miss: false };
+        Ok(Contents { rows: self.images.items(), stored, label_names })
+    }
+
+    fn block(&self, rows: &[u32], columns: &[usize]) -> Block {
+        let are_narrow =
+            self.images.is_narrow() && self.labels.as_ref().is_none_or(Array::is_narrow);
+        let numbers = columns.iter().flat_map(|&column| self.column(rows, column));
+        if are_narrow {
+            let bits = numbers.map(|number| (number as f32).to_bits()).collect();
+            return Block::of_floats(rows.len(), columns.len(), bits);
+        }
+        Block::of_wide(rows.len(), columns.len(), numbers.collect())
+    }
+
+    fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {
         let (path, place) = match column < self.images.item_len() {
             true => (self.path(), format!("image {row}, {}", self.columns[column])),
             false => (self.target_path(), format!("label {row}")),

@@ -8,17 +8,18 @@ use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::header::{self, Header};
+use super::quotes;
+use super::records::{BUFFER_LEN, LINE_LEN_MAX, RecordFault, Records, broken};
+use super::scan::{self, MARK, Piece};
+use crate::bytes::source::Source;
 use crate::dialect::Dialect;
 use crate::error::{DataError, quote};
-use crate::header::{self, Header};
-use crate::idx::begins_like_idx;
-use crate::quotes;
-use crate::records::{BUFFER_LEN, LINE_LEN_MAX, RecordFault, Records, broken, describe_len};
-use crate::scan::{self, MARK, Piece};
-use crate::source::Source;
+use crate::readers::cell::describe_len;
+use crate::readers::format::{Beginning, Request};
 
-/// Most rows of a file.
-pub const ROWS_MAX: usize = (1 << 31) - 1;
+/// Bytes that tell a file of another format.
+const START_LEN: u64 = 8;
 
 /// An open file, its header already read.
 #[derive(Debug)]
@@ -35,22 +36,23 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    pub(crate) fn open(path: &Path, dialect: &Dialect) -> Result<Text, DataError> {
+    pub(crate) fn open(request: &Request<'_>) -> Result<Text, DataError> {
+        let path = request.path;
         let source = Source::open(path).map_err(|cause| unreadable(path, cause))?;
-        Text::new(path, source, dialect)
+        Text::new(request, source)
     }
 
-    fn new(path: &Path, source: Source, dialect: &Dialect) -> Result<Text, DataError> {
+    fn new(request: &Request<'_>, source: Source) -> Result<Text, DataError> {
+        let (path, dialect) = (request.path, request.dialect);
         let unreadable = |cause| unreadable(path, cause);
         let end = source.len();
         let mut begin = Vec::new();
-        source.span(0..end.min(4)).read_to_end(&mut begin).map_err(unreadable)?;
+        source.span(0..end.min(START_LEN)).read_to_end(&mut begin).map_err(unreadable)?;
         if begin.starts_with(&[0xff, 0xfe]) || begin.starts_with(&[0xfe, 0xff]) {
             return Err(DataError::table(path, "found UTF-16, wanted UTF-8; save it as UTF-8"));
         }
-        if begins_like_idx(&begin) {
-            let problem = "found an IDX or a gzip file, wanted a CSV file; give IDX files, plain or in gzip, as \
-                           `{ images = \"...\", labels = \"...\" }`, and unpack others";
+        if let Some(Beginning { found, advice, .. }) = (request.recognize)(&begin) {
+            let problem = format!("found {found}, wanted a CSV file; {advice}");
             return Err(DataError::table(path, problem));
         }
         let start = if begin.starts_with(MARK) { MARK.len() as u64 } else { 0 };
@@ -217,7 +219,13 @@ mod tests {
     use super::*;
 
     fn text(bytes: &[u8]) -> Text {
-        Text::new(Path::new("t.csv"), Source::Memory(bytes.to_vec()), &Dialect::default()).unwrap()
+        let request = Request {
+            path: Path::new("t.csv"),
+            targets: None,
+            dialect: &Dialect::default(),
+            recognize: |_| None,
+        };
+        Text::new(&request, Source::Memory(bytes.to_vec())).unwrap()
     }
 
     #[test]

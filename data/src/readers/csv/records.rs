@@ -5,16 +5,13 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
+use super::quotes::{self, Quoting};
+use crate::bytes::source::{Source, Span};
 use crate::dialect::Dialect;
 use crate::error::DataError;
-use crate::quotes::{self, Quoting};
-use crate::source::{Source, Span};
 
 /// Longest row, in bytes.
 pub(crate) const LINE_LEN_MAX: u64 = 16 << 20;
-
-/// Longest cell that is used: a name, a number or a label.
-pub(crate) const CELL_LEN_MAX: usize = 64 << 10;
 
 /// Bytes of the file that a reader holds.
 pub(crate) const BUFFER_LEN: usize = 1 << 16;
@@ -146,15 +143,6 @@ pub(crate) fn broken(path: &Path, error: csv::Error) -> DataError {
     match error.into_kind() {
         csv::ErrorKind::Io(cause) => DataError::Read { path: path.to_owned(), cause },
         _ => DataError::table(path, problem),
-    }
-}
-
-/// A number of bytes for a message.
-pub(crate) fn describe_len(bytes: u64) -> String {
-    match bytes {
-        _ if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
-        _ if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
-        _ => format!("{bytes} bytes"),
     }
 }
 

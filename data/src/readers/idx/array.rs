@@ -1,29 +1,19 @@
 //! IDX files, plain or in gzip: one array of numbers with its dimensions, whole in memory as it stands in the file.
 //! Believes no header: what it says is held against the file's length before memory is taken. Knows no images or labels.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
-
+use crate::bytes::stream::{self, Fault, Stream, hex, shape};
 use crate::error::{DataError, count};
 
 /// Most dimensions of an array.
 const DIMENSIONS_MAX: usize = 8;
 
-/// No deflate stream is longer when unpacked than this many times its length.
-const DEFLATE_RATIO_MAX: u64 = 1032;
-
-/// Bytes asked for at first.
-const READ_LEN: usize = 1 << 20;
-
 /// What is wrong with an array of these dimensions, if anything is.
 type Check<'a> = &'a dyn Fn(&[usize]) -> Result<(), String>;
 
-/// How an IDX file, and a gzip file, begins.
-const MAGIC: [u8; 2] = [0, 0];
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// How an IDX file begins.
+pub(super) const MAGIC: [u8; 2] = [0, 0];
 
 /// Type of the elements; big-endian in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,44 +58,19 @@ pub(crate) struct Array {
     bytes: Vec<u8>,
 }
 
-/// Whether the file begins as an IDX file or a gzip file does, which no CSV file can.
-pub(crate) fn begins_like_idx(start: &[u8]) -> bool {
-    start.starts_with(&MAGIC) || start.starts_with(&GZIP_MAGIC)
-}
-
 impl Array {
-    /// Reads a file whose dimensions `check` takes: it is asked before anything behind the header is read.
+    /// Reads a file whose dimensions `check` finds right.
     pub(crate) fn read(path: &Path, check: Check<'_>) -> Result<Array, DataError> {
-        let unreadable = |cause| DataError::Read { path: path.to_owned(), cause };
-        let mut file = File::open(path).map_err(unreadable)?;
-        let length = file.metadata().map_err(unreadable)?.len();
-        let mut start = Vec::new();
-        (&mut file).take(2).read_to_end(&mut start).map_err(unreadable)?;
-        file.rewind().map_err(unreadable)?;
-        if start != GZIP_MAGIC {
-            return Array::read_from(path, &mut file, length, check)
-                .map_err(|fault| fault.plain(path));
-        }
-        let mut unpacked = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
-        let length_max = length.saturating_mul(DEFLATE_RATIO_MAX);
-        Array::read_from(path, &mut unpacked, length_max, check).map_err(|fault| fault.gzip(path))
+        stream::read(path, |stream| Array::read_from(path, stream, check))
     }
 
-    /// `length_max` is the most bytes that can come.
-    fn read_from(
-        path: &Path,
-        from: &mut dyn Read,
-        length_max: u64,
-        check: Check<'_>,
-    ) -> Result<Array, Fault> {
-        let start = up_to(from, 4)?;
+    fn read_from(path: &Path, from: &mut Stream<'_>, check: Check<'_>) -> Result<Array, Fault> {
+        let start = from.up_to(4)?;
         let [0, 0, code, dimensions] = start[..] else {
-            let found =
-                start.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
             return Err(Fault::Problem(format!(
                 "found {} at its beginning, wanted an IDX file, which begins with 00 00 (00 00 08 03 for images, \
                  00 00 08 01 for labels); give a CSV file by its path alone",
-                if found.is_empty() { "nothing".to_owned() } else { found },
+                hex(&start),
             )));
         };
         let element = Element::from_code(code).ok_or_else(|| {
@@ -119,7 +84,7 @@ impl Array {
             let problem = format!("found {dimensions} dimensions, wanted 1 to {DIMENSIONS_MAX}");
             return Err(Fault::Problem(problem));
         }
-        let header = up_to(from, 4 * dimensions)?;
+        let header = from.up_to(4 * dimensions)?;
         if header.len() < 4 * dimensions {
             return Err(Fault::Problem("the file ends in its header; fetch it again".to_owned()));
         }
@@ -132,31 +97,12 @@ impl Array {
         if dimensions.contains(&0) {
             return Err(Fault::Problem(format!("the header says {said}: there is nothing in it")));
         }
-        let header = 4 + header.len() as u64;
         let wanted = dimensions.iter().try_fold(element.size() as u64, |product, &dimension| {
             product.checked_mul(dimension as u64)
         });
-        let wanted = wanted.filter(|wanted| header.saturating_add(*wanted) <= length_max);
-        let cut = |found: u64| {
-            format!(
-                "the header says {said}, but there are only {} for that: the file is cut short; fetch it again",
-                count(found, "byte")
-            )
-        };
-        let Some(wanted) = wanted else {
-            return Err(Fault::Problem(cut(length_max.saturating_sub(header))));
-        };
-        check(&dimensions).map_err(Fault::Problem)?;
-        let bytes = read_up_to(from, wanted, &said)?;
-        if (bytes.len() as u64) < wanted {
-            return Err(Fault::Problem(cut(bytes.len() as u64)));
-        }
-        // Reading on to the end also checks gzip's checksum.
-        if !up_to(from, 1)?.is_empty() {
-            return Err(Fault::Problem(format!(
-                "the header says {said}, but the file goes on after that"
-            )));
-        }
+        let wanted = from.room(wanted, &said)?;
+        check(&dimensions)?;
+        let bytes = from.rest(wanted, &said)?;
         Ok(Array { path: path.to_owned(), element, dimensions, bytes })
     }
 
@@ -212,11 +158,6 @@ impl Array {
     }
 }
 
-/// `60000 x 28 x 28`.
-pub(crate) fn shape(dimensions: &[usize]) -> String {
-    dimensions.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ")
-}
-
 fn number(element: Element, bytes: &[u8], place: usize) -> f64 {
     let at = place * element.size();
     match (element, &bytes[at..at + element.size()]) {
@@ -227,62 +168,5 @@ fn number(element: Element, bytes: &[u8], place: usize) -> f64 {
         (Element::F32, &[a, b, c, d]) => f64::from(f32::from_be_bytes([a, b, c, d])),
         (Element::F64, &[a, b, c, d, e, f, g, h]) => f64::from_be_bytes([a, b, c, d, e, f, g, h]),
         _ => unreachable!("the slice has the element's size"),
-    }
-}
-
-/// So many bytes, or fewer at the end. Takes memory for what comes, not for what the header says.
-fn read_up_to(from: &mut dyn Read, wanted: u64, said: &str) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::new();
-    while (bytes.len() as u64) < wanted {
-        let step = (wanted - bytes.len() as u64).min(bytes.len().max(READ_LEN) as u64);
-        let room = usize::try_from(step).ok().and_then(|step| bytes.try_reserve_exact(step).ok());
-        if room.is_none() {
-            return Err(Fault::Problem(format!(
-                "the header says {said}: more than this machine's memory"
-            )));
-        }
-        if (from.take(step).read_to_end(&mut bytes)? as u64) < step {
-            break;
-        }
-    }
-    Ok(bytes)
-}
-
-/// So many bytes, or fewer at the end.
-fn up_to(from: &mut dyn Read, wanted: usize) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::with_capacity(wanted);
-    from.take(wanted as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// What went wrong, before it is known whether the file was packed.
-enum Fault {
-    Problem(String),
-    Io(io::Error),
-}
-
-impl From<io::Error> for Fault {
-    fn from(cause: io::Error) -> Fault {
-        Fault::Io(cause)
-    }
-}
-
-impl Fault {
-    fn plain(self, path: &Path) -> DataError {
-        match self {
-            Fault::Problem(problem) => DataError::table(path, problem),
-            Fault::Io(cause) => DataError::Read { path: path.to_owned(), cause },
-        }
-    }
-
-    fn gzip(self, path: &Path) -> DataError {
-        match self {
-            Fault::Io(cause) if cause.raw_os_error().is_none() => {
-                let problem =
-                    format!("its gzip data are damaged or cut short ({cause}); fetch it again");
-                DataError::table(path, problem)
-            }
-            fault => fault.plain(path),
-        }
     }
 }

@@ -1,0 +1,152 @@
+//! A file read once, from its beginning to its end, plain or in gzip: what is read behind a header, and held against what
+//! the header says. Believes no header: memory is taken for what comes, and nothing is read that cannot be there. Knows no
+//! format.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::error::{DataError, count};
+
+/// How a gzip file begins.
+pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// No deflate stream is longer when unpacked than this many times its length.
+const DEFLATE_RATIO_MAX: u64 = 1032;
+
+/// Bytes asked for at first.
+const READ_LEN: usize = 1 << 20;
+
+/// The rest of a file.
+pub(crate) struct Stream<'a> {
+    from: &'a mut dyn Read,
+    /// The most bytes that can still come.
+    left_max: u64,
+}
+
+/// What went wrong, before it is known whether the file was packed.
+pub(crate) enum Fault {
+    Problem(String),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Fault {
+    fn from(cause: io::Error) -> Fault {
+        Fault::Io(cause)
+    }
+}
+
+impl From<String> for Fault {
+    fn from(problem: String) -> Fault {
+        Fault::Problem(problem)
+    }
+}
+
+impl Fault {
+    fn plain(self, path: &Path) -> DataError {
+        match self {
+            Fault::Problem(problem) => DataError::table(path, problem),
+            Fault::Io(cause) => DataError::Read { path: path.to_owned(), cause },
+        }
+    }
+
+    fn gzip(self, path: &Path) -> DataError {
+        match self {
+            Fault::Io(cause) if cause.raw_os_error().is_none() => {
+                let problem =
+                    format!("its gzip data are damaged or cut short ({cause}); fetch it again");
+                DataError::table(path, problem)
+            }
+            fault => fault.plain(path),
+        }
+    }
+}
+
+/// Reads a file with `parse`, from its first byte on, unpacked if it is packed.
+pub(crate) fn read<T>(
+    path: &Path,
+    parse: impl FnOnce(&mut Stream<'_>) -> Result<T, Fault>,
+) -> Result<T, DataError> {
+    let unreadable = |cause| DataError::Read { path: path.to_owned(), cause };
+    let mut file = File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    let mut start = Vec::new();
+    (&mut file).take(GZIP_MAGIC.len() as u64).read_to_end(&mut start).map_err(unreadable)?;
+    file.rewind().map_err(unreadable)?;
+    if start != GZIP_MAGIC {
+        let mut stream = Stream { from: &mut file, left_max: length };
+        return parse(&mut stream).map_err(|fault| fault.plain(path));
+    }
+    let mut unpacked = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
+    let left_max = length.saturating_mul(DEFLATE_RATIO_MAX);
+    parse(&mut Stream { from: &mut unpacked, left_max }).map_err(|fault| fault.gzip(path))
+}
+
+impl<'a> Stream<'a> {
+    #[cfg(test)]
+    pub(crate) fn new(from: &'a mut dyn Read, left_max: u64) -> Stream<'a> {
+        Stream { from, left_max }
+    }
+
+    /// The next so many bytes, or fewer at the end.
+    pub(crate) fn up_to(&mut self, wanted: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.from.take(wanted as u64).read_to_end(&mut bytes)?;
+        self.left_max = self.left_max.saturating_sub(bytes.len() as u64);
+        Ok(bytes)
+    }
+
+    /// Whether so many bytes can still come; `None` are more than can be counted. `said` is how many there are to be, in
+    /// the header's words.
+    pub(crate) fn room(&self, wanted: Option<u64>, said: &str) -> Result<u64, Fault> {
+        match wanted {
+            Some(wanted) if wanted <= self.left_max => Ok(wanted),
+            _ => Err(cut_short(said, self.left_max)),
+        }
+    }
+
+    /// So many bytes, which have to be the last ones.
+    pub(crate) fn rest(&mut self, wanted: u64, said: &str) -> Result<Vec<u8>, Fault> {
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < wanted {
+            let step = (wanted - bytes.len() as u64).min(bytes.len().max(READ_LEN) as u64);
+            let room =
+                usize::try_from(step).ok().and_then(|step| bytes.try_reserve_exact(step).ok());
+            if room.is_none() {
+                let problem = format!("the header says {said}: more than this machine's memory");
+                return Err(Fault::Problem(problem));
+            }
+            if (self.from.take(step).read_to_end(&mut bytes)? as u64) < step {
+                return Err(cut_short(said, bytes.len() as u64));
+            }
+        }
+        // Reading on to the end also checks gzip's checksum.
+        if !self.up_to(1)?.is_empty() {
+            let problem = format!("the header says {said}, but the file goes on after that");
+            return Err(Fault::Problem(problem));
+        }
+        Ok(bytes)
+    }
+}
+
+fn cut_short(said: &str, found: u64) -> Fault {
+    Fault::Problem(format!(
+        "the header says {said}, but there are only {} for that: the file is cut short; fetch it again",
+        count(found, "byte")
+    ))
+}
+
+/// `60000 x 28 x 28`.
+pub(crate) fn shape(dimensions: &[usize]) -> String {
+    dimensions.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ")
+}
+
+/// Bytes for a message, in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    match bytes {
+        [] => "nothing".to_owned(),
+        _ => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" "),
+    }
+}

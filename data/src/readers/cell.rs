@@ -1,0 +1,209 @@
+//! What one cell means, whatever the format of its file: a number, a label, a missing one, or what is wrong with it in
+//! words. Reads no file and knows no place.
+
+use std::collections::HashMap;
+
+use crate::dialect::Dialect;
+use crate::error::quote;
+use crate::selection::{NUMBER_MAX, Selection};
+
+/// Longest cell that is used: a name, a number or a label.
+pub(crate) const CELL_LEN_MAX: usize = 64 << 10;
+
+/// Greatest number that rounds to a finite `f32`: the last before half a step above the greatest `f32`.
+const F32_MAX: f64 = f64::from_bits(0x47ef_ffff_efff_ffff);
+
+/// One selected cell of every row.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) column: usize,
+    pub(crate) kind: Kind,
+    /// Greatest number that will do: what an `f32` can hold, or more where it will be scaled.
+    pub(crate) number_max: f64,
+    missing: Option<&'static str>,
+    text: Option<&'static str>,
+}
+
+/// Which list of the row the cell goes to, and its place there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Number(usize),
+    Label(usize),
+}
+
+/// The selected cells of a row, in file order, so that the first bad one is met first.
+pub(crate) fn slots(selection: &Selection) -> Vec<Slot> {
+    let features = selection.features.iter().enumerate().map(|(place, &column)| Slot {
+        column,
+        kind: Kind::Number(place),
+        number_max: if selection.are_scaled { NUMBER_MAX } else { F32_MAX },
+        missing: selection.missing_feature,
+        text: selection.text_feature,
+    });
+    let targets = selection.targets.iter().enumerate().map(|(place, &column)| Slot {
+        column,
+        kind: if selection.labels {
+            Kind::Label(place)
+        } else {
+            Kind::Number(selection.features.len() + place)
+        },
+        number_max: F32_MAX,
+        missing: selection.missing_target,
+        text: None,
+    });
+    let mut slots: Vec<Slot> = features.chain(targets).collect();
+    slots.sort_by_key(|slot| slot.column);
+    slots
+}
+
+impl Slot {
+    /// What a text without spaces around it means as a number; NaN for a missing one.
+    pub(crate) fn number_of_text(&self, cell: &[u8], dialect: &Dialect) -> Result<f64, String> {
+        if cell.is_empty() || dialect.is_missing(cell, true) {
+            return self.missing(cell).map(|()| f64::NAN);
+        }
+        // A text that says NaN but means no missing cell is no number within any bounds.
+        let value = number(cell).filter(|value| value.abs() <= self.number_max);
+        value.or_else(|| truth(cell)).ok_or_else(|| self.number_problem(cell))
+    }
+
+    /// Checks a number that is one already; NaN is a missing one. `cell` is how to write it.
+    pub(crate) fn check_number(
+        &self,
+        value: f64,
+        cell: impl FnOnce() -> String,
+    ) -> Result<(), String> {
+        if value.is_nan() {
+            return match self.missing {
+                Some(_) => self.missing(cell().as_bytes()),
+                None => Ok(()),
+            };
+        }
+        if value.abs() <= self.number_max {
+            return Ok(());
+        }
+        Err(self.size_problem(cell().as_bytes(), value))
+    }
+
+    /// The label that a text without spaces around it is; `None` for a missing one, which is told by whoever knows
+    /// whether it was quoted.
+    pub(crate) fn label<'a>(
+        &self,
+        cell: &'a [u8],
+        is_missing: bool,
+    ) -> Result<Option<&'a str>, String> {
+        if is_missing {
+            return self.missing(cell).map(|()| None);
+        }
+        if cell.len() > CELL_LEN_MAX {
+            let (found, wanted) =
+                (describe_len(cell.len() as u64), describe_len(CELL_LEN_MAX as u64));
+            return Err(format!("found a label of {found}, wanted at most {wanted}"));
+        }
+        str::from_utf8(cell)
+            .map(Some)
+            .map_err(|_| format!("found {}, wanted UTF-8; save the file as UTF-8", quote(cell)))
+    }
+
+    /// Whether a missing cell will do.
+    fn missing(&self, cell: &[u8]) -> Result<(), String> {
+        let Some(advice) = self.missing else { return Ok(()) };
+        let found = match cell {
+            [] => "an empty cell".to_owned(),
+            _ => format!("{}, which means a missing cell", quote(cell)),
+        };
+        let wanted = match self.kind {
+            Kind::Number(_) => "a number",
+            Kind::Label(_) => "a label",
+        };
+        Err(format!("found {found}, wanted {wanted}; {advice}"))
+    }
+
+    fn size_problem(&self, cell: &[u8], value: f64) -> String {
+        let found = quote(cell);
+        match value.is_finite() {
+            false => format!("found {found}, wanted a finite number"),
+            true if self.number_max == NUMBER_MAX => {
+                format!("found {found}, wanted a number up to {NUMBER_MAX:e}")
+            }
+            true => format!("found {found}, wanted a number up to {:e}, the largest f32", f32::MAX),
+        }
+    }
+
+    fn number_problem(&self, cell: &[u8]) -> String {
+        if let Some(value) = number(cell) {
+            return self.size_problem(cell, value);
+        }
+        let found = quote(cell);
+        let with_point = String::from_utf8_lossy(cell).replace(',', ".");
+        if with_point.parse::<f64>().is_ok() {
+            return format!("found {found}, wanted a number with a decimal point");
+        }
+        match self.text {
+            Some(advice) => format!("found {found}, wanted a number; {advice}"),
+            None => format!("found {found}, wanted a number"),
+        }
+    }
+}
+
+/// The number that a text is in decimal notation.
+#[inline]
+pub(crate) fn number(cell: &[u8]) -> Option<f64> {
+    str::from_utf8(cell).ok()?.parse().ok()
+}
+
+/// The number of a text that [`Slot::number_of_text`] found good; NaN for a missing one.
+pub(crate) fn number_or_missing(cell: &[u8], dialect: &Dialect) -> f64 {
+    if cell.is_empty() || dialect.is_missing(cell, true) {
+        return f64::NAN;
+    }
+    number(cell).or_else(|| truth(cell)).unwrap_or(f64::NAN)
+}
+
+/// A truth value as a number, in the spellings of Python, R and most databases.
+fn truth(cell: &[u8]) -> Option<f64> {
+    match cell {
+        b"True" | b"true" | b"TRUE" => Some(1.0),
+        b"False" | b"false" | b"FALSE" => Some(0.0),
+        _ => None,
+    }
+}
+
+/// A number of bytes for a message.
+pub(crate) fn describe_len(bytes: u64) -> String {
+    match bytes {
+        _ if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
+        _ => format!("{bytes} bytes"),
+    }
+}
+
+/// Distinct labels in the order in which they came.
+#[derive(Clone, Default)]
+pub(crate) struct Names {
+    ids: HashMap<String, u32>,
+    pub(crate) list: Vec<String>,
+}
+
+impl Names {
+    pub(crate) fn id(&mut self, name: &str) -> u32 {
+        if let Some(&id) = self.ids.get(name) {
+            return id;
+        }
+        let id = self.list.len() as u32;
+        self.ids.insert(name.to_owned(), id);
+        self.list.push(name.to_owned());
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greatest_number_is_the_last_that_is_finite_as_f32() {
+        assert!((F32_MAX as f32).is_finite());
+        assert!((F32_MAX.next_up() as f32).is_infinite());
+    }
+}

@@ -1,0 +1,33 @@
+//! IDX files as tables: images, and their labels in a second file.
+
+mod array;
+mod images;
+
+use super::format::{Beginning, Format, Pair};
+use crate::bytes::stream::GZIP_MAGIC;
+use crate::error::quote;
+use images::{Images, LABEL};
+
+const FOUND: &str = "an IDX or a gzip file";
+
+const ADVICE: &str = "give IDX files, plain or in gzip, as `{ images = \"...\", labels = \"...\" }`, and unpack others";
+
+/// IDX: two files in a job; images alone to predict for.
+pub(super) static FORMAT: Format = Format {
+    name: "IDX",
+    endings: &[],
+    beginnings: &[
+        Beginning { bytes: &array::MAGIC, found: FOUND, advice: ADVICE, is_read: true },
+        Beginning { bytes: &GZIP_MAGIC, found: FOUND, advice: ADVICE, is_read: true },
+    ],
+    pair: Some(Pair { keys: ["images", "labels"], target: LABEL, target_problem }),
+    open: |request| Ok(Box::new(Images::open(request.path, request.targets)?)),
+};
+
+fn target_problem(found: &str) -> Option<String> {
+    let problem = format!(
+        "found {}, wanted \"{LABEL}\", the only one that tables in IDX files have; leave it out",
+        quote(found.as_bytes())
+    );
+    (found != LABEL).then_some(problem)
+}

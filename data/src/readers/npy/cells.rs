@@ -1,0 +1,184 @@
+//! What the cells of an array mean to a job: numbers, labels and missing ones, each checked once. What is missing is what
+//! is missing in a CSV file: NaN, a text that is empty or says so, and whatever the job lists. Knows no file.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::array::{Array, Cell};
+use crate::block::MISSING_LABEL;
+use crate::dialect::Dialect;
+use crate::readers::cell::{self, Kind, Names, Slot};
+use crate::selection::Selection;
+
+/// Rows that are checked at once.
+const CHUNK_ROWS: usize = 4096;
+
+/// How cells are read.
+#[derive(Debug)]
+pub(super) struct Cells {
+    dialect: Dialect,
+    /// The numbers among what the job lists as missing.
+    missing_numbers: Vec<f64>,
+}
+
+/// What checking all cells found.
+pub(super) struct Found {
+    /// The label id of each row, target by target.
+    pub(super) labels: Vec<Vec<u32>>,
+    pub(super) label_names: Vec<Vec<String>>,
+    /// Whether any cell may be missing.
+    pub(super) may_miss: bool,
+}
+
+/// The first cell that cannot be used.
+#[derive(Debug)]
+pub(super) struct Bad {
+    pub(super) row: u32,
+    /// Column of the table.
+    pub(super) column: usize,
+    pub(super) problem: String,
+}
+
+impl Cells {
+    pub(super) fn new(dialect: &Dialect) -> Cells {
+        let listed = dialect.missing_values.iter().flatten();
+        let missing_numbers = listed.filter_map(|text| cell::number(text.trim().as_bytes()));
+        Cells { missing_numbers: missing_numbers.collect(), dialect: dialect.clone() }
+    }
+
+    /// Checks the selected cells of all rows and reads the labels; `of` says where a column of the table is.
+    ///
+    /// # Errors
+    /// For the first bad cell of the first row that has one.
+    pub(super) fn read<'a>(
+        &self,
+        rows: usize,
+        selection: &Selection,
+        of: impl Fn(usize) -> (&'a Array, usize) + Sync,
+    ) -> Result<Found, Bad> {
+        let slots = cell::slots(selection);
+        let (numbers, labels): (Vec<&Slot>, Vec<&Slot>) =
+            slots.iter().partition(|slot| matches!(slot.kind, Kind::Number(_)));
+        let may_be_odd = |slot: &&&Slot| {
+            let (array, column) = of(slot.column);
+            let element = array.element(column);
+            element.may_be_odd() || element.is_text() || !self.missing_numbers.is_empty()
+        };
+        let odd: Vec<&Slot> = numbers.iter().filter(may_be_odd).copied().collect();
+        let chunks = (0..rows.div_ceil(CHUNK_ROWS)).into_par_iter();
+        let first_bad = chunks.filter_map(|chunk| {
+            let rows = chunk * CHUNK_ROWS..rows.min((chunk + 1) * CHUNK_ROWS);
+            let bad = odd.iter().filter_map(|slot| self.first_bad(slot, rows.clone(), &of));
+            bad.min_by_key(|bad| (bad.row, bad.column))
+        });
+        let mut first_bad = first_bad.min_by_key(|bad| (bad.row, bad.column));
+        let mut found = Found {
+            labels: vec![Vec::new(); labels.len()],
+            label_names: vec![Vec::new(); labels.len()],
+            may_miss: !odd.is_empty() || !labels.is_empty(),
+        };
+        for slot in labels {
+            let Kind::Label(target) = slot.kind else { continue };
+            match self.labels(slot, rows, &of) {
+                Ok((ids, names)) => {
+                    (found.labels[target], found.label_names[target]) = (ids, names);
+                }
+                Err(bad) => {
+                    let is_before = |first: &Bad| (first.row, first.column) < (bad.row, bad.column);
+                    first_bad = first_bad.filter(is_before).or(Some(bad));
+                }
+            }
+        }
+        first_bad.map_or(Ok(found), Err)
+    }
+
+    /// The first bad number of some rows of a column.
+    fn first_bad<'a>(
+        &self,
+        slot: &Slot,
+        mut rows: Range<usize>,
+        of: impl Fn(usize) -> (&'a Array, usize),
+    ) -> Option<Bad> {
+        let (array, column) = of(slot.column);
+        let problem = |cell: Cell<'_>| {
+            if !cell.element.is_text() {
+                let spelled = || cell.element.label(cell.element.bits(cell.bytes));
+                return slot.check_number(self.number(cell), spelled).err();
+            }
+            let number = cell.text().and_then(|text| slot.number_of_text(&text, &self.dialect));
+            number.err()
+        };
+        rows.find_map(|row| {
+            let problem = problem(array.cell(row as u32, column))?;
+            Some(Bad { row: row as u32, column: slot.column, problem })
+        })
+    }
+
+    /// The labels of a column: the id of each row, and the distinct ones as they first come.
+    fn labels<'a>(
+        &self,
+        slot: &Slot,
+        rows: usize,
+        of: impl Fn(usize) -> (&'a Array, usize),
+    ) -> Result<(Vec<u32>, Vec<String>), Bad> {
+        let (array, column) = of(slot.column);
+        let mut names = Names::default();
+        let mut ids = Vec::with_capacity(rows);
+        // By their bits, so that most rows need no text.
+        let mut known: HashMap<u64, u32> = HashMap::new();
+        let mut id = |cell: Cell<'_>| -> Result<u32, String> {
+            let mut id_of = |text: &[u8], is_missing: bool| {
+                let name = slot.label(text, is_missing)?;
+                Ok::<_, String>(name.map_or(MISSING_LABEL, |name| names.id(name)))
+            };
+            if cell.element.is_text() {
+                let text = cell.text()?;
+                let is_missing = text.is_empty() || self.dialect.is_missing(&text, false);
+                return id_of(&text, is_missing);
+            }
+            let bits = cell.element.bits(cell.bytes);
+            if let Some(&id) = known.get(&bits) {
+                return Ok(id);
+            }
+            let text = cell.element.label(bits);
+            let is_missing =
+                self.number(cell).is_nan() || self.dialect.is_missing(text.as_bytes(), false);
+            let id = id_of(text.as_bytes(), is_missing)?;
+            known.insert(bits, id);
+            Ok(id)
+        };
+        for row in 0..rows as u32 {
+            match id(array.cell(row, column)) {
+                Ok(id) => ids.push(id),
+                Err(problem) => return Err(Bad { row, column: slot.column, problem }),
+            }
+        }
+        Ok((ids, names.list))
+    }
+
+    /// Adds the numbers of one column of these rows, which were found good.
+    pub(super) fn numbers(&self, array: &Array, column: usize, rows: &[u32], to: &mut Vec<f64>) {
+        let cells = array.cells(rows, column);
+        if array.element(column).is_text() {
+            to.extend(cells.map(|cell| self.number_of_text(cell)));
+        } else if self.missing_numbers.is_empty() {
+            to.extend(cells.map(|cell| cell.number()));
+        } else {
+            to.extend(cells.map(|cell| self.number(cell)));
+        }
+    }
+
+    /// The number that a cell is that is no text; NaN for a missing one.
+    fn number(&self, cell: Cell<'_>) -> f64 {
+        let number = cell.number();
+        if self.missing_numbers.contains(&number) { f64::NAN } else { number }
+    }
+
+    /// The number that a text is; NaN for a missing one.
+    fn number_of_text(&self, cell: Cell<'_>) -> f64 {
+        let Ok(text) = cell.text() else { return f64::NAN };
+        cell::number_or_missing(&text, &self.dialect)
+    }
+}

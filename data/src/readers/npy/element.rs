@@ -1,0 +1,318 @@
+//! What one element of an NPY file is, as its dtype says, and how it is read: a number, a truth value or a text of a fixed
+//! length. Everything else has no value here, and says why.
+
+use std::borrow::Cow;
+
+use crate::error::quote;
+
+/// The type of an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Element {
+    kind: Kind,
+    /// Bytes of one.
+    pub(super) size: usize,
+    is_big_endian: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Truth,
+    Signed,
+    Unsigned,
+    Float,
+    /// Four bytes a character; zeros at the end are none.
+    Text,
+    /// A byte a character, read as UTF-8; the same.
+    Bytes,
+    /// Something whose size is all that is known.
+    Other,
+}
+
+/// What numbers and texts are called, for messages.
+const WANTED: &str = "wanted floats (f2, f4, f8), whole numbers (i1 to i8, u1 to u8), bool, or texts of a fixed length \
+                      (U, S)";
+
+impl Element {
+    /// Reads a dtype, such as `<f8`. Types without a value are fine as long as it is known how long they are.
+    ///
+    /// # Errors
+    /// If it is not known, or it is a kind of pickle.
+    pub(super) fn parse(dtype: &str) -> Result<Element, String> {
+        let name = dtype.trim_start_matches(['<', '>', '|', '=']);
+        let mut characters = name.chars();
+        let code = characters.next();
+        let rest = characters.as_str();
+        let digits = rest.split_once('[').map_or(rest, |(digits, _)| digits);
+        let size = match (code, digits) {
+            (Some('?'), "") => Some(1),
+            _ if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok(),
+            _ => None,
+        };
+        let kind = match (code, size) {
+            (Some('O'), _) => return Err(objects(dtype)),
+            (Some('b' | '?'), Some(1)) => Kind::Truth,
+            (Some('i'), Some(1 | 2 | 4 | 8)) => Kind::Signed,
+            (Some('u'), Some(1 | 2 | 4 | 8)) => Kind::Unsigned,
+            (Some('f'), Some(2 | 4 | 8)) => Kind::Float,
+            (Some('U'), Some(_)) => Kind::Text,
+            (Some('S' | 'a'), Some(_)) => Kind::Bytes,
+            (Some('f' | 'c' | 'M' | 'm' | 'V'), Some(_)) => Kind::Other,
+            _ => return Err(format!("found dtype {}, {WANTED}", quote(dtype.as_bytes()))),
+        };
+        let characters: usize = size.unwrap_or_default();
+        let size = match kind {
+            Kind::Text => characters.checked_mul(4),
+            _ => Some(characters),
+        };
+        let size = size.filter(|size| u32::try_from(*size).is_ok());
+        let size = size.ok_or_else(|| {
+            format!("found dtype {}, wanted elements of less than 4 GiB", quote(dtype.as_bytes()))
+        })?;
+        let is_big_endian =
+            dtype.starts_with('>') || (!dtype.starts_with('<') && cfg!(target_endian = "big"));
+        Ok(Element { kind, size, is_big_endian })
+    }
+
+    /// Why elements of this dtype have no value; `None` if they have one.
+    pub(super) fn problem(self, dtype: &str) -> Option<String> {
+        if self.kind != Kind::Other {
+            return None;
+        }
+        let advice = match dtype.trim_start_matches(['<', '>', '|', '=']).chars().next() {
+            Some('c') => "save their real and their imaginary parts as two columns",
+            Some('M' | 'm') => {
+                "save them as numbers, such as days: `array.astype(\"M8[D]\").astype(\"i8\")`"
+            }
+            Some('f') => "save them as `array.astype(\"f8\")`",
+            _ => "save the array in another dtype",
+        };
+        Some(format!("found dtype {}, {WANTED}; {advice}", quote(dtype.as_bytes())))
+    }
+
+    pub(super) fn is_text(self) -> bool {
+        matches!(self.kind, Kind::Text | Kind::Bytes)
+    }
+
+    /// Whether every number is an `f32` as it is.
+    pub(super) fn is_narrow(self) -> bool {
+        match self.kind {
+            Kind::Float => self.size < 8,
+            Kind::Signed | Kind::Unsigned => self.size < 4,
+            Kind::Truth => true,
+            Kind::Text | Kind::Bytes | Kind::Other => false,
+        }
+    }
+
+    /// Whether a number may be missing, infinite, or larger than any `f32`.
+    pub(super) fn may_be_odd(self) -> bool {
+        matches!(self.kind, Kind::Float)
+    }
+
+    /// The bits of a number, the least significant first, as they are kept; 0 for anything else.
+    #[inline]
+    pub(super) fn bits(self, bytes: &[u8]) -> u64 {
+        let is_big = self.is_big_endian;
+        match *bytes {
+            [a] => u64::from(a),
+            [a, b] if is_big => u64::from(u16::from_be_bytes([a, b])),
+            [a, b] => u64::from(u16::from_le_bytes([a, b])),
+            [a, b, c, d] if is_big => u64::from(u32::from_be_bytes([a, b, c, d])),
+            [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+            [a, b, c, d, e, f, g, h] if is_big => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            _ => 0,
+        }
+    }
+
+    /// The number that these bits are: the nearest `f64`, as for a decimal that is as long.
+    #[inline]
+    pub(super) fn number(self, bits: u64) -> f64 {
+        match (self.kind, self.size) {
+            (Kind::Float, 8) => f64::from_bits(bits),
+            (Kind::Float, 4) => f64::from(f32::from_bits(bits as u32)),
+            (Kind::Float, _) => half(bits as u16),
+            (Kind::Signed, size) => signed(bits, size) as f64,
+            (Kind::Truth, _) => f64::from(u8::from(bits != 0)),
+            (Kind::Unsigned | Kind::Text | Kind::Bytes | Kind::Other, _) => bits as f64,
+        }
+    }
+
+    /// The label that these bits are, as numpy and pandas write it into a CSV file, but for the `.0` of whole floats.
+    pub(super) fn label(self, bits: u64) -> String {
+        // Both zeros are one label.
+        let float = self.number(bits) + 0.0;
+        let is_short = float == 0.0 || (1e-5..1e16).contains(&float.abs()) || !float.is_finite();
+        match (self.kind, self.size) {
+            (Kind::Float, 8) if is_short => float.to_string(),
+            (Kind::Float, 8) => format!("{float:e}"),
+            (Kind::Float, _) if is_short => (float as f32).to_string(),
+            (Kind::Float, _) => format!("{:e}", float as f32),
+            (Kind::Signed, size) => signed(bits, size).to_string(),
+            (Kind::Truth, _) => if bits != 0 { "True" } else { "False" }.to_owned(),
+            (Kind::Unsigned | Kind::Text | Kind::Bytes | Kind::Other, _) => bits.to_string(),
+        }
+    }
+
+    /// The text that these bytes are, without spaces around it: nothing where they are no text.
+    ///
+    /// # Errors
+    /// If they are no characters.
+    pub(super) fn text(self, bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
+        if self.kind != Kind::Text {
+            let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            return Ok(Cow::Borrowed(bytes[..end].trim_ascii()));
+        }
+        let codes = || bytes.chunks_exact(4).map(|bytes| self.with_size(4).bits(bytes) as u32);
+        let length = codes().collect::<Vec<u32>>().iter().rposition(|&code| code != 0);
+        let mut text = String::new();
+        for code in codes().take(length.map_or(0, |last| last + 1)) {
+            text.push(char::from_u32(code).ok_or_else(|| {
+                format!("found the code 0x{code:x} in a text, which is no character; save it again")
+            })?);
+        }
+        Ok(Cow::Owned(text.trim_ascii().as_bytes().to_vec()))
+    }
+
+    fn with_size(self, size: usize) -> Element {
+        Element { size, ..self }
+    }
+}
+
+/// Refuses what is kept as a pickle, which can run any code when it is read.
+fn objects(dtype: &str) -> String {
+    format!(
+        "found dtype {}, objects of Python, which are pickled and never read here; {WANTED}: save the array as \
+         `array.astype(\"f8\")`, or texts as `array.astype(\"U\")`",
+        quote(dtype.as_bytes())
+    )
+}
+
+/// A whole number of so many bytes.
+#[inline]
+fn signed(bits: u64, size: usize) -> i64 {
+    let above = 64 - 8 * size as u32;
+    (bits << above).cast_signed() >> above
+}
+
+/// A number of IEEE 754's binary16.
+fn half(bits: u16) -> f64 {
+    let magnitude = f64::from(bits & 0x3ff);
+    let value = match (bits >> 10) & 0x1f {
+        0 => magnitude * 2f64.powi(-24),
+        0x1f if magnitude == 0.0 => f64::INFINITY,
+        0x1f => f64::NAN,
+        exponent => (magnitude + 1024.0) * 2f64.powi(i32::from(exponent) - 25),
+    };
+    if bits >> 15 == 1 { -value } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_every_type_are_read() {
+        for (dtype, bytes, number, label) in [
+            ("|b1", &[1][..], 1.0, "True"),
+            ("?", &[0], 0.0, "False"),
+            ("|i1", &[0xfe], -2.0, "-2"),
+            ("|u1", &[0xfe], 254.0, "254"),
+            ("<i2", &[0x01, 0xff], -255.0, "-255"),
+            (">i2", &[0xff, 0x01], -255.0, "-255"),
+            ("<u2", &[0x01, 0xff], 65_281.0, "65281"),
+            ("<i4", &[0, 0, 0, 0x80], -2_147_483_648.0, "-2147483648"),
+            (">u4", &[0x80, 0, 0, 0], 2_147_483_648.0, "2147483648"),
+            (
+                "<i8",
+                &(-9_007_199_254_740_993_i64).to_le_bytes(),
+                -9_007_199_254_740_992.0,
+                "-9007199254740993",
+            ),
+            (">u8", &u64::MAX.to_be_bytes(), 18_446_744_073_709_551_615.0, "18446744073709551615"),
+            ("<f2", &[0x00, 0x3e], 1.5, "1.5"),
+            (">f4", &0.1_f32.to_be_bytes(), 0.1_f32.into(), "0.1"),
+            ("<f8", &0.1_f64.to_le_bytes(), 0.1, "0.1"),
+            ("=f8", &7_f64.to_ne_bytes(), 7.0, "7"),
+            ("<f8", &(-0.0_f64).to_le_bytes(), 0.0, "0"),
+            ("<f8", &1e39_f64.to_le_bytes(), 1e39, "1e39"),
+            ("<f4", &1e-9_f32.to_le_bytes(), 1e-9_f32.into(), "1e-9"),
+        ] {
+            let element = Element::parse(dtype).unwrap();
+            assert_eq!(element.size, bytes.len(), "{dtype}");
+            let bits = element.bits(bytes);
+            assert_eq!(
+                (element.number(bits), &element.label(bits)[..]),
+                (number, label),
+                "{dtype}"
+            );
+            assert_eq!(element.problem(dtype), None);
+        }
+    }
+
+    #[test]
+    fn halves_are_exact() {
+        for (bits, wanted) in [
+            (0x0000, 0.0),
+            (0x0001, 5.960_464_477_539_063e-8),
+            (0x03ff, 6.097_555_160_522_461e-5),
+            (0x0400, 6.103_515_625e-5),
+            (0x3555, 0.333_251_953_125),
+            (0x3c00, 1.0),
+            (0x7bff, 65_504.0),
+            (0xfbff, -65_504.0),
+            (0x7c00, f64::INFINITY),
+            (0xfc00, f64::NEG_INFINITY),
+        ] {
+            assert_eq!(half(bits), wanted, "{bits:04x}");
+        }
+        assert!(half(0x7e00).is_nan());
+        assert!(half(0x8000).is_sign_negative());
+    }
+
+    #[test]
+    fn texts_end_with_their_last_character() {
+        let element = Element::parse("<U3").unwrap();
+        assert_eq!(element.size, 12);
+        let bytes = [[0xe9, 0, 0, 0], [0x20, 0, 0, 0], [0; 4]].concat();
+        assert_eq!(element.text(&bytes).unwrap(), "é".as_bytes());
+        let big = Element::parse(">U1").unwrap();
+        assert_eq!(big.text(&[0, 0, 0, 0x41]).unwrap(), &b"A"[..]);
+        assert!(element.text(&[0, 0xd8, 0, 0]).unwrap_err().contains("0xd800"));
+        let element = Element::parse("|S4").unwrap();
+        assert_eq!(element.text(b" ab\0").unwrap(), &b"ab"[..]);
+        assert_eq!(element.text(b"\0\0\0\0").unwrap(), &b""[..]);
+    }
+
+    #[test]
+    fn other_types_are_refused_or_have_no_value() {
+        for (dtype, wanted) in [
+            ("|O", "objects of Python, which are pickled and never read here"),
+            ("O8", "objects of Python"),
+            ("<f3", "found dtype \"<f3\", wanted floats"),
+            ("float64", "found dtype \"float64\", wanted floats"),
+            ("", "found dtype \"\", wanted"),
+            ("<i", "found dtype \"<i\", wanted"),
+            ("<U4294967296", "wanted elements of less than 4 GiB"),
+            ("<U99999999999999999999", "wanted"),
+            ("<i-8", "wanted"),
+        ] {
+            // An f of any size has one that is known.
+            if let Ok(element) = Element::parse(dtype) {
+                assert!(element.problem(dtype).unwrap().contains(wanted), "{dtype}");
+                continue;
+            }
+            let error = Element::parse(dtype).unwrap_err();
+            assert!(error.contains(wanted), "{dtype}: {error}");
+        }
+        for (dtype, size, wanted) in [
+            ("<c16", 16, "real and their imaginary parts"),
+            ("<M8[ns]", 8, "save them as numbers"),
+            ("<f16", 16, "astype(\"f8\")"),
+            ("|V3", 3, "another dtype"),
+        ] {
+            let element = Element::parse(dtype).unwrap();
+            assert_eq!(element.size, size);
+            assert!(element.problem(dtype).unwrap().contains(wanted), "{dtype}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! NPY files as tables: arrays as `numpy.save` writes them, plain or in gzip. Reads no pickles, and so no objects.
+//!
+//! - Two dimensions, `[rows, columns]`: the columns are `0`, `1` and so on, as pandas names them.
+//! - One dimension of records (a structured dtype): the columns are its fields.
+//! - In two files, features and targets: features as above, or images, `[rows, ...]`, whose cells are the columns `0`, `1`
+//!   and so on, the last index fastest; the targets `target`, or `target.0`, `target.1` and so on.
+
+mod array;
+mod cells;
+mod element;
+mod header;
+mod literal;
+mod table;
+
+use super::format::{Beginning, Format, Pair};
+use crate::error::quote;
+use table::{Npy, TARGET, is_target};
+
+/// NPY: known by the ending of its files.
+pub(super) static FORMAT: Format = Format {
+    name: "NPY",
+    endings: &[".npy", ".npy.gz"],
+    beginnings: &[
+        Beginning {
+            bytes: &header::MAGIC,
+            found: "an NPY file",
+            advice: "give it a name that ends in .npy",
+            is_read: true,
+        },
+        Beginning {
+            bytes: &header::ZIP_MAGIC,
+            found: "a zip file",
+            advice: "unpack it, and save each array of an NPZ file with numpy.save",
+            is_read: false,
+        },
+    ],
+    pair: Some(Pair { keys: ["features", "target"], target: TARGET, target_problem }),
+    open: |request| Ok(Box::new(Npy::open(request)?)),
+};
+
+fn target_problem(found: &str) -> Option<String> {
+    let problem = format!(
+        "found {}, wanted \"{TARGET}\", which is every column of the targets' file, or some of them, such as \
+         [\"{TARGET}.0\"]; leave it out for all",
+        quote(found.as_bytes())
+    );
+    (!is_target(found)).then_some(problem)
+}

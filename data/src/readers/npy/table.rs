@@ -1,0 +1,185 @@
+//! A table in NPY files: one array of rows, or one of features and one of targets. Says which columns there are; cells are
+//! read elsewhere. Scales and splits nothing.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+
+use super::array::Array;
+use super::cells::{Cells, Found};
+use crate::block::Block;
+use crate::bytes::stream::shape;
+use crate::error::{DataError, count, quote};
+use crate::readers::format::Request;
+use crate::readers::open_table::{COLUMNS_MAX, Contents, OpenTable, Stored};
+use crate::selection::Selection;
+
+/// Name of the target where there is one, and what the names of several begin with.
+pub(super) const TARGET: &str = "target";
+
+/// One array, or two of as many rows.
+#[derive(Debug)]
+pub(super) struct Npy {
+    features: Array,
+    targets: Option<Array>,
+    /// Those of the first array: fields by their names, others by their place in a row, `0`, `1` and so on. Then those of
+    /// the second: `target`, or `target.0`, `target.1` and so on, or `target.` and a field's name.
+    columns: Vec<String>,
+    /// The first column of each name, and the second where there is one.
+    places: HashMap<String, (usize, Option<usize>)>,
+    cells: Cells,
+}
+
+impl Npy {
+    pub(super) fn open(request: &Request<'_>) -> Result<Npy, DataError> {
+        let features = Array::read(request.path)?;
+        let mut columns = match features.field_names() {
+            Some(names) => names.map(str::to_owned).collect(),
+            None => (0..features.width()).map(|place| place.to_string()).collect::<Vec<_>>(),
+        };
+        let targets = match request.targets {
+            None => None,
+            Some(path) => {
+                let targets = Array::read(path)?;
+                columns.extend(target_names(&targets, &features)?);
+                Some(targets)
+            }
+        };
+        if columns.len() > COLUMNS_MAX {
+            let problem = format!("found {} columns, wanted at most {COLUMNS_MAX}", columns.len());
+            return Err(DataError::table(request.path, problem));
+        }
+        let mut places: HashMap<String, (usize, Option<usize>)> = HashMap::new();
+        for (column, name) in columns.iter().enumerate() {
+            let place = places.entry(name.clone()).or_insert((column, None));
+            if place.0 != column {
+                place.1 = place.1.or(Some(column));
+            }
+        }
+        let cells = Cells::new(request.dialect);
+        Ok(Npy { features, targets, columns, places, cells })
+    }
+
+    /// The array that a column is of, and its place there.
+    fn of(&self, column: usize) -> (&Array, usize) {
+        match &self.targets {
+            Some(targets) if column >= self.features.width() => {
+                (targets, column - self.features.width())
+            }
+            _ => (&self.features, column),
+        }
+    }
+}
+
+/// Names of the columns of an array of targets, which has to have a row for each of the features.
+fn target_names(targets: &Array, features: &Array) -> Result<Vec<String>, DataError> {
+    if targets.rows() != features.rows() {
+        let problem = format!(
+            "found {}, wanted one for each of the {} in {}; give two files of one set",
+            count(targets.rows() as u64, "row"),
+            count(features.rows() as u64, "row"),
+            features.path().display()
+        );
+        return Err(DataError::table(targets.path(), problem));
+    }
+    if let Some(names) = targets.field_names() {
+        return Ok(names.map(|name| format!("{TARGET}.{name}")).collect());
+    }
+    // Also where each is in brackets of its own, [rows, 1].
+    if targets.width() == 1 {
+        return Ok(vec![TARGET.to_owned()]);
+    }
+    if targets.row_shape().len() > 1 {
+        let found = shape(targets.row_shape());
+        let problem = format!(
+            "found rows of {found}, wanted one target for each row, or a list of targets; give the file of the targets"
+        );
+        return Err(DataError::table(targets.path(), problem));
+    }
+    Ok((0..targets.width()).map(|place| format!("{TARGET}.{place}")).collect())
+}
+
+/// Whether a column of this name is of a targets' file.
+pub(super) fn is_target(name: &str) -> bool {
+    name.strip_prefix(TARGET).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+impl OpenTable for Npy {
+    fn path(&self) -> &Path {
+        self.features.path()
+    }
+
+    fn target_path(&self) -> &Path {
+        self.targets.as_ref().map_or(self.path(), Array::path)
+    }
+
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn find(&self, name: &str) -> Result<Option<usize>, DataError> {
+        match self.places.get(name) {
+            None => Ok(None),
+            Some((column, None)) => Ok(Some(*column)),
+            Some((_, Some(_))) => {
+                let name = quote(name.as_bytes());
+                let problem = format!("two columns are named {name}; rename one");
+                Err(DataError::table(self.path(), problem))
+            }
+        }
+    }
+
+    fn targets(&self) -> Range<usize> {
+        self.features.width()..self.columns.len()
+    }
+
+    fn lacks_targets(&self, targets: &[String]) -> Option<&'static str> {
+        let is_lacking = |name: &String| is_target(name) && !self.places.contains_key(name);
+        (self.targets.is_none() && targets.iter().any(is_lacking)).then_some(
+            "found features without targets, wanted their targets too; give the targets' file with `--labels`",
+        )
+    }
+
+    fn image_shape(&self) -> Option<&[usize]> {
+        let shape = self.features.row_shape();
+        (shape.len() > 1).then_some(shape)
+    }
+
+    fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
+        let selected = selection.features.iter().chain(&selection.targets);
+        for (array, column) in selected.map(|&column| self.of(column)) {
+            if let Some(problem) = array.problem(column) {
+                let place = array.field_names().and_then(|mut names| names.nth(column));
+                let name = quote(place.unwrap_or_default().as_bytes());
+                let problem =
+                    format!("field {name}: {problem}, or leave it out of `data.features`");
+                return Err(DataError::table(array.path(), problem));
+            }
+        }
+        let rows = self.features.rows();
+        let found = self.cells.read(rows, selection, |column| self.of(column));
+        let Found { labels, label_names, may_miss } =
+            found.map_err(|bad| self.cell_error(bad.row, bad.column, bad.problem))?;
+        Ok(Contents { rows, stored: Stored::Open { labels, may_miss }, label_names })
+    }
+
+    fn block(&self, rows: &[u32], columns: &[usize]) -> Block {
+        let arrays = || columns.iter().map(|&column| self.of(column));
+        let are_narrow = arrays().all(|(array, column)| array.element(column).is_narrow());
+        let mut numbers = Vec::with_capacity(rows.len() * columns.len());
+        for (array, column) in arrays() {
+            self.cells.numbers(array, column, rows, &mut numbers);
+        }
+        if are_narrow {
+            let bits = numbers.iter().map(|&number| (number as f32).to_bits()).collect();
+            return Block::of_floats(rows.len(), columns.len(), bits);
+        }
+        Block::of_wide(rows.len(), columns.len(), numbers)
+    }
+
+    fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {
+        let (array, column) = self.of(column);
+        let place = format!("element {}", array.place(row, column));
+        DataError::Item { path: array.path().to_owned(), place, problem }
+    }
+}
