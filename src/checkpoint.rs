@@ -8,7 +8,6 @@
 
 mod expected;
 mod kept;
-mod writer;
 
 use std::collections::HashMap;
 use std::fs;
@@ -23,14 +22,14 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::run_folder::{FORMAT, newer};
+use crate::format::{FORMAT, newer};
 use crate::tensor_file::{self, TensorFile};
 use crate::weights_file::WeightsError;
 
 pub use expected::{Expected, Origin};
-pub use writer::{Handed, Writer};
+pub(crate) use kept::Kept;
 
-/// What the records need to go on: see [`crate::record`].
+/// What the records need to go on: see `record`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RecordState {
     /// Sums over the open epoch's steps so far.

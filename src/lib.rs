@@ -8,6 +8,7 @@ pub mod cli;
 mod cluster;
 pub mod error;
 mod failpoints;
+pub mod format;
 pub mod inference;
 pub mod job;
 pub mod journal;

@@ -14,8 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::record::{SharedReporter, report};
-use crate::report::Report;
+use crate::report::{Report, SharedReporter, report};
 use tail::Tail;
 pub(crate) use tail::{Written, cut, open};
 

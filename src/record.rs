@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod line;
+mod writer;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,27 +13,19 @@ use lockstep_coordinator::{Observer, Peer, RunEvent, Snapshot};
 use lockstep_model::Network;
 use lockstep_proto::ids::{Table, Task};
 
-use crate::checkpoint::{Checkpoint, Handed, RecordState, Writer};
+use crate::checkpoint::{Checkpoint, RecordState};
 use crate::inference::{add_measures, add_values};
 use crate::job::Every;
 use crate::journal::{Journal, Made};
 use crate::line_file::LineFile;
 use crate::plan::Plan;
-use crate::report::{Report, Reporter, Values, machine};
+use crate::report::{Report, SharedReporter, Values, machine, report};
 use checkpoints::Checkpoints;
 use line::Line;
+pub use writer::{Handed, Writer};
 
 /// Progress is reported at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
-
-/// A reporter that several owners write to, one line at a time.
-pub type SharedReporter = Arc<Mutex<Reporter>>;
-
-/// Shows a report, whoever else is writing.
-pub fn report(reporter: &SharedReporter, report: &Report) {
-    // A panic elsewhere must not take the last words away.
-    reporter.lock().unwrap_or_else(PoisonError::into_inner).report(report);
-}
 
 /// Loss and metrics of every epoch: what Keras calls the history.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -25,16 +25,13 @@ use crate::failpoints::reach;
 use crate::job::to_toml;
 use crate::line_file::{self, LineFile, Written};
 use crate::plan::Plan;
-use crate::record::SharedReporter;
+use crate::report::SharedReporter;
 use crate::weights_file;
 use crate::whole_file::write_whole;
 use lock::Lock;
 
 pub use manifest::{Cadence, Files, Manifest, Status};
 pub use model::{Model, ModelDescription, ModelFiles, model_stamp};
-
-/// Version of the folder's format. Later versions read every earlier one.
-pub const FORMAT: u32 = 1;
 
 /// Longest `job.toml` of a run folder that is read.
 const JOB_BYTES_MAX: u64 = 64 << 20;
@@ -241,11 +238,6 @@ impl RunFolder {
 /// If it cannot be read.
 pub fn read_job(run: &Path) -> Result<String> {
     manifest::read(&run.join("job.toml"), JOB_BYTES_MAX)
-}
-
-/// What to say of a file of a later format.
-pub(crate) fn newer(format: u32) -> String {
-    format!("written in format {format}, this program reads up to {FORMAT}: use a newer lockstep")
 }
 
 /// The epochs that a run was to have, if the job with this `text` is the one that it began with.

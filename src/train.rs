@@ -7,14 +7,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_coordinator::{Coordinator, Outcome, RunError, Stop};
 
-use crate::checkpoint::{self, Checkpoint, RecordState, Writer};
+use crate::checkpoint::{self, Checkpoint, RecordState};
 use crate::error::{Error, Result, STOPPED};
 use crate::job::Every;
 use crate::journal::{self, Due, Journal};
 use crate::line_file::LineFile;
 use crate::plan::Plan;
-use crate::record::{Destination, History, Recorder, Records, SharedReporter, report};
+use crate::record::{Destination, History, Recorder, Records, Writer};
 use crate::report::Report;
+use crate::report::{SharedReporter, report};
 use crate::run_folder::{Model, ModelFiles, RunFolder, Status};
 use crate::weights_file::weights_hash;
 

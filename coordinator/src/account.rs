@@ -11,7 +11,8 @@ use lockstep_proto::tree::ShardTree;
 use lockstep_proto::words::count;
 
 use crate::engine::{Planned, Schedule};
-use crate::run::{RunError, SumBounds};
+use crate::error::RunError;
+use crate::spec::SumBounds;
 
 #[derive(Debug, Default)]
 pub(crate) struct Account {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use lockstep_proto::connection::{Break, Watch};
 use tonic::{Code, Status};
 
-use crate::run::KEEPALIVE_TIMEOUT;
+/// A peer that leaves an HTTP/2 ping unanswered for this long is gone.
+pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Longest text of somebody else that is passed on.
 const TEXT_CHARS_MAX: usize = 200;

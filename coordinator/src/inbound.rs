@@ -17,6 +17,9 @@ use tonic::{Code, Status, Streaming};
 use crate::departure::Departure;
 use crate::sharing::Sharing;
 
+/// Most messages of workers that wait for the run's task; each is at most 4 MiB, usually 1.
+pub(crate) const INBOX_MESSAGES_MAX: usize = 16;
+
 /// What reaches the run's task from a worker's stream.
 pub(crate) enum Inbound {
     /// It said this.

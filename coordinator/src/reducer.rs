@@ -19,10 +19,11 @@ use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::ShardTree;
 use tokio::sync::mpsc;
 
+use crate::error::RunError;
 use crate::optimizer::sum_of_squares;
 use crate::reduction::{ChunkState, Folded, Rule, Update, clip_scale};
-use crate::run::{RunError, RunSpec};
 use crate::snapshot::Snapshot;
+use crate::spec::RunSpec;
 
 /// Frames up to this size are folded on the spot, as are those that need only be kept: handing them over would take longer.
 const INLINE_BYTES_MAX: usize = 1 << 16;

@@ -1,4 +1,4 @@
-//! What a run is asked and how it can end, and its server: from a bound address to the final weights.
+//! A run and its server: from a bound address to the final weights.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -7,204 +7,29 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use lockstep_proto::MESSAGE_BYTES_MAX;
-use lockstep_proto::arithmetic::Deviation;
-use lockstep_proto::batches::Batches;
 use lockstep_proto::connection::Watched;
 use lockstep_proto::frame::Welcome;
-use lockstep_proto::ids::{Pass, Shard, Step, Table, WorkerId};
-use lockstep_proto::layout::Layout;
+use lockstep_proto::ids::WorkerId;
 use lockstep_proto::shared::Ticket;
 use lockstep_proto::shared::weights::versions;
-use lockstep_proto::values::Precision;
 use lockstep_proto::wire::cluster_server::ClusterServer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
 
-use crate::driver::Driver;
-use crate::inbound::panic_text;
+use crate::departure::KEEPALIVE_TIMEOUT;
+use crate::driver::{Driver, FAREWELL_WAIT_MAX};
+use crate::error::RunError;
+use crate::inbound::{INBOX_MESSAGES_MAX, panic_text};
 use crate::observer::Observer;
-use crate::optimizer::Optimizer;
-use crate::policy::LearningRate;
 use crate::server::{Service, ShardSource};
-use crate::snapshot::Snapshot;
+use crate::spec::{Outcome, RunSpec, Stop};
 
-/// Most messages of workers that wait for the run's task; each is at most 4 MiB, usually 1.
-pub(crate) const INBOX_MESSAGES_MAX: usize = 16;
-
-/// Workers that were told of the end get this long to close their streams.
-pub(crate) const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(5);
-
-/// A peer that answers no HTTP/2 ping for this long is gone.
+/// How often a peer is asked by HTTP/2 ping whether it is there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1500);
-pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Bytes in flight from one worker before it has to wait: enough for 1 Gbit/s over 100 ms.
 const STREAM_WINDOW_BYTES: u32 = 16 << 20;
-
-/// All that a coordinator has to know of a job: flat vectors and counts.
-#[derive(Clone, Debug)]
-pub struct RunSpec {
-    /// Names the run to workers.
-    pub run_id: String,
-    /// The network as JSON, for the workers.
-    pub network: String,
-    /// What every worker's CPU has to compute like.
-    pub numeric_profile: String,
-    /// The flat vector.
-    pub layout: Arc<Layout>,
-    /// What each loss and metric sum can be.
-    pub sum_bounds: Vec<SumBounds>,
-    /// Where to start: the beginning, or where an earlier execution was.
-    pub start: Snapshot,
-    /// The training table's rows, shards and batches.
-    pub batches: Batches,
-    /// Rows of the validation table, if there is one.
-    pub validation_rows: Option<u64>,
-    /// Rows of the test table, if there is one.
-    pub test_rows: Option<u64>,
-    /// Times through the training table.
-    pub epochs: u32,
-    /// Whether rows are permuted.
-    pub shuffle: bool,
-    /// Key of all randomness.
-    pub seed: u64,
-    /// How gradients become weights.
-    pub optimizer: Optimizer,
-    /// How far they move them, step by step.
-    pub learning_rate: LearningRate,
-    /// Largest global norm of a gradient.
-    pub clip_norm: Option<f32>,
-    /// Of gradient sums and of the weights that workers see.
-    pub precision: Precision,
-    /// The run waits while it has fewer workers.
-    pub workers_min: usize,
-    /// Share of all spans that a second worker computes as well, to compare.
-    pub audit_fraction: f64,
-    /// The first step waits for this many.
-    pub workers_start: usize,
-    /// Threads that add and update chunks.
-    pub threads: usize,
-}
-
-/// What a loss or metric sum can be, a row. A worker that sends another has computed nonsense, or lies.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SumBounds {
-    /// The least that a row can add.
-    pub low: f64,
-    /// The most that a row can add.
-    pub high: f64,
-    /// Whether rows add whole numbers.
-    pub is_whole: bool,
-}
-
-/// What a finished run leaves.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The final weights.
-    pub weights: Vec<f32>,
-    /// Loss and metric sums over the test table, if there is one.
-    pub test_sums: Option<Vec<f64>>,
-}
-
-/// How a run is to end before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// After the pass in hand, for as long as workers are at it, to be gone on with later. Workers are told that the
-    /// coordinator may come back.
-    AfterPass,
-    /// Now: nobody wants what it makes. Workers are told that it is over.
-    Now,
-}
-
-/// Why a run ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {}; wanted HOST:PORT of this machine that is free", without_code(.source))]
-    Listen {
-        /// As it was given.
-        address: String,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A loss or gradient stopped being a finite number.
-    #[error("{}", non_finite_text(*.step, *.shard, *.layer, .what))]
-    NonFinite {
-        /// The update that was being made, from 1.
-        step: u64,
-        /// The shard whose rows made it; `None` if only the sum over shards did.
-        shard: Option<Shard>,
-        /// The layer, if one could be named.
-        layer: Option<usize>,
-        /// "loss" or "gradient" or "weights".
-        what: &'static str,
-    },
-    /// The loss of a table that is measured stopped being a finite number.
-    #[error(
-        "the loss of the {table} table is not finite on {} with the weights of {step}: \
-             look for extreme values there, or lower train.optimizer's learning_rate",
-        shard_text(*.shard)
-    )]
-    Unmeasurable {
-        /// The table.
-        table: Table,
-        /// The shard of it; `None` if only the sum over shards is not.
-        shard: Option<Shard>,
-        /// The weights.
-        step: Step,
-    },
-    /// What went up the tree was not every row of the batch, once.
-    #[error(
-        "{counted} rows were counted in {pass}, which has {wanted}: an error of lockstep's own, please report it; \
-             the last checkpoint is good"
-    )]
-    Miscounted {
-        /// The pass.
-        pass: Pass,
-        /// Rows that were really added.
-        counted: u64,
-        /// Rows of the pass.
-        wanted: u64,
-    },
-    /// Sums would be other ones in this process.
-    #[error(
-        "this process computes with {0}, which would change the model: something in it has set that, such as a library \
-             built with -ffast-math; run without it"
-    )]
-    Arithmetic(Deviation),
-    /// The system gives no threads.
-    #[error("cannot start threads that add: {0}")]
-    Threads(String),
-    /// The run was told to stop.
-    #[error("stopped before the end")]
-    Stopped,
-    /// A mistake of the coordinator's own.
-    #[error("{0}")]
-    Panicked(String),
-    /// The gRPC server failed.
-    #[error("the server failed: {0}")]
-    Server(String),
-}
-
-/// What the system said, without its number.
-fn without_code(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_string()
-}
-
-fn non_finite_text(step: u64, shard: Option<Shard>, layer: Option<usize>, what: &str) -> String {
-    let shard = shard_text(shard);
-    let layer = layer.map_or("the loss itself".to_string(), |layer| format!("layer {layer}"));
-    format!(
-        "the {what} is not finite at step {step} ({shard}, {layer}): lower train.optimizer's \
-         learning_rate, set train.gradient_clip_norm, or scale the data"
-    )
-}
-
-fn shard_text(shard: Option<Shard>) -> String {
-    shard.map_or("the sum over all shards".to_string(), |shard| shard.to_string())
-}
 
 /// A bound coordinator, ready to run.
 pub struct Coordinator {

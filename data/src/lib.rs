@@ -44,7 +44,6 @@ mod statistics;
 mod strata;
 mod summary;
 mod table_file;
-mod unchecked;
 mod warnings;
 
 pub use dialect::{Dialect, MISSING_DEFAULT, MISSING_NUMBERS_DEFAULT};

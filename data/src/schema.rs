@@ -1,6 +1,8 @@
 //! What a model must remember about its table: columns, scaling, fill values, labels and how its files are written. Kept
 //! with the model as JSON. The one place where raw cells become the network's numbers, for training and prediction alike.
 
+mod unchecked;
+
 use serde::{Deserialize, Serialize};
 
 use crate::block::{Block, MISSING_LABEL, Places};
@@ -47,7 +49,7 @@ pub enum Cells {
 
 /// How to read rows as the training rows were read. Its JSON form is stable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "crate::unchecked::Unchecked")]
+#[serde(try_from = "unchecked::Unchecked")]
 pub struct Schema {
     /// Feature columns, in the order of the network's inputs.
     pub features: Vec<String>,

@@ -14,21 +14,12 @@ use rayon::prelude::*;
 use crate::activation;
 use crate::finite::{NonFinite, NonFiniteKind, all_finite};
 use crate::fold::{self, Leaves, Order};
-use crate::layer::LayerLeaves;
+use crate::leaves::{LayerLeaves, Microbatch};
 use crate::network::Network;
 use crate::parameters::Parameters;
 use crate::pass::{each_pair, view, view_mut};
 use crate::product;
 use crate::workspace::Workspace;
-
-/// The rows of one shard in one batch: a leaf of the tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Microbatch {
-    /// Whose rows.
-    pub shard: u32,
-    /// Which rows of the call.
-    pub rows: Range<usize>,
-}
 
 /// Rows, and how their gradient is summed.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use std::ops::{AddAssign, Range};
 
 use lockstep_proto::tree::Node;
 
-use crate::backward::Microbatch;
+use crate::leaves::Microbatch;
 
 /// The additions of one subtree: at every node `left + right`, an absent child adding nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

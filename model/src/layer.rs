@@ -5,12 +5,11 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use lockstep_proto::values::Precision;
-use ndarray::{ArrayView2, s};
+use ndarray::s;
 
-use crate::backward::Microbatch;
 use crate::finite::all_finite;
 use crate::fold::{self, Leaves, Order};
+use crate::leaves::LayerLeaves;
 use crate::pass::view_mut;
 use crate::product;
 use crate::tile::KernelTile;
@@ -18,16 +17,6 @@ use crate::tile::KernelTile;
 thread_local! {
     /// Tiles that wait to be added. Never borrowed across a call into rayon.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Gradients of a layer's microbatches.
-#[derive(Clone, Copy)]
-pub(crate) struct LayerLeaves<'a> {
-    pub(crate) input: ArrayView2<'a, f32>,
-    pub(crate) slopes: ArrayView2<'a, f32>,
-    pub(crate) microbatches: &'a [Microbatch],
-    /// Of every node's sum.
-    pub(crate) precision: Precision,
 }
 
 impl LayerLeaves<'_> {

@@ -32,6 +32,7 @@ mod fold;
 mod init;
 mod lanes;
 mod layer;
+mod leaves;
 mod loss;
 pub mod math;
 mod metrics;
@@ -44,8 +45,9 @@ mod spec;
 mod tile;
 mod workspace;
 
-pub use backward::{Batch, Microbatch, NodeGradient, Sink};
+pub use backward::{Batch, NodeGradient, Sink};
 pub use finite::{NonFinite, NonFiniteKind};
+pub use leaves::Microbatch;
 pub use network::{Network, SpecError};
 pub use parameters::Parameters;
 pub use product::{PARALLEL_FLOPS_MIN, multiply};

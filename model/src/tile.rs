@@ -9,9 +9,9 @@ use lockstep_proto::values::Precision;
 use ndarray::s;
 use pulp::Simd;
 
-use crate::backward::Microbatch;
 use crate::fold::{Order, Step};
-use crate::layer::LayerLeaves;
+use crate::leaves::LayerLeaves;
+use crate::leaves::Microbatch;
 use crate::product::block::{self, InBlocks, Sums};
 use crate::product::{CHAIN, lines, pack};
 

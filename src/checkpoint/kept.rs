@@ -16,7 +16,7 @@ use crate::read_file;
 use crate::whole_file::{PARTIAL, try_write_whole};
 
 /// The checkpoints of a run folder that this process writes.
-pub(super) struct Kept {
+pub(crate) struct Kept {
     run: PathBuf,
     origin: Origin,
     keep: usize,
@@ -26,7 +26,7 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Of a run that goes on after step `start`, or begins at 0.
-    pub(super) fn new(run: &Path, origin: Origin, keep: usize, start: u64) -> Kept {
+    pub(crate) fn new(run: &Path, origin: Origin, keep: usize, start: u64) -> Kept {
         // What cannot be listed now is named when the first one is written.
         let there = files(run).unwrap_or_default();
         let whole =
@@ -38,7 +38,7 @@ impl Kept {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(super) fn write(&mut self, checkpoint: &Checkpoint, warn: &dyn Fn(String)) -> Result<()> {
+    pub(crate) fn write(&mut self, checkpoint: &Checkpoint, warn: &dyn Fn(String)) -> Result<()> {
         let step = checkpoint.snapshot.step.0;
         let folder = self.run.join("checkpoints");
         fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, "make it", &error))?;
@@ -78,7 +78,7 @@ impl Kept {
     ///
     /// # Errors
     /// If one cannot be removed; the others are.
-    pub(super) fn prune(&mut self) -> Result<()> {
+    pub(crate) fn prune(&mut self) -> Result<()> {
         while self.whole.len() > self.keep {
             self.whole.pop_first();
         }

@@ -1,7 +1,6 @@
 use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_proto::batches::Batches;
 
-use super::kept::Kept;
 use super::*;
 use crate::whole_file::PARTIAL;
 

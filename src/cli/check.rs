@@ -12,7 +12,7 @@ use lockstep_proto::words::{count, nouns};
 use super::args::JobFile;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::record::SharedReporter;
+use crate::report::SharedReporter;
 use crate::report::{side_by_side, thousands};
 use facts::{Facts, Traffic};
 

@@ -10,8 +10,8 @@ use tempfile::NamedTempFile;
 use super::load_model;
 use crate::error::{Error, Result};
 use crate::inference;
-use crate::record::{SharedReporter, report};
 use crate::report::{Report, data_output};
+use crate::report::{SharedReporter, report};
 
 /// Predicts for every row of a table, and writes that to a file, a pipe, or standard output (`-`).
 ///

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::line_file::{self, LineFile};
 use crate::read_file;
-use crate::record::SharedReporter;
+use crate::report::SharedReporter;
 
 pub use writer::{Due, Journal, Made};
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::checkpoint::{Handed, Writer};
+use super::writer::{Handed, Writer};
 use crate::job::Every;
 
 pub(super) struct Checkpoints {

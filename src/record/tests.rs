@@ -11,7 +11,6 @@ use lockstep_data::{Cells, Dataset, Dialect, Missing, Rows, Scale, Schema, Summa
 use lockstep_proto::ids::{Pass, Step};
 
 use super::*;
-use crate::checkpoint::Writer;
 use crate::job::Job;
 use crate::journal::Due;
 use crate::line_file::Written;

@@ -9,6 +9,7 @@ mod render;
 mod terminal;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,15 @@ pub(crate) use figures::{side_by_side, thousands};
 pub(crate) use render::machine;
 pub use render::{LogFormat, Reporter};
 pub(crate) use terminal::data_output;
+
+/// A reporter that several owners write to, one line at a time.
+pub type SharedReporter = Arc<Mutex<Reporter>>;
+
+/// Shows a report, whoever else is writing.
+pub fn report(reporter: &SharedReporter, report: &Report) {
+    // A panic elsewhere must not take the last words away.
+    reporter.lock().unwrap_or_else(PoisonError::into_inner).report(report);
+}
 
 /// Names and values in order of their names.
 pub type Values = BTreeMap<String, f64>;

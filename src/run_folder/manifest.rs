@@ -10,8 +10,9 @@ use lockstep_proto::VERSION;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{FORMAT, json, newer, resolved};
+use super::{json, resolved};
 use crate::error::{Error, Result};
+use crate::format::{FORMAT, newer};
 use crate::job::plain;
 use crate::plan::Plan;
 use crate::read_file;

@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::lock::Lock;
 use super::manifest::{hash, parse};
-use super::{FORMAT, Manifest, RunFolder, Status, json};
+use super::{Manifest, RunFolder, Status, json};
 use crate::checkpoint::Origin;
 use crate::error::{Error, Result};
+use crate::format::FORMAT;
 use crate::plan::Plan;
 use crate::read_file;
 use crate::weights_file::{self, Stamp, WeightsError, weights_hash};

@@ -24,8 +24,9 @@ use crate::error::{Error, Result, STOPPED};
 use crate::job::Job;
 use crate::journal::{self, Due, Journal};
 use crate::plan::Plan;
-use crate::record::{Destination, Recorder, SharedReporter, report};
+use crate::record::{Destination, Recorder};
 use crate::report::Report;
+use crate::report::{SharedReporter, report};
 use crate::run_folder::{Manifest, Status, model_stamp, read_job};
 use crate::weights_file::weights_hash;
 

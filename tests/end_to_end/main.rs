@@ -33,6 +33,7 @@ mod hostile_coordinator;
 mod hostile_text;
 #[cfg(target_os = "linux")]
 mod hostile_worker;
+mod house;
 mod idx;
 #[cfg(target_os = "linux")]
 mod journal;

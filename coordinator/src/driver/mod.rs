@@ -9,7 +9,7 @@ mod stopping;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lockstep_proto::arithmetic::deviation;
 use lockstep_proto::fold::Counted;
@@ -25,18 +25,20 @@ use crate::account::Account;
 use crate::audit::AuditBook;
 use crate::departure::Departure;
 use crate::engine::{Action, Engine, Event, Planned, Schedule, Track};
-use crate::inbound::{Inbound, Readers, read};
+use crate::error::RunError;
+use crate::inbound::{INBOX_MESSAGES_MAX, Inbound, Readers, read};
 use crate::observer::{Observer, RunEvent, WeightFrames};
 use crate::outbox::Outbox;
 use crate::peer::Peer;
 use crate::policy::LearningRate;
 use crate::reducer::{Reduced, Reducer};
-use crate::run::{
-    FAREWELL_WAIT_MAX, INBOX_MESSAGES_MAX, Outcome, RunError, RunSpec, Stop, SumBounds,
-};
 use crate::server::{Admitted, Arrival};
 use crate::sharing::Sharing;
+use crate::spec::{Outcome, RunSpec, Stop, SumBounds};
 use stopping::Stopwatch;
+
+/// Workers that were told of the end get this long to close their streams.
+pub(crate) const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(5);
 
 struct Member {
     outbox: Arc<Outbox>,

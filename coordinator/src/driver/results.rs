@@ -11,8 +11,8 @@ use super::Driver;
 use crate::account::complaint;
 use crate::audit::{Judgement, Value};
 use crate::engine::{Answered, Event, Track, Verdict};
+use crate::error::RunError;
 use crate::observer::RunEvent;
-use crate::run::RunError;
 
 impl Driver {
     pub(super) fn part(&mut self, worker: WorkerId, part: Part) -> Result<(), RunError> {

@@ -9,8 +9,9 @@ use lockstep_proto::frame::Ending;
 
 use super::Driver;
 use crate::engine::Wait;
+use crate::error::RunError;
 use crate::observer::RunEvent;
-use crate::run::{RunError, Stop};
+use crate::spec::Stop;
 
 /// A pass that takes longer than this may be cut short by whoever has no patience: the state before it is saved first.
 const SAVE_AFTER: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ use super::chaos::{Chaos, Fault, Plan};
 use super::children::{From, Order};
 use super::{Cluster, Worker, was_killed, was_told};
 use crate::error::{Result, exit};
-use crate::record::report;
+use crate::report::report;
 use crate::report::{FaultKind, Report};
 
 /// How often a coordinator writes a checkpoint when it is to be killed, in seconds.

@@ -21,8 +21,8 @@ use self::disturb::Disturber;
 use super::args::JobFile;
 use super::process;
 use crate::error::{Error, Result, STOPPED, exit};
-use crate::record::{SharedReporter, report};
 use crate::report::Report;
+use crate::report::{SharedReporter, report};
 
 /// How long children get to end when the coordinator has ended or was asked to, and again when they were asked to
 /// themselves, before they are killed.

@@ -6,11 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use super::kept::Kept;
-use super::{Checkpoint, RecordState};
+use crate::checkpoint::{Checkpoint, Kept, RecordState};
 use crate::failpoints::reach;
-use crate::record::{SharedReporter, report};
-use crate::report::Report;
+use crate::report::{Report, SharedReporter, report};
 use crate::run_folder::ModelFiles;
 
 /// A checkpoint on its way to the disk.

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
+use super::{Cells, Scaling, Schema};
 use crate::dialect::Dialect;
 use crate::error::DataError;
-use crate::schema::{Cells, Scaling, Schema};
 use crate::spec::{Missing, Scale, TargetKind};
 
 /// A schema as it comes out of a file.

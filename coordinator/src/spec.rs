@@ -1,0 +1,86 @@
+//! What a run is asked: flat vectors, counts and rates. And what it leaves.
+
+use std::sync::Arc;
+
+use lockstep_proto::batches::Batches;
+use lockstep_proto::layout::Layout;
+use lockstep_proto::values::Precision;
+
+use crate::optimizer::Optimizer;
+use crate::policy::LearningRate;
+use crate::snapshot::Snapshot;
+
+/// All that a coordinator has to know of a job: flat vectors and counts.
+#[derive(Clone, Debug)]
+pub struct RunSpec {
+    /// Names the run to workers.
+    pub run_id: String,
+    /// The network as JSON, for the workers.
+    pub network: String,
+    /// What every worker's CPU has to compute like.
+    pub numeric_profile: String,
+    /// The flat vector.
+    pub layout: Arc<Layout>,
+    /// What each loss and metric sum can be.
+    pub sum_bounds: Vec<SumBounds>,
+    /// Where to start: the beginning, or where an earlier execution was.
+    pub start: Snapshot,
+    /// The training table's rows, shards and batches.
+    pub batches: Batches,
+    /// Rows of the validation table, if there is one.
+    pub validation_rows: Option<u64>,
+    /// Rows of the test table, if there is one.
+    pub test_rows: Option<u64>,
+    /// Times through the training table.
+    pub epochs: u32,
+    /// Whether rows are permuted.
+    pub shuffle: bool,
+    /// Key of all randomness.
+    pub seed: u64,
+    /// How gradients become weights.
+    pub optimizer: Optimizer,
+    /// How far they move them, step by step.
+    pub learning_rate: LearningRate,
+    /// Largest global norm of a gradient.
+    pub clip_norm: Option<f32>,
+    /// Of gradient sums and of the weights that workers see.
+    pub precision: Precision,
+    /// The run waits while it has fewer workers.
+    pub workers_min: usize,
+    /// Share of all spans that a second worker computes as well, to compare.
+    pub audit_fraction: f64,
+    /// The first step waits for this many.
+    pub workers_start: usize,
+    /// Threads that add and update chunks.
+    pub threads: usize,
+}
+
+/// What a loss or metric sum can be, a row. A worker that sends another has computed nonsense, or lies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SumBounds {
+    /// The least that a row can add.
+    pub low: f64,
+    /// The most that a row can add.
+    pub high: f64,
+    /// Whether rows add whole numbers.
+    pub is_whole: bool,
+}
+
+/// What a finished run leaves.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The final weights.
+    pub weights: Vec<f32>,
+    /// Loss and metric sums over the test table, if there is one.
+    pub test_sums: Option<Vec<f64>>,
+}
+
+/// How a run is to end before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// After the pass in hand, for as long as workers are at it, to be gone on with later. Workers are told that the
+    /// coordinator may come back.
+    AfterPass,
+    /// Now: nobody wants what it makes. Workers are told that it is over.
+    Now,
+}
