@@ -132,18 +132,22 @@ impl Block {
 }
 
 impl Block {
-    /// A block of numbers that are all `f32` as they are: column by column, row by row.
-    pub(crate) fn of_floats(rows: usize, columns: usize, bits: Vec<u32>) -> Block {
-        debug_assert_eq!(bits.len(), rows * columns, "a number for each row and column");
-        let places = (0..columns).map(|column| Place::Float(column * rows)).collect();
-        Block { rows, places, narrow: bits, wide: Vec::new(), labels: Vec::new() }
-    }
-
-    /// The same for any numbers.
-    pub(crate) fn of_wide(rows: usize, columns: usize, wide: Vec<f64>) -> Block {
-        debug_assert_eq!(wide.len(), rows * columns, "a number for each row and column");
-        let places = (0..columns).map(|column| Place::Wide(column * rows)).collect();
-        Block { rows, places, narrow: Vec::new(), wide, labels: Vec::new() }
+    /// A block of numbers, `[columns, rows]`; `are_narrow`: an `f32` holds each of them exactly.
+    pub(crate) fn of_numbers(
+        [columns, rows]: [usize; 2],
+        are_narrow: bool,
+        numbers: impl Iterator<Item = f64>,
+    ) -> Block {
+        let (mut narrow, mut wide) = (Vec::new(), Vec::new());
+        if are_narrow {
+            narrow = numbers.map(|number| (number as f32).to_bits()).collect();
+        } else {
+            wide = numbers.collect();
+        }
+        debug_assert_eq!(narrow.len() + wide.len(), rows * columns, "a number for each place");
+        let place = if are_narrow { Place::Float } else { Place::Wide };
+        let places = (0..columns).map(|column| place(column * rows)).collect();
+        Block { rows, places, narrow, wide, labels: Vec::new() }
     }
 }
 

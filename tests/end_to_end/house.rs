@@ -71,7 +71,7 @@ fn modules(folder: &Path) -> Arrows {
         let code = text.split("#[cfg(test)]\nmod ").next().unwrap().lines();
         let code: Vec<&str> = code.map(|line| line.split("//").next().unwrap()).collect();
         let found = arrows.entry(module.to_string()).or_default();
-        found.extend(named_after("crate::", &code.join("\n")));
+        found.extend(named_modules(&code.join("\n")));
     }
     let known: BTreeSet<String> = arrows.keys().cloned().collect();
     for (module, to) in &mut arrows {
@@ -80,12 +80,12 @@ fn modules(folder: &Path) -> Arrows {
     arrows
 }
 
-/// The names that follow on a prefix: one, or those of a list in braces.
-fn named_after(prefix: &str, code: &str) -> BTreeSet<String> {
+/// The names that follow on `crate::`: one, or those of a list in braces.
+fn named_modules(code: &str) -> BTreeSet<String> {
     let is_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
     let name = |text: &str| text.chars().take_while(|&letter| is_name(letter)).collect::<String>();
     let mut names = BTreeSet::new();
-    for rest in code.split(prefix).skip(1) {
+    for rest in code.split("crate::").skip(1) {
         match rest.strip_prefix('{') {
             // Names in inner lists are taken for modules' as well: at worst one has to be imported on a line of its own.
             Some(list) => {
@@ -147,8 +147,7 @@ fn a_circle_is_found() {
     assert_eq!(circle(&line), None);
     let round = drawn(&[("a", "b"), ("b", "c"), ("c", "b")]);
     assert_eq!(circle(&round), Some(vec!["b".to_string(), "c".to_string()]));
-    let named =
-        named_after("crate::", "use crate::{one, two::{Three, Four}};\nuse crate::five::Six;");
+    let named = named_modules("use crate::{one, two::{Three, Four}};\nuse crate::five::Six;");
     let wanted = ["five", "one", "two"].map(str::to_string);
     assert!(wanted.iter().all(|name| named.contains(name)), "{named:?}");
 }

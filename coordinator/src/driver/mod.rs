@@ -196,9 +196,7 @@ impl Driver {
                 },
             }
             self.act()?;
-            if self.stopwatch.is_stopping() {
-                self.tend_stop(Instant::now())?;
-            }
+            self.tend_stop()?;
         }
         Ok(())
     }

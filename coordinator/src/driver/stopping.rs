@@ -111,11 +111,12 @@ impl Driver {
     ///
     /// # Errors
     /// [`RunError::Stopped`] when the pass is given up.
-    pub(super) fn tend_stop(&mut self, now: Instant) -> Result<(), RunError> {
+    pub(super) fn tend_stop(&mut self) -> Result<(), RunError> {
         if !self.is_open || self.finished {
             return Ok(());
         }
         let Some(mut stopping) = self.stopwatch.stopping.take() else { return Ok(()) };
+        let now = Instant::now();
         let idle = now.saturating_duration_since(self.idle_since(&stopping));
         let mut is_over = idle >= self.stopwatch.idle_wait_max();
         if !self.members.is_empty() {

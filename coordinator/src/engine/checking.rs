@@ -120,8 +120,8 @@ impl Engine {
     /// that are there are taken.
     fn ask_another(&mut self, now: Instant, span: Span) -> bool {
         let Some((open, audit)) = self.audit_of(span) else { return false };
-        let is_silent = |worker| self.members.get(worker).is_none_or(|member| member.is_silent());
-        let new = |worker: &WorkerId| !audit.dealt.contains(worker) && !is_silent(*worker);
+        let answers = |worker| self.members.get(worker).is_some_and(|member| !member.is_silent());
+        let new = |worker: &WorkerId| !audit.dealt.contains(worker) && answers(*worker);
         // One that is late is better than none: an audit that is waived finds nothing.
         let on_time = self.on_time(open);
         let preference = |worker: &WorkerId| {

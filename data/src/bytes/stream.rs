@@ -98,12 +98,21 @@ impl<'a> Stream<'a> {
         Ok(bytes)
     }
 
-    /// Whether so many bytes can still come; `None` are more than can be counted. `said` is how many there are to be, in
-    /// the header's words.
-    pub(crate) fn room(&self, wanted: Option<u64>, said: &str) -> Result<u64, Fault> {
+    /// How many bytes an array takes whose elements have `size` bytes, and that in the header's words.
+    ///
+    /// # Errors
+    /// If there is nothing in it, or not so many bytes can still come.
+    pub(crate) fn array(&self, dimensions: &[usize], size: usize) -> Result<(u64, String), Fault> {
+        let said = format!("{} of {} each", shape(dimensions), count(size as u64, "byte"));
+        if size == 0 || dimensions.contains(&0) {
+            return Err(Fault::Problem(format!("the header says {said}: there is nothing in it")));
+        }
+        let wanted = dimensions
+            .iter()
+            .try_fold(size as u64, |product, &dimension| product.checked_mul(dimension as u64));
         match wanted {
-            Some(wanted) if wanted <= self.left_max => Ok(wanted),
-            _ => Err(cut_short(said, self.left_max)),
+            Some(wanted) if wanted <= self.left_max => Ok((wanted, said)),
+            _ => Err(cut_short(&said, self.left_max)),
         }
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod cell;
 mod csv;
 pub(crate) mod format;
 mod idx;
+mod names;
 mod npy;
 pub(crate) mod open_table;
 

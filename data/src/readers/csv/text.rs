@@ -3,7 +3,6 @@
 //! Never holds the file: what is read is forgotten, and read again where an error needs a line number. Blank lines are
 //! skipped. Knows no column's meaning.
 
-use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use crate::dialect::Dialect;
 use crate::error::{DataError, quote};
 use crate::readers::cell::describe_len;
 use crate::readers::format::{Beginning, Request};
+use crate::readers::names::NamedColumns;
 
 /// Bytes that tell a file of another format.
 const START_LEN: u64 = 8;
@@ -29,8 +29,8 @@ pub(crate) struct Text {
     dialect: Dialect,
     delimiter: u8,
     columns: Vec<String>,
-    /// The first column of each name that is not empty, and the second where there is one.
-    places: HashMap<String, (usize, Option<usize>)>,
+    /// Those whose names are not empty.
+    named: NamedColumns,
     /// Where the records begin.
     body: u64,
 }
@@ -57,15 +57,10 @@ impl Text {
         }
         let start = if begin.starts_with(MARK) { MARK.len() as u64 } else { 0 };
         let Header { delimiter, columns, body } = header::read(path, &source, start, dialect)?;
-        let mut places: HashMap<String, (usize, Option<usize>)> = HashMap::new();
-        for (column, name) in columns.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-            match places.get_mut(name) {
-                Some((_, second)) => *second = second.or(Some(column)),
-                None => drop(places.insert(name.clone(), (column, None))),
-            }
-        }
+        let has_name = |(_, name): &(usize, &String)| !name.is_empty();
+        let named = NamedColumns::new(columns.iter().enumerate().filter(has_name));
         let dialect = dialect.clone();
-        Ok(Text { path: path.to_owned(), source, dialect, delimiter, columns, places, body })
+        Ok(Text { path: path.to_owned(), source, dialect, delimiter, columns, named, body })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -83,9 +78,9 @@ impl Text {
 
     /// The column of a name. It is an error if two have it.
     pub(crate) fn find(&self, name: &str) -> Result<Option<usize>, DataError> {
-        match self.places.get(name) {
+        match self.named.get(name) {
             None => Ok(None),
-            Some((column, None)) => Ok(Some(*column)),
+            Some((column, None)) => Ok(Some(column)),
             Some((first, Some(second))) => {
                 let problem = format!(
                     "columns {} and {} are both named {}; rename one",

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::bytes::stream::{self, Fault, Stream, hex, shape};
-use crate::error::{DataError, count};
+use crate::bytes::stream::{self, Fault, Stream, hex};
+use crate::error::DataError;
 
 /// Most dimensions of an array.
 const DIMENSIONS_MAX: usize = 8;
@@ -92,15 +92,7 @@ impl Array {
             .chunks_exact(4)
             .map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize)
             .collect();
-        let said =
-            format!("{} of {} each", shape(&dimensions), count(element.size() as u64, "byte"));
-        if dimensions.contains(&0) {
-            return Err(Fault::Problem(format!("the header says {said}: there is nothing in it")));
-        }
-        let wanted = dimensions.iter().try_fold(element.size() as u64, |product, &dimension| {
-            product.checked_mul(dimension as u64)
-        });
-        let wanted = from.room(wanted, &said)?;
+        let (wanted, said) = from.array(&dimensions, element.size())?;
         check(&dimensions)?;
         let bytes = from.rest(wanted, &said)?;
         Ok(Array { path: path.to_owned(), element, dimensions, bytes })

@@ -118,11 +118,7 @@ impl OpenTable for Images {
         let are_narrow =
             self.images.is_narrow() && self.labels.as_ref().is_none_or(Array::is_narrow);
         let numbers = columns.iter().flat_map(|&column| self.column(rows, column));
-        if are_narrow {
-            let bits = numbers.map(|number| (number as f32).to_bits()).collect();
-            return Block::of_floats(rows.len(), columns.len(), bits);
-        }
-        Block::of_wide(rows.len(), columns.len(), numbers.collect())
+        Block::of_numbers([columns.len(), rows.len()], are_narrow, numbers)
     }
 
     fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {

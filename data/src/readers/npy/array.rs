@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::element::Element;
 use super::header::{self, Dtype, Field, Header};
 use crate::bytes::stream::{self, Fault, Stream, shape};
-use crate::error::{DataError, count, quote};
+use crate::error::{DataError, quote};
 use crate::readers::open_table::{COLUMNS_MAX, ROWS_MAX};
 
 /// An array; its first dimension counts rows.
@@ -65,17 +65,10 @@ impl Array {
     fn read_from(path: &Path, from: &mut Stream<'_>) -> Result<Array, Fault> {
         let Header { shape: dimensions, is_fortran, dtype } = header::read(from)?;
         let size = dtype.size();
-        let said = format!("{} of {} each", shape(&dimensions), count(size as u64, "byte"));
-        let wanted = dimensions
-            .iter()
-            .try_fold(size as u64, |product, &dimension| product.checked_mul(dimension as u64));
         let [rows, row_shape @ ..] = &dimensions[..] else {
             return Err("found a single value, wanted an array of rows".to_owned().into());
         };
-        if size == 0 || dimensions.contains(&0) {
-            return Err(format!("the header says {said}: there is nothing in it").into());
-        }
-        let wanted = from.room(wanted, &said)?;
+        let (wanted, said) = from.array(&dimensions, size)?;
         check(*rows, row_shape, &dtype)?;
         let bytes = from.rest(wanted, &said)?;
         let cells: usize = row_shape.iter().product();

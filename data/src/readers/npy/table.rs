@@ -1,7 +1,6 @@
 //! A table in NPY files: one array of rows, or one of features and one of targets. Says which columns there are; cells are
 //! read elsewhere. Scales and splits nothing.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use crate::block::Block;
 use crate::bytes::stream::shape;
 use crate::error::{DataError, count, quote};
 use crate::readers::format::Request;
+use crate::readers::names::NamedColumns;
 use crate::readers::open_table::{COLUMNS_MAX, Contents, OpenTable, Stored};
 use crate::selection::Selection;
 
@@ -25,8 +25,7 @@ pub(super) struct Npy {
     /// Those of the first array: fields by their names, others by their place in a row, `0`, `1` and so on. Then those of
     /// the second: `target`, or `target.0`, `target.1` and so on, or `target.` and a field's name.
     columns: Vec<String>,
-    /// The first column of each name, and the second where there is one.
-    places: HashMap<String, (usize, Option<usize>)>,
+    named: NamedColumns,
     cells: Cells,
 }
 
@@ -49,15 +48,9 @@ impl Npy {
             let problem = format!("found {} columns, wanted at most {COLUMNS_MAX}", columns.len());
             return Err(DataError::table(request.path, problem));
         }
-        let mut places: HashMap<String, (usize, Option<usize>)> = HashMap::new();
-        for (column, name) in columns.iter().enumerate() {
-            let place = places.entry(name.clone()).or_insert((column, None));
-            if place.0 != column {
-                place.1 = place.1.or(Some(column));
-            }
-        }
+        let named = NamedColumns::new(columns.iter().enumerate());
         let cells = Cells::new(request.dialect);
-        Ok(Npy { features, targets, columns, places, cells })
+        Ok(Npy { features, targets, columns, named, cells })
     }
 
     /// The array that a column is of, and its place there.
@@ -118,9 +111,9 @@ impl OpenTable for Npy {
     }
 
     fn find(&self, name: &str) -> Result<Option<usize>, DataError> {
-        match self.places.get(name) {
+        match self.named.get(name) {
             None => Ok(None),
-            Some((column, None)) => Ok(Some(*column)),
+            Some((column, None)) => Ok(Some(column)),
             Some((_, Some(_))) => {
                 let name = quote(name.as_bytes());
                 let problem = format!("two columns are named {name}; rename one");
@@ -134,7 +127,7 @@ impl OpenTable for Npy {
     }
 
     fn lacks_targets(&self, targets: &[String]) -> Option<&'static str> {
-        let is_lacking = |name: &String| is_target(name) && !self.places.contains_key(name);
+        let is_lacking = |name: &String| is_target(name) && self.named.get(name).is_none();
         (self.targets.is_none() && targets.iter().any(is_lacking)).then_some(
             "found features without targets, wanted their targets too; give the targets' file with `--labels`",
         )
@@ -170,11 +163,7 @@ impl OpenTable for Npy {
         for (array, column) in arrays() {
             self.cells.numbers(array, column, rows, &mut numbers);
         }
-        if are_narrow {
-            let bits = numbers.iter().map(|&number| (number as f32).to_bits()).collect();
-            return Block::of_floats(rows.len(), columns.len(), bits);
-        }
-        Block::of_wide(rows.len(), columns.len(), numbers)
+        Block::of_numbers([columns.len(), rows.len()], are_narrow, numbers.into_iter())
     }
 
     fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {

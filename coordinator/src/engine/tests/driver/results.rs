@@ -29,16 +29,12 @@ impl Driver<'_> {
         let slices = slices
             .into_iter()
             .map(|slice| (Track::Chunk(slice.chunk), slice.node, Value::Slice(slice.values)));
-        let values: Vec<_> = sums.chain(slices).collect();
+        let mut values: Vec<_> = sums.chain(slices).collect();
         for (track, node, _) in &values {
             assert!(self.engine.was_asked(worker, pass, *track, *node), "{worker}: {node}");
         }
-        let (compared, plain): (Vec<_>, Vec<_>) = values
-            .into_iter()
-            .partition(|(_, node, _)| self.engine.is_audited(worker, pass, *node));
-        let mut good = Vec::new();
-        self.take_in(now, worker, pass, compared, &mut good);
-        self.take_in(now, worker, pass, plain, &mut good);
+        values.sort_by_key(|(_, node, _)| !self.engine.is_audited(worker, pass, *node));
+        let good = self.take_in(now, worker, pass, values);
         let mut is_lacking = false;
         if self.members.contains(&worker) {
             match done.map(|done| self.engine.answered(now, worker, pass, done)) {
@@ -66,11 +62,11 @@ impl Driver<'_> {
         worker: WorkerId,
         pass: Pass,
         values: Vec<(Track, Node, Value)>,
-        good: &mut Vec<(Track, Node, Value, bool)>,
-    ) {
+    ) -> Vec<(Track, Node, Value, bool)> {
+        let mut good = Vec::with_capacity(values.len());
         for (track, node, value) in values {
             if !self.members.contains(&worker) {
-                return;
+                break;
             }
             let verdict = self.engine.accept(now, worker, pass, track, node);
             if verdict == Verdict::Compare {
@@ -82,6 +78,7 @@ impl Driver<'_> {
                 good.push((track, node, value, true));
             }
         }
+        good
     }
 
     fn take(&mut self, now: Instant, track: Track, node: Node, value: Value) {
