@@ -89,7 +89,7 @@ impl Account {
     }
 }
 
-/// Sums over many rows are rounded: they may be larger than the rows' bounds by this factor.
+/// Sums over many rows are rounded: they may be beyond the rows' bounds by this factor.
 const ROUNDING: f64 = 1.0 + 1e-6;
 
 /// What is wrong with the rows that a worker says it counted, or with its sums, if anything. Passes and nodes that the run
@@ -111,8 +111,10 @@ pub(crate) fn complaint(
     }
     let (place, sum, bounds) =
         values.iter().zip(bounds).enumerate().find_map(|(place, (&sum, b))| {
-            let (low, high) = (b.low * rows as f64 * ROUNDING, b.high * rows as f64 * ROUNDING);
-            let is_possible = (low..=high).contains(&sum) && (!b.is_whole || sum.fract() == 0.0);
+            let least = if b.low > 0.0 { b.low / ROUNDING } else { b.low * ROUNDING };
+            let most = if b.high < 0.0 { b.high / ROUNDING } else { b.high * ROUNDING };
+            let is_possible = (least * rows as f64..=most * rows as f64).contains(&sum)
+                && (!b.is_whole || sum.fract() == 0.0);
             (!is_possible).then_some((place, sum, b))
         })?;
     let SumBounds { low, high, is_whole } = bounds;
@@ -199,8 +201,10 @@ mod tests {
         let bounds = [
             SumBounds { low: 0.0, high: 2.0, is_whole: false },
             SumBounds { low: -1.0, high: 1.0, is_whole: true },
+            SumBounds { low: 1.0, high: 1.0, is_whole: true },
         ];
         let check = |values: [f64; 2]| {
+            let values = [values[0], values[1], 6.0];
             let sums = NodeSums { node: schedule.tree.root(), rows: 6, values: values.to_vec() };
             complaint(&schedule, &bounds, Pass(0), &sums)
         };

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use lockstep_proto::connection::Watch;
-use lockstep_proto::frame::{FromWorker, Limits};
+use lockstep_proto::frame::Limits;
 use lockstep_proto::ids::WorkerId;
 use lockstep_proto::panics;
 use lockstep_proto::wire;
@@ -14,21 +14,12 @@ use tokio::sync::mpsc;
 use tokio::task::{self, JoinError, JoinSet};
 use tonic::{Code, Status, Streaming};
 
+use crate::core::Input;
 use crate::departure::Departure;
 use crate::sharing::Sharing;
 
 /// Most messages of workers that wait for the run's task; each is at most 4 MiB, usually 1.
 pub(crate) const INBOX_MESSAGES_MAX: usize = 16;
-
-/// What reaches the run's task from a worker's stream.
-pub(crate) enum Inbound {
-    /// It said this.
-    Frame(WorkerId, FromWorker),
-    /// It said what cannot be said.
-    Broken(WorkerId, String),
-    /// Its stream ended, and why.
-    Ended(WorkerId, Departure),
-}
 
 /// The tasks that read workers' streams.
 #[derive(Default)]
@@ -69,33 +60,31 @@ pub(crate) async fn read(
     watch: Arc<Watch>,
     limits: Limits,
     sharing: Arc<Sharing>,
-    inbox: mpsc::Sender<Inbound>,
+    inbox: mpsc::Sender<Input>,
 ) {
     let last = loop {
-        match stream.message().await {
+        let input = match stream.message().await {
             Ok(Some(mut message)) => {
                 #[cfg(feature = "failpoints")]
                 fail::fail_point!("read");
                 match sharing.take(&mut message, &limits).await {
-                    Ok(false) => {}
-                    Ok(true) => continue,
-                    Err(problem) => break Inbound::Broken(worker, problem),
-                }
-                match limits.from_worker(message) {
-                    Ok(frame) => {
-                        if inbox.send(Inbound::Frame(worker, frame)).await.is_err() {
-                            return;
-                        }
-                    }
-                    Err(error) => break Inbound::Broken(worker, error.to_string()),
+                    Ok(false) => match limits.from_worker(message) {
+                        Ok(frame) => Input::Frame(worker, frame),
+                        Err(error) => break Input::Broken(worker, error.to_string()),
+                    },
+                    Ok(true) => Input::Shares(worker),
+                    Err(problem) => break Input::Broken(worker, problem),
                 }
             }
-            Ok(None) => break Inbound::Ended(worker, Departure::of(&watch, None)),
+            Ok(None) => break Input::Ended(worker, Departure::of(&watch, None)),
             // What is no message of the contract: too long, or not even one.
             Err(status) if is_broken(&status) => {
-                break Inbound::Broken(worker, format!("broken message: {}", status.message()));
+                break Input::Broken(worker, format!("broken message: {}", status.message()));
             }
-            Err(status) => break Inbound::Ended(worker, Departure::of(&watch, Some(&status))),
+            Err(status) => break Input::Ended(worker, Departure::of(&watch, Some(&status))),
+        };
+        if inbox.send(input).await.is_err() {
+            return;
         }
     };
     let _ = inbox.send(last).await;

@@ -6,8 +6,9 @@
 
 mod account;
 mod audit;
+mod backlog;
+mod core;
 mod departure;
-mod driver;
 pub mod engine;
 mod error;
 mod inbound;
@@ -17,11 +18,12 @@ pub mod optimizer;
 mod outbox;
 mod peer;
 pub mod policy;
-mod reducer;
+mod pool;
 mod reduction;
 mod run;
 mod server;
 mod sharing;
+mod shell;
 mod snapshot;
 mod spec;
 

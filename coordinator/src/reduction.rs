@@ -57,8 +57,6 @@ pub(crate) enum Folded {
     Updated,
     /// The gradient or the new weights (it says which) hold a value that is not finite, or has become so by rounding.
     NonFinite(&'static str),
-    /// Adding panicked: what it said.
-    Panicked(String),
 }
 
 /// One chunk's slice of everything.

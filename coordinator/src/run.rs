@@ -18,11 +18,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::departure::KEEPALIVE_TIMEOUT;
-use crate::driver::{Driver, FAREWELL_WAIT_MAX};
+
 use crate::error::RunError;
 use crate::inbound::{INBOX_MESSAGES_MAX, panic_text};
 use crate::observer::Observer;
 use crate::server::{Service, ShardSource};
+use crate::shell::{FAREWELL_WAIT_MAX, Shell};
 use crate::spec::{Outcome, RunSpec, Stop};
 
 /// How often a peer is asked by HTTP/2 ping whether it is there.
@@ -68,11 +69,10 @@ impl Coordinator {
         let (arrivals_tx, arrivals) = mpsc::channel(INBOX_MESSAGES_MAX);
         let (published, ticket) = versions(&spec.layout, spec.precision);
         let ending = Arc::new(OnceLock::new());
-        let (welcome, numeric_profile) = (welcome(&spec, ticket), spec.numeric_profile.clone());
-        let driver = Driver::new(spec, observer, arrivals, published, ending.clone())?;
+        let shell = Shell::new(&spec, observer, arrivals, published, ending.clone())?;
         let service = Service {
-            welcome,
-            numeric_profile,
+            welcome: welcome(&spec, ticket),
+            numeric_profile: spec.numeric_profile,
             source,
             next_worker: AtomicU64::new(1),
             known: Mutex::default(),
@@ -93,11 +93,11 @@ impl Coordinator {
             });
         // Tasks on the runtime's own threads hand over to each other without waking a thread.
         let mut server = tokio::spawn(server);
-        let mut driver = tokio::spawn(driver.run(stop));
+        let mut shell = tokio::spawn(shell.run(stop));
         let result = tokio::select! {
-            result = &mut driver => result.unwrap_or_else(|error| Err(RunError::Panicked(panic_text(error)))),
+            result = &mut shell => result.unwrap_or_else(|error| Err(RunError::Panicked(panic_text(error)))),
             ended = &mut server => {
-                driver.abort();
+                shell.abort();
                 let reason = match ended {
                     Ok(Err(error)) => error.to_string(),
                     _ => "it ended by itself".to_string(),

@@ -2,28 +2,26 @@
 //! sending them.
 
 use std::io::ErrorKind;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use lockstep_proto::frame::Limits;
 use lockstep_proto::shared::Ticket;
 use lockstep_proto::shared::lane::LaneReader;
 use lockstep_proto::wire::{self, worker_message::Kind};
 
-use crate::outbox::Outbox;
-
 #[derive(Debug)]
 pub(crate) struct Sharing {
-    outbox: Arc<Outbox>,
     /// Set once, when the worker asks for it.
     lane: OnceLock<LaneReader>,
 }
 
 impl Sharing {
-    pub(crate) fn new(outbox: Arc<Outbox>) -> Sharing {
-        Sharing { outbox, lane: OnceLock::new() }
+    pub(crate) fn new() -> Sharing {
+        Sharing { lane: OnceLock::new() }
     }
 
-    /// Reads what a message says only where to find. True if the message was about nothing else.
+    /// Reads what a message says only where to find. True if the message was about nothing but that the worker shares memory
+    /// from now on.
     ///
     /// # Errors
     /// If that is not there; in words.
@@ -59,11 +57,7 @@ impl Sharing {
             LaneReader::open(&ticket, &limits.layout, limits.precision)
         });
         match opened.await {
-            Ok(Ok(lane)) => {
-                self.lane.set(lane).or_else(|_| broken("again"))?;
-                self.outbox.share();
-                Ok(())
-            }
+            Ok(Ok(lane)) => self.lane.set(lane).or_else(|_| broken("again")),
             Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => broken(&error.to_string()),
             _ => {
                 let problem =

@@ -88,8 +88,18 @@ impl Layout {
             }
             layers.push(start..at);
         }
-        let chunks = cut(&layers);
+        let chunks = cut(&layers, CHUNK_VALUES_MAX);
         Layout { tensors, layers, chunks }
+    }
+
+    /// The same parameters in chunks of at most `values_max` values, instead of [`CHUNK_VALUES_MAX`]. As small as the layers
+    /// that would share one, they share none.
+    ///
+    /// # Panics
+    /// If `values_max` is 0.
+    pub fn in_chunks_of(self, values_max: usize) -> Layout {
+        assert!(values_max > 0, "a chunk without values");
+        Layout { chunks: cut(&self.layers, values_max), ..self }
     }
 
     /// Number of parameters.
@@ -139,12 +149,14 @@ impl Layout {
     }
 }
 
-fn cut(layers: &[Range<usize>]) -> Vec<ChunkRange> {
+fn cut(layers: &[Range<usize>], values_max: usize) -> Vec<ChunkRange> {
+    let is_cut_small = values_max < SHARED_CHUNK_VALUES_MAX;
     let mut chunks: Vec<ChunkRange> = Vec::new();
     for (i, layer) in layers.iter().enumerate() {
         if let Some(last) = chunks.last_mut()
             && last.range.start == layers[last.layers.start].start
             && layer.end - last.range.start <= SHARED_CHUNK_VALUES_MAX
+            && !is_cut_small
         {
             last.range.end = layer.end;
             last.layers.end = i + 1;
@@ -152,7 +164,7 @@ fn cut(layers: &[Range<usize>]) -> Vec<ChunkRange> {
         }
         let mut start = layer.start;
         while start < layer.end {
-            let end = layer.end.min(start + CHUNK_VALUES_MAX);
+            let end = layer.end.min(start + values_max);
             chunks.push(ChunkRange { range: start..end, layers: i..i + 1 });
             start = end;
         }
@@ -200,6 +212,14 @@ mod tests {
             }
             assert_eq!(at, layout.len());
         }
+    }
+
+    #[test]
+    fn chunks_can_be_cut_smaller() {
+        let cut = layout(&[3, 4, 1]).in_chunks_of(6);
+        let ranges: Vec<_> = cut.chunks().iter().map(|chunk| chunk.range.clone()).collect();
+        assert_eq!(ranges, [0..6, 6..12, 12..16, 16..21]);
+        assert_eq!(cut.norm_blocks(), [0..3, 3..4], "whatever the chunks are");
     }
 
     #[test]

@@ -133,13 +133,17 @@ fn is_open(deal: &Dealt) -> bool {
     deal.answered.is_none() && !deal.hedged
 }
 
-/// Those of the idle who could take a deal. An audited span needs somebody who was not dealt it before.
+/// Those of the idle who could take a deal: whoever was dealt just that before has no more to say about it.
 fn takers<'a>(
     open: &'a OpenPass,
     deal: &Dealt,
     idle: &'a [WorkerId],
 ) -> impl Iterator<Item = WorkerId> + 'a {
-    let audit = open.audits.open().find(|audit| audit.span == deal.span);
-    let new = move |worker: &WorkerId| audit.is_none_or(|audit| !audit.dealt.contains(worker));
-    idle.iter().copied().filter(new)
+    let span = deal.span;
+    let audit = open.audits.open().find(move |audit| audit.span == span);
+    let is_new = move |worker: &WorkerId| {
+        let was_dealt = |deal: &Dealt| deal.worker == *worker && deal.span == span;
+        audit.is_none_or(|audit| !audit.dealt.contains(worker)) && !open.deals.iter().any(was_dealt)
+    };
+    idle.iter().copied().filter(is_new)
 }

@@ -331,10 +331,11 @@ impl Engine {
         if self.finished {
             return;
         }
-        self.hedge(now);
         if self.audit_at().is_some_and(|at| now >= at) {
             self.deal_again(now);
         }
+        // Last: what is not compared any more can be dealt to those who computed it.
+        self.hedge(now);
         if now < self.report_at {
             return;
         }
@@ -343,6 +344,12 @@ impl Engine {
             let waited = now.saturating_duration_since(self.progress_at);
             self.actions.push_back(Action::Report(Wait { waited, reason }));
         }
+    }
+
+    /// By shard: whether a member has the rows, or was told to get them. `None` if it is none.
+    #[cfg(test)]
+    pub(crate) fn holdings(&self, worker: WorkerId) -> Option<&[bool]> {
+        self.members.get(worker).map(|member| member.holdings().has())
     }
 
     /// When a worker last moved the run on.

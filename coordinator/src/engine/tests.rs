@@ -1,20 +1,13 @@
-//! The engine against a simulated cluster, and one decision at a time.
+//! The engine, one decision at a time. Whole runs of it are simulated with all of the core around it.
 
 mod audits;
-mod case;
-mod checkpoint;
 mod clock;
 mod dealing;
-mod driver;
 mod faults;
 mod late;
-mod ledger;
-mod network;
-mod simulation;
 mod speeds;
 mod verdicts;
 mod waits;
-mod worker;
 
 use std::time::{Duration, Instant};
 

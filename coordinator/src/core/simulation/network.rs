@@ -3,18 +3,24 @@
 //! What one side says to the other arrives in order, whatever happens between other pairs. Deals overtake weights
 //! on the way out, as they do in the coordinator's outbox.
 
-use std::collections::{BTreeMap, VecDeque};
+mod faults;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use lockstep_proto::frame::{FromWorker, ToWorker};
 use lockstep_proto::ids::WorkerId;
 use lockstep_proto::random::{Purpose, Random};
+use lockstep_proto::wire;
 
-use super::case::{Case, Leaving, Visit, When, one_in, up_to_ms};
+use super::super::{Input, Job};
+use super::book::Seen;
+use super::case::{Case, Ending, Leaving, Visit, When, one_in, up_to_ms};
 use super::checkpoint::Checkpoint;
-use super::driver::{Driver, Job, Outcome};
-use super::ledger::Seen;
+use super::coordinator::{Coordinator, End, Outcome};
 use super::worker::Worker;
+use crate::backlog::{Backlog, Next};
+use crate::spec::Stop;
 
 /// No run of a drawn case needs more: a pass over 20 shards by the slowest worker is under a minute.
 const RUN_TIME_MAX: Duration = Duration::from_secs(3600);
@@ -30,16 +36,24 @@ enum Happening {
     Stops(WorkerId, Duration),
     /// All who do not stay are lost.
     BlacksOut,
-    /// The coordinator is lost and another begins.
-    Restarts,
+    /// The coordinator is killed, or told to stop, and another begins.
+    Restarts(Ending),
+    /// The coordinator's process stops dead for so long.
+    StandsStill(Duration),
+    /// It goes on, if it was not stopped again meanwhile.
+    GoesOn,
+    /// The disk has taken in a checkpoint.
+    Writes,
+    /// Somebody who is no member says something.
+    Intrudes,
     /// The worker reads its next message.
     Reads(WorkerId),
     /// The worker does the next piece of its work.
     Works(WorkerId),
     /// The worker has something to say beside its work.
-    Says(WorkerId, FromWorker),
+    Says(WorkerId, wire::WorkerMessage),
     /// The coordinator reads a worker's message.
-    Arrives(WorkerId, FromWorker),
+    Arrives(WorkerId, wire::WorkerMessage),
     /// The coordinator finds that a stream has ended.
     Ends(WorkerId),
     /// A thread gets to a job.
@@ -53,8 +67,7 @@ struct Link {
     worker: Option<Worker>,
     joined: bool,
     works: bool,
-    messages: VecDeque<ToWorker>,
-    weights: VecDeque<ToWorker>,
+    backlog: Backlog<ToWorker>,
     reads: bool,
     sent: u32,
     last_arrival: Duration,
@@ -72,7 +85,11 @@ pub(super) struct Network<'a> {
     queue: BTreeMap<(Duration, u64), Happening>,
     queued: u64,
     links: BTreeMap<WorkerId, Link>,
-    driver: Driver<'a>,
+    coordinator: Coordinator<'a>,
+    /// Until when the coordinator's process does nothing.
+    still_until: Duration,
+    /// What happens to it then, in order.
+    held_back: Vec<Happening>,
 }
 
 /// Runs a case to its end.
@@ -86,7 +103,9 @@ pub(super) fn run(case: &Case) -> (Outcome, Seen) {
         queue: BTreeMap::new(),
         queued: 0,
         links: BTreeMap::new(),
-        driver: Driver::new(case, started, Checkpoint::beginning(case)),
+        coordinator: Coordinator::new(case, started, Checkpoint::beginning(case), Seen::default()),
+        still_until: Duration::ZERO,
+        held_back: Vec::new(),
     };
     for (place, visit) in case.visits.iter().enumerate() {
         let worker = WorkerId(1 + place as u64);
@@ -96,13 +115,19 @@ pub(super) fn run(case: &Case) -> (Outcome, Seen) {
     for &at in &case.blackouts {
         network.queue(at, Happening::BlacksOut);
     }
-    for &at in &case.restarts {
-        network.queue(at, Happening::Restarts);
+    for &(at, ending) in &case.restarts {
+        network.queue(at, Happening::Restarts(ending));
     }
-    while !network.driver.finished {
+    for &(at, pause) in &case.standstills {
+        network.queue(at, Happening::StandsStill(pause));
+    }
+    for &at in &case.strangers {
+        network.queue(at, Happening::Intrudes);
+    }
+    while network.coordinator.end != Some(End::Finished) {
         network.step();
     }
-    network.driver.outcome()
+    network.coordinator.outcome()
 }
 
 impl Link {
@@ -112,24 +137,13 @@ impl Link {
             worker: Some(Worker::new(case, visit)),
             joined: false,
             works: false,
-            messages: VecDeque::new(),
-            weights: VecDeque::new(),
+            backlog: Backlog::new(visit.messages_max),
             reads: false,
             sent: 0,
             last_arrival: Duration::ZERO,
             cut_at: Duration::MAX,
             stopped_until: Duration::ZERO,
         }
-    }
-
-    fn push(&mut self, message: ToWorker) {
-        let ToWorker::Weights { step: new, .. } = message else {
-            self.messages.push_back(message);
-            return;
-        };
-        self.weights
-            .retain(|old| !matches!(old, ToWorker::Weights { step, .. } if step.0 + 2 <= new.0));
-        self.weights.push_back(message);
     }
 }
 
@@ -146,22 +160,33 @@ impl Network<'_> {
 
     fn step(&mut self) {
         let at = self.queue.first_key_value().map_or(RUN_TIME_MAX, |(&(at, _), _)| at);
-        let timeout = self.driver.engine.poll_timeout().expect("the run is not over");
-        let timeout = timeout.duration_since(self.started);
+        let timeout = self.coordinator.core.poll_timeout().saturating_duration_since(self.started);
+        let timeout = timeout.max(self.still_until);
         let next = at.min(timeout);
-        assert!(next < RUN_TIME_MAX, "no end after {:?}: {:#?}", self.now, self.driver.engine);
+        let core = &self.coordinator.core;
+        assert!(next < RUN_TIME_MAX, "no end after {:?}: {:#?}", self.now, core.engine);
         if timeout < at {
             self.now = timeout;
-            self.driver.timeout(self.started + timeout);
-            let next = self.driver.engine.poll_timeout();
-            assert!(next.is_none_or(|at| at > self.started + timeout), "the timeout did not move");
-            self.carry();
-            return;
+            let now = self.started + timeout;
+            self.coordinator.handle(now, Input::Timeout);
+            let next = self.coordinator.core.poll_timeout();
+            assert!(self.coordinator.end.is_some() || next > now, "the timeout did not move");
+        } else {
+            let ((now, _), happening) = self.queue.pop_first().expect("it was there");
+            self.now = now;
+            self.happen(happening);
         }
-        let ((now, _), happening) = self.queue.pop_first().expect("it was there");
-        self.now = now;
-        self.happen(happening);
         self.carry();
+        if self.coordinator.end == Some(End::Stopped) {
+            self.restarts();
+            self.carry();
+        }
+    }
+
+    /// Whether it is the coordinator's process that does this.
+    fn is_coordinators(happening: &Happening) -> bool {
+        use Happening::{Arrives, Ends, Folds, Intrudes, Joins, Writes};
+        matches!(happening, Arrives(..) | Ends(_) | Folds(_) | Intrudes | Joins(_) | Writes)
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -171,7 +196,31 @@ impl Network<'_> {
             Happening::Leaves(worker, leaving) => self.leaves(worker, leaving),
             Happening::Stops(worker, pause) => self.stops(worker, pause),
             Happening::BlacksOut => self.black_out(),
-            Happening::Restarts => self.restarts(),
+            _ if Self::is_coordinators(&happening) && self.still_until > self.now => {
+                self.held_back.push(happening);
+            }
+            Happening::Restarts(Ending::Killed) => self.restarts(),
+            Happening::Restarts(Ending::ToldToStop) => {
+                if !self.coordinator.core.is_stopping() {
+                    self.coordinator.handle(now, Input::Stop(Stop::AfterPass));
+                }
+            }
+            Happening::StandsStill(pause) => {
+                self.still_until = self.still_until.max(self.now + pause);
+                self.queue(self.still_until, Happening::GoesOn);
+            }
+            Happening::GoesOn => {
+                for happening in std::mem::take(&mut self.held_back) {
+                    self.happen(happening);
+                    self.carry();
+                }
+            }
+            Happening::Writes => {
+                let mut book = self.coordinator.book();
+                book.disk.write();
+                book.seen.written += 1;
+            }
+            Happening::Intrudes => self.intrudes(),
             Happening::Reads(worker) | Happening::Works(worker) | Happening::Says(worker, _)
                 if self.links[&worker].stopped_until > self.now =>
             {
@@ -186,11 +235,11 @@ impl Network<'_> {
             }
             Happening::Arrives(worker, message) => {
                 if self.links[&worker].cut_at >= self.now {
-                    self.driver.frame(now, worker, message);
+                    self.coordinator.message(now, worker, message);
                 }
             }
-            Happening::Ends(worker) => self.driver.leave(now, worker),
-            Happening::Folds(job) => self.driver.folded(now, job),
+            Happening::Ends(worker) => self.coordinator.ended(now, worker),
+            Happening::Folds(job) => self.coordinator.finished(now, job.run()),
         }
     }
 
@@ -203,7 +252,7 @@ impl Network<'_> {
         }
         let honest_and_staying = |(other, link): (&WorkerId, &Link)| {
             let Visit { leaves, lie, .. } = link.visit;
-            leaves.is_none() && lie.is_none() && self.driver.has_prepared(*other)
+            leaves.is_none() && lie.is_none() && self.coordinator.has_prepared(*other)
         };
         let honest_min = if self.case.audit_fraction > 0.0 { 2 } else { 1 };
         let honest = self.links.iter().filter(|&link| honest_and_staying(link)).count();
@@ -217,58 +266,45 @@ impl Network<'_> {
         if let Some((When::After(after), pause)) = visit.stops {
             self.queue(self.now + after, Happening::Stops(worker, pause));
         }
-        let next = self.driver.next_pass();
+        let next = self.coordinator.next_pass();
         let link = self.link(worker);
         link.joined = true;
         if let Some(worker) = &mut link.worker {
             worker.lie_from(next);
         }
-        self.driver.admit(self.started + self.now, worker);
-    }
-
-    fn stops(&mut self, worker: WorkerId, pause: Duration) {
-        let now = self.now;
-        let link = self.link(worker);
-        link.stopped_until = now + pause;
-        if pause > SILENCE_MAX && link.joined {
-            link.worker = None;
-            link.cut_at = link.cut_at.min(now);
-            self.queue(now + SILENCE_MAX, Happening::Ends(worker));
-        }
-    }
-
-    /// Everything on its way is lost, and those who are still there join again.
-    fn restarts(&mut self) {
-        self.driver.restart(self.started + self.now);
-        self.queue.retain(|_, happening| {
-            use Happening::{BlacksOut, Joins, Leaves, Restarts, Stops};
-            matches!(happening, Joins(_) | Leaves(..) | Stops(..) | BlacksOut | Restarts)
-        });
-        let mut back = Vec::new();
-        for (&worker, link) in self.links.iter_mut().filter(|(_, link)| link.joined) {
-            if link.worker.is_some() {
-                let sent = link.sent;
-                *link = Link { sent, ..Link::new(link.visit, self.case) };
-                back.push(worker);
-            }
-        }
-        for worker in back {
-            self.soon(1_000, Happening::Joins(worker));
-        }
+        self.coordinator.admit(self.started + self.now, worker);
     }
 
     /// Puts what the coordinator just said and handed over on its way.
     fn carry(&mut self) {
-        for (worker, message) in std::mem::take(&mut self.driver.outbound) {
-            let link = self.link(worker);
-            link.push(message);
-            if !std::mem::replace(&mut link.reads, true) {
-                self.soon(10, Happening::Reads(worker));
+        while !self.coordinator.outbound.is_empty() {
+            for (worker, next) in std::mem::take(&mut self.coordinator.outbound) {
+                let link = self.link(worker);
+                let has_room = match next {
+                    Some(Next::Message(message)) => link.backlog.say(message),
+                    Some(Next::Weights(weights)) => {
+                        link.backlog.send_weights(weights);
+                        true
+                    }
+                    // What it says from now on still comes.
+                    None => true,
+                };
+                if !has_room {
+                    let now = self.started + self.now;
+                    self.coordinator.handle(now, Input::Unread(worker));
+                }
+                if !std::mem::replace(&mut self.link(worker).reads, true) {
+                    self.soon(10, Happening::Reads(worker));
+                }
             }
         }
-        for job in std::mem::take(&mut self.driver.jobs) {
+        for job in std::mem::take(&mut self.coordinator.jobs) {
             let most_ms = if one_in(&mut self.random, 16) { 3_000 } else { 2 };
             self.soon(most_ms, Happening::Folds(job));
+        }
+        let is_written = self.coordinator.book().disk.is_new();
+        if is_written {
+            self.soon(self.case.write_ms_max, Happening::Writes);
         }
     }
 
@@ -278,7 +314,7 @@ impl Network<'_> {
 
     fn reads(&mut self, worker: WorkerId) {
         let link = self.link(worker);
-        let next = link.messages.pop_front().or_else(|| link.weights.pop_front());
+        let next = link.backlog.next();
         let (Some(message), Some(reader)) = (next, &mut link.worker) else {
             link.reads = false;
             return;
@@ -286,8 +322,8 @@ impl Network<'_> {
         let pause_ms_max = link.visit.pause_ms_max;
         let prepare = reader.receive(message);
         // It has read all that it was told.
-        if link.messages.is_empty()
-            && let Some(believed) = self.driver.believed(worker)
+        if link.backlog.messages().next().is_none()
+            && let Some(believed) = self.coordinator.believed(worker)
         {
             let has = |&shard: &u32| believed[shard as usize];
             let unknown = self.links[&worker].worker.iter().flat_map(|worker| worker.rows());
@@ -295,7 +331,10 @@ impl Network<'_> {
             assert!(unknown.is_empty(), "{worker} keeps {unknown:?}, which it was told to let go");
         }
         if let Some(span) = prepare {
-            self.soon(10 * pause_ms_max, Happening::Says(worker, FromWorker::Prepared(span)));
+            self.soon(
+                10 * pause_ms_max,
+                Happening::Says(worker, FromWorker::Prepared(span).into_wire()),
+            );
         }
         self.wake(worker);
         self.soon(pause_ms_max, Happening::Reads(worker));
@@ -318,7 +357,7 @@ impl Network<'_> {
         else {
             return;
         };
-        let goodbye = message == FromWorker::Goodbye;
+        let goodbye = Worker::is_goodbye(&message);
         if goodbye {
             link.worker = None;
         }
@@ -328,7 +367,7 @@ impl Network<'_> {
         }
     }
 
-    fn send(&mut self, worker: WorkerId, message: FromWorker) {
+    fn send(&mut self, worker: WorkerId, message: wire::WorkerMessage) {
         let arrival = self.now + up_to_ms(&mut self.random, 10);
         let link = self.link(worker);
         link.last_arrival = link.last_arrival.max(arrival);
@@ -345,45 +384,6 @@ impl Network<'_> {
             && most == sent
         {
             self.stops(worker, pause);
-        }
-    }
-
-    fn black_out(&mut self) {
-        let passing = |link: &Link| link.joined && link.visit.leaves.is_some();
-        let lost: Vec<WorkerId> = self
-            .links
-            .iter()
-            .filter(|(_, link)| passing(link))
-            .map(|(&worker, _)| worker)
-            .collect();
-        for worker in lost {
-            self.leaves(worker, Leaving::ConnectionLost);
-        }
-    }
-
-    fn leaves(&mut self, worker: WorkerId, leaving: Leaving) {
-        let now = self.now;
-        let cut_at = now + up_to_ms(&mut self.random, 10);
-        let link = self.link(worker);
-        if !link.joined {
-            // It was looking for the coordinator.
-            link.worker = None;
-            return;
-        }
-        match leaving {
-            Leaving::Goodbye => {
-                if let Some(worker) = &mut link.worker {
-                    worker.leave();
-                }
-                self.wake(worker);
-            }
-            Leaving::ConnectionLost => {
-                link.worker = None;
-                link.cut_at = link.cut_at.min(cut_at);
-                let noticed_within_ms = if one_in(&mut self.random, 4) { 2_000 } else { 20 };
-                let noticed = cut_at + up_to_ms(&mut self.random, noticed_within_ms);
-                self.queue(noticed, Happening::Ends(worker));
-            }
         }
     }
 }

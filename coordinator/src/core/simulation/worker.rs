@@ -4,13 +4,16 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums, Part, Slice, ToWorker};
-use lockstep_proto::ids::{Chunk, Pass, Shard, Span, Step, Task};
+use lockstep_proto::frame::{Deal, Done, FromWorker, NodeSums, Part, Slice, ToWorker};
+use lockstep_proto::ids::{Chunk, Pass, Span, Step, Task};
 use lockstep_proto::random::Random;
 use lockstep_proto::tree::Node;
 use lockstep_proto::values::Precision;
+use lockstep_proto::wire;
 
 use super::case::{Case, Lie, Visit, one_in};
+use super::lies;
+use crate::backlog::{Next, Weights as NewWeights};
 
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -18,7 +21,7 @@ pub(super) struct Worker {
     deals: VecDeque<Deal>,
     /// The shards that it keeps.
     rows: BTreeSet<u32>,
-    outgoing: VecDeque<FromWorker>,
+    outgoing: VecDeque<wire::WorkerMessage>,
     leaving: bool,
     visit: Visit,
     /// It is honest before: a pass that began without it may have nobody to compare it with.
@@ -43,7 +46,14 @@ impl Worker {
     }
 
     /// Takes in a message; a span that is to be prepared is the caller's to answer.
-    pub(super) fn receive(&mut self, message: ToWorker) -> Option<Span> {
+    pub(super) fn receive(&mut self, next: Next<ToWorker>) -> Option<Span> {
+        let message = match next {
+            Next::Message(message) => message,
+            Next::Weights(NewWeights { step, chunk, values }) => {
+                self.weights.receive(step, chunk, &values.expect("nothing is shared"));
+                return None;
+            }
+        };
         match message {
             ToWorker::Prepare(span) => {
                 self.rows.extend(span.start..span.end);
@@ -51,9 +61,9 @@ impl Worker {
             }
             ToWorker::Forget(spans) => spans.into_iter().for_each(|span| self.forget(span)),
             ToWorker::Deal(deal) => self.deals.push_back(deal),
-            ToWorker::Weights { step, chunk, values } => self.weights.receive(step, chunk, &values),
-            ToWorker::SharedWeights { .. } => unreachable!("nothing is shared"),
-            ToWorker::Finish { .. } => unreachable!("the simulation ends with the run"),
+            ToWorker::Weights { .. } | ToWorker::SharedWeights { .. } | ToWorker::Finish { .. } => {
+                unreachable!("weights come on their own, and the simulation ends with the run")
+            }
         }
         None
     }
@@ -76,28 +86,40 @@ impl Worker {
     }
 
     /// The next message of the worker, if it has anything to do.
-    pub(super) fn work(&mut self, case: &Case, random: &mut Random) -> Option<FromWorker> {
+    pub(super) fn work(&mut self, case: &Case, random: &mut Random) -> Option<wire::WorkerMessage> {
         while self.outgoing.is_empty() {
             if self.leaving {
-                return Some(FromWorker::Goodbye);
+                return Some(FromWorker::Goodbye.into_wire());
             }
             let deal = *self.deals.front()?;
+            let lie = self.visit.lie.filter(|_| deal.pass >= self.lies_from);
             match self.weights.at(deal.step) {
                 Version::Here(weights) => {
-                    let lie = self.visit.lie.filter(|_| deal.pass >= self.lies_from);
                     let visit = Visit { lie, ..self.visit };
                     self.rows.extend(deal.span.start..deal.span.end);
-                    self.outgoing.extend(results(case, weights, deal, &visit, random))
+                    let results = results(case, weights, deal, &visit, random);
+                    self.outgoing.extend(results.into_iter().map(FromWorker::into_wire));
                 }
                 Version::Coming => return None,
                 Version::Gone => {
                     let done = Some(Done { span: deal.span, busy: Duration::ZERO });
-                    self.outgoing.push_back(FromWorker::Part(Part { done, ..part(deal) }));
+                    let part = Part { done, ..part(deal) };
+                    self.outgoing.push_back(FromWorker::Part(part).into_wire());
                 }
+            }
+            if lie == Some(Lie::Anything) && one_in(random, 2) {
+                let said = lies::anything(case, deal.pass, random);
+                let place = random.below(self.outgoing.len() as u32 + 1);
+                self.outgoing.insert(place as usize, said);
             }
             self.deals.pop_front();
         }
         self.outgoing.pop_front()
+    }
+
+    /// Whether the last word of the worker was said.
+    pub(super) fn is_goodbye(said: &wire::WorkerMessage) -> bool {
+        matches!(said.kind, Some(wire::worker_message::Kind::Goodbye(_)))
     }
 }
 
@@ -110,7 +132,7 @@ fn results(
     random: &mut Random,
 ) -> Vec<FromWorker> {
     if visit.lie == Some(Lie::Faults) && one_in(random, 3) {
-        return vec![fault(case, deal, random)];
+        return vec![lies::fault(case, deal, random)];
     }
     let at = (deal.step, deal.task);
     let mut pieces = Vec::new();
@@ -163,22 +185,6 @@ fn results(
     part.done = (!is_withheld).then_some(Done { span: deal.span, busy });
     parts.push(FromWorker::Part(part));
     parts
-}
-
-/// A fault where there is none: in what was dealt, or anywhere in any pass.
-fn fault(case: &Case, deal: Deal, random: &mut Random) -> FromWorker {
-    let Span { start, .. } = deal.span;
-    let own = Shard(start + random.below(deal.span.len()));
-    let any = Shard(random.below(case.tree().shards()));
-    let pass = match random.below(16) {
-        0 => Pass(u64::MAX),
-        1 => Pass(deal.pass.0 + u64::from(random.below(20))),
-        2 => Pass(u64::from(random.below(deal.pass.0 as u32 + 1))),
-        _ => deal.pass,
-    };
-    let shard = if one_in(random, 8) { any } else { own };
-    let layer = one_in(random, 2).then_some(0);
-    FromWorker::Fault(Fault { pass, shard, layer, in_gradient: one_in(random, 2) })
 }
 
 fn part(deal: Deal) -> Part {

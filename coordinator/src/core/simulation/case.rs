@@ -1,18 +1,26 @@
 //! What a seed stands for: a small job with values that depend on its weights, and who comes and goes.
 
 use std::ops::AddAssign;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_proto::batches::Batches;
 use lockstep_proto::ids::{Chunk, Step, Table, Task, WorkerId};
+use lockstep_proto::layout::{DenseShape, Layout};
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_proto::values::Precision;
 
-use super::super::Schedule;
+use super::checkpoint::Checkpoint;
+use crate::backlog::MESSAGES_MAX;
+use crate::engine::Schedule;
 use crate::optimizer::Optimizer;
 use crate::policy::{CosineDecay, LearningRate};
 use crate::reduction::Rule;
+use crate::spec::{RunSpec, SumBounds};
+
+/// Most values of a chunk. A layer is a chunk here.
+const CHUNK_LEN_MAX: usize = 4;
 
 #[derive(Clone, Debug)]
 pub(super) struct Case {
@@ -23,13 +31,20 @@ pub(super) struct Case {
     pub(super) learning_rate: LearningRate,
     pub(super) workers_min: usize,
     pub(super) workers_start: usize,
-    /// Whether chunks are folded by threads, which may overtake each other.
+    /// Whether chunks are worked on by threads, which may overtake each other.
     pub(super) pooled: bool,
+    pub(super) threads: usize,
     pub(super) visits: Vec<Visit>,
     /// When all who do not stay are lost at once.
     pub(super) blackouts: Vec<Duration>,
-    /// When the coordinator dies and starts again from its newest checkpoint.
-    pub(super) restarts: Vec<Duration>,
+    /// When the coordinator ends and starts again from its newest checkpoint, and whether it is killed or told to stop.
+    pub(super) restarts: Vec<(Duration, Ending)>,
+    /// When the coordinator's process is stopped dead, and for how long.
+    pub(super) standstills: Vec<(Duration, Duration)>,
+    /// Longest time in which the disk takes in a checkpoint.
+    pub(super) write_ms_max: u32,
+    /// When somebody who is no member says something, as if it were.
+    pub(super) strangers: Vec<Duration>,
     /// Passes from one checkpoint to the next.
     pub(super) checkpoint_passes: u64,
     pub(super) audit_fraction: f64,
@@ -44,8 +59,16 @@ pub(super) struct Visit {
     pub(super) pause_ms_max: u32,
     /// When it stops dead, and for how long.
     pub(super) stops: Option<(When, Duration)>,
+    /// Short messages that wait for it; with more it is taken not to read.
+    pub(super) messages_max: usize,
     /// What it does against the contract.
     pub(super) lie: Option<Lie>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Killed,
+    ToldToStop,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +81,8 @@ pub(super) enum Lie {
     HollowDone,
     /// It sends some values or none, and never says that it is done.
     Withholds,
+    /// It says anything that fits into a message, at any time.
+    Anything,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +103,8 @@ impl Case {
     pub(super) fn drawn(seed: u64) -> Case {
         let random = &mut Random::new(seed, Purpose::Split, 0, 0);
         let schedule = draw_schedule(random);
-        let chunk_lens = (0..=random.below(4)).map(|_| 1 + random.below(4) as usize).collect();
+        let chunk_len = |random: &mut Random| 1 + random.below(CHUNK_LEN_MAX as u32) as usize;
+        let chunk_lens = (0..=random.below(4)).map(|_| chunk_len(random)).collect();
         let clip_norm = one_in(random, 2).then(|| 0.05 + random.unit_f32());
         let optimizer = if one_in(random, 2) {
             Optimizer::Sgd { momentum: 0.9, nesterov: true }
@@ -100,10 +126,11 @@ impl Case {
         };
         // Wrong values are found only where everything is audited. What is audited is settled only with two that are honest;
         // two liars might agree.
-        let lie = match random.below(6) {
+        let lie = match random.below(8) {
             0 => Some(Lie::Faults),
             1 => Some(Lie::HollowDone),
             2 => Some(Lie::Withholds),
+            3 | 4 => Some(Lie::Anything),
             _ => (audit_fraction == 1.0).then_some(Lie::Values),
         };
         if (staying >= 2 || audit_fraction == 0.0)
@@ -116,9 +143,18 @@ impl Case {
         }
         random.shuffle(&mut visits);
         let restarts = if one_in(random, 3) { 1 + random.below(4) } else { 0 };
+        let standstills = if one_in(random, 4) { 1 + random.below(3) } else { 0 };
+        let strangers = if one_in(random, 4) { 1 + random.below(20) } else { 0 };
         let precision = if seed.is_multiple_of(3) { Precision::Bf16 } else { Precision::F32 };
         Case {
-            restarts: (0..restarts).map(|_| up_to_ms(random, 2_000)).collect(),
+            restarts: (0..restarts).map(|_| draw_restart(random)).collect(),
+            // Shorter than a silence that workers would leave for.
+            standstills: (0..standstills)
+                .map(|_| (up_to_ms(random, 2_000), up_to_ms(random, 4_000)))
+                .collect(),
+            write_ms_max: if one_in(random, 4) { 5_000 } else { 20 },
+            strangers: (0..strangers).map(|_| up_to_ms(random, 2_000)).collect(),
+            threads: 1 + random.below(3) as usize,
             checkpoint_passes: u64::from(1 + random.below(4)),
             audit_fraction,
             seed,
@@ -141,6 +177,7 @@ impl Case {
             leaves: None,
             pause_ms_max: 1,
             stops: None,
+            messages_max: MESSAGES_MAX,
             lie: None,
         };
         Case {
@@ -150,14 +187,49 @@ impl Case {
             visits: vec![visit],
             blackouts: Vec::new(),
             restarts: Vec::new(),
+            standstills: Vec::new(),
+            strangers: Vec::new(),
             audit_fraction: 0.0,
             ..self.clone()
         }
     }
 
-    /// Visits are numbered from 1.
-    pub(super) fn lies(&self, worker: WorkerId) -> bool {
-        self.visits[worker.0 as usize - 1].lie.is_some()
+    /// Whether a worker may ever be found wrong: it lies, or it may leave too much unread. Visits are numbered from 1.
+    pub(super) fn may_be_shut_out(&self, worker: WorkerId) -> bool {
+        let visit = &self.visits[worker.0 as usize - 1];
+        visit.lie.is_some() || visit.messages_max < MESSAGES_MAX
+    }
+
+    /// What the coordinator is asked, from where an earlier execution was.
+    pub(super) fn spec(&self, start: &Checkpoint) -> RunSpec {
+        let Schedule { train, validation_rows, test_rows, epochs, .. } = self.schedule;
+        let shape = |&inputs: &usize| DenseShape { inputs, units: 1, bias: false };
+        let shapes: Vec<_> = self.chunk_lens.iter().map(shape).collect();
+        let any =
+            SumBounds { low: -f64::from(f32::MAX), high: f64::from(f32::MAX), is_whole: false };
+        RunSpec {
+            run_id: String::new(),
+            network: String::new(),
+            numeric_profile: String::new(),
+            layout: Arc::new(Layout::new(&shapes).in_chunks_of(CHUNK_LEN_MAX)),
+            // The second of the sums is the rows.
+            sum_bounds: vec![any, SumBounds { low: 1.0, high: 1.0, is_whole: true }],
+            start: start.snapshot.clone(),
+            batches: train,
+            validation_rows,
+            test_rows,
+            epochs,
+            shuffle: false,
+            seed: self.seed,
+            optimizer: self.rule.optimizer,
+            learning_rate: self.learning_rate.clone(),
+            clip_norm: self.rule.clip_norm,
+            precision: self.rule.precision,
+            workers_min: self.workers_min,
+            audit_fraction: self.audit_fraction,
+            workers_start: self.workers_start,
+            threads: self.threads,
+        }
     }
 
     pub(super) fn tree(&self) -> ShardTree {
@@ -295,8 +367,19 @@ fn draw_visit(random: &mut Random, stays: bool) -> Visit {
             _ => 20,
         },
         stops,
+        // Those who stay read what they are told.
+        messages_max: if !stays && one_in(random, 8) {
+            1 + random.below(6) as usize
+        } else {
+            MESSAGES_MAX
+        },
         lie: None,
     }
+}
+
+fn draw_restart(random: &mut Random) -> (Duration, Ending) {
+    let ending = if one_in(random, 2) { Ending::Killed } else { Ending::ToldToStop };
+    (up_to_ms(random, 2_000), ending)
 }
 
 fn draw_when(random: &mut Random) -> When {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_proto::frame::Ending;
 
-use super::Driver;
+use super::Core;
 use crate::engine::Wait;
 use crate::error::RunError;
 use crate::observer::RunEvent;
@@ -76,10 +76,10 @@ impl Stopwatch {
     }
 }
 
-impl Driver {
+impl Core {
     /// Ends the run as it was told to.
     pub(super) fn stop(&mut self, how: Stop) -> Result<(), RunError> {
-        let now = Instant::now();
+        let now = self.now;
         self.stopwatch.stopping =
             Some(Stopping { how, since: now, told_at: now, has_saved: false, alone_since: None });
         if how == Stop::Now {
@@ -89,7 +89,7 @@ impl Driver {
         if self.is_open { Ok(()) } else { Err(RunError::Stopped) }
     }
 
-    /// When [`Driver::tend_stop`] has something to do.
+    /// When [`Core::tend_stop`] has something to do.
     pub(super) fn stop_timeout(&self) -> Option<Instant> {
         let stopping = self.stopwatch.stopping.as_ref()?;
         let save_at = (!stopping.has_saved).then(|| stopping.since + SAVE_AFTER);
@@ -116,7 +116,7 @@ impl Driver {
             return Ok(());
         }
         let Some(mut stopping) = self.stopwatch.stopping.take() else { return Ok(()) };
-        let now = Instant::now();
+        let now = self.now;
         let idle = now.saturating_duration_since(self.idle_since(&stopping));
         let mut is_over = idle >= self.stopwatch.idle_wait_max();
         if !self.members.is_empty() {

@@ -1,22 +1,19 @@
 //! From a worker's results to sums: what the engine says to each, comparing what is audited, and words that there are no finite
 //! results.
 
-use std::time::Instant;
-
 use lockstep_proto::frame::{Fault, Part, Slice};
 use lockstep_proto::ids::{Pass, Span, Table, Task, WorkerId};
 use lockstep_proto::tree::Node;
 
-use super::Driver;
+use super::Core;
 use crate::account::complaint;
 use crate::audit::{Judgement, Value};
 use crate::engine::{Answered, Event, Track, Verdict};
 use crate::error::RunError;
 use crate::observer::RunEvent;
 
-impl Driver {
+impl Core {
     pub(super) fn part(&mut self, worker: WorkerId, part: Part) -> Result<(), RunError> {
-        let now = Instant::now();
         let Part { pass, slices, sums, done } = part;
         let complain = |sums| complaint(&self.schedule, &self.sum_bounds, pass, sums);
         if let Some(complaint) = sums.iter().find_map(complain) {
@@ -38,10 +35,10 @@ impl Driver {
         // Decided about before any is folded: folding the last one ends the pass and begins the next. What is compared comes
         // first: a worker that is found wrong gets nothing folded.
         values.sort_by_key(|(_, node, _)| !self.engine.is_audited(worker, pass, *node));
-        let good = self.take_in(now, worker, pass, values);
+        let good = self.take_in(worker, pass, values);
         let mut is_lacking = false;
         if let Some(done) = done.filter(|_| self.members.contains_key(&worker)) {
-            match self.engine.answered(now, worker, pass, done) {
+            match self.engine.answered(self.now, worker, pass, done) {
                 Answered::Noted => {}
                 Answered::Lacking => is_lacking = true,
                 Answered::Foreign => {
@@ -68,7 +65,6 @@ impl Driver {
     /// known to be new.
     fn take_in(
         &mut self,
-        now: Instant,
         worker: WorkerId,
         pass: Pass,
         values: Vec<(Track, Node, Value)>,
@@ -78,7 +74,7 @@ impl Driver {
             if !self.members.contains_key(&worker) {
                 break;
             }
-            match self.engine.accept(now, worker, pass, track, node) {
+            match self.engine.accept(self.now, worker, pass, track, node) {
                 Verdict::Compare => good.extend(self.compare(worker, track, node, value)),
                 Verdict::Fold => good.push((track, node, value, true)),
                 Verdict::Drop => {}
@@ -91,14 +87,12 @@ impl Driver {
     fn fold(&mut self, track: Track, node: Node, value: Value) -> Result<(), RunError> {
         match (track, value) {
             (Track::Chunk(chunk), Value::Slice(values)) => {
-                match self.reducer.fold(Slice { node, chunk, values }) {
-                    Some(reduced) => self.reduced(reduced),
-                    None => Ok(()),
-                }
+                let reduced = self.reducer.fold(Slice { node, chunk, values });
+                self.reduced(reduced)
             }
             (Track::Sums, Value::Sums(sums)) => {
                 if self.account.insert(sums) {
-                    self.engine.handle(Instant::now(), Event::Committed(Track::Sums));
+                    self.engine.handle(self.now, Event::Committed(Track::Sums));
                 }
                 Ok(())
             }
@@ -118,7 +112,7 @@ impl Driver {
         let Judgement { agreed, wrong, disputed } =
             self.audit_book.judge(worker, track, node, value);
         if let Some(answers) = disputed {
-            self.engine.disputed(Instant::now(), node, answers);
+            self.engine.disputed(self.now, node, answers);
         }
         for worker in wrong {
             self.expel(
@@ -130,7 +124,7 @@ impl Driver {
     }
 
     pub(super) fn fault(&mut self, worker: WorkerId, fault: Fault) {
-        if !self.engine.faulted(Instant::now(), worker, fault) {
+        if !self.engine.faulted(self.now, worker, fault) {
             self.expel(worker, &format!("{}, which it was not dealt", reported(fault)));
         }
     }
@@ -187,7 +181,7 @@ impl Driver {
             );
             self.observer.observe(RunEvent::Warning(&warning));
         }
-        for (track, node, value) in self.audit_book.waive(self.tree, span) {
+        for (track, node, value) in self.audit_book.waive(self.schedule.tree, span) {
             if self.engine.agreed(pass, track, node) {
                 self.fold(track, node, value)?;
             }

@@ -1,39 +1,40 @@
-//! Where chunks are worked on: small ones at once, and values that only wait for others, large ones on a pool of threads;
-//! and what is published so far.
+//! What becomes of gradients: which are added at once and which by threads, what is published so far, and what a snapshot can
+//! still be taken of. Small chunks are worked on at once, and values that only wait for others; the rest are jobs.
 //!
 //! The weights of the open step stay until every chunk of it is committed, so that a worker that joins in the
 //! middle of a step can still compute on them.
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use lockstep_proto::arithmetic::deviation;
 use lockstep_proto::fold::Leaves;
 use lockstep_proto::frame::Slice;
 use lockstep_proto::ids::{Chunk, Pass, Step};
 use lockstep_proto::layout::ChunkRange;
-use lockstep_proto::panics;
 use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::ShardTree;
-use tokio::sync::mpsc;
 
-use crate::error::RunError;
-use crate::optimizer::sum_of_squares;
+use super::jobs::{Done, Finished, Job, SharedChunk, Work, lock, squares};
 use crate::reduction::{ChunkState, Folded, Rule, Update, clip_scale};
 use crate::snapshot::Snapshot;
 use crate::spec::RunSpec;
 
 /// Frames up to this size are folded on the spot, as are those that need only be kept: handing them over would take longer.
-const INLINE_BYTES_MAX: usize = 1 << 16;
+pub(crate) const INLINE_BYTES_MAX: usize = 1 << 16;
 
-/// Folds in the hands of each thread, results that were not looked at among them. While more wait, no message is read.
-const FOLDS_A_THREAD_MAX: usize = 4;
+/// Jobs in the hands of each thread, results that were not looked at among them. While more wait, no message is read.
+const JOBS_A_THREAD_MAX: usize = 4;
+
+/// Most jobs of a run that are begun and not told of as finished.
+pub(crate) fn jobs_max(threads: usize) -> usize {
+    JOBS_A_THREAD_MAX * threads.max(1)
+}
 
 /// What a fold led to.
 #[derive(Debug)]
-pub(crate) enum Reduced {
+pub(super) enum Reduced {
     /// Nothing yet.
     Pending,
     /// The chunk's gradient is complete and held for the global norm.
@@ -46,17 +47,17 @@ pub(crate) enum Reduced {
     Panicked(String),
 }
 
-pub(crate) struct Reducer {
+#[derive(Debug)]
+pub(super) struct Reducer {
     tree: ShardTree,
     rule: Rule,
-    chunks: Vec<Arc<Mutex<ChunkState>>>,
-    pool: rayon::ThreadPool,
-    /// A fold takes its result's place before it is handed to a thread: no result can be lost.
-    results_tx: mpsc::Sender<(Chunk, Folded)>,
-    results: mpsc::Receiver<(Chunk, Folded)>,
+    chunks: Vec<SharedChunk>,
+    inline_bytes_max: usize,
+    jobs_max: usize,
+    /// Jobs that were begun and are not finished.
     in_flight: usize,
-    /// Folds that wait for a place, with their update: those of one message, or of one span that was compared.
-    waiting: VecDeque<(Step, Slice)>,
+    /// Jobs that are to be begun: the folds of one message, or of one span that was compared, or what an update takes.
+    waiting: VecDeque<Job>,
     /// The update that is being made.
     step: Step,
     is_open: bool,
@@ -67,14 +68,17 @@ pub(crate) struct Reducer {
     is_small: bool,
     /// Chunks of each block of the global norm.
     norm_blocks: Vec<Range<usize>>,
+    /// By block: the sum of squares, while threads add them.
+    squares: Vec<Option<f64>>,
 }
 
 impl Reducer {
-    pub(crate) fn new(
+    pub(super) fn new(
         spec: &RunSpec,
         tree: ShardTree,
         published: Vec<ChunkVersions>,
-    ) -> Result<Reducer, RunError> {
+        inline_bytes_max: usize,
+    ) -> Reducer {
         let precision = spec.precision;
         let rule = Rule { optimizer: spec.optimizer, clip_norm: spec.clip_norm, precision };
         let Snapshot { step, weights, moments, .. } = &spec.start;
@@ -87,36 +91,27 @@ impl Reducer {
             Arc::new(Mutex::new(state))
         };
         let chunks: Vec<_> = spec.layout.chunks().iter().zip(published).map(state).collect();
-        let threads = spec.threads.max(1);
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("reduce-{i}"))
-            .build()
-            .map_err(|error| RunError::Threads(error.to_string()))?;
-        if let Some(deviation) = pool.broadcast(|_| deviation()).into_iter().flatten().next() {
-            return Err(RunError::Arithmetic(deviation));
-        }
-        let (results_tx, results) = mpsc::channel(FOLDS_A_THREAD_MAX * threads);
-        Ok(Reducer {
+        let norm_blocks = spec.layout.norm_blocks();
+        Reducer {
             tree,
             rule,
+            inline_bytes_max,
+            jobs_max: jobs_max(spec.threads),
             is_open: false,
             newest: vec![*step; chunks.len()],
             is_shared,
-            is_small: spec.layout.len() * precision.width() <= INLINE_BYTES_MAX,
-            norm_blocks: spec.layout.norm_blocks(),
+            is_small: spec.layout.len() * precision.width() <= inline_bytes_max,
+            squares: vec![None; norm_blocks.len()],
+            norm_blocks,
             chunks,
-            pool,
-            results_tx,
-            results,
             in_flight: 0,
             waiting: VecDeque::new(),
             step: *step,
-        })
+        }
     }
 
     /// Opens the update that makes the weights of `step`.
-    pub(crate) fn begin(&mut self, leaves: &Leaves, step: Step, rows: u64, learning_rate: f32) {
+    pub(super) fn begin(&mut self, leaves: &Leaves, step: Step, rows: u64, learning_rate: f32) {
         let update = Update { step: step.0, rows, learning_rate };
         self.step = step;
         self.is_open = true;
@@ -126,103 +121,93 @@ impl Reducer {
     }
 
     /// Nobody needs the weights before the update any more.
-    pub(crate) fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.is_open = false;
     }
 
-    /// Adds one node's values; `None` if a thread was put to it and [`Reducer::next`] will tell.
-    pub(crate) fn fold(&mut self, slice: Slice) -> Option<Reduced> {
+    /// Adds one node's values, or makes a job of that.
+    pub(super) fn fold(&mut self, slice: Slice) -> Reduced {
         let Slice { node, chunk, values } = slice;
         let state = &self.chunks[chunk.0 as usize];
-        if values.len() <= INLINE_BYTES_MAX {
+        if values.len() <= self.inline_bytes_max {
             let folded = lock(state).insert(&self.rule, self.step.0, node, values);
-            return Some(self.note(chunk, folded));
+            return self.note(chunk, folded);
         }
-        let state = state.clone();
         if let Ok(mut state) = state.try_lock()
             && state.keeps(node)
         {
-            let folded = state.insert(&self.rule, self.step.0, node, values);
-            return Some(self.note(chunk, folded));
+            // Nothing comes of it yet.
+            let _ = state.insert(&self.rule, self.step.0, node, values);
+            return Reduced::Pending;
         }
-        self.waiting.push_back((self.step, Slice { node, chunk, values }));
-        self.hand_over();
-        None
+        let (rule, step, state) = (self.rule, self.step, state.clone());
+        self.waiting.push_back(Job(Work::Fold { state, rule, step, node, chunk, values }));
+        Reduced::Pending
     }
 
-    /// Gives threads as many folds as there are places for results.
-    fn hand_over(&mut self) {
-        while !self.waiting.is_empty()
-            && let Ok(place) = self.results_tx.clone().try_reserve_owned()
-            && let Some((step, Slice { node, chunk, values })) = self.waiting.pop_front()
-        {
-            let (rule, state) = (self.rule, self.chunks[chunk.0 as usize].clone());
-            self.in_flight += 1;
-            self.pool.spawn(move || {
-                // A panic that reached the pool would end the process, whoever else is in it.
-                let insert = || {
-                    #[cfg(feature = "failpoints")]
-                    fail::fail_point!("fold");
-                    lock(&state).insert(&rule, step.0, node, values)
-                };
-                let folded = panics::guard(insert).unwrap_or_else(Folded::Panicked);
-                place.send((chunk, folded));
-            });
+    /// The next job to be begun: as many as there are places for.
+    pub(super) fn next_job(&mut self) -> Option<Job> {
+        if self.in_flight == self.jobs_max {
+            return None;
+        }
+        let job = self.waiting.pop_front()?;
+        self.in_flight += 1;
+        Some(job)
+    }
+
+    /// Takes in what became of a job.
+    pub(super) fn finished(&mut self, finished: Finished) -> Reduced {
+        self.in_flight -= 1;
+        match finished.0 {
+            Done::Chunk(chunk, folded) => self.note(chunk, folded),
+            Done::Squared(block, sum) => {
+                self.squares[block] = Some(sum);
+                self.scale();
+                Reduced::Pending
+            }
+            Done::Panicked(said) => Reduced::Panicked(said),
         }
     }
 
-    /// Updates all chunks, scaled by the global norm of their gradients.
-    pub(crate) fn update(&mut self) -> Vec<Reduced> {
-        use rayon::prelude::*;
-        let scale = self.rule.clip_norm.map(|max| clip_scale(max, self.squares().into_iter()));
-        let update = |chunk: &Arc<Mutex<ChunkState>>| lock(chunk).update(&self.rule, scale);
-        let folded: Vec<Folded> = if self.is_small {
-            self.chunks.iter().map(update).collect()
-        } else {
-            self.pool.install(|| self.chunks.par_iter().map(update).collect())
-        };
+    /// Updates all chunks, scaled by the global norm of their gradients, or makes jobs of that.
+    pub(super) fn update(&mut self) -> Vec<Reduced> {
+        let states = |block: &Range<usize>| self.chunks[block.clone()].to_vec();
+        if !self.is_small {
+            self.squares.fill(None);
+            let square = |(block, of)| Job(Work::Square { states: states(of), block });
+            self.waiting.extend(self.norm_blocks.iter().enumerate().map(square));
+            return Vec::new();
+        }
+        let squares = self.norm_blocks.iter().map(|block| squares(&states(block)));
+        let scale = self.rule.clip_norm.map(|max| clip_scale(max, squares));
+        let update = |chunk: &SharedChunk| lock(chunk).update(&self.rule, scale);
+        let folded: Vec<Folded> = self.chunks.iter().map(update).collect();
         let numbered = folded.into_iter().enumerate();
         numbered.map(|(chunk, folded)| self.note(Chunk(chunk as u32), folded)).collect()
     }
 
-    /// The sum of squares of each block of the gradient that is held.
-    fn squares(&self) -> Vec<f64> {
-        use rayon::prelude::*;
-        let square = |block: &Range<usize>| {
-            let chunks: Vec<_> =
-                self.chunks[block.clone()].iter().map(|chunk| lock(chunk)).collect();
-            sum_of_squares(chunks.iter().map(|chunk| chunk.held()))
+    /// Goes on with an update once the squares of all blocks are there.
+    fn scale(&mut self) {
+        // In the blocks' order, whichever came first.
+        let Some(squares) = self.squares.iter().copied().collect::<Option<Vec<f64>>>() else {
+            return;
         };
-        if self.is_small {
-            return self.norm_blocks.iter().map(square).collect();
-        }
-        self.pool.install(|| self.norm_blocks.par_iter().map(square).collect())
-    }
-
-    /// Whether threads are at work.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight > 0
+        let scale = self.rule.clip_norm.map(|max| clip_scale(max, squares.into_iter()));
+        let rule = self.rule;
+        let update = |(chunk, state): (usize, &SharedChunk)| {
+            let (state, chunk) = (state.clone(), Chunk(chunk as u32));
+            Job(Work::Update { state, rule, chunk, scale })
+        };
+        self.waiting.extend(self.chunks.iter().enumerate().map(update));
     }
 
     /// Whether another message's frames may be folded.
-    pub(crate) fn has_room(&self) -> bool {
-        self.waiting.is_empty() && self.results_tx.capacity() > 0
-    }
-
-    /// The next result of the threads.
-    pub(crate) async fn next(&mut self) -> Reduced {
-        match self.results.recv().await {
-            Some((chunk, folded)) => {
-                self.in_flight -= 1;
-                self.hand_over();
-                self.note(chunk, folded)
-            }
-            None => Reduced::Pending,
-        }
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.is_empty() && self.in_flight < self.jobs_max
     }
 
     /// All weights that a new worker needs: of the open step, and what is already newer.
-    pub(crate) fn published(&self) -> Vec<(Step, Chunk)> {
+    pub(super) fn published(&self) -> Vec<(Step, Chunk)> {
         let before = self.is_open.then_some(Step(self.step.0.wrapping_sub(1)));
         let mut published = Vec::new();
         for step in before.into_iter().chain([self.step]) {
@@ -235,7 +220,7 @@ impl Reducer {
     }
 
     /// Whether workers on this machine can read a chunk where it was published.
-    pub(crate) fn is_shared(&self, chunk: Chunk) -> bool {
+    pub(super) fn is_shared(&self, chunk: Chunk) -> bool {
         self.is_shared[chunk.0 as usize]
     }
 
@@ -243,18 +228,18 @@ impl Reducer {
     ///
     /// # Panics
     /// If it is of another version.
-    pub(crate) fn frame(&self, step: Step, chunk: Chunk) -> Bytes {
+    pub(super) fn frame(&self, step: Step, chunk: Chunk) -> Bytes {
         let frame = lock(&self.chunks[chunk.0 as usize]).frame(step);
         frame.expect("the newest two versions are kept")
     }
 
     /// The weights as `f32` frames, chunk by chunk in the layout's order: between two passes, all of one step.
-    pub(crate) fn frames(&self) -> Vec<Bytes> {
+    pub(super) fn frames(&self) -> Vec<Bytes> {
         self.chunks.iter().map(|chunk| lock(chunk).weights_frame()).collect()
     }
 
     /// The weights as one vector.
-    pub(crate) fn weights(&self) -> Vec<f32> {
+    pub(super) fn weights(&self) -> Vec<f32> {
         let mut weights = Vec::new();
         for chunk in &self.chunks {
             lock(chunk).copy_weights(&mut weights);
@@ -263,13 +248,13 @@ impl Reducer {
     }
 
     /// Whether the state before the open update, or between two, is all there.
-    pub(crate) fn is_before_update(&self) -> bool {
+    pub(super) fn is_before_update(&self) -> bool {
         !self.is_open || self.chunks.iter().all(|chunk| lock(chunk).is_before_update())
     }
 
     /// The state before `pass`: the next one, or the one that is open, as long as no chunk of it has been updated. `None`
     /// once one has: its moments before that are gone.
-    pub(crate) fn snapshot(&self, pass: Pass) -> Option<Snapshot> {
+    pub(super) fn snapshot(&self, pass: Pass) -> Option<Snapshot> {
         let (mut weights, mut moments) = (Vec::new(), Vec::new());
         for chunk in &self.chunks {
             // Threads may update others meanwhile: what was copied is still the state before all of that.
@@ -297,14 +282,8 @@ impl Reducer {
                 Reduced::Published { step, chunk }
             }
             Folded::NonFinite(what) => Reduced::NonFinite { step, chunk, what },
-            Folded::Panicked(said) => Reduced::Panicked(said),
         }
     }
-}
-
-/// A fold that panics has broken an invariant of ours; the others may still finish their chunk.
-fn lock(chunk: &Mutex<ChunkState>) -> MutexGuard<'_, ChunkState> {
-    chunk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -319,7 +298,7 @@ mod tests {
     const CHUNKS: u32 = 96;
 
     /// Chunks of 256 KiB, a row in each of two shards.
-    fn reducer() -> Reducer {
+    fn reducer(clip_norm: Option<f32>) -> Reducer {
         let units = 1024 * CHUNKS as usize;
         let layout = Arc::new(Layout::new(&[DenseShape { inputs: 64, units, bias: false }]));
         let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
@@ -340,37 +319,69 @@ mod tests {
             seed: 0,
             optimizer,
             learning_rate: 1.0.into(),
-            clip_norm: None,
+            clip_norm,
             precision: Precision::F32,
             workers_min: 1,
             audit_fraction: 0.0,
             workers_start: 1,
             threads: 1,
         };
-        Reducer::new(&spec, ShardTree::new(2), published).unwrap()
+        Reducer::new(&spec, ShardTree::new(2), published, INLINE_BYTES_MAX)
+    }
+
+    /// Does all jobs, no more at a time than there are places for; how often each led to what.
+    fn do_jobs(reducer: &mut Reducer) -> [u32; 3] {
+        let [mut pending, mut held, mut published] = [0; 3];
+        loop {
+            let jobs: Vec<Job> = std::iter::from_fn(|| reducer.next_job()).collect();
+            if jobs.is_empty() {
+                return [pending, held, published];
+            }
+            assert!(jobs.len() <= jobs_max(1));
+            for job in jobs.into_iter().rev() {
+                match reducer.finished(job.run()) {
+                    Reduced::Pending => pending += 1,
+                    Reduced::Held => held += 1,
+                    Reduced::Published { .. } => published += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
     }
 
     /// As when a span that was compared is waived: all of its values at once, whether there is room or not.
-    #[tokio::test]
-    async fn no_result_of_many_folds_is_lost() {
-        let mut reducer = reducer();
+    fn fold_all(reducer: &mut Reducer) {
         let tree = ShardTree::new(2);
         reducer.begin(&Leaves::new(tree, |_| true), Step(1), 2, 1.0);
-        let values = Bytes::from(vec![0; 1 << 18]);
-        let mut published = 0;
+        let values = Bytes::from(4f32.to_le_bytes().repeat(1 << 16));
         for node in [0, 1].map(Node::leaf) {
             for chunk in (0..CHUNKS).map(Chunk) {
                 let folded = reducer.fold(Slice { node, chunk, values: values.clone() });
-                assert!(matches!(folded, None | Some(Reduced::Pending)), "{folded:?}");
+                assert!(matches!(folded, Reduced::Pending), "{folded:?}");
             }
         }
         assert!(!reducer.has_room(), "nothing more is read until then");
-        // The threads have long been done.
-        reducer.pool.install(|| {});
-        while reducer.is_busy() {
-            published += u32::from(matches!(reducer.next().await, Reduced::Published { .. }));
-        }
-        assert_eq!(published, CHUNKS);
+    }
+
+    #[test]
+    fn no_result_of_many_folds_is_lost() {
+        let mut reducer = reducer(None);
+        fold_all(&mut reducer);
+        // The first child of each is only kept.
+        assert_eq!(do_jobs(&mut reducer), [0, 0, CHUNKS]);
         assert!(reducer.has_room());
+        assert!(reducer.weights().iter().all(|&weight| weight == -4.0));
+    }
+
+    #[test]
+    fn a_large_network_is_clipped_by_jobs() {
+        let norm = 4.0 * f64::from(CHUNKS << 16).sqrt() as f32;
+        let mut reducer = reducer(Some(norm / 2.0));
+        fold_all(&mut reducer);
+        assert_eq!(do_jobs(&mut reducer), [0, CHUNKS, 0]);
+        assert!(reducer.update().is_empty());
+        let blocks = reducer.norm_blocks.len() as u32;
+        assert_eq!(do_jobs(&mut reducer), [blocks, 0, CHUNKS]);
+        assert!(reducer.weights().iter().all(|&weight| weight == -2.0));
     }
 }

@@ -1,10 +1,17 @@
 //! Many seeds, each a job and a cluster that comes and goes: all end in the bits of one worker that stayed.
 
+mod book;
+mod case;
+mod checkpoint;
+mod coordinator;
+mod lies;
+mod network;
+mod worker;
+
 use rayon::prelude::*;
 
-use super::case::Case;
-use super::ledger::Seen;
-use super::network;
+use book::Seen;
+use case::Case;
 
 /// How many seeds to run.
 const SEEDS_VARIABLE: &str = "LOCKSTEP_SIMULATION_SEEDS";

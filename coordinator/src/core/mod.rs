@@ -1,0 +1,329 @@
+//! All that a run decides: input in, output out, time as an argument.
+//!
+//! A [`Core`] owns the engine, the account, the audits and the reduction, and who is a member; nobody else asks these, so
+//! that the order in which they are asked is decided here. It refuses to know sockets, tasks, threads and clocks: the
+//! [`shell`](crate::shell) carries what it says, puts threads to its jobs and tells it the time. The simulation does the same with a
+//! network of its own.
+
+mod exchange;
+mod jobs;
+mod passes;
+mod reducer;
+mod results;
+#[cfg(test)]
+mod simulation;
+mod stopping;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use lockstep_proto::frame::{Ending, FromWorker, ToWorker};
+use lockstep_proto::ids::{Chunk, Pass, Step, WorkerId};
+use lockstep_proto::layout::Layout;
+use lockstep_proto::shared::weights::ChunkVersions;
+use lockstep_proto::tree::ShardTree;
+
+use crate::account::Account;
+use crate::audit::AuditBook;
+use crate::backlog::Weights;
+use crate::departure::Departure;
+use crate::engine::{Action, Engine, Event, Schedule, Track};
+use crate::error::RunError;
+use crate::observer::{Observer, RunEvent};
+use crate::peer::Peer;
+use crate::policy::LearningRate;
+use crate::spec::{Outcome, RunSpec, SumBounds};
+pub(crate) use exchange::{Input, Output};
+pub(crate) use jobs::{Finished, Job};
+pub(crate) use reducer::{INLINE_BYTES_MAX, jobs_max};
+use reducer::{Reduced, Reducer};
+use stopping::Stopwatch;
+
+#[derive(Debug)]
+struct Member {
+    peer: Peer,
+    /// It reads weights where they are published, if they can be.
+    shares: bool,
+    /// Only members that have their first shards are sent weights: by then they have said whether they share memory.
+    gets_weights: bool,
+}
+
+/// See the module's text.
+pub(crate) struct Core {
+    schedule: Schedule,
+    layout: Arc<Layout>,
+    learning_rate: LearningRate,
+    sum_bounds: Vec<SumBounds>,
+    engine: Engine,
+    reducer: Reducer,
+    audit_book: AuditBook,
+    account: Account,
+    members: BTreeMap<WorkerId, Member>,
+    observer: Box<dyn Observer>,
+    outputs: VecDeque<Output>,
+    /// Of the input in hand.
+    now: Instant,
+    /// Of the update in hand.
+    rate: f32,
+    first_step_at: Option<Instant>,
+    /// The pass in hand, or the one that comes next.
+    pass: Pass,
+    is_open: bool,
+    test_sums: Option<Vec<f64>>,
+    stopwatch: Stopwatch,
+    finished: bool,
+}
+
+impl Core {
+    /// A run from its start, or from where an earlier execution was. `published`: where the weights of each chunk are kept for
+    /// workers to see. Values longer than `inline_bytes_max` are added by jobs.
+    pub(crate) fn new(
+        now: Instant,
+        spec: &RunSpec,
+        observer: Box<dyn Observer>,
+        published: Vec<ChunkVersions>,
+        inline_bytes_max: usize,
+    ) -> Core {
+        let tree = ShardTree::new(spec.batches.shards);
+        let schedule = Schedule {
+            tree,
+            train: spec.batches,
+            validation_rows: spec.validation_rows,
+            test_rows: spec.test_rows,
+            epochs: spec.epochs,
+        };
+        let engine = Engine::new(now, schedule, spec.layout.chunks().len(), spec.workers_min)
+            .starting_with(spec.workers_start)
+            .starting_at(spec.start.pass)
+            .auditing(spec.audit_fraction, spec.seed);
+        Core {
+            schedule,
+            layout: spec.layout.clone(),
+            learning_rate: spec.learning_rate.clone(),
+            sum_bounds: spec.sum_bounds.clone(),
+            engine,
+            reducer: Reducer::new(spec, tree, published, inline_bytes_max),
+            audit_book: AuditBook::default(),
+            account: Account::default(),
+            members: BTreeMap::new(),
+            observer,
+            outputs: VecDeque::new(),
+            now,
+            rate: 0.0,
+            first_step_at: None,
+            pass: spec.start.pass,
+            is_open: false,
+            test_sums: None,
+            stopwatch: Stopwatch::default(),
+            finished: false,
+        }
+    }
+
+    /// Takes in what happened. Afterwards all output is to be polled before the next input.
+    ///
+    /// # Errors
+    /// Why the run ends early: no other input is wanted then.
+    pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Result<(), RunError> {
+        self.now = now;
+        match input {
+            Input::Joined(worker, peer) => self.join(worker, peer),
+            Input::Refused(peer, reason) => {
+                self.observer.observe(RunEvent::Refused { peer: &peer, reason: &reason });
+            }
+            Input::Shares(worker) => {
+                if let Some(member) = self.members.get_mut(&worker) {
+                    member.shares = true;
+                }
+            }
+            Input::Frame(worker, frame) => self.frame(worker, frame)?,
+            Input::Broken(worker, reason) => self.expel(worker, &reason),
+            Input::Unread(worker) => self.expel(worker, "it does not read its messages"),
+            Input::Ended(worker, reason) => self.leave(worker, &reason),
+            Input::Finished(finished) => {
+                let reduced = self.reducer.finished(finished);
+                self.reduced(reduced)?;
+            }
+            Input::Stop(how) => self.stop(how)?,
+            Input::Timeout => self.engine.handle_timeout(now),
+        }
+        self.act()?;
+        self.tend_stop()
+    }
+
+    /// The next thing to do, if any.
+    pub(crate) fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front().or_else(|| self.reducer.next_job().map(Output::Start))
+    }
+
+    /// When [`Input::Timeout`] is wanted; now, if the run is over.
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        let timeout = self.engine.poll_timeout().unwrap_or(self.now);
+        self.stop_timeout().map_or(timeout, |at| at.min(timeout))
+    }
+
+    /// Whether there is room for what another message makes to do. While there is none, what workers say has to wait.
+    pub(crate) fn has_room(&self) -> bool {
+        self.reducer.has_room()
+    }
+
+    /// Whether the run was told to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopwatch.is_stopping()
+    }
+
+    /// Whether there is nothing more to do.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Ends the run, well or early: what is still to be saved is, and workers are to be told what is returned.
+    pub(crate) fn conclude(&mut self, result: &Result<(), RunError>) -> Ending {
+        if let Err(error) = result {
+            self.save_before(error);
+        }
+        self.observer.observe(RunEvent::Ending);
+        self.stopwatch.ending(result)
+    }
+
+    /// What is left of a run that finished.
+    pub(crate) fn into_outcome(self) -> Outcome {
+        Outcome { weights: self.reducer.weights(), test_sums: self.test_sums }
+    }
+
+    fn join(&mut self, worker: WorkerId, peer: Peer) {
+        self.observer.observe(RunEvent::Joined { worker, peer: &peer });
+        let threads = peer.threads;
+        self.members.insert(worker, Member { peer, shares: false, gets_weights: false });
+        self.engine.handle(self.now, Event::Joined { worker, threads });
+    }
+
+    fn leave(&mut self, worker: WorkerId, reason: &Departure) {
+        if self.part_with(worker, None, reason) {
+            self.engine.handle(self.now, Event::Left(worker));
+        }
+    }
+
+    /// Ends a membership because of what the worker said. Nothing of it that is to be compared counts any more, even if it is
+    /// gone.
+    fn expel(&mut self, worker: WorkerId, reason: &str) {
+        let disputes = self.audit_book.strike(worker);
+        self.part_with(worker, Some(reason), &Departure::Expelled(reason.to_string()));
+        self.engine.expelled(self.now, worker, &disputes);
+    }
+
+    /// Closes a member's stream and says that it is gone. Whether it was a member.
+    fn part_with(&mut self, worker: WorkerId, fault: Option<&str>, reason: &Departure) -> bool {
+        let Some(Member { peer, .. }) = self.members.remove(&worker) else { return false };
+        self.outputs.push_back(Output::Close(worker, fault.map(str::to_string)));
+        let workers = self.members.len();
+        self.observer.observe(RunEvent::Left { worker, peer: &peer, reason, workers });
+        true
+    }
+
+    fn frame(&mut self, worker: WorkerId, frame: FromWorker) -> Result<(), RunError> {
+        if !self.members.contains_key(&worker) {
+            return Ok(());
+        }
+        match frame {
+            FromWorker::Prepared(span) => {
+                if !self.engine.prepared(self.now, worker, span) {
+                    self.expel(worker, "it said that it has shards that it was not asked to fetch");
+                } else if let Some(member) = self.members.get_mut(&worker)
+                    && !std::mem::replace(&mut member.gets_weights, true)
+                {
+                    for (step, chunk) in self.reducer.published() {
+                        self.send_weights(step, chunk, Some(worker));
+                    }
+                }
+            }
+            FromWorker::Part(part) => self.part(worker, part)?,
+            FromWorker::Fault(fault) => self.fault(worker, fault),
+            FromWorker::Goodbye => self.leave(worker, &Departure::Goodbye),
+        }
+        Ok(())
+    }
+
+    fn reduced(&mut self, reduced: Reduced) -> Result<(), RunError> {
+        match reduced {
+            Reduced::Pending => {}
+            Reduced::Panicked(said) => return Err(RunError::Panicked(said)),
+            Reduced::Held => self.engine.handle(self.now, Event::Held),
+            Reduced::Published { step, chunk } => {
+                self.send_weights(step, chunk, None);
+                self.engine.handle(self.now, Event::Committed(Track::Chunk(chunk)));
+            }
+            Reduced::NonFinite { step, chunk, what } => {
+                let layer = self.layout.chunks()[chunk.0 as usize].layers.start;
+                return Err(RunError::NonFinite {
+                    step: step.0,
+                    shard: None,
+                    layer: Some(layer),
+                    what,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a chunk of weights to one member, or to all that get them. Those that can read it where it was published are
+    /// only told.
+    fn send_weights(&mut self, step: Step, chunk: Chunk, only: Option<WorkerId>) {
+        let is_shared = self.reducer.is_shared(chunk);
+        let mut frame = None;
+        for (&worker, member) in &self.members {
+            if !member.gets_weights || only.is_some_and(|only| only != worker) {
+                continue;
+            }
+            let is_named = is_shared && member.shares;
+            let values = (!is_named)
+                .then(|| frame.get_or_insert_with(|| self.reducer.frame(step, chunk)).clone());
+            self.outputs.push_back(Output::Weights(worker, Weights { step, chunk, values }));
+        }
+    }
+
+    fn say(&mut self, worker: WorkerId, message: ToWorker) {
+        // It may have been shut out since the engine decided this.
+        if self.members.contains_key(&worker) {
+            self.outputs.push_back(Output::Say(worker, message));
+        }
+    }
+
+    /// Does what the engine wants.
+    fn act(&mut self) -> Result<(), RunError> {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::Prepare(worker, span) => self.say(worker, ToWorker::Prepare(span)),
+                Action::Forget(worker, spans) => self.say(worker, ToWorker::Forget(spans)),
+                Action::Deal(worker, deal) => {
+                    self.account.deal(worker, deal.span);
+                    self.say(worker, ToWorker::Deal(deal));
+                }
+                Action::BeginPass(planned) => self.begin(&planned),
+                Action::Waive { pass, span, waited } => self.waive(pass, span, waited)?,
+                Action::GiveUp(worker, span) => self.give_up(worker, span),
+                Action::Diverged(fault) => self.diverged(fault)?,
+                Action::Refute(worker, fault) => self.refute(worker, fault),
+                Action::Update => {
+                    for reduced in self.reducer.update() {
+                        self.reduced(reduced)?;
+                    }
+                }
+                Action::EndPass(planned) => {
+                    self.end(&planned)?;
+                    // A run that has nothing left to do is finished.
+                    if self.is_stopping() && self.schedule.planned(self.pass).is_some() {
+                        return Err(RunError::Stopped);
+                    }
+                }
+                Action::Report(wait) => {
+                    let member = wait.worker().and_then(|worker| self.members.get(&worker));
+                    let peer = member.map(|member| &member.peer);
+                    self.observer.observe(RunEvent::Waiting { wait: &wait, peer });
+                }
+                Action::Finish => self.finished = true,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! Where a pass begins and ends: what is opened for it, and what is told of it.
+
+use lockstep_proto::fold::Counted;
+use lockstep_proto::ids::{Pass, Step, Table, Task};
+
+use super::Core;
+use crate::engine::Planned;
+use crate::error::RunError;
+use crate::observer::{RunEvent, WeightFrames};
+
+impl Core {
+    pub(super) fn begin(&mut self, planned: &Planned) {
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("pass");
+        self.pass = planned.pass;
+        self.is_open = true;
+        self.stopwatch.begin(self.now);
+        let leaves = self.schedule.leaves(planned);
+        self.audit_book.clear();
+        if let Task::Train { .. } = planned.task {
+            self.first_step_at.get_or_insert(self.now);
+            self.rate = self.learning_rate.after(planned.step.0);
+            self.reducer.begin(&leaves, Step(planned.step.0 + 1), planned.rows, self.rate);
+        }
+        self.account.begin(self.schedule.tree, leaves);
+    }
+
+    pub(super) fn end(&mut self, planned: &Planned) -> Result<(), RunError> {
+        self.pass = Pass(planned.pass.0 + 1);
+        self.is_open = false;
+        self.stopwatch.end(self.now);
+        let Counted { rows, values: sums } = self.account.end(planned)?;
+        match planned.task {
+            Task::Train { epoch, .. } => {
+                self.reducer.end();
+                let started = self.first_step_at.unwrap_or(self.now);
+                self.observer.observe(RunEvent::Step {
+                    epoch,
+                    step: planned.step.0 + 1,
+                    rows,
+                    sums: &sums,
+                    learning_rate: self.rate,
+                    seconds: self.now.saturating_duration_since(started).as_secs_f64(),
+                    deals: self.account.deals(),
+                    recomputed: self.account.recomputed(),
+                    weights: WeightFrames(&|| self.reducer.frames()),
+                });
+            }
+            Task::Evaluate { table } => {
+                self.observer.observe(RunEvent::Evaluated { table, rows, sums: &sums });
+                if table == Table::Test {
+                    self.test_sums = Some(sums);
+                    // No snapshot: a run that goes on from it would have to measure the table again.
+                    return Ok(());
+                }
+            }
+        }
+        self.offer_snapshot(self.stopwatch.is_stopping());
+        Ok(())
+    }
+}

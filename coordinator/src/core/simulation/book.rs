@@ -1,0 +1,211 @@
+//! What an execution tells of itself, held against the schedule; and a disk for its checkpoints that takes its time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use lockstep_proto::ids::{Pass, Task};
+
+use super::case::Case;
+use super::checkpoint::{Checkpoint, Disk};
+use crate::departure::Departure;
+use crate::engine::{WAIT_REPORT_INTERVAL, Wait};
+use crate::observer::{Observer, RunEvent};
+use crate::snapshot::Snapshot;
+
+/// How often a run got to what the simulation is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// Nodes of a pass that was over.
+    pub(super) late: u64,
+    /// Nodes that were already there.
+    pub(super) twice: u64,
+    /// Nodes of which some leaves, not all, were already there.
+    pub(super) in_part: u64,
+    /// Deals of what somebody else already had in hand.
+    pub(super) dealt_again: u64,
+    /// Members that left inside a pass.
+    pub(super) left: u64,
+    /// Reports of a wait.
+    pub(super) reports: u64,
+    /// Workers that were shut out, for whatever reason.
+    pub(super) expelled: u64,
+    /// Of these: whose values were wrong.
+    pub(super) wrong: u64,
+    /// Whose word that something is not finite was wrong.
+    pub(super) refuted: u64,
+    /// That said that they were done and were not.
+    pub(super) lacking: u64,
+    /// That did not read their messages.
+    pub(super) unread: u64,
+    /// Whose messages were none.
+    pub(super) broken: u64,
+    /// Audits that nobody was left for.
+    pub(super) waived: u64,
+    /// Answers that were given up.
+    pub(super) given_up: u64,
+    /// Times that the coordinator began anew.
+    pub(super) restarts: u64,
+    /// Of these: after it was told to stop.
+    pub(super) stopped: u64,
+    /// Times that a member was told to let go of shards.
+    pub(super) let_go: u64,
+    /// Times that a message had to wait for threads.
+    pub(super) full: u64,
+    /// Checkpoints that were whole on the disk.
+    pub(super) written: u64,
+}
+
+impl Seen {
+    fn counts(&mut self) -> [&mut u64; 19] {
+        [
+            &mut self.late,
+            &mut self.twice,
+            &mut self.in_part,
+            &mut self.dealt_again,
+            &mut self.left,
+            &mut self.reports,
+            &mut self.expelled,
+            &mut self.wrong,
+            &mut self.refuted,
+            &mut self.lacking,
+            &mut self.unread,
+            &mut self.broken,
+            &mut self.waived,
+            &mut self.given_up,
+            &mut self.restarts,
+            &mut self.stopped,
+            &mut self.let_go,
+            &mut self.full,
+            &mut self.written,
+        ]
+    }
+
+    pub(super) fn and(mut self, mut other: Seen) -> Seen {
+        for (count, more) in self.counts().into_iter().zip(other.counts()) {
+            *count += *more;
+        }
+        self
+    }
+
+    /// Whether a thousand seeds went where faults are. Answers that are given up are rarer than that.
+    pub(super) fn is_enough(mut self) -> bool {
+        self.given_up += 5;
+        self.counts().into_iter().all(|count| *count >= 5)
+    }
+}
+
+pub(super) struct Book {
+    case: Case,
+    /// When the coordinator was last shown anything.
+    pub(super) now: Option<Instant>,
+    pub(super) seen: Seen,
+    pub(super) disk: Disk,
+    /// By pass: the sums and the weights after it, in bits.
+    history: Vec<Vec<u64>>,
+    reported_at: Option<Instant>,
+    has_ended: bool,
+}
+
+impl Book {
+    pub(super) fn new(case: Case, start: Checkpoint, seen: Seen) -> Book {
+        let history = start.history.clone();
+        let disk = Disk::new(start);
+        Book { case, now: None, seen, disk, history, reported_at: None, has_ended: false }
+    }
+
+    pub(super) fn history(&self) -> &[Vec<u64>] {
+        &self.history
+    }
+
+    /// Every pass of the schedule is over.
+    pub(super) fn finish(&self) {
+        assert!(self.has_ended);
+        assert_eq!(self.case.schedule.planned(Pass(self.history.len() as u64)), None);
+    }
+
+    /// Notes the end of the next pass of the schedule.
+    fn pass(&mut self, is_of: impl Fn(Task) -> bool, rows: u64, sums: &[f64], weights: &[f32]) {
+        let planned = self.case.schedule.planned(Pass(self.history.len() as u64));
+        let planned = planned.expect("no pass comes after the last");
+        assert!(is_of(planned.task), "{planned:?}");
+        assert_eq!((rows, sums[1]), (planned.rows, planned.rows as f64), "{planned:?}");
+        let sums = sums.iter().map(|sum| sum.to_bits());
+        let weights = weights.iter().map(|weight| u64::from(weight.to_bits()));
+        self.history.push(sums.chain(weights).collect());
+    }
+
+    fn report(&mut self, wait: &Wait) {
+        self.seen.reports += 1;
+        assert!(wait.waited >= WAIT_REPORT_INTERVAL, "reported too early: {wait}");
+        let now = self.now.expect("it is shown the time");
+        if let Some(last) = self.reported_at.replace(now) {
+            assert!(now - last >= WAIT_REPORT_INTERVAL, "reported too often: {wait}");
+        }
+    }
+
+    fn left(&mut self, worker: lockstep_proto::ids::WorkerId, reason: &Departure) {
+        let Departure::Expelled(reason) = reason else {
+            self.seen.left += 1;
+            return;
+        };
+        assert!(self.case.may_be_shut_out(worker), "{worker} is honest: {reason}");
+        let seen = &mut self.seen;
+        seen.expelled += 1;
+        for (text, count) in [
+            ("computed other values", &mut seen.wrong),
+            ("where others computed finite ones", &mut seen.refuted),
+            ("did not send all values", &mut seen.lacking),
+            ("does not read its messages", &mut seen.unread),
+            ("broken message", &mut seen.broken),
+        ] {
+            *count += u64::from(reason.contains(text));
+        }
+    }
+}
+
+/// What the core tells it goes into the book.
+pub(super) struct Teller(pub(super) Arc<Mutex<Book>>);
+
+impl Observer for Teller {
+    fn observe(&mut self, event: RunEvent<'_>) {
+        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            RunEvent::Step { epoch, step, rows, sums, learning_rate, weights, .. } => {
+                assert_eq!(learning_rate, book.case.learning_rate.after(step - 1));
+                let frames = weights.0();
+                let weights = frames.iter().flat_map(|frame| {
+                    lockstep_proto::values::decode(frame).expect("frames hold whole numbers")
+                });
+                let weights: Vec<f32> = weights.collect();
+                let is_of = |task| matches!(task, Task::Train { epoch: of, .. } if of == epoch);
+                book.pass(is_of, rows, sums, &weights);
+            }
+            RunEvent::Evaluated { table, rows, sums } => {
+                book.pass(|task| task == Task::Evaluate { table }, rows, sums, &[]);
+            }
+            RunEvent::Left { worker, reason, .. } => book.left(worker, reason),
+            RunEvent::Waiting { wait, .. } => book.report(wait),
+            RunEvent::Warning(text) => {
+                book.seen.waived += u64::from(text.starts_with("nobody came to check"));
+                book.seen.given_up += u64::from(text.contains("does not answer"));
+            }
+            RunEvent::Ending => {
+                assert!(!std::mem::replace(&mut book.has_ended, true), "it ended twice");
+            }
+            RunEvent::StillStopping { waited, .. } => assert!(waited >= Duration::from_secs(5)),
+            RunEvent::Joined { .. } | RunEvent::Refused { .. } | RunEvent::Stopping => {}
+        }
+    }
+
+    fn wants_snapshot(&mut self, is_last: bool) -> bool {
+        let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        is_last || book.disk.is_due(book.history.len() as u64, book.case.checkpoint_passes)
+    }
+
+    fn take_snapshot(&mut self, snapshot: Snapshot) {
+        let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(snapshot.pass.0, book.history.len() as u64, "of a state that is not told of");
+        let history = book.history.clone();
+        book.disk.take(Checkpoint { snapshot, history });
+    }
+}

@@ -1,0 +1,277 @@
+//! The shipped core in the place of a coordinator's process: what arrives is checked as the shell checks it, and what the core
+//! wants is held against what it may want.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use lockstep_proto::frame::{Deal, Limits, ToWorker};
+use lockstep_proto::ids::{Pass, Span, WorkerId};
+use lockstep_proto::shared::weights::ChunkVersions;
+use lockstep_proto::wire::{self, worker_message::Kind};
+
+use super::super::{Core, Finished, INLINE_BYTES_MAX, Input, Job, Output};
+use super::book::{Book, Seen, Teller};
+use super::case::Case;
+use super::checkpoint::Checkpoint;
+use crate::backlog::Next;
+use crate::departure::Departure;
+use crate::error::RunError;
+use crate::peer::Peer;
+
+/// What a run leaves behind, in bits.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) weights: Vec<u32>,
+    pub(super) history: Vec<Vec<u64>>,
+}
+
+/// How an execution ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Finished,
+    /// It was told to stop.
+    Stopped,
+}
+
+pub(super) struct Coordinator<'a> {
+    case: &'a Case,
+    pub(super) core: Core,
+    limits: Limits,
+    book: Arc<Mutex<Book>>,
+    /// Messages that came and were not read yet: there was no room for what they make to do.
+    inbox: VecDeque<(WorkerId, wire::WorkerMessage)>,
+    prepared: BTreeSet<WorkerId>,
+    /// What was dealt in the newest pass, to those who are still there.
+    dealt: Vec<(WorkerId, Span)>,
+    newest: Option<Pass>,
+    /// Nodes of the newest pass that were given, by chunk, that of the sums being the last.
+    given: BTreeMap<u32, BTreeSet<u32>>,
+    /// To be said to workers, in order; `None` where the stream ends.
+    pub(super) outbound: Vec<(WorkerId, Option<Next<ToWorker>>)>,
+    /// Handed over to threads.
+    pub(super) jobs: Vec<Job>,
+    in_flight: usize,
+    pub(super) end: Option<End>,
+}
+
+impl<'a> Coordinator<'a> {
+    pub(super) fn new(case: &'a Case, now: Instant, start: Checkpoint, seen: Seen) -> Self {
+        let spec = case.spec(&start);
+        let published = spec.layout.chunks().iter();
+        let width = spec.precision.width();
+        let published = published.map(|chunk| ChunkVersions::own(chunk.range.len() * width));
+        let limits = Limits {
+            batches: spec.batches,
+            tree: case.tree(),
+            layout: spec.layout.clone(),
+            precision: spec.precision,
+            sums_len: spec.sum_bounds.len(),
+        };
+        let book = Arc::new(Mutex::new(Book::new(case.clone(), start, seen)));
+        let observer = Box::new(Teller(book.clone()));
+        let inline_bytes_max = if case.pooled { 0 } else { INLINE_BYTES_MAX };
+        let core = Core::new(now, &spec, observer, published.collect(), inline_bytes_max);
+        Coordinator {
+            case,
+            core,
+            limits,
+            book,
+            inbox: VecDeque::new(),
+            prepared: BTreeSet::new(),
+            dealt: Vec::new(),
+            newest: None,
+            given: BTreeMap::new(),
+            outbound: Vec::new(),
+            jobs: Vec::new(),
+            in_flight: 0,
+            end: None,
+        }
+    }
+
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process ends, by itself or killed, and another begins from the newest checkpoint; nobody is there yet.
+    pub(super) fn restart(&mut self, now: Instant) {
+        let (checkpoint, seen) = {
+            let mut book = self.book();
+            if self.end == Some(End::Stopped) {
+                book.disk.sync();
+                book.seen.stopped += 1;
+            }
+            book.seen.restarts += 1;
+            (book.disk.newest().clone(), book.seen)
+        };
+        if self.end == Some(End::Stopped) {
+            // What was told of is either in the checkpoint, or could not be saved any more.
+            assert!(checkpoint.pass <= self.core.pass, "{:?}", checkpoint.pass);
+        }
+        *self = Coordinator::new(self.case, now, checkpoint, seen);
+    }
+
+    /// The pass after the one in hand.
+    pub(super) fn next_pass(&self) -> Pass {
+        Pass(self.core.pass.0 + u64::from(self.core.is_open))
+    }
+
+    pub(super) fn has_prepared(&self, worker: WorkerId) -> bool {
+        self.prepared.contains(&worker)
+    }
+
+    /// By shard: what the engine takes a member to have; `None` if it is none.
+    pub(super) fn believed(&self, worker: WorkerId) -> Option<&[bool]> {
+        self.core.engine.holdings(worker)
+    }
+
+    pub(super) fn admit(&mut self, now: Instant, worker: WorkerId) {
+        self.handle(now, Input::Joined(worker, Peer { threads: 1, ..Peer::default() }));
+    }
+
+    pub(super) fn ended(&mut self, now: Instant, worker: WorkerId) {
+        self.handle(now, Input::Ended(worker, Departure::Vanished));
+    }
+
+    /// A message comes.
+    pub(super) fn message(&mut self, now: Instant, worker: WorkerId, said: wire::WorkerMessage) {
+        self.inbox.push_back((worker, said));
+        self.read(now);
+    }
+
+    /// Reads what there is room for.
+    fn read(&mut self, now: Instant) {
+        while self.core.has_room()
+            && let Some((worker, said)) = self.inbox.pop_front()
+        {
+            self.count(&said);
+            let input = match said.kind {
+                Some(Kind::Share(_)) => Input::Shares(worker),
+                Some(Kind::Prepared(_)) => {
+                    self.prepared.insert(worker);
+                    self.checked(worker, said)
+                }
+                _ => self.checked(worker, said),
+            };
+            self.handle(now, input);
+        }
+        self.book().seen.full += u64::from(!self.inbox.is_empty());
+    }
+
+    fn checked(&self, worker: WorkerId, said: wire::WorkerMessage) -> Input {
+        match self.limits.from_worker(said) {
+            Ok(frame) => Input::Frame(worker, frame),
+            Err(error) => Input::Broken(worker, error.to_string()),
+        }
+    }
+
+    /// A thread is done with a job.
+    pub(super) fn finished(&mut self, now: Instant, finished: Finished) {
+        self.in_flight -= 1;
+        self.handle(now, Input::Finished(finished));
+        self.read(now);
+    }
+
+    /// Shows the core what happened, and takes what it wants.
+    pub(super) fn handle(&mut self, now: Instant, input: Input) {
+        if self.end.is_some() {
+            return;
+        }
+        self.book().now = Some(now);
+        let result = self.core.handle(now, input);
+        if self.core.is_finished() || result.is_err() {
+            self.end = Some(match &result {
+                Ok(()) => End::Finished,
+                Err(RunError::Stopped) => End::Stopped,
+                Err(error) => panic!("{error}: {:#?}", self.core.engine),
+            });
+        }
+        while let Some(output) = self.core.poll() {
+            self.carry(output);
+        }
+        if self.end.is_some() {
+            self.core.conclude(&result);
+        }
+    }
+
+    fn carry(&mut self, output: Output) {
+        match output {
+            Output::Say(worker, message) => {
+                assert!(
+                    self.core.members.contains_key(&worker) || self.case.may_be_shut_out(worker)
+                );
+                match &message {
+                    ToWorker::Deal(deal) => self.deal(worker, *deal),
+                    ToWorker::Forget(_) => self.book().seen.let_go += 1,
+                    _ => {}
+                }
+                self.outbound.push((worker, Some(Next::Message(message))));
+            }
+            Output::Weights(worker, weights) => {
+                assert!(self.prepared.contains(&worker), "{worker} got weights too early");
+                self.outbound.push((worker, Some(Next::Weights(weights))));
+            }
+            Output::Close(worker, _) => {
+                self.prepared.remove(&worker);
+                self.dealt.retain(|&(dealt_to, _)| dealt_to != worker);
+                self.outbound.push((worker, None));
+            }
+            Output::Start(job) => {
+                self.in_flight += 1;
+                assert!(self.in_flight <= super::super::jobs_max(self.case.threads));
+                self.jobs.push(job);
+            }
+        }
+    }
+
+    fn deal(&mut self, worker: WorkerId, deal: Deal) {
+        assert!(self.prepared.contains(&worker), "{worker} was dealt before it was prepared");
+        let planned = self.case.schedule.planned(deal.pass).expect("passes are the schedule's");
+        assert_eq!((deal.step, deal.task), (planned.step, planned.task));
+        if self.newest != Some(deal.pass) {
+            assert!(self.newest < Some(deal.pass), "{deal:?} after {:?}", self.newest);
+            self.newest = Some(deal.pass);
+            self.dealt.clear();
+            self.given.clear();
+        }
+        let overlaps = |(_, known): &(WorkerId, Span)| known.overlaps(deal.span);
+        let is_again = self.dealt.iter().any(overlaps);
+        let audits = self.case.audit_fraction > 0.0;
+        self.book().seen.dealt_again += u64::from(!audits && is_again);
+        assert!(!self.dealt.contains(&(worker, deal.span)), "{worker} was dealt {deal:?} twice");
+        self.dealt.push((worker, deal.span));
+    }
+
+    /// Counts how often nodes come that are there already, in whole or in part, or too late.
+    fn count(&mut self, said: &wire::WorkerMessage) {
+        let Some(Kind::Part(part)) = &said.kind else { return };
+        let is_late = self.newest.is_some_and(|newest| part.pass < newest.0);
+        let nodes = part.slices.iter().map(|slice| (slice.chunk, slice.level, slice.index));
+        let sums = part.sums.iter().map(|sums| (u32::MAX, sums.level, sums.index));
+        let (mut late, mut twice, mut in_part) = (0, 0, 0);
+        for (track, level, index) in nodes.chain(sums) {
+            let node = lockstep_proto::tree::Node { level, index };
+            let Some(span) = self.case.tree().span(node) else { continue };
+            let given = self.given.entry(track).or_default();
+            let known = span.shards().filter(|shard| given.contains(&shard.0)).count() as u32;
+            late += u64::from(is_late);
+            twice += u64::from(!is_late && known == span.len());
+            in_part += u64::from(!is_late && known > 0 && known < span.len());
+            if !is_late {
+                given.extend(span.start..span.end);
+            }
+        }
+        let mut book = self.book();
+        book.seen.late += late;
+        book.seen.twice += twice;
+        book.seen.in_part += in_part;
+    }
+
+    pub(super) fn outcome(self) -> (Outcome, Seen) {
+        let book = Arc::clone(&self.book);
+        let weights = self.core.into_outcome().weights.into_iter().map(f32::to_bits).collect();
+        let book = book.lock().unwrap_or_else(PoisonError::into_inner);
+        book.finish();
+        (Outcome { weights, history: book.history().to_vec() }, book.seen)
+    }
+}

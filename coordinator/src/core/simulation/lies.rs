@@ -1,0 +1,99 @@
+//! What a member, or somebody who is none, can say against the contract. Not among it: wrong values for what it was dealt where
+//! nobody audits, which nothing can find.
+
+use bytes::Bytes;
+use lockstep_proto::frame::{Deal, Fault, FromWorker};
+use lockstep_proto::ids::{Pass, Shard, Span};
+use lockstep_proto::random::Random;
+use lockstep_proto::wire::{self, worker_message::Kind};
+
+use super::case::{Case, one_in};
+
+/// A fault where there is none: in what was dealt, or anywhere in any pass.
+pub(super) fn fault(case: &Case, deal: Deal, random: &mut Random) -> FromWorker {
+    let Span { start, .. } = deal.span;
+    let own = Shard(start + random.below(deal.span.len()));
+    let any = Shard(random.below(case.tree().shards()));
+    let pass = match random.below(16) {
+        0 => Pass(u64::MAX),
+        1 => Pass(deal.pass.0 + u64::from(random.below(20))),
+        2 => Pass(u64::from(random.below(deal.pass.0 as u32 + 1))),
+        _ => deal.pass,
+    };
+    let shard = if one_in(random, 8) { any } else { own };
+    let layer = one_in(random, 2).then_some(0);
+    FromWorker::Fault(Fault { pass, shard, layer, in_gradient: one_in(random, 2) })
+}
+
+/// Any message: what it says may be of the run or not, whole or not, and for any pass up to far beyond this one.
+pub(super) fn anything(case: &Case, now: Pass, random: &mut Random) -> wire::WorkerMessage {
+    let kind = match random.below(10) {
+        0 => Some(Kind::Prepared(span(case, random))),
+        1 => Some(Kind::Fault(wire::Fault {
+            pass: pass(now, random),
+            shard: shard(case, random),
+            layer: one_in(random, 2).then(|| random.below(8)),
+            in_gradient: one_in(random, 2),
+        })),
+        2 => Some(Kind::Share(wire::Ticket::default())),
+        3 => Some(Kind::Join(wire::Join::default())),
+        4 => None,
+        _ => Some(Kind::Part(part(case, now, random))),
+    };
+    wire::WorkerMessage { kind }
+}
+
+fn part(case: &Case, now: Pass, random: &mut Random) -> wire::Part {
+    let is_audited = case.audit_fraction == 1.0;
+    // Where nobody audits: values for a pass that it cannot have been dealt, or rows that it cannot have counted.
+    let pass = if is_audited || one_in(random, 2) { pass(now, random) } else { now.0 + 1000 };
+    let may_name_values = is_audited || pass >= now.0 + 1000;
+    let slices = if may_name_values { random.below(3) } else { 0 };
+    let slice = |random: &mut Random| {
+        let (level, index) = node(case, random);
+        let values = Bytes::from(vec![random.below(256) as u8; 2 * random.below(9) as usize]);
+        let chunk = random.below(case.chunk_lens.len() as u32 + 1);
+        wire::Slice { level, index, chunk, values, ..Default::default() }
+    };
+    let sum = |random: &mut Random| {
+        let (level, index) = node(case, random);
+        let rows = if may_name_values { u64::from(random.below(70)) } else { u64::MAX };
+        let first = [0.5, -1e300, f64::NAN, f64::INFINITY][random.below(4) as usize];
+        let values = vec![first, rows as f64][..2 - random.below(2) as usize].to_vec();
+        wire::NodeSums { level, index, rows, values }
+    };
+    wire::Part {
+        pass,
+        slices: (0..slices).map(|_| slice(random)).collect(),
+        sums: (0..random.below(3)).map(|_| sum(random)).collect(),
+        done: one_in(random, 2).then(|| wire::Done {
+            span: (!one_in(random, 8)).then(|| span(case, random)),
+            busy_nanoseconds: if one_in(random, 2) { u64::MAX } else { 0 },
+        }),
+    }
+}
+
+fn pass(now: Pass, random: &mut Random) -> u64 {
+    match random.below(8) {
+        0 => u64::MAX,
+        1 => now.0 + u64::from(random.below(20)),
+        2 | 3 => u64::from(random.below(now.0 as u32 + 1)),
+        _ => now.0,
+    }
+}
+
+/// Mostly one of the run.
+fn shard(case: &Case, random: &mut Random) -> u32 {
+    let beyond = u32::from(one_in(random, 8));
+    random.below(case.tree().shards() + beyond)
+}
+
+fn span(case: &Case, random: &mut Random) -> wire::Span {
+    let (one, other) = (shard(case, random), shard(case, random));
+    wire::Span { start: one.min(other), end: one.max(other) + u32::from(!one_in(random, 8)) }
+}
+
+fn node(case: &Case, random: &mut Random) -> (u32, u32) {
+    let level = random.below(7);
+    (level, shard(case, random) >> level)
+}
