@@ -48,11 +48,16 @@ impl Batches {
 
     /// Rows of a span of shards in a batch.
     pub fn span_rows(self, batch: u64, span: Span) -> u64 {
-        let rows = |shard| {
-            let places = self.microbatch(batch, shard);
-            places.end - places.start
-        };
-        (span.start..span.end).map(rows).sum()
+        let positions = self.positions(batch);
+        self.span_rows_before(positions.end, span) - self.span_rows_before(positions.start, span)
+    }
+
+    /// How many of the positions below `position` belong to shards of a span: a whole round of shards has one for each.
+    fn span_rows_before(self, position: u64, span: Span) -> u64 {
+        let (shards, start, end) =
+            (u64::from(self.shards), u64::from(span.start), u64::from(span.end));
+        let (rounds, rest) = (position / shards, position % shards);
+        rounds * (end - start) + rest.clamp(start, end) - start
     }
 
     fn positions(self, batch: u64) -> Range<u64> {
@@ -92,6 +97,14 @@ mod tests {
                 }
                 assert_eq!(seen, batches.batch_rows(batch));
                 assert_eq!(seen, batches.span_rows(batch, Span { start: 0, end: shards }));
+                for (start, end) in (0..=shards).flat_map(|end| (0..=end).map(move |at| (at, end))) {
+                    let rows = |shard| {
+                        let places = batches.microbatch(batch, shard);
+                        places.end - places.start
+                    };
+                    let wanted: u64 = (start..end).map(rows).sum();
+                    assert_eq!(batches.span_rows(batch, Span { start, end }), wanted);
+                }
             }
             for shard in 0..shards {
                 assert_eq!(next[shard as usize], batches.shard_rows(shard));

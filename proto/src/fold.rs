@@ -36,22 +36,33 @@ impl Leaves {
 
     /// Whether any shard of the span is in the set.
     pub fn any_in(&self, span: Span) -> bool {
-        (span.start..span.end).any(|shard| self.contains(shard))
+        words_of(span).any(|(word, mask)| self.words[word] & mask != 0)
+    }
+
+    /// Whether all shards of the span are in the set that are in `of`.
+    pub fn covers(&self, span: Span, of: &Leaves) -> bool {
+        words_of(span).all(|(word, mask)| of.words[word] & mask & !self.words[word] == 0)
     }
 
     /// The shards in the set, in order.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
-        (0..self.words.len() as u32 * 64).filter(|&shard| self.contains(shard))
+        self.words.iter().zip(0..).flat_map(|(&word, place)| {
+            let mut left = word;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some(64 * place + bit)
+            })
+        })
     }
 
     /// Adds the shards of `span` that are in `of`. Returns whether any of them was new.
     pub fn cover(&mut self, span: Span, of: &Leaves) -> bool {
         let mut new = false;
-        for shard in (span.start..span.end).filter(|&shard| of.contains(shard)) {
-            let bit = 1 << (shard % 64);
-            let word = &mut self.words[shard as usize / 64];
-            new |= *word & bit == 0;
-            *word |= bit;
+        for (word, mask) in words_of(span) {
+            let bits = of.words[word] & mask;
+            new |= bits & !self.words[word] != 0;
+            self.words[word] |= bits;
         }
         new
     }
@@ -72,6 +83,15 @@ impl Leaves {
     pub fn is_empty(&self) -> bool {
         self.words.iter().all(|&word| word == 0)
     }
+}
+
+/// The words of a bitset that a span touches, and the bits of each that are in it.
+fn words_of(span: Span) -> impl Iterator<Item = (usize, u64)> {
+    let (start, end) = (span.start as usize, span.end as usize);
+    (start / 64..end.div_ceil(64)).map(move |word| {
+        let (first, last) = (start.saturating_sub(64 * word), (end - 64 * word).min(64));
+        (word, u64::MAX << first & u64::MAX >> (64 - last))
+    })
 }
 
 /// What can be added up the tree. `merge` must commute exactly.
@@ -181,6 +201,26 @@ mod tests {
         match (left, right) {
             (Some(left), Some(right)) => Some(left + right),
             (one, other) => one.or(other),
+        }
+    }
+
+    #[test]
+    fn sets_of_leaves_are_as_shard_by_shard() {
+        let tree = ShardTree::new(200);
+        let of = Leaves::new(tree, |shard| shard % 3 != 0);
+        let edges = [0, 1, 5, 63, 64, 65, 127, 128, 190, 199, 200];
+        for (start, end) in edges.iter().flat_map(|&s| edges.iter().map(move |&e| (s, e))) {
+            if start > end {
+                continue;
+            }
+            let span = Span { start, end };
+            let inside: Vec<u32> = (start..end).filter(|&shard| of.contains(shard)).collect();
+            let mut found = Leaves::none(tree);
+            assert_eq!(found.covers(span, &of), inside.is_empty());
+            assert_eq!(found.cover(span, &of), !inside.is_empty());
+            assert!(found.covers(span, &of) && !found.cover(span, &of));
+            assert_eq!(found.iter().collect::<Vec<_>>(), inside);
+            assert_eq!(of.any_in(span), !inside.is_empty());
         }
     }
 

@@ -102,11 +102,7 @@ impl Compute {
     /// Floating-point operations of a deal, for choosing where to compute it.
     pub(crate) fn flops(&self, deal: &Deal, shards: &[(Shard, Rows)]) -> u64 {
         let rows: u64 = match deal.task {
-            Task::Train { batch, .. } => {
-                let places =
-                    deal.span.shards().map(|shard| self.order.batches.microbatch(batch, shard.0));
-                places.map(|places| places.end - places.start).sum()
-            }
+            Task::Train { batch, .. } => self.order.batches.span_rows(batch, deal.span),
             Task::Evaluate { .. } => {
                 let width = self.width();
                 shards.iter().map(|(_, rows)| (rows.len() / width) as u64).sum()

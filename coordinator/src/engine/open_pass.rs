@@ -157,6 +157,9 @@ impl OpenPass {
     /// compared.
     pub(super) fn lacks_values(&self, worker: WorkerId, span: Span) -> bool {
         self.covered.iter().enumerate().any(|(track, covered)| {
+            if covered.covers(span, &self.leaves) {
+                return false;
+            }
             let is_there =
                 |shard| covered.contains(shard) || self.audits.has_given(worker, track, shard);
             self.with_rows(span).any(|shard| !is_there(shard))

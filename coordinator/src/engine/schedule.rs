@@ -81,7 +81,9 @@ impl Schedule {
     /// The shards that have rows in a pass.
     pub fn leaves(&self, planned: &Planned) -> Leaves {
         let (batches, batch) = self.batch(planned);
-        Leaves::new(self.tree, |shard| !batches.microbatch(batch, shard).is_empty())
+        // Neighbouring positions are of neighbouring shards.
+        let are_all = planned.rows >= u64::from(self.tree.shards());
+        Leaves::new(self.tree, |shard| are_all || !batches.microbatch(batch, shard).is_empty())
     }
 
     /// The rows of a node in a pass; `None` if the node is not in the tree.
