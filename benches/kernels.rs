@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use lockstep_model::{
-    Activation, Batch, DenseSpec, Loss, Microbatch, Network, NetworkSpec, Workspace, multiply,
+    Batch, Dense, Loss, Microbatch, Network, NetworkSpec, TrainingRows, Workspace, multiply,
 };
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::{Node, ShardTree};
@@ -190,8 +190,7 @@ struct Subject {
 
 impl Subject {
     fn new(widths: &[usize], rows: usize) -> Subject {
-        let layers =
-            widths[1..].iter().map(|&units| DenseSpec::new(units, Activation::Linear)).collect();
+        let layers = widths[1..].iter().map(|&units| Dense::new(units).into()).collect();
         let spec = NetworkSpec { inputs: widths[0], layers, loss: Loss::Mse, metrics: Vec::new() };
         let network = Network::new(spec).expect("linear layers fit together");
         Subject {
@@ -229,7 +228,8 @@ impl Subject {
             let mut sink = |gradient: lockstep_model::NodeGradient<'_>| {
                 black_box(gradient.values);
             };
-            let batch = Batch { x, y, microbatches: &microbatches, nodes: &nodes, precision };
+            let rows = TrainingRows { seed: 0, step: 0, microbatches: &microbatches };
+            let batch = Batch { x, y, rows, nodes: &nodes, precision };
             let sums = network.gradient(parameters, &batch, workspace, &mut sink);
             black_box(sums.expect("finite values"));
         })

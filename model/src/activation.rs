@@ -4,9 +4,9 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::kinds::Activation;
 use crate::lanes;
 use crate::math;
-use crate::spec::Activation;
 
 /// Values that are activated at a time, so that they are still in the nearest cache after the bias was added.
 const CACHED_VALUES: usize = 4096;

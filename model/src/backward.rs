@@ -3,7 +3,6 @@
 //! Forward and the slopes between layers run over all rows at once; a layer's gradient is made tile by tile, each
 //! tile's microbatches in tree order. Takes no means, and never waits for the sink.
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lockstep_proto::tree::Node;
@@ -11,13 +10,13 @@ use lockstep_proto::values::Precision;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use crate::activation;
+use crate::blocks::view;
 use crate::finite::{NonFinite, NonFiniteKind, all_finite};
 use crate::fold::{self, Leaves, Order};
-use crate::leaves::{LayerLeaves, Microbatch};
-use crate::network::Network;
+use crate::layers::{Backward, Gradient, Layer, Part};
+use crate::leaves::{Microbatch, TrainingRows};
+use crate::network::{Built, Network};
 use crate::parameters::Parameters;
-use crate::pass::{each_pair, view, view_mut};
 use crate::product;
 use crate::workspace::Workspace;
 
@@ -28,8 +27,8 @@ pub struct Batch<'a> {
     pub x: ArrayView2<'a, f32>,
     /// Targets, `[rows, target width]`.
     pub y: ArrayView2<'a, f32>,
-    /// They tile the rows in order of their shards; none is empty.
-    pub microbatches: &'a [Microbatch],
+    /// Who the rows are.
+    pub rows: TrainingRows<'a>,
     /// What is summed: they cover the microbatches in order; none is empty.
     pub nodes: &'a [Node],
     /// Of every node's sum.
@@ -43,11 +42,11 @@ pub struct NodeGradient<'a> {
     pub layer: usize,
     /// Position among the nodes of the call.
     pub node: usize,
-    /// Kernel (row-major `[in, out]`), then bias: the layer's part of the flat vector.
+    /// Of its tensors, in the order in which it declares them: the layer's part of the flat vector.
     pub values: &'a [f32],
 }
 
-/// Takes a call's gradients, layer by layer from the last one.
+/// Takes a call's gradients, layer by layer from the last one. Layers without tensors have none.
 pub trait Sink {
     /// Memory for one layer's gradient sums, `len` values, node after node; what it holds does not matter. Where there is
     /// none, the workspace's is used.
@@ -88,14 +87,15 @@ impl Network {
         ws: &mut Workspace,
         sink: &mut dyn Sink,
     ) -> Result<Vec<Vec<f64>>, NonFinite> {
-        for layer in 0..self.shapes().len() {
-            self.forward_layer(layer, params.layer(self.layout(), layer), batch.x, ws);
+        for layer in 0..self.layers().len() {
+            let values = params.layer(self.layout(), layer);
+            self.forward_layer(layer, values, batch.x, batch.rows, ws);
         }
         self.backward(params, batch, ws, sink)
     }
 
-    /// The first half of [`Network::gradient`], one layer at a time, from the first: its outputs for the rows of `x`, by its
-    /// `values` (kernel, then bias), into the workspace.
+    /// The first half of [`Network::gradient`], one layer at a time, from the first: its outputs for the rows of `x`, by the
+    /// `values` of its tensors, into the workspace.
     ///
     /// # Panics
     /// If the arguments do not fit the network or each other.
@@ -104,14 +104,15 @@ impl Network {
         layer: usize,
         values: &[f32],
         x: ArrayView2<'_, f32>,
+        rows: TrainingRows<'_>,
         ws: &mut Workspace,
     ) {
-        let rows = x.nrows();
-        if rows == 0 {
+        let count = x.nrows();
+        if count == 0 {
             return;
         }
-        let pieces = product::pieces(self.flops(rows));
-        self.outputs_of(layer, values, x, ws, pieces, self.fused());
+        let pieces = product::pieces(self.flops(count));
+        self.outputs_of((layer, values), x, Some(rows), ws, pieces, !self.fused());
     }
 
     /// The second half of [`Network::gradient`]: what is left when all layers have run [forward](Network::forward_layer)
@@ -129,8 +130,8 @@ impl Network {
         ws: &mut Workspace,
         sink: &mut dyn Sink,
     ) -> Result<Vec<Vec<f64>>, NonFinite> {
-        let Batch { x, y, microbatches, nodes, precision } = *batch;
-        let rows = x.nrows();
+        let Batch { x, y, rows: training, nodes, precision } = *batch;
+        let (rows, microbatches) = (x.nrows(), training.microbatches);
         let orders = orders(microbatches, nodes, rows);
         if orders.is_empty() {
             return Ok(Vec::new());
@@ -141,59 +142,35 @@ impl Network {
         ws.reserve_backward(rows);
         self.losses(targets, ws, pieces, true);
         let sums = self.node_sums(targets, ws, microbatches, &orders)?;
-        let output = self.shapes().len() - 1;
-        if !self.fused() {
-            self.activate_back(output, ws, rows, pieces);
-        }
-        for layer in (0..=output).rev() {
-            let call = (microbatches, &orders[..], precision);
-            let len = self.layout().layers()[layer].len() * nodes.len();
-            if let Some(values) = sink.room(layer, len) {
-                self.layer_gradient(layer, x, ws, call, values, pieces)?;
-                sink.filled(layer);
-            } else {
-                let mut values = ws.take_gradients(len);
-                let result = self.layer_gradient(layer, x, ws, call, &mut values[..len], pieces);
-                ws.gradients = values;
-                result?;
-                sink.take(layer, len / nodes.len(), &ws.gradients[..len]);
+        let output = self.layers().len() - 1;
+        let first = self.layers().iter().position(|layer| layer.len() > 0).unwrap_or(0);
+        for place in (first..=output).rev() {
+            let layer = &self.layers()[place];
+            let compute = self.spec().layers[place].layer();
+            let tensors = layer.tensors(params.layer(self.layout(), place));
+            let before = place.checked_sub(1).map(|before| &ws.outputs[before]);
+            let pass = Backward {
+                input: before.map_or(x, |before| view(before, rows, layer.inputs)),
+                tensors,
+                outputs: &ws.outputs[place][..rows * layer.outputs],
+                kept: &ws.kept[place][..rows * layer.shape.kept],
+                training,
+                pieces,
+            };
+            if place < output || !self.fused() {
+                compute.slopes_inside(&pass, ws.slopes.at_hand_mut(rows * layer.outputs));
             }
-            if layer > 0 {
-                self.slopes_back(layer, params.layer(self.layout(), layer), ws, rows, pieces);
+            if layer.len() > 0 {
+                let slopes = view(ws.slopes.at_hand(rows * layer.outputs), rows, layer.outputs);
+                let gradient = Gradient { pass: &pass, slopes, precision };
+                let call = LayerGradient { place, layer, compute, gradient, orders: &orders };
+                call.hand_over(&mut ws.gradients, sink)?;
+            }
+            if place > first {
+                compute.input_slopes(&pass, &mut ws.slopes);
             }
         }
         Ok(sums)
-    }
-
-    /// From slopes by a layer's sums to slopes by the sums of the one before it.
-    fn slopes_back(
-        &self,
-        layer: usize,
-        values: &[f32],
-        ws: &mut Workspace,
-        rows: usize,
-        pieces: usize,
-    ) {
-        let shape = self.shapes()[layer];
-        let [slopes, before] = &mut ws.slopes;
-        let kernel = self.tensors(layer, values).kernel;
-        let (slopes, before) =
-            (view(slopes, rows, shape.units), view_mut(before, rows, shape.inputs));
-        product::multiply_in_pieces(slopes, kernel.t(), before, pieces);
-        ws.slopes.swap(0, 1);
-        self.activate_back(layer - 1, ws, rows, pieces);
-    }
-
-    /// Turns slopes by a layer's outputs into slopes by its sums.
-    fn activate_back(&self, layer: usize, ws: &mut Workspace, rows: usize, pieces: usize) {
-        let dense = &self.spec().layers[layer];
-        let (activation, units) = (dense.activation, dense.units);
-        let keeps = activation::keeps_input(activation);
-        let kept = if keeps { &mut ws.sums[layer] } else { &mut ws.outputs[layer] };
-        let slopes = &mut ws.slopes[0][..rows * units];
-        each_pair(&mut kept[..rows * units], slopes, units, pieces, |kept, slopes| {
-            activation::backward(activation, units, kept, slopes);
-        });
     }
 
     /// Loss and metric sums of each node: a leaf's rows in order from 0, then up the tree.
@@ -223,45 +200,46 @@ impl Network {
         });
         Ok(sums.collect())
     }
+}
 
-    /// Fills the values with one layer's gradients, node after node.
-    fn layer_gradient(
-        &self,
-        layer: usize,
-        x: ArrayView2<'_, f32>,
-        ws: &Workspace,
-        (microbatches, orders, precision): (&[Microbatch], &[Order], Precision),
-        values: &mut [f32],
-        pieces: usize,
-    ) -> Result<(), NonFinite> {
-        let shape = self.shapes()[layer];
-        let rows = x.nrows();
-        let input = match layer.checked_sub(1) {
-            Some(before) => view(&ws.outputs[before], rows, shape.inputs),
-            None => x,
-        };
-        let slopes = view(&ws.slopes[0], rows, shape.units);
-        let source = LayerLeaves { input, slopes, microbatches, precision };
+/// The gradients of one layer, of all nodes of a call.
+struct LayerGradient<'a, 'p> {
+    place: usize,
+    layer: &'a Built,
+    compute: &'a dyn Layer,
+    gradient: Gradient<'a, 'p>,
+    orders: &'a [Order],
+}
+
+impl LayerGradient<'_, '_> {
+    /// Computes them in the sink's memory or in this, and has the sink take them.
+    fn hand_over(&self, memory: &mut Vec<f32>, sink: &mut dyn Sink) -> Result<(), NonFinite> {
+        let len = self.layer.len() * self.orders.len();
+        if let Some(values) = sink.room(self.place, len) {
+            self.fill(values)?;
+            sink.filled(self.place);
+            return Ok(());
+        }
+        if memory.len() < len {
+            memory.resize(len, 0.0);
+        }
+        self.fill(&mut memory[..len])?;
+        sink.take(self.place, self.layer.len(), &memory[..len]);
+        Ok(())
+    }
+
+    /// Fills the values, node after node.
+    fn fill(&self, values: &mut [f32]) -> Result<(), NonFinite> {
         let finite = AtomicBool::new(true);
         let run = |tile: Tile<'_>| {
-            if !source.fold(&orders[tile.node], tile.inputs, tile.values) {
+            let order = &self.orders[tile.node];
+            if !self.compute.node_gradient(&self.gradient, &tile.part, order, tile.values) {
                 finite.store(false, Ordering::Relaxed);
             }
         };
-        let kernel_len = shape.inputs * shape.units;
-        let tile_rows = shape.inputs.div_ceil(pieces);
-        let tiles = values.chunks_exact_mut(shape.len()).enumerate().flat_map(|(node, values)| {
-            let (kernel, bias) = values.split_at_mut(kernel_len);
-            let kernel = kernel.chunks_mut(tile_rows * shape.units).enumerate();
-            let kernel = kernel.map(move |(i, values)| {
-                let start = i * tile_rows;
-                let inputs = Some(start..start + values.len() / shape.units);
-                Tile { node, inputs, values }
-            });
-            let bias = shape.bias.then_some(Tile { node, inputs: None, values: bias });
-            kernel.chain(bias)
-        });
-        if pieces == 1 {
+        let nodes = values.chunks_exact_mut(self.layer.len()).enumerate();
+        let tiles = nodes.flat_map(|(node, values)| self.tiles(node, values));
+        if self.gradient.pass.pieces == 1 {
             tiles.for_each(run);
         } else {
             let tiles: Vec<_> = tiles.collect();
@@ -270,10 +248,52 @@ impl Network {
         if finite.into_inner() {
             return Ok(());
         }
-        let bad = values.chunks_exact(shape.len()).position(|values| !all_finite(values));
-        let leaf = source.first_bad_leaf(&orders[bad.unwrap_or(0)], shape.bias);
-        let shard = microbatches[leaf].shard;
-        Err(NonFinite { shard, layer: Some(layer), what: NonFiniteKind::Gradient })
+        let bad = values.chunks_exact(self.layer.len()).position(|values| !all_finite(values));
+        let leaf = self.first_bad_leaf(&self.orders[bad.unwrap_or(0)]);
+        let shard = self.gradient.pass.training.microbatches[leaf].shard;
+        Err(NonFinite { shard, layer: Some(self.place), what: NonFiniteKind::Gradient })
+    }
+
+    /// One node's values cut into tasks: tensors of several sides along the first, others whole.
+    fn tiles<'v>(&self, node: usize, mut values: &'v mut [f32]) -> impl Iterator<Item = Tile<'v>> {
+        let pieces = self.gradient.pass.pieces;
+        self.layer.shape.tensors.iter().enumerate().flat_map(move |(tensor, declared)| {
+            let sides = &declared.shape.shape;
+            let place_len: usize = sides[1..].iter().product();
+            let places = if sides.len() > 1 { sides[0].div_ceil(pieces) } else { sides[0] };
+            let (own, after) = std::mem::take(&mut values).split_at_mut(sides[0] * place_len);
+            values = after;
+            own.chunks_mut(places * place_len).enumerate().map(move |(i, values)| {
+                let start = i * places;
+                let places = start..start + values.len() / place_len;
+                Tile { node, part: Part { tensor, places }, values }
+            })
+        })
+    }
+
+    /// The first microbatch whose own gradient is not finite. If there is none, the sum overflowed: then the first.
+    fn first_bad_leaf(&self, order: &Order) -> usize {
+        let mut leaves = order.steps.iter().map(|step| step.leaf);
+        leaves.find(|&leaf| self.is_bad(leaf)).unwrap_or(order.steps[0].leaf)
+    }
+
+    fn is_bad(&self, leaf: usize) -> bool {
+        let rows = &self.gradient.pass.training.microbatches[leaf].rows;
+        let tensors = self.layer.shape.tensors.iter().enumerate();
+        // As little as can be at a time, since a whole tensor may be large.
+        let mut parts = tensors.flat_map(|(tensor, declared)| {
+            let sides = &declared.shape.shape;
+            let (first, rest) = (sides[0], sides[1..].iter().product::<usize>());
+            let (count, step) = if sides.len() > 1 { (first, 1) } else { (1, first) };
+            (0..count)
+                .map(move |i| (Part { tensor, places: i * step..(i + 1) * step }, step * rest))
+        });
+        let mut values = Vec::new();
+        parts.any(|(part, len)| {
+            values.resize(len, 0.0);
+            self.compute.leaf_gradient(&self.gradient, &part, rows.clone(), &mut values);
+            !self.gradient.precision.can_hold(&values)
+        })
     }
 }
 
@@ -304,10 +324,10 @@ fn orders(microbatches: &[Microbatch], nodes: &[Node], rows: usize) -> Vec<Order
     orders
 }
 
-/// One task: a part of one node's kernel gradient (these inputs), or its bias gradient.
+/// One task: a part of one node's gradient.
 struct Tile<'a> {
     node: usize,
-    inputs: Option<Range<usize>>,
+    part: Part,
     values: &'a mut [f32],
 }
 

@@ -2,26 +2,27 @@
 //!
 //! Uses only operations that IEEE 754 makes exact and this crate's own logarithm.
 
-use lockstep_proto::layout::DenseShape;
 use lockstep_proto::random::{Purpose, Random};
 
+use crate::kinds::Initializer;
+use crate::layers::Shape;
 use crate::math;
-use crate::spec::{Initializer, NetworkSpec};
 
 /// Standard deviation of a standard normal cut off at 2, which Keras divides out.
 const TRUNCATED_STD: f32 = 0.879_625_7;
 
-pub(crate) fn initial_parameters(spec: &NetworkSpec, shapes: &[DenseShape], seed: u64) -> Vec<f32> {
-    let mut parameters = Vec::with_capacity(shapes.iter().map(|shape| shape.len()).sum());
-    for (layer, (dense, shape)) in spec.layers.iter().zip(shapes).enumerate() {
-        let mut draw = |initializer, tensor, fans: (usize, usize), len| {
-            let random = Random::new(seed, Purpose::InitialWeights, layer as u64, tensor);
-            extend(&mut parameters, initializer, random, fans, len);
-        };
-        let (inputs, units) = (shape.inputs, shape.units);
-        draw(dense.kernel_initializer, 0, (inputs, units), inputs * units);
-        if shape.bias {
-            draw(dense.bias_initializer, 1, (units, units), units);
+/// The values of every tensor, layer by layer. Layers without tensors do not count: with them or without, a network starts
+/// from the same values.
+pub(crate) fn initial_parameters<'a>(
+    layers: impl Iterator<Item = &'a Shape>,
+    seed: u64,
+) -> Vec<f32> {
+    let mut parameters = Vec::new();
+    for (layer, shape) in layers.filter(|shape| !shape.tensors.is_empty()).enumerate() {
+        for (place, tensor) in shape.tensors.iter().enumerate() {
+            let random = Random::new(seed, Purpose::InitialWeights, layer as u64, place as u64);
+            let len = tensor.shape.shape.iter().product();
+            extend(&mut parameters, tensor.initializer, random, tensor.fans, len);
         }
     }
     parameters
@@ -98,15 +99,23 @@ impl Normal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Activation, DenseSpec, Loss};
+    use crate::layers::{Dense, Dropout, LayerSpec};
+
+    /// The values of layers on top of `inputs` columns.
+    fn values(inputs: usize, layers: &[LayerSpec], seed: u64) -> Vec<f32> {
+        let mut input = vec![inputs];
+        let mut shapes = Vec::new();
+        for layer in layers {
+            let shape = layer.layer().shape(&input).unwrap();
+            input = shape.output.clone();
+            shapes.push(shape);
+        }
+        initial_parameters(shapes.iter(), seed)
+    }
 
     fn kernel(initializer: Initializer) -> Vec<f32> {
-        let mut layer = DenseSpec::new(100, Activation::Linear);
-        layer.kernel_initializer = initializer;
-        layer.use_bias = false;
-        let (inputs, loss) = (300, Loss::Mse);
-        let spec = NetworkSpec { inputs, layers: vec![layer], loss, metrics: Vec::new() };
-        crate::Network::new(spec).unwrap().initial_parameters(5)
+        let layer = Dense::new(100).kernel_initializer(initializer).without_bias();
+        values(300, &[layer.into()], 5)
     }
 
     /// Standard deviation and largest value of each, for fans of 300 and 100.
@@ -155,16 +164,17 @@ mod tests {
     /// A layer's values do not depend on the layers before it, kernel and bias draw apart, and a bias has fans.
     #[test]
     fn each_tensor_has_its_own_stream() {
-        let mut layer = DenseSpec::new(4, Activation::Linear);
+        let mut layer = Dense::new(4);
         layer.bias_initializer = Initializer::GlorotUniform;
-        let shape = DenseShape { inputs: 4, units: 4, bias: true };
-        let (layers, loss) = (vec![layer.clone(), layer], Loss::Mse);
-        let spec = NetworkSpec { inputs: 4, layers, loss, metrics: Vec::new() };
-        let values = initial_parameters(&spec, &[shape, shape], 1);
-        let (first, second) = values.split_at(20);
+        let layers = [LayerSpec::from(layer.clone()), layer.into()];
+        let drawn = values(4, &layers, 1);
+        let (first, second) = drawn.split_at(20);
         assert_ne!(first[..16], second[..16]);
         assert_ne!(first[..4], first[16..]);
         assert!(first[16..].iter().all(|bias| bias.abs() <= (3.0f32 / 4.0).sqrt()));
-        assert_ne!(values, initial_parameters(&spec, &[shape, shape], 2));
+        assert_ne!(drawn, values(4, &layers, 2));
+        let [below, above] = layers;
+        let dropout = || Dropout::new(0.5).into();
+        assert_eq!(drawn, values(4, &[dropout(), below, dropout(), above], 1));
     }
 }

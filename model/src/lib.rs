@@ -1,4 +1,4 @@
-//! Dense networks with bit-for-bit reproducible forward and backward passes.
+//! Networks with bit-for-bit reproducible forward and backward passes.
 //!
 //! The same parameters and rows give the same bits on any number of threads, for any way of cutting the rows into
 //! calls and the shards into spans, on every CPU that keeps [`profile::NUMERIC_PROFILE`]. No I/O, no async, no
@@ -7,12 +7,12 @@
 //! [`NetworkSpec`] is the description that travels and is stored, [`Network`] the checked one that computes:
 //!
 //! ```
-//! use lockstep_model::{Activation, DenseSpec, Loss, Metric, Network, NetworkSpec, Workspace};
+//! use lockstep_model::{Activation, Dense, Loss, Metric, Network, NetworkSpec, Workspace};
 //! use ndarray::array;
 //!
 //! let network = Network::new(NetworkSpec {
 //!     inputs: 2,
-//!     layers: vec![DenseSpec::new(3, Activation::Relu), DenseSpec::new(1, Activation::Linear)],
+//!     layers: vec![Dense::new(3).activation(Activation::Relu).into(), Dense::new(1).into()],
 //!     loss: Loss::Mse,
 //!     metrics: vec![Metric::Mae],
 //! })?;
@@ -27,11 +27,13 @@
 
 mod activation;
 mod backward;
+mod blocks;
 mod finite;
 mod fold;
 mod init;
+mod kinds;
 mod lanes;
-mod layer;
+mod layers;
 mod leaves;
 mod loss;
 pub mod math;
@@ -47,10 +49,12 @@ mod workspace;
 
 pub use backward::{Batch, NodeGradient, Sink};
 pub use finite::{NonFinite, NonFiniteKind};
-pub use leaves::Microbatch;
+pub use kinds::{Activation, Initializer, Loss, Metric};
+pub use layers::{Dense, Dropout, LayerSpec, NumberRange, Parameter, ParameterValue, Slot};
+pub use leaves::{Microbatch, TrainingRows};
 pub use network::{Network, SpecError};
 pub use parameters::Parameters;
 pub use product::{PARALLEL_FLOPS_MIN, multiply};
 pub use profile::{NUMERIC_PROFILE, numeric_profile};
-pub use spec::{Activation, DenseSpec, Initializer, Loss, Metric, NetworkSpec};
+pub use spec::NetworkSpec;
 pub use workspace::Workspace;

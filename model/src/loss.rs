@@ -6,9 +6,9 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::activation;
+use crate::kinds::Loss;
 use crate::lanes;
 use crate::math;
-use crate::spec::Loss;
 
 /// A block of rows at the end of the network.
 pub(crate) struct LossRows<'a> {

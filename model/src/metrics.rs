@@ -3,7 +3,7 @@
 //! A vector of sums is `[loss, then each metric's part]`. With several targets a part is the sum over all of them, then
 //! that of each. All arithmetic is `f64`, rows strictly in order.
 
-use crate::spec::Metric;
+use crate::kinds::Metric;
 
 /// Outputs of the network, and targets of a row: 1 where it is the class.
 pub(crate) type Widths = (usize, usize);

@@ -2,11 +2,16 @@
 //!
 //! Holds shapes and choices, never values of parameters.
 
-use lockstep_proto::layout::{DenseShape, Layout, PARAMETERS_MAX};
+use std::ops::Range;
+use std::sync::Arc;
+
+use lockstep_proto::layout::{Layout, PARAMETERS_MAX};
 use thiserror::Error;
 
+use crate::kinds::{Activation, Loss, Metric};
+use crate::layers::{LayerSpec, Shape, Tensors};
 use crate::metrics;
-use crate::spec::{Activation, DenseSpec, Loss, Metric, NetworkSpec};
+use crate::spec::NetworkSpec;
 
 /// A network description that does not make sense.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -17,20 +22,28 @@ pub enum SpecError {
     /// There is nothing to train on.
     #[error("a network needs at least one input column")]
     NoInputs,
-    /// A layer without outputs.
-    #[error("layer {layer} has 0 units, it needs at least 1")]
-    NoUnits {
-        /// Counted from 0.
-        layer: usize,
-    },
-    /// The softmax of one value is always 1.
+    /// There is nothing to train, though there are layers.
     #[error(
-        "layer {layer}: softmax over 1 unit is always 1; for two classes use 1 unit with sigmoid and \
-         loss binary_cross_entropy, or 2 units with softmax"
+        "none of the layers has weights: a network needs at least one that has, such as a dense one"
     )]
-    SoftmaxOfOne {
+    NoParameters,
+    /// A layer that cannot be, or not on what is before it.
+    #[error("layer {layer}: {problem}")]
+    Layer {
         /// Counted from 0.
         layer: usize,
+        /// What was found, what would do.
+        problem: String,
+    },
+    /// A layer that cannot be where it is.
+    #[error("layer {layer}: {name} cannot be the last layer: {reason}")]
+    LastLayer {
+        /// Counted from 0.
+        layer: usize,
+        /// The layer's name.
+        name: &'static str,
+        /// Why, and what to do.
+        reason: &'static str,
     },
     /// Cross entropy is fused with the softmax before it.
     #[error(
@@ -72,20 +85,6 @@ pub enum SpecError {
         /// The metric's name.
         metric: &'static str,
     },
-    /// A parameter of an activation outside its range.
-    #[error("layer {layer}: {activation} has {parameter} {value}, it must be {wanted}")]
-    ActivationParameter {
-        /// Counted from 0.
-        layer: usize,
-        /// The activation's name.
-        activation: &'static str,
-        /// The parameter's name.
-        parameter: &'static str,
-        /// What was found.
-        value: f32,
-        /// What would do.
-        wanted: &'static str,
-    },
     /// A parameter of the loss outside its range.
     #[error("loss huber has delta {value}, it must be finite and above 0")]
     HuberDelta {
@@ -98,8 +97,37 @@ pub enum SpecError {
 #[derive(Clone, Debug)]
 pub struct Network {
     spec: NetworkSpec,
-    shapes: Vec<DenseShape>,
+    /// One for each layer of the description.
+    layers: Arc<[Built]>,
     layout: Layout,
+}
+
+/// A layer in its place.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// Values of an input row.
+    pub(crate) inputs: usize,
+    /// Values of an output row.
+    pub(crate) outputs: usize,
+    pub(crate) shape: Shape,
+    /// Where each of its tensors is among its values.
+    ranges: Vec<Range<usize>>,
+}
+
+impl Built {
+    /// Number of the layer's values.
+    pub(crate) fn len(&self) -> usize {
+        self.ranges.last().map_or(0, |last| last.end)
+    }
+
+    /// The layer's tensors.
+    ///
+    /// # Panics
+    /// If there are more or fewer values.
+    pub(crate) fn tensors<'a>(&'a self, values: &'a [f32]) -> Tensors<'a> {
+        assert_eq!(values.len(), self.len(), "number of a layer's parameters");
+        Tensors { values, ranges: &self.ranges }
+    }
 }
 
 impl Network {
@@ -112,14 +140,22 @@ impl Network {
             return Err(SpecError::NoInputs);
         }
         let Some(last) = spec.layers.last() else { return Err(SpecError::NoLayers) };
-        let shapes = shapes(&spec)?;
-        for (layer, dense) in spec.layers.iter().enumerate() {
-            check_activation(layer, dense)?;
+        let layers = build(&spec)?;
+        let output = last.layer();
+        if let Some(reason) = output.refuses_last_place() {
+            let (layer, name) = (spec.layers.len() - 1, output.name());
+            return Err(SpecError::LastLayer { layer, name, reason });
         }
-        check_loss(spec.loss, last.activation)?;
+        check_loss(spec.loss, output.output_activation())?;
         check_metrics(spec.loss, &spec.metrics)?;
-        let layout = Layout::new(&shapes);
-        Ok(Network { spec, shapes, layout })
+        let declared = layers.iter().map(|layer| layer.shape.tensors.iter());
+        let declared: Vec<Vec<_>> =
+            declared.map(|tensors| tensors.map(|tensor| tensor.shape.clone()).collect()).collect();
+        let layout = Layout::new(&declared);
+        if layout.is_empty() {
+            return Err(SpecError::NoParameters);
+        }
+        Ok(Network { layers: layers.into(), layout, spec })
     }
 
     /// The description it was made from.
@@ -139,7 +175,7 @@ impl Network {
 
     /// Columns of the output.
     pub fn outputs(&self) -> usize {
-        self.shapes[self.shapes.len() - 1].units
+        self.layers[self.layers.len() - 1].outputs
     }
 
     /// Columns of the target: 1 (the class index) for cross entropy, else one per output.
@@ -150,9 +186,20 @@ impl Network {
         }
     }
 
-    /// Floating point operations of one row through a training step: 6 for each kernel parameter.
+    /// Floating point operations of one row through a training step, as the layers say: 6 for each element of a dense
+    /// layer's kernel.
     pub fn flops_per_row(&self) -> u64 {
-        self.shapes.iter().map(|shape| 6 * (shape.inputs * shape.units) as u64).sum()
+        self.layers.iter().fold(0, |flops, layer| flops.saturating_add(layer.shape.flops))
+    }
+
+    /// Values of one row in the outputs of each layer.
+    pub fn widths(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.layers.iter().map(|layer| layer.outputs)
+    }
+
+    /// Values of one row that layers keep from the forward to the backward pass, besides inputs and outputs.
+    pub fn kept_per_row(&self) -> usize {
+        self.layers.iter().map(|layer| layer.shape.kept).sum()
     }
 
     /// Length of the vectors of loss and metric sums.
@@ -190,11 +237,11 @@ impl Network {
 
     /// Parameters before the first step: they depend on the description and the seed alone.
     pub fn initial_parameters(&self, seed: u64) -> Vec<f32> {
-        crate::init::initial_parameters(&self.spec, &self.shapes, seed)
+        crate::init::initial_parameters(self.layers.iter().map(|layer| &layer.shape), seed)
     }
 
-    pub(crate) fn shapes(&self) -> &[DenseShape] {
-        &self.shapes
+    pub(crate) fn layers(&self) -> &[Built] {
+        &self.layers
     }
 
     /// Whether loss and output activation are computed together, from the last layer's sums.
@@ -203,42 +250,38 @@ impl Network {
     }
 }
 
-fn shapes(spec: &NetworkSpec) -> Result<Vec<DenseShape>, SpecError> {
-    let mut shapes = Vec::with_capacity(spec.layers.len());
-    let mut inputs = spec.inputs;
+/// Gives each layer the shape of what is before it.
+fn build(spec: &NetworkSpec) -> Result<Vec<Built>, SpecError> {
+    let mut built = Vec::with_capacity(spec.layers.len());
+    let (mut input, mut inputs) = (vec![spec.inputs], spec.inputs);
     let mut total = 0;
-    for (layer, dense) in spec.layers.iter().enumerate() {
-        if dense.units == 0 {
-            return Err(SpecError::NoUnits { layer });
+    for (layer, described) in spec.layers.iter().enumerate() {
+        let wrong = |problem| SpecError::Layer { layer, problem };
+        let shape = shape(described, &input).map_err(wrong)?;
+        let (mut ranges, mut len) = (Vec::with_capacity(shape.tensors.len()), 0);
+        let is_counted = |&total: &usize| total <= PARAMETERS_MAX;
+        for tensor in &shape.tensors {
+            let end = tensor.shape.checked_len().and_then(|own| own.checked_add(len));
+            let end = end.filter(is_counted).ok_or(SpecError::TooManyParameters { layer })?;
+            ranges.push(len..end);
+            len = end;
         }
-        let rows = inputs.checked_add(usize::from(dense.use_bias));
-        total = rows
-            .and_then(|rows| rows.checked_mul(dense.units))
-            .and_then(|len| len.checked_add(total))
-            .filter(|&total| total <= PARAMETERS_MAX)
-            .ok_or(SpecError::TooManyParameters { layer })?;
-        shapes.push(DenseShape { inputs, units: dense.units, bias: dense.use_bias });
-        inputs = dense.units;
+        total += len;
+        if !is_counted(&total) {
+            return Err(SpecError::TooManyParameters { layer });
+        }
+        let outputs = shape.output.iter().try_fold(1usize, |len, &side| len.checked_mul(side));
+        let outputs = outputs.ok_or_else(|| wrong("its rows are too long to count".to_string()))?;
+        input = shape.output.clone();
+        built.push(Built { inputs, outputs, shape, ranges });
+        inputs = outputs;
     }
-    Ok(shapes)
+    Ok(built)
 }
 
-fn check_activation(layer: usize, dense: &DenseSpec) -> Result<(), SpecError> {
-    let name = dense.activation.name();
-    let check = |parameter, value: f32, fits: bool, wanted| {
-        if value.is_finite() && fits {
-            return Ok(());
-        }
-        Err(SpecError::ActivationParameter { layer, activation: name, parameter, value, wanted })
-    };
-    match dense.activation {
-        Activation::LeakyRelu { slope } => {
-            check("slope", slope, slope >= 0.0, "finite and at least 0")
-        }
-        Activation::Elu { alpha } => check("alpha", alpha, alpha > 0.0, "finite and above 0"),
-        Activation::Softmax if dense.units == 1 => Err(SpecError::SoftmaxOfOne { layer }),
-        _ => Ok(()),
-    }
+fn shape(described: &LayerSpec, input: &[usize]) -> Result<Shape, String> {
+    described.problem().map_or(Ok(()), Err)?;
+    described.layer().shape(input)
 }
 
 fn check_loss(loss: Loss, output: Activation) -> Result<(), SpecError> {
@@ -277,9 +320,11 @@ fn check_metrics(loss: Loss, metrics: &[Metric]) -> Result<(), SpecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::{Dense, Dropout};
 
     fn spec(layers: &[(usize, Activation)], loss: Loss, metrics: &[Metric]) -> NetworkSpec {
-        let layers = layers.iter().map(|&(units, act)| DenseSpec::new(units, act)).collect();
+        let layers = layers.iter().map(|&(units, act)| Dense::new(units).activation(act).into());
+        let layers = layers.collect();
         NetworkSpec { inputs: 3, layers, loss, metrics: metrics.to_vec() }
     }
 
@@ -293,10 +338,15 @@ mod tests {
         let none: &[Metric] = &[];
         let mse = Loss::Mse;
         let binary = Loss::BinaryCrossEntropy;
-        let huge = PARAMETERS_MAX / 4;
+        let most = 1 << 24;
         let rows: &[Case] = &[
             (&[], mse, none, "a network needs at least one layer"),
-            (&[(2, Relu), (0, Linear)], mse, none, "layer 1 has 0 units"),
+            (
+                &[(2, Relu), (0, Linear)],
+                mse,
+                none,
+                "layer 1: `units`: found 0, wanted a whole number from 1 to 16777216",
+            ),
             (&[(1, Softmax)], Loss::CrossEntropy, none, "layer 0: softmax over 1 unit"),
             (&[(1, Softmax), (1, Linear)], mse, none, "layer 0: softmax over 1 unit"),
             (
@@ -307,12 +357,13 @@ mod tests {
             ),
             (&[(2, Tanh)], binary, none, "loss binary_cross_entropy needs activation sigmoid"),
             (
-                &[(huge, Relu), (1, Relu)],
+                &[(most, Relu), (256, Relu)],
                 mse,
                 none,
                 "the network has more than 4294967296 parameters",
             ),
-            (&[(usize::MAX, Relu)], mse, none, "the network has more than 4294967296 parameters"),
+            (&[(most + 1, Relu)], mse, none, "layer 0: `units`: found 16777217, wanted"),
+            (&[(usize::MAX, Relu)], mse, none, "layer 0: `units`: found 18446744073709551615"),
             (
                 &[(1, Linear)],
                 mse,
@@ -335,6 +386,32 @@ mod tests {
         let mut no_inputs = spec(&[(1, Linear)], mse, none);
         no_inputs.inputs = 0;
         assert_eq!(Network::new(no_inputs).unwrap_err(), SpecError::NoInputs);
+    }
+
+    #[test]
+    fn refusals_of_dropout() {
+        let with = |rates: &[f32], place: usize| {
+            let mut spec = spec(&[(2, Activation::Linear)], Loss::Mse, &[]);
+            let layers = rates.iter().map(|&rate| Dropout::new(rate).into());
+            spec.layers.splice(place..place, layers.collect::<Vec<_>>());
+            spec
+        };
+        for (spec, want) in [
+            (with(&[0.5], 1), "layer 1: dropout cannot be the last layer: the network's outputs"),
+            (with(&[0.5, 1.0], 0), "layer 1: `rate`: found 1, wanted a number from 0 to below 1"),
+            (with(&[-0.1], 0), "layer 0: `rate`: found -0.1, wanted a number from 0 to below 1"),
+            (with(&[f32::NAN], 0), "layer 0: `rate`: found NaN, wanted"),
+        ] {
+            let error = Network::new(spec).unwrap_err().to_string();
+            assert!(error.starts_with(want), "{error:?} does not start with {want:?}");
+        }
+        let plain = Network::new(with(&[], 0)).unwrap();
+        let mixed = Network::new(with(&[0.0, 0.5], 0)).unwrap();
+        assert_eq!(mixed.layout().len(), plain.layout().len());
+        assert_eq!(mixed.layout().tensors()[0].name, "layers.2.kernel");
+        assert_eq!(mixed.initial_parameters(3), plain.initial_parameters(3));
+        assert_eq!(mixed.kept_per_row(), 3);
+        assert!(mixed.widths().eq([3, 3, 2]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use lockstep_proto::layout::Layout;
 
 /// The parameters of a network.
 pub trait Parameters {
-    /// One layer's: kernel (row-major, `[in, out]`), then bias.
+    /// One layer's: its tensors, row-major, in the order in which it declares them.
     ///
     /// # Panics
     /// If they are not those of a network with this layout.

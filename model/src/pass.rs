@@ -2,26 +2,19 @@
 //!
 //! A row's results never depend on the other rows of the call.
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use crate::activation;
+use crate::blocks::view;
 use crate::finite::{NonFinite, NonFiniteKind};
+use crate::layers::Forward;
+use crate::leaves::TrainingRows;
 use crate::loss::LossRows;
 use crate::metrics::{self, Rows};
 use crate::network::Network;
 use crate::parameters::Parameters;
 use crate::product;
-use crate::spec::Activation;
 use crate::workspace::Workspace;
-
-/// One layer's tensors in a flat vector.
-#[derive(Clone, Copy)]
-pub(crate) struct Tensors<'a> {
-    pub(crate) kernel: ArrayView2<'a, f32>,
-    /// Empty if the layer has none.
-    pub(crate) bias: &'a [f32],
-}
 
 /// Rows that are measured in one go.
 const EVALUATION_ROWS: usize = 1024;
@@ -40,8 +33,8 @@ impl Network {
     ) -> ArrayView2<'w, f32> {
         let rows = x.nrows();
         let pieces = product::pieces(self.flops(rows));
-        self.forward(params, x, ws, pieces, false);
-        let outputs = &ws.outputs[self.shapes().len() - 1];
+        self.forward(params, x, ws, pieces, true);
+        let outputs = &ws.outputs[self.layers().len() - 1];
         view(outputs, rows, self.outputs())
     }
 
@@ -69,7 +62,7 @@ impl Network {
         let targets = self.targets(&y, rows);
         let targets = targets.as_slice().expect("standard layout");
         let pieces = product::pieces(self.flops(rows));
-        self.forward(params, x, ws, pieces, self.fused());
+        self.forward(params, x, ws, pieces, !self.fused());
         self.losses(targets, ws, pieces, false);
         self.add_rows(targets, ws, 0..rows, sums);
         if sums[0].is_finite() {
@@ -126,68 +119,47 @@ impl Network {
         y.as_standard_layout()
     }
 
-    /// The tensors of one layer's parameters.
-    pub(crate) fn tensors<'p>(&self, layer: usize, values: &'p [f32]) -> Tensors<'p> {
-        let shape = self.shapes()[layer];
-        assert_eq!(values.len(), shape.len(), "number of parameters of layer {layer}");
-        let (kernel, bias) = values.split_at(shape.inputs * shape.units);
-        Tensors { kernel: view(kernel, shape.inputs, shape.units), bias }
-    }
-
-    /// Fills the workspace's outputs. With `raw`, the last layer's are its sums, not yet activated.
-    pub(crate) fn forward(
+    /// Fills the workspace's outputs, of rows that nothing is learned from. Without `activates`, the last layer's are its
+    /// sums, for a loss that goes with its activation.
+    fn forward(
         &self,
         params: &dyn Parameters,
         x: ArrayView2<'_, f32>,
         ws: &mut Workspace,
         pieces: usize,
-        raw: bool,
+        activates: bool,
     ) {
-        for layer in 0..self.shapes().len() {
-            self.outputs_of(layer, params.layer(self.layout(), layer), x, ws, pieces, raw);
+        for layer in 0..self.layers().len() {
+            let values = params.layer(self.layout(), layer);
+            self.outputs_of((layer, values), x, None, ws, pieces, activates);
         }
     }
 
-    /// Fills the workspace's outputs of one layer; those of the layers before it have to be there.
+    /// Fills the workspace's outputs of one layer with these values; those of the layers before it have to be there.
     pub(crate) fn outputs_of(
         &self,
-        layer: usize,
-        values: &[f32],
+        (place, values): (usize, &[f32]),
         x: ArrayView2<'_, f32>,
+        training: Option<TrainingRows<'_>>,
         ws: &mut Workspace,
         pieces: usize,
-        raw: bool,
+        activates: bool,
     ) {
         assert_eq!(x.ncols(), self.inputs(), "columns of x");
-        let (dense, rows) = (&self.spec().layers[layer], x.nrows());
-        if layer == 0 {
+        let (layer, rows) = (&self.layers()[place], x.nrows());
+        if place == 0 {
             assert!(ws.fits(self), "workspace of another network");
             ws.reserve_forward(rows);
         }
-        let units = dense.units;
-        let tensors = self.tensors(layer, values);
-        let last = layer + 1 == self.shapes().len();
-        let activation = if last && raw { Activation::Linear } else { dense.activation };
-        let (before, rest) = ws.outputs.split_at_mut(layer);
-        let outputs = &mut rest[0][..rows * units];
-        let input = match before.last() {
-            Some(before) => view(before, rows, self.shapes()[layer].inputs),
-            None => x,
-        };
-        if activation::keeps_input(activation) {
-            let sums = &mut ws.sums[layer][..rows * units];
-            let out = view_mut(sums, rows, units);
-            product::multiply_in_pieces(input, tensors.kernel, out, pieces);
-            each_pair(sums, outputs, units, pieces, |sums, outputs| {
-                activation::forward_keeping(activation, tensors.bias, units, sums, outputs);
-            });
-        } else {
-            let out = view_mut(outputs, rows, units);
-            product::multiply_in_pieces(input, tensors.kernel, out, pieces);
-            each_block(outputs, units, pieces, |outputs| {
-                activation::forward(activation, tensors.bias, units, outputs);
-            });
-        }
+        let is_last = place + 1 == self.layers().len();
+        let (before, rest) = ws.outputs.split_at_mut(place);
+        let outputs = &mut rest[0][..rows * layer.outputs];
+        let kept = &mut ws.kept[place][..rows * layer.shape.kept];
+        let input = before.last().map_or(x, |before| view(before, rows, layer.inputs));
+        let tensors = layer.tensors(values);
+        let activates = activates || !is_last;
+        let pass = Forward { layer: place, input, tensors, training, activates, pieces };
+        self.spec().layers[place].layer().forward(&pass, outputs, kept);
     }
 
     /// Fills the workspace's losses and, if asked, the slopes by what [`forward`](Self::forward) left.
@@ -201,10 +173,10 @@ impl Network {
         let units = self.outputs();
         let target_width = self.target_width();
         let rows = targets.len() / target_width;
-        let outputs = &mut ws.outputs[self.shapes().len() - 1][..rows * units];
+        let outputs = &mut ws.outputs[self.layers().len() - 1][..rows * units];
         let losses = &mut ws.losses[..rows];
         let slope_width = if with_slopes { units } else { 0 };
-        let slopes = &mut ws.slopes[0][..rows * slope_width];
+        let slopes = ws.slopes.at_hand_mut(rows * slope_width);
         let loss = self.spec().loss;
         let step = if pieces == 1 { rows } else { rows.div_ceil(pieces) };
         if step == rows {
@@ -233,7 +205,7 @@ impl Network {
         sums: &mut [f64],
     ) {
         let (units, target_width) = (self.outputs(), self.target_width());
-        let outputs = &ws.outputs[self.shapes().len() - 1];
+        let outputs = &ws.outputs[self.layers().len() - 1];
         let rows = Rows {
             losses: &ws.losses[rows.clone()],
             outputs: &outputs[rows.start * units..rows.end * units],
@@ -249,50 +221,9 @@ impl Network {
         ws: &Workspace,
         rows: std::ops::Range<usize>,
     ) -> Option<usize> {
-        self.shapes().iter().zip(&ws.outputs).position(|(shape, outputs)| {
-            let outputs = &outputs[rows.start * shape.units..rows.end * shape.units];
+        self.layers().iter().zip(&ws.outputs).position(|(layer, outputs)| {
+            let outputs = &outputs[rows.start * layer.outputs..rows.end * layer.outputs];
             !crate::finite::all_finite(outputs)
         })
     }
-}
-
-pub(crate) fn view(values: &[f32], rows: usize, columns: usize) -> ArrayView2<'_, f32> {
-    ArrayView2::from_shape((rows, columns), &values[..rows * columns]).expect("length checked")
-}
-
-pub(crate) fn view_mut(values: &mut [f32], rows: usize, columns: usize) -> ArrayViewMut2<'_, f32> {
-    ArrayViewMut2::from_shape((rows, columns), &mut values[..rows * columns])
-        .expect("length checked")
-}
-
-/// Calls `f` for blocks of whole rows of `width` values.
-fn each_block(
-    values: &mut [f32],
-    width: usize,
-    pieces: usize,
-    f: impl Fn(&mut [f32]) + Send + Sync,
-) {
-    if pieces == 1 {
-        return f(values);
-    }
-    values.par_chunks_mut(block_len(values.len(), width, pieces)).for_each(f);
-}
-
-/// Calls `f` for blocks of whole rows of `width` values, the same rows of both.
-pub(crate) fn each_pair(
-    first: &mut [f32],
-    second: &mut [f32],
-    width: usize,
-    pieces: usize,
-    f: impl Fn(&mut [f32], &mut [f32]) + Sync,
-) {
-    if pieces == 1 {
-        return f(first, second);
-    }
-    let len = block_len(first.len(), width, pieces);
-    first.par_chunks_mut(len).zip(second.par_chunks_mut(len)).for_each(|(a, b)| f(a, b));
-}
-
-fn block_len(len: usize, width: usize, pieces: usize) -> usize {
-    (len / width).div_ceil(pieces).max(1) * width
 }

@@ -3,9 +3,10 @@
 //! Names and defaults are Keras 3's, and the JSON form is stable. Says nothing about whether a description makes
 //! sense: [`Network::new`](crate::Network::new) does.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+
+use crate::kinds::{Loss, Metric};
+use crate::layers::LayerSpec;
 
 /// A whole network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,7 +15,7 @@ pub struct NetworkSpec {
     /// Columns of the input.
     pub inputs: usize,
     /// The layers, first to last.
-    pub layers: Vec<DenseSpec>,
+    pub layers: Vec<LayerSpec>,
     /// What training makes small.
     pub loss: Loss,
     /// What is reported beside the loss, in this order.
@@ -22,282 +23,59 @@ pub struct NetworkSpec {
     pub metrics: Vec<Metric>,
 }
 
-/// One dense layer: `activation(input * kernel + bias)`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DenseSpec {
-    /// Columns of the output.
-    pub units: usize,
-    /// Applied to the layer's sums.
-    #[serde(default)]
-    pub activation: Activation,
-    /// Whether a bias is added.
-    #[serde(default = "yes")]
-    pub use_bias: bool,
-    /// How the kernel starts.
-    #[serde(default = "glorot_uniform")]
-    pub kernel_initializer: Initializer,
-    /// How the bias starts.
-    #[serde(default = "zeros")]
-    pub bias_initializer: Initializer,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn glorot_uniform() -> Initializer {
-    Initializer::GlorotUniform
-}
-
-fn zeros() -> Initializer {
-    Initializer::Zeros
-}
-
-impl DenseSpec {
-    /// A layer with a bias and Keras' default initializers.
-    pub fn new(units: usize, activation: Activation) -> DenseSpec {
-        DenseSpec {
-            units,
-            activation,
-            use_bias: yes(),
-            kernel_initializer: glorot_uniform(),
-            bias_initializer: zeros(),
-        }
-    }
-}
-
-/// Applied to each sum of a layer; `Softmax` to each row of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Activation {
-    /// `z`.
-    #[default]
-    Linear,
-    /// `max(z, 0)`.
-    Relu,
-    /// `z`, or `slope * z` below 0.
-    LeakyRelu {
-        /// Factor below 0.
-        #[serde(default = "default_slope")]
-        slope: f32,
-    },
-    /// `z`, or `alpha * (exp(z) - 1)` below 0.
-    Elu {
-        /// Minus the limit at minus infinity.
-        #[serde(default = "default_one")]
-        alpha: f32,
-    },
-    /// `1 / (1 + exp(-z))`.
-    Sigmoid,
-    /// The hyperbolic tangent.
-    Tanh,
-    /// `z` times the normal distribution function of `z`, exact (not the tanh form).
-    Gelu,
-    /// `z * sigmoid(z)`.
-    Silu,
-    /// `log(1 + exp(z))`.
-    Softplus,
-    /// `exp(z)` over the row's sum of them.
-    Softmax,
-}
-
-/// What training makes small. The loss of a row is the mean over its outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Loss {
-    /// Squared error.
-    Mse,
-    /// Absolute error.
-    Mae,
-    /// Half the squared error up to `delta`, linear beyond it.
-    Huber {
-        /// Where it becomes linear.
-        #[serde(default = "default_one")]
-        delta: f32,
-    },
-    /// Minus the log of the label's softmax; the target is one class index.
-    CrossEntropy,
-    /// Minus the log likelihood of 0/1 targets under sigmoid outputs.
-    BinaryCrossEntropy,
-}
-
-/// Reported beside the loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Mean squared error.
-    Mse,
-    /// Its square root.
-    Rmse,
-    /// Mean absolute error.
-    Mae,
-    /// Coefficient of determination, averaged over the outputs.
-    R2,
-    /// Share of right classes.
-    Accuracy,
-}
-
-/// How a tensor starts. Fans are Keras': `[in, out]` for a kernel, the length twice for a bias.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Initializer {
-    /// Uniform with variance `2 / (fan_in + fan_out)`.
-    GlorotUniform,
-    /// Truncated normal with variance `2 / (fan_in + fan_out)`.
-    GlorotNormal,
-    /// Uniform with variance `2 / fan_in`.
-    HeUniform,
-    /// Truncated normal with variance `2 / fan_in`.
-    HeNormal,
-    /// Uniform with variance `1 / fan_in`.
-    LecunUniform,
-    /// Truncated normal with variance `1 / fan_in`.
-    LecunNormal,
-    /// All 0.
-    Zeros,
-    /// All 1.
-    Ones,
-    /// Normal with standard deviation 0.05.
-    RandomNormal,
-    /// Uniform over -0.05..0.05.
-    RandomUniform,
-}
-
-fn default_slope() -> f32 {
-    0.2
-}
-
-fn default_one() -> f32 {
-    1.0
-}
-
-macro_rules! names {
-    ($type:ident { $($name:literal => $pattern:pat, $value:expr;)* }) => {
-        impl $type {
-            /// Every name, as written in jobs.
-            pub const NAMES: &[&str] = &[$($name),*];
-
-            /// The name as written in jobs.
-            pub fn name(&self) -> &'static str {
-                match self {
-                    $($pattern => $name,)*
-                }
-            }
-
-            /// The value of a name, its parameters at their defaults.
-            pub fn from_name(name: &str) -> Option<$type> {
-                match name {
-                    $($name => Some($value),)*
-                    _ => None,
-                }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-    };
-}
-
-names!(Activation {
-    "linear" => Activation::Linear, Activation::Linear;
-    "relu" => Activation::Relu, Activation::Relu;
-    "leaky_relu" => Activation::LeakyRelu { .. }, Activation::LeakyRelu { slope: default_slope() };
-    "elu" => Activation::Elu { .. }, Activation::Elu { alpha: default_one() };
-    "sigmoid" => Activation::Sigmoid, Activation::Sigmoid;
-    "tanh" => Activation::Tanh, Activation::Tanh;
-    "gelu" => Activation::Gelu, Activation::Gelu;
-    "silu" => Activation::Silu, Activation::Silu;
-    "softplus" => Activation::Softplus, Activation::Softplus;
-    "softmax" => Activation::Softmax, Activation::Softmax;
-});
-
-names!(Loss {
-    "mse" => Loss::Mse, Loss::Mse;
-    "mae" => Loss::Mae, Loss::Mae;
-    "huber" => Loss::Huber { .. }, Loss::Huber { delta: default_one() };
-    "cross_entropy" => Loss::CrossEntropy, Loss::CrossEntropy;
-    "binary_cross_entropy" => Loss::BinaryCrossEntropy, Loss::BinaryCrossEntropy;
-});
-
-names!(Metric {
-    "mse" => Metric::Mse, Metric::Mse;
-    "rmse" => Metric::Rmse, Metric::Rmse;
-    "mae" => Metric::Mae, Metric::Mae;
-    "r2" => Metric::R2, Metric::R2;
-    "accuracy" => Metric::Accuracy, Metric::Accuracy;
-});
-
-names!(Initializer {
-    "glorot_uniform" => Initializer::GlorotUniform, Initializer::GlorotUniform;
-    "glorot_normal" => Initializer::GlorotNormal, Initializer::GlorotNormal;
-    "he_uniform" => Initializer::HeUniform, Initializer::HeUniform;
-    "he_normal" => Initializer::HeNormal, Initializer::HeNormal;
-    "lecun_uniform" => Initializer::LecunUniform, Initializer::LecunUniform;
-    "lecun_normal" => Initializer::LecunNormal, Initializer::LecunNormal;
-    "zeros" => Initializer::Zeros, Initializer::Zeros;
-    "ones" => Initializer::Ones, Initializer::Ones;
-    "random_normal" => Initializer::RandomNormal, Initializer::RandomNormal;
-    "random_uniform" => Initializer::RandomUniform, Initializer::RandomUniform;
-});
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::Activation;
+    use crate::layers::{Dense, Dropout};
 
-    /// Names, serde names and `Display` agree, and every name has a value.
-    macro_rules! check_names {
-        ($type:ident) => {
-            for &name in $type::NAMES {
-                let value = $type::from_name(name).unwrap();
-                assert_eq!(value.name(), name);
-                assert_eq!(value.to_string(), name);
-                let json = serde_json::to_string(&value).unwrap();
-                assert!(
-                    json == format!("\"{name}\"") || json.starts_with(&format!("{{\"{name}\":")),
-                    "{json}"
-                );
-                assert_eq!(serde_json::from_str::<$type>(&json).unwrap(), value);
-            }
-            assert_eq!($type::from_name("no such name"), None);
-        };
-    }
-
-    #[test]
-    fn names_agree_everywhere() {
-        check_names!(Activation);
-        check_names!(Loss);
-        check_names!(Metric);
-        check_names!(Initializer);
-    }
-
+    /// What the first version wrote, dense layers alone, is read and written as ever.
     #[test]
     fn json_is_stable() {
+        let last = Dense::new(1).without_bias();
         let mut spec = NetworkSpec {
             inputs: 3,
             layers: vec![
-                DenseSpec::new(4, Activation::LeakyRelu { slope: 0.1 }),
-                DenseSpec::new(1, Activation::Linear),
+                Dense::new(4).activation(Activation::LeakyRelu { slope: 0.1 }).into(),
+                last.clone().into(),
             ],
             loss: Loss::Huber { delta: 1.5 },
             metrics: vec![Metric::Mae, Metric::R2],
         };
-        spec.layers[1].use_bias = false;
-        let json = serde_json::to_string(&spec).unwrap();
-        assert_eq!(json, FROZEN);
+        assert_eq!(serde_json::to_string(&spec).unwrap(), FROZEN);
         assert_eq!(serde_json::from_str::<NetworkSpec>(FROZEN).unwrap(), spec);
+        spec.layers.insert(1, Dropout::new(0.1).into());
+        let with_dropout = FROZEN.replace("},{", r#"},{"type":"dropout","rate":0.1},{"#);
+        assert_eq!(serde_json::to_string(&spec).unwrap(), with_dropout);
+        assert_eq!(serde_json::from_str::<NetworkSpec>(&with_dropout).unwrap(), spec);
     }
 
     #[test]
-    fn defaults_are_keras() {
-        let layer: DenseSpec = serde_json::from_str(r#"{"units":2}"#).unwrap();
-        assert_eq!(layer, DenseSpec::new(2, Activation::Linear));
-        let leaky: Activation = serde_json::from_str(r#"{"leaky_relu":{}}"#).unwrap();
-        assert_eq!(leaky, Activation::LeakyRelu { slope: 0.2 });
-        assert!(serde_json::from_str::<DenseSpec>(r#"{"units":2,"unit":3}"#).is_err());
+    fn a_layer_without_a_type_is_dense_and_has_keras_defaults() {
+        let read = serde_json::from_str::<LayerSpec>;
+        assert_eq!(read(r#"{"units":2}"#).unwrap(), Dense::new(2).into());
+        assert_eq!(read(r#"{"units":2,"type":"dense"}"#).unwrap(), Dense::new(2).into());
+        assert_eq!(read(r#"{"rate":0.5,"type":"dropout"}"#).unwrap(), Dropout::new(0.5).into());
+        for (text, wanted) in [
+            (r#"{"units":2,"unit":3}"#, "unknown field `unit`, expected one of: units, activation"),
+            (r#"{"activation":"relu"}"#, "missing field `units`"),
+            (r#"{"type":"dropout"}"#, "missing field `rate`"),
+            (
+                r#"{"type":"dropout","units":1,"rate":0}"#,
+                "unknown field `units`, expected one of: rate",
+            ),
+            (
+                r#"{"type":"conv","units":1}"#,
+                "unknown layer type \"conv\", expected one of: dense, dropout",
+            ),
+            (r#"{"type":1}"#, "unknown layer type 1"),
+            (r#"{"units":-1}"#, "invalid value: integer `-1`"),
+            (r#"{"units":"4"}"#, "invalid type: string"),
+            ("[]", "invalid type: sequence"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.starts_with(wanted), "{text}: {error}");
+        }
     }
 
     const FROZEN: &str = concat!(

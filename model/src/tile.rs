@@ -10,7 +10,7 @@ use ndarray::s;
 use pulp::Simd;
 
 use crate::fold::{Order, Step};
-use crate::leaves::LayerLeaves;
+use crate::leaves::KernelLeaves;
 use crate::leaves::Microbatch;
 use crate::product::block::{self, InBlocks, Sums};
 use crate::product::{CHAIN, lines, pack};
@@ -23,7 +23,7 @@ const COLUMNS_VALUES: usize = 1 << 18;
 /// Some rows of one node's kernel gradient.
 pub(crate) struct KernelTile<'l, 'a> {
     /// All rows and microbatches of the call.
-    pub(crate) layer: LayerLeaves<'l>,
+    pub(crate) layer: KernelLeaves<'l>,
     /// Rows of the kernel.
     pub(crate) inputs: Range<usize>,
     pub(crate) order: &'a Order,
@@ -41,7 +41,7 @@ impl KernelTile<'_, '_> {
 
     #[inline(always)]
     fn with_vectors<S: Simd, const R: usize, const V: usize>(self, simd: S) -> bool {
-        let LayerLeaves { input, slopes, microbatches, precision } = self.layer;
+        let KernelLeaves { input, slopes, microbatches, precision } = self.layer;
         let (steps, rows) = (&self.order.steps[..], self.order.rows(microbatches));
         let (units, width) = (slopes.ncols(), V * S::F32_LANES);
         let columns_max = columns_max(rows.len(), units, width);
@@ -240,7 +240,7 @@ mod tests {
                 let mut values = vec![f32::NAN; inputs * units];
                 let slopes = slopes.view();
                 let tile = KernelTile {
-                    layer: LayerLeaves { input, slopes, microbatches: &microbatches, precision },
+                    layer: KernelLeaves { input, slopes, microbatches: &microbatches, precision },
                     inputs: 1..inputs + 1,
                     order: &order,
                     values: &mut values,

@@ -1,7 +1,8 @@
 //! Where each tensor lies in the flat parameter vector, and how that vector is cut into chunks.
 //!
-//! Weights, gradients and optimizer moments are all one flat `f32` vector in this order: layer by layer, each
-//! layer's kernel (row-major, `[in, out]`) before its bias (`[out]`). Knows no activations and no values.
+//! Weights, gradients and optimizer moments are all one flat `f32` vector in this order: layer by layer, each layer's
+//! tensors (row-major) in the order in which it declares them. A layer may have none: it has an empty place between its
+//! neighbours, and belongs to no chunk. Knows no kind of layer and no values.
 
 use std::ops::Range;
 
@@ -21,9 +22,9 @@ pub const PARAMETERS_MAX: usize = 1 << 32;
 /// One named tensor of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tensor {
-    /// `layers.{i}.kernel` or `layers.{i}.bias`.
+    /// `layers.{i}.` and its name in the layer: `layers.0.kernel`. `i` counts all layers.
     pub name: String,
-    /// `[in, out]` for a kernel, `[out]` for a bias.
+    /// As the layer declares it: `[in, out]` for a dense layer's kernel.
     pub shape: Vec<usize>,
     /// Place in the flat vector.
     pub range: Range<usize>,
@@ -34,7 +35,7 @@ pub struct Tensor {
 pub struct ChunkRange {
     /// Place in the flat vector.
     pub range: Range<usize>,
-    /// The layers it touches. A chunk of more than one layer holds these layers whole.
+    /// The layers it touches, first and last of which have tensors. A chunk of more than one layer holds these layers whole.
     pub layers: Range<usize>,
 }
 
@@ -46,45 +47,40 @@ pub struct Layout {
     chunks: Vec<ChunkRange>,
 }
 
-/// Shape of one dense layer's parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DenseShape {
-    /// Columns of the input.
-    pub inputs: usize,
-    /// Columns of the output.
-    pub units: usize,
-    /// Whether a bias follows the kernel.
-    pub bias: bool,
+/// A tensor as a layer declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorShape {
+    /// Its name in the layer, such as `kernel`.
+    pub name: String,
+    /// Its dimensions, the slowest first.
+    pub shape: Vec<usize>,
 }
 
-impl DenseShape {
-    /// Number of parameters.
-    pub fn len(self) -> usize {
-        self.inputs * self.units + if self.bias { self.units } else { 0 }
+impl TensorShape {
+    /// A tensor of this name and shape.
+    pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>) -> TensorShape {
+        TensorShape { name: name.into(), shape: shape.into() }
     }
 
-    /// A layer always has parameters; here because clippy wants it beside `len`.
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
+    /// Number of values; `None` if no machine can count them.
+    pub fn checked_len(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1usize, |len, &side| len.checked_mul(side))
     }
 }
 
 impl Layout {
-    /// Lays out dense layers. Layer `i` is named by its place in the job.
-    pub fn new(shapes: &[DenseShape]) -> Layout {
+    /// Lays out the tensors of each layer. Layer `i` is named by its place in the job.
+    pub fn new<L: AsRef<[TensorShape]>>(declared: &[L]) -> Layout {
         let mut tensors = Vec::new();
         let mut layers = Vec::new();
         let mut at = 0;
-        for (i, shape) in shapes.iter().enumerate() {
+        for (i, layer) in declared.iter().enumerate() {
             let start = at;
-            let mut push = |name: String, shape: Vec<usize>| {
+            for TensorShape { name, shape } in layer.as_ref() {
                 let len = shape.iter().product::<usize>();
-                tensors.push(Tensor { name, shape, range: at..at + len });
+                let name = format!("layers.{i}.{name}");
+                tensors.push(Tensor { name, shape: shape.clone(), range: at..at + len });
                 at += len;
-            };
-            push(format!("layers.{i}.kernel"), vec![shape.inputs, shape.units]);
-            if shape.bias {
-                push(format!("layers.{i}.bias"), vec![shape.units]);
             }
             layers.push(start..at);
         }
@@ -117,7 +113,7 @@ impl Layout {
         &self.tensors
     }
 
-    /// Each layer's place in the flat vector (kernel, then bias).
+    /// Each layer's place in the flat vector; empty for one without tensors.
     pub fn layers(&self) -> &[Range<usize>] {
         &self.layers
     }
@@ -152,7 +148,7 @@ impl Layout {
 fn cut(layers: &[Range<usize>], values_max: usize) -> Vec<ChunkRange> {
     let is_cut_small = values_max < SHARED_CHUNK_VALUES_MAX;
     let mut chunks: Vec<ChunkRange> = Vec::new();
-    for (i, layer) in layers.iter().enumerate() {
+    for (i, layer) in layers.iter().enumerate().filter(|(_, layer)| !layer.is_empty()) {
         if let Some(last) = chunks.last_mut()
             && last.range.start == layers[last.layers.start].start
             && layer.end - last.range.start <= SHARED_CHUNK_VALUES_MAX
@@ -177,11 +173,47 @@ mod tests {
     use super::*;
 
     fn layout(widths: &[usize]) -> Layout {
-        let shapes: Vec<_> = widths
-            .windows(2)
-            .map(|w| DenseShape { inputs: w[0], units: w[1], bias: true })
-            .collect();
-        Layout::new(&shapes)
+        let layers: Vec<_> = widths.windows(2).map(|w| dense(w[0], w[1])).collect();
+        Layout::new(&layers)
+    }
+
+    fn dense(inputs: usize, units: usize) -> Vec<TensorShape> {
+        vec![TensorShape::new("kernel", [inputs, units]), TensorShape::new("bias", [units])]
+    }
+
+    /// Wherever they are put, large layers or small ones around them: nothing that is sent, added or named changes, but for
+    /// the count in the names.
+    #[test]
+    fn layers_without_tensors_belong_to_no_chunk() {
+        let widths = [4096, 512, 3, 3, 3, 700, 2];
+        let plain = layout(&widths);
+        let layers: Vec<_> = widths.windows(2).map(|w| dense(w[0], w[1])).collect();
+        for set in 1u32..1 << 7 {
+            let mut mixed = Vec::new();
+            let mut place = Vec::new();
+            for at in 0..7 {
+                if set >> at & 1 == 1 {
+                    mixed.push(Vec::new());
+                }
+                place.push(mixed.len());
+                mixed.extend(layers.get(at).cloned());
+            }
+            let layout = Layout::new(&mixed);
+            assert_eq!(layout.len(), plain.len());
+            assert_eq!(layout.layers().len(), mixed.len());
+            assert_eq!(layout.norm_blocks(), plain.norm_blocks());
+            assert_eq!(layout.chunks().len(), plain.chunks().len());
+            for (chunk, wanted) in layout.chunks().iter().zip(plain.chunks()) {
+                assert_eq!(chunk.range, wanted.range);
+                assert_eq!(chunk.layers.start, place[wanted.layers.start], "{set:b}");
+                assert_eq!(chunk.layers.end, place[wanted.layers.end - 1] + 1, "{set:b}");
+            }
+            for (at, &layer) in place[..6].iter().enumerate() {
+                assert_eq!(layout.chunks_of(layer), plain.chunks_of(at));
+                assert_eq!(layout.tensors()[2 * at].name, format!("layers.{layer}.kernel"));
+                assert_eq!(layout.tensors()[2 * at].range, plain.tensors()[2 * at].range);
+            }
+        }
     }
 
     #[test]

@@ -8,20 +8,39 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// What the numbers are for. Values are part of the numerics contract: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
 pub enum Purpose {
-    /// Initial weights; counters: layer, tensor (0 kernel, 1 bias).
-    InitialWeights = 1,
+    /// Initial weights; counters: layer among those that have tensors, tensor of the layer (of a dense one: 0 kernel, 1 bias).
+    InitialWeights,
     /// Which rows go to a table given as a fraction; counters: 0 test, 1 validation.
-    Split = 2,
+    Split,
     /// The one permutation of the training table before it is dealt to shards.
-    TableOrder = 3,
+    TableOrder,
     /// A shard's order of rows in an epoch; counters: epoch, shard.
-    ShardOrder = 4,
+    ShardOrder,
     /// Faults that are injected on purpose: changes no number of a run; counter: kind of fault.
-    Chaos = 5,
+    Chaos,
     /// Which spans are audited: changes no number of a run; counters: pass, first shard.
-    Audit = 6,
+    Audit,
+    /// Which values of a row a layer drops; counters: step, and shard (upper half) with place in the microbatch (lower).
+    Dropout {
+        /// Among all layers of the job.
+        layer: u32,
+    },
+}
+
+impl Purpose {
+    /// Its part of the key: the kind in the lower half, what the purpose has in it in the upper.
+    fn word(self) -> u64 {
+        match self {
+            Purpose::InitialWeights => 1,
+            Purpose::Split => 2,
+            Purpose::TableOrder => 3,
+            Purpose::ShardOrder => 4,
+            Purpose::Chaos => 5,
+            Purpose::Audit => 6,
+            Purpose::Dropout { layer } => 7 | u64::from(layer) << 32,
+        }
+    }
 }
 
 /// One keyed stream.
@@ -32,7 +51,7 @@ impl Random {
     /// The stream of this key, from its beginning.
     pub fn new(seed: u64, purpose: Purpose, a: u64, b: u64) -> Random {
         let mut key = [0; 32];
-        for (bytes, word) in key.chunks_exact_mut(8).zip([seed, purpose as u64, a, b]) {
+        for (bytes, word) in key.chunks_exact_mut(8).zip([seed, purpose.word(), a, b]) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
         Random(ChaCha8Rng::from_seed(key))
@@ -98,9 +117,12 @@ mod tests {
             first(1, Purpose::TableOrder, 0, 0),
             first(1, Purpose::Split, 1, 0),
             first(1, Purpose::Split, 0, 1),
+            first(1, Purpose::Dropout { layer: 0 }, 0, 0),
         ] {
             assert_ne!(base, other);
         }
+        let layers = [0, 1].map(|layer| first(1, Purpose::Dropout { layer }, 0, 0));
+        assert_ne!(layers[0], layers[1]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use lockstep_data::{
     Cells, Dataset, Dialect, Missing, Rows, Scale, Schema, Summary, TableFile, TableSpec,
 };
-use lockstep_model::{Activation, DenseSpec, Initializer, Loss, Metric, NetworkSpec};
+use lockstep_model::{LayerSpec, Loss, Metric, NetworkSpec};
 use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
 use ndarray::{Array2, ArrayView2};
@@ -32,45 +32,16 @@ pub use tables::{load_csv, mean_squared_error, train_test_split};
 /// All that a program in the style of Keras needs.
 pub mod prelude {
     pub use super::{
-        Dense, Fit, Optimizer, Sequential, adagrad, adam, adamw, load_csv, mean_squared_error,
-        rmsprop, sgd, train_test_split,
+        Fit, Optimizer, Sequential, adagrad, adam, adamw, load_csv, mean_squared_error, rmsprop,
+        sgd, train_test_split,
     };
     pub use crate::record::History;
     pub use lockstep_coordinator::optimizer::Optimizer as Rule;
     pub use lockstep_coordinator::policy::{
         ConstantRate, CosineDecay, ExponentialDecay, LearningRate, PiecewiseConstantDecay,
     };
-    pub use lockstep_model::{Activation, Initializer, Loss, Metric};
+    pub use lockstep_model::{Activation, Dense, Dropout, Initializer, Loss, Metric};
     pub use lockstep_proto::values::Precision;
-}
-
-/// A dense layer.
-#[derive(Clone, Debug)]
-pub struct Dense(DenseSpec);
-
-impl Dense {
-    /// A linear layer with a bias, glorot-uniform kernel and zero bias.
-    pub fn new(units: usize) -> Dense {
-        Dense(DenseSpec::new(units, Activation::Linear))
-    }
-
-    /// Sets the activation.
-    pub fn activation(mut self, activation: Activation) -> Dense {
-        self.0.activation = activation;
-        self
-    }
-
-    /// Sets the kernel's initializer.
-    pub fn kernel_initializer(mut self, initializer: Initializer) -> Dense {
-        self.0.kernel_initializer = initializer;
-        self
-    }
-
-    /// Leaves out the bias.
-    pub fn without_bias(mut self) -> Dense {
-        self.0.use_bias = false;
-        self
-    }
 }
 
 /// How to fit.
@@ -118,7 +89,7 @@ impl Default for Fit {
 /// Layers one after another, as in `keras.Sequential`.
 #[derive(Clone, Debug, Default)]
 pub struct Sequential {
-    layers: Vec<DenseSpec>,
+    layers: Vec<LayerSpec>,
     compiled: Option<(Optimizer, Loss, Vec<Metric>)>,
     /// The network's input columns and weights, once fitted.
     fitted: Option<(usize, Vec<f32>)>,
@@ -130,9 +101,9 @@ impl Sequential {
         Sequential::default()
     }
 
-    /// Adds a layer behind the others.
-    pub fn add(&mut self, layer: Dense) {
-        self.layers.push(layer.0);
+    /// Adds a layer behind the others, such as a `Dense` or a `Dropout`.
+    pub fn add(&mut self, layer: impl Into<LayerSpec>) {
+        self.layers.push(layer.into());
         self.fitted = None;
     }
 

@@ -68,12 +68,13 @@ fn layers(plan: &Plan, text: &mut Lines) -> fmt::Result {
     let inputs = count(network.inputs() as u64, "input");
     writeln!(text, "\nnetwork: {inputs}, loss {}", model.loss)?;
     let mut rows = vec![row(["layer", "output", "parameters", "activation"])];
-    for (i, (layer, range)) in model.layers.iter().zip(network.layout().layers()).enumerate() {
+    let placed = network.widths().zip(network.layout().layers());
+    for (i, (layer, (width, range))) in model.layers.iter().zip(placed).enumerate() {
         rows.push(vec![
-            format!("{i} dense"),
-            format!("[rows, {}]", layer.units),
+            format!("{i} {}", layer.name()),
+            format!("[rows, {width}]"),
             thousands(range.len() as f64),
-            layer.activation.to_string(),
+            layer.summary(),
         ]);
     }
     rows.push(row(["", "", &thousands(network.layout().len() as f64), "in all"]));

@@ -1,9 +1,9 @@
 //! What to say of a key or a name that there is not: the one that was probably meant, or the place where it belongs. Knows the
 //! keys of a job, and what other programs call them; reads nothing.
 
-use super::learning_rate;
 use super::reader::full_name;
 use super::sections::SECTIONS;
+use super::{layers, learning_rate};
 
 /// Keys by what Keras, scikit-learn and PyTorch call them, or people do.
 const ALIASES: &[(&str, &str)] = &[
@@ -26,6 +26,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("random_seed", "seed"),
     ("hidden_layer_sizes", "layers"),
     ("hidden_layers", "layers"),
+    ("p", "rate"),
+    ("drop_rate", "rate"),
+    ("dropout_rate", "rate"),
     ("neurons", "units"),
     ("out_features", "units"),
     ("bias", "use_bias"),
@@ -46,7 +49,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("num_workers", "workers_min"),
 ];
 
-/// Where the parameters of schedules belong.
+/// Where the parameters of layers and of schedules belong.
+const LAYERS: &str = "model.layers";
 const LEARNING_RATE: &str = "train.optimizer.learning_rate";
 
 /// The complaint about a key that a section does not have.
@@ -72,6 +76,8 @@ pub(super) fn unknown_key(section: &str, key: &str, known: &[&str]) -> String {
 fn home(section: &str, key: &str) -> Option<&'static str> {
     let has = |(name, keys): &&(&'static str, &[&str])| *name != section && keys.contains(&key);
     let home = SECTIONS.iter().find(has).map(|(name, _)| *name);
+    let is_layers = || (!section.starts_with(LAYERS)).then_some(LAYERS);
+    let home = home.or_else(|| is_layers().filter(|_| layers::is_parameter(key)));
     home.or_else(|| learning_rate::is_parameter(key).then_some(LEARNING_RATE))
 }
 
@@ -95,9 +101,7 @@ fn at_home(section: &str, key: &str) -> String {
             "`{key}` inside the learning rate, as in [train] `optimizer = {{ type = \"adam\", learning_rate = {} }}`",
             learning_rate::EXAMPLE
         ),
-        "model.layers" => format!(
-            "`{key}` inside a layer, as in [model] `layers = [{{ type = \"dense\", units = 10, activation = \"relu\" }}]`"
-        ),
+        LAYERS => format!("`{key}` inside a layer, as in [model] `layers = [{}]`", layers::EXAMPLE),
         section => format!("`{key}` in [{section}]"),
     }
 }
@@ -139,9 +143,11 @@ mod tests {
     #[test]
     fn every_alias_stands_for_a_key() {
         for (alias, key) in ALIASES {
+            let is_parameter =
+                |key: &str| layers::is_parameter(key) || learning_rate::is_parameter(key);
             let is_key = SECTIONS.iter().any(|(_, keys)| keys.contains(key));
-            assert!(is_key || learning_rate::is_parameter(key), "{alias}: {key}");
-            assert!(!learning_rate::is_parameter(alias), "{alias} is a parameter");
+            assert!(is_key || is_parameter(key), "{alias}: {key}");
+            assert!(!is_parameter(alias), "{alias} is a parameter");
             assert!(SECTIONS.iter().all(|(_, keys)| !keys.contains(alias)), "{alias} is a key");
         }
     }

@@ -2,6 +2,7 @@
 
 mod data;
 mod hints;
+mod layers;
 mod learning_rate;
 mod optimizer;
 pub(crate) mod reader;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_coordinator::policy::LearningRate;
 use lockstep_data::{TableSpec, TargetKind};
-use lockstep_model::{DenseSpec, Loss, Metric, Network, NetworkSpec};
+use lockstep_model::{LayerSpec, Loss, Metric, Network, NetworkSpec};
 use lockstep_proto::frame::{NETWORK_BYTES_MAX, SUMS_LEN_MAX};
 use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
@@ -62,7 +63,7 @@ pub struct Model {
     /// What is reported beside it.
     pub metrics: Vec<Metric>,
     /// The layers, first to last.
-    pub layers: Vec<DenseSpec>,
+    pub layers: Vec<LayerSpec>,
     /// Where the weights start, if not at the initializers' draw.
     pub initial_weights: Option<PathBuf>,
 }
@@ -298,7 +299,8 @@ impl Job {
     }
 
     fn outputs(&self) -> usize {
-        self.model.layers.last().map_or(0, |layer| layer.units)
+        // Before the table is read, its columns are not known; the last layer's units do not depend on them.
+        self.network(1).map_or(0, |network| network.outputs())
     }
 
     fn complain(&self, place: &Option<Place>, problem: String) -> JobError {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_coordinator::policy::LearningRate;
 use lockstep_data::{Scale, Source, TableFile};
-use lockstep_model::{Activation, DenseSpec, Loss};
+use lockstep_model::Loss;
 
-use super::{Every, Job, learning_rate};
+use super::{Every, Job, layers, learning_rate};
 
 /// The job as TOML, with absolute paths.
 pub fn to_toml(job: &Job) -> String {
@@ -57,8 +57,8 @@ pub fn to_toml(job: &Job) -> String {
     if let Some(weights) = &job.model.initial_weights {
         line("initial_weights", path(weights));
     }
-    let layers: Vec<String> = job.model.layers.iter().map(layer).collect();
-    line("layers", format!("[\n{}]", layers.concat()));
+    let layer = |layer| format!("  {},\n", layers::to_toml(layer));
+    line("layers", format!("[\n{}]", job.model.layers.iter().map(layer).collect::<String>()));
     line("train", section());
     line("optimizer", optimizer(&job.train.optimizer, &job.train.learning_rate));
     line("epochs", job.train.epochs.to_string());
@@ -133,21 +133,6 @@ fn loss(loss: Loss) -> String {
         Loss::Huber { delta } => format!("{{ type = \"huber\", delta = {delta:?} }}"),
         loss => quote(loss.name()),
     }
-}
-
-fn layer(layer: &DenseSpec) -> String {
-    let activation = match layer.activation {
-        Activation::LeakyRelu { slope } => {
-            format!("{{ type = \"leaky_relu\", slope = {slope:?} }}")
-        }
-        Activation::Elu { alpha } => format!("{{ type = \"elu\", alpha = {alpha:?} }}"),
-        activation => quote(activation.name()),
-    };
-    format!(
-        "  {{ type = \"dense\", units = {}, activation = {activation}, use_bias = {}, \
-         kernel_initializer = \"{}\", bias_initializer = \"{}\" }},\n",
-        layer.units, layer.use_bias, layer.kernel_initializer, layer.bias_initializer
-    )
 }
 
 fn optimizer(optimizer: &Optimizer, learning_rate: &LearningRate) -> String {
@@ -227,7 +212,8 @@ mod tests {
                  missing = \"mean\"\nmissing_values = [\"-\", \"x \\\" y\"]\nstratify = false\n\
                  delimiter = \"\\t\"\nquote = \"\"\nheader = false\n[model]\nloss = {{ type = \"huber\", delta = 2.0 }}\nmetrics = [\"mae\", \"r2\"]\n\
                  initial_weights = \"w.safetensors\"\nlayers = [{{ type = \"dense\", units = 3, activation = \
-                 {{ type = \"elu\", alpha = 0.5 }}, use_bias = false }}, {{ type = \"dense\", units = 2, \
+                 {{ type = \"elu\", alpha = 0.5 }}, use_bias = false }}, {{ type = \"dropout\", rate = 0.1 }}, \
+                 {{ type = \"dense\", units = 2, \
                  kernel_initializer = \"he_normal\", activation = \"leaky_relu\" }}]\n[train]\noptimizer = {optimizer}\n\
                  epochs = 3\nbatch_size = 5\nshuffle = false\nshards = 4\ngradient_clip_norm = 0.5\n\
                  precision = \"bf16\"\n\

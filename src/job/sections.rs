@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lockstep_model::{Activation, DenseSpec, Initializer, Loss, Metric};
+use lockstep_model::{Loss, Metric};
 use lockstep_proto::tree::SHARDS_MAX;
 use lockstep_proto::values::Precision;
 
@@ -10,20 +10,16 @@ use super::reader::{Document, JobError, Section, Value};
 use super::settings::Setting;
 use super::{
     BATCH_SIZE_DEFAULT, Checkpointing, Cluster, Every, Job, Journaling, Model, Places,
-    SHARDS_DEFAULT, Train, data, optimizer,
+    SHARDS_DEFAULT, Train, data, layers, optimizer,
 };
 
-/// Most layers and units that a job may ask for; the parameters have a bound of their own.
-const UNITS_MAX: u64 = 1 << 24;
-const LAYERS_MAX: usize = 1024;
 const WORKERS_MAX: u64 = SHARDS_MAX as u64;
 
-/// The keys of every section, by its name.
+/// The keys of every section, by its name. Those of a layer and of a learning rate depend on which it is.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("", ROOT),
     ("data", data::KEYS),
     ("model", MODEL),
-    ("model.layers", DENSE),
     ("train", TRAIN),
     ("train.optimizer", optimizer::PARAMETERS),
     ("cluster", CLUSTER),
@@ -34,9 +30,6 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
 const ROOT: &[&str] =
     &["name", "seed", "data", "model", "train", "cluster", "checkpoint", "journal"];
 const MODEL: &[&str] = &["loss", "metrics", "initial_weights", "layers"];
-/// Beside `type`.
-const DENSE: &[&str] =
-    &["units", "activation", "use_bias", "kernel_initializer", "bias_initializer"];
 const TRAIN: &[&str] =
     &["optimizer", "epochs", "batch_size", "shuffle", "shards", "gradient_clip_norm", "precision"];
 const CLUSTER: &[&str] = &["workers_min", "audit_fraction"];
@@ -102,18 +95,12 @@ fn model(value: &Value<'_>, folder: &Path, places: &mut Places) -> Result<Model,
             .collect::<Result<_, _>>()?,
         None => Vec::new(),
     };
-    let layers = section.require("layers")?;
-    places.layers = Some(layers.place());
-    let listed = layers.list()?;
-    if listed.len() > LAYERS_MAX {
-        return Err(
-            layers.fail(format!("found {} layers, wanted at most {LAYERS_MAX}", listed.len()))
-        );
-    }
+    let listed = section.require("layers")?;
+    places.layers = Some(listed.place());
     Ok(Model {
         loss: loss(&section.require("loss")?)?,
         metrics,
-        layers: listed.iter().map(layer).collect::<Result<_, _>>()?,
+        layers: layers::read(&listed)?,
         initial_weights: section
             .get("initial_weights")
             .map(|weights| path(&weights, folder))
@@ -131,52 +118,6 @@ fn loss(value: &Value<'_>) -> Result<Loss, JobError> {
         *delta = value.number32("a number above 0", |n| n > 0.0)?;
     }
     Ok(loss)
-}
-
-fn layer(value: &Value<'_>) -> Result<DenseSpec, JobError> {
-    let is_dense = |name: &str| (name == "dense").then_some(());
-    let ((), section) = value.kind(&["dense"], is_dense, |_| DENSE)?;
-    let Some(section) = section else {
-        return Err(value.fail(
-            "found \"dense\" alone, wanted a table such as { type = \"dense\", units = 10, activation = \"relu\" }",
-        ));
-    };
-    let units = section.require("units")?.integer(1, UNITS_MAX)? as usize;
-    let activation =
-        section.get("activation").map_or(Ok(Activation::Linear), |value| activation(&value))?;
-    let mut layer = DenseSpec::new(units, activation);
-    if let Some(value) = section.get("use_bias") {
-        layer.use_bias = value.boolean()?;
-    }
-    for (key, into) in [
-        ("kernel_initializer", &mut layer.kernel_initializer),
-        ("bias_initializer", &mut layer.bias_initializer),
-    ] {
-        if let Some(value) = section.get(key) {
-            *into = value.name(Initializer::NAMES, Initializer::from_name)?;
-        }
-    }
-    Ok(layer)
-}
-
-fn activation(value: &Value<'_>) -> Result<Activation, JobError> {
-    let keys_of = |name: &str| -> &'static [&'static str] {
-        match name {
-            "leaky_relu" => &["slope"],
-            "elu" => &["alpha"],
-            _ => &[],
-        }
-    };
-    let (mut activation, section) =
-        value.kind(Activation::NAMES, Activation::from_name, keys_of)?;
-    let Some(section) = section else { return Ok(activation) };
-    let finite = |value: Value<'_>| value.number32("a number of at least 0", |n| n >= 0.0);
-    match (&mut activation, section.get("slope"), section.get("alpha")) {
-        (Activation::LeakyRelu { slope }, Some(value), _) => *slope = finite(value)?,
-        (Activation::Elu { alpha }, _, Some(value)) => *alpha = finite(value)?,
-        _ => {}
-    }
-    Ok(activation)
 }
 
 fn train(value: &Value<'_>, places: &mut Places) -> Result<Train, JobError> {

@@ -180,8 +180,8 @@ fn keys_and_names() {
         ),
         (
             "{ type = \"dense\", units = 1 }",
-            "{ type = \"dropout\", rate = 0.5 }",
-            "job.toml:14:12: `model.layers.1.type`: found \"dropout\", wanted one of: dense",
+            "{ type = \"conv2d\", filters = 8 }",
+            "job.toml:14:12: `model.layers.1.type`: found \"conv2d\", wanted one of: dense, dropout",
         ),
         (
             "loss = \"mse\"",

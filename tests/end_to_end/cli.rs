@@ -195,8 +195,8 @@ fn every_command_has_its_result_as_json() {
     assert_eq!(checked["event"], "checked");
     assert_eq!((&checked["job"], &checked["scale"]), (&json!("job.toml"), &json!("none")));
     let layers = json!([
-        { "units": 4, "activation": "relu", "parameters": 12 },
-        { "units": 1, "activation": "linear", "parameters": 5 },
+        { "type": "dense", "units": 4, "activation": "relu", "parameters": 12 },
+        { "type": "dense", "units": 1, "activation": "linear", "parameters": 5 },
     ]);
     assert_eq!(checked["network"]["layers"], layers);
     assert_eq!(checked["tables"][0]["features"][1]["name"], "b");

@@ -242,12 +242,15 @@ fn networks_that_cannot_be() {
             layer(2, &format!(r#"{{"units":1,"activation":"{}"}}"#, "x".repeat(1 << 20))),
             "unknown variant `xxxxxxxx",
         ),
-        (layer(2, r#"{"units":0}"#), "layer 0 has 0 units"),
+        (layer(2, r#"{"units":0}"#), "layer 0: `units`: found 0, wanted a whole number from 1"),
         (layer(2, r#"{"units":-1}"#), "invalid value"),
         (layer(2, r#"{"units":1e400}"#), "number out of range"),
-        (layer(2, r#"{"units":4294967296}"#), many),
         (layer(1 << 63, r#"{"units":2}"#), many),
-        (layer(2, r#"{"units":18446744073709551615}"#), many),
+        (layer(256, r#"{"units":16777216}"#), many),
+        (layer(2, r#"{"units":18446744073709551615}"#), "layer 0: `units`: found 184467"),
+        (layer(2, r#"{"type":"conv2d","units":1}"#), "unknown layer type \"conv2d\", expected"),
+        (layer(2, r#"{"type":"dropout","rate":1.0},{"units":1}"#), "layer 0: `rate`: found 1,"),
+        (layer(2, r#"{"type":"dropout","rate":0.5}"#), "layer 0: dropout cannot be the last"),
     ] {
         let welcome = Welcome { network, ..welcome() };
         let acts = vec![Act::Say(Kind::Welcome(welcome)), Act::Hold];
@@ -256,7 +259,7 @@ fn networks_that_cannot_be() {
         ends(&fragment, acts, Rows::Good, 5, &fragment);
     }
     // As large as any may be, and larger than this machine, if it is not a very large one.
-    let network = layer(1, r#"{"units":4294967296,"use_bias":false}"#);
+    let network = layer(256, r#"{"units":16777216,"use_bias":false}"#);
     let acts = vec![Act::Say(Kind::Welcome(Welcome { network, ..welcome() }))];
     let ended = {
         let script = Script::new(acts, Rows::Good);

@@ -121,7 +121,7 @@ mod tests {
     use crate::parts::Frames;
     use crate::weights::{Found, Weights};
     use lockstep_data::RowOrder;
-    use lockstep_model::{Activation, DenseSpec, Loss, Network, NetworkSpec};
+    use lockstep_model::{Activation, Dense, Dropout, LayerSpec, Loss, Network, NetworkSpec};
     use lockstep_proto::batches::Batches;
     use lockstep_proto::frame::{Deal, FromWorker};
     use lockstep_proto::ids::{Chunk, Pass, Span, Step, Task};
@@ -132,8 +132,12 @@ mod tests {
     const BATCHES: Batches = Batches { rows: 12, shards: 2, batch_size: 4 };
 
     fn network() -> Arc<Network> {
-        let layers =
-            vec![DenseSpec::new(300, Activation::Tanh), DenseSpec::new(1, Activation::Linear)];
+        let layers: Vec<LayerSpec> = vec![
+            Dropout::new(0.3).into(),
+            Dense::new(300).activation(Activation::Tanh).into(),
+            Dropout::new(0.5).into(),
+            Dense::new(1).into(),
+        ];
         let spec = NetworkSpec { inputs: 60, layers, loss: Loss::Mse, metrics: Vec::new() };
         Arc::new(Network::new(spec).unwrap())
     }

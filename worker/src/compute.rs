@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_data::RowOrder;
-use lockstep_model::{Batch, Microbatch, Network, NonFinite, NonFiniteKind, Workspace};
+use lockstep_model::{
+    Batch, Microbatch, Network, NonFinite, NonFiniteKind, TrainingRows, Workspace,
+};
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums};
 use lockstep_proto::ids::{Shard, Span, Step, Task};
@@ -62,6 +64,8 @@ pub(crate) struct Compute {
     targets: Vec<f32>,
     /// Which of them are the rows of which shard.
     microbatches: Vec<Microbatch>,
+    /// The step in which they are learned from.
+    step: Step,
     /// What ran forward in the workspace and how long that took, until the workspace is used again.
     ran_forward: Option<(SpanBatch, Duration)>,
     /// Each shard's order of rows in the epoch it was last asked for.
@@ -84,6 +88,7 @@ impl Compute {
             features: Vec::new(),
             targets: Vec::new(),
             microbatches: Vec::new(),
+            step: Step(0),
             ran_forward: None,
             orders: HashMap::new(),
         }
@@ -155,8 +160,8 @@ impl Compute {
         let nodes: Vec<Node> = self.tree.nodes(batch.span).into_iter().filter(has_rows).collect();
         let mut parts = Parts::new(&self.network, &self.frames, work.deal.pass, &nodes, send);
         let (x, y) = views(&self.network, &self.features, &self.targets);
-        let (microbatches, precision) = (&self.microbatches[..], self.frames.precision);
-        let rows = Batch { x, y, microbatches, nodes: &nodes, precision };
+        let rows = identities(&self.order, self.step, &self.microbatches);
+        let rows = Batch { x, y, rows, nodes: &nodes, precision: self.frames.precision };
         let sums = self.network.backward(&*work.weights, &rows, &mut self.workspace, &mut parts)?;
         let sums = nodes.iter().zip(sums).map(|(&node, values)| {
             let rows = rows_in(self.tree, node, &self.microbatches);
@@ -170,6 +175,7 @@ impl Compute {
     pub(crate) fn gather(&mut self, batch: SpanBatch, shards: &[(Shard, Rows)]) {
         let (inputs, width) = (self.network.inputs(), self.width());
         self.ran_forward = None;
+        self.step = batch.step;
         self.features.clear();
         self.targets.clear();
         self.microbatches.clear();
@@ -198,7 +204,8 @@ impl Compute {
     /// Runs the gathered rows through a layer, after those before it.
     pub(crate) fn forward(&mut self, layer: usize, values: &[f32]) {
         let (x, _) = views(&self.network, &self.features, &self.targets);
-        self.network.forward_layer(layer, values, x, &mut self.workspace);
+        let rows = identities(&self.order, self.step, &self.microbatches);
+        self.network.forward_layer(layer, values, x, rows, &mut self.workspace);
     }
 
     /// Notes that the rows that were gathered for this have run through all layers, and how long that took.
@@ -227,6 +234,15 @@ fn rows_in(tree: ShardTree, node: Node, microbatches: &[Microbatch]) -> u64 {
     let span = tree.span(node).expect("canonical nodes lie in the tree");
     let inside = microbatches.iter().filter(|part| (span.start..span.end).contains(&part.shard));
     inside.map(|part| part.rows.len() as u64).sum()
+}
+
+/// Who the gathered rows are.
+fn identities<'a>(
+    order: &RowOrder,
+    step: Step,
+    microbatches: &'a [Microbatch],
+) -> TrainingRows<'a> {
+    TrainingRows { seed: order.seed, step: step.0, microbatches }
 }
 
 /// The gathered rows as matrices.

@@ -4,6 +4,7 @@
 //! span can then be dealt again on t. A chunk of t + 2 says that the pass is over. A layer can be read as soon as all of its
 //! chunks are here, while others still come in.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use lockstep_model::Parameters;
@@ -18,8 +19,11 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    fn new(step: Step, layers: usize) -> Version {
-        Version { step, layers: (0..layers).map(|_| OnceLock::new()).collect() }
+    /// Layers without tensors have nothing to wait for.
+    fn new(step: Step, layout: &Layout) -> Version {
+        let is_here = |layer: &Range<usize>| layer.is_empty();
+        let layer = |layer| if is_here(layer) { Vec::new().into() } else { OnceLock::new() };
+        Version { step, layers: layout.layers().iter().map(layer).collect() }
     }
 
     pub(crate) fn layers(&self) -> usize {
@@ -68,13 +72,12 @@ pub(crate) enum Found {
 
 impl Weights {
     pub(crate) fn new(layout: Arc<Layout>) -> Weights {
-        let layers = layout.layers().len();
         Weights {
             whole: None,
             before: None,
-            coming: Arc::new(Version::new(Step(0), layers)),
+            coming: Arc::new(Version::new(Step(0), &layout)),
             here: vec![false; layout.chunks().len()],
-            filling: vec![Vec::new(); layers],
+            filling: vec![Vec::new(); layout.layers().len()],
             chunk: Vec::new(),
             layout,
         }
@@ -127,7 +130,7 @@ impl Weights {
     }
 
     fn begin(&mut self, step: Step) {
-        let version = Arc::new(Version::new(step, self.layout.layers().len()));
+        let version = Arc::new(Version::new(step, &self.layout));
         let abandoned = std::mem::replace(&mut self.coming, version);
         self.here.fill(false);
         self.reuse(abandoned);
@@ -179,11 +182,11 @@ impl Weights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockstep_proto::layout::DenseShape;
+    use lockstep_proto::layout::TensorShape;
 
     /// Layers of two chunks, one, and one; the last two share theirs.
     fn weights() -> Weights {
-        let shape = |inputs, units| DenseShape { inputs, units, bias: false };
+        let shape = |inputs: usize, units: usize| [TensorShape::new("kernel", [inputs, units])];
         let layout = Layout::new(&[shape(1000, 100), shape(100, 2), shape(2, 1)]);
         assert_eq!(layout.chunks().len(), 3);
         Weights::new(Arc::new(layout))
@@ -262,6 +265,29 @@ mod tests {
         receive(&mut weights, 3, &[0, 1, 2]);
         assert!(is_here(&weights, 3));
         assert!(matches!(weights.at(Step(1)), Found::Gone));
+    }
+
+    /// Also the first layer and the last, and between layers that share a chunk or not.
+    #[test]
+    fn layers_without_tensors_are_here_at_once() {
+        let dense = |inputs: usize, units: usize| vec![TensorShape::new("kernel", [inputs, units])];
+        let none = Vec::new;
+        let layers =
+            [none(), dense(1000, 100), none(), none(), dense(100, 2), none(), dense(2, 1), none()];
+        let layout = Layout::new(&layers);
+        assert_eq!(layout.chunks().len(), 3);
+        let mut weights = Weights::new(Arc::new(layout));
+        let ahead = weights.ahead(Step(1)).unwrap();
+        let here = |version: &Version| [1, 4, 6].map(|layer| version.layer(layer).is_some());
+        for (chunk, want) in [(0, [false; 3]), (2, [false, true, true]), (1, [true; 3])] {
+            assert!([0, 2, 3, 5, 7].iter().all(|&layer| ahead.layer(layer) == Some(&[])));
+            receive(&mut weights, 1, &[chunk]);
+            assert_eq!(here(&ahead), want);
+        }
+        assert!(is_here(&weights, 1));
+        receive(&mut weights, 2, &[0, 1, 2]);
+        receive(&mut weights, 3, &[2, 1, 0]);
+        assert!(is_here(&weights, 2) && is_here(&weights, 3));
     }
 
     #[test]

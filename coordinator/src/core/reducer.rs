@@ -291,7 +291,7 @@ mod tests {
     use super::*;
     use crate::optimizer::Optimizer;
     use lockstep_proto::batches::Batches;
-    use lockstep_proto::layout::{DenseShape, Layout};
+    use lockstep_proto::layout::{Layout, TensorShape};
     use lockstep_proto::tree::Node;
     use lockstep_proto::values::Precision;
 
@@ -300,7 +300,7 @@ mod tests {
     /// Chunks of 256 KiB, a row in each of two shards.
     fn reducer(clip_norm: Option<f32>) -> Reducer {
         let units = 1024 * CHUNKS as usize;
-        let layout = Arc::new(Layout::new(&[DenseShape { inputs: 64, units, bias: false }]));
+        let layout = Arc::new(Layout::new(&[[TensorShape::new("kernel", [64, units])]]));
         let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
         let published = layout.chunks().iter().map(|chunk| 4 * chunk.range.len());
         let published = published.map(ChunkVersions::own).collect();

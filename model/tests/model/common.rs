@@ -1,8 +1,10 @@
 //! What the tests share: networks, data, and a plain `f64` network written from the formulas alone.
 
 use lockstep_model::{
-    Activation, Batch, DenseSpec, Loss, Metric, Microbatch, Network, NetworkSpec, NodeGradient,
+    Activation, Batch, Dense, LayerSpec, Loss, Metric, Microbatch, Network, NetworkSpec,
+    NodeGradient, ParameterValue, TrainingRows,
 };
+use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::Node;
 use lockstep_proto::values::Precision;
 use ndarray::Array2;
@@ -13,8 +15,30 @@ pub(crate) fn network(
     loss: Loss,
     metrics: &[Metric],
 ) -> Network {
-    let layers = layers.iter().map(|&(units, act)| DenseSpec::new(units, act)).collect();
+    let layers = layers.iter().map(|&(units, activation)| dense(units, activation)).collect();
+    of_layers(inputs, layers, loss, metrics)
+}
+
+pub(crate) fn dense(units: usize, activation: Activation) -> LayerSpec {
+    Dense::new(units).activation(activation).into()
+}
+
+pub(crate) fn of_layers(
+    inputs: usize,
+    layers: Vec<LayerSpec>,
+    loss: Loss,
+    metrics: &[Metric],
+) -> Network {
     Network::new(NetworkSpec { inputs, layers, loss, metrics: metrics.to_vec() }).unwrap()
+}
+
+/// Seed and step of the passes.
+const SEED: u64 = 77;
+const STEP: u64 = 1234;
+
+/// These microbatches, in the step of the tests.
+pub(crate) fn training(microbatches: &[Microbatch]) -> TrainingRows<'_> {
+    TrainingRows { seed: SEED, step: STEP, microbatches }
 }
 
 /// A number in -1..1 that looks random and is the same everywhere.
@@ -88,20 +112,35 @@ pub(crate) fn gradient_in(
     microbatches: &[Microbatch],
     nodes: &[Node],
 ) -> Gathered {
+    gradient_of(precision, network, params, (x, y), training(microbatches), nodes)
+}
+
+/// The gradient of rows in any step.
+pub(crate) fn gradient_of(
+    precision: Precision,
+    network: &Network,
+    params: &[f32],
+    (x, y): (&Array2<f32>, &Array2<f32>),
+    rows: TrainingRows<'_>,
+    nodes: &[Node],
+) -> Gathered {
     let mut ws = lockstep_model::Workspace::new(network);
     let mut gradients = vec![vec![f32::NAN; network.layout().len()]; nodes.len()];
-    let mut next = (network.spec().layers.len() - 1, 0);
+    let ranges = network.layout().layers();
+    let has_tensors = |layer: &usize| !ranges[*layer].is_empty();
+    let mut layers = (0..ranges.len()).rev().filter(has_tensors);
+    let mut next = (layers.next().unwrap(), 0);
     let (x, y) = (x.view(), y.view());
     let mut sink = |part: NodeGradient<'_>| {
         assert_eq!((part.layer, part.node), next, "last layer first, nodes in order");
         next = match part.node + 1 {
-            node if node == nodes.len() => (part.layer.wrapping_sub(1), 0),
+            node if node == nodes.len() => (layers.next().unwrap_or(usize::MAX), 0),
             node => (part.layer, node),
         };
         gradients[part.node][network.layout().layers()[part.layer].clone()]
             .copy_from_slice(part.values);
     };
-    let batch = Batch { x, y, microbatches, nodes, precision };
+    let batch = Batch { x, y, rows, nodes, precision };
     let sums = network.gradient(&params, &batch, &mut ws, &mut sink).unwrap();
     Gathered { gradients, sums }
 }
@@ -114,23 +153,55 @@ pub(crate) fn bits_f64(values: &[f64]) -> Vec<u64> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
+/// Shard of a row and its place in the microbatch, in training; none elsewhere.
+pub(crate) type Identity = Option<(u32, usize)>;
+
 /// The outputs of one row, in `f64`.
-pub(crate) fn reference_outputs(network: &Network, params: &[f64], x: &[f64]) -> Vec<f64> {
+pub(crate) fn reference_outputs(
+    network: &Network,
+    params: &[f64],
+    x: &[f64],
+    row: Identity,
+) -> Vec<f64> {
     let mut values = x.to_vec();
     let mut at = 0;
-    for layer in &network.spec().layers {
-        let kernel = &params[at..at + values.len() * layer.units];
-        at += kernel.len();
-        let mut sums: Vec<f64> = (0..layer.units)
-            .map(|j| values.iter().enumerate().map(|(i, v)| v * kernel[i * layer.units + j]).sum())
-            .collect();
-        if layer.use_bias {
-            sums.iter_mut().zip(&params[at..]).for_each(|(sum, bias)| *sum += bias);
-            at += layer.units;
+    for (place, layer) in network.spec().layers.iter().enumerate() {
+        match layer.values()[..] {
+            [("rate", ParameterValue::Number(rate))] => {
+                reference_dropout(place as u32, rate, row, &mut values);
+            }
+            [
+                (_, ParameterValue::Count(units)),
+                (_, ParameterValue::Activation(activation)),
+                (_, ParameterValue::Flag(use_bias)),
+                ..,
+            ] => {
+                let kernel = &params[at..at + values.len() * units];
+                at += kernel.len();
+                let sum =
+                    |j| values.iter().enumerate().map(move |(i, v)| v * kernel[i * units + j]);
+                let mut sums: Vec<f64> = (0..units).map(|j| sum(j).sum()).collect();
+                if use_bias {
+                    sums.iter_mut().zip(&params[at..]).for_each(|(sum, bias)| *sum += bias);
+                    at += units;
+                }
+                values = reference_activation(activation, &sums);
+            }
+            _ => panic!("no reference for {layer:?}"),
         }
-        values = reference_activation(layer.activation, &sums);
     }
     values
+}
+
+/// As the numerics contract has it.
+fn reference_dropout(layer: u32, rate: f32, row: Identity, values: &mut [f64]) {
+    let Some((shard, place)) = row else { return };
+    let counter = (u64::from(shard) << 32) + place as u64;
+    let mut random = Random::new(SEED, Purpose::Dropout { layer }, STEP, counter);
+    for value in values {
+        let is_dropped = random.unit_f32() < rate;
+        *value = if is_dropped { 0.0 } else { *value / (1.0 - f64::from(rate)) };
+    }
 }
 
 fn reference_activation(activation: Activation, z: &[f64]) -> Vec<f64> {
@@ -169,8 +240,13 @@ fn normal_distribution(z: f64) -> f64 {
 }
 
 /// The loss of one row, in `f64`.
-pub(crate) fn reference_loss(network: &Network, params: &[f64], x: &[f64], y: &[f64]) -> f64 {
-    let outputs = reference_outputs(network, params, x);
+pub(crate) fn reference_loss(
+    network: &Network,
+    params: &[f64],
+    (x, y): (&[f64], &[f64]),
+    row: Identity,
+) -> f64 {
+    let outputs = reference_outputs(network, params, x, row);
     let mean = |f: &dyn Fn(f64, f64) -> f64| {
         outputs.iter().zip(y).map(|(&p, &y)| f(p, y)).sum::<f64>() / outputs.len() as f64
     };

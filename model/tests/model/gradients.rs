@@ -1,7 +1,9 @@
 //! Gradients of every layer, activation and loss against finite differences of a plain `f64` network.
 
-use crate::common::{data, gradient, microbatches, network, parameters};
-use lockstep_model::{Activation, DenseSpec, Loss, Network, NetworkSpec, Workspace};
+use crate::common::{
+    Identity, data, dense, gradient, microbatches, network, of_layers, parameters,
+};
+use lockstep_model::{Activation, Dense, Dropout, Loss, Microbatch, Network, Workspace};
 use lockstep_proto::tree::{Node, ShardTree};
 use ndarray::Array2;
 
@@ -60,35 +62,60 @@ fn every_loss() {
 
 #[test]
 fn layers_without_bias() {
-    let mut layers =
-        vec![DenseSpec::new(4, Activation::Tanh), DenseSpec::new(2, Activation::Linear)];
+    let layers = [Dense::new(4).activation(Activation::Tanh), Dense::new(2)];
     for without in [[true, false], [false, true], [true, true]] {
-        for (layer, without) in layers.iter_mut().zip(without) {
-            layer.use_bias = !without;
-        }
-        let (inputs, loss) = (3, Loss::Mse);
-        let spec = NetworkSpec { inputs, layers: layers.clone(), loss, metrics: Vec::new() };
-        check(&Network::new(spec).unwrap(), 5, &format!("without bias: {without:?}"));
+        let layers = layers.iter().zip(without).map(|(layer, without)| {
+            let layer = layer.clone();
+            if without { layer.without_bias().into() } else { layer.into() }
+        });
+        let network = of_layers(3, layers.collect(), Loss::Mse, &[]);
+        check(&network, 5, &format!("without bias: {without:?}"));
     }
+}
+
+/// The masks are held: those that seed, step and the identities of the rows give.
+#[test]
+fn dropout_in_every_place() {
+    for &activation in ACTIVATIONS {
+        for place in 0..3 {
+            for rate in [0.0, 0.3, 0.75] {
+                let mut layers = vec![dense(8, Activation::Tanh), dense(6, activation)];
+                layers.push(dense(2, Activation::Linear));
+                layers.insert(place, Dropout::new(rate).into());
+                let network = of_layers(3, layers, Loss::Mse, &[]);
+                check(&network, 7, &format!("dropout of {rate} in {place}, {activation}"));
+            }
+        }
+    }
+    let softmax = dense(3, Activation::Softmax);
+    let layers = vec![
+        Dropout::new(0.2).into(),
+        Dropout::new(0.4).into(),
+        dense(9, Activation::Relu),
+        Dropout::new(0.5).into(),
+        softmax,
+    ];
+    check(&of_layers(5, layers, Loss::CrossEntropy, &[]), 9, "several dropouts");
 }
 
 /// Gradients of one leaf and of a tree of leaves, losses and outputs: all against the reference.
 fn check(network: &Network, rows: usize, what: &str) {
     let params = parameters(network);
     let (x, y) = data(network, rows);
-    let want = differences(network, &params, &x, &y);
-    let scale = want.iter().fold(0.1, |scale: f64, want| scale.max(want.abs()));
     let root = ShardTree::new(rows as u32).root();
     let one_each: Vec<_> = (0..rows as u32).map(|shard| (shard, 1)).collect();
     for (leaves, node) in
         [(microbatches(&[(0, rows)]), Node::leaf(0)), (microbatches(&one_each), root)]
     {
+        let rows = identities(&leaves);
+        let want = differences(network, &params, (&x, &y), &rows);
+        let scale = want.iter().fold(0.1, |scale: f64, want| scale.max(want.abs()));
         let got = gradient(network, &params, (&x, &y), &leaves, &[node]);
         for (i, (&got, &want)) in got.gradients[0].iter().zip(&want).enumerate() {
             let error = (f64::from(got) - want).abs();
             assert!(error <= 3e-6 * scale, "{what}: parameter {i}: {got} is not {want}");
         }
-        let loss = losses(network, &wide(&params), &x, &y);
+        let loss = losses(network, &wide(&params), (&x, &y), &rows);
         let error = (got.sums[0][0] - loss).abs();
         assert!(error <= 1e-5 * loss.abs(), "{what}: loss {} is not {loss}", got.sums[0][0]);
     }
@@ -97,7 +124,7 @@ fn check(network: &Network, rows: usize, what: &str) {
     for (outputs, x) in outputs.rows().into_iter().zip(x.rows()) {
         let x = wide(&x.to_vec());
         for (&got, want) in
-            outputs.iter().zip(crate::common::reference_outputs(network, &wide(&params), &x))
+            outputs.iter().zip(crate::common::reference_outputs(network, &wide(&params), &x, None))
         {
             assert!(
                 (f64::from(got) - want).abs() <= 2e-6 * want.abs().max(1.0),
@@ -107,8 +134,20 @@ fn check(network: &Network, rows: usize, what: &str) {
     }
 }
 
+/// Who each row is.
+fn identities(leaves: &[Microbatch]) -> Vec<Identity> {
+    let of = |leaf: &Microbatch| {
+        let shard = leaf.shard;
+        (0..leaf.rows.len()).map(move |place| Some((shard, place)))
+    };
+    leaves.iter().flat_map(of).collect()
+}
+
+/// Features and targets.
+type Data<'a> = (&'a Array2<f32>, &'a Array2<f32>);
+
 /// Slopes of the summed loss by every parameter, by central differences.
-fn differences(network: &Network, params: &[f32], x: &Array2<f32>, y: &Array2<f32>) -> Vec<f64> {
+fn differences(network: &Network, params: &[f32], data: Data<'_>, rows: &[Identity]) -> Vec<f64> {
     const STEP: f64 = 1e-6;
     let mut params = wide(params);
     (0..params.len())
@@ -116,7 +155,7 @@ fn differences(network: &Network, params: &[f32], x: &Array2<f32>, y: &Array2<f3
             let value = params[i];
             let mut at = |value| {
                 params[i] = value;
-                losses(network, &params, x, y)
+                losses(network, &params, data, rows)
             };
             let slope = (at(value + STEP) - at(value - STEP)) / (2.0 * STEP);
             params[i] = value;
@@ -125,12 +164,14 @@ fn differences(network: &Network, params: &[f32], x: &Array2<f32>, y: &Array2<f3
         .collect()
 }
 
-fn losses(network: &Network, params: &[f64], x: &Array2<f32>, y: &Array2<f32>) -> f64 {
-    let rows = x.rows().into_iter().zip(y.rows());
-    rows.map(|(x, y)| {
-        crate::common::reference_loss(network, params, &wide(&x.to_vec()), &wide(&y.to_vec()))
-    })
-    .sum()
+fn losses(network: &Network, params: &[f64], (x, y): Data<'_>, rows: &[Identity]) -> f64 {
+    let pairs = x.rows().into_iter().zip(y.rows()).zip(rows);
+    pairs
+        .map(|((x, y), &row)| {
+            let (x, y) = (wide(&x.to_vec()), wide(&y.to_vec()));
+            crate::common::reference_loss(network, params, (&x, &y), row)
+        })
+        .sum()
 }
 
 fn wide(values: &[f32]) -> Vec<f64> {

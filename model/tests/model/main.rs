@@ -4,6 +4,7 @@
 
 mod bits;
 mod common;
+mod dropout;
 mod gradients;
 mod math;
 mod memory;

@@ -1,20 +1,25 @@
 //! A step takes no memory once its size is known.
 
 use allocation_counter::measure;
-use lockstep_model::{Activation, Batch, Loss, NodeGradient, Workspace};
+use lockstep_model::{Activation, Batch, Dropout, Loss, NodeGradient, Workspace};
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::values::Precision;
 
-use crate::common::{data, microbatches, network, parameters};
+use crate::common::{data, dense, microbatches, of_layers, parameters, training};
 
 /// The lists of what is to be added, a few words for each microbatch: no values.
 const LISTS_BYTES_MAX: u64 = 2048;
 
 #[test]
 fn the_second_step_allocates_no_values() {
-    let layers = [(150, Activation::Relu), (60, Activation::Gelu), (10, Activation::Softmax)];
-    let network = network(100, &layers, Loss::CrossEntropy, &[]);
+    let layers = vec![
+        dense(150, Activation::Relu),
+        dense(60, Activation::Gelu),
+        Dropout::new(0.25).into(),
+        dense(10, Activation::Softmax),
+    ];
+    let network = of_layers(100, layers, Loss::CrossEntropy, &[]);
     let params = parameters(&network);
     // Few enough rows to be computed on this thread, whose allocations are counted.
     let (x, y) = data(&network, 7);
@@ -24,7 +29,7 @@ fn the_second_step_allocates_no_values() {
     let mut step = || {
         let mut sink = |gradient: NodeGradient<'_>| assert!(!gradient.values.is_empty());
         let (x, y, precision) = (x.view(), y.view(), Precision::F32);
-        let batch = Batch { x, y, microbatches: &leaves, nodes: &nodes, precision };
+        let batch = Batch { x, y, rows: training(&leaves), nodes: &nodes, precision };
         let sums = network.gradient(&params, &batch, &mut workspace, &mut sink);
         assert_eq!(sums.unwrap().len(), 1);
     };

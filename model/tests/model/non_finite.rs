@@ -1,6 +1,6 @@
 //! Numbers that are not finite stop a pass, and the error names the shard and the layer that made them.
 
-use crate::common::{microbatches, network};
+use crate::common::{microbatches, network, training};
 use lockstep_model::{
     Activation, Batch, Loss, Network, NodeGradient, NonFinite, NonFiniteKind, Workspace,
 };
@@ -37,7 +37,7 @@ fn run_in(
     let nodes = [ShardTree::new(8).root()];
     let (x, y, leaves) = (x.view(), y.view(), microbatches(lens));
     let mut sink = |part: NodeGradient<'_>| layers.push(part.layer);
-    let batch = Batch { x, y, microbatches: &leaves, nodes: &nodes, precision };
+    let batch = Batch { x, y, rows: training(&leaves), nodes: &nodes, precision };
     let error = network.gradient(&params, &batch, &mut ws, &mut sink).unwrap_err();
     (error, layers)
 }
@@ -126,7 +126,7 @@ fn a_label_that_is_no_class() {
         let batch = Batch {
             x: x.view(),
             y: y.view(),
-            microbatches: &leaves,
+            rows: training(&leaves),
             nodes: &[Node::leaf(0)],
             precision: Precision::F32,
         };

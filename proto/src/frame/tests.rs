@@ -7,7 +7,7 @@ use prost::Message;
 use super::check::{Checked, NAME_BYTES_MAX, TEXT_CHARS_MAX};
 use super::encode::{coordinator_message, worker_message};
 use super::*;
-use crate::layout::DenseShape;
+use crate::layout::TensorShape;
 use crate::random::{Purpose, Random};
 use crate::tree::SHARDS_MAX;
 use crate::wire::{coordinator_message, worker_message};
@@ -17,7 +17,7 @@ const SUMS_LEN: usize = 2;
 
 /// 5 shards; chunks of 20,000 and 100 values.
 fn limits() -> Limits {
-    let shape = |inputs, units| DenseShape { inputs, units, bias: false };
+    let shape = |inputs: usize, units: usize| [TensorShape::new("kernel", [inputs, units])];
     let layout = Layout::new(&[shape(200, 100), shape(100, 1)]);
     assert_eq!(layout.chunks().len(), 2);
     let batches = Batches { rows: 50, shards: 5, batch_size: 10 };
@@ -396,7 +396,7 @@ fn random_bytes_never_panic() {
 #[test]
 fn spoilt_messages_never_panic() {
     // One small chunk, so that most spoilt bytes are not values.
-    let shape = DenseShape { inputs: 2, units: 1, bias: false };
+    let shape = [TensorShape::new("kernel", [2, 1])];
     let limits = Limits { layout: Arc::new(Layout::new(&[shape])), ..limits() };
     let part = Part {
         pass: Pass(300),

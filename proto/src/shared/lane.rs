@@ -195,12 +195,12 @@ impl LaneReader {
 #[cfg(target_os = "linux")]
 mod tests {
     use super::*;
-    use crate::layout::DenseShape;
+    use crate::layout::TensorShape;
     use crate::values;
 
     /// One chunk.
     fn layout(parameters: usize) -> Layout {
-        Layout::new(&[DenseShape { inputs: parameters, units: 1, bias: false }])
+        Layout::new(&[[TensorShape::new("kernel", [parameters, 1])]])
     }
 
     fn lane(parameters: usize) -> (Lane, LaneReader) {

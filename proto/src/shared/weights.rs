@@ -247,11 +247,11 @@ impl WeightsReader {
 #[cfg(target_os = "linux")]
 mod tests {
     use super::*;
-    use crate::layout::DenseShape;
+    use crate::layout::TensorShape;
     use crate::values;
 
     fn layout() -> Layout {
-        let shape = |inputs, units| DenseShape { inputs, units, bias: false };
+        let shape = |inputs: usize, units: usize| [TensorShape::new("kernel", [inputs, units])];
         let layout = Layout::new(&[shape(200, 100), shape(100, 1)]);
         assert_eq!(layout.chunks().len(), 2);
         layout
@@ -320,7 +320,7 @@ mod tests {
         let ticket = ticket.unwrap();
         let open = |layout: &Layout, precision| WeightsReader::open(&ticket, layout, precision);
         assert!(open(&layout(), Precision::F32).is_ok());
-        let other = Layout::new(&[DenseShape { inputs: 2, units: 2, bias: true }]);
+        let other = Layout::new(&[[TensorShape::new("kernel", [3, 2])]]);
         assert!(open(&other, Precision::F32).is_err());
         assert!(open(&layout(), Precision::Bf16).is_err());
     }

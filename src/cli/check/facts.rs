@@ -1,11 +1,10 @@
 //! What `check` finds, for programs: the names here are documented, and stay.
 
-use std::ops::Range;
 use std::path::Path;
 
 use lockstep_coordinator::policy::RateSummary;
 use lockstep_data::{NumberSummary, TableSummary, TargetSummary};
-use lockstep_model::DenseSpec;
+use lockstep_model::ParameterValue;
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::ShardTree;
 use serde::Serialize;
@@ -38,8 +37,13 @@ struct Network {
 
 #[derive(Serialize)]
 struct Layer {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Values of an output row.
     units: usize,
-    activation: String,
+    /// Where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activation: Option<String>,
     parameters: usize,
 }
 
@@ -144,17 +148,21 @@ impl Rate {
 impl Network {
     fn new(plan: &Plan) -> Network {
         let (network, model) = (&plan.network, &plan.job.model);
-        let layers = model.layers.iter().zip(network.layout().layers());
-        let layer = |(layer, range): (&DenseSpec, &Range<usize>)| Layer {
-            units: layer.units,
-            activation: layer.activation.to_string(),
+        let placed = network.widths().zip(network.layout().layers());
+        let layers = model.layers.iter().zip(placed).map(|(layer, (units, range))| Layer {
+            kind: layer.name(),
+            units,
+            activation: layer.values().iter().find_map(|(_, value)| match value {
+                ParameterValue::Activation(activation) => Some(activation.to_string()),
+                _ => None,
+            }),
             parameters: range.len(),
-        };
+        });
         Network {
             inputs: network.inputs(),
             loss: model.loss.to_string(),
             metrics: model.metrics.iter().map(ToString::to_string).collect(),
-            layers: layers.map(layer).collect(),
+            layers: layers.collect(),
             parameters: network.layout().len(),
         }
     }
@@ -208,7 +216,8 @@ impl Traffic {
         let moments = plan.job.train.optimizer.moment_count() as u64;
         let precision = plan.job.train.precision;
         let moved = precision.width() as u64 * parameters;
-        let units: u64 = plan.job.model.layers.iter().map(|layer| layer.units as u64).sum();
+        let network = &plan.network;
+        let values = 2 * network.widths().sum::<usize>() + network.kept_per_row();
         let batch_rows = batches.batch_size.div_ceil(workers as u64);
         Traffic {
             workers: workers as u64,
@@ -219,11 +228,12 @@ impl Traffic {
             // Weights, gradient, one partial sum; published weights of two steps.
             memory_bytes_coordinator: 4 * (all_rows * width + parameters * (3 + moments))
                 + 2 * moved,
-            // Two weight buffers, one layer's gradient and its frame; activations and deltas of its rows.
+            // Two weight buffers, one layer's gradient and its frame; of its rows, outputs and slopes of all layers and what
+            // they keep.
             memory_bytes_worker: 4
                 * (all_rows.div_ceil(workers as u64) * width
                     + parameters * 3
-                    + batch_rows * (width + 2 * units))
+                    + batch_rows * (width + values as u64))
                 + moved,
         }
     }

@@ -1,0 +1,208 @@
+//! The dense layer, `keras.layers.Dense`: `activation(input * kernel + bias)`.
+
+use std::ops::Range;
+
+use lockstep_proto::layout::TensorShape;
+use ndarray::s;
+
+use super::layer::{Backward, Forward, Gradient, Layer, Part, Shape, Slopes, Tensor, with_scratch};
+use super::parameter::{Parameter, Slot};
+use super::spec::LayerSpec;
+use crate::activation;
+use crate::blocks::{each_beside, each_block, each_pair, view, view_mut};
+use crate::fold::Order;
+use crate::kinds::{Activation, Initializer};
+use crate::leaves::KernelLeaves;
+use crate::product;
+use crate::tile::KernelTile;
+
+/// Most units that a layer may have; the parameters of a network have a bound of their own.
+const UNITS_MAX: u64 = 1 << 24;
+
+/// Places of the tensors.
+const KERNEL: usize = 0;
+const BIAS: usize = 1;
+
+/// One dense layer: `activation(input * kernel + bias)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dense {
+    /// Columns of the output.
+    pub units: usize,
+    /// Applied to the layer's sums.
+    pub activation: Activation,
+    /// Whether a bias is added.
+    pub use_bias: bool,
+    /// How the kernel starts.
+    pub kernel_initializer: Initializer,
+    /// How the bias starts.
+    pub bias_initializer: Initializer,
+}
+
+impl Dense {
+    /// A linear layer with a bias and Keras' default initializers: a glorot-uniform kernel and a bias of zeros.
+    pub fn new(units: usize) -> Dense {
+        Dense {
+            units,
+            activation: Activation::Linear,
+            use_bias: true,
+            kernel_initializer: Initializer::GlorotUniform,
+            bias_initializer: Initializer::Zeros,
+        }
+    }
+
+    /// Sets the activation.
+    pub fn activation(mut self, activation: Activation) -> Dense {
+        self.activation = activation;
+        self
+    }
+
+    /// Sets the kernel's initializer.
+    pub fn kernel_initializer(mut self, initializer: Initializer) -> Dense {
+        self.kernel_initializer = initializer;
+        self
+    }
+
+    /// Leaves out the bias.
+    pub fn without_bias(mut self) -> Dense {
+        self.use_bias = false;
+        self
+    }
+}
+
+impl From<Dense> for LayerSpec {
+    fn from(layer: Dense) -> LayerSpec {
+        LayerSpec::of(layer)
+    }
+}
+
+impl Layer for Dense {
+    fn name(&self) -> &'static str {
+        "dense"
+    }
+
+    fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        vec![
+            Parameter::required("units", Slot::Count(&mut self.units, UNITS_MAX)),
+            Parameter::optional("activation", Slot::Activation(&mut self.activation)),
+            Parameter::optional("use_bias", Slot::Flag(&mut self.use_bias)),
+            Parameter::optional(
+                "kernel_initializer",
+                Slot::Initializer(&mut self.kernel_initializer),
+            ),
+            Parameter::optional("bias_initializer", Slot::Initializer(&mut self.bias_initializer)),
+        ]
+    }
+
+    fn boxed(&self) -> Box<dyn Layer> {
+        Box::new(self.clone())
+    }
+
+    fn summary(&self) -> String {
+        self.activation.to_string()
+    }
+
+    fn shape(&self, input: &[usize]) -> Result<Shape, String> {
+        let [inputs] = input else {
+            return Err(format!("found rows of shape {input:?}, wanted one side: flatten them"));
+        };
+        let (inputs, units) = (*inputs, self.units);
+        if self.activation == Activation::Softmax && units == 1 {
+            return Err("softmax over 1 unit is always 1; for two classes use 1 unit with sigmoid and loss \
+                        binary_cross_entropy, or 2 units with softmax"
+                .to_string());
+        }
+        let mut tensors = vec![Tensor {
+            shape: TensorShape::new("kernel", [inputs, units]),
+            initializer: self.kernel_initializer,
+            fans: (inputs, units),
+        }];
+        if self.use_bias {
+            let (shape, initializer) = (TensorShape::new("bias", [units]), self.bias_initializer);
+            tensors.push(Tensor { shape, initializer, fans: (units, units) });
+        }
+        // Products forward, for the gradient and for the slopes before: two for each element of the kernel.
+        let flops = (inputs as u64).saturating_mul(units as u64).saturating_mul(6);
+        let kept = if activation::keeps_input(self.activation) { units } else { 0 };
+        Ok(Shape { output: vec![units], tensors, kept, flops })
+    }
+
+    fn output_activation(&self) -> Activation {
+        self.activation
+    }
+
+    fn forward(&self, pass: &Forward<'_>, outputs: &mut [f32], kept: &mut [f32]) {
+        let Forward { input, tensors, activates, pieces, .. } = *pass;
+        let (rows, units) = (input.nrows(), self.units);
+        let kernel = view(tensors.get(KERNEL), input.ncols(), units);
+        let bias = tensors.get(BIAS);
+        let activation = if activates { self.activation } else { Activation::Linear };
+        if activation::keeps_input(activation) {
+            product::multiply_in_pieces(input, kernel, view_mut(kept, rows, units), pieces);
+            each_pair(kept, outputs, units, pieces, |_, sums, outputs| {
+                activation::forward_keeping(activation, bias, units, sums, outputs);
+            });
+        } else {
+            product::multiply_in_pieces(input, kernel, view_mut(outputs, rows, units), pieces);
+            each_block(outputs, units, pieces, |outputs| {
+                activation::forward(activation, bias, units, outputs);
+            });
+        }
+    }
+
+    /// Slopes by the sums.
+    fn slopes_inside(&self, pass: &Backward<'_>, slopes: &mut [f32]) {
+        let (activation, units) = (self.activation, self.units);
+        let keeps = activation::keeps_input(activation);
+        let known = if keeps { pass.kept } else { pass.outputs };
+        each_beside(slopes, known, units, pass.pieces, |slopes, known| {
+            activation::backward(activation, units, known, slopes);
+        });
+    }
+
+    fn leaf_gradient(
+        &self,
+        gradient: &Gradient<'_, '_>,
+        part: &Part,
+        rows: Range<usize>,
+        out: &mut [f32],
+    ) {
+        let slopes = gradient.slopes.slice(s![rows.clone(), ..]);
+        if part.tensor == KERNEL {
+            let input = gradient.pass.input.slice(s![rows, part.places.clone()]);
+            let out = view_mut(out, part.places.len(), self.units);
+            return product::multiply(input.t(), slopes, out);
+        }
+        out.fill(0.0);
+        for row in slopes.rows() {
+            for (sum, &slope) in out.iter_mut().zip(row) {
+                *sum += slope;
+            }
+        }
+    }
+
+    fn node_gradient(
+        &self,
+        gradient: &Gradient<'_, '_>,
+        part: &Part,
+        order: &Order,
+        values: &mut [f32],
+    ) -> bool {
+        if part.tensor != KERNEL {
+            return gradient.fold(self, part, order, values);
+        }
+        let Gradient { pass, slopes, precision } = *gradient;
+        let (input, microbatches) = (pass.input, pass.training.microbatches);
+        let layer = KernelLeaves { input, slopes, microbatches, precision };
+        let inputs = part.places.clone();
+        with_scratch(|scratch| KernelTile { layer, inputs, order, values, scratch }.compute())
+    }
+
+    fn input_slopes(&self, pass: &Backward<'_>, slopes: &mut Slopes) {
+        let (rows, inputs) = pass.input.dim();
+        let kernel = view(pass.tensors.get(KERNEL), inputs, self.units);
+        slopes.replace(rows * inputs, |inside, before| {
+            let (inside, before) = (view(inside, rows, self.units), view_mut(before, rows, inputs));
+            product::multiply_in_pieces(inside, kernel.t(), before, pass.pieces);
+        });
+    }
+}

@@ -1,0 +1,127 @@
+//! Dropout, `keras.layers.Dropout`: in training each value is 0 with probability `rate`, and otherwise divided by the share that
+//! is kept. Elsewhere, in evaluations and predictions, the layer is the identity, and with rate 0 it is that everywhere.
+//!
+//! Which values of a row are dropped is drawn from a stream of the row's own, keyed by seed, layer, step, shard and place in
+//! the microbatch. So it depends neither on who computes the row, nor with which others, nor how often.
+
+use lockstep_proto::random::{Purpose, Random};
+
+use super::layer::{Backward, Forward, Layer, Shape};
+use super::parameter::{NumberRange, Parameter, Slot};
+use super::spec::LayerSpec;
+use crate::blocks::{each_beside, each_pair};
+use crate::leaves::TrainingRows;
+
+/// Floating point operations that take about as long as to draw whether a value is kept.
+const DRAW_FLOPS: u64 = 64;
+
+/// Drops values at random, in training only.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dropout {
+    /// Probability of each value to be dropped, from 0 to below 1.
+    pub rate: f32,
+}
+
+impl Dropout {
+    /// Drops each value with this probability, from 0 to below 1.
+    pub fn new(rate: f32) -> Dropout {
+        Dropout { rate }
+    }
+
+    /// What a kept value is multiplied with: `1 / (1 - rate)`, each operation rounded to `f32`.
+    fn scale(&self) -> f32 {
+        1.0 / (1.0 - self.rate)
+    }
+
+    /// Overwrites `factors`, rows of `width` values from row `first` on, with what each value is multiplied with.
+    fn draw(
+        &self,
+        layer: usize,
+        rows: TrainingRows<'_>,
+        first: usize,
+        width: usize,
+        factors: &mut [f32],
+    ) {
+        let purpose = Purpose::Dropout { layer: layer as u32 };
+        let scale = self.scale();
+        for ((shard, place), factors) in rows.identities(first).zip(factors.chunks_exact_mut(width))
+        {
+            let counter = u64::from(shard) << 32 | place as u64;
+            let mut random = Random::new(rows.seed, purpose, rows.step, counter);
+            for factor in factors {
+                *factor = if random.unit_f32() < self.rate { 0.0 } else { scale };
+            }
+        }
+    }
+}
+
+/// The product, but +0 for whatever is dropped, also if it is not finite.
+fn drop_or_scale(value: f32, factor: f32) -> f32 {
+    if factor == 0.0 { 0.0 } else { value * factor }
+}
+
+impl From<Dropout> for LayerSpec {
+    fn from(layer: Dropout) -> LayerSpec {
+        LayerSpec::of(layer)
+    }
+}
+
+impl Layer for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        vec![Parameter::required("rate", Slot::Number(&mut self.rate, NumberRange::Share))]
+    }
+
+    fn boxed(&self) -> Box<dyn Layer> {
+        Box::new(self.clone())
+    }
+
+    fn summary(&self) -> String {
+        format!("rate {}", self.rate)
+    }
+
+    fn shape(&self, input: &[usize]) -> Result<Shape, String> {
+        let width: usize = input.iter().product();
+        let kept = if self.rate > 0.0 { width } else { 0 };
+        let flops = DRAW_FLOPS.saturating_mul(kept as u64);
+        Ok(Shape { output: input.to_vec(), tensors: Vec::new(), kept, flops })
+    }
+
+    fn refuses_last_place(&self) -> Option<&'static str> {
+        Some(
+            "the network's outputs would be dropped, and the loss measured on what is left: put it before a dense layer",
+        )
+    }
+
+    /// Keeps the factors.
+    fn forward(&self, pass: &Forward<'_>, outputs: &mut [f32], kept: &mut [f32]) {
+        let width = pass.input.ncols();
+        for (row, outputs) in pass.input.rows().into_iter().zip(outputs.chunks_exact_mut(width)) {
+            match row.as_slice() {
+                Some(row) => outputs.copy_from_slice(row),
+                None => outputs.iter_mut().zip(row).for_each(|(output, &value)| *output = value),
+            }
+        }
+        let Some(rows) = pass.training.filter(|_| self.rate > 0.0) else { return };
+        each_pair(outputs, kept, width, pass.pieces, |first, outputs, factors| {
+            self.draw(pass.layer, rows, first, width, factors);
+            for (output, &factor) in outputs.iter_mut().zip(&*factors) {
+                *output = drop_or_scale(*output, factor);
+            }
+        });
+    }
+
+    /// Slopes by the inputs already.
+    fn slopes_inside(&self, pass: &Backward<'_>, slopes: &mut [f32]) {
+        if self.rate > 0.0 {
+            each_beside(slopes, pass.kept, pass.input.ncols(), pass.pieces, |slopes, factors| {
+                for (slope, &factor) in slopes.iter_mut().zip(factors) {
+                    *slope = drop_or_scale(*slope, factor);
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What a layer is: parameters, a shape, and two passes. Knows no layer by name, and nothing of threads, other layers, or
+//! where values are kept: it is lent all that it reads and writes.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+
+use lockstep_proto::layout::TensorShape;
+use lockstep_proto::values::Precision;
+use ndarray::ArrayView2;
+
+use super::parameter::Parameter;
+use crate::finite::all_finite;
+use crate::fold::{self, Leaves, Order};
+use crate::kinds::{Activation, Initializer};
+use crate::leaves::TrainingRows;
+use crate::product;
+
+thread_local! {
+    /// What waits to be added. Never borrowed across a call into rayon.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A layer. A row's results may depend on the row, its identity, the seed and the tensors, and on nothing else.
+pub(crate) trait Layer: fmt::Debug + Send + Sync + 'static {
+    /// Its name in a job, as in the list of layers.
+    fn name(&self) -> &'static str;
+
+    /// Its parameters, in the order in which they are written.
+    fn parameters(&mut self) -> Vec<Parameter<'_>>;
+
+    /// A copy.
+    fn boxed(&self) -> Box<dyn Layer>;
+
+    /// What a table of layers says of it in a few words.
+    fn summary(&self) -> String;
+
+    /// What it makes of rows of a shape, whose sides are above 0. The parameters are in their ranges.
+    ///
+    /// # Errors
+    /// Why it cannot take such rows, or what is wrong with its parameters together.
+    fn shape(&self, input: &[usize]) -> Result<Shape, String>;
+
+    /// The activation that its outputs went through last: a loss may be computed together with it, from the layer's sums.
+    fn output_activation(&self) -> Activation {
+        Activation::Linear
+    }
+
+    /// Why it cannot be the last layer, if it cannot.
+    fn refuses_last_place(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Fills the outputs of all rows, and what the backward pass needs besides.
+    fn forward(&self, pass: &Forward<'_>, outputs: &mut [f32], kept: &mut [f32]);
+
+    /// Slopes of the loss by the outputs, turned in place into the slopes that gradients and the inputs' slopes are made
+    /// of. Passed over where the loss was computed together with the output activation.
+    fn slopes_inside(&self, _pass: &Backward<'_>, _slopes: &mut [f32]) {}
+
+    /// Overwrites `out` with the gradient of a part of a tensor over the rows of one microbatch, added in order.
+    fn leaf_gradient(
+        &self,
+        _gradient: &Gradient<'_, '_>,
+        _part: &Part,
+        _rows: Range<usize>,
+        _out: &mut [f32],
+    ) {
+        unreachable!("{} has tensors, and no gradients of them", self.name());
+    }
+
+    /// Writes a node's gradient of a part of a tensor, and says whether it is finite. Has the bits of the leaves' gradients,
+    /// added up the tree and rounded at every node; there may be faster ways to them.
+    fn node_gradient(
+        &self,
+        gradient: &Gradient<'_, '_>,
+        part: &Part,
+        order: &Order,
+        out: &mut [f32],
+    ) -> bool {
+        gradient.fold(self, part, order, out)
+    }
+
+    /// From the slopes inside to slopes by the inputs. Not asked for below the first layer that has tensors. Where the
+    /// slopes inside are those by the inputs, there is nothing to do.
+    fn input_slopes(&self, _pass: &Backward<'_>, _slopes: &mut Slopes) {}
+}
+
+/// What a layer makes of its rows, and what it needs for that.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    /// Sides of an output row, the slowest first. All are above 0.
+    pub(crate) output: Vec<usize>,
+    /// Its tensors, in the order of their places.
+    pub(crate) tensors: Vec<Tensor>,
+    /// Values a row that the forward pass keeps for the backward pass, besides inputs and outputs.
+    pub(crate) kept: usize,
+    /// Floating point operations a row in a training step, about: what a step costs, next to matrix products.
+    pub(crate) flops: u64,
+}
+
+/// A tensor that training changes.
+#[derive(Debug)]
+pub(crate) struct Tensor {
+    pub(crate) shape: TensorShape,
+    pub(crate) initializer: Initializer,
+    /// Fan-in and fan-out.
+    pub(crate) fans: (usize, usize),
+}
+
+/// The values of a layer's tensors.
+#[derive(Clone, Copy)]
+pub(crate) struct Tensors<'a> {
+    pub(crate) values: &'a [f32],
+    /// The place of each.
+    pub(crate) ranges: &'a [Range<usize>],
+}
+
+impl<'a> Tensors<'a> {
+    /// The tensor in this place of the layer's declaration; empty if it declares fewer.
+    pub(crate) fn get(self, tensor: usize) -> &'a [f32] {
+        self.ranges.get(tensor).map_or(&[], |range| &self.values[range.clone()])
+    }
+}
+
+/// What a forward pass is told.
+#[derive(Clone, Copy)]
+pub(crate) struct Forward<'a> {
+    /// Place among the job's layers.
+    pub(crate) layer: usize,
+    /// `[rows, inputs]`; columns may lie together instead of rows.
+    pub(crate) input: ArrayView2<'a, f32>,
+    pub(crate) tensors: Tensors<'a>,
+    /// Who the rows are; `None` where nothing is learned from them.
+    pub(crate) training: Option<TrainingRows<'a>>,
+    /// Whether the output activation is applied, or left to the loss.
+    pub(crate) activates: bool,
+    /// Into how many pieces work is worth cutting; 1 means that rayon is not to be touched.
+    pub(crate) pieces: usize,
+}
+
+/// What a backward pass is told: what the forward pass had, and what it left.
+#[derive(Clone, Copy)]
+pub(crate) struct Backward<'a> {
+    /// `[rows, inputs]`; columns may lie together instead of rows.
+    pub(crate) input: ArrayView2<'a, f32>,
+    pub(crate) tensors: Tensors<'a>,
+    /// Row by row.
+    pub(crate) outputs: &'a [f32],
+    /// Row by row.
+    pub(crate) kept: &'a [f32],
+    pub(crate) training: TrainingRows<'a>,
+    pub(crate) pieces: usize,
+}
+
+/// What a gradient is made from.
+#[derive(Clone, Copy)]
+pub(crate) struct Gradient<'a, 'p> {
+    pub(crate) pass: &'a Backward<'p>,
+    /// The slopes inside the layer, `[rows, outputs]`.
+    pub(crate) slopes: ArrayView2<'a, f32>,
+    /// Of every node's sum.
+    pub(crate) precision: Precision,
+}
+
+/// A part of a tensor that is computed in one go: some places of its first side. Tensors of one side are never cut.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// Place in the layer's declaration.
+    pub(crate) tensor: usize,
+    pub(crate) places: Range<usize>,
+}
+
+/// Slopes of the rows, row by row: those at hand, and memory for those of the layer before.
+#[derive(Debug, Default)]
+pub(crate) struct Slopes {
+    at_hand: Vec<f32>,
+    before: Vec<f32>,
+}
+
+impl Slopes {
+    /// Makes room for so many values.
+    pub(crate) fn reserve(&mut self, len: usize) {
+        for slopes in [&mut self.at_hand, &mut self.before] {
+            if slopes.len() < len {
+                slopes.resize(len, 0.0);
+            }
+        }
+    }
+
+    /// The first `len` slopes at hand.
+    pub(crate) fn at_hand(&self, len: usize) -> &[f32] {
+        &self.at_hand[..len]
+    }
+
+    pub(crate) fn at_hand_mut(&mut self, len: usize) -> &mut [f32] {
+        &mut self.at_hand[..len]
+    }
+
+    /// Has `f` make `len` slopes of those at hand, which these then are.
+    pub(crate) fn replace(&mut self, len: usize, f: impl FnOnce(&[f32], &mut [f32])) {
+        f(&self.at_hand, &mut self.before[..len]);
+        std::mem::swap(&mut self.at_hand, &mut self.before);
+    }
+}
+
+impl Gradient<'_, '_> {
+    /// Writes a node's gradient of a part of a tensor, leaf by leaf and up the tree, and says whether it is finite.
+    pub(crate) fn fold<L: Layer + ?Sized>(
+        &self,
+        layer: &L,
+        part: &Part,
+        order: &Order,
+        out: &mut [f32],
+    ) -> bool {
+        with_scratch(|scratch| {
+            let scratch = product::lines(scratch, order.scratch_len(out.len()));
+            fold::fold(&PartLeaves { layer, gradient: self, part }, order, out, scratch);
+        });
+        all_finite(out)
+    }
+}
+
+/// Lends this thread's memory for what waits to be added. What it holds does not matter.
+pub(crate) fn with_scratch<T>(f: impl FnOnce(&mut Vec<f32>) -> T) -> T {
+    SCRATCH.with_borrow_mut(f)
+}
+
+/// Gradients of microbatches, as a layer makes them.
+struct PartLeaves<'a, 'g, 'p, L: ?Sized> {
+    layer: &'a L,
+    gradient: &'a Gradient<'g, 'p>,
+    part: &'a Part,
+}
+
+impl<L: Layer + ?Sized> Leaves for PartLeaves<'_, '_, '_, L> {
+    type Value = f32;
+
+    fn write(&self, leaf: usize, out: &mut [f32]) {
+        let rows = self.gradient.pass.training.microbatches[leaf].rows.clone();
+        self.layer.leaf_gradient(self.gradient, self.part, rows, out);
+    }
+
+    fn round(&self, sum: &mut [f32]) {
+        self.gradient.precision.round(sum);
+    }
+}

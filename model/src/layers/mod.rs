@@ -1,0 +1,44 @@
+//! Layers: one file each behind one trait, and the one list of them.
+//!
+//! A [`Layer`](layer::Layer) says what it is called, which parameters and tensors it has, and how it computes forward and
+//! backward. To add one, write it and add it to [`LAYERS`]: job files, the JSON form, layout, chunks, checkpoints, initial
+//! weights, `check` and the passes follow from what it says. Nothing else knows layers by name.
+//!
+//! Refuses what would make a row's result depend on a worker, a thread, a call, or which rows were computed together.
+
+mod dense;
+mod dropout;
+mod layer;
+mod parameter;
+mod spec;
+
+pub use dense::Dense;
+pub use dropout::Dropout;
+pub(crate) use layer::{Backward, Forward, Gradient, Layer, Part, Shape, Slopes, Tensors};
+pub use parameter::{NumberRange, Parameter, ParameterValue, Slot};
+pub use spec::LayerSpec;
+
+/// Makes a layer whose required parameters are still to be filled in.
+type MakeLayer = fn() -> LayerSpec;
+
+/// Every layer by its name in a job, in the order in which messages list them. The first is the one that JSON without a type
+/// stands for, as the first version wrote it.
+static LAYERS: &[(&str, MakeLayer)] =
+    &[("dense", || Dense::new(0).into()), ("dropout", || Dropout::new(0.0).into())];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_layer_is_listed_under_its_own_name() {
+        for (name, make) in LAYERS {
+            let mut layer = make();
+            assert_eq!(layer.name(), *name);
+            assert_eq!(LayerSpec::named(name), Some(make()));
+            let names: Vec<_> = layer.parameters().iter().map(|found| found.name).collect();
+            assert!(!names.contains(&"type"), "{names:?}");
+        }
+        assert_eq!(LayerSpec::named("conv2d"), None);
+    }
+}
