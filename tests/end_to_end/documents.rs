@@ -210,8 +210,6 @@ fn every_key_is_documented() {
         let job = edited(LEAST, &heading, &(heading.clone() + &unknown));
         same(table("key", section).names(), listed_for(&job), section);
     }
-    let job = edited(LEAST, "units = 1", &format!("units = 1, {NO_NAME} = 1"));
-    same(table("key", "Layers").names(), listed_for(&job), "Layers");
 }
 
 #[test]
@@ -233,6 +231,8 @@ fn every_name_is_documented() {
     same(table("metric", "Metrics").names(), metrics, "metrics");
     let optimizers = listed_for(&edited(LEAST, "\"adam\"", &quoted));
     same(table("optimizer", "Optimizers").names(), optimizers, "optimizers");
+    let layers = listed_for(&with_layer(NO_NAME, ""));
+    same(table("layer", "Layers").names(), layers, "layers");
     let schedules = listed_for(&with_schedule(NO_NAME, ""));
     same(table("schedule", "Learning rates").names(), schedules, "schedules");
     let mut scales = table("scale", "data").names();
@@ -244,8 +244,8 @@ fn every_name_is_documented() {
 fn what_is_required_is_required_and_nothing_else() {
     let mut required = Vec::new();
     for table in tables().iter().filter(|table| table.first_column == "key") {
-        // Sections are named by what they lack, and a layer by its place.
-        if ["Top level", "Layers"].contains(&&table.heading[..]) {
+        // Sections are named by what they lack.
+        if table.heading == "Top level" {
             continue;
         }
         for (name, row) in table.names().iter().zip(&table.rows) {
@@ -301,7 +301,6 @@ fn documented_defaults_hold() {
     for table in tables().iter().filter(|table| table.first_column == "key") {
         let lines = match &table.heading[..] {
             "Top level" => section(&resolved, ""),
-            "Layers" => section(&resolved, "model"),
             name => section(&resolved, name),
         };
         for (name, row) in table.names().iter().zip(&table.rows) {
@@ -311,11 +310,7 @@ fn documented_defaults_hold() {
             // The batches of so small a table are set.
             let default = if name == "batch_size" { "4" } else { default };
             let line = format!("{name} = {default}");
-            let has = |part: &str| part.trim() == line;
-            let found = lines.lines().any(|found| {
-                let parts = found.trim_end_matches("},").split(", ");
-                has(found) || (table.heading == "Layers" && parts.into_iter().any(has))
-            });
+            let found = lines.lines().any(|found| found.trim() == line);
             assert!(found, "{}: no {line:?} in\n{resolved}", table.heading);
             count += 1;
         }
@@ -357,6 +352,38 @@ fn documented_parameters_are_all_and_have_these_defaults() {
         let name = row[0].trim_matches('`');
         let job = resolved(&edited(LEAST, "\"adam\"", &format!("\"{name}\"")));
         assert!(job.contains(&format!("optimizer = {}\n", kind(row))), "{}: {job}", kind(row));
+    }
+}
+
+/// The least job with a layer of this type before its own, `parameters` each after a comma.
+fn with_layer(name: &str, parameters: &str) -> String {
+    edited(LEAST, "layers = [", &format!("layers = [{{ type = \"{name}\"{parameters} }}, "))
+}
+
+#[test]
+fn documented_layers_have_these_parameters() {
+    for row in &table("layer", "Layers").rows {
+        let name = row[0].trim_matches('`');
+        let parts: Vec<String> = row[1].split(", ").map(|part| part.replace('`', "")).collect();
+        let key = |part: &String| part.split([' ', '=']).next().unwrap().to_string();
+        let accepted = listed_for(&with_layer(name, &format!(", {NO_NAME} = 1")));
+        same(parts.iter().map(key).collect(), accepted, name);
+        let is_required = |part: &&String| !part.contains([' ', '=']);
+        let required: Vec<&String> = parts.iter().filter(is_required).collect();
+        let all_but = |left_out: Option<&String>| {
+            let value = |key: &str| if key == "rate" { "0.5" } else { "3" };
+            let given = required.iter().filter(|key| Some(**key) != left_out);
+            given.map(|key| format!(", {key} = {}", value(key))).collect::<String>()
+        };
+        for key in &required {
+            let said = said_of(&with_layer(name, &all_but(Some(key))));
+            assert!(said.contains(&format!("`model.layers.0.{key}` is missing")), "{name}: {said}");
+        }
+        let job = resolved(&with_layer(name, &all_but(None)));
+        let line = job.lines().find(|line| line.contains(&format!("type = \"{name}\""))).unwrap();
+        for part in &parts {
+            assert!(line.contains(&format!(", {part}")), "{name}: no {part:?} in\n{line}");
+        }
     }
 }
 

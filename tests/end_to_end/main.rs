@@ -22,6 +22,8 @@ mod columns;
 mod dialects;
 mod documents;
 #[cfg(target_os = "linux")]
+mod dropout;
+#[cfg(target_os = "linux")]
 mod eviction;
 #[cfg(target_os = "linux")]
 mod failpoints;

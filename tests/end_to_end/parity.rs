@@ -23,7 +23,35 @@ fn training_is_keras_training() {
     assert!(folders.len() >= 8, "{folders:?}");
     for (place, case) in folders.iter().enumerate() {
         check(case, 1 + place % 4);
+        let folder = with_dropouts_of_rate_0(case);
+        check(folder.path(), 1 + (place + 1) % 4);
     }
+}
+
+/// The case with a dropout of rate 0 before every layer: what was layer `i` is `2 i + 1`.
+fn with_dropouts_of_rate_0(case: &Path) -> Folder {
+    let read = |name: &str| std::fs::read_to_string(case.join(name)).unwrap();
+    let dense = "{ type = \"dense\"";
+    let job =
+        read("job.toml").replace(dense, &format!("{{ type = \"dropout\", rate = 0 }}, {dense}"));
+    let expected = read("expected.json");
+    let folder = Folder::new(&[
+        ("job.toml", &job),
+        ("train.csv", &read("train.csv")),
+        ("expected.json", &expected),
+    ]);
+    for name in ["init.safetensors", "expected.safetensors"] {
+        let bytes = std::fs::read(case.join(name)).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let moved = |name: &str| {
+            let (layer, tensor) = name["layers.".len()..].split_once('.').unwrap();
+            format!("layers.{}.{tensor}", 2 * layer.parse::<usize>().unwrap() + 1)
+        };
+        let tensors = file.iter().map(|(name, tensor)| (moved(name), tensor));
+        let bytes = safetensors::serialize(tensors, None).unwrap();
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    folder
 }
 
 fn check(case: &Path, workers: usize) {
