@@ -28,6 +28,7 @@
 mod activation;
 mod backward;
 mod blocks;
+mod error;
 mod finite;
 mod fold;
 mod init;
@@ -48,11 +49,12 @@ mod tile;
 mod workspace;
 
 pub use backward::{Batch, NodeGradient, Sink};
+pub use error::SpecError;
 pub use finite::{NonFinite, NonFiniteKind};
 pub use kinds::{Activation, Initializer, Loss, Metric};
 pub use layers::{Dense, Dropout, LayerSpec, NumberRange, Parameter, ParameterValue, Slot};
 pub use leaves::{Microbatch, TrainingRows};
-pub use network::{Network, SpecError};
+pub use network::Network;
 pub use parameters::Parameters;
 pub use product::{PARALLEL_FLOPS_MIN, multiply};
 pub use profile::{NUMERIC_PROFILE, numeric_profile};

@@ -6,92 +6,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use lockstep_proto::layout::{Layout, PARAMETERS_MAX};
-use thiserror::Error;
 
+use crate::error::SpecError;
 use crate::kinds::{Activation, Loss, Metric};
 use crate::layers::{LayerSpec, Shape, Tensors};
 use crate::metrics;
 use crate::spec::NetworkSpec;
-
-/// A network description that does not make sense.
-#[derive(Clone, Debug, Error, PartialEq)]
-pub enum SpecError {
-    /// There is nothing to train.
-    #[error("a network needs at least one layer")]
-    NoLayers,
-    /// There is nothing to train on.
-    #[error("a network needs at least one input column")]
-    NoInputs,
-    /// There is nothing to train, though there are layers.
-    #[error(
-        "none of the layers has weights: a network needs at least one that has, such as a dense one"
-    )]
-    NoParameters,
-    /// A layer that cannot be, or not on what is before it.
-    #[error("layer {layer}: {problem}")]
-    Layer {
-        /// Counted from 0.
-        layer: usize,
-        /// What was found, what would do.
-        problem: String,
-    },
-    /// A layer that cannot be where it is.
-    #[error("layer {layer}: {name} cannot be the last layer: {reason}")]
-    LastLayer {
-        /// Counted from 0.
-        layer: usize,
-        /// The layer's name.
-        name: &'static str,
-        /// Why, and what to do.
-        reason: &'static str,
-    },
-    /// Cross entropy is fused with the softmax before it.
-    #[error(
-        "loss cross_entropy needs activation softmax on the last layer, found {activation}: set it, \
-         or choose another loss"
-    )]
-    CrossEntropyOutput {
-        /// The last layer's.
-        activation: &'static str,
-    },
-    /// Binary cross entropy is fused with the sigmoid before it.
-    #[error(
-        "loss binary_cross_entropy needs activation sigmoid on the last layer, found {activation}: set \
-         it, or choose another loss"
-    )]
-    BinaryCrossEntropyOutput {
-        /// The last layer's.
-        activation: &'static str,
-    },
-    /// The flat vector would be too long.
-    #[error("the network has more than {PARAMETERS_MAX} parameters, reached at layer {layer}")]
-    TooManyParameters {
-        /// Counted from 0.
-        layer: usize,
-    },
-    /// A metric that cannot be measured with this loss.
-    #[error("metric {metric} does not fit loss {loss}: {wanted}")]
-    MetricUnfit {
-        /// The metric's name.
-        metric: &'static str,
-        /// The loss' name.
-        loss: &'static str,
-        /// What would fit.
-        wanted: &'static str,
-    },
-    /// A metric named twice.
-    #[error("metric {metric} is listed twice")]
-    MetricTwice {
-        /// The metric's name.
-        metric: &'static str,
-    },
-    /// A parameter of the loss outside its range.
-    #[error("loss huber has delta {value}, it must be finite and above 0")]
-    HuberDelta {
-        /// What was found.
-        value: f32,
-    },
-}
 
 /// A network that can compute. Made once per job; cheap to clone, holds no parameters.
 #[derive(Clone, Debug)]
