@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lockstep_proto::batches::Batches;
 use lockstep_proto::ids::{Chunk, Step, Table, Task, WorkerId};
-use lockstep_proto::layout::{DenseShape, Layout};
+use lockstep_proto::layout::{Layout, TensorShape};
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_proto::values::Precision;
@@ -203,7 +203,7 @@ impl Case {
     /// What the coordinator is asked, from where an earlier execution was.
     pub(super) fn spec(&self, start: &Checkpoint) -> RunSpec {
         let Schedule { train, validation_rows, test_rows, epochs, .. } = self.schedule;
-        let shape = |&inputs: &usize| DenseShape { inputs, units: 1, bias: false };
+        let shape = |&len: &usize| [TensorShape::new("kernel", [len])];
         let shapes: Vec<_> = self.chunk_lens.iter().map(shape).collect();
         let any =
             SumBounds { low: -f64::from(f32::MAX), high: f64::from(f32::MAX), is_whole: false };
