@@ -97,7 +97,8 @@ mod tests {
                 }
                 assert_eq!(seen, batches.batch_rows(batch));
                 assert_eq!(seen, batches.span_rows(batch, Span { start: 0, end: shards }));
-                for (start, end) in (0..=shards).flat_map(|end| (0..=end).map(move |at| (at, end))) {
+                for (start, end) in (0..=shards).flat_map(|end| (0..=end).map(move |at| (at, end)))
+                {
                     let rows = |shard| {
                         let places = batches.microbatch(batch, shard);
                         places.end - places.start
