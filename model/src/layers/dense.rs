@@ -206,3 +206,50 @@ impl Layer for Dense {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::Tensors;
+    use crate::leaves::{Microbatch, TrainingRows};
+    use lockstep_proto::tree::ShardTree;
+    use lockstep_proto::values::Precision;
+
+    /// The kernel's own way gives what every layer's gradients are defined as: each microbatch by itself, then up the tree.
+    #[test]
+    fn the_fast_way_has_the_bits_of_the_plain_one() {
+        const ROWS: usize = 300;
+        let number = |i: usize| (i * 31 % 101) as f32 / 37.0 - 1.3;
+        let values: Vec<f32> = (0..ROWS * 7).map(number).collect();
+        let by_sums: Vec<f32> = (0..ROWS * 5).map(|i| number(i + 50)).collect();
+        let rows = [0..1, 1..270, 270..290, 290..300];
+        let microbatches: Vec<_> = [0, 1, 3, 4]
+            .into_iter()
+            .zip(rows)
+            .map(|(shard, rows)| Microbatch { shard, rows })
+            .collect();
+        let order = Order::new(ShardTree::new(5).root(), &microbatches, 0);
+        let training = TrainingRows { seed: 0, step: 0, microbatches: &microbatches };
+        let pass = Backward {
+            input: view(&values, ROWS, 7),
+            tensors: Tensors { values: &[], ranges: &[] },
+            outputs: &[],
+            kept: &[],
+            training,
+            pieces: 1,
+        };
+        let dense = Dense::new(5);
+        for precision in [Precision::F32, Precision::Bf16] {
+            let gradient = Gradient { pass: &pass, slopes: view(&by_sums, ROWS, 5), precision };
+            for places in [0..7, 2..3, 4..7] {
+                let part = Part { tensor: KERNEL, places };
+                let mut fast = vec![f32::NAN; 5 * part.places.len()];
+                let mut plain = fast.clone();
+                assert!(dense.node_gradient(&gradient, &part, &order, &mut fast));
+                assert!(gradient.fold(&dense, &part, &order, &mut plain));
+                let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&fast), bits(&plain), "{part:?}");
+            }
+        }
+    }
+}
