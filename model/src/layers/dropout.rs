@@ -98,7 +98,7 @@ impl Layer for Dropout {
         )
     }
 
-    /// Keeps the factors.
+    /// Keeps the factors: to read them back takes less than half as long as to draw them again.
     fn forward(&self, pass: &Forward<'_>, outputs: &mut [f32], kept: &mut [f32]) {
         let width = pass.input.ncols();
         for (row, outputs) in pass.input.rows().into_iter().zip(outputs.chunks_exact_mut(width)) {
