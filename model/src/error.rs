@@ -75,6 +75,30 @@ pub enum SpecError {
         /// The metric's name.
         metric: &'static str,
     },
+    /// Units that do not go with the outputs.
+    #[error(
+        "the network has {outputs} outputs and the units of {units}: wanted one for each, or none"
+    )]
+    UnitCount {
+        /// Of the network.
+        outputs: usize,
+        /// Units given.
+        units: usize,
+    },
+    /// Units of what has none.
+    #[error("loss {loss} has targets that are labels, which have no unit: leave out the units")]
+    UnitsOfLabels {
+        /// The loss' name.
+        loss: &'static str,
+    },
+    /// A unit outside its range.
+    #[error("the unit of output {output}: {problem}")]
+    Unit {
+        /// Counted from 0.
+        output: usize,
+        /// Found, wanted.
+        problem: String,
+    },
     /// A parameter of the loss outside its range.
     #[error("loss huber has delta {value}, it must be finite and above 0")]
     HuberDelta {

@@ -15,6 +15,7 @@
 //!     layers: vec![Dense::new(3).activation(Activation::Relu).into(), Dense::new(1).into()],
 //!     loss: Loss::Mse,
 //!     metrics: vec![Metric::Mae],
+//!     units: Vec::new(),
 //! })?;
 //! let parameters = network.initial_parameters(42);
 //! let mut workspace = Workspace::new(&network);
@@ -46,6 +47,7 @@ mod product;
 pub mod profile;
 mod spec;
 mod tile;
+mod unit;
 mod workspace;
 
 pub use backward::{Batch, NodeGradient, Sink};
@@ -59,4 +61,5 @@ pub use parameters::Parameters;
 pub use product::{PARALLEL_FLOPS_MIN, multiply};
 pub use profile::{NUMERIC_PROFILE, numeric_profile};
 pub use spec::NetworkSpec;
+pub use unit::Unit;
 pub use workspace::Workspace;

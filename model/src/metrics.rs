@@ -2,8 +2,13 @@
 //!
 //! A vector of sums is `[loss, then each metric's part]`. With several targets a part is the sum over all of them, then
 //! that of each. All arithmetic is `f64`, rows strictly in order.
+//!
+//! Where targets are scaled, the loss is that of the scaled values, and every metric that of the values in the target's own
+//! unit. All of these metrics compare values with each other, so that they are taken from the unit's origin: an offset many
+//! times the spread costs no digits.
 
 use crate::kinds::Metric;
+use crate::unit::Unit;
 
 /// Outputs of the network, and targets of a row: 1 where it is the class.
 pub(crate) type Widths = (usize, usize);
@@ -32,28 +37,43 @@ pub(crate) fn sum_bounds(
     loss: (f64, f64),
     metrics: &[Metric],
     widths: Widths,
+    units: &[Unit],
 ) -> Vec<(f64, f64, bool)> {
-    let largest = f64::from(f32::MAX);
-    let error = 2.0 * largest;
     let mut bounds = vec![(loss.0, loss.1, false)];
+    // Of one output: the greatest size of a value in its unit.
+    let largest = |output: usize| {
+        let largest = f64::from(f32::MAX);
+        units.get(output).map_or(largest, |unit| unit.largest(largest))
+    };
     for &metric in metrics {
-        let (term, is_whole) = match metric {
-            Metric::Mse | Metric::Rmse | Metric::R2 => (error * error, false),
-            Metric::Mae => (error, false),
-            Metric::Accuracy => (1.0, true),
+        let is_whole = metric == Metric::Accuracy;
+        let term = |output: usize| {
+            let error = 2.0 * largest(output);
+            match metric {
+                Metric::Mse | Metric::Rmse | Metric::R2 => error * error,
+                Metric::Mae => error,
+                Metric::Accuracy => 1.0,
+            }
         };
         match metric {
             Metric::Mse | Metric::Rmse | Metric::Mae | Metric::Accuracy => {
-                bounds.push((0.0, widths.1 as f64 * term, is_whole));
-                bounds.extend(std::iter::repeat_n((0.0, term, is_whole), each_len(widths)));
+                let all = match units {
+                    [] => widths.1 as f64 * term(0),
+                    units => (0..units.len()).map(term).sum(),
+                };
+                bounds.push((0.0, all, is_whole));
+                bounds.extend((0..each_len(widths)).map(|output| (0.0, term(output), is_whole)));
             }
             Metric::R2 => {
-                let of_output = [
-                    (-largest, largest, false),
-                    (0.0, largest * largest, false),
-                    (0.0, term, false),
-                ];
-                bounds.extend(std::iter::repeat_n(of_output, widths.0).flatten());
+                let of_output = |output| {
+                    let largest = largest(output);
+                    [
+                        (-largest, largest, false),
+                        (0.0, largest * largest, false),
+                        (0.0, term(output), false),
+                    ]
+                };
+                bounds.extend((0..widths.0).flat_map(of_output));
             }
         }
     }
@@ -68,6 +88,25 @@ pub(crate) struct Rows<'a> {
     pub(crate) targets: &'a [f32],
     /// Columns of `outputs` and of `targets`.
     pub(crate) widths: Widths,
+    /// Of each column, where targets are scaled.
+    pub(crate) units: &'a [Unit],
+}
+
+impl Rows<'_> {
+    /// Shows each output with its column and its target, in their own unit.
+    #[inline(always)]
+    fn each_pair(&self, mut see: impl FnMut(usize, f64, f64)) {
+        let pairs = || self.outputs.iter().zip(self.targets).enumerate();
+        let width = self.widths.0;
+        if self.units.is_empty() {
+            pairs().for_each(|(at, (&p, &y))| see(at % width, f64::from(p), f64::from(y)));
+            return;
+        }
+        pairs().for_each(|(at, (&p, &y))| {
+            let unit = &self.units[at % width];
+            see(at % width, unit.above_origin(f64::from(p)), unit.above_origin(f64::from(y)));
+        });
+    }
 }
 
 /// Adds the rows to the sums, in order.
@@ -85,9 +124,7 @@ pub(crate) fn add_rows(metrics: &[Metric], rows: Rows<'_>, sums: &mut [f64]) {
 
 fn add_metric(metric: Metric, rows: Rows<'_>, part: &mut [f64]) {
     let (width, target_width) = rows.widths;
-    let pairs =
-        || rows.outputs.iter().zip(rows.targets).map(|(&p, &y)| (f64::from(p), f64::from(y)));
-    let term = |(p, y): (f64, f64)| match metric {
+    let term = |p: f64, y: f64| match metric {
         Metric::Mse | Metric::Rmse | Metric::R2 => (p - y) * (p - y),
         Metric::Mae => (p - y).abs(),
         Metric::Accuracy => f64::from((p > 0.5) == (y > 0.5)),
@@ -100,19 +137,17 @@ fn add_metric(metric: Metric, rows: Rows<'_>, part: &mut [f64]) {
         }
         Metric::Mse | Metric::Rmse | Metric::Mae | Metric::Accuracy => {
             let [all, each @ ..] = part else { return };
-            pairs().for_each(|pair| *all += term(pair));
+            rows.each_pair(|_, p, y| *all += term(p, y));
             if !each.is_empty() {
-                pairs().enumerate().for_each(|(i, pair)| each[i % width] += term(pair));
+                rows.each_pair(|output, p, y| each[output] += term(p, y));
             }
         }
-        Metric::R2 => {
-            for (i, (p, y)) in pairs().enumerate() {
-                let sums = &mut part[3 * (i % width)..][..3];
-                sums[0] += y;
-                sums[1] += y * y;
-                sums[2] += term((p, y));
-            }
-        }
+        Metric::R2 => rows.each_pair(|output, p, y| {
+            let sums = &mut part[3 * output..][..3];
+            sums[0] += y;
+            sums[1] += y * y;
+            sums[2] += term(p, y);
+        }),
     }
 }
 
@@ -206,7 +241,8 @@ mod tests {
     ) -> Vec<f64> {
         let losses = vec![0.0; targets.len() / widths.1];
         let mut sums = vec![0.0; sums_len(metrics, widths)];
-        add_rows(metrics, Rows { losses: &losses, outputs, targets, widths }, &mut sums);
+        let rows = Rows { losses: &losses, outputs, targets, widths, units: &[] };
+        add_rows(metrics, rows, &mut sums);
         sums
     }
 
@@ -250,10 +286,60 @@ mod tests {
         let metrics = [Metric::R2, Metric::Accuracy, Metric::Mae, Metric::Rmse];
         let (outputs, targets) = ([3e38, -3e38, 0.0, 1.0], [-3e38, 3e38, 0.0, 1.0]);
         let sums = sums(&metrics, (2, 2), &outputs, &targets);
-        let bounds = sum_bounds((0.0, f64::from(f32::MAX)), &metrics, (2, 2));
+        let bounds = sum_bounds((0.0, f64::from(f32::MAX)), &metrics, (2, 2), &[]);
         assert_eq!(bounds.len(), sums.len());
         for (sum, (low, high, is_whole)) in sums.into_iter().zip(bounds) {
             assert!((2.0 * low..=2.0 * high).contains(&sum) && (!is_whole || sum.fract() == 0.0));
+        }
+    }
+
+    /// Two outputs of which the first is a price in 1000s above 20,000 and the second is as it is.
+    #[test]
+    fn metrics_of_scaled_targets_are_in_their_own_unit() {
+        let units = [Unit::Affine { offset: 20_000.0, factor: 1000.0 }, Unit::SAME];
+        let metrics = [Metric::Mse, Metric::Mae, Metric::R2];
+        let (outputs, targets) = ([1.0, 2.0, 3.0, 2.0], [1.5, 1.0, 3.0, 3.0]);
+        let rows = Rows {
+            losses: &[0.25, 0.5],
+            outputs: &outputs,
+            targets: &targets,
+            widths: (2, 2),
+            units: &units,
+        };
+        let mut found = vec![0.0; sums_len(&metrics, (2, 2))];
+        add_rows(&metrics, rows, &mut found);
+        let values = report(&metrics, (2, 2), &found, 2);
+        let mse = (250_000.0 + 2.0) / 4.0;
+        assert_eq!(values[..3], [("loss", 0.375), ("mse", mse), ("mae", 502.0 / 4.0)]);
+        let each = report_each(&metrics, (2, 2), &found, 2);
+        assert_eq!((each[0], each[3]), (("mse", 0, 125_000.0), ("mae", 1, 1.0)));
+        // What is explained of the spread is so in any unit.
+        let same = sums(&[Metric::R2], (2, 2), &outputs, &targets);
+        let same = report_each(&[Metric::R2], (2, 2), &same, 2);
+        assert!(each[4..].iter().zip(&same).all(|(a, b)| (a.2 - b.2).abs() < 1e-12), "{each:?}");
+    }
+
+    #[test]
+    fn sums_of_scaled_targets_have_bounds_in_their_own_unit() {
+        let metrics = [Metric::R2, Metric::Mae, Metric::Rmse, Metric::Mse];
+        let units = [1e101, 1e-150].map(|factor| Unit::Affine { offset: 1e100, factor });
+        let most = f32::MAX;
+        let (outputs, targets) = ([most, -most, 0.0, 1.0], [-most, most, 0.0, 1.0]);
+        let rows = Rows {
+            losses: &[0.0; 2],
+            outputs: &outputs,
+            targets: &targets,
+            widths: (2, 2),
+            units: &units,
+        };
+        let mut sums = vec![0.0; sums_len(&metrics, (2, 2))];
+        add_rows(&metrics, rows, &mut sums);
+        let bounds = sum_bounds((0.0, 1.0), &metrics, (2, 2), &units);
+        assert_eq!(bounds.len(), sums.len());
+        for (sum, (low, high, _)) in sums.into_iter().zip(bounds) {
+            assert!((low..=high).contains(&sum), "{sum} of {low} to {high}");
+            // Over the largest table and the most outputs.
+            assert!((high * 2f64.powi(31) * 2f64.powi(24)).is_finite());
         }
     }
 

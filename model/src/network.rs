@@ -12,6 +12,7 @@ use crate::kinds::{Activation, Loss, Metric};
 use crate::layers::{LayerSpec, Shape, Tensors};
 use crate::metrics;
 use crate::spec::NetworkSpec;
+use crate::unit::Unit;
 
 /// A network that can compute. Made once per job; cheap to clone, holds no parameters.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ impl Network {
         }
         check_loss(spec.loss, output.output_activation())?;
         check_metrics(spec.loss, &spec.metrics)?;
+        let outputs = layers.last().map_or(0, |layer| layer.outputs);
+        check_units(spec.loss, &spec.units, outputs)?;
         let declared = layers.iter().map(|layer| layer.shape.tensors.iter());
         let declared: Vec<Vec<_>> =
             declared.map(|tensors| tensors.map(|tensor| tensor.shape.clone()).collect()).collect();
@@ -106,6 +109,22 @@ impl Network {
         }
     }
 
+    /// Whether targets are scaled: then the loss is in another unit than metrics and predictions.
+    pub fn has_units(&self) -> bool {
+        !self.spec.units.is_empty()
+    }
+
+    /// A value of an output in its target's own unit.
+    ///
+    /// # Panics
+    /// If targets are scaled and there is no such output.
+    pub fn in_own_unit(&self, output: usize, value: f32) -> f64 {
+        match self.spec.units.as_slice() {
+            [] => f64::from(value),
+            units => units[output].back(f64::from(value)),
+        }
+    }
+
     /// Floating point operations of one row through a training step, as the layers say: 6 for each element of a dense
     /// layer's kernel.
     pub fn flops_per_row(&self) -> u64 {
@@ -135,7 +154,8 @@ impl Network {
             // Targets outside 0 to 1 make it negative.
             Loss::BinaryCrossEntropy => (-most, most),
         };
-        metrics::sum_bounds(loss, &self.spec.metrics, (self.outputs(), self.target_width()))
+        let widths = (self.outputs(), self.target_width());
+        metrics::sum_bounds(loss, &self.spec.metrics, widths, &self.spec.units)
     }
 
     /// What the sums over `rows` rows mean: first `loss`, then each metric under its own name.
@@ -219,6 +239,23 @@ fn check_loss(loss: Loss, output: Activation) -> Result<(), SpecError> {
     }
 }
 
+fn check_units(loss: Loss, units: &[Unit], outputs: usize) -> Result<(), SpecError> {
+    if units.is_empty() {
+        return Ok(());
+    }
+    if matches!(loss, Loss::CrossEntropy | Loss::BinaryCrossEntropy) {
+        return Err(SpecError::UnitsOfLabels { loss: loss.name() });
+    }
+    if units.len() != outputs {
+        return Err(SpecError::UnitCount { outputs, units: units.len() });
+    }
+    let mut problems = units.iter().map(Unit::problem).enumerate();
+    match problems.find_map(|(output, problem)| Some((output, problem?))) {
+        Some((output, problem)) => Err(SpecError::Unit { output, problem }),
+        None => Ok(()),
+    }
+}
+
 fn check_metrics(loss: Loss, metrics: &[Metric]) -> Result<(), SpecError> {
     for (i, metric) in metrics.iter().enumerate() {
         if metrics[..i].contains(metric) {
@@ -245,7 +282,7 @@ mod tests {
     fn spec(layers: &[(usize, Activation)], loss: Loss, metrics: &[Metric]) -> NetworkSpec {
         let layers = layers.iter().map(|&(units, act)| Dense::new(units).activation(act).into());
         let layers = layers.collect();
-        NetworkSpec { inputs: 3, layers, loss, metrics: metrics.to_vec() }
+        NetworkSpec { inputs: 3, layers, loss, metrics: metrics.to_vec(), units: Vec::new() }
     }
 
     /// Layers, loss, metrics, and the start of the error.
@@ -332,6 +369,31 @@ mod tests {
         assert_eq!(mixed.initial_parameters(3), plain.initial_parameters(3));
         assert_eq!(mixed.kept_per_row(), 3);
         assert!(mixed.widths().eq([3, 3, 2]));
+    }
+
+    #[test]
+    fn units_that_do_not_go_with_the_outputs() {
+        let unit = |factor| Unit::Affine { offset: 0.0, factor };
+        let check = |units: Vec<Unit>, loss, output| {
+            let spec = NetworkSpec { units, ..spec(&[(2, output)], loss, &[]) };
+            Network::new(spec).map(|network| network.has_units()).map_err(|e| e.to_string())
+        };
+        let (mse, linear) = (Loss::Mse, Activation::Linear);
+        assert_eq!(check(Vec::new(), mse, linear), Ok(false));
+        assert_eq!(check(vec![unit(1.0), unit(0.5)], mse, linear), Ok(true));
+        for (units, loss, output, wanted) in [
+            (vec![unit(1.0)], mse, linear, "the network has 2 outputs and the units of 1"),
+            (vec![unit(1.0), unit(0.0)], mse, linear, "the unit of output 1: found offset 0e0 and"),
+            (
+                vec![unit(1.0); 2],
+                Loss::CrossEntropy,
+                Activation::Softmax,
+                "loss cross_entropy has targets that are labels",
+            ),
+        ] {
+            let error = check(units, loss, output).unwrap_err();
+            assert!(error.starts_with(wanted), "{error}");
+        }
     }
 
     #[test]

@@ -211,6 +211,7 @@ impl Network {
             outputs: &outputs[rows.start * units..rows.end * units],
             targets: &targets[rows.start * target_width..rows.end * target_width],
             widths: (units, target_width),
+            units: &self.spec().units,
         };
         metrics::add_rows(&self.spec().metrics, rows, sums);
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kinds::{Loss, Metric};
 use crate::layers::LayerSpec;
+use crate::unit::Unit;
 
 /// A whole network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,10 @@ pub struct NetworkSpec {
     /// What is reported beside the loss, in this order.
     #[serde(default)]
     pub metrics: Vec<Metric>,
+    /// The own unit of each output's target where targets are scaled: metrics are reported in it. Empty where none is. Not
+    /// written then, so that the description is what it was before there were units.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<Unit>,
 }
 
 #[cfg(test)]
@@ -41,6 +46,7 @@ mod tests {
             ],
             loss: Loss::Huber { delta: 1.5 },
             metrics: vec![Metric::Mae, Metric::R2],
+            units: Vec::new(),
         };
         assert_eq!(serde_json::to_string(&spec).unwrap(), FROZEN);
         assert_eq!(serde_json::from_str::<NetworkSpec>(FROZEN).unwrap(), spec);
@@ -48,6 +54,11 @@ mod tests {
         let with_dropout = FROZEN.replace("},{", r#"},{"type":"dropout","rate":0.1},{"#);
         assert_eq!(serde_json::to_string(&spec).unwrap(), with_dropout);
         assert_eq!(serde_json::from_str::<NetworkSpec>(&with_dropout).unwrap(), spec);
+        spec.units = vec![Unit::Affine { offset: 20.0, factor: 9.5 }];
+        let units = r#","units":[{"affine":{"offset":20.0,"factor":9.5}}]}"#;
+        let json = serde_json::to_string(&spec).unwrap();
+        assert_eq!(json, format!("{}{units}", with_dropout.strip_suffix('}').unwrap()));
+        assert_eq!(serde_json::from_str::<NetworkSpec>(&json).unwrap(), spec);
     }
 
     #[test]

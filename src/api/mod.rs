@@ -169,7 +169,7 @@ impl Sequential {
     pub fn spec(&self) -> Option<NetworkSpec> {
         let (_, loss, metrics) = self.compiled.clone()?;
         let inputs = self.fitted.as_ref()?.0;
-        Some(NetworkSpec { inputs, layers: self.layers.clone(), loss, metrics })
+        Some(NetworkSpec { inputs, layers: self.layers.clone(), loss, metrics, units: Vec::new() })
     }
 
     fn job(&self, fit: &Fit) -> Result<Job> {

@@ -212,6 +212,7 @@ impl Job {
             layers: self.model.layers.clone(),
             loss: self.model.loss,
             metrics: self.model.metrics.clone(),
+            units: Vec::new(),
         };
         Network::new(spec).map_err(|error| self.complain(&self.places.layers, error.to_string()))
     }

@@ -29,7 +29,7 @@ pub(crate) fn of_layers(
     loss: Loss,
     metrics: &[Metric],
 ) -> Network {
-    Network::new(NetworkSpec { inputs, layers, loss, metrics: metrics.to_vec() }).unwrap()
+    Network::new(NetworkSpec { inputs, layers, loss, metrics: metrics.to_vec(), units: Vec::new() }).unwrap()
 }
 
 /// Seed and step of the passes.
