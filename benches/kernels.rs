@@ -191,7 +191,13 @@ struct Subject {
 impl Subject {
     fn new(widths: &[usize], rows: usize) -> Subject {
         let layers = widths[1..].iter().map(|&units| Dense::new(units).into()).collect();
-        let spec = NetworkSpec { inputs: widths[0], layers, loss: Loss::Mse, metrics: Vec::new(), units: Vec::new() };
+        let spec = NetworkSpec {
+            inputs: widths[0],
+            layers,
+            loss: Loss::Mse,
+            metrics: Vec::new(),
+            units: Vec::new(),
+        };
         let network = Network::new(spec).expect("linear layers fit together");
         Subject {
             parameters: network.initial_parameters(1),

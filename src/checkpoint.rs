@@ -174,7 +174,7 @@ pub fn read_weights(
     let problem = match read() {
         Ok(weights) => return Ok(Some(weights)),
         Err(Unusable::Damaged(problem)) => problem,
-        Err(Unusable::Later(format)) => newer(format),
+        Err(Unusable::Later(format)) => newer(format, FORMAT),
     };
     Err(WeightsError { path: path.to_path_buf(), problem })
 }
@@ -262,7 +262,7 @@ pub fn newest_until(
                 warn(format!("checkpoint {} is passed over: {problem}", path.display()))
             }
             Err(Unusable::Later(format)) => {
-                return Err(Error::File { path, problem: newer(format) });
+                return Err(Error::File { path, problem: newer(format, FORMAT) });
             }
         }
     }

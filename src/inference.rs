@@ -23,6 +23,8 @@ pub struct Evaluation {
     pub left_out: u64,
     /// Loss and metrics.
     pub values: Values,
+    /// Whether the loss, and it alone, is in units of scaled targets.
+    pub loss_is_scaled: bool,
 }
 
 /// Loss and metrics of a raw table. At precision `f32`, to the same bits as the run's own measure of it; at another, the
@@ -42,12 +44,13 @@ pub fn evaluate(model: &Model, data: &TableFile) -> Result<Evaluation> {
         problem: format!("the model's loss is not finite on rows of shard {}", fault.shard),
     })?;
     let mut values = Values::new();
-    add_values(&mut values, &model.network, &model.schema.targets, &sums, rows, "");
-    Ok(Evaluation { rows, left_out, values })
+    add_values(&mut values, &model.network, &model.schema.target_names(), &sums, rows, "");
+    let loss_is_scaled = model.network.has_units();
+    Ok(Evaluation { rows, left_out, values, loss_is_scaled })
 }
 
 /// Adds loss and metrics under a prefix, as [`add_measures`] does; a loss that is a metric itself goes by that name as
-/// well.
+/// well, unless it is in another unit than metrics are.
 pub fn add_values(
     values: &mut Values,
     network: &Network,
@@ -57,6 +60,9 @@ pub fn add_values(
     prefix: &str,
 ) {
     add_measures(values, network, targets, sums, rows, prefix);
+    if network.has_units() {
+        return;
+    }
     let loss = network.spec().loss;
     if let (Loss::Mse | Loss::Mae, Some(&value)) = (loss, values.get(&format!("{prefix}loss"))) {
         values.insert(format!("{prefix}{loss}"), value);
@@ -101,7 +107,7 @@ fn sums(model: &Model, rows: Rows) -> std::result::Result<Vec<f64>, NonFinite> {
     Ok(root)
 }
 
-/// Outputs of the network for rows of features, in their order: `[rows, outputs]`.
+/// Outputs of the network for rows of features, in their order: `[rows, outputs]`, in the unit that it computes in.
 pub fn outputs(model: &Model, rows: &Rows) -> Array2<f32> {
     let network = &model.network;
     let mut workspace = Workspace::new(network);
@@ -115,7 +121,7 @@ pub fn outputs(model: &Model, rows: &Rows) -> Array2<f32> {
 }
 
 /// Writes predictions for a raw table as CSV, a line for each row, in the table's order: the target's value, or the
-/// label and the probability of every class.
+/// label and the probability of every class. A target that is scaled comes in its own unit, with all the digits of an `f64`.
 ///
 /// # Errors
 /// If the table lacks a feature or a cell, or the output cannot be written.
@@ -137,18 +143,17 @@ fn is_broken_pipe(error: &csv::Error) -> bool {
 fn write_csv(model: &Model, outputs: &Array2<f32>, output: &mut dyn Write) -> csv::Result<()> {
     let schema = &model.schema;
     let mut writer = csv::Writer::from_writer(output);
-    let mut header = Vec::new();
+    let (names, mut header) = (schema.target_names(), Vec::new());
     match schema.kind {
-        TargetKind::Numbers => header.extend(schema.targets.iter().cloned()),
+        TargetKind::Numbers => header.extend(names),
         TargetKind::Classes { outputs } => {
-            header.push(schema.targets[0].clone());
+            header.push(names[0].clone());
             header.extend(
-                (0..outputs)
-                    .map(|class| format!("{}_{}", schema.targets[0], schema.label(0, class))),
+                (0..outputs).map(|class| format!("{}_{}", names[0], schema.label(0, class))),
             );
         }
         TargetKind::Binary { .. } => {
-            for (target, name) in schema.targets.iter().enumerate() {
+            for (target, name) in names.iter().enumerate() {
                 header.push(name.clone());
                 header.push(format!("{name}_{}", schema.label(target, 1)));
             }
@@ -159,6 +164,10 @@ fn write_csv(model: &Model, outputs: &Array2<f32>, output: &mut dyn Write) -> cs
     for row in outputs.rows() {
         record.clear();
         match schema.kind {
+            TargetKind::Numbers if model.network.has_units() => {
+                let own = |(target, &value)| model.network.in_own_unit(target, value).to_string();
+                record.extend(row.iter().enumerate().map(own));
+            }
             TargetKind::Numbers => record.extend(row.iter().map(f32::to_string)),
             TargetKind::Classes { .. } => {
                 record.push(schema.label(0, largest(row.iter().copied())).to_string());

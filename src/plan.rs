@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lockstep_coordinator::{RunSpec, ShardSource, Snapshot, SumBounds};
-use lockstep_data::{Dataset, Detail, RowOrder, Rows, Schema, Sharded, Summary};
-use lockstep_model::{NUMERIC_PROFILE, Network};
+use lockstep_data::{
+    Back, Column, Dataset, Detail, RowOrder, Rows, Scaling, Schema, Sharded, Summary,
+};
+use lockstep_model::{NUMERIC_PROFILE, Network, Unit};
 use lockstep_proto::batches::Batches;
 use lockstep_proto::ids::{Shard, Table};
 use lockstep_proto::layout::Layout;
@@ -59,10 +61,14 @@ impl Plan {
     ///
     /// # Errors
     /// If they do not fit the job.
-    pub fn with_dataset(job: Job, dataset: Dataset) -> Result<Plan> {
+    pub fn with_dataset(mut job: Job, dataset: Dataset) -> Result<Plan> {
         let Dataset { train, validation, test, schema, summary, warnings } = dataset;
-        job.check_against(train.len() as u64, &schema.targets)?;
-        let network = Arc::new(job.network(train.features)?);
+        job.check_against(train.len() as u64, &schema.target_names())?;
+        let network = Arc::new(job.network_of(train.features, units(&schema))?);
+        if !job.data.columns.is_empty() {
+            // A job that says something of single columns is written out with what is done to every one.
+            job.data.columns = schema.settings();
+        }
         job.check_messages(&network)?;
         let weights = match &job.model.initial_weights {
             Some(path) => initial_weights(path, network.layout())?,
@@ -211,6 +217,18 @@ impl Plan {
     /// Rows of the test table, if there is one.
     pub fn test_rows(&self) -> Option<u64> {
         self.tables.test.as_ref().map(|test| test.rows().len() as u64)
+    }
+}
+
+/// The own units of targets, where some are scaled.
+pub fn units(schema: &Schema) -> Vec<Unit> {
+    let unit = |target: &Column| match target.back() {
+        Some(Back::Affine(Scaling { offset, divisor })) => Unit::Affine { offset, factor: divisor },
+        None => Unit::SAME,
+    };
+    match schema.has_scaled_targets() {
+        true => schema.targets.iter().map(unit).collect(),
+        false => Vec::new(),
     }
 }
 

@@ -89,7 +89,7 @@ impl Recorder {
         let checkpoints = to.writer.map(|writer| Checkpoints::new(to.every, writer, step));
         let shared = Shared {
             network: plan.network.clone(),
-            targets: plan.schema.targets.clone(),
+            targets: plan.schema.target_names(),
             address: to.address,
             reporter: to.reporter,
             metrics: to.metrics,
@@ -142,7 +142,8 @@ impl Records {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let mut values = Values::new();
         if let (Some(sums), Some(rows)) = (test_sums, plan.test_rows()) {
-            add_values(&mut values, &plan.network, &plan.schema.targets, sums, rows, "test_");
+            let targets = &plan.schema.target_names();
+            add_values(&mut values, &plan.network, targets, sums, rows, "test_");
         }
         let last = shared.history.epochs.last().cloned().unwrap_or_default();
         let (training, validation) =
@@ -161,6 +162,7 @@ impl Records {
             training,
             validation: measured(&validation, "validation_"),
             test,
+            loss_is_scaled: plan.network.has_units(),
             weights_blake3: weights_blake3.to_string(),
             run_folder,
         };
@@ -298,6 +300,7 @@ impl Shared {
             loss: state.epoch_sums[0] / state.epoch_rows as f64,
             rows_per_second: state.rows as f64 / state.seconds.max(1e-9),
             seconds_left: pace * steps.saturating_sub(self.step) as f64,
+            loss_is_scaled: self.network.has_units(),
         });
     }
 
@@ -313,7 +316,9 @@ impl Shared {
         let (epoch, seconds) = (self.state.epoch, self.state.seconds);
         self.write(&Line::Epoch { epoch, values: &values, seconds });
         self.flush();
-        self.tell(Report::Epoch { epoch, epochs: self.epochs, seconds, values: values.clone() });
+        let loss_is_scaled = self.network.has_units();
+        let (epochs, shown) = (self.epochs, values.clone());
+        self.tell(Report::Epoch { epoch, epochs, seconds, values: shown, loss_is_scaled });
         self.history.epochs.push(values);
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.epoch_ended(epoch, self.step, epoch == self.epochs);

@@ -119,11 +119,11 @@ impl Block {
         &self.labels[target * self.rows..(target + 1) * self.rows]
     }
 
-    /// Whether no cell of a row is missing.
-    pub(crate) fn is_complete(&self, row: usize) -> bool {
-        let is_missing = |column: usize| self.number(column).get(row).is_nan();
-        let mut labels = self.labels.chunks_exact(self.rows);
-        !(0..self.numbers()).any(is_missing) && labels.all(|labels| labels[row] != MISSING_LABEL)
+    /// Whether none of these cells of a row is missing.
+    pub(crate) fn is_complete(&self, row: usize, numbers: &[usize], labels: &[usize]) -> bool {
+        let is_missing = |&column: &usize| self.number(column).get(row).is_nan();
+        let has_label = |&target: &usize| self.labels(target)[row] != MISSING_LABEL;
+        !numbers.iter().any(is_missing) && labels.iter().all(has_label)
     }
 
     pub(crate) fn labels_mut(&mut self, target: usize) -> &mut [u32] {

@@ -25,6 +25,14 @@ pub enum DataError {
         /// Found, wanted, what to do.
         problem: String,
     },
+    /// What is said of a column that it cannot be told.
+    #[error("{}: {problem}", column_key(name))]
+    Column {
+        /// The column's name.
+        name: String,
+        /// Found, wanted, what to do.
+        problem: String,
+    },
     /// A file that does not fit as a whole: its header, its columns, its classes.
     #[error("{}: {problem}", path.display())]
     Table {
@@ -93,6 +101,15 @@ pub(crate) fn quote(cell: &[u8]) -> String {
     }
 }
 
+/// The key of a job that says what is done to a column, its name quoted where TOML wants that.
+pub(crate) fn column_key(name: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    match !name.is_empty() && name.chars().all(is_bare) {
+        true => format!("data.columns.{name}"),
+        false => format!("data.columns.{name:?}"),
+    }
+}
+
 /// Names for a message: all of a short list, both ends of a long one.
 pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
     let quoted = |names: &[S]| {
@@ -145,6 +162,13 @@ mod tests {
         assert_eq!(list(&["a", "b"]), r#""a", "b""#);
         let many: Vec<String> = (0..20).map(|i| i.to_string()).collect();
         assert_eq!(list(&many), r#""0", "1", "2", "3", "4", "5", "6", … "19""#);
+    }
+
+    #[test]
+    fn keys_of_columns_are_quoted_as_toml_wants() {
+        assert_eq!(column_key("net_price-2"), "data.columns.net_price-2");
+        assert_eq!(column_key("net price"), "data.columns.\"net price\"");
+        assert_eq!(column_key(""), "data.columns.\"\"");
     }
 
     #[test]

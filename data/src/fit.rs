@@ -1,16 +1,22 @@
 //! What the training rows teach the preprocessing: fill values, scaling and labels. Sums are f64, in row order, over
 //! the training rows alone. Reads no file.
 
-use crate::error::{DataError, count, list, quote};
+use rayon::prelude::*;
+
+use crate::columns::{Column, ColumnSettings, Looks, Missing, Seen};
+use crate::error::{DataError, column_key, count, list, quote};
 use crate::labels;
 use crate::raw::RawTable;
-use crate::schema::{Cells, Scaling, Schema};
-use crate::spec::{Missing, Scale, TableSpec, TargetKind};
+use crate::schema::{Cells, Schema};
+use crate::spec::{TableSpec, TargetKind};
 use crate::statistics;
-use crate::summary::{NumberSummary, TableSummary};
+use crate::summary::{NumberSummary, TableSummary, TargetSummary};
 
-/// Smallest divisor. Squares of what is smaller vanish, so that its deviation is not known.
-const DIVISOR_MIN: f64 = 1e-150;
+/// Cells that are in memory at once while columns are fitted, about: 128 MiB.
+const CELLS_AT_ONCE: usize = 1 << 24;
+
+/// Columns that are fitted at once, at most: a row of them is a few cache lines of an image.
+const COLUMNS_AT_ONCE: usize = 64;
 
 /// What to do about a target with one label.
 const NOTHING_TO_LEARN: &str = "there is nothing to learn: give another `data.target`";
@@ -23,90 +29,111 @@ pub(crate) fn fit(
     kind: TargetKind,
     spec: &TableSpec,
 ) -> Result<Schema, DataError> {
-    let names = |columns: &[usize]| -> Vec<String> {
-        columns.iter().map(|&column| raw.columns()[column].clone()).collect()
-    };
-    let fill = match spec.missing {
-        Missing::Mean => Some(fill(raw, summary)?),
-        Missing::Error | Missing::Drop => None,
-    };
-    let scaling = match spec.scale {
-        Scale::None => None,
-        Scale::Standard => Some(standard(raw, rows, summary, fill.as_deref())),
-        Scale::MinMax => Some(min_max(summary)),
-        Scale::Divide(divisor) => {
-            Some(vec![Scaling { offset: 0.0, divisor }; summary.features.len()])
-        }
-    };
+    let features: Vec<(&NumberSummary, ColumnSettings)> =
+        summary.features.iter().map(|seen| (seen, spec.feature(&seen.name))).collect();
+    let features = columns(raw, rows, 0, &features)?;
     let labels = match kind {
         TargetKind::Numbers => None,
         TargetKind::Classes { outputs } => Some(classes(raw, rows, outputs)?),
         TargetKind::Binary { .. } => Some(binary(raw, rows)?),
     };
+    let targets = match labels {
+        None => {
+            let numbers = summary.targets.iter().filter_map(|target| match target {
+                TargetSummary::Numbers(seen) => Some((seen, spec.target(&seen.name))),
+                TargetSummary::Classes { .. } => None,
+            });
+            columns(raw, rows, features.len(), &numbers.collect::<Vec<_>>())?
+        }
+        Some(_) => {
+            let name = |target| target_name(raw, target);
+            let label = |name| Column::as_it_is(name, spec.target(name).missing);
+            (0..raw.selection.label_width()).map(name).map(label).collect()
+        }
+    };
     Ok(Schema {
-        features: names(&raw.selection.features),
+        features,
         image: raw.table.image_shape().map(<[usize]>::to_vec),
-        targets: names(&raw.selection.targets),
+        targets,
         kind,
         labels,
-        scale: spec.scale,
-        scaling,
-        missing: spec.missing,
-        fill,
         cells: Cells::F64,
         dialect: spec.dialect.clone(),
     })
 }
 
-fn fill(raw: &RawTable, summary: &TableSummary) -> Result<Vec<f64>, DataError> {
-    let mut fill = Vec::with_capacity(summary.features.len());
-    for feature in &summary.features {
-        if feature.missing == summary.rows {
-            let problem = format!(
-                "feature {} has no value in any training row, so no mean to fill with; leave it out of `data.features`",
-                quote(feature.name.as_bytes())
-            );
-            return Err(DataError::table(raw.path(), problem));
-        }
-        fill.push(feature.mean);
-    }
-    Ok(fill)
-}
-
-/// Like scikit-learn's `StandardScaler` behind its `SimpleImputer`: population standard deviation, two passes.
-fn standard(
+/// Fits columns of numbers, the first of which is number `first` of a row. Their cells are in memory some columns at a time.
+fn columns(
     raw: &RawTable,
     rows: &[u32],
-    summary: &TableSummary,
-    fill: Option<&[f64]>,
-) -> Vec<Scaling> {
-    let features = summary.features.len();
-    let present = |feature: usize, value: f64| match fill {
-        Some(fill) if value.is_nan() => fill[feature],
-        _ => value,
-    };
-    let means = statistics::means(raw, rows, features, present);
-    let squares = |feature: usize, value: f64| {
-        let distance = present(feature, value) - means[feature];
-        distance * distance
-    };
-    let variances = statistics::means(raw, rows, features, squares);
-    let scaling = |feature: usize| {
-        let seen = &summary.features[feature];
-        if seen.is_constant() {
-            return Scaling { offset: seen.min, divisor: 1.0 };
-        }
-        Scaling { offset: means[feature], divisor: variances[feature].sqrt().max(DIVISOR_MIN) }
-    };
-    (0..features).map(scaling).collect()
+    first: usize,
+    wanted: &[(&NumberSummary, ColumnSettings)],
+) -> Result<Vec<Column>, DataError> {
+    let at_once = (CELLS_AT_ONCE / rows.len().max(1)).clamp(1, COLUMNS_AT_ONCE);
+    let mut fitted = Vec::with_capacity(wanted.len());
+    for (group, wanted) in wanted.chunks(at_once).enumerate() {
+        let first = first + group * at_once;
+        let has_to_be_seen = |(_, (_, settings)): &(usize, &(&NumberSummary, ColumnSettings))| {
+            settings.scale.looks() == Looks::Values || settings.missing == Missing::Median
+        };
+        let places: Vec<usize> =
+            (first..).zip(wanted).filter(has_to_be_seen).map(|(place, _)| place).collect();
+        let mut cells = statistics::cells(raw, rows, &places).into_iter();
+        let cells: Vec<Vec<f64>> = (first..)
+            .zip(wanted)
+            .map(|(place, _)| match places.contains(&place) {
+                true => cells.next().unwrap_or_default(),
+                false => Vec::new(),
+            })
+            .collect();
+        let column = |(&(seen, settings), cells)| column(raw, rows.len(), seen, settings, cells);
+        fitted.par_extend(wanted.par_iter().zip(cells).map(column));
+    }
+    // The first error, in the order of the columns.
+    fitted.into_iter().collect()
 }
 
-fn min_max(summary: &TableSummary) -> Vec<Scaling> {
-    let scaling = |seen: &NumberSummary| {
-        let range = (seen.max - seen.min).max(DIVISOR_MIN);
-        Scaling { offset: seen.min, divisor: if seen.is_constant() { 1.0 } else { range } }
-    };
-    summary.features.iter().map(scaling).collect()
+/// Fits one column to its cells, which are there where anybody looks at them: like scikit-learn's scalers behind its
+/// `SimpleImputer`, what is missing is filled before the scale looks.
+fn column(
+    raw: &RawTable,
+    rows: usize,
+    seen: &NumberSummary,
+    settings: ColumnSettings,
+    mut cells: Vec<f64>,
+) -> Result<Column, DataError> {
+    let wrong = |problem: String| Err(DataError::table(raw.path(), problem));
+    let name = quote(seen.name.as_bytes());
+    if settings.missing.is_learned() && seen.missing == rows as u64 {
+        let rule = settings.missing;
+        return wrong(format!(
+            "feature {name} has no value in any training row, so no {rule} to fill with; leave it out of `data.features`"
+        ));
+    }
+    let present = || cells.iter().copied().filter(|cell| !cell.is_nan()).collect();
+    let fill = settings.missing.fill(seen.mean, present);
+    let (mut min, mut max) = (seen.min, seen.max);
+    if let Some(fill) = fill.filter(|_| seen.missing > 0) {
+        cells.iter_mut().filter(|cell| cell.is_nan()).for_each(|cell| *cell = fill);
+        // What is learned lies between them, but for its rounding. The least of a number and NaN, where no cell is there, is
+        // the number.
+        if !settings.missing.is_learned() {
+            (min, max) = (min.min(fill), max.max(fill));
+        }
+    }
+    let fitted = settings.scale.fit(&Seen { min, max, values: &cells });
+    let column = Column::new(seen.name.clone(), settings, fill, fitted);
+    let mut filled = Vec::new();
+    column.encode(&[f64::NAN], &mut Vec::new(), &mut filled);
+    if fill.is_some() && !filled.iter().all(|value| (*value as f32).is_finite()) {
+        return wrong(format!(
+            "feature {name}: its missing cells become {}, wanted a number that is finite when it is scaled and rounded to \
+             f32; set `{}.missing` to another rule, or scale the column",
+            settings.missing,
+            column_key(&seen.name),
+        ));
+    }
+    Ok(column)
 }
 
 fn classes(raw: &RawTable, rows: &[u32], outputs: usize) -> Result<Vec<Vec<String>>, DataError> {
@@ -158,5 +185,5 @@ fn seen_labels(raw: &RawTable, rows: &[u32], target: usize) -> Vec<String> {
 }
 
 fn target_name(raw: &RawTable, target: usize) -> &str {
-    &raw.columns()[raw.selection.targets[target]]
+    &raw.columns()[raw.selection.targets[target].column]
 }

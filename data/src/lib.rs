@@ -26,6 +26,7 @@
 
 mod block;
 mod bytes;
+mod columns;
 mod dialect;
 mod error;
 mod fit;
@@ -46,14 +47,17 @@ mod summary;
 mod table_file;
 mod warnings;
 
+pub use columns::{
+    Back, Column, ColumnOverride, ColumnSettings, Missing, Parameter, Scale, Scaling,
+};
 pub use dialect::{Dialect, MISSING_DEFAULT, MISSING_NUMBERS_DEFAULT};
 pub use error::DataError;
 pub use load::{Dataset, load};
 pub use order::RowOrder;
 pub use readers::open_table::{COLUMNS_MAX, ROWS_MAX};
 pub use rows::Rows;
-pub use schema::{Cells, Scaling, Schema, Want};
+pub use schema::{Cells, Schema, Want};
 pub use sharded::Sharded;
-pub use spec::{Missing, Scale, Source, TableSpec, TargetKind};
+pub use spec::{Source, TableSpec, TargetKind};
 pub use summary::{Detail, Distinct, NumberSummary, Summary, TableSummary, TargetSummary};
 pub use table_file::TableFile;

@@ -5,13 +5,14 @@ use std::collections::HashSet;
 
 use lockstep_proto::ids::Table;
 
+use crate::columns::{Missing, Scale};
 use crate::error::{DataError, count, quote, suggest};
 use crate::fit::fit;
 use crate::raw::RawTable;
 use crate::readers::open_table::OpenTable;
 use crate::rows::Rows;
-use crate::schema::{Reader, Rules, Schema, Want, selection, usable_rows};
-use crate::spec::{Scale, Source, TableSpec, TargetKind};
+use crate::schema::{Reader, Rule, Schema, Want, selection, usable_rows};
+use crate::spec::{Source, TableSpec, TargetKind};
 use crate::split::{self, Part};
 use crate::strata::{Split, split};
 use crate::summary::{Detail, Summary, TableSummary};
@@ -45,16 +46,25 @@ pub fn load(
     let opened = spec.train.open(&spec.dialect)?;
     let (features, targets) = columns(spec, &*opened)?;
     check_targets(targets.len(), kind)?;
-    let rules = Rules { kind, missing: spec.missing, are_scaled: spec.scale != Scale::None };
-    let selection = selection(features, targets, rules, Want::FeaturesAndTargets, Reader::Job);
+    check_columns(spec, &*opened, &features, &targets, kind)?;
+    let name = |column: &usize| &opened.columns()[*column];
+    let feature = |column| (column, Rule::of(spec.feature(name(&column))));
+    let target = |column| (column, Rule::of(spec.target(name(&column))));
+    let selection = selection(
+        features.into_iter().map(feature),
+        targets.into_iter().map(target),
+        kind,
+        Want::FeaturesAndTargets,
+        Reader::Job,
+    );
     let mut raw = RawTable::read(opened, selection)?;
-    let usable = usable_rows(&raw, spec.missing)?;
+    let usable = usable_rows(&raw)?;
     let dropped = (raw.rows - usable.len()) as u64;
     let Split { train: train_rows, validation, test, warnings } = split(spec, &raw, usable, seed)?;
 
     let mut seen = TableSummary::new(Table::Train, &raw, &train_rows, dropped);
     let schema = fit(&raw, &train_rows, &seen, kind, spec)?;
-    seen.count_distinct(&raw, &train_rows, schema.scaling.as_deref(), detail);
+    seen.count_distinct(&raw, &train_rows, &schema, detail);
     let held_out = |table, rows: Option<Vec<u32>>| {
         rows.map(|rows| HeldOut { seen: TableSummary::new(table, &raw, &rows, 0), rows })
     };
@@ -81,8 +91,8 @@ pub fn load(
     let validation = measure(Table::Validation, &spec.validation, validation, validation_rows)?;
     let test = measure(Table::Test, &spec.test, test, test_rows)?;
 
-    let summary = Summary { tables, scale: spec.scale };
-    let warnings = [summary.warnings(spec.missing), warnings].concat();
+    let summary = Summary { tables };
+    let warnings = [summary.warnings(&schema), warnings].concat();
     Ok(Dataset { train, validation, test, schema, summary, warnings })
 }
 
@@ -103,7 +113,7 @@ fn read(
     file: &TableFile,
 ) -> Result<(Rows, TableSummary), DataError> {
     let mut raw = schema.open(file, Want::FeaturesAndTargets, Reader::Job)?;
-    let rows = usable_rows(&raw, schema.missing)?;
+    let rows = usable_rows(&raw)?;
     let mut summary = TableSummary::new(table, &raw, &rows, (raw.rows - rows.len()) as u64);
     let [values] = schema.preprocess(&mut raw, [&rows])?;
     summary.count_labels(schema, &values);
@@ -179,6 +189,66 @@ fn check_targets(targets: usize, kind: TargetKind) -> Result<(), DataError> {
         }
     };
     Err(DataError::Spec { key: "data.target", problem })
+}
+
+/// Whether the columns that the job says something of are there and can be told that.
+fn check_columns(
+    spec: &TableSpec,
+    opened: &dyn OpenTable,
+    features: &[usize],
+    targets: &[usize],
+    kind: TargetKind,
+) -> Result<(), DataError> {
+    let name = |column: &usize| opened.columns()[*column].as_str();
+    let features: HashSet<&str> = features.iter().map(name).collect();
+    let targets: HashSet<&str> = targets.iter().map(name).collect();
+    for (name, said) in &spec.columns {
+        let fault = |problem: &str| {
+            Err(DataError::Column { name: name.clone(), problem: problem.to_owned() })
+        };
+        let is_target = targets.contains(name.as_str());
+        if !is_target && !features.contains(name.as_str()) {
+            if opened.columns().contains(name) {
+                return fault(
+                    "found a column that is neither a feature nor a target; add it to `data.features`, or take this out",
+                );
+            }
+            let used: Vec<&str> = features.iter().chain(&targets).copied().collect();
+            let near = suggest(name, &sorted_as_in(opened, used));
+            let name = quote(name.as_bytes());
+            let problem = format!("found no column {name}, wanted by `data.columns`; {near}");
+            return Err(DataError::table(opened.path(), problem));
+        }
+        if !is_target {
+            if said.indicator && !spec.feature(name).missing.fills() {
+                return fault(
+                    "found `indicator = true` where no missing cell is filled; set `missing` to \"mean\", \"median\" or \
+                     { constant = 0 } as well, or take the indicator out",
+                );
+            }
+            continue;
+        }
+        if said.scale.is_some_and(|scale| scale != Scale::NONE) && kind != TargetKind::Numbers {
+            return fault("found a scale for a target of labels, wanted none; take it out");
+        }
+        if said.missing.is_some_and(Missing::fills) {
+            return fault(
+                "found a rule that fills a target's missing cells, wanted \"error\" or \"drop\": a target is never filled",
+            );
+        }
+        if said.indicator {
+            return fault(
+                "found an indicator for a target, wanted it for features alone; take it out",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Some of a table's columns, in the table's order.
+fn sorted_as_in<'a>(opened: &'a dyn OpenTable, names: Vec<&str>) -> Vec<&'a str> {
+    let names: HashSet<&str> = names.into_iter().collect();
+    opened.columns().iter().map(String::as_str).filter(|name| names.contains(name)).collect()
 }
 
 fn first_repeated(names: &[String]) -> Option<&String> {

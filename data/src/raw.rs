@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::block::{Block, Column, MISSING_LABEL, Places};
+use crate::block::{Block, MISSING_LABEL, Places};
 use crate::error::DataError;
 use crate::readers::open_table::{Contents, OpenTable, Stored};
 use crate::selection::Selection;
@@ -44,11 +44,6 @@ impl RawTable {
         self.table.columns()
     }
 
-    /// Numbers of these rows, where they are not kept as blocks.
-    fn block(&self, rows: &[u32]) -> Block {
-        self.table.block(rows, &self.number_columns)
-    }
-
     /// Shows these rows, which are in the file's order, block by block.
     pub(crate) fn visit(&self, rows: &[u32], mut see: impl FnMut(&Block, Places<'_>)) {
         let blocks = match &self.stored {
@@ -64,20 +59,23 @@ impl RawTable {
         }
     }
 
-    /// Shows one column of numbers of these rows, which are in the file's order, block by block.
-    pub(crate) fn visit_column(
+    /// Shows some columns of numbers of these rows, which are in the file's order, block by block: the closure gets the block
+    /// and where in it those columns are.
+    pub(crate) fn visit_columns(
         &self,
         rows: &[u32],
-        number: usize,
-        mut see: impl FnMut(Column<'_>, Places<'_>),
+        numbers: &[usize],
+        mut see: impl FnMut(&Block, &[usize], Places<'_>),
     ) {
         match &self.stored {
             Stored::Blocks(_) => {
-                self.visit(rows, |block, places| see(block.number(number), places));
+                self.visit(rows, |block, places| see(block, numbers, places));
             }
             Stored::Open { .. } => {
-                let column = &self.number_columns[number..=number];
-                self.visit_open(rows, column, |block, places| see(block.number(0), places));
+                let columns: Vec<usize> =
+                    numbers.iter().map(|&number| self.number_columns[number]).collect();
+                let all: Vec<usize> = (0..columns.len()).collect();
+                self.visit_open(rows, &columns, |block, places| see(block, &all, places));
             }
         }
     }
@@ -138,29 +136,38 @@ impl RawTable {
         (0..self.rows as u32).collect()
     }
 
-    /// The rows without a missing cell.
+    /// The rows without a missing cell where that leaves a row out.
     pub(crate) fn complete_rows(&self) -> Vec<u32> {
+        let (numbers, targets) = self.selection.dropping();
+        if numbers.is_empty() && targets.is_empty() {
+            return self.all_rows();
+        }
         let blocks = match &self.stored {
             Stored::Open { may_miss: false, .. } => return self.all_rows(),
-            Stored::Open { labels, .. } => return self.complete_open(labels),
+            Stored::Open { labels, .. } => return self.complete_open(&numbers, &targets, labels),
             Stored::Blocks(blocks) => blocks,
         };
         let mut complete = Vec::with_capacity(self.rows);
         let mut first = 0;
         for block in blocks {
-            let rows = (0..block.rows).filter(|&row| block.is_complete(row));
-            complete.extend(rows.map(|row| first + row as u32));
+            let is_complete = |&row: &usize| block.is_complete(row, &numbers, &targets);
+            complete.extend((0..block.rows).filter(is_complete).map(|row| first + row as u32));
             first += block.rows as u32;
         }
         complete
     }
 
-    fn complete_open(&self, labels: &[Vec<u32>]) -> Vec<u32> {
-        let has_labels = |row: u32| labels.iter().all(|ids| ids[row as usize] != MISSING_LABEL);
+    fn complete_open(&self, numbers: &[usize], targets: &[usize], labels: &[Vec<u32>]) -> Vec<u32> {
+        let columns: Vec<usize> =
+            numbers.iter().map(|&number| self.number_columns[number]).collect();
+        let all: Vec<usize> = (0..columns.len()).collect();
+        let has_labels =
+            |row: u32| targets.iter().all(|&target| labels[target][row as usize] != MISSING_LABEL);
         let complete = |rows: &[u32]| -> Vec<u32> {
-            let block = self.block(rows);
+            let block = self.table.block(rows, &columns);
             let places = rows.iter().enumerate();
-            let complete = places.filter(|&(at, &row)| block.is_complete(at) && has_labels(row));
+            let complete =
+                places.filter(|&(at, &row)| block.is_complete(at, &all, &[]) && has_labels(row));
             complete.map(|(_, &row)| row).collect()
         };
         self.all_rows().par_chunks(BLOCK_ROWS).flat_map_iter(complete).collect()
@@ -173,9 +180,11 @@ impl RawTable {
 
     /// Turns the table into preprocessed rows: those of each part, whose rows are in the file's order, to where it
     /// says. What has been turned is freed at once. Afterwards only labels' names can be asked for.
+    /// A turned row has `width` values.
     pub(crate) fn turn(
         &mut self,
         parts: Vec<(&[u32], &mut [f32])>,
+        width: usize,
         turn: &Turn<'_>,
     ) -> Result<(), DataError> {
         let blocks = match &mut self.stored {
@@ -183,8 +192,8 @@ impl RawTable {
             Stored::Open { .. } => None,
         };
         let first_bad = match blocks {
-            Some(blocks) => self.turn_blocks(blocks, parts, turn),
-            None => self.turn_open(parts, turn),
+            Some(blocks) => self.turn_blocks(blocks, parts, width, turn),
+            None => self.turn_open(parts, width, turn),
         };
         match first_bad {
             Some(BadCell { row, column, problem }) => Err(self.cell_error(row, column, problem)),
@@ -192,13 +201,17 @@ impl RawTable {
         }
     }
 
-    fn turn_open(&self, parts: Vec<(&[u32], &mut [f32])>, turn: &Turn<'_>) -> Option<BadCell> {
-        let width = self.selection.width();
+    fn turn_open(
+        &self,
+        parts: Vec<(&[u32], &mut [f32])>,
+        width: usize,
+        turn: &Turn<'_>,
+    ) -> Option<BadCell> {
         let tasks = parts.into_iter().flat_map(|(rows, out)| {
             rows.chunks(BLOCK_ROWS).zip(out.chunks_mut(BLOCK_ROWS * width))
         });
         let task = |(rows, out): (&[u32], &mut [f32])| {
-            let block = self.block(rows);
+            let block = self.table.block(rows, &self.number_columns);
             turn(self, &block, Places::all(rows), out).err()
         };
         tasks.collect::<Vec<_>>().into_par_iter().filter_map(task).min_by_key(BadCell::place)
@@ -208,9 +221,9 @@ impl RawTable {
         &self,
         blocks: Vec<Block>,
         parts: Vec<(&[u32], &mut [f32])>,
+        width: usize,
         turn: &Turn<'_>,
     ) -> Option<BadCell> {
-        let width = self.selection.width();
         let mut parts: Vec<(Parts<'_>, &mut [f32])> =
             parts.into_iter().map(|(rows, out)| (Parts::new(rows), out)).collect();
         let task = |block: Block| {

@@ -1,39 +1,28 @@
 //! What a model must remember about its table: columns, scaling, fill values, labels and how its files are written. Kept
 //! with the model as JSON. The one place where raw cells become the network's numbers, for training and prediction alike.
 
-mod unchecked;
+mod kept;
+mod rules;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::block::{Block, MISSING_LABEL, Places};
 use crate::bytes::stream::shape;
+use crate::columns::{Column, ColumnOverride, ColumnSettings, Scale};
 use crate::dialect::Dialect;
 use crate::error::{DataError, list, quote, suggest};
 use crate::labels::Classes;
 use crate::raw::{BadCell, RawTable};
 use crate::readers::open_table::OpenTable;
 use crate::rows::Rows;
-use crate::selection::Selection;
-use crate::spec::{Missing, Scale, TargetKind};
+use crate::spec::TargetKind;
 use crate::table_file::TableFile;
+pub(crate) use rules::{Reader, Rule, selection, usable_rows};
 
 /// Rows that are turned at once.
 const BLOCK_ROWS: usize = 512;
-
-/// How one feature is scaled: `(value - offset) / divisor`, computed in f64 and rounded once to f32.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Scaling {
-    /// What becomes 0: the mean, or the least value.
-    pub offset: f64,
-    /// What becomes 1 above that: the population standard deviation, or the range. 1 for a constant feature.
-    pub divisor: f64,
-}
-
-impl Scaling {
-    pub(crate) fn apply(self, value: f64) -> f32 {
-        ((value - self.offset) / self.divisor) as f32
-    }
-}
 
 /// How cells become numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,38 +36,25 @@ pub enum Cells {
     F64,
 }
 
-/// How to read rows as the training rows were read. Its JSON form is stable.
+/// How to read rows as the training rows were read: the one definition that training, evaluation and prediction share. Its
+/// JSON form is stable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "unchecked::Unchecked")]
+#[serde(try_from = "kept::Found", into = "kept::Kept")]
 pub struct Schema {
     /// Feature columns, in the order of the network's inputs.
-    pub features: Vec<String>,
+    pub features: Vec<Column>,
     /// The dimensions of an image, if the rows were images: images of other dimensions are refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Vec<usize>>,
     /// Target columns, in the order of the network's outputs.
-    pub targets: Vec<String>,
+    pub targets: Vec<Column>,
     /// How target cells become numbers.
     pub kind: TargetKind,
     /// Labels of each target in class order; `None` for numbers.
     pub labels: Option<Vec<Vec<String>>>,
-    /// How features are scaled.
-    pub scale: Scale,
-    /// The scaling of each feature; `None` for [`Scale::None`].
-    pub scaling: Option<Vec<Scaling>>,
-    /// What to do about a missing cell.
-    pub missing: Missing,
-    /// What a missing cell of each feature becomes before scaling; only for [`Missing::Mean`].
-    pub fill: Option<Vec<f64>>,
     /// How cells become numbers. A model predicts as it was trained.
     pub cells: Cells,
     /// How CSV files are written.
-    #[serde(skip_serializing_if = "is_default")]
     pub dialect: Dialect,
-}
-
-fn is_default(dialect: &Dialect) -> bool {
-    *dialect == Dialect::default()
 }
 
 /// Which columns of a file are wanted.
@@ -92,11 +68,11 @@ pub enum Want {
 
 impl Schema {
     /// Reads raw rows as the training rows were read, and says how many of the file are left out. Columns are found by
-    /// name, in any order; others are ignored. Rows with a missing cell are left out only with [`Missing::Drop`] and
-    /// [`Want::FeaturesAndTargets`]; rows to predict are all there, in the file's order, or it is an error.
+    /// name, in any order; others are ignored. A row is left out only with [`Want::FeaturesAndTargets`], where a cell is
+    /// missing of a column whose rule drops rows; rows to predict are all there, in the file's order, or it is an error.
     pub fn read(&self, file: &TableFile, want: Want) -> Result<(Rows, u64), DataError> {
         let mut raw = self.open(file, want, Reader::Model)?;
-        let rows = usable_rows(&raw, self.missing)?;
+        let rows = usable_rows(&raw)?;
         let left_out = (raw.rows - rows.len()) as u64;
         let [rows] = self.preprocess(&mut raw, [&rows])?;
         Ok((rows, left_out))
@@ -110,6 +86,40 @@ impl Schema {
         &self.labels.as_ref().expect("targets that are numbers have no labels")[target][class]
     }
 
+    /// Network inputs of a row.
+    pub fn inputs(&self) -> usize {
+        self.features.iter().map(Column::width).sum()
+    }
+
+    /// Names of the targets, in the order of the network's outputs.
+    pub fn target_names(&self) -> Vec<String> {
+        self.targets.iter().map(|target| target.name().to_owned()).collect()
+    }
+
+    /// Whether the network computes targets that are numbers in another unit than the table's.
+    pub fn has_scaled_targets(&self) -> bool {
+        self.targets.iter().any(|target| target.settings().scale != Scale::NONE)
+    }
+
+    /// What is done to every column, as a job says it.
+    pub fn settings(&self) -> BTreeMap<String, ColumnOverride> {
+        let labels = self.labels.is_some();
+        let feature = |column: &Column| (column.name().to_owned(), column.settings(), true);
+        let target = |column: &Column| (column.name().to_owned(), column.settings(), !labels);
+        let all = self.features.iter().map(feature).chain(self.targets.iter().map(target));
+        all.map(|(name, settings, is_number)| {
+            let ColumnSettings { scale, missing, indicator } = settings;
+            let scale = is_number.then_some(scale);
+            (name, ColumnOverride { scale, missing: Some(missing), indicator })
+        })
+        .collect()
+    }
+
+    /// Whether versions before there were columns can read what is kept of it.
+    pub fn is_of_the_first_form(&self) -> bool {
+        kept::first_form(self).is_some()
+    }
+
     /// Reads the file's wanted cells, raw.
     pub(crate) fn open(
         &self,
@@ -119,8 +129,9 @@ impl Schema {
     ) -> Result<RawTable, DataError> {
         let opened = file.open(&self.dialect)?;
         self.check_image(&*opened)?;
+        let target_names = self.target_names();
         if want == Want::FeaturesAndTargets
-            && let Some(problem) = opened.lacks_targets(&self.targets)
+            && let Some(problem) = opened.lacks_targets(&target_names)
         {
             return Err(DataError::table(opened.path(), problem));
         }
@@ -130,9 +141,18 @@ impl Schema {
         };
         let features = self.find(&*opened, &self.features, "feature")?;
         let targets = self.find(&*opened, targets, "target")?;
-        let are_scaled = self.scaling.is_some() && self.cells == Cells::F64;
-        let rules = Rules { kind: self.kind, missing: self.missing, are_scaled };
-        RawTable::read(opened, selection(features, targets, rules, want, reader))
+        let rule = |column: &Column| Rule {
+            missing: column.settings().missing,
+            takes_any_size: column.takes_any_size() && self.cells == Cells::F64,
+        };
+        let selection = selection(
+            features.into_iter().zip(self.features.iter().map(rule)),
+            targets.into_iter().zip(self.targets.iter().map(rule)),
+            self.kind,
+            want,
+            reader,
+        );
+        RawTable::read(opened, selection)
     }
 
     /// Fills, scales and encodes the rows of each part, which are in the file's order. Afterwards the raw table holds no
@@ -142,43 +162,34 @@ impl Schema {
         raw: &mut RawTable,
         parts: [&[u32]; PARTS],
     ) -> Result<[Rows; PARTS], DataError> {
-        let width = raw.selection.width();
-        let (features, targets) = (self.features.len(), raw.selection.targets.len());
+        let (inputs, targets) = (self.inputs(), raw.selection.targets.len());
+        let width = inputs + targets;
         let classes = self.class_ids(raw);
         let mut values = parts.map(|rows| vec![0.0; rows.len() * width]);
         let outs = values.iter_mut().map(Vec::as_mut_slice);
-        raw.turn(parts.into_iter().zip(outs).collect(), &|raw, block, places, out| {
-            self.turn(raw, &classes, block, places, out)
+        raw.turn(parts.into_iter().zip(outs).collect(), width, &|raw, block, places, out| {
+            let mut scratch = Scratch::default();
+            let outs = out.chunks_mut(BLOCK_ROWS * width);
+            for (places, out) in places.chunks(BLOCK_ROWS).zip(outs) {
+                let to = Turned { out, inputs, width };
+                self.turn(raw, &classes, block, places, to, &mut scratch)?;
+            }
+            Ok(())
         })?;
-        Ok(values.map(|values| Rows::new(features, targets, values)))
+        Ok(values.map(|values| Rows::new(inputs, targets, values)))
     }
 
+    /// Turns rows that stay in a processor's cache while one column after another is turned.
     fn turn(
         &self,
         raw: &RawTable,
         classes: &[Vec<Option<u32>>],
         block: &Block,
         places: Places<'_>,
-        out: &mut [f32],
+        to: Turned<'_>,
+        scratch: &mut Scratch,
     ) -> Result<(), BadCell> {
-        let width = raw.selection.width();
-        let outs = out.chunks_mut(BLOCK_ROWS * width);
-        for (places, out) in places.chunks(BLOCK_ROWS).zip(outs) {
-            self.turn_some(raw, classes, block, places, out)?;
-        }
-        Ok(())
-    }
-
-    /// The same for rows that stay in a processor's cache while one column after another is turned.
-    fn turn_some(
-        &self,
-        raw: &RawTable,
-        classes: &[Vec<Option<u32>>],
-        block: &Block,
-        places: Places<'_>,
-        out: &mut [f32],
-    ) -> Result<(), BadCell> {
-        let width = raw.selection.width();
+        let Turned { out, inputs, width } = to;
         let mut bad: Option<BadCell> = None;
         let mut note = |row: usize, column: usize, problem: String| {
             let found = BadCell { row: places.rows[row], column, problem };
@@ -186,58 +197,45 @@ impl Schema {
                 bad = Some(found);
             }
         };
-        let columns = raw.selection.features.iter().chain(&raw.selection.targets);
-        for (number, &column) in columns.take(block.numbers()).enumerate() {
-            let is_feature = number < self.features.len();
-            let mut rows = out.chunks_exact_mut(width).enumerate();
-            places.each(block.number(number), |value| {
-                let turned = if is_feature { self.feature(number, value) } else { value as f32 };
-                let Some((at, row)) = rows.next() else { return };
-                row[number] = turned;
-                if !turned.is_finite() {
-                    note(at, column, self.out_of_range(number, value));
+        let Scratch { cells, filled, encoded } = scratch;
+        let columns = self.features.iter().chain(&self.targets);
+        let mut first = 0;
+        for ((number, column), selected) in columns.enumerate().zip(raw.selection.all()) {
+            if number == block.numbers() {
+                break;
+            }
+            cells.clear();
+            match self.cells {
+                Cells::F32 => {
+                    places.each(block.number(number), |cell| cells.push(f64::from(cell as f32)));
                 }
-            });
+                Cells::F64 => places.each(block.number(number), |cell| cells.push(cell)),
+            }
+            column.encode(cells, filled, encoded);
+            for (output, encoded) in encoded.chunks_exact(cells.len()).enumerate() {
+                let rows = out.chunks_exact_mut(width).zip(encoded);
+                for (at, (row, encoded)) in rows.enumerate() {
+                    let value = *encoded as f32;
+                    row[first + output] = value;
+                    if !value.is_finite() {
+                        note(at, selected.column, out_of_range(column, cells[at]));
+                    }
+                }
+            }
+            first += column.width();
         }
+        debug_assert!(first >= inputs, "every feature is a number");
         let targets = raw.selection.targets.iter().take(raw.selection.label_width());
-        for ((target, &column), classes) in targets.enumerate().zip(classes) {
+        for ((target, selected), classes) in targets.enumerate().zip(classes) {
             raw.each_label(block, target, places, |at, id| {
                 debug_assert_ne!(id, MISSING_LABEL, "rows with a missing target are not usable");
                 match classes[id as usize] {
-                    Some(class) => out[at * width + block.numbers() + target] = class as f32,
-                    None => note(at, column, self.unseen_label(raw, target, id)),
+                    Some(class) => out[at * width + inputs + target] = class as f32,
+                    None => note(at, selected.column, self.unseen_label(raw, target, id)),
                 }
             });
         }
         bad.map_or(Ok(()), Err)
-    }
-
-    #[inline]
-    fn feature(&self, feature: usize, value: f64) -> f32 {
-        let value = match self.cells {
-            Cells::F32 => f64::from(value as f32),
-            Cells::F64 => value,
-        };
-        let present = match &self.fill {
-            Some(fill) if value.is_nan() => fill[feature],
-            _ => value,
-        };
-        match &self.scaling {
-            Some(scaling) => scaling[feature].apply(present),
-            None => present as f32,
-        }
-    }
-
-    fn out_of_range(&self, feature: usize, value: f64) -> String {
-        match self.scaling.as_ref().and_then(|scaling| scaling.get(feature)) {
-            Some(Scaling { offset, divisor }) => format!(
-                "found {value:e}, wanted a number that is finite when scaled: ({value:e} - {offset:e}) / {divisor:e} \
-                 is not"
-            ),
-            None => {
-                format!("found {value:e}, wanted a number up to {:e}, the largest f32", f32::MAX)
-            }
-        }
     }
 
     /// For each target, the class of each label of the raw table; `None` where training never saw it.
@@ -274,14 +272,13 @@ impl Schema {
     fn find(
         &self,
         opened: &dyn OpenTable,
-        names: &[String],
+        columns: &[Column],
         role: &str,
     ) -> Result<Vec<usize>, DataError> {
-        let missing = |name: &String| {
+        let missing = |name: &str| {
             let is_free = |column: &&String| {
-                !column.is_empty()
-                    && !self.features.contains(column)
-                    && !self.targets.contains(column)
+                let mut own = self.features.iter().chain(&self.targets);
+                !column.is_empty() && !own.any(|own| own.name() == *column)
             };
             let free: Vec<&String> = opened.columns().iter().filter(is_free).collect();
             let near = if free.is_empty() {
@@ -293,78 +290,33 @@ impl Schema {
             let problem = format!("found no column {name}, a {role} of the model; {near}");
             DataError::table(opened.path(), problem)
         };
-        names.iter().map(|name| opened.find(name)?.ok_or_else(|| missing(name))).collect()
+        let find = |name| opened.find(name)?.ok_or_else(|| missing(name));
+        columns.iter().map(Column::name).map(find).collect()
     }
 }
 
-/// The rows of a raw table that a missing-cell rule keeps.
-pub(crate) fn usable_rows(raw: &RawTable, missing: Missing) -> Result<Vec<u32>, DataError> {
-    let rows = match missing {
-        Missing::Drop => raw.complete_rows(),
-        Missing::Error | Missing::Mean => raw.all_rows(),
-    };
-    if rows.is_empty() {
-        let problem = "every row has a missing cell, so `data.missing = \"drop\"` leaves none";
-        return Err(DataError::table(raw.path(), problem));
-    }
-    Ok(rows)
+/// Where turned rows go.
+struct Turned<'a> {
+    /// Whole rows.
+    out: &'a mut [f32],
+    /// Network inputs of a row, and all values of one.
+    inputs: usize,
+    width: usize,
 }
 
-/// Who reads, and so what advice an error can give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reader {
-    /// A job, whose settings can still be changed.
-    Job,
-    /// A trained model, whose settings are fixed.
-    Model,
+/// Memory that serves for one column after another.
+#[derive(Default)]
+struct Scratch {
+    cells: Vec<f64>,
+    filled: Vec<f64>,
+    encoded: Vec<f64>,
 }
 
-/// What is done with cells.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    pub(crate) kind: TargetKind,
-    pub(crate) missing: Missing,
-    pub(crate) are_scaled: bool,
-}
-
-/// The columns to read and the advice that fits.
-pub(crate) fn selection(
-    features: Vec<usize>,
-    targets: Vec<usize>,
-    rules: Rules,
-    want: Want,
-    reader: Reader,
-) -> Selection {
-    let Rules { kind, missing, are_scaled } = rules;
-    let missing_feature = match (missing, want, reader) {
-        (Missing::Mean, _, _) | (Missing::Drop, Want::FeaturesAndTargets, _) => None,
-        (Missing::Drop, Want::Features, _) => {
-            Some("a row to predict is never dropped: give it a number or take the row out")
+fn out_of_range(column: &Column, cell: f64) -> String {
+    match column.formula(cell) {
+        Some(formula) => {
+            format!("found {cell:e}, wanted a number that is finite when scaled: {formula} is not")
         }
-        (Missing::Error, _, Reader::Job) => {
-            Some("give it one, or set `data.missing` to \"mean\" or \"drop\"")
-        }
-        (Missing::Error, _, Reader::Model) => {
-            Some("the model was trained with `data.missing = \"error\"`")
-        }
-    };
-    let missing_target = match (missing, reader) {
-        (Missing::Drop, _) => None,
-        (_, Reader::Job) => Some("give it one, or set `data.missing` to \"drop\""),
-        (_, Reader::Model) => Some("give it one or take the row out"),
-    };
-    let text_feature = match reader {
-        Reader::Job => Some("encode the column as numbers, or leave it out of `data.features`"),
-        Reader::Model => None,
-    };
-    let labels = kind != TargetKind::Numbers;
-    Selection {
-        features,
-        targets,
-        labels,
-        are_scaled,
-        missing_feature,
-        missing_target,
-        text_feature,
+        None => format!("found {cell:e}, wanted a number up to {:e}, the largest f32", f32::MAX),
     }
 }

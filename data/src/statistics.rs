@@ -3,8 +3,8 @@
 
 use rayon::prelude::*;
 
+use crate::columns::Column;
 use crate::raw::RawTable;
-use crate::schema::Scaling;
 
 /// What a column of numbers holds in some rows.
 #[derive(Clone, Copy, Debug)]
@@ -39,37 +39,37 @@ pub(crate) fn ranges(raw: &RawTable, rows: &[u32]) -> Vec<Range> {
     ranges
 }
 
-/// Mean of `term` over the rows, for each of the first `columns` columns.
-pub(crate) fn means(
-    raw: &RawTable,
-    rows: &[u32],
-    columns: usize,
-    term: impl Fn(usize, f64) -> f64 + Sync,
-) -> Vec<f64> {
-    let mut sums = vec![0.0; columns];
-    each_column(raw, rows, &mut sums, |column, sum, value| *sum += term(column, value));
-    sums.into_iter().map(|sum| sum / rows.len() as f64).collect()
+/// The cells of some columns, each column's row after row; NaN is a missing one.
+pub(crate) fn cells(raw: &RawTable, rows: &[u32], columns: &[usize]) -> Vec<Vec<f64>> {
+    if columns.is_empty() {
+        return Vec::new();
+    }
+    let mut cells: Vec<Vec<f64>> = columns.iter().map(|_| Vec::with_capacity(rows.len())).collect();
+    raw.visit_columns(rows, columns, |block, numbers, places| {
+        cells.par_iter_mut().zip(numbers).for_each(|(cells, &number)| {
+            places.each(block.number(number), |cell| cells.push(cell));
+        });
+    });
+    cells
 }
 
-/// How many distinct values a column has, and how many of them are left after scaling and rounding to f32.
-pub(crate) fn distinct(
-    raw: &RawTable,
-    rows: &[u32],
-    column: usize,
-    scaling: Option<Scaling>,
-) -> (u64, u64) {
-    let mut values = Vec::new();
-    raw.visit_column(rows, column, |column, places| {
-        // Both zeros are one value.
-        let keep = |value: f64| values.extend((!value.is_nan()).then_some(value + 0.0));
-        places.each(column, keep);
-    });
+/// How many distinct cells a column has, and how many are left of them as the network sees them: encoded, and rounded to
+/// f32.
+pub(crate) fn distinct(raw: &RawTable, rows: &[u32], number: usize, column: &Column) -> (u64, u64) {
+    let mut values = cells(raw, rows, &[number]).pop().unwrap_or_default();
+    values.retain(|value| !value.is_nan());
+    // Both zeros are one value.
+    values.iter_mut().for_each(|value| *value += 0.0);
     values.sort_unstable_by(f64::total_cmp);
     values.dedup();
-    let rounded = |value: f64| scaling.map_or(value as f32, |scaling| scaling.apply(value)) + 0.0;
-    let mut kept = u64::from(!values.is_empty());
-    // Scaling and rounding keep the order, so equal ones stand together.
-    kept += values.windows(2).filter(|pair| rounded(pair[0]) != rounded(pair[1])).count() as u64;
+    let mut encoded = Vec::new();
+    column.encode(&values, &mut Vec::new(), &mut encoded);
+    let differ = |at: &usize| {
+        let mut outputs = encoded.chunks_exact(values.len());
+        outputs.any(|output| output[*at] as f32 != output[at - 1] as f32)
+    };
+    // Encoders keep an order, so equal ones stand together.
+    let kept = u64::from(!values.is_empty()) + (1..values.len()).filter(differ).count() as u64;
     (values.len() as u64, kept)
 }
 

@@ -112,7 +112,7 @@ impl Target {
         let is_lacking = |class: &usize| here[*class] == 0 && self.rows[*class] > 0;
         let lacking: Vec<usize> = (0..here.len()).filter(is_lacking).collect();
         let (first, others) = lacking.split_first()?;
-        let name = quote(raw.columns()[raw.selection.targets[self.index]].as_bytes());
+        let name = quote(raw.columns()[raw.selection.targets[self.index].column].as_bytes());
         let label = quote(self.classes[*first].as_bytes());
         let class =
             format!("class {label} of target {name} has {}", count(self.rows[*first], "row"));

@@ -6,10 +6,11 @@ use lockstep_proto::ids::Table;
 
 use rayon::prelude::*;
 
+use crate::columns::Column;
 use crate::raw::RawTable;
 use crate::rows::Rows;
-use crate::schema::{Scaling, Schema};
-use crate::spec::Scale;
+use crate::schema::Schema;
+use crate::selection::Selected;
 use crate::statistics::{self, Range};
 
 /// Steps of f32 between a column's least and greatest value below which its values may fall together in numbers that
@@ -17,12 +18,10 @@ use crate::statistics::{self, Range};
 const SUSPICIOUS_STEPS_MAX: f64 = (1 << 20) as f64;
 
 /// The tables of a job: train first, then validation and test where there are such.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     /// One entry for each table.
     pub tables: Vec<TableSummary>,
-    /// How features will be scaled.
-    pub scale: Scale,
 }
 
 /// One table.
@@ -87,11 +86,10 @@ impl NumberSummary {
     }
 
     /// Whether so few `f32` lie between the least and the greatest value that some may fall together.
-    fn is_suspicious(&self, scaling: Option<Scaling>) -> bool {
-        let seen = |value: f64| {
-            scaling.map_or(value, |scaling| (value - scaling.offset) / scaling.divisor)
-        };
-        let (least, greatest) = (seen(self.min), seen(self.max));
+    fn is_suspicious(&self, column: &Column) -> bool {
+        let mut ends = Vec::new();
+        column.encode(&[self.min, self.max], &mut Vec::new(), &mut ends);
+        let (least, greatest) = (ends[0], ends[1]);
         let step = least.abs().max(greatest.abs()) * f64::from(f32::EPSILON);
         greatest > least && greatest - least < step * SUSPICIOUS_STEPS_MAX
     }
@@ -115,9 +113,8 @@ impl TableSummary {
     /// Summary of the features and the numbers among the targets; labels follow in
     /// [`TableSummary::count_labels`], once their order is known.
     pub(crate) fn new(table: Table, raw: &RawTable, rows: &[u32], dropped: u64) -> TableSummary {
-        let names = raw.selection.features.iter().chain(&raw.selection.targets);
-        let number = |(&column, range): (&usize, Range)| NumberSummary {
-            name: raw.columns()[column].clone(),
+        let number = |(selected, range): (&Selected, Range)| NumberSummary {
+            name: raw.columns()[selected.column].clone(),
             min: range.min,
             max: range.max,
             mean: range.mean,
@@ -125,7 +122,7 @@ impl TableSummary {
             distinct: None,
         };
         let mut numbers: Vec<NumberSummary> =
-            names.zip(statistics::ranges(raw, rows)).map(number).collect();
+            raw.selection.all().zip(statistics::ranges(raw, rows)).map(number).collect();
         let targets = numbers.split_off(raw.selection.features.len());
         TableSummary {
             table,
@@ -146,7 +143,7 @@ impl TableSummary {
             for row in 0..values.len() {
                 counts[values.targets_of(row)[target] as usize].1 += 1;
             }
-            let name = schema.targets[target].clone();
+            let name = schema.targets[target].name().to_owned();
             self.targets.push(TargetSummary::Classes { name, counts });
         }
     }
@@ -156,7 +153,7 @@ impl TableSummary {
         &mut self,
         raw: &RawTable,
         rows: &[u32],
-        scaling: Option<&[Scaling]>,
+        schema: &Schema,
         detail: Detail,
     ) {
         if self.images {
@@ -168,10 +165,10 @@ impl TableSummary {
         });
         let mut numbers: Vec<&mut NumberSummary> =
             self.features.iter_mut().chain(targets).collect();
-        numbers.par_iter_mut().enumerate().for_each(|(column, number)| {
-            let scaling = scaling.and_then(|scaling| scaling.get(column)).copied();
-            if detail == Detail::Full || number.is_suspicious(scaling) {
-                let (values, kept) = statistics::distinct(raw, rows, column, scaling);
+        let columns: Vec<&Column> = schema.features.iter().chain(&schema.targets).collect();
+        numbers.par_iter_mut().zip(columns).enumerate().for_each(|(place, (number, column))| {
+            if detail == Detail::Full || number.is_suspicious(column) {
+                let (values, kept) = statistics::distinct(raw, rows, place, column);
                 number.distinct = Some(Distinct { values, kept });
             }
         });

@@ -2,8 +2,9 @@
 
 use lockstep_proto::ids::Table;
 
-use crate::error::{count, list, quote};
-use crate::spec::{Missing, Scale};
+use crate::columns::{Column, Missing, Scale};
+use crate::error::{column_key, count, list, quote};
+use crate::schema::Schema;
 use crate::summary::{Distinct, NumberSummary, Summary, TableSummary, TargetSummary};
 
 /// Largest feature value that trains well unscaled, by rule of thumb.
@@ -19,15 +20,16 @@ const TARGET_SIZES: (f64, f64) = (1e-3, 1e3);
 const FALLEN_PART_MAX: f64 = 0.1;
 
 impl Summary {
-    /// Advice to scale the features, where they are of very different sizes and not scaled.
-    pub fn scaling_hint(&self) -> Option<String> {
+    /// Advice to scale the features, where those that are not scaled are of very different sizes.
+    pub fn scaling_hint(&self, schema: &Schema) -> Option<String> {
         let train = self.tables.iter().find(|table| table.table == Table::Train)?;
-        if self.scale != Scale::None {
-            return None;
-        }
+        let features = || {
+            let all = train.features.iter().zip(&schema.features);
+            all.filter(|(_, column)| !is_scaled(column)).map(|(feature, _)| feature)
+        };
         let size = |feature: &NumberSummary| feature.min.abs().max(feature.max.abs());
         let range = |feature: &NumberSummary| feature.max - feature.min;
-        let largest = train.features.iter().max_by(|a, b| size(a).total_cmp(&size(b)))?;
+        let largest = features().max_by(|a, b| size(a).total_cmp(&size(b)))?;
         let advice = match train.images {
             true => "`data.scale = { divide = 255 }` usually trains faster and to a lower loss",
             false => "`data.scale = \"standard\"` usually trains faster and to a lower loss",
@@ -39,7 +41,7 @@ impl Summary {
                 largest.min, largest.max
             ));
         }
-        let varying = || train.features.iter().filter(|feature| range(feature) > 0.0);
+        let varying = || features().filter(|feature| range(feature) > 0.0);
         let widest = varying().max_by(|a, b| range(a).total_cmp(&range(b)))?;
         let narrowest = varying().min_by(|a, b| range(a).total_cmp(&range(b)))?;
         if range(widest) / range(narrowest) > UNSCALED_RANGE_RATIO_MAX {
@@ -55,7 +57,7 @@ impl Summary {
     }
 
     /// What is odd about the tables, though training can go on.
-    pub(crate) fn warnings(&self, missing: Missing) -> Vec<String> {
+    pub(crate) fn warnings(&self, schema: &Schema) -> Vec<String> {
         let mut warnings = Vec::new();
         for table in &self.tables {
             let place = format!("{} table ({})", table.table, table.path.display());
@@ -63,19 +65,12 @@ impl Summary {
                 let dropped = count(table.dropped, "row");
                 warnings.push(format!("{place}: left out {dropped} with a missing cell"));
             }
-            let gaps: Vec<_> =
-                table.features.iter().filter(|feature| feature.missing > 0).collect();
-            if missing == Missing::Mean && !gaps.is_empty() {
-                let cells = count(gaps.iter().map(|feature| feature.missing).sum(), "missing cell");
-                let names: Vec<&str> = gaps.iter().map(|feature| feature.name.as_str()).collect();
-                let names = list(&names);
-                warnings.push(format!("{place}: filled {cells} with the training mean in {names}"));
-            }
+            warnings.extend(table.filled(schema).iter().map(|text| format!("{place}: {text}")));
             if table.table == Table::Train {
                 let odd = [
-                    table.constants(self.scale),
-                    table.fallen_together(self.scale),
-                    table.far_targets(),
+                    table.constants(schema),
+                    table.fallen_together(schema),
+                    table.far_targets(schema),
                 ];
                 let odd = odd.into_iter().flatten();
                 warnings.extend(odd.map(|text| format!("{place}: {text}")));
@@ -85,23 +80,56 @@ impl Summary {
     }
 }
 
+/// Whether a column is more than rounded.
+fn is_scaled(column: &Column) -> bool {
+    column.settings().scale != Scale::NONE
+}
+
 impl TableSummary {
-    fn constants(&self, scale: Scale) -> Vec<String> {
+    /// Cells that were filled, rule by rule.
+    fn filled(&self, schema: &Schema) -> Vec<String> {
+        let gaps: Vec<(&NumberSummary, Missing)> = self
+            .features
+            .iter()
+            .zip(schema.features.iter().map(|column| column.settings().missing))
+            .filter(|(feature, rule)| feature.missing > 0 && rule.fills())
+            .collect();
+        let mut rules: Vec<Missing> = Vec::new();
+        for &(_, rule) in &gaps {
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+        let text = |rule: &Missing| {
+            let gaps = gaps.iter().filter(|(_, other)| other == rule).map(|(feature, _)| feature);
+            let cells = count(gaps.clone().map(|feature| feature.missing).sum(), "missing cell");
+            let names: Vec<&str> = gaps.map(|feature| feature.name.as_str()).collect();
+            let with = match rule {
+                Missing::Constant(number) => number.to_string(),
+                learned => format!("the training {learned}"),
+            };
+            format!("filled {cells} with {with} in {}", list(&names))
+        };
+        rules.iter().map(text).collect()
+    }
+
+    fn constants(&self, schema: &Schema) -> Vec<String> {
         let mut found = Vec::new();
         // Pixels at the border may well be; it is no harm unless their scaling comes from what they were in training.
-        let is_fitted = matches!(scale, Scale::Standard | Scale::MinMax);
+        let is_harmless = |column: &Column| self.images && !column.settings().scale.is_learned();
         let advice = match self.images {
             true => {
                 "; other rows may differ there and are then not scaled: `data.scale = { divide = 255 }` scales every pixel alike"
             }
             false => "",
         };
-        let is_constant = |feature: &&NumberSummary| feature.is_constant();
-        let constant: Vec<&str> =
-            self.features.iter().filter(is_constant).map(|feature| feature.name.as_str()).collect();
+        let features = self.features.iter().zip(&schema.features);
+        let constant: Vec<&str> = features
+            .filter(|(feature, column)| feature.is_constant() && !is_harmless(column))
+            .map(|(feature, _)| feature.name.as_str())
+            .collect();
         match constant.as_slice() {
             [] => {}
-            _ if self.images && !is_fitted => {}
             [one] => found.push(format!("feature {} is constant{advice}", quote(one.as_bytes()))),
             many => {
                 let names = list(many);
@@ -129,22 +157,26 @@ impl TableSummary {
     }
 
     /// Columns of which many values become one for the network.
-    fn fallen_together(&self, scale: Scale) -> Vec<String> {
+    fn fallen_together(&self, schema: &Schema) -> Vec<String> {
         let numbers = self.targets.iter().filter_map(|target| match target {
             TargetSummary::Numbers(numbers) => Some(("target", numbers)),
             TargetSummary::Classes { .. } => None,
         });
         let features = self.features.iter().map(|feature| ("feature", feature));
-        let text = |(role, number): (&str, &NumberSummary)| {
+        let text = |((role, number), column): ((&str, &NumberSummary), &Column)| {
             let Distinct { values, kept } = number.distinct?;
             if (kept as f64) >= (1.0 - FALLEN_PART_MAX) * values as f64 {
                 return None;
             }
-            let advice = match (role, scale) {
-                ("feature", Scale::None | Scale::Divide(_)) => {
-                    "`data.scale = \"standard\"` scales before it rounds"
+            let advice = match (role, column.settings().scale.is_learned()) {
+                ("feature", false) => {
+                    "`data.scale = \"standard\"` scales before it rounds".to_owned()
                 }
-                _ => "subtract what all values have in common in the table",
+                ("target", false) => {
+                    let key = column_key(&number.name);
+                    format!("`{key} = {{ scale = \"standard\" }}` scales before it rounds")
+                }
+                _ => "subtract what all values have in common in the table".to_owned(),
             };
             Some(format!(
                 "{role} {}: {} become {kept} as the network sees them (in f32): {advice}",
@@ -152,17 +184,17 @@ impl TableSummary {
                 count(values, "distinct value"),
             ))
         };
-        features.chain(numbers).filter_map(text).collect()
+        let columns = schema.features.iter().chain(&schema.targets);
+        features.chain(numbers).zip(columns).filter_map(text).collect()
     }
 
-    /// Targets that are numbers of a size that trains badly.
-    fn far_targets(&self) -> Vec<String> {
-        let text = |target: &TargetSummary| {
+    /// Targets that are numbers of a size that trains badly, and not scaled.
+    fn far_targets(&self, schema: &Schema) -> Vec<String> {
+        let text = |(target, column): (&TargetSummary, &Column)| {
             let TargetSummary::Numbers(numbers) = target else { return None };
             let size = numbers.min.abs().max(numbers.max.abs());
-            let range = numbers.max - numbers.min;
             // A constant one is told already.
-            if numbers.is_constant() || !size.is_finite() {
+            if is_scaled(column) || numbers.is_constant() || !size.is_finite() {
                 return None;
             }
             let problem = match () {
@@ -170,34 +202,15 @@ impl TableSummary {
                 () if size < TARGET_SIZES.0 => "far below 1 in size",
                 () => return None,
             };
-            let unit = power_of_ten(range);
-            let what = match numbers.mean.abs() > 10.0 * range {
-                true => format!(
-                    "subtract about {} and divide by {unit}",
-                    power_rounded(numbers.mean, unit)
-                ),
-                false => format!("divide by {unit}"),
-            };
             Some(format!(
-                "target {} lies between {} and {}: targets {problem} are learned slowly or not at all; {what} in the \
-                 table (targets are not scaled; predictions then come in that unit, too)",
+                "target {} lies between {} and {}: targets {problem} are learned slowly or not at all; set \
+                 `{} = {{ scale = \"standard\" }}` (predictions and metrics stay in the table's unit)",
                 quote(numbers.name.as_bytes()),
                 numbers.min,
-                numbers.max
+                numbers.max,
+                column_key(&numbers.name),
             ))
         };
-        self.targets.iter().filter_map(text).collect()
+        self.targets.iter().zip(&schema.targets).filter_map(text).collect()
     }
-}
-
-/// The power of ten that makes a range about 1, written out.
-fn power_of_ten(range: f64) -> f64 {
-    let exponent = range.log10().round() as i32;
-    // Powers that are parsed are exact where they can be.
-    format!("1e{exponent}").parse().unwrap_or(range)
-}
-
-/// A number to the precision of a unit.
-fn power_rounded(number: f64, unit: f64) -> f64 {
-    (number / unit).round() * unit
 }

@@ -5,11 +5,13 @@ mod optimizer;
 mod tables;
 mod targets;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use lockstep_data::{
-    Cells, Dataset, Dialect, Missing, Rows, Scale, Schema, Summary, TableFile, TableSpec,
+    Cells, Column, Dataset, Dialect, Missing, Rows, Scale, Schema, Summary, TableFile, TableSpec,
+    TargetKind,
 };
 use lockstep_model::{LayerSpec, Loss, Metric, NetworkSpec};
 use lockstep_proto::values::Precision;
@@ -20,7 +22,7 @@ use crate::cluster;
 use crate::error::{Error, Result};
 use crate::inference;
 use crate::job::{self, Job, SHARDS_DEFAULT, Train};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::record::History;
 use crate::report::{LogFormat, Reporter};
 use crate::run_folder::Model;
@@ -40,6 +42,7 @@ pub mod prelude {
     pub use lockstep_coordinator::policy::{
         ConstantRate, CosineDecay, ExponentialDecay, LearningRate, PiecewiseConstantDecay,
     };
+    pub use lockstep_data::Scale;
     pub use lockstep_model::{Activation, Dense, Dropout, Initializer, Loss, Metric};
     pub use lockstep_proto::values::Precision;
 }
@@ -91,8 +94,18 @@ impl Default for Fit {
 pub struct Sequential {
     layers: Vec<LayerSpec>,
     compiled: Option<(Optimizer, Loss, Vec<Metric>)>,
-    /// The network's input columns and weights, once fitted.
-    fitted: Option<(usize, Vec<f32>)>,
+    target_scale: Scale,
+    fitted: Option<Fitted>,
+}
+
+/// What a fit leaves.
+#[derive(Clone, Debug)]
+struct Fitted {
+    /// The network's input columns.
+    inputs: usize,
+    weights: Vec<f32>,
+    /// How targets are scaled; a later fit goes on with it.
+    targets: Vec<Column>,
 }
 
 impl Sequential {
@@ -112,8 +125,16 @@ impl Sequential {
         self.compiled = Some((optimizer, loss, metrics.to_vec()));
     }
 
+    /// Scales the targets, each column by itself, from what the first fit's rows hold. The loss is then that of scaled targets;
+    /// metrics and predictions stay in the unit that the targets have in `y`. What was fitted before is let go.
+    pub fn scale_targets(&mut self, scale: Scale) {
+        self.target_scale = scale;
+        self.fitted = None;
+    }
+
     /// Trains on rows `x` `[rows, features]` with targets `y` `[rows, outputs]` (one column of class numbers for
-    /// cross entropy). A second fit goes on from the weights of the first; the optimizer starts afresh.
+    /// cross entropy). A second fit goes on from the weights of the first, and with its scale of targets; the optimizer
+    /// starts afresh.
     ///
     /// # Errors
     /// If the arrays, the layers and the loss do not go together, or the training diverges.
@@ -124,24 +145,26 @@ impl Sequential {
         fit: &Fit,
     ) -> Result<History> {
         let mut plan = self.plan(x, y, fit)?;
-        if let Some((inputs, weights)) = &self.fitted {
+        if let Some(Fitted { inputs, weights, .. }) = &self.fitted {
             if *inputs != x.ncols() {
                 let found = count(x.ncols() as u64, "column");
                 return Err(wrong(format!("x has {found}, the model was fitted on {inputs}")));
             }
             plan = plan.starting_from(weights.clone())?;
         }
+        let targets = plan.schema.targets.clone();
         let trained = train_here(Arc::new(plan), fit)?;
-        self.fitted = Some((x.ncols(), trained.weights));
+        self.fitted = Some(Fitted { inputs: x.ncols(), weights: trained.weights, targets });
         Ok(trained.history)
     }
 
-    /// Outputs `[rows, outputs]` for rows `x`.
+    /// Outputs `[rows, outputs]` for rows `x`, in the unit of the targets.
     ///
     /// # Errors
     /// If the model is not fitted, or `x` has other columns than it was fitted on.
     pub fn predict(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
-        let (inputs, weights) = self.fitted.as_ref().ok_or_else(|| wrong("predict before fit"))?;
+        let fitted = self.fitted.as_ref().ok_or_else(|| wrong("predict before fit"))?;
+        let Fitted { inputs, weights, targets } = fitted;
         if *inputs != x.ncols() {
             return Err(wrong(format!(
                 "x has {}, the model was fitted on {inputs}",
@@ -149,27 +172,29 @@ impl Sequential {
             )));
         }
         let job = self.job(&Fit::default())?;
-        let network = job.network(*inputs)?;
-        let model = Model {
-            network,
-            schema: schema(&job, *inputs, 0),
-            shards: 1,
-            weights: weights.clone(),
-            step: None,
-        };
-        Ok(inference::outputs(&model, &Rows::new(*inputs, 0, x.iter().copied().collect())))
+        let schema = schema(&job, *inputs, targets.clone());
+        let network = job.network_of(*inputs, plan::units(&schema))?;
+        let model = Model { network, schema, shards: 1, weights: weights.clone(), step: None };
+        let rows = Rows::new(*inputs, 0, x.iter().copied().collect());
+        let mut outputs = inference::outputs(&model, &rows);
+        for ((_, target), value) in outputs.indexed_iter_mut() {
+            *value = model.network.in_own_unit(target, *value) as f32;
+        }
+        Ok(outputs)
     }
 
     /// The weights as one vector: layer by layer, kernel `[in, out]` row by row, then bias.
     pub fn weights(&self) -> Option<&[f32]> {
-        self.fitted.as_ref().map(|(_, weights)| weights.as_slice())
+        self.fitted.as_ref().map(|fitted| fitted.weights.as_slice())
     }
 
     /// The description of the network, once it is known how many columns go in.
     pub fn spec(&self) -> Option<NetworkSpec> {
         let (_, loss, metrics) = self.compiled.clone()?;
-        let inputs = self.fitted.as_ref()?.0;
-        Some(NetworkSpec { inputs, layers: self.layers.clone(), loss, metrics, units: Vec::new() })
+        let Fitted { inputs, targets, .. } = self.fitted.as_ref()?;
+        let job = self.job(&Fit::default()).ok()?;
+        let units = plan::units(&schema(&job, *inputs, targets.clone()));
+        Some(NetworkSpec { inputs: *inputs, layers: self.layers.clone(), loss, metrics, units })
     }
 
     fn job(&self, fit: &Fit) -> Result<Job> {
@@ -181,8 +206,9 @@ impl Sequential {
             validation: None,
             target: Vec::new(),
             features: None,
-            scale: Scale::None,
+            scale: Scale::NONE,
             missing: Missing::Error,
+            columns: BTreeMap::new(),
             stratify: true,
             dialect: Dialect::default(),
         };
@@ -230,18 +256,40 @@ impl Sequential {
             return Err(wrong(format!("batch_size is {}, but x has {found}", fit.batch_size)));
         }
         targets::check(job.target_kind(), job.network(x.ncols())?.target_width(), y)?;
-        let rows = x.rows().into_iter().zip(y.rows());
+        let schema = schema(&job, x.ncols(), self.targets(job.target_kind(), y)?);
+        let scaled = targets::encode(&schema.targets, y)?;
+        let rows = x.rows().into_iter().zip(scaled.rows());
         let values = rows.flat_map(|(x, y)| x.into_iter().chain(y).copied()).collect();
-        let schema = schema(&job, x.ncols(), y.ncols());
         let dataset = Dataset {
             train: Rows::new(x.ncols(), y.ncols(), values),
             validation: None,
             test: None,
             schema,
-            summary: Summary { tables: Vec::new(), scale: Scale::None },
+            summary: Summary::default(),
             warnings: Vec::new(),
         };
         Plan::with_dataset(job, dataset)
+    }
+}
+
+impl Sequential {
+    /// How the columns of `y` are scaled: as in the fit before, or as these rows say.
+    fn targets(&self, kind: TargetKind, y: ArrayView2<'_, f32>) -> Result<Vec<Column>> {
+        if let Some(fitted) = &self.fitted {
+            return Ok(fitted.targets.clone());
+        }
+        let scale = self.target_scale;
+        if scale == Scale::NONE {
+            return Ok((0..y.ncols()).map(targets::as_it_is).collect());
+        }
+        if kind != TargetKind::Numbers {
+            return Err(wrong("targets that are labels are not scaled: leave out scale_targets"));
+        }
+        let column = |(place, column): (usize, ndarray::ArrayView1<'_, f32>)| {
+            let numbers: Vec<f64> = column.iter().map(|&number| number.into()).collect();
+            Column::of_numbers(targets::name(place), scale, &numbers)
+        };
+        Ok(y.columns().into_iter().enumerate().map(column).collect())
     }
 }
 
@@ -263,18 +311,14 @@ fn train_here(plan: Arc<Plan>, fit: &Fit) -> Result<Trained> {
     })
 }
 
-fn schema(job: &Job, features: usize, targets: usize) -> Schema {
-    let names = |letter: &str, count| (0..count).map(|i| format!("{letter}{i}")).collect();
+fn schema(job: &Job, features: usize, targets: Vec<Column>) -> Schema {
+    let feature = |place| Column::as_it_is(format!("x{place}"), Missing::Error);
     Schema {
-        features: names("x", features),
+        features: (0..features).map(feature).collect(),
         image: None,
-        targets: names("y", targets),
+        targets,
         kind: job.target_kind(),
         labels: None,
-        scale: Scale::None,
-        scaling: None,
-        missing: Missing::Error,
-        fill: None,
         cells: Cells::F64,
         dialect: Dialect::default(),
     }

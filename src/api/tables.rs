@@ -1,5 +1,6 @@
 //! The tutorial's helpers around a model: a table from a file, a split, an error measure.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use lockstep_data::{Detail, Dialect, Missing, Scale, TableFile, TableSpec, TargetKind};
@@ -20,8 +21,9 @@ pub fn load_csv(path: impl AsRef<Path>, target: &str) -> Result<(Array2<f32>, Ar
         validation: None,
         target: vec![target.to_string()],
         features: None,
-        scale: Scale::None,
+        scale: Scale::NONE,
         missing: Missing::Error,
+        columns: BTreeMap::new(),
         stratify: true,
         dialect: Dialect::default(),
     };

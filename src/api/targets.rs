@@ -1,8 +1,8 @@
-//! What the targets of a fit must be like, in the words of the Rust API.
+//! What the targets of a fit must be like, and what the network gets of them, in the words of the Rust API.
 
-use lockstep_data::TargetKind;
+use lockstep_data::{Column, Missing, TargetKind};
 use lockstep_proto::words::count;
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 
 use super::wrong;
 use crate::error::Result;
@@ -32,6 +32,36 @@ pub(super) fn check(kind: TargetKind, width: usize, y: ArrayView2<'_, f32>) -> R
         ),
     };
     Err(wrong(format!("y[[{row}, {column}]] is {value}, wanted {wanted}")))
+}
+
+/// What a target that has no name is called.
+pub(super) fn name(place: usize) -> String {
+    format!("y{place}")
+}
+
+/// A target that is not scaled.
+pub(super) fn as_it_is(place: usize) -> Column {
+    Column::as_it_is(name(place), Missing::Error)
+}
+
+/// The targets as the network gets them: scaled in `f64` and rounded once.
+pub(super) fn encode(targets: &[Column], y: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+    let mut encoded = Array2::zeros(y.raw_dim());
+    let (mut filled, mut out) = (Vec::new(), Vec::new());
+    for (place, target) in targets.iter().enumerate() {
+        let numbers: Vec<f64> = y.column(place).iter().map(|&number| number.into()).collect();
+        target.encode(&numbers, &mut filled, &mut out);
+        for (row, (to, from)) in encoded.column_mut(place).iter_mut().zip(&out).enumerate() {
+            *to = *from as f32;
+            if !to.is_finite() {
+                let found = y[[row, place]];
+                return Err(wrong(format!(
+                    "y[[{row}, {place}]] is {found}, which is not finite when scaled"
+                )));
+            }
+        }
+    }
+    Ok(encoded)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ mod facts;
 use std::fmt;
 
 use lockstep_coordinator::policy::{LearningRate, RateSummary};
-use lockstep_data::{Detail, Distinct, NumberSummary, TargetSummary};
+use lockstep_data::{
+    Column, ColumnSettings, Detail, Distinct, Missing, NumberSummary, Scale, TargetSummary,
+};
 use lockstep_proto::ids::Table;
 use lockstep_proto::words::{count, nouns};
 
@@ -66,7 +68,8 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
 fn layers(plan: &Plan, text: &mut Lines) -> fmt::Result {
     let (network, model) = (&plan.network, &plan.job.model);
     let inputs = count(network.inputs() as u64, "input");
-    writeln!(text, "\nnetwork: {inputs}, loss {}", model.loss)?;
+    let unit = if network.has_units() { " in units of the scaled targets" } else { "" };
+    writeln!(text, "\nnetwork: {inputs}, loss {}{unit}", model.loss)?;
     let mut rows = vec![row(["layer", "output", "parameters", "activation"])];
     let placed = network.widths().zip(network.layout().layers());
     for (i, (layer, (width, range))) in model.layers.iter().zip(placed).enumerate() {
@@ -92,27 +95,30 @@ fn data(plan: &Plan, text: &mut Lines) -> fmt::Result {
         if summary.table != Table::Train {
             continue;
         }
-        let mut rows = vec![row(["feature", "min", "max", "mean", "missing", "distinct"])];
-        rows.extend(summary.features.iter().take(LISTED_MAX).map(number_row));
-        text.table(&rows, &[0]);
+        let mut rows =
+            vec![row(["feature", "min", "max", "mean", "missing", "distinct", "becomes"])];
+        let features = summary.features.iter().zip(&plan.schema.features);
+        rows.extend(features.take(LISTED_MAX).map(|(seen, column)| number_row(seen, column)));
+        text.table(&rows, &[0, 6]);
         if summary.features.len() > LISTED_MAX {
             writeln!(text, "  and {} more", summary.features.len() - LISTED_MAX)?;
         }
-        for target in &summary.targets {
-            target_lines(target, text)?;
+        for (target, column) in summary.targets.iter().zip(&plan.schema.targets) {
+            target_lines(target, column, text)?;
         }
     }
-    writeln!(text, "  scale {}, missing {}", plan.job.data.scale, plan.job.data.missing.name())?;
+    let but = if plan.job.data.columns.is_empty() { "" } else { ", unless the column has its own" };
+    writeln!(text, "  scale {}, missing {}{but}", plan.job.data.scale, plan.job.data.missing)?;
     for warning in &plan.warnings {
         writeln!(text, "warning: {warning}")?;
     }
-    if let Some(hint) = plan.summary.scaling_hint() {
+    if let Some(hint) = plan.summary.scaling_hint(&plan.schema) {
         writeln!(text, "hint: {hint}")?;
     }
     Ok(())
 }
 
-fn number_row(column: &NumberSummary) -> Vec<String> {
+fn number_row(column: &NumberSummary, fitted: &Column) -> Vec<String> {
     let distinct = match column.distinct {
         None => String::new(),
         Some(Distinct { values, kept }) if values == kept => values.to_string(),
@@ -125,7 +131,25 @@ fn number_row(column: &NumberSummary) -> Vec<String> {
         mean(column.mean),
         column.missing.to_string(),
         distinct,
+        becomes(fitted),
     ]
+}
+
+/// What is done to a column, in a few words.
+fn becomes(column: &Column) -> String {
+    let ColumnSettings { scale, missing, indicator } = column.settings();
+    let scaled = match scale == Scale::NONE {
+        true => "as it is".to_string(),
+        false => scale.to_string(),
+    };
+    let filled = match (missing, column.fill()) {
+        (Missing::Error, _) => String::new(),
+        (Missing::Drop, _) => "; missing: row dropped".to_string(),
+        (Missing::Constant(number), _) => format!("; missing: {number}"),
+        (learned, fill) => format!("; missing: {learned} {}", mean(fill.unwrap_or(f64::NAN))),
+    };
+    let indicated = if indicator { ", and an indicator" } else { "" };
+    format!("{scaled}{filled}{indicated}")
 }
 
 /// A number to all its digits, in as few characters as people would take.
@@ -144,11 +168,11 @@ fn mean(value: f64) -> String {
     }
 }
 
-fn target_lines(target: &TargetSummary, text: &mut Lines) -> fmt::Result {
+fn target_lines(target: &TargetSummary, fitted: &Column, text: &mut Lines) -> fmt::Result {
     match target {
         TargetSummary::Numbers(column) => writeln!(
             text,
-            "  target {}: {} to {}, mean {}{}",
+            "  target {}: {} to {}, mean {}{}; {}",
             column.name,
             as_in_file(column.min),
             as_in_file(column.max),
@@ -159,7 +183,8 @@ fn target_lines(target: &TargetSummary, text: &mut Lines) -> fmt::Result {
                 }
                 Some(Distinct { values, .. }) => format!(", {values} distinct values"),
                 None => String::new(),
-            }
+            },
+            becomes(fitted),
         ),
         TargetSummary::Classes { name, counts } => {
             let listed: Vec<String> = counts
@@ -169,7 +194,9 @@ fn target_lines(target: &TargetSummary, text: &mut Lines) -> fmt::Result {
                 .collect();
             let more = if counts.len() > LISTED_MAX { ", ..." } else { "" };
             let classes = count(counts.len() as u64, "class");
-            writeln!(text, "  target {name}: {classes}: {}{more}", listed.join(", "))
+            let is_dropping = fitted.settings().missing == Missing::Drop;
+            let rule = if is_dropping { "; missing: row dropped" } else { "" };
+            writeln!(text, "  target {name}: {classes}: {}{more}{rule}", listed.join(", "))
         }
     }
 }

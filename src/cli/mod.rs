@@ -121,8 +121,9 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
         Command::Evaluate(evaluate) => {
             let data = TableFile::guess(evaluate.data, evaluate.labels);
             let model = load_model(&evaluate.run, reporter)?;
-            let Evaluation { rows, left_out, values } = inference::evaluate(&model, &data)?;
-            report(reporter, &Report::Evaluated { rows, left_out, values });
+            let Evaluation { rows, left_out, values, loss_is_scaled } =
+                inference::evaluate(&model, &data)?;
+            report(reporter, &Report::Evaluated { rows, left_out, values, loss_is_scaled });
             Ok(())
         }
         Command::Predict(predict) => {

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use lockstep_data::{Dialect, Missing, Scale, Source, TableFile, TableSpec};
+use lockstep_data::{Dialect, Source, TableFile, TableSpec};
 
+use super::columns::{read_missing, read_scale};
 use super::reader::{JobError, Section, Value};
 use super::sections::path;
 
@@ -16,6 +17,7 @@ pub(super) const KEYS: &[&str] = &[
     "features",
     "scale",
     "missing",
+    "columns",
     "missing_values",
     "stratify",
     "delimiter",
@@ -39,10 +41,21 @@ pub(super) fn read(value: &Value<'_>, folder: &Path) -> Result<TableSpec, JobErr
         validation: source("validation")?,
         target,
         features: section.get("features").map(|value| columns(&value)).transpose()?,
-        scale: section.get("scale").map_or(Ok(Scale::None), |value| scale(&value))?,
+        scale: section
+            .get("scale")
+            .map(|value| read_scale(&value))
+            .transpose()?
+            .unwrap_or_default(),
         missing: section
             .get("missing")
-            .map_or(Ok(Missing::Error), |value| value.name(Missing::NAMES, Missing::from_name))?,
+            .map(|value| read_missing(&value))
+            .transpose()?
+            .unwrap_or_default(),
+        columns: section
+            .get("columns")
+            .map(|value| super::columns::read(&value))
+            .transpose()?
+            .unwrap_or_default(),
         stratify: section.get("stratify").map_or(Ok(true), |value| value.boolean())?,
         dialect: dialect(&section)?,
     })
@@ -141,16 +154,6 @@ fn source(value: &Value<'_>, folder: &Path) -> Result<Source, JobError> {
             Ok(Source::Fraction(number))
         }
     }
-}
-
-fn scale(value: &Value<'_>) -> Result<Scale, JobError> {
-    let Some(section) = value.table(&["divide"]) else {
-        return value.name(Scale::NAMES, Scale::from_name);
-    };
-    let divide = section?.require("divide")?;
-    // What is divided by less is hardly finite.
-    let least = f64::from(f32::MIN_POSITIVE);
-    Ok(Scale::Divide(divide.number("a number above 0", |n| n >= least)?))
 }
 
 fn columns(value: &Value<'_>) -> Result<Vec<String>, JobError> {

@@ -3,7 +3,7 @@
 
 use super::reader::full_name;
 use super::sections::SECTIONS;
-use super::{layers, learning_rate};
+use super::{columns, layers, learning_rate};
 
 /// Keys by what Keras, scikit-learn and PyTorch call them, or people do.
 const ALIASES: &[(&str, &str)] = &[
@@ -42,7 +42,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("label", "target"),
     ("y", "target"),
     ("x", "features"),
-    ("columns", "features"),
+    ("imputer", "missing"),
+    ("fillna", "missing"),
+    ("add_indicator", "indicator"),
     ("normalize", "scale"),
     ("criterion", "loss"),
     ("solver", "optimizer"),
@@ -102,6 +104,9 @@ fn at_home(section: &str, key: &str) -> String {
             learning_rate::EXAMPLE
         ),
         LAYERS => format!("`{key}` inside a layer, as in [model] `layers = [{}]`", layers::EXAMPLE),
+        "data.columns" => {
+            format!("`{key}` inside a column, as in [data.columns] `{}`", columns::EXAMPLE)
+        }
         section => format!("`{key}` in [{section}]"),
     }
 }

@@ -1,5 +1,6 @@
 //! The job file, read and checked as far as it can be without the data.
 
+mod columns;
 mod data;
 mod hints;
 mod layers;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_coordinator::policy::LearningRate;
 use lockstep_data::{TableSpec, TargetKind};
-use lockstep_model::{LayerSpec, Loss, Metric, Network, NetworkSpec};
+use lockstep_model::{LayerSpec, Loss, Metric, Network, NetworkSpec, Unit};
 use lockstep_proto::frame::{NETWORK_BYTES_MAX, SUMS_LEN_MAX};
 use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
@@ -202,17 +203,25 @@ impl Job {
         }
     }
 
-    /// The network for rows of `inputs` features.
+    /// The network for rows of `inputs` numbers, with targets as they are.
     ///
     /// # Errors
     /// If layers, loss and metrics do not go together.
     pub fn network(&self, inputs: usize) -> Result<Network, JobError> {
+        self.network_of(inputs, Vec::new())
+    }
+
+    /// The network for rows of `inputs` numbers, with targets of these units; none where no target is scaled.
+    ///
+    /// # Errors
+    /// If layers, loss, metrics and units do not go together.
+    pub fn network_of(&self, inputs: usize, units: Vec<Unit>) -> Result<Network, JobError> {
         let spec = NetworkSpec {
             inputs,
             layers: self.model.layers.clone(),
             loss: self.model.loss,
             metrics: self.model.metrics.clone(),
-            units: Vec::new(),
+            units,
         };
         Network::new(spec).map_err(|error| self.complain(&self.places.layers, error.to_string()))
     }

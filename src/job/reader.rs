@@ -2,6 +2,7 @@
 //!
 //! Knows TOML and nothing of jobs. Unknown keys are errors that name the nearest known one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -134,6 +135,18 @@ impl<'d> Section<'d> {
     pub(crate) fn get(&self, key: &'static str) -> Option<Value<'d>> {
         let value = self.table.get(key)?;
         Some(Value { document: self.document, name: full_name(&self.name, key).into(), value })
+    }
+
+    /// Every key with its value, where keys are names that somebody else gave, in the order of the names.
+    pub(crate) fn entries(&self) -> Vec<(&'d str, Value<'d>)> {
+        let entry = |(key, value): (&'d Spanned<Cow<'d, str>>, &'d Spanned<DeValue<'d>>)| {
+            let key = key.get_ref().as_ref();
+            let name = full_name(&self.name, &written_key(key)).into();
+            (key, Value { document: self.document, name, value })
+        };
+        let mut entries: Vec<_> = self.table.iter().map(entry).collect();
+        entries.sort_by_key(|(key, _)| *key);
+        entries
     }
 
     pub(crate) fn require(&self, key: &'static str) -> Result<Value<'d>, JobError> {
@@ -291,6 +304,13 @@ impl<'d> Value<'d> {
         Some(Section::new(self.document, &self.name, table, offset, known))
     }
 
+    /// The value as a table whose keys are names that somebody else gave.
+    pub(crate) fn open_section(&self) -> Result<Section<'d>, JobError> {
+        let table = self.value.get_ref().as_table().ok_or_else(|| self.wanted("a table"))?;
+        let keys: Vec<&str> = table.keys().map(|key| key.get_ref().as_ref()).collect();
+        self.section(&keys)
+    }
+
     pub(crate) fn section(&self, known: &[&str]) -> Result<Section<'d>, JobError> {
         self.table(known).unwrap_or_else(|| Err(self.wanted("a table")))
     }
@@ -319,6 +339,20 @@ impl<'d> Value<'d> {
 
 pub(super) fn full_name(section: &str, key: &str) -> String {
     if section.is_empty() { key.to_string() } else { format!("{section}.{key}") }
+}
+
+/// A key as TOML has it: bare, or in quotes.
+pub(super) fn written_key(key: &str) -> Cow<'_, str> {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    match !key.is_empty() && key.chars().all(is_bare) {
+        true => Cow::Borrowed(key),
+        false => Cow::Owned(quoted(key)),
+    }
+}
+
+/// A text in the quotes of TOML, whose basic strings escape as JSON's do.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::String(text.to_string()).to_string().replace('\u{7f}', "\\u007f")
 }
 
 #[cfg(test)]

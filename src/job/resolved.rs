@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_coordinator::policy::LearningRate;
-use lockstep_data::{Scale, Source, TableFile};
+use lockstep_data::{Source, TableFile};
 use lockstep_model::Loss;
 
+use super::columns::{self, missing, scale};
+use super::reader::quoted;
 use super::{Every, Job, layers, learning_rate};
 
 /// The job as TOML, with absolute paths.
@@ -22,7 +24,7 @@ pub fn to_toml(job: &Job) -> String {
         };
     };
     let section = String::new;
-    line("name", quote(&job.name));
+    line("name", quoted(&job.name));
     line("seed", job.seed.to_string());
     line("data", section());
     line("train", table(&job.data.train));
@@ -37,17 +39,24 @@ pub fn to_toml(job: &Job) -> String {
         line("features", list(features));
     }
     line("scale", scale(job.data.scale));
-    line("missing", quote(job.data.missing.name()));
+    line("missing", missing(job.data.missing));
     let dialect = &job.data.dialect;
     if let Some(texts) = &dialect.missing_values {
         line("missing_values", list(texts));
     }
     line("stratify", job.data.stratify.to_string());
     if let Some(delimiter) = dialect.delimiter {
-        line("delimiter", quote(&delimiter.to_string()));
+        line("delimiter", quoted(&delimiter.to_string()));
     }
-    line("quote", quote(&dialect.quote.map(String::from).unwrap_or_default()));
+    line("quote", quoted(&dialect.quote.map(String::from).unwrap_or_default()));
     line("header", dialect.header.to_string());
+    if !job.data.columns.is_empty() {
+        line("data.columns", section());
+    }
+    for (name, column) in &job.data.columns {
+        // In quotes, whatever it is: no line of a column is like one of a key.
+        line(&quoted(name), columns::to_toml(column));
+    }
     line("model", section());
     line("loss", loss(job.model.loss));
     line(
@@ -68,7 +77,7 @@ pub fn to_toml(job: &Job) -> String {
     if let Some(norm) = job.train.gradient_clip_norm {
         line("gradient_clip_norm", format!("{norm:?}"));
     }
-    line("precision", quote(job.train.precision.name()));
+    line("precision", quoted(job.train.precision.name()));
     line("cluster", section());
     line("workers_min", job.cluster.workers_min.to_string());
     line("audit_fraction", format!("{:?}", job.cluster.audit_fraction));
@@ -84,19 +93,14 @@ pub fn to_toml(job: &Job) -> String {
     text
 }
 
-fn quote(text: &str) -> String {
-    // A TOML basic string escapes as JSON does.
-    serde_json::Value::String(text.to_string()).to_string()
-}
-
 fn list(texts: &[String]) -> String {
-    let quoted: Vec<String> = texts.iter().map(|text| quote(text)).collect();
+    let quoted: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
     format!("[{}]", quoted.join(", "))
 }
 
 fn path(path: &Path) -> String {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
-    quote(&absolute.to_string_lossy())
+    quoted(&absolute.to_string_lossy())
 }
 
 fn source(source: &Source) -> String {
@@ -121,17 +125,10 @@ fn table(file: &TableFile) -> String {
     }
 }
 
-fn scale(scale: Scale) -> String {
-    match scale {
-        Scale::Divide(divisor) => format!("{{ divide = {divisor:?} }}"),
-        scale => quote(&scale.to_string()),
-    }
-}
-
 fn loss(loss: Loss) -> String {
     match loss {
         Loss::Huber { delta } => format!("{{ type = \"huber\", delta = {delta:?} }}"),
-        loss => quote(loss.name()),
+        loss => quoted(loss.name()),
     }
 }
 
@@ -191,6 +188,12 @@ mod tests {
         round_trip(
             "[data]\ntrain = { features = \"x.npy\", target = \"y.npy\" }\ntest = \"t.npy.gz\"\n[model]\nloss = \"mse\"\n\
              layers = [{ type = \"dense\", units = 3 }]\n[train]\noptimizer = \"adam\"\nepochs = 1\n",
+        );
+        round_trip(
+            "[data]\ntrain = \"t.csv\"\ntarget = \"y\"\nscale = \"robust\"\nmissing = { constant = -1 }\n\
+             [data.columns]\na = { scale = { divide = 0.5 } }\n\"net \\\"price\\\" = 3\" = { missing = \"median\", \
+             indicator = true }\ntrain = {}\ny = { scale = \"standard\", missing = \"drop\" }\n[model]\nloss = \"mse\"\n\
+             layers = [{ type = \"dense\", units = 1 }]\n[train]\noptimizer = \"adam\"\nepochs = 1\n",
         );
         for optimizer in [
             "{ type = \"sgd\", learning_rate = 0.1, momentum = 0.9, nesterov = true }",

@@ -10,7 +10,7 @@ use super::reader::{Document, JobError, Section, Value};
 use super::settings::Setting;
 use super::{
     BATCH_SIZE_DEFAULT, Checkpointing, Cluster, Every, Job, Journaling, Model, Places,
-    SHARDS_DEFAULT, Train, data, layers, optimizer,
+    SHARDS_DEFAULT, Train, columns, data, layers, optimizer,
 };
 
 const WORKERS_MAX: u64 = SHARDS_MAX as u64;
@@ -19,6 +19,7 @@ const WORKERS_MAX: u64 = SHARDS_MAX as u64;
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("", ROOT),
     ("data", data::KEYS),
+    ("data.columns", columns::KEYS),
     ("model", MODEL),
     ("train", TRAIN),
     ("train.optimizer", optimizer::PARAMETERS),

@@ -11,6 +11,8 @@ use toml::de::{DeTable, DeValue};
 /// One `KEY=VALUE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
+    /// As it was given.
+    key: String,
     /// The keys that lead to the value; a number is a place in a list, from 0.
     path: Vec<String>,
     /// As TOML writes it; a text may come without quotes.
@@ -19,7 +21,7 @@ pub struct Setting {
 
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.path.join("."), self.value)
+        write!(f, "{}={}", self.key, self.value)
     }
 }
 
@@ -28,19 +30,48 @@ impl FromStr for Setting {
 
     fn from_str(text: &str) -> Result<Setting, String> {
         let wanted = "wanted KEY=VALUE, such as train.epochs=20";
-        let (key, value) = text.split_once('=').ok_or_else(|| wanted.to_string())?;
-        let path: Vec<String> = key.trim().split('.').map(str::to_string).collect();
-        let is_key = |key: &String| {
-            !key.is_empty()
-                && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
-        };
-        if !path.iter().all(is_key) {
-            return Err(format!("found the key {key:?}: {wanted}"));
-        }
-        if value.trim().is_empty() {
+        let end = end_of_key(text).ok_or_else(|| wanted.to_string())?;
+        let (key, value) = (text[..end].trim(), text[end + 1..].trim());
+        let path = keys(key).ok_or_else(|| format!("found the key {key:?}: {wanted}"))?;
+        if value.is_empty() {
             return Err(format!("`{key}` is given no value: {wanted}"));
         }
-        Ok(Setting { path, value: value.trim().to_string() })
+        Ok(Setting { key: key.to_string(), path, value: value.to_string() })
+    }
+}
+
+/// Where the first `=` is that stands in no quotes.
+fn end_of_key(text: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut is_escaped = false;
+    text.char_indices().find_map(|(at, c)| {
+        match (quote, c) {
+            _ if is_escaped => is_escaped = false,
+            (Some('"'), '\\') => is_escaped = true,
+            (Some(open), c) if open == c => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '=') => return Some(at),
+            _ => {}
+        }
+        None
+    })
+}
+
+/// The keys of a dotted key, each bare or in quotes, as TOML has them.
+fn keys(key: &str) -> Option<Vec<String>> {
+    if key.contains('\n') || key.starts_with(['[', '#']) {
+        return None;
+    }
+    let text = format!("{key} = 0");
+    let mut table = DeTable::parse(&text).ok()?.into_inner();
+    let mut path = Vec::new();
+    loop {
+        let (key, value) = table.into_iter().next()?;
+        path.push(key.into_inner().into_owned());
+        match value.into_inner() {
+            DeValue::Table(inner) => table = inner,
+            _ => return Some(path),
+        }
     }
 }
 
@@ -212,6 +243,14 @@ mod tests {
             (&["cluster.workers_min=2"], ("[model]", "[cluster]\nworkers_min = 2\n[model]")),
             (&["data.test.fraction=0.5"], ("\"t.csv\"", "{ fraction = 0.5 }")),
             (&["data.test=a=b.csv"], ("\"t.csv\"", "\"a=b.csv\"")),
+            (
+                &["data.columns.\"net = price\".scale=robust", "data.columns.'a.b'.indicator=1"],
+                (
+                    "test = \"t.csv\"",
+                    "test = \"t.csv\"\n[data.columns]\n\"net = price\" = { scale = \"robust\" }\n\
+                     \"a.b\" = { indicator = 1 }",
+                ),
+            ),
         ] {
             let wanted = text.replacen(wanted.0, wanted.1, 1);
             let wanted = plain(DeTable::parse(&wanted).unwrap().get_ref());
@@ -231,7 +270,10 @@ mod tests {
             let error = set("seed = 1\nlayers = [{}]", &[setting]).unwrap_err();
             assert!(error.starts_with(message), "{setting}: {error}");
         }
-        for text in ["seed", "=1", "a..b=1", "a b=1", "seed=", "seed=  "] {
+        for text in [
+            "seed", "=1", "a..b=1", "a b=1", "seed=", "seed=  ", "\"a=1", "[a]\nb=1", "#=1",
+            "\"a\"b=1",
+        ] {
             assert!(text.parse::<Setting>().is_err(), "{text:?}");
         }
     }

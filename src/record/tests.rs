@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::sync_channel;
 
 use lockstep_coordinator::WeightFrames;
-use lockstep_data::{Cells, Dataset, Dialect, Missing, Rows, Scale, Schema, Summary};
+use lockstep_data::{Cells, Column, Dataset, Dialect, Missing, Rows, Schema, Summary};
 use lockstep_proto::ids::{Pass, Step};
 
 use super::*;
@@ -36,15 +36,11 @@ shards = 1
 fn plan() -> Plan {
     let job = Job::parse(Path::new("job.toml"), JOB.to_string(), &[]).unwrap();
     let schema = Schema {
-        features: vec!["x".to_string()],
+        features: vec![Column::as_it_is("x", Missing::Error)],
         image: None,
-        targets: vec!["y".to_string()],
+        targets: vec![Column::as_it_is("y", Missing::Error)],
         kind: job.target_kind(),
         labels: None,
-        scale: Scale::None,
-        scaling: None,
-        missing: Missing::Error,
-        fill: None,
         cells: Cells::F64,
         dialect: Dialect::default(),
     };
@@ -53,7 +49,7 @@ fn plan() -> Plan {
         validation: None,
         test: None,
         schema,
-        summary: Summary { tables: Vec::new(), scale: Scale::None },
+        summary: Summary::default(),
         warnings: Vec::new(),
     };
     Plan::with_dataset(job, dataset).unwrap()

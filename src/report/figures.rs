@@ -1,5 +1,7 @@
 //! Numbers, names and tables for people.
 
+use std::borrow::Cow;
+
 use lockstep_proto::words::count;
 
 use super::Values;
@@ -8,17 +10,25 @@ use super::escape::visible;
 /// Widest table of measures: more columns go below.
 const TABLE_CHARS_MAX: usize = 80;
 
+/// The name of a measure, for people: a loss that is scaled, though metrics are not, says so.
+pub(super) fn shown(name: &str, loss_is_scaled: bool) -> Cow<'_, str> {
+    match loss_is_scaled && matches!(name, "loss" | "validation_loss") {
+        true => format!("{name} (scaled)").into(),
+        false => name.into(),
+    }
+}
+
 /// `loss 0.1234, mae 0.9000`, the loss first, the validation table's last.
-pub(super) fn listed(values: &Values) -> String {
+pub(super) fn listed(values: &Values, loss_is_scaled: bool) -> String {
     let mut names: Vec<&String> = values.keys().collect();
     names.sort_by_key(|name| (name.starts_with("validation_"), !name.ends_with("loss")));
-    let items: Vec<String> =
-        names.iter().map(|name| format!("{name} {}", figure(values[*name]))).collect();
-    items.join(", ")
+    let item =
+        |name: &&String| format!("{} {}", shown(name, loss_is_scaled), figure(values[*name]));
+    names.iter().map(item).collect::<Vec<_>>().join(", ")
 }
 
 /// What was measured, a row for each table that was: a line each.
-pub(super) fn measures(tables: &[(&str, &Values)]) -> Vec<String> {
+pub(super) fn measures(tables: &[(&str, &Values)], loss_is_scaled: bool) -> Vec<String> {
     let tables: Vec<_> = tables.iter().filter(|(_, values)| !values.is_empty()).collect();
     let mut names: Vec<&String> = tables.iter().flat_map(|(_, values)| values.keys()).collect();
     names.sort_by_key(|name| (*name != "loss", *name));
@@ -27,7 +37,8 @@ pub(super) fn measures(tables: &[(&str, &Values)]) -> Vec<String> {
         let figures = tables.iter().map(|(_, values)| {
             values.get(*name).map_or_else(|| "-".to_string(), |&value| figure(value))
         });
-        std::iter::once(name.to_string()).chain(figures).collect::<Vec<_>>()
+        let name = shown(name, loss_is_scaled).into_owned();
+        std::iter::once(name).chain(figures).collect::<Vec<_>>()
     };
     let first: Vec<String> = std::iter::once("")
         .chain(tables.iter().map(|(table, _)| *table))
@@ -158,7 +169,9 @@ mod tests {
         ]);
         let wanted =
             "loss 0.1234, accuracy 0.9700, validation_loss 0.1500, validation_accuracy 0.5000";
-        assert_eq!(listed(&values), wanted);
+        assert_eq!(listed(&values, false), wanted);
+        let wanted = wanted.replace("loss ", "loss (scaled) ");
+        assert_eq!(listed(&values, true), wanted);
     }
 
     #[test]
@@ -166,21 +179,24 @@ mod tests {
         let training = values(&[("accuracy", 0.97), ("loss", 12.5)]);
         let test = values(&[("accuracy", 0.5), ("loss", 0.15)]);
         let nothing = Values::new();
-        let shown = measures(&[("training", &training), ("validation", &nothing), ("test", &test)]);
+        let shown =
+            measures(&[("training", &training), ("validation", &nothing), ("test", &test)], false);
         let wanted = [
             "             loss  accuracy",
             "training  12.5000    0.9700",
             "test       0.1500    0.5000",
         ];
         assert_eq!(shown, wanted);
-        assert!(measures(&[("training", &nothing)]).is_empty());
+        let scaled = measures(&[("training", &training)], true);
+        assert_eq!(scaled[0], "          loss (scaled)  accuracy");
+        assert!(measures(&[("training", &nothing)], false).is_empty());
     }
 
     #[test]
     fn wide_tables_go_on_below() {
         let names: Vec<String> = (0..20).map(|at| format!("metric_{at:02}")).collect();
         let many: Values = names.iter().map(|name| (name.clone(), 1.0)).collect();
-        let shown = measures(&[("training", &many)]);
+        let shown = measures(&[("training", &many)], false);
         assert_eq!(shown.len(), 4 * 2);
         assert!(shown.iter().all(|line| line.chars().count() <= TABLE_CHARS_MAX), "{shown:#?}");
         assert!(names.iter().all(|name| shown.iter().any(|line| line.contains(name))));

@@ -142,6 +142,9 @@ pub enum Report {
         rows_per_second: f64,
         /// Seconds left, at that pace.
         seconds_left: f64,
+        /// Whether the loss is in units of scaled targets, and not in those of the metrics.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        loss_is_scaled: bool,
     },
     /// An epoch is over.
     Epoch {
@@ -154,6 +157,9 @@ pub enum Report {
         /// Loss and metrics.
         #[serde(deserialize_with = "null_as_nan")]
         values: Values,
+        /// Whether the loss is in units of scaled targets, and not in those of the metrics.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        loss_is_scaled: bool,
     },
     /// A fault was injected.
     Chaos {
@@ -195,6 +201,9 @@ pub enum Report {
         /// Of the test table, if there is one.
         #[serde(deserialize_with = "null_as_nan")]
         test: Values,
+        /// Whether the loss is in units of scaled targets, and not in those of the metrics.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        loss_is_scaled: bool,
         /// Hash of the final weights.
         weights_blake3: String,
         /// Where everything is.
@@ -209,6 +218,9 @@ pub enum Report {
         /// Loss and metrics.
         #[serde(deserialize_with = "null_as_nan")]
         values: Values,
+        /// Whether the loss is in units of scaled targets, and not in those of the metrics.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        loss_is_scaled: bool,
     },
     /// Predictions were written.
     Predicted {

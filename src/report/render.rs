@@ -7,7 +7,7 @@ use lockstep_proto::words::{count, nouns};
 use serde::Serialize;
 
 use super::escape::peer_name;
-use super::figures::{duration, listed, measures, numbered, thousands, verified};
+use super::figures::{duration, listed, measures, numbered, shown, thousands, verified};
 use super::terminal::{Progress, Terminal};
 use super::{FaultKind, Report};
 
@@ -93,9 +93,10 @@ impl Reporter {
         }
         match report {
             Report::Progress { .. } => self.progress(from, report),
-            Report::Epoch { epoch, epochs, values, .. } => {
+            Report::Epoch { epoch, epochs, values, loss_is_scaled, .. } => {
                 if self.shows_epoch(*epoch, *epochs) {
-                    self.line(from, &format!("epoch {epoch}/{epochs}: {}", listed(values)));
+                    let listed = listed(values, *loss_is_scaled);
+                    self.line(from, &format!("epoch {epoch}/{epochs}: {listed}"));
                 }
             }
             Report::Ending => {}
@@ -128,13 +129,22 @@ impl Reporter {
     }
 
     fn progress(&mut self, from: &str, report: &Report) {
-        let Report::Progress { epoch, epochs, step, steps, loss, rows_per_second, seconds_left } =
-            report
+        let Report::Progress {
+            epoch,
+            epochs,
+            step,
+            steps,
+            loss,
+            rows_per_second,
+            seconds_left,
+            loss_is_scaled,
+        } = report
         else {
             return;
         };
         let (pace, left) = (thousands(*rows_per_second), duration(*seconds_left));
-        let message = format!("loss {loss:.4}, {pace} rows/s, {left} left");
+        let name = shown("loss", *loss_is_scaled);
+        let message = format!("{name} {loss:.4}, {pace} rows/s, {left} left");
         let what = format!("epoch {epoch}/{epochs}");
         let text = format!("{what} step {step}/{steps}: {message}");
         let is_drawn =
@@ -249,12 +259,13 @@ fn fault_text(fault: FaultKind, processes: &[u32], seconds: Option<f64>) -> Stri
 fn result_lines(report: &Report) -> Vec<String> {
     match report {
         Report::Finished { .. } => finished_lines(report),
-        Report::Evaluated { rows, left_out, values } => {
+        Report::Evaluated { rows, left_out, values, loss_is_scaled } => {
             let rows = match left_out {
                 0 => count(*rows, "row"),
                 _ => format!("{}, and {left_out} left out for a missing cell", count(*rows, "row")),
             };
-            let values = values.iter().map(|(name, value)| format!("{name} {value}"));
+            let name = |name| shown(name, *loss_is_scaled);
+            let values = values.iter().map(|(of, value)| format!("{} {value}", name(of)));
             std::iter::once(rows).chain(values).collect()
         }
         Report::Verified { first, last, hashes, .. } => vec![verified(*first, *last, *hashes)],
@@ -272,6 +283,7 @@ fn finished_lines(report: &Report) -> Vec<String> {
         training,
         validation,
         test,
+        loss_is_scaled,
         weights_blake3,
         run_folder,
     } = report
@@ -282,7 +294,8 @@ fn finished_lines(report: &Report) -> Vec<String> {
     let steps_done = format!("{steps} {}", nouns(*steps, "step"));
     let mut lines =
         vec![format!("{name}: {epochs}, {steps_done} in {seconds:.2} s ({pace} rows/s)")];
-    lines.extend(measures(&[("training", training), ("validation", validation), ("test", test)]));
+    let tables = [("training", training), ("validation", validation), ("test", test)];
+    lines.extend(measures(&tables, *loss_is_scaled));
     lines.push(format!("weights_blake3 {weights_blake3}"));
     lines.extend(run_folder.iter().map(|folder| format!("run folder {folder}")));
     lines
@@ -335,9 +348,14 @@ mod tests {
         let killed = |processes: &[u32]| fault_text(FaultKind::Kill, processes, None);
         assert_eq!(killed(&[5]), "chaos: killed worker process 5");
         assert_eq!(killed(&[5, 6]), "chaos: killed all workers, processes 5, 6");
-        let evaluated =
-            Report::Evaluated { rows: 1, left_out: 0, values: [("mae".into(), 0.5)].into() };
-        assert_eq!(result_lines(&evaluated), ["1 row", "mae 0.5"]);
+        let evaluated = |loss_is_scaled| Report::Evaluated {
+            rows: 1,
+            left_out: 0,
+            values: [("loss".into(), 2.0), ("mae".into(), 0.5)].into(),
+            loss_is_scaled,
+        };
+        assert_eq!(result_lines(&evaluated(false)), ["1 row", "loss 2", "mae 0.5"]);
+        assert_eq!(result_lines(&evaluated(true)), ["1 row", "loss (scaled) 2", "mae 0.5"]);
     }
 
     #[test]

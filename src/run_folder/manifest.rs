@@ -137,7 +137,7 @@ impl Manifest {
         let path = run.join("manifest.json");
         let text = read_file::text(&path, MANIFEST_BYTES_MAX)
             .map_err(|error| Error::file(&path, "read it (is this a run folder?)", &error))?;
-        parse(&path, &text)
+        parse(&path, &text, FORMAT)
     }
 
     /// That it is as this program wrote it.
@@ -192,8 +192,8 @@ pub(super) fn hash(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
-/// Reads a file of ours that names its format.
-pub(super) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
+/// Reads a file of ours that names its format, of a kind of which this program reads formats up to `known`.
+pub(super) fn parse<T: DeserializeOwned>(path: &Path, text: &str, known: u32) -> Result<T> {
     #[derive(Deserialize)]
     struct Versioned {
         format: u32,
@@ -202,8 +202,8 @@ pub(super) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T> {
     let damaged = |error: serde_json::Error| fail(format!("damaged: {error}"));
     // Before the rest: a later format may have anything there.
     let Versioned { format } = serde_json::from_str(text).map_err(damaged)?;
-    if format > FORMAT {
-        return Err(fail(newer(format)));
+    if format > known {
+        return Err(fail(newer(format, known)));
     }
     serde_json::from_str(text).map_err(damaged)
 }

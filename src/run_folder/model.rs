@@ -18,8 +18,8 @@ use super::manifest::{hash, parse};
 use super::{Manifest, RunFolder, Status, json};
 use crate::checkpoint::Origin;
 use crate::error::{Error, Result};
-use crate::format::FORMAT;
-use crate::plan::Plan;
+use crate::format::{FORMAT, FORMAT_OF_COLUMNS};
+use crate::plan::{Plan, units};
 use crate::read_file;
 use crate::weights_file::{self, Stamp, WeightsError, weights_hash};
 use crate::whole_file::write_whole;
@@ -34,7 +34,7 @@ const DESCRIPTION_BYTES_MAX: u64 = 256 << 20;
 /// `model/model.json`: with the weights, all that is needed to use the model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ModelDescription {
-    /// [`FORMAT`].
+    /// [`FORMAT`], or [`FORMAT_OF_COLUMNS`] where it has to be.
     pub format: u32,
     /// The network.
     pub network: NetworkSpec,
@@ -104,8 +104,9 @@ impl ModelFiles {
 
 /// The text of `model.json`: the same through the whole run.
 fn description(path: &Path, plan: &Plan) -> Result<String> {
+    let is_as_ever = plan.schema.is_of_the_first_form() && !plan.network.has_units();
     let description = ModelDescription {
-        format: FORMAT,
+        format: if is_as_ever { FORMAT } else { FORMAT_OF_COLUMNS },
         network: plan.network.spec().clone(),
         schema: plan.schema.clone(),
         shards: plan.job.train.shards,
@@ -152,10 +153,16 @@ impl Model {
             }
         })?;
         let damaged = |problem: String| Error::File { path: path.clone(), problem };
-        let ModelDescription { network, schema, shards, .. } = parse(&path, &text)?;
+        let ModelDescription { network, schema, shards, .. } =
+            parse(&path, &text, FORMAT_OF_COLUMNS)?;
         let manifest = Manifest::read(run)?;
         check_description(&path, &text, &manifest)?;
         let network = Network::new(network).map_err(|error| damaged(error.to_string()))?;
+        if network.inputs() != schema.inputs() || network.spec().units != units(&schema) {
+            return Err(damaged(
+                "damaged: its network and its columns do not go together".to_string(),
+            ));
+        }
         let (weights, stamp) = read_weights(run, &manifest, network.layout())?;
         Ok(Model { network, schema, shards, weights, step: stamp.map(|stamp| stamp.step) })
     }

@@ -44,7 +44,7 @@ fn a_clock_in_seconds_keeps_every_second_when_it_is_scaled() {
         let cells: Vec<&str> = row.split_whitespace().collect();
         assert_eq!(
             (cells[1], cells[2], cells[5..].join(" ")),
-            ("1700000001", "1700000200", "200".into())
+            ("1700000001", "1700000200", format!("200 {scale}"))
         );
         assert!(!checked.stdout.contains("constant"), "{checked}");
     }
@@ -124,7 +124,8 @@ fn a_target_far_from_one_is_told_by_check_and_by_the_run() {
     let model = REGRESSION.replace("\"sgd\"", "\"adam\"");
     let folder = Folder::new(&[("job.toml", &job(data, &model)), ("train.csv", &train)]);
     let warning = "target \"price\" lies between 200000 and 1171447: targets far above 1 in size are learned slowly \
-                   or not at all; divide by 1000000 in the table";
+                   or not at all; set `data.columns.price = { scale = \"standard\" }` (predictions and metrics stay in \
+                   the table's unit)";
     let checked = folder.run(&["check", "job.toml"]);
     checked.expect(0);
     assert!(checked.stdout.contains(warning), "{checked}");

@@ -210,6 +210,9 @@ fn every_key_is_documented() {
         let job = edited(LEAST, &heading, &(heading.clone() + &unknown));
         same(table("key", section).names(), listed_for(&job), section);
     }
+    let columns = format!("[data.columns]\na = {{ {NO_NAME} = 1 }}\n\n[model]");
+    let job = edited(LEAST, "[model]", &columns);
+    same(table("a column's key", "Columns").names(), listed_for(&job), "Columns");
 }
 
 #[test]
@@ -235,9 +238,11 @@ fn every_name_is_documented() {
     same(table("layer", "Layers").names(), layers, "layers");
     let schedules = listed_for(&with_schedule(NO_NAME, ""));
     same(table("schedule", "Learning rates").names(), schedules, "schedules");
-    let mut scales = table("scale", "data").names();
-    scales.retain(|name| !name.starts_with('{'));
-    same(scales, listed_for(&data(format!("scale = {quoted}"))), "scales");
+    for (key, heading) in [("scale", "scale"), ("missing", "rule for missing cells")] {
+        let mut names = table(heading, "Columns").names();
+        names.retain(|name| !name.starts_with('{'));
+        same(names, listed_for(&data(format!("{key} = {quoted}"))), key);
+    }
 }
 
 #[test]

@@ -50,6 +50,8 @@ mod lying_peer;
 mod netns;
 mod npy;
 #[cfg(target_os = "linux")]
+mod own_columns;
+#[cfg(target_os = "linux")]
 mod panics;
 mod parity;
 #[cfg(target_os = "linux")]
@@ -66,6 +68,8 @@ mod relay;
 #[cfg(target_os = "linux")]
 mod resume;
 mod run_folder;
+#[cfg(target_os = "linux")]
+mod scaled_targets;
 #[cfg(target_os = "linux")]
 mod schedules;
 mod sharing;

@@ -54,7 +54,7 @@ batch_size = 16
 "#;
 
 /// An NPY file as `numpy.save` writes it.
-fn npy(descr: &str, shape: &str, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn npy(descr: &str, shape: &str, bytes: &[u8]) -> Vec<u8> {
     let mut text = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}");
     let padding = (64 - (10 + text.len() + 1) % 64) % 64;
     text.extend(std::iter::repeat_n(' ', padding));
@@ -63,7 +63,7 @@ fn npy(descr: &str, shape: &str, bytes: &[u8]) -> Vec<u8> {
     [b"\x93NUMPY\x01\x00", &length[..], text.as_bytes(), bytes].concat()
 }
 
-fn doubles(values: impl IntoIterator<Item = f64>) -> Vec<u8> {
+pub(crate) fn doubles(values: impl IntoIterator<Item = f64>) -> Vec<u8> {
     values.into_iter().flat_map(f64::to_le_bytes).collect()
 }
 

@@ -138,7 +138,13 @@ mod tests {
             Dropout::new(0.5).into(),
             Dense::new(1).into(),
         ];
-        let spec = NetworkSpec { inputs: 60, layers, loss: Loss::Mse, metrics: Vec::new(), units: Vec::new() };
+        let spec = NetworkSpec {
+            inputs: 60,
+            layers,
+            loss: Loss::Mse,
+            metrics: Vec::new(),
+            units: Vec::new(),
+        };
         Arc::new(Network::new(spec).unwrap())
     }
 

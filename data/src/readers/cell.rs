@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::dialect::Dialect;
 use crate::error::quote;
-use crate::selection::{NUMBER_MAX, Selection};
+use crate::selection::{NUMBER_MAX, Selected, Selection};
 
 /// Longest cell that is used: a name, a number or a label.
 pub(crate) const CELL_LEN_MAX: usize = 64 << 10;
@@ -33,23 +33,22 @@ pub(crate) enum Kind {
 
 /// The selected cells of a row, in file order, so that the first bad one is met first.
 pub(crate) fn slots(selection: &Selection) -> Vec<Slot> {
-    let features = selection.features.iter().enumerate().map(|(place, &column)| Slot {
-        column,
-        kind: Kind::Number(place),
-        number_max: if selection.are_scaled { NUMBER_MAX } else { F32_MAX },
-        missing: selection.missing_feature,
-        text: selection.text_feature,
-    });
-    let targets = selection.targets.iter().enumerate().map(|(place, &column)| Slot {
-        column,
-        kind: if selection.labels {
-            Kind::Label(place)
-        } else {
-            Kind::Number(selection.features.len() + place)
-        },
-        number_max: F32_MAX,
-        missing: selection.missing_target,
-        text: None,
+    let slot = |selected: &Selected, kind, text| Slot {
+        column: selected.column,
+        kind,
+        number_max: if selected.takes_any_size { NUMBER_MAX } else { F32_MAX },
+        missing: selected.missing,
+        text,
+    };
+    let features = selection.features.iter().enumerate();
+    let features =
+        features.map(|(place, one)| slot(one, Kind::Number(place), selection.text_feature));
+    let targets = selection.targets.iter().enumerate().map(|(place, one)| {
+        let kind = match selection.labels {
+            true => Kind::Label(place),
+            false => Kind::Number(selection.features.len() + place),
+        };
+        slot(one, kind, None)
     });
     let mut slots: Vec<Slot> = features.chain(targets).collect();
     slots.sort_by_key(|slot| slot.column);

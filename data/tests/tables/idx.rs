@@ -6,10 +6,11 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use lockstep_data::{
-    Rows, Scale, Schema, Source, TableFile, TableSpec, TargetKind, TargetSummary, Want,
+    ColumnOverride, Rows, Scale, Schema, Source, TableFile, TableSpec, TargetKind, TargetSummary,
+    Want,
 };
 
-use crate::{Files, load, strings};
+use crate::{Files, divide, load, names, scale_named, strings};
 
 const TWO_CLASSES: TargetKind = TargetKind::Classes { outputs: 2 };
 
@@ -56,7 +57,7 @@ fn spec(files: &Files) -> TableSpec {
     TableSpec {
         train: table(files),
         target: strings(&["label"]),
-        scale: Scale::Divide(255.0),
+        scale: divide(255.0),
         ..files.spec("")
     }
 }
@@ -70,7 +71,7 @@ fn rows_are_pixels_and_a_label_plain_or_packed() {
         let files = files(&images, &labels);
         let data = load(&spec(&files), TWO_CLASSES, 1).unwrap();
         assert_eq!(data.train, wanted);
-        assert_eq!(data.schema.features, ["pixel0", "pixel1"]);
+        assert_eq!(names(&data.schema.features), ["pixel0", "pixel1"]);
         assert_eq!(data.schema.labels, Some(vec![strings(&["3", "7"])]));
         assert_eq!(data.warnings, [""; 0]);
         let counts = vec![("3".to_owned(), 1), ("7".to_owned(), 2)];
@@ -93,7 +94,7 @@ fn elements_of_every_type_are_read() {
         (0x0e, of(&|i| numbers[i].to_be_bytes().to_vec()), [-2.0, 0.5, 3.0]),
     ] {
         let files = files(&with_elements(code, &[3, 1], &bytes), &labels);
-        let spec = TableSpec { scale: Scale::None, ..spec(&files) };
+        let spec = TableSpec { scale: Scale::NONE, ..spec(&files) };
         let data = load(&spec, TargetKind::Numbers, 1).unwrap();
         let [a, b, c] = wanted;
         assert_eq!(data.train.values, [a, 7.0, b, 3.0, c, 7.0], "0x{code:02x}");
@@ -104,7 +105,7 @@ fn elements_of_every_type_are_read() {
 fn scales_splits_and_columns_are_as_for_any_table() {
     let files = files(&images(), &labels());
     let mut spec = spec(&files);
-    spec.scale = Scale::MinMax;
+    spec.scale = scale_named("minmax");
     spec.features = Some(strings(&["pixel1"]));
     let data = load(&spec, TargetKind::Numbers, 1).unwrap();
     assert_eq!(data.train.values, [1.0, 7.0, 0.0, 3.0, 0.8, 7.0]);
@@ -115,6 +116,21 @@ fn scales_splits_and_columns_are_as_for_any_table() {
     spec.test = files.file("t.csv");
     let data = load(&spec, TargetKind::Numbers, 1).unwrap();
     assert_eq!(data.test.unwrap().values, [0.0, 5.0]);
+}
+
+#[test]
+fn a_pixel_may_have_a_scale_of_its_own() {
+    let files = files(&images(), &labels());
+    let mut spec = spec(&files);
+    let robust = ColumnOverride { scale: Some(scale_named("robust")), ..Default::default() };
+    spec.columns = [("pixel0".to_owned(), robust)].into();
+    let data = load(&spec, TWO_CLASSES, 1).unwrap();
+    assert_eq!(data.train.values, [-1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.8, 1.0]);
+    // All of them alike, by what they were in training.
+    let spec = TableSpec { scale: scale_named("robust"), ..self::spec(&files) };
+    let data = load(&spec, TWO_CLASSES, 1).unwrap();
+    let wanted = [-1.0, 0.4, 1.0, 0.0, -1.6, 0.0, 1.0, 0.0, 1.0];
+    assert_eq!(data.train.values, wanted);
 }
 
 #[test]
@@ -156,13 +172,14 @@ fn constant_pixels_are_told_where_they_do_harm() {
     let files = files(&idx(&[2, 2], &[0, 255, 0, 0]), &idx(&[2], &[0, 1]));
     let warnings =
         |scale| load(&TableSpec { scale, ..spec(&files) }, TWO_CLASSES, 1).unwrap().warnings.len();
-    assert_eq!([Scale::None, Scale::Divide(255.0)].map(warnings), [0, 0]);
-    assert_eq!([Scale::Standard, Scale::MinMax].map(warnings), [1, 1]);
+    assert_eq!([Scale::NONE, divide(255.0)].map(warnings), [0, 0]);
+    assert_eq!([scale_named("standard"), scale_named("minmax")].map(warnings), [1, 1]);
     let hint = |scale| {
-        load(&TableSpec { scale, ..spec(&files) }, TWO_CLASSES, 1).unwrap().summary.scaling_hint()
+        let data = load(&TableSpec { scale, ..spec(&files) }, TWO_CLASSES, 1).unwrap();
+        data.summary.scaling_hint(&data.schema)
     };
-    assert!(hint(Scale::None).unwrap().contains("`data.scale = { divide = 255 }`"));
-    assert_eq!(hint(Scale::Divide(255.0)), None);
+    assert!(hint(Scale::NONE).unwrap().contains("`data.scale = { divide = 255 }`"));
+    assert_eq!(hint(divide(255.0)), None);
 }
 
 /// The error of these two files.

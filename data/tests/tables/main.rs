@@ -1,5 +1,6 @@
 //! Real files through the public interface: values, splits, schemas, and the message of every error.
 
+mod columns;
 mod dialects;
 mod errors;
 mod idx;
@@ -9,11 +10,13 @@ mod schema;
 mod splits;
 mod values;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
 use lockstep_data::{
-    DataError, Dataset, Detail, Dialect, Missing, Scale, Source, TableFile, TableSpec, TargetKind,
+    Back, Column, DataError, Dataset, Detail, Dialect, Missing, Scale, Scaling, Source, TableFile,
+    TableSpec, TargetKind,
 };
 use tempfile::TempDir;
 
@@ -46,8 +49,9 @@ impl Files {
             validation: None,
             target: vec!["y".to_owned()],
             features: None,
-            scale: Scale::None,
+            scale: Scale::NONE,
             missing: Missing::Error,
+            columns: BTreeMap::new(),
             stratify: true,
             dialect: Dialect::default(),
         }
@@ -78,6 +82,26 @@ fn load_one(
     let mut spec = files.spec("t.csv");
     adjust(&mut spec);
     load(&spec, kind, 42).map_err(|error| files.message(&error))
+}
+
+/// A scale by its name alone.
+fn scale_named(name: &str) -> Scale {
+    Scale::named(name).expect("a scale")
+}
+
+fn divide(divisor: f64) -> Scale {
+    Scale::with_parameter("divide", divisor).expect("a divisor")
+}
+
+/// Names of columns.
+fn names(columns: &[Column]) -> Vec<&str> {
+    columns.iter().map(Column::name).collect()
+}
+
+/// What a linear scale has learned.
+fn scaling(column: &Column) -> Scaling {
+    let Some(Back::Affine(scaling)) = column.back() else { panic!("{column:?}") };
+    scaling
 }
 
 fn strings(names: &[&str]) -> Vec<String> {

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use lockstep_data::{Detail, Missing, Rows, Scale, Source, TableFile, TableSpec, TargetKind, Want};
 
-use crate::{Files, load, strings};
+use crate::{Files, divide, load, names, scale_named, strings};
 
 pub(crate) const NUMBERS: TargetKind = TargetKind::Numbers;
 pub(crate) const TWO_CLASSES: TargetKind = TargetKind::Classes { outputs: 2 };
@@ -83,7 +83,7 @@ fn the_same_rows_as_from_csv() {
         gzip(&floats("(5, 4)", &by_row)),
     ] {
         let files = files(&[("t.csv", csv.clone().into_bytes()), ("t.npy", bytes)]);
-        for scale in [Scale::None, Scale::Standard, Scale::MinMax, Scale::Divide(3.0)] {
+        for scale in [Scale::NONE, scale_named("standard"), scale_named("minmax"), divide(3.0)] {
             for missing in [Missing::Mean, Missing::Drop] {
                 let spec = |train| TableSpec {
                     train: files.csv(train),
@@ -117,7 +117,7 @@ fn large_tables_are_read_in_parts_in_order() {
         files(&[("t.csv", csv.into_bytes()), ("t.npy", floats(&format!("({rows}, 2)"), &values))]);
     let spec = |train| TableSpec {
         train: files.csv(train),
-        scale: Scale::Standard,
+        scale: scale_named("standard"),
         test: Some(Source::Fraction(0.25)),
         ..alone(&files, "1")
     };
@@ -252,8 +252,8 @@ fn a_pair_is_features_and_targets_of_its_own() {
     let data = load(&of_pair(&files), NUMBERS, 1).unwrap();
     let wanted = [1.0, 2.0, 3.0, 4.0, 0.5, 1.5, 5.0, 6.0, 7.0, 8.0, 2.5, 3.5];
     assert_eq!(data.train, Rows::new(4, 2, wanted.to_vec()));
-    assert_eq!(data.schema.features, ["0", "1", "2", "3"]);
-    assert_eq!(data.schema.targets, ["target.0", "target.1"]);
+    assert_eq!(names(&data.schema.features), ["0", "1", "2", "3"]);
+    assert_eq!(names(&data.schema.targets), ["target.0", "target.1"]);
     assert_eq!(data.schema.image, Some(vec![2, 2]));
     assert!(data.summary.tables[0].images);
 
@@ -285,7 +285,7 @@ fn some_targets_of_a_pair_may_be_left_out() {
     let mut spec = TableSpec { target: strings(&["target.1"]), ..of_pair(&files) };
     let data = load(&spec, NUMBERS, 1).unwrap();
     assert_eq!(data.train.values, [1.0, 1.5, 2.0, 3.5]);
-    assert_eq!(data.schema.features, ["0"]);
+    assert_eq!(names(&data.schema.features), ["0"]);
     let message = |spec: &TableSpec, kind| files.message(&load(spec, kind, 1).unwrap_err());
     spec.target = strings(&["0"]);
     assert_eq!(

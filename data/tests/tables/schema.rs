@@ -4,7 +4,7 @@ use std::fs;
 
 use lockstep_data::{Cells, Dataset, Missing, Rows, Scale, Schema, TargetKind, Want};
 
-use crate::{Files, load, load_one};
+use crate::{Files, load, load_one, scale_named, scaling};
 
 /// JSON as written by the first version. Later versions must read it.
 const FROZEN: &str = include_str!("schema-v1.json");
@@ -14,7 +14,7 @@ const FROZEN_F64: &str = include_str!("schema-v2.json");
 
 fn classes(missing: Missing) -> Dataset {
     load_one("a,b,y\n1,0,no\n3,10,yes\n", TargetKind::Classes { outputs: 2 }, |spec| {
-        spec.scale = Scale::MinMax;
+        spec.scale = scale_named("minmax");
         spec.missing = missing;
     })
     .expect("a right table")
@@ -30,7 +30,8 @@ fn json_goes_both_ways_and_the_first_version_stays_readable() {
     assert_eq!(first, Schema { cells: Cells::F32, ..schema });
     for kind in [TargetKind::Numbers, TargetKind::Binary { outputs: 1 }] {
         let content = "a,y\n0.1,0\n0.7,1\n1e-30,0\n";
-        let schema = load_one(content, kind, |spec| spec.scale = Scale::Standard).unwrap().schema;
+        let schema =
+            load_one(content, kind, |spec| spec.scale = scale_named("standard")).unwrap().schema;
         let json = serde_json::to_string(&schema).unwrap();
         assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), schema);
     }
@@ -47,7 +48,7 @@ fn a_model_of_the_first_version_goes_on_rounding_first() {
     assert_eq!((read(FROZEN), read(FROZEN_F64)), (1_677_721.6, 1_677_721.8));
     let rounded = FROZEN.replacen("\"divisor\": 2.0", "\"divisor\": 0.1", 1);
     let schema: Schema = serde_json::from_str(&rounded).unwrap();
-    assert_eq!(schema.scaling.unwrap()[0].divisor, f64::from(0.1_f32));
+    assert_eq!(scaling(&schema.features[0]).divisor, f64::from(0.1_f32));
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn reading_the_training_file_again_gives_the_training_rows() {
         content.push_str(&format!("{}.{row},{},{}\n", row * 7 % 13, row * row, row % 3));
     }
     for kind in [TargetKind::Numbers, TargetKind::Classes { outputs: 3 }] {
-        for scale in [Scale::None, Scale::Standard, Scale::MinMax] {
+        for scale in [Scale::NONE, scale_named("standard"), scale_named("minmax")] {
             let files = Files::new(&[("t.csv", &content)]);
             let mut spec = files.spec("t.csv");
             spec.scale = scale;
@@ -164,7 +165,7 @@ fn reading_says_what_is_missing_or_unknown() {
 #[test]
 fn a_value_that_scales_out_of_range_is_refused() {
     let schema = load_one("a,y\n0,1\n1e-20,2\n", TargetKind::Numbers, |spec| {
-        spec.scale = Scale::MinMax;
+        spec.scale = scale_named("minmax");
     })
     .unwrap()
     .schema;

@@ -4,7 +4,7 @@ use lockstep_data::{
     Missing, NumberSummary, Rows, Scale, Scaling, Source, TargetKind, TargetSummary,
 };
 
-use crate::{Files, load, load_one, strings};
+use crate::{Files, load, load_one, names, scale_named, scaling, strings};
 
 const NUMBERS: TargetKind = TargetKind::Numbers;
 
@@ -37,7 +37,7 @@ fn features_default_to_every_other_column_in_file_order() {
         spec.target = strings(&["z", "y"]);
     })
     .unwrap();
-    assert_eq!(data.schema.features, ["b", "a"]);
+    assert_eq!(names(&data.schema.features), ["b", "a"]);
     assert_eq!(data.train, Rows::new(2, 2, vec![1.0, 3.0, 4.0, 2.0]));
 }
 
@@ -55,7 +55,7 @@ fn standard_scaling_is_by_population_deviation_of_the_training_rows() {
         ("test.csv", "y,c,a\n50,8,2.5\n"),
     ]);
     let mut spec = files.spec("t.csv");
-    spec.scale = Scale::Standard;
+    spec.scale = scale_named("standard");
     spec.test = files.file("test.csv");
     let data = load(&spec, NUMBERS, 1).unwrap();
     // StandardScaler().fit_transform([[1], [2], [3], [4]])
@@ -66,9 +66,9 @@ fn standard_scaling_is_by_population_deviation_of_the_training_rows() {
         assert_eq!(data.train.targets_of(row), [(row as f32 + 1.0) * 10.0]);
     }
     assert_eq!(data.test.unwrap().values, [0.0, 1.0, 50.0]);
-    let scaling = data.schema.scaling.unwrap();
-    assert_eq!(scaling[0], Scaling { offset: 2.5, divisor: 1.25f64.sqrt() });
-    assert_eq!(scaling[1], Scaling { offset: 7.0, divisor: 1.0 });
+    let [a, c] = &data.schema.features[..] else { panic!("two features") };
+    assert_eq!(scaling(a), Scaling { offset: 2.5, divisor: 1.25f64.sqrt() });
+    assert_eq!(scaling(c), Scaling { offset: 7.0, divisor: 1.0 });
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn minmax_scaling_covers_zero_to_one_of_the_training_rows() {
     let files =
         Files::new(&[("t.csv", "a,c,y\n2,7,1\n4,7,2\n6,7,3\n"), ("v.csv", "a,c,y\n8,6,4\n")]);
     let mut spec = files.spec("t.csv");
-    spec.scale = Scale::MinMax;
+    spec.scale = scale_named("minmax");
     spec.validation = files.file("v.csv");
     let data = load(&spec, NUMBERS, 1).unwrap();
     assert_eq!(data.train.values, [0.0, 0.0, 1.0, 0.5, 0.0, 2.0, 1.0, 0.0, 3.0]);
@@ -85,7 +85,7 @@ fn minmax_scaling_covers_zero_to_one_of_the_training_rows() {
 
 #[test]
 fn extreme_features_scale_to_finite_values() {
-    for scale in [Scale::Standard, Scale::MinMax] {
+    for scale in [scale_named("standard"), scale_named("minmax")] {
         let content = "a,b,y\n3e38,1e-45,1\n-3e38,0,2\n3e38,0,3\n";
         let data = load_one(content, NUMBERS, |spec| spec.scale = scale).unwrap();
         assert!(data.train.values.iter().all(|value| value.is_finite()), "{scale:?}");
@@ -104,18 +104,19 @@ fn a_missing_feature_takes_the_training_mean_before_scaling() {
     let data = load(&spec, NUMBERS, 1).unwrap();
     assert_eq!(data.train.values, [1.0, 1.0, 1.0, 3.0, 2.0, 2.0, 5.0, 1.5, 3.0]);
     assert_eq!(data.test.unwrap().values, [3.0, 1.5, 4.0]);
-    assert_eq!(data.schema.fill, Some(vec![3.0, 1.5]));
+    let fill: Vec<_> = data.schema.features.iter().map(|column| column.fill()).collect();
+    assert_eq!(fill, [Some(3.0), Some(1.5)]);
     let train = format!("train table ({})", files.path("t.csv").display());
     let warning = format!("{train}: filled 2 missing cells with the training mean in \"a\", \"b\"");
     assert_eq!(data.warnings[0], warning);
 
-    spec.scale = Scale::Standard;
+    spec.scale = scale_named("standard");
     let data = load(&spec, NUMBERS, 1).unwrap();
     // SimpleImputer() then StandardScaler(): [1, 3, 5] has mean 3 and deviation sqrt(8 / 3)
     assert!((data.train.row(0)[0] + 1.224_744_9).abs() <= ULP);
     assert_eq!(data.train.row(1)[0], 0.0);
     assert_eq!(
-        data.schema.scaling.unwrap()[0],
+        scaling(&data.schema.features[0]),
         Scaling { offset: 3.0, divisor: (8.0f64 / 3.0).sqrt() }
     );
 }
@@ -206,7 +207,7 @@ fn fractions_are_disjoint_ordered_and_repeatable() {
     assert_eq!(all, (0..101).collect::<Vec<_>>());
     assert_eq!(parts(&spec, 42)[0], train);
     assert_ne!(parts(&spec, 43)[2], test);
-    spec.scale = Scale::None;
+    spec.scale = Scale::NONE;
     spec.validation = None;
     let data = load(&spec, NUMBERS, 42).unwrap();
     let again: Vec<u32> = data.test.unwrap().values.chunks(2).map(|row| row[0] as u32).collect();
@@ -218,7 +219,7 @@ fn scaling_is_fitted_on_what_the_split_leaves() {
     let content = "a,y\n1,0\n2,0\n3,1\n100,0\n7,0\n1000,2\n";
     let data = load_one(content, NUMBERS, |spec| {
         spec.test = Some(Source::Fraction(0.5));
-        spec.scale = Scale::MinMax;
+        spec.scale = scale_named("minmax");
     })
     .unwrap();
     let train: Vec<f32> = (0..3).map(|row| data.train.row(row)[0]).collect();
@@ -230,7 +231,7 @@ fn the_summary_is_of_raw_values() {
     let content = "a,b,y\n1,0.1,x\n,0.2,z\n-3,0.3,x\n";
     let data = load_one(content, TargetKind::Classes { outputs: 2 }, |spec| {
         spec.missing = Missing::Mean;
-        spec.scale = Scale::Standard;
+        spec.scale = scale_named("standard");
     })
     .unwrap();
     let [table] = data.summary.tables.as_slice() else { panic!("one table") };
@@ -246,7 +247,7 @@ fn the_summary_is_of_raw_values() {
     assert_eq!(table.features[0], a);
     let counts = vec![("x".to_owned(), 2), ("z".to_owned(), 1)];
     assert_eq!(table.targets, [TargetSummary::Classes { name: "y".into(), counts }]);
-    assert_eq!(data.summary.scaling_hint(), None);
+    assert_eq!(data.summary.scaling_hint(&data.schema), None);
 }
 
 #[test]
@@ -271,7 +272,10 @@ fn constants_are_warned_about() {
 
 #[test]
 fn unscaled_features_of_different_sizes_get_a_hint() {
-    let hint = |content: &str| load_one(content, NUMBERS, |_| {}).unwrap().summary.scaling_hint();
+    let hint = |content: &str| {
+        let data = load_one(content, NUMBERS, |_| {}).unwrap();
+        data.summary.scaling_hint(&data.schema)
+    };
     assert_eq!(hint("a,b,y\n1,2,900\n2,3,1\n"), None);
     let large = hint("a,tax,y\n1,187,9\n2,-711,1\n").unwrap();
     assert!(large.starts_with("feature \"tax\" lies between -711 and 187 and is not"), "{large}");
@@ -313,7 +317,7 @@ fn rows_stay_whole_and_in_order_whichever_part_is_the_largest() {
 #[test]
 fn a_large_offset_with_a_small_spread_survives_scaling() {
     let content = "a,y\n1700000001,1\n1700000002,2\n1700000004,3\n";
-    let data = load_one(content, NUMBERS, |spec| spec.scale = Scale::MinMax).unwrap();
+    let data = load_one(content, NUMBERS, |spec| spec.scale = scale_named("minmax")).unwrap();
     assert_eq!(data.train.values, [0.0, 1.0, 1.0 / 3.0, 2.0, 1.0, 3.0]);
     assert_eq!(data.warnings, [""; 0]);
     let seen = &data.summary.tables[0].features[0];
@@ -325,9 +329,11 @@ fn a_large_offset_with_a_small_spread_survives_scaling() {
          `data.scale = \"standard\"` scales before it rounds"
     ));
     // A number that no f32 holds is as good as any where it is scaled.
-    let data = load_one("a,y\n1e60,1\n3e60,2\n", NUMBERS, |spec| spec.scale = Scale::MinMax);
+    let data =
+        load_one("a,y\n1e60,1\n3e60,2\n", NUMBERS, |spec| spec.scale = scale_named("minmax"));
     assert_eq!(data.unwrap().train.values, [0.0, 1.0, 1.0, 2.0]);
-    let message = load_one("a,y\n1e101,1\n3,2\n", NUMBERS, |spec| spec.scale = Scale::MinMax);
+    let message =
+        load_one("a,y\n1e101,1\n3,2\n", NUMBERS, |spec| spec.scale = scale_named("minmax"));
     assert_eq!(
         message.unwrap_err(),
         "t.csv:2: column 1 (a): found \"1e101\", wanted a number up to 1e100"
@@ -339,22 +345,22 @@ fn targets_far_from_one_are_warned_about() {
     let end = |content: &str| -> String {
         let warnings = load_one(content, NUMBERS, |_| {}).unwrap().warnings;
         let [warning] = &warnings[..] else { return format!("{warnings:?}") };
-        warning.split("): ").nth(1).unwrap().split(" (targets").next().unwrap().to_owned()
+        warning.split("): ").nth(1).unwrap().split(" (predictions").next().unwrap().to_owned()
     };
     assert_eq!(end("a,y\n1,-999\n2,999\n"), "[]");
     assert_eq!(
         end("a,y\n1,0\n2,1500000\n"),
         "target \"y\" lies between 0 and 1500000: targets far above 1 in size are learned slowly or not at all; \
-         divide by 1000000 in the table"
+         set `data.columns.y = { scale = \"standard\" }`"
     );
     assert_eq!(
         end("a,y\n1,1990\n2,2020\n3,2001\n"),
         "target \"y\" lies between 1990 and 2020: targets far above 1 in size are learned slowly or not at all; \
-         subtract about 2000 and divide by 10 in the table"
+         set `data.columns.y = { scale = \"standard\" }`"
     );
     assert_eq!(
         end("a,y\n1,0.00001\n2,0.00002\n"),
         "target \"y\" lies between 0.00001 and 0.00002: targets far below 1 in size are learned slowly or not at \
-         all; divide by 0.00001 in the table"
+         all; set `data.columns.y = { scale = \"standard\" }`"
     );
 }

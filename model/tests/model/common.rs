@@ -29,7 +29,8 @@ pub(crate) fn of_layers(
     loss: Loss,
     metrics: &[Metric],
 ) -> Network {
-    Network::new(NetworkSpec { inputs, layers, loss, metrics: metrics.to_vec(), units: Vec::new() }).unwrap()
+    Network::new(NetworkSpec { inputs, layers, loss, metrics: metrics.to_vec(), units: Vec::new() })
+        .unwrap()
 }
 
 /// Seed and step of the passes.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lockstep_coordinator::policy::RateSummary;
-use lockstep_data::{NumberSummary, TableSummary, TargetSummary};
+use lockstep_data::{Column as Fitted, ColumnSettings, NumberSummary, TableSummary, TargetSummary};
 use lockstep_model::ParameterValue;
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::ShardTree;
@@ -19,7 +19,7 @@ pub(super) struct Facts<'a> {
     network: Network,
     tables: Vec<Table>,
     scale: String,
-    missing: &'static str,
+    missing: String,
     warnings: &'a [String],
     hints: Vec<String>,
     training: Training,
@@ -30,6 +30,8 @@ pub(super) struct Facts<'a> {
 struct Network {
     inputs: usize,
     loss: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    loss_is_scaled: bool,
     metrics: Vec<String>,
     layers: Vec<Layer>,
     parameters: usize,
@@ -64,6 +66,19 @@ struct Column {
     max: f64,
     mean: f64,
     missing: u64,
+    becomes: Becomes,
+}
+
+/// What is done to a column.
+#[derive(Serialize)]
+struct Becomes {
+    scale: String,
+    missing: String,
+    /// What a missing cell becomes, before scaling.
+    fill: Option<f64>,
+    indicator: bool,
+    /// Numbers that the network gets, or has to give.
+    width: usize,
 }
 
 #[derive(Serialize)]
@@ -118,11 +133,11 @@ impl<'a> Facts<'a> {
         Facts {
             job: job.display().to_string(),
             network: Network::new(plan),
-            tables: plan.summary.tables.iter().map(Table::new).collect(),
+            tables: plan.summary.tables.iter().map(|table| Table::new(table, plan)).collect(),
             scale: plan.job.data.scale.to_string(),
-            missing: plan.job.data.missing.name(),
+            missing: plan.job.data.missing.to_string(),
             warnings: &plan.warnings,
-            hints: plan.summary.scaling_hint().into_iter().collect(),
+            hints: plan.summary.scaling_hint(&plan.schema).into_iter().collect(),
             training: Training {
                 epochs: plan.job.train.epochs,
                 steps_per_epoch: batches.count(),
@@ -161,6 +176,7 @@ impl Network {
         Network {
             inputs: network.inputs(),
             loss: model.loss.to_string(),
+            loss_is_scaled: network.has_units(),
             metrics: model.metrics.iter().map(ToString::to_string).collect(),
             layers: layers.collect(),
             parameters: network.layout().len(),
@@ -169,9 +185,9 @@ impl Network {
 }
 
 impl Table {
-    fn new(summary: &TableSummary) -> Table {
-        let target = |target: &TargetSummary| match target {
-            TargetSummary::Numbers(column) => Target::Numbers(Column::new(column)),
+    fn new(summary: &TableSummary, plan: &Plan) -> Table {
+        let target = |(target, fitted): (&TargetSummary, &Fitted)| match target {
+            TargetSummary::Numbers(column) => Target::Numbers(Column::new(column, fitted)),
             TargetSummary::Classes { name, counts } => {
                 let class =
                     |(label, rows): &(String, u64)| Class { label: label.clone(), rows: *rows };
@@ -183,20 +199,33 @@ impl Table {
             path: summary.path.display().to_string(),
             rows: summary.rows,
             rows_dropped: summary.dropped,
-            features: summary.features.iter().map(Column::new).collect(),
-            targets: summary.targets.iter().map(target).collect(),
+            features: summary
+                .features
+                .iter()
+                .zip(&plan.schema.features)
+                .map(|(summary, fitted)| Column::new(summary, fitted))
+                .collect(),
+            targets: summary.targets.iter().zip(&plan.schema.targets).map(target).collect(),
         }
     }
 }
 
 impl Column {
-    fn new(summary: &NumberSummary) -> Column {
+    fn new(summary: &NumberSummary, fitted: &Fitted) -> Column {
+        let ColumnSettings { scale, missing, indicator } = fitted.settings();
         Column {
             name: summary.name.clone(),
             min: summary.min,
             max: summary.max,
             mean: summary.mean,
             missing: summary.missing,
+            becomes: Becomes {
+                scale: scale.to_string(),
+                missing: missing.to_string(),
+                fill: fitted.fill(),
+                indicator,
+                width: fitted.width(),
+            },
         }
     }
 }

@@ -164,6 +164,7 @@ mod tests {
     use super::*;
     use crate::dialect::Dialect;
     use crate::readers::format::Request;
+    use crate::selection::Selected;
 
     fn blocks(table: &Contents) -> &[Block] {
         let Stored::Blocks(blocks) = &table.stored else { panic!("rows are kept as blocks") };
@@ -184,7 +185,11 @@ mod tests {
 
     /// Whether each row is complete.
     fn are_complete(table: &Contents) -> Vec<bool> {
-        let of = |block: &'_ Block| (0..block.rows).map(|row| block.is_complete(row)).collect();
+        let labels: Vec<usize> = (0..table.label_names.len()).collect();
+        let of = |block: &'_ Block| {
+            let numbers: Vec<usize> = (0..block.numbers()).collect();
+            (0..block.rows).map(|row| block.is_complete(row, &numbers, &labels)).collect()
+        };
         blocks(table).iter().flat_map::<Vec<bool>, _>(of).collect()
     }
 
@@ -199,13 +204,12 @@ mod tests {
         };
         let text = Text::open(&request).unwrap();
         let last = text.columns().len() - 1;
+        let selected =
+            |column| Selected { column, takes_any_size: false, missing: None, drops: true };
         let selection = Selection {
-            features: (0..last).rev().collect(),
-            targets: vec![last],
+            features: (0..last).rev().map(selected).collect(),
+            targets: vec![selected(last)],
             labels,
-            are_scaled: false,
-            missing_feature: None,
-            missing_target: None,
             text_feature: None,
         };
         let prefix = file.path().display().to_string();

@@ -139,8 +139,7 @@ impl OpenTable for Npy {
     }
 
     fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
-        let selected = selection.features.iter().chain(&selection.targets);
-        for (array, column) in selected.map(|&column| self.of(column)) {
+        for (array, column) in selection.all().map(|selected| self.of(selected.column)) {
             if let Some(problem) = array.problem(column) {
                 let place = array.field_names().and_then(|mut names| names.nth(column));
                 let name = quote(place.unwrap_or_default().as_bytes());

@@ -1,0 +1,56 @@
+//! What the linear scales share: `(cell - offset) / divisor`, in `f64`.
+
+use std::sync::Arc;
+
+use super::{Back, Fitted, Scaling, State, StateValue};
+
+/// Smallest divisor. Squares of what is smaller vanish, so that its deviation is not known.
+const DIVISOR_MIN: f64 = 1e-150;
+
+/// A linear scale, fitted.
+#[derive(Debug)]
+struct Affine(Scaling);
+
+/// With this offset and the divisor that it was given, whatever that is.
+pub(super) fn exactly(offset: f64, divisor: f64) -> Arc<dyn Fitted> {
+    Arc::new(Affine(Scaling { offset, divisor }))
+}
+
+/// With a divisor that was found in the rows: 0 only shifts.
+pub(super) fn fitted(offset: f64, divisor: f64) -> Arc<dyn Fitted> {
+    exactly(offset, if divisor == 0.0 { 1.0 } else { divisor.max(DIVISOR_MIN) })
+}
+
+pub(super) fn restore(_: f64, state: &State) -> Option<Arc<dyn Fitted>> {
+    let number = |name: &str| match state.get(name) {
+        Some(StateValue::Number(number)) if number.is_finite() => Some(*number),
+        _ => None,
+    };
+    let (offset, divisor) = (number("offset")?, number("divisor")?);
+    (state.len() == 2 && divisor > 0.0).then(|| exactly(offset, divisor))
+}
+
+impl Fitted for Affine {
+    fn encode(&self, cells: &[f64], _: usize, out: &mut [f64]) {
+        let Scaling { offset, divisor } = self.0;
+        for (out, cell) in out.iter_mut().zip(cells) {
+            *out = (cell - offset) / divisor;
+        }
+    }
+
+    fn state(&self) -> State {
+        let Scaling { offset, divisor } = self.0;
+        [("offset", offset), ("divisor", divisor)]
+            .map(|(name, number)| (name.to_owned(), StateValue::Number(number)))
+            .into()
+    }
+
+    fn formula(&self, cell: f64) -> Option<String> {
+        let Scaling { offset, divisor } = self.0;
+        Some(format!("({cell:e} - {offset:e}) / {divisor:e}"))
+    }
+
+    fn back(&self) -> Option<Back> {
+        Some(Back::Affine(self.0))
+    }
+}

@@ -1,0 +1,73 @@
+//! What is done to a column between the table and the network: which cells are missing ones' stand-ins, how numbers are
+//! scaled, and how many network inputs come of it.
+//!
+//! A scale is an [`Encoder`] that learns from the training rows alone and makes a [`Fitted`] one, which turns cells into
+//! network inputs for training, evaluation and prediction alike, and says how a target goes back into its own unit. To add
+//! one, write it in a file of its own beside the others and add it to [`SCALES`]: job files, the kept schema, `check` and
+//! messages follow. Refuses randomness, and any look at rows that are not the training's.
+//!
+//! Encoders see numbers only. A column of texts is to reach them as `f64` too: as places in a list of its categories,
+//! frozen with the column as the labels of a target are.
+
+mod affine;
+mod column;
+mod divide;
+mod encoder;
+mod minmax;
+mod missing;
+mod none;
+pub(crate) mod quantiles;
+mod robust;
+mod scale;
+mod settings;
+mod standard;
+
+pub use column::Column;
+pub(crate) use column::KeptColumn;
+pub use encoder::{Back, Parameter, Scaling};
+pub(crate) use encoder::{Encoder, Fitted, Looks, Seen, State, StateValue};
+pub use missing::Missing;
+pub use scale::Scale;
+pub use settings::{ColumnOverride, ColumnSettings};
+
+/// Every scale, in the order in which messages list them. The first leaves numbers as they are.
+pub(crate) static SCALES: [&Encoder; 5] =
+    [&none::NONE, &standard::STANDARD, &minmax::MINMAX, &robust::ROBUST, &divide::DIVIDE];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every scale has to hold to, whatever its formula.
+    #[test]
+    fn every_scale_can_be_named_kept_and_undone() {
+        let values = [3.0, -1.5, 0.25, 8.0, 2.0, 1e6];
+        for (at, encoder) in SCALES.iter().enumerate() {
+            assert!(SCALES[..at].iter().all(|other| other.name != encoder.name));
+            let scale = match encoder.parameter {
+                None => Scale::named(encoder.name).unwrap(),
+                Some(_) => Scale::with_parameter(encoder.name, 2.5).unwrap(),
+            };
+            let fitted = scale.fit(&Seen::of(&values));
+            let kept = serde_json::to_string(&fitted.state()).unwrap();
+            let again = scale.restore(&serde_json::from_str(&kept).unwrap()).unwrap();
+            assert_eq!(again.state(), fitted.state(), "{scale}");
+            let mut turned = [0.0; 6];
+            for output in 0..fitted.outputs() {
+                again.encode(&values, output, &mut turned);
+                assert!(turned.iter().all(|value| value.is_finite()), "{scale}");
+            }
+            if let Some(Back::Affine(Scaling { offset, divisor })) = fitted.back() {
+                for (turned, value) in turned.iter().zip(values) {
+                    let back = turned * divisor + offset;
+                    assert!(
+                        (back - value).abs() <= 1e-12 * value.abs().max(1.0),
+                        "{scale}: {back}"
+                    );
+                }
+            }
+            let unknown: State = [("no such key".to_owned(), StateValue::Number(1.0))].into();
+            assert!(scale.restore(&unknown).is_none(), "{scale}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What the rules for missing cells and sizes of numbers come to where a table is read: which columns, which advice an error
+//! gives, which rows are kept. Reads no file itself.
+
+use super::Want;
+use crate::columns::{ColumnSettings, Missing};
+use crate::error::DataError;
+use crate::raw::RawTable;
+use crate::selection::{Selected, Selection};
+use crate::spec::TargetKind;
+
+/// The rows of a raw table that the rules for missing cells keep.
+pub(crate) fn usable_rows(raw: &RawTable) -> Result<Vec<u32>, DataError> {
+    let rows = raw.complete_rows();
+    if rows.is_empty() {
+        let problem = match raw.selection.all().all(|selected| selected.drops) {
+            true => "every row has a missing cell, so `data.missing = \"drop\"` leaves none",
+            false => {
+                "every row has a missing cell in a column whose `missing` is \"drop\", which leaves none"
+            }
+        };
+        return Err(DataError::table(raw.path(), problem));
+    }
+    Ok(rows)
+}
+
+/// Who reads, and so what advice an error can give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// A job, whose settings can still be changed.
+    Job,
+    /// A trained model, whose settings are fixed.
+    Model,
+}
+
+/// What is done with the cells of a column, as far as it matters where they are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule {
+    pub(crate) missing: Missing,
+    pub(crate) takes_any_size: bool,
+}
+
+impl Rule {
+    pub(crate) fn of(settings: ColumnSettings) -> Rule {
+        let ColumnSettings { scale, missing, .. } = settings;
+        Rule { missing, takes_any_size: scale.takes_any_size() }
+    }
+}
+
+/// The columns to read, each with its rule, and the advice that fits.
+pub(crate) fn selection(
+    features: impl Iterator<Item = (usize, Rule)>,
+    targets: impl Iterator<Item = (usize, Rule)>,
+    kind: TargetKind,
+    want: Want,
+    reader: Reader,
+) -> Selection {
+    let missing_feature = |missing| match (missing, want, reader) {
+        (Missing::Drop, Want::FeaturesAndTargets, _) => None,
+        (Missing::Drop, Want::Features, _) => {
+            Some("a row to predict is never dropped: give it a number or take the row out")
+        }
+        (Missing::Error, _, Reader::Job) => {
+            Some("give it one, or set `data.missing` to \"mean\" or \"drop\"")
+        }
+        (Missing::Error, _, Reader::Model) => {
+            Some("the model was trained with `data.missing = \"error\"`")
+        }
+        (Missing::Mean | Missing::Median | Missing::Constant(_), _, _) => None,
+    };
+    let missing_target = |missing| match (missing, reader) {
+        (Missing::Drop, _) => None,
+        (_, Reader::Job) => Some("give it one, or set `data.missing` to \"drop\""),
+        (_, Reader::Model) => Some("give it one or take the row out"),
+    };
+    let selected = |(column, rule): (usize, Rule), missing: Option<&'static str>| Selected {
+        column,
+        takes_any_size: rule.takes_any_size,
+        missing,
+        drops: rule.missing == Missing::Drop && want == Want::FeaturesAndTargets,
+    };
+    let text_feature = match reader {
+        Reader::Job => Some("encode the column as numbers, or leave it out of `data.features`"),
+        Reader::Model => None,
+    };
+    Selection {
+        features: features.map(|one| selected(one, missing_feature(one.1.missing))).collect(),
+        targets: targets.map(|one| selected(one, missing_target(one.1.missing))).collect(),
+        labels: kind != TargetKind::Numbers,
+        text_feature,
+    }
+}

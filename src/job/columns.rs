@@ -1,0 +1,93 @@
+//! `data.scale`, `data.missing` and `data.columns`: what is done to columns, for all and for single ones. Which scales there
+//! are, and which numbers they take, is the data crate's to say: this file knows none of them by name.
+
+use std::collections::BTreeMap;
+
+use lockstep_data::{ColumnOverride, Missing, Scale};
+
+use super::reader::{JobError, Value, quoted};
+
+/// What can be said of a column.
+pub(super) const KEYS: &[&str] = &["scale", "missing", "indicator"];
+
+/// What a table of columns looks like, for messages.
+pub(super) const EXAMPLE: &str =
+    "price = { scale = \"robust\", missing = \"mean\", indicator = true }";
+
+/// What is said of single columns, by their names.
+pub(super) fn read(value: &Value<'_>) -> Result<BTreeMap<String, ColumnOverride>, JobError> {
+    let mut columns = BTreeMap::new();
+    for (name, value) in value.open_section()?.entries() {
+        let Some(section) = value.table(KEYS) else {
+            return Err(value.wanted(format!("a table, as in `{EXAMPLE}`")));
+        };
+        let section = section?;
+        let column = ColumnOverride {
+            scale: section.get("scale").map(|value| read_scale(&value)).transpose()?,
+            missing: section.get("missing").map(|value| read_missing(&value)).transpose()?,
+            indicator: section.get("indicator").map_or(Ok(false), |value| value.boolean())?,
+        };
+        columns.insert(name.to_string(), column);
+    }
+    Ok(columns)
+}
+
+/// A scale by its name, or `{ name = number }`.
+pub(super) fn read_scale(value: &Value<'_>) -> Result<Scale, JobError> {
+    let with_number = Scale::parameters();
+    let keys: Vec<&'static str> = with_number.iter().map(|(name, _)| *name).collect();
+    let Some(section) = value.table(&keys) else {
+        return value.name(&Scale::names(), Scale::named);
+    };
+    let section = section?;
+    let given: Vec<_> =
+        with_number.iter().filter(|(name, _)| section.get(name).is_some()).collect();
+    let (name, parameter) = match (&given[..], &with_number[..]) {
+        ([one], _) => **one,
+        ([], [first, ..]) => *first,
+        _ => return Err(value.fail(format!("wanted one of: {}", keys.join(", ")))),
+    };
+    let value = section.require(name)?;
+    let number = value.number(parameter.wanted, parameter.fits)?;
+    Scale::with_parameter(name, number).ok_or_else(|| value.wanted(parameter.wanted))
+}
+
+/// A rule by its name, or `{ constant = number }`.
+pub(super) fn read_missing(value: &Value<'_>) -> Result<Missing, JobError> {
+    let Some(section) = value.table(&["constant"]) else {
+        return value.name(Missing::NAMES, Missing::named);
+    };
+    let constant = section?.require("constant")?;
+    let wanted = "a number of at most 1e100 in size";
+    let number = constant.number(wanted, |number| Missing::constant(number).is_some())?;
+    Ok(Missing::Constant(number))
+}
+
+/// A column's table, as a job file has it.
+pub(super) fn to_toml(column: &ColumnOverride) -> String {
+    let ColumnOverride { scale: own_scale, missing: own_missing, indicator } = *column;
+    let parts = [
+        own_scale.map(|own| format!("scale = {}", scale(own))),
+        own_missing.map(|own| format!("missing = {}", missing(own))),
+        indicator.then(|| "indicator = true".to_string()),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    match parts.is_empty() {
+        true => "{}".to_string(),
+        false => format!("{{ {} }}", parts.join(", ")),
+    }
+}
+
+pub(super) fn scale(scale: Scale) -> String {
+    match scale.parameter() {
+        Some(number) => format!("{{ {} = {number:?} }}", scale.name()),
+        None => quoted(scale.name()),
+    }
+}
+
+pub(super) fn missing(missing: Missing) -> String {
+    match missing {
+        Missing::Constant(number) => format!("{{ constant = {number:?} }}"),
+        missing => quoted(&missing.to_string()),
+    }
+}
