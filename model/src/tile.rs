@@ -45,7 +45,8 @@ impl KernelTile<'_, '_> {
         let (steps, rows) = (&self.order.steps[..], self.order.rows(microbatches));
         let (units, width) = (slopes.ncols(), V * S::F32_LANES);
         let columns_max = columns_max(rows.len(), units, width);
-        let stack_len = self.order.height * R * width;
+        // The last sum is put there, too.
+        let stack_len = self.order.height.max(1) * R * width;
         let right_len = columns_max * rows.len();
         let left_len = self.inputs.len().div_ceil(R) * R * rows.len();
         let scratch = lines(self.scratch, stack_len + right_len + left_len);
@@ -120,44 +121,39 @@ struct Block<'a, S: Simd, const R: usize, const V: usize> {
 }
 
 impl<S: Simd, const R: usize, const V: usize> Block<'_, S, R, V> {
-    /// The sum of the node. Written so that no sum leaves its registers but to wait on the stack.
+    /// The sum of the node. Written so that there is one place that multiplies: of several, the compiler spills the sums of
+    /// some, which costs half of the kernel.
     #[inline(always)]
     fn fold(&self, steps: &[Step], stack: &mut [Sums<S, R, V>]) -> Sums<S, R, V> {
-        let (last, steps) = steps.split_last().expect("a node has leaves");
         let mut height = 0;
         for step in steps {
-            let sums = self.step(step, &stack[..height]);
-            height -= step.merges as usize;
+            let mut sums = self.leaf(&self.microbatches[step.leaf].rows);
+            self.round(&mut sums);
+            for _ in 0..step.merges {
+                height -= 1;
+                sums = block::add(self.simd, stack[height], sums);
+                self.round(&mut sums);
+            }
             stack[height] = sums;
             height += 1;
         }
-        self.step(last, &stack[..height])
-    }
-
-    /// A microbatch's product, added to as many sums from the top of the stack as the step says.
-    #[inline(always)]
-    fn step(&self, step: &Step, stack: &[Sums<S, R, V>]) -> Sums<S, R, V> {
-        let rows = &self.microbatches[step.leaf].rows;
-        let mut sums = self.leaf(rows.start - self.first_row..rows.end - self.first_row);
-        self.round(&mut sums);
-        for under in stack.iter().rev().take(step.merges as usize) {
-            sums = block::add(self.simd, *under, sums);
-            self.round(&mut sums);
-        }
-        sums
+        stack[0]
     }
 
     /// The product of one microbatch: chains, added in order.
     #[inline(always)]
-    fn leaf(&self, rows: Range<usize>) -> Sums<S, R, V> {
-        let mut at = rows.end.min(rows.start + CHAIN);
-        let mut sums = self.chain(rows.start..at);
-        while at < rows.end {
-            let end = rows.end.min(at + CHAIN);
-            sums = block::add(self.simd, sums, self.chain(at..end));
-            at = end;
+    fn leaf(&self, rows: &Range<usize>) -> Sums<S, R, V> {
+        let (mut at, rows_end) = (rows.start - self.first_row, rows.end - self.first_row);
+        let mut before: Option<Sums<S, R, V>> = None;
+        loop {
+            let end = rows_end.min(at + CHAIN);
+            let chain = block::chain(self.simd, &self.left[at..end], &self.right[at..end]);
+            let sums = before.map_or(chain, |before| block::add(self.simd, before, chain));
+            if end == rows_end {
+                return sums;
+            }
+            (at, before) = (end, Some(sums));
         }
-        sums
     }
 
     #[inline(always)]
@@ -167,11 +163,6 @@ impl<S: Simd, const R: usize, const V: usize> Block<'_, S, R, V> {
                 self.precision.round(pulp::bytemuck::cast_slice_mut(sums));
             }
         }
-    }
-
-    #[inline(always)]
-    fn chain(&self, rows: Range<usize>) -> Sums<S, R, V> {
-        block::chain(self.simd, &self.left[rows.clone()], &self.right[rows])
     }
 }
 
