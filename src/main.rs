@@ -1,5 +1,9 @@
-//! The `lockstep` program.
+//! The `lockstep` program: arguments, commands, and what people see of them.
+
+mod allocator;
+mod cli;
+mod report;
 
 fn main() -> std::process::ExitCode {
-    lockstep::cli::main()
+    cli::main()
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::local::Chaos;
-use crate::job::{Job, JobError, Setting};
-use crate::report::{LogFormat, visible};
-use crate::verify::Steps;
+use crate::report::LogFormat;
+use lockstep_run::job::{Job, JobError, Setting};
+use lockstep_run::report::escape::visible;
+use lockstep_run::verify::Steps;
 
 /// Trains neural networks data-parallel on ordinary CPU machines: the same model, bit for bit, on any number of
 /// workers.

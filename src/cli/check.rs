@@ -12,16 +12,16 @@ use lockstep_proto::ids::Table;
 use lockstep_proto::words::{count, nouns};
 
 use super::args::JobFile;
-use crate::error::{Error, Result};
-use crate::plan::Plan;
-use crate::report::SharedReporter;
-use crate::report::{side_by_side, thousands};
+use crate::report::SharedConsole;
 use facts::{Facts, Traffic};
+use lockstep_run::error::{Error, Result};
+use lockstep_run::plan::Plan;
+use lockstep_run::report::figures::{side_by_side, thousands};
 
 /// Classes and columns listed before the rest is only counted.
 const LISTED_MAX: usize = 40;
 
-pub(super) fn run(job: &JobFile, workers: usize, reporter: &SharedReporter) -> Result<()> {
+pub(super) fn run(job: &JobFile, workers: usize, reporter: &SharedConsole) -> Result<()> {
     let plan = Plan::with_detail(job.load()?, Detail::Full)?;
     let job = &job.job;
     let traffic = Traffic::new(&plan, workers);

@@ -20,29 +20,30 @@ use lockstep_proto::panics;
 use lockstep_proto::words::count;
 use lockstep_worker::{Ended, WorkerConfig, WorkerEvent};
 
-use crate::error::{Error, Result};
-use crate::inference::{self, Evaluation};
-use crate::job::Job;
-use crate::plan::Plan;
-use crate::report::{self, Report, Reporter};
-use crate::report::{SharedReporter, report};
-use crate::run_folder::Model;
-use crate::train::{self, Lead};
-use crate::verify;
+use crate::report::{Console, SharedConsole, data_output};
 use args::{Arguments, Command};
+use lockstep_run::error::{Error, Result};
+use lockstep_run::inference::{self, Evaluation};
+use lockstep_run::job::Job;
+use lockstep_run::plan::Plan;
+use lockstep_run::report::escape::peer_name;
+use lockstep_run::report::{Report, SharedReporter, report};
+use lockstep_run::run_folder::Model;
+use lockstep_run::train::{self, Lead};
+use lockstep_run::verify;
 
 /// Runs the command line of this process.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     crate::allocator::return_large_blocks();
     // Empty but in the tests' build.
     #[allow(clippy::let_unit_value)]
-    let _failpoints = crate::failpoints::set_up();
+    let _failpoints = lockstep_run::failpoints::set_up();
     let arguments = Arguments::of_this_process();
-    let mut reporter = Reporter::new(arguments.log_format, arguments.quiet);
+    let mut reporter = Console::new(arguments.log_format, arguments.quiet);
     if arguments.is_child() {
         reporter = reporter.on_one_stream();
     }
-    let reporter: SharedReporter = Arc::new(Mutex::new(reporter));
+    let reporter: SharedConsole = Arc::new(Mutex::new(reporter));
     let ended = panics::guard(|| run(arguments, &reporter));
     match ended.unwrap_or_else(|said| Err(Error::Internal(said))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,7 +55,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
+fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
     match arguments.command {
         Command::Local(local) => {
             let job = local.job.load()?;
@@ -112,7 +113,7 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
                 threads: worker.threads.map_or_else(cores, usize::from),
                 run_id: worker.run_id,
                 connect_wait: Duration::from_secs_f64(worker.wait),
-                host: crate::host_name(),
+                host: lockstep_run::host_name(),
                 share: !worker.no_shared_memory,
             };
             work(config, reporter)
@@ -132,24 +133,25 @@ fn run(arguments: Arguments, reporter: &SharedReporter) -> Result<()> {
         }
         Command::Verify(options) => {
             let threads = options.threads.map_or_else(cores, usize::from);
-            verify::verify(&options.run, options.steps, threads, reporter, process::stop_signal())
+            let reporter: SharedReporter = reporter.clone();
+            verify::verify(&options.run, options.steps, threads, &reporter, process::stop_signal())
         }
         Command::Completions(completions) => {
             let script = completions::script(completions.shell);
-            let written = report::data_output().write_all(&script);
+            let written = data_output().write_all(&script);
             written.map_err(|error| Error::file("standard output", "write", &error))
         }
     }
 }
 
 /// The model of a run; from which step it is goes to standard error.
-fn load_model(run: &Path, reporter: &SharedReporter) -> Result<Model> {
+fn load_model(run: &Path, reporter: &SharedConsole) -> Result<Model> {
     let model = Model::load(run)?;
     report(reporter, &Report::Note { message: model.origin(run) });
     Ok(model)
 }
 
-fn work(config: WorkerConfig, reporter: &SharedReporter) -> Result<()> {
+fn work(config: WorkerConfig, reporter: &SharedConsole) -> Result<()> {
     let address = config.coordinator.clone();
     let mut retry_told = false;
     let mut tell = |event: WorkerEvent<'_>| {
@@ -166,7 +168,7 @@ fn work(config: WorkerConfig, reporter: &SharedReporter) -> Result<()> {
             WorkerEvent::Retrying { .. } => return,
             WorkerEvent::Joined { run_id, worker } => {
                 retry_told = false;
-                let run = report::peer_name(run_id);
+                let run = peer_name(run_id);
                 Report::Note { message: format!("joined run {run} as {worker}") }
             }
             WorkerEvent::Prepared { span, rows } => {

@@ -8,10 +8,10 @@ use lockstep_data::TableFile;
 use tempfile::NamedTempFile;
 
 use super::load_model;
-use crate::error::{Error, Result};
-use crate::inference;
-use crate::report::{Report, data_output};
-use crate::report::{SharedReporter, report};
+use crate::report::{SharedConsole, data_output};
+use lockstep_run::error::{Error, Result};
+use lockstep_run::inference;
+use lockstep_run::report::{Report, report};
 
 /// Predicts for every row of a table, and writes that to a file, a pipe, or standard output (`-`).
 ///
@@ -23,7 +23,7 @@ pub(super) fn predict(
     data: &TableFile,
     output: &Path,
     force: bool,
-    reporter: &SharedReporter,
+    reporter: &SharedConsole,
 ) -> Result<()> {
     if output == Path::new("-") {
         let model = load_model(run, reporter)?;

@@ -66,7 +66,7 @@ pub(super) async fn stop_or_end<T>(work: impl AsyncFnOnce(oneshot::Receiver<()>)
     };
     tokio::select! {
         result = work(stopped) => result,
-        () = twice => std::process::exit(i32::from(crate::error::exit::STOPPED)),
+        () = twice => std::process::exit(i32::from(lockstep_run::error::exit::STOPPED)),
     }
 }
 
@@ -79,7 +79,7 @@ pub(super) fn end_with_parent(parent: Option<u32>) {
         // If it fails, the end of standard input still does it.
         let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
         if std::os::unix::process::parent_id() != parent {
-            std::process::exit(i32::from(crate::error::exit::STOPPED));
+            std::process::exit(i32::from(lockstep_run::error::exit::STOPPED));
         }
     }
     #[cfg(not(target_os = "linux"))]
@@ -87,6 +87,6 @@ pub(super) fn end_with_parent(parent: Option<u32>) {
     std::thread::spawn(|| {
         let mut byte = [0];
         while matches!(std::io::stdin().read(&mut byte), Ok(1..)) {}
-        std::process::exit(i32::from(crate::error::exit::STOPPED));
+        std::process::exit(i32::from(lockstep_run::error::exit::STOPPED));
     });
 }

@@ -1,5 +1,5 @@
 //! Standard output and standard error: the only place that writes to them (`clippy.toml` sees to it), so that text from
-//! elsewhere cannot get past [`super::escape`]. Knows nothing of what is said.
+//! elsewhere cannot get past the escaping. Knows nothing of what is said.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::escape::{line, visible, visible_json};
+use lockstep_run::report::escape::{line, visible, visible_json};
 
 /// Narrower terminals get words without a bar.
 const BAR_WIDTH_MIN: u16 = 72;

@@ -9,7 +9,7 @@ use lockstep_proto::ids::Span;
 use lockstep_proto::tree::ShardTree;
 use serde::Serialize;
 
-use crate::plan::Plan;
+use lockstep_run::plan::Plan;
 
 /// One JSON object.
 #[derive(Serialize)]

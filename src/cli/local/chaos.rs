@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lockstep_proto::random::{Purpose, Random};
 
-use crate::report::FaultKind;
+use lockstep_run::report::FaultKind;
 
 /// Faults a minute of each kind, in the order of [`FaultKind::ALL`], where nothing else is asked for: an example of a
 /// second meets several.

@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::error::{Error, Result};
+use lockstep_run::error::{Error, Result};
 
 /// Most lines of children that wait to be shown.
 const LINES_MAX: usize = 256;

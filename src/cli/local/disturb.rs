@@ -13,9 +13,8 @@ use std::time::{Duration, Instant};
 use super::chaos::{Chaos, Fault, Plan};
 use super::children::{From, Order};
 use super::{Cluster, Worker, was_killed, was_told};
-use crate::error::{Result, exit};
-use crate::report::report;
-use crate::report::{FaultKind, Report};
+use lockstep_run::error::{Result, exit};
+use lockstep_run::report::{FaultKind, Report, report};
 
 /// How often a coordinator writes a checkpoint when it is to be killed, in seconds.
 const CHECKPOINT_SECONDS: &str = "0.2";

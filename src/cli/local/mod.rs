@@ -20,9 +20,9 @@ use self::children::{Children, From, Heard, Stage, command, until};
 use self::disturb::Disturber;
 use super::args::JobFile;
 use super::process;
-use crate::error::{Error, Result, STOPPED, exit};
-use crate::report::Report;
-use crate::report::{SharedReporter, report};
+use crate::report::SharedConsole;
+use lockstep_run::error::{Error, Result, STOPPED, exit};
+use lockstep_run::report::{Report, report};
 
 /// How long children get to end when the coordinator has ended or was asked to, and again when they were asked to
 /// themselves, before they are killed.
@@ -49,7 +49,7 @@ pub(super) struct Options {
 }
 
 /// Runs the cluster to the end of its job.
-pub(super) async fn run(options: Options, reporter: &SharedReporter) -> Result<()> {
+pub(super) async fn run(options: Options, reporter: &SharedConsole) -> Result<()> {
     let mut signals = process::StopSignals::new();
     let mut cluster = Cluster::new(&options, reporter);
     cluster.start_coordinator()?;
@@ -104,7 +104,7 @@ impl Worker {
 
 struct Cluster<'a> {
     options: &'a Options,
-    reporter: &'a SharedReporter,
+    reporter: &'a SharedConsole,
     children: Children,
     /// Its process; `None` when it has ended.
     coordinator: Option<u32>,
@@ -130,7 +130,7 @@ struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    fn new(options: &'a Options, reporter: &'a SharedReporter) -> Cluster<'a> {
+    fn new(options: &'a Options, reporter: &'a SharedConsole) -> Cluster<'a> {
         let disturber = |chaos| Disturber::new(chaos, options.workers);
         Cluster {
             options,

@@ -28,11 +28,7 @@ pub(crate) type Failed = Pin<Box<dyn Future<Output = Stop> + Send>>;
 
 /// Leads a run with workers of this process. What `lead` does ends when the run has ended; workers that failed are told
 /// before what it says.
-pub(crate) fn run<T, F>(
-    workers: usize,
-    threads: usize,
-    lead: impl FnOnce(Start, Failed) -> F,
-) -> Result<T>
+pub fn run<T, F>(workers: usize, threads: usize, lead: impl FnOnce(Start, Failed) -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {

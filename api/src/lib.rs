@@ -1,13 +1,17 @@
-//! The Rust API: a `Sequential` model as in Keras, trained on a cluster inside this process through the same code as
-//! any other run.
+//! Lockstep trains neural networks data-parallel on ordinary CPU machines: the same model, bit for bit, on any number
+//! of workers and threads, whatever fails.
+//!
+//! This is its Rust API: a `Sequential` model as in Keras, trained on a cluster inside this process through the same code as
+//! any other run. Needs no arguments, terminal or files.
 
 mod optimizer;
+mod progress;
 mod tables;
 mod targets;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use lockstep_data::{
     Cells, Column, Dataset, Dialect, Missing, Rows, Scale, Schema, Summary, TableFile, TableSpec,
@@ -18,16 +22,18 @@ use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
 use ndarray::{Array2, ArrayView2};
 
-use crate::cluster;
-use crate::error::{Error, Result};
-use crate::inference;
-use crate::job::{self, Job, SHARDS_DEFAULT, Train};
-use crate::plan::{self, Plan};
-use crate::record::History;
-use crate::report::{LogFormat, Reporter};
-use crate::run_folder::Model;
-use crate::train::{self, Lead, Trained};
+use lockstep_run::cluster;
+use lockstep_run::inference;
+use lockstep_run::job::{self, Job, SHARDS_DEFAULT, Train};
+use lockstep_run::plan::{self, Plan};
+use lockstep_run::record::History;
+use lockstep_run::report::{self, Silent};
+use lockstep_run::run_folder::Model;
+use lockstep_run::train::{self, Lead, Trained};
 
+use progress::Progress;
+
+pub use lockstep_run::{Error, Result};
 pub use optimizer::{Optimizer, adagrad, adam, adamw, rmsprop, sgd};
 pub use tables::{load_csv, mean_squared_error, train_test_split};
 
@@ -37,7 +43,6 @@ pub mod prelude {
         Fit, Optimizer, Sequential, adagrad, adam, adamw, load_csv, mean_squared_error, rmsprop,
         sgd, train_test_split,
     };
-    pub use crate::record::History;
     pub use lockstep_coordinator::optimizer::Optimizer as Rule;
     pub use lockstep_coordinator::policy::{
         ConstantRate, CosineDecay, ExponentialDecay, LearningRate, PiecewiseConstantDecay,
@@ -45,6 +50,7 @@ pub mod prelude {
     pub use lockstep_data::Scale;
     pub use lockstep_model::{Activation, Dense, Dropout, Initializer, Loss, Metric};
     pub use lockstep_proto::values::Precision;
+    pub use lockstep_run::record::History;
 }
 
 /// How to fit.
@@ -295,9 +301,10 @@ impl Sequential {
 
 /// Trains on a cluster inside this process.
 fn train_here(plan: Arc<Plan>, fit: &Fit) -> Result<Trained> {
-    let reporter =
-        if fit.verbose { Reporter::new(LogFormat::Text, false) } else { Reporter::silent() };
-    let reporter = Arc::new(Mutex::new(reporter));
+    let reporter = match fit.verbose {
+        true => report::shared(Progress::default()),
+        false => report::shared(Silent),
+    };
     let lead = Lead {
         listen: "127.0.0.1:0".to_string(),
         out: None,

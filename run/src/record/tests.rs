@@ -14,7 +14,7 @@ use super::*;
 use crate::job::Job;
 use crate::journal::Due;
 use crate::line_file::Written;
-use crate::report::Reporter;
+use crate::report::Silent;
 
 /// So many steps in one epoch.
 const STEPS: u64 = 5000;
@@ -56,7 +56,7 @@ fn plan() -> Plan {
 }
 
 fn silent() -> SharedReporter {
-    Arc::new(Mutex::new(Reporter::silent()))
+    crate::report::shared(Silent)
 }
 
 fn recorder(

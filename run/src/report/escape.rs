@@ -1,8 +1,7 @@
 //! Text from peers, job files, tables and names of files, as a terminal may be given it: on one line, of a bounded
 //! length, with everything written out that would move the cursor, turn the direction of writing or not be seen.
 //!
-//! Only [`super::terminal`] applies it to what is written: nothing is escaped on the way there, but for cells whose width
-//! counts.
+//! Only what writes applies it: nothing is escaped on the way there, but for cells whose width counts.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -26,7 +25,7 @@ fn is_plain(character: char) -> bool {
 }
 
 /// The text with every character seen and none obeyed.
-pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |character, shown| match character {
         '\n' | '\r' | '\t' => shown.extend(character.escape_default()),
         _ => shown.extend(character.escape_unicode()),
@@ -34,7 +33,7 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// A JSON text that means the same, with such characters written as JSON writes them.
-pub(super) fn visible_json(text: &str) -> Cow<'_, str> {
+pub fn visible_json(text: &str) -> Cow<'_, str> {
     escaped(text, |character, shown| {
         for unit in character.encode_utf16(&mut [0; 2]) {
             // Writing to a String cannot fail.
@@ -58,7 +57,7 @@ fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
 }
 
 /// One line of text.
-pub(super) fn line(text: &str) -> Cow<'_, str> {
+pub fn line(text: &str) -> Cow<'_, str> {
     match shortened(text, LINE_CHARS_MAX) {
         None => visible(text),
         Some(short) => Cow::Owned(visible(&short).into_owned()),
@@ -66,7 +65,7 @@ pub(super) fn line(text: &str) -> Cow<'_, str> {
 }
 
 /// A name that a peer gave itself: quoted where it could be taken for something else.
-pub(crate) fn peer_name(name: &str) -> Cow<'_, str> {
+pub fn peer_name(name: &str) -> Cow<'_, str> {
     let is_usual = |character: char| {
         character.is_alphanumeric() && is_plain(character) || "._-:@+/".contains(character)
     };

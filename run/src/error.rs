@@ -14,7 +14,7 @@ use crate::weights_file::WeightsError;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What is said of a run that was stopped, where nothing more is known.
-pub(crate) const STOPPED: &str = "stopped by a signal before the end";
+pub const STOPPED: &str = "stopped by a signal before the end";
 
 /// Exit codes, as the README documents them. 2 is clap's, for a wrong command line.
 pub mod exit {
@@ -115,7 +115,7 @@ impl Error {
     }
 
     /// A file of ours that cannot be used, because of what the system said.
-    pub(crate) fn file(path: impl Into<PathBuf>, doing: &str, error: &std::io::Error) -> Error {
+    pub fn file(path: impl Into<PathBuf>, doing: &str, error: &std::io::Error) -> Error {
         let problem = format!("cannot {doing}: {}", crate::job::plain(error));
         Error::File { path: path.into(), problem }
     }

@@ -5,7 +5,7 @@ use lockstep_proto::words::count;
 use ndarray::{Array2, ArrayView2};
 
 use super::wrong;
-use crate::error::Result;
+use lockstep_run::error::Result;
 
 /// That `y` `[rows, columns]` has the columns and the values that the loss wants.
 pub(super) fn check(kind: TargetKind, width: usize, y: ArrayView2<'_, f32>) -> Result<()> {

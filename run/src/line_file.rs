@@ -294,10 +294,10 @@ mod tests {
     use std::fs::{self, OpenOptions};
 
     use super::*;
-    use crate::report::Reporter;
+    use crate::report::Silent;
 
     fn silent() -> SharedReporter {
-        Arc::new(Mutex::new(Reporter::silent()))
+        crate::report::shared(Silent)
     }
 
     fn line(number: usize) -> Vec<u8> {

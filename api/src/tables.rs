@@ -7,7 +7,7 @@ use lockstep_data::{Detail, Dialect, Missing, Scale, TableFile, TableSpec, Targe
 use lockstep_proto::random::{Purpose, Random};
 use ndarray::{Array2, ArrayView2, Axis};
 
-use crate::error::{Error, Result};
+use lockstep_run::error::{Error, Result};
 
 /// Reads a CSV file of numbers, or an NPY file if its name ends so: features `[rows, columns]` and the target column
 /// `[rows, 1]`. Columns of a plain array are named `0`, `1` and so on.

@@ -11,7 +11,7 @@ use super::escape::visible;
 const TABLE_CHARS_MAX: usize = 80;
 
 /// The name of a measure, for people: a loss that is scaled, though metrics are not, says so.
-pub(super) fn shown(name: &str, loss_is_scaled: bool) -> Cow<'_, str> {
+pub fn shown(name: &str, loss_is_scaled: bool) -> Cow<'_, str> {
     match loss_is_scaled && matches!(name, "loss" | "validation_loss") {
         true => format!("{name} (scaled)").into(),
         false => name.into(),
@@ -19,7 +19,7 @@ pub(super) fn shown(name: &str, loss_is_scaled: bool) -> Cow<'_, str> {
 }
 
 /// `loss 0.1234, mae 0.9000`, the loss first, the validation table's last.
-pub(super) fn listed(values: &Values, loss_is_scaled: bool) -> String {
+pub fn listed(values: &Values, loss_is_scaled: bool) -> String {
     let mut names: Vec<&String> = values.keys().collect();
     names.sort_by_key(|name| (name.starts_with("validation_"), !name.ends_with("loss")));
     let item =
@@ -28,7 +28,7 @@ pub(super) fn listed(values: &Values, loss_is_scaled: bool) -> String {
 }
 
 /// What was measured, a row for each table that was: a line each.
-pub(super) fn measures(tables: &[(&str, &Values)], loss_is_scaled: bool) -> Vec<String> {
+pub fn measures(tables: &[(&str, &Values)], loss_is_scaled: bool) -> Vec<String> {
     let tables: Vec<_> = tables.iter().filter(|(_, values)| !values.is_empty()).collect();
     let mut names: Vec<&String> = tables.iter().flat_map(|(_, values)| values.keys()).collect();
     names.sort_by_key(|name| (*name != "loss", *name));
@@ -61,7 +61,7 @@ pub(super) fn measures(tables: &[(&str, &Values)], loss_is_scaled: bool) -> Vec<
 }
 
 /// Columns of equally many cells side by side, those in `left` to the left, the others to the right: a line each.
-pub(crate) fn side_by_side(columns: &[Vec<String>], left: &[usize]) -> Vec<String> {
+pub fn side_by_side(columns: &[Vec<String>], left: &[usize]) -> Vec<String> {
     let shown: Vec<Vec<_>> =
         columns.iter().map(|column| column.iter().map(|cell| visible(cell)).collect()).collect();
     let widths: Vec<usize> = shown
@@ -91,7 +91,7 @@ fn figure(value: f64) -> String {
 }
 
 /// `59 s`, `1 min 05 s`.
-pub(super) fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
         0..=59 => format!("{whole} s"),
@@ -101,7 +101,7 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// A count with a comma every three digits.
-pub(crate) fn thousands(number: f64) -> String {
+pub fn thousands(number: f64) -> String {
     let digits = format!("{:.0}", number.max(0.0));
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -114,14 +114,14 @@ pub(crate) fn thousands(number: f64) -> String {
 }
 
 /// `1 thread`, `process 5` or `processes 5, 6`: the noun, as often as there are numbers, and the numbers.
-pub(super) fn numbered(noun: &str, numbers: &[u32]) -> String {
+pub fn numbered(noun: &str, numbers: &[u32]) -> String {
     let nouns = lockstep_proto::words::nouns(numbers.len() as u64, noun);
     let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
     format!("{nouns} {}", numbers.join(", "))
 }
 
 /// The steps of a run that were compared.
-pub(super) fn verified(first: u64, last: u64, hashes: usize) -> String {
+pub fn verified(first: u64, last: u64, hashes: usize) -> String {
     let steps = match first == last {
         true => format!("step {first} agrees"),
         false => format!("steps {first} to {last} agree"),

@@ -3,7 +3,7 @@
 use lockstep_coordinator::optimizer::Optimizer as Rule;
 use lockstep_coordinator::policy::LearningRate;
 
-use crate::job;
+use lockstep_run::job;
 
 /// How gradients become weights, and the learning rate, a number or a schedule.
 #[derive(Clone, Debug, PartialEq)]

@@ -119,13 +119,12 @@ pub fn read(run: &Path, last: u64) -> Result<Vec<Line>> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::report::Reporter;
+    use crate::report::Silent;
 
     fn silent() -> SharedReporter {
-        Arc::new(Mutex::new(Reporter::silent()))
+        crate::report::shared(Silent)
     }
 
     fn line(step: u64) -> String {

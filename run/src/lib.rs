@@ -1,13 +1,12 @@
-//! Lockstep trains neural networks data-parallel on ordinary CPU machines: the same model, bit for bit, on any number
-//! of workers and threads, whatever fails.
+//! Runs: from a job file to a finished run folder, and all that can be done with one.
+//!
+//! Knows files and what is in them; a coordinator and its workers it only starts. Refuses to know arguments and terminals: what
+//! there is to tell goes to a [`Reporter`](report::Reporter).
 
-mod allocator;
-pub mod api;
 pub mod checkpoint;
-pub mod cli;
-mod cluster;
+pub mod cluster;
 pub mod error;
-mod failpoints;
+pub mod failpoints;
 pub mod format;
 pub mod inference;
 pub mod job;
@@ -24,11 +23,10 @@ pub mod verify;
 pub mod weights_file;
 mod whole_file;
 
-pub use api::prelude;
 pub use error::{Error, Result};
 
 /// This host's name, for people.
-pub(crate) fn host_name() -> String {
+pub fn host_name() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "unnamed host".to_string())
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Reads what is to happen where; to be kept for as long as it is to happen.
 #[cfg(feature = "failpoints")]
-pub(crate) fn set_up() -> fail::FailScenario<'static> {
+pub fn set_up() -> fail::FailScenario<'static> {
     fail::FailScenario::setup()
 }
 
@@ -34,8 +34,9 @@ pub(crate) fn reach(place: &str) -> Result<()> {
     Ok(())
 }
 
+/// Nothing happens anywhere.
 #[cfg(not(feature = "failpoints"))]
-pub(crate) const fn set_up() {}
+pub const fn set_up() {}
 
 #[cfg(not(feature = "failpoints"))]
 pub(crate) const fn in_file(_file: &Path, _place: &str) -> Result<()> {

@@ -1,0 +1,276 @@
+//! What a run tells people and programs: one type for all of it, and whoever shows it behind one trait. Shows nothing
+//! itself.
+
+mod epochs;
+pub mod escape;
+pub mod figures;
+pub mod words;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+pub use epochs::EpochsShown;
+
+/// Shows reports, in whatever way.
+pub trait Reporter: Send {
+    /// Shows a report.
+    fn report(&mut self, report: &Report);
+}
+
+/// A reporter that shows nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn report(&mut self, _report: &Report) {}
+}
+
+/// A reporter that several owners write to, one report at a time.
+pub type SharedReporter = Arc<Mutex<dyn Reporter>>;
+
+/// A reporter to be shared.
+pub fn shared(reporter: impl Reporter + 'static) -> SharedReporter {
+    Arc::new(Mutex::new(reporter))
+}
+
+/// Shows a report, whoever else is writing.
+pub fn report<R: Reporter + ?Sized>(reporter: &Mutex<R>, report: &Report) {
+    // A panic elsewhere must not take the last words away.
+    reporter.lock().unwrap_or_else(PoisonError::into_inner).report(report);
+}
+
+/// Names and values in order of their names.
+pub type Values = BTreeMap<String, f64>;
+
+/// JSON has no NaN (an r2 can be one): it is written as null, and read back from it.
+fn null_as_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Values, D::Error> {
+    let values: BTreeMap<String, Option<f64>> = Deserialize::deserialize(deserializer)?;
+    Ok(values.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect())
+}
+
+/// Kinds of faults that can be injected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Workers were killed.
+    Kill,
+    /// A worker was stopped for a while.
+    Stop,
+    /// A worker was slowed down for a while.
+    Slow,
+    /// The coordinator was killed.
+    Coordinator,
+}
+
+impl FaultKind {
+    /// All of them.
+    pub const ALL: [FaultKind; 4] =
+        [FaultKind::Kill, FaultKind::Stop, FaultKind::Slow, FaultKind::Coordinator];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultKind::Kill => "kill",
+            FaultKind::Stop => "stop",
+            FaultKind::Slow => "slow",
+            FaultKind::Coordinator => "coordinator",
+        }
+    }
+}
+
+/// Something worth telling.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Report {
+    /// The coordinator is ready.
+    Listening {
+        /// Where workers find it.
+        address: String,
+        /// The run.
+        run_id: String,
+        /// Where its folder is.
+        run_folder: Option<String>,
+    },
+    /// A worker was let in.
+    WorkerJoined {
+        /// Its number.
+        worker: u64,
+        /// Its host.
+        host: String,
+        /// The address of its machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+        /// The number that the same process had before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<u64>,
+        /// Its process.
+        pid: u32,
+        /// Its threads.
+        threads: u32,
+    },
+    /// A worker is gone.
+    WorkerLeft {
+        /// Its number.
+        worker: u64,
+        /// Its host.
+        host: String,
+        /// The address of its machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+        /// The number that the same process had before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<u64>,
+        /// Why, in one word.
+        cause: String,
+        /// Why.
+        reason: String,
+        /// How many are left.
+        workers: usize,
+    },
+    /// Something normal.
+    Note {
+        /// In words.
+        message: String,
+    },
+    /// Something odd, though things go on; also every long wait.
+    Warning {
+        /// In words.
+        message: String,
+    },
+    /// How far the training is.
+    Progress {
+        /// Epoch, from 1.
+        epoch: u32,
+        /// Of how many.
+        epochs: u32,
+        /// Step, from 1.
+        step: u64,
+        /// Of how many.
+        steps: u64,
+        /// Mean loss over the epoch so far.
+        loss: f64,
+        /// Rows a second, since the run began.
+        rows_per_second: f64,
+        /// Seconds left, at that pace.
+        seconds_left: f64,
+        /// Whether the loss is in units of scaled targets, and not in those of the metrics.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        loss_is_scaled: bool,
+    },
+    /// An epoch is over.
+    Epoch {
+        /// Epoch, from 1.
+        epoch: u32,
+        /// Of how many.
+        epochs: u32,
+        /// Since the first step began.
+        seconds: f64,
+        /// Loss and metrics.
+        #[serde(deserialize_with = "null_as_nan")]
+        values: Values,
+        /// Whether the loss is in units of scaled targets, and not in those of the metrics.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        loss_is_scaled: bool,
+    },
+    /// A fault was injected.
+    Chaos {
+        /// Of which kind.
+        fault: FaultKind,
+        /// The processes that it hit.
+        processes: Vec<u32>,
+        /// How long it lasts, if it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<f64>,
+    },
+    /// No more faults are injected.
+    ChaosOver {
+        /// What they were drawn from.
+        seed: u64,
+        /// How many of each kind.
+        faults: BTreeMap<FaultKind, u64>,
+    },
+    /// The training is over, well or not: workers end, and what there is to keep is written.
+    Ending,
+    /// The result.
+    Finished {
+        /// The job.
+        name: String,
+        /// Epochs.
+        epochs: u32,
+        /// Steps.
+        steps: u64,
+        /// From the first step to the end.
+        seconds: f64,
+        /// Rows a second.
+        rows_per_second: f64,
+        /// Loss and metrics over the last epoch, if it ended in this execution.
+        #[serde(deserialize_with = "null_as_nan")]
+        training: Values,
+        /// Of the validation table after it, if there is one.
+        #[serde(deserialize_with = "null_as_nan")]
+        validation: Values,
+        /// Of the test table, if there is one.
+        #[serde(deserialize_with = "null_as_nan")]
+        test: Values,
+        /// Whether the loss is in units of scaled targets, and not in those of the metrics.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        loss_is_scaled: bool,
+        /// Hash of the final weights.
+        weights_blake3: String,
+        /// Where everything is.
+        run_folder: Option<String>,
+    },
+    /// A table was measured.
+    Evaluated {
+        /// Its rows, without those left out.
+        rows: u64,
+        /// Rows left out for a missing cell.
+        left_out: u64,
+        /// Loss and metrics.
+        #[serde(deserialize_with = "null_as_nan")]
+        values: Values,
+        /// Whether the loss is in units of scaled targets, and not in those of the metrics.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        loss_is_scaled: bool,
+    },
+    /// Predictions were written.
+    Predicted {
+        /// How many.
+        rows: u64,
+        /// In which file; `None` for standard output.
+        output: Option<String>,
+    },
+    /// A run was verified: what it wrote down is what this machine makes.
+    Verified {
+        /// The first step that was asked for.
+        first: u64,
+        /// The last step that was compared.
+        last: u64,
+        /// Steps whose hashes were compared.
+        hashes: usize,
+        /// The step of the checkpoint that it was started from; 0 for the beginning.
+        from: u64,
+    },
+    /// The command failed.
+    Error {
+        /// In words.
+        message: String,
+        /// Its exit code.
+        exit_code: u8,
+    },
+}
+
+impl Report {
+    /// Whether it is what a command was started for.
+    pub fn is_result(&self) -> bool {
+        use Report::{Evaluated, Finished, Verified};
+        matches!(self, Finished { .. } | Evaluated { .. } | Verified { .. })
+    }
+
+    /// Whether it says that the result is in a file, so that standard output is free for programs to be told.
+    pub fn is_receipt(&self) -> bool {
+        matches!(self, Report::Predicted { output: Some(_), .. })
+    }
+}

@@ -1,0 +1,158 @@
+//! What is told, in words for people. Shows nothing itself.
+
+use lockstep_proto::words::{count, nouns};
+
+use super::escape::peer_name;
+use super::figures::{measures, numbered, shown, thousands, verified};
+use super::{FaultKind, Report};
+
+/// What happens, in words. Progress, epochs and errors are shown in their own way.
+pub fn line_of(report: &Report) -> String {
+    match report {
+        Report::Listening { address, run_id, .. } => {
+            format!("run {run_id}: listening on {address}")
+        }
+        Report::WorkerJoined { worker, host, address, was, pid, threads } => {
+            let machine = machine(host, address.as_deref());
+            let threads = count((*threads).into(), "thread");
+            format!("worker {worker} joined: {machine}, process {pid}, {threads}{}", before(*was))
+        }
+        Report::WorkerLeft { worker, host, address, was, reason, workers, cause } => {
+            let (machine, before) = (machine(host, address.as_deref()), before(*was));
+            let left = if cause == "expelled" { "was expelled" } else { "left" };
+            let workers = count(*workers as u64, "worker");
+            format!("worker {worker} ({machine}{before}) {left}: {reason}; {workers} remaining")
+        }
+        Report::Warning { message } => format!("warning: {message}"),
+        Report::Chaos { fault, processes, seconds } => fault_text(*fault, processes, *seconds),
+        Report::ChaosOver { seed, faults } => {
+            let kinds: Vec<String> =
+                faults.iter().map(|(kind, count)| format!("{} {count}", kind.name())).collect();
+            let all = count(faults.values().sum(), "fault");
+            format!("chaos: {all} with seed {seed} ({})", kinds.join(", "))
+        }
+        Report::Note { message } => message.clone(),
+        Report::Predicted { rows, output } => {
+            let place = output.as_ref().map_or(String::new(), |output| format!(" in {output}"));
+            format!("{}{place}", count(*rows, "prediction"))
+        }
+        _ => String::new(),
+    }
+}
+
+/// Where a person finds a worker: `node7, 10.0.0.7`.
+pub fn machine(host: &str, address: Option<&str>) -> String {
+    let host = (!host.is_empty()).then(|| peer_name(host));
+    match (host, address) {
+        (Some(host), Some(address)) => format!("{host}, {address}"),
+        (Some(host), None) => host.into_owned(),
+        (None, address) => address.unwrap_or("unknown").to_string(),
+    }
+}
+
+/// What the same process was called before.
+fn before(was: Option<u64>) -> String {
+    was.map_or(String::new(), |worker| format!(", was worker {worker}"))
+}
+
+fn fault_text(fault: FaultKind, processes: &[u32], seconds: Option<f64>) -> String {
+    let done = match fault {
+        FaultKind::Kill | FaultKind::Coordinator => "killed",
+        FaultKind::Stop => "stopped",
+        FaultKind::Slow => "slowed down",
+    };
+    let whom = match fault {
+        FaultKind::Coordinator => numbered("the coordinator, process", processes),
+        _ if processes.len() == 1 => numbered("worker process", processes),
+        _ => numbered("all workers, process", processes),
+    };
+    let lasting = seconds.map_or(String::new(), |seconds| format!(" for {seconds:.1} s"));
+    format!("chaos: {done} {whom}{lasting}")
+}
+
+/// A result, in words.
+pub fn result_lines(report: &Report) -> Vec<String> {
+    match report {
+        Report::Finished { .. } => finished_lines(report),
+        Report::Evaluated { rows, left_out, values, loss_is_scaled } => {
+            let rows = match left_out {
+                0 => count(*rows, "row"),
+                _ => format!("{}, and {left_out} left out for a missing cell", count(*rows, "row")),
+            };
+            let name = |name| shown(name, *loss_is_scaled);
+            let values = values.iter().map(|(of, value)| format!("{} {value}", name(of)));
+            std::iter::once(rows).chain(values).collect()
+        }
+        Report::Verified { first, last, hashes, .. } => vec![verified(*first, *last, *hashes)],
+        _ => Vec::new(),
+    }
+}
+
+fn finished_lines(report: &Report) -> Vec<String> {
+    let Report::Finished {
+        name,
+        epochs,
+        steps,
+        seconds,
+        rows_per_second,
+        training,
+        validation,
+        test,
+        loss_is_scaled,
+        weights_blake3,
+        run_folder,
+    } = report
+    else {
+        return Vec::new();
+    };
+    let (epochs, pace) = (count((*epochs).into(), "epoch"), thousands(*rows_per_second));
+    let steps_done = format!("{steps} {}", nouns(*steps, "step"));
+    let mut lines =
+        vec![format!("{name}: {epochs}, {steps_done} in {seconds:.2} s ({pace} rows/s)")];
+    let tables = [("training", training), ("validation", validation), ("test", test)];
+    lines.extend(measures(&tables, *loss_is_scaled));
+    lines.push(format!("weights_blake3 {weights_blake3}"));
+    lines.extend(run_folder.iter().map(|folder| format!("run folder {folder}")));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_go_with_their_nouns() {
+        let joined = |threads| Report::WorkerJoined {
+            worker: 1,
+            host: "a".into(),
+            address: None,
+            was: None,
+            pid: 5,
+            threads,
+        };
+        assert_eq!(line_of(&joined(1)), "worker 1 joined: a, process 5, 1 thread");
+        assert_eq!(line_of(&joined(2)), "worker 1 joined: a, process 5, 2 threads");
+        let left = |workers| Report::WorkerLeft {
+            worker: 1,
+            host: "a".into(),
+            reason: "so".into(),
+            address: None,
+            was: None,
+            cause: "goodbye".into(),
+            workers,
+        };
+        assert_eq!(line_of(&left(0)), "worker 1 (a) left: so; 0 workers remaining");
+        assert_eq!(line_of(&left(1)), "worker 1 (a) left: so; 1 worker remaining");
+        let killed = |processes: &[u32]| fault_text(FaultKind::Kill, processes, None);
+        assert_eq!(killed(&[5]), "chaos: killed worker process 5");
+        assert_eq!(killed(&[5, 6]), "chaos: killed all workers, processes 5, 6");
+        let evaluated = |loss_is_scaled| Report::Evaluated {
+            rows: 1,
+            left_out: 0,
+            values: [("loss".into(), 2.0), ("mae".into(), 0.5)].into(),
+            loss_is_scaled,
+        };
+        assert_eq!(result_lines(&evaluated(false)), ["1 row", "loss 2", "mae 0.5"]);
+        assert_eq!(result_lines(&evaluated(true)), ["1 row", "loss (scaled) 2", "mae 0.5"]);
+    }
+}
