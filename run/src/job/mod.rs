@@ -228,12 +228,7 @@ impl Job {
 
     /// How target cells become numbers.
     pub fn target_kind(&self) -> TargetKind {
-        let outputs = self.outputs();
-        match self.model.loss {
-            Loss::CrossEntropy => TargetKind::Classes { outputs },
-            Loss::BinaryCrossEntropy => TargetKind::Binary { outputs },
-            _ => TargetKind::Numbers,
-        }
+        target_kind(self.model.loss, self.outputs())
     }
 
     /// Checks what only a table can tell: enough rows for a batch, an output for every target, a learning rate that is a
@@ -315,6 +310,15 @@ impl Job {
 
     fn complain(&self, place: &Option<Place>, problem: String) -> JobError {
         JobError { path: self.path.clone(), place: place.clone(), problem }
+    }
+}
+
+/// How target cells become numbers for a loss over so many outputs.
+pub(crate) fn target_kind(loss: Loss, outputs: usize) -> TargetKind {
+    match loss {
+        Loss::CrossEntropy => TargetKind::Classes { outputs },
+        Loss::BinaryCrossEntropy => TargetKind::Binary { outputs },
+        Loss::Mse | Loss::Mae | Loss::Huber { .. } => TargetKind::Numbers,
     }
 }
 

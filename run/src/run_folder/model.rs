@@ -11,6 +11,8 @@ use std::sync::Arc;
 use lockstep_data::Schema;
 use lockstep_model::{Network, NetworkSpec};
 use lockstep_proto::layout::Layout;
+use lockstep_proto::tree::SHARDS_MAX;
+use lockstep_proto::words::count;
 use serde::{Deserialize, Serialize};
 
 use super::lock::Lock;
@@ -19,6 +21,7 @@ use super::{Manifest, RunFolder, Status, json};
 use crate::checkpoint::Origin;
 use crate::error::{Error, Result};
 use crate::format::{FORMAT, FORMAT_OF_COLUMNS};
+use crate::job::target_kind;
 use crate::plan::{Plan, units};
 use crate::read_file;
 use crate::weights_file::{self, Stamp, WeightsError, weights_hash};
@@ -42,6 +45,38 @@ pub struct ModelDescription {
     pub schema: Schema,
     /// `S`: tables are measured in the same tree as in the run.
     pub shards: u32,
+}
+
+impl ModelDescription {
+    /// The network, the schema and `S`, which fit each other: whatever row the schema reads has a value for each input and
+    /// target of the network.
+    ///
+    /// # Errors
+    /// What was found and wanted, if they do not.
+    fn fitting(self) -> std::result::Result<(Network, Schema, u32), String> {
+        let ModelDescription { network, schema, shards, .. } = self;
+        let network = Network::new(network).map_err(|error| error.to_string())?;
+        if !(1..=SHARDS_MAX).contains(&shards) {
+            return Err(format!("{shards} shards, wanted 1 to {SHARDS_MAX}"));
+        }
+        let wanted = target_kind(network.spec().loss, network.outputs());
+        let found = [schema.inputs(), schema.targets.len()];
+        if found != [network.inputs(), network.target_width()] || schema.kind != wanted {
+            let [features, targets] = found;
+            return Err(format!(
+                "the schema has {}, {} and kind {:?}, the network wants {}, {} and {wanted:?}",
+                count(features as u64, "input"),
+                count(targets as u64, "target"),
+                schema.kind,
+                network.inputs(),
+                network.target_width(),
+            ));
+        }
+        if network.spec().units != units(&schema) {
+            return Err("its network and its columns do not go together".to_string());
+        }
+        Ok((network, schema, shards))
+    }
 }
 
 /// Writes the model of a run.
@@ -153,16 +188,12 @@ impl Model {
             }
         })?;
         let damaged = |problem: String| Error::File { path: path.clone(), problem };
-        let ModelDescription { network, schema, shards, .. } =
-            parse(&path, &text, FORMAT_OF_COLUMNS)?;
+        let description: ModelDescription = parse(&path, &text, FORMAT_OF_COLUMNS)?;
         let manifest = Manifest::read(run)?;
         check_description(&path, &text, &manifest)?;
-        let network = Network::new(network).map_err(|error| damaged(error.to_string()))?;
-        if network.inputs() != schema.inputs() || network.spec().units != units(&schema) {
-            return Err(damaged(
-                "damaged: its network and its columns do not go together".to_string(),
-            ));
-        }
+        let fitting = description.fitting();
+        let (network, schema, shards) =
+            fitting.map_err(|problem| damaged(format!("damaged: {problem}; copy it again")))?;
         let (weights, stamp) = read_weights(run, &manifest, network.layout())?;
         Ok(Model { network, schema, shards, weights, step: stamp.map(|stamp| stamp.step) })
     }
@@ -242,4 +273,39 @@ pub fn model_stamp(run: &Path, manifest: &Manifest, layout: &Layout) -> Result<O
         .map_err(|error| Error::file(&description, "read it", &error))?;
     check_description(&description, &text, manifest)?;
     Ok(stamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two features, a target, and a network for them.
+    const FITTING: &str = r#"{"format": 1, "shards": 16,
+        "network": {"inputs": 2, "layers": [{"units": 3, "activation": "softmax"}], "loss": "cross_entropy"},
+        "schema": {"features": ["a", "b"], "targets": ["y"], "kind": {"classes": {"outputs": 3}},
+            "labels": [["x", "y", "z"]], "scale": "none", "missing": "error"}}"#;
+
+    #[test]
+    fn a_description_holds_together_or_is_refused() {
+        let inputs = "the schema has 2 features, 1 target and kind Classes { outputs: 3 }, the network wants ";
+        for (from, to, wanted) in [
+            ("", "", ""),
+            ("\"shards\": 16", "\"shards\": 4096", ""),
+            ("\"shards\": 16", "\"shards\": 0", "0 shards, wanted 1 to 4096"),
+            ("\"shards\": 16", "\"shards\": 4097", "4097 shards, wanted 1 to 4096"),
+            ("\"inputs\": 2", "\"inputs\": 3", inputs),
+            ("\"units\": 3", "\"units\": 4", inputs),
+            ("\"softmax\"}], \"loss\": \"cross_entropy\"", "\"relu\"}], \"loss\": \"mse\"", inputs),
+            ("\"units\": 3", "\"units\": 0", "layer 0 has 0 units"),
+        ] {
+            let text = FITTING.replacen(from, to, 1);
+            let description: ModelDescription = serde_json::from_str(&text).unwrap();
+            match description.fitting() {
+                Ok(_) => assert_eq!(wanted, "", "{text}"),
+                Err(problem) => {
+                    assert!(!wanted.is_empty() && problem.starts_with(wanted), "{problem}");
+                }
+            }
+        }
+    }
 }
