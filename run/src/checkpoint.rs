@@ -103,7 +103,11 @@ const POSITION: &str = "lockstep";
 const CHECKSUM: &str = "blake3";
 
 impl Checkpoint {
-    fn to_bytes(&self, origin: &Origin) -> std::result::Result<Vec<u8>, SafeTensorError> {
+    /// The file's bytes for this checkpoint of a run.
+    ///
+    /// # Errors
+    /// If the library refuses a tensor, which flat vectors rule out.
+    pub fn to_bytes(&self, origin: &Origin) -> std::result::Result<Vec<u8>, SafeTensorError> {
         let Snapshot { pass, step, weights, moments } = &self.snapshot;
         let (records, origin) = (self.records.clone(), Some(origin.clone()));
         let position = Position { format: FORMAT, pass: pass.0, step: step.0, records, origin };
