@@ -1,0 +1,5 @@
+//! CSV files.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lockstep_fuzz::csv::check(data));

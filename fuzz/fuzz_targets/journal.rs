@@ -1,0 +1,5 @@
+//! Journals.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lockstep_fuzz::journal::check(data));

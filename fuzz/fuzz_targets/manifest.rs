@@ -1,0 +1,5 @@
+//! Manifests.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lockstep_fuzz::manifest::check(data));
