@@ -13,6 +13,7 @@ pub mod idx;
 mod input;
 pub mod job;
 pub mod journal;
+pub mod json;
 pub mod manifest;
 pub mod model;
 pub mod npy;
