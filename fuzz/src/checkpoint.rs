@@ -1,6 +1,6 @@
 //! Checkpoint files: one that a run would go on from is of this run, holds together, and written again is the same.
 
-use lockstep::checkpoint::{Checkpoint, Expected, Origin, newest, read_weights};
+use lockstep_run::checkpoint::{Checkpoint, Expected, Origin, newest, read_weights};
 use lockstep_coordinator::Snapshot;
 use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_proto::batches::Batches;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 
-use lockstep_data::{Dialect, Missing, Scale, Source, TableFile, TableSpec, TargetKind};
+use lockstep_data::{Dialect, Missing, Source, TableFile, TableSpec, TargetKind};
 
 use crate::input::{self, Choices};
 use crate::{scratch, tables};
@@ -21,7 +21,7 @@ pub fn check(data: &[u8]) {
     let target = if dialect.header { "y" } else { "column2" };
     let spec = TableSpec {
         missing: choose.of(&[Missing::Error, Missing::Mean, Missing::Drop]),
-        scale: choose.of(&[Scale::None, Scale::Standard, Scale::MinMax, Scale::Divide(255.0)]),
+        scale: choose.of(&tables::scales()),
         test: choose.of(&[None, Some(0.25)]).map(Source::Fraction),
         dialect,
         ..tables::spec(TableFile::at(scratch::write("table.csv", text)), target)

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lockstep::job::{Job, Setting, to_toml};
+use lockstep_run::job::{Job, Setting, to_toml};
 use lockstep_proto::tree::SHARDS_MAX;
 
 use crate::budget::Budget;

@@ -1,6 +1,6 @@
 //! `journal.jsonl`: lines that are accepted are in order and within the job, and written again they are the same.
 
-use lockstep::journal::{path, read};
+use lockstep_run::journal::{path, read};
 
 use crate::budget::Budget;
 use crate::scratch;

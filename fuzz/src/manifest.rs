@@ -1,7 +1,7 @@
 //! `manifest.json`: what is accepted is the same when it is written again, with a seal or without, and nothing of it can be
 //! altered below a seal.
 
-use lockstep::run_folder::Manifest;
+use lockstep_run::run_folder::Manifest;
 
 use crate::budget::Budget;
 use crate::scratch;
@@ -21,7 +21,7 @@ pub fn check(data: &[u8]) {
     assert!(read(text(&altered).as_bytes()).is_err());
 }
 
-fn read(text: &[u8]) -> lockstep::Result<Manifest> {
+fn read(text: &[u8]) -> lockstep_run::Result<Manifest> {
     scratch::write("manifest.json", text);
     Manifest::read(&scratch::run())
 }

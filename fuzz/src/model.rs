@@ -1,9 +1,9 @@
 //! `model.json`, schema and network: a model that loads can be used on a table with its columns, and nothing else is ever
 //! tried with it. The network's part is also what a worker is told in a welcome.
 
-use lockstep::inference::{evaluate, predict};
-use lockstep::run_folder::{Model, ModelDescription};
-use lockstep::weights_file::{Stamp, to_bytes, weights_hash};
+use lockstep_run::inference::{evaluate, predict};
+use lockstep_run::run_folder::{Model, ModelDescription};
+use lockstep_run::weights_file::{Stamp, to_bytes, weights_hash};
 use lockstep_data::{Schema, TableFile};
 use lockstep_model::{Network, NetworkSpec};
 
@@ -82,7 +82,7 @@ fn table(schema: &Schema) -> String {
         None => text.to_owned(),
     };
     let names = schema.features.iter().chain(&schema.targets);
-    let names: Vec<String> = names.map(|name| quoted(name)).collect();
+    let names: Vec<String> = names.map(|column| quoted(column.name())).collect();
     let cells = |row: usize| {
         let features = schema.features.iter().map(|_| "0.5".to_owned());
         let targets = schema.targets.iter().enumerate().map(|(target, _)| match &schema.labels {

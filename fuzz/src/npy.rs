@@ -1,7 +1,7 @@
 //! NPY files, arrays and records, one or two of them: packed they are the same table as plain, and what holds for every
 //! table.
 
-use lockstep_data::{Missing, Scale, TableFile, TableSpec};
+use lockstep_data::{Missing, TableFile, TableSpec};
 
 use crate::csv::kind;
 use crate::{input, scratch, tables};
@@ -25,7 +25,7 @@ pub fn check(data: &[u8]) {
     };
     let spec = TableSpec {
         missing: choose.of(&[Missing::Error, Missing::Mean, Missing::Drop]),
-        scale: choose.of(&[Scale::None, Scale::Standard, Scale::MinMax, Scale::Divide(255.0)]),
+        scale: choose.of(&tables::scales()),
         ..tables::spec(file(features, targets), target)
     };
     let Ok(found) = tables::read(&spec, kind, files.len()) else { return };

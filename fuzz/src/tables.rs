@@ -1,6 +1,8 @@
 //! What holds for a table of any format that was loaded: its rows, its schema, the rows that the schema reads again, and
 //! the rows of the same table written as CSV.
 
+use std::collections::BTreeMap;
+
 use lockstep_data::{
     Dataset, Detail, Dialect, Rows, Scale, Schema, TableFile, TableSpec, TargetKind, Want, load,
 };
@@ -12,6 +14,14 @@ use crate::scratch;
 /// byte, and each column has a name, a summary and statistics.
 const BUDGET: Budget = Budget { fixed: 4 << 20, per_byte: 1024 };
 
+/// Every scale of the job file; one that takes a number with that of a pixel.
+pub(crate) fn scales() -> Vec<Scale> {
+    let alone = Scale::names().into_iter().filter_map(Scale::named);
+    let parameters = Scale::parameters().into_iter();
+    let numbered = parameters.filter_map(|(name, _)| Scale::with_parameter(name, 255.0));
+    alone.chain(numbered).collect()
+}
+
 /// A table to train on, without others.
 pub(crate) fn spec(train: TableFile, target: &str) -> TableSpec {
     TableSpec {
@@ -20,8 +30,9 @@ pub(crate) fn spec(train: TableFile, target: &str) -> TableSpec {
         validation: None,
         target: vec![target.to_owned()],
         features: None,
-        scale: Scale::None,
+        scale: Scale::NONE,
         missing: lockstep_data::Missing::Error,
+        columns: BTreeMap::new(),
         stratify: true,
         dialect: Dialect::default(),
     }
@@ -53,7 +64,7 @@ pub(crate) fn check(spec: &TableSpec, kind: TargetKind, found: &Dataset) {
         let features = (0..train.len()).flat_map(|row| train.features_of(row));
         assert!(features.zip(&rows.values).all(|(a, b)| a.to_bits() == b.to_bits()));
     }
-    if spec.scale == Scale::None {
+    if spec.scale == Scale::NONE {
         check_rewritten(kind, found);
     }
 }
@@ -80,9 +91,10 @@ pub(crate) fn assert_same(found: &Rows, wanted: &Rows) {
 /// The same table as CSV, written in another way, is the same rows.
 fn check_rewritten(kind: TargetKind, found: &Dataset) {
     let schema = &found.schema;
-    let names: Vec<&String> = schema.features.iter().chain(&schema.targets).collect();
+    let columns = schema.features.iter().chain(&schema.targets);
+    let names: Vec<&str> = columns.map(|column| column.name()).collect();
     // Other formats have names that CSV cannot have.
-    if names.iter().any(|name| name.trim() != **name || name.is_empty()) {
+    if names.iter().any(|name| name.trim() != *name || name.is_empty()) {
         return;
     }
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
@@ -101,8 +113,8 @@ fn check_rewritten(kind: TargetKind, found: &Dataset) {
     let dialect = Dialect { delimiter: Some(';'), quote: Some('\''), ..Dialect::default() };
     let file = TableFile::at(scratch::write("rewritten.csv", text.as_bytes()));
     let spec = TableSpec {
-        target: schema.targets.clone(),
-        features: Some(schema.features.clone()),
+        target: schema.targets.iter().map(|column| column.name().to_owned()).collect(),
+        features: Some(schema.features.iter().map(|column| column.name().to_owned()).collect()),
         dialect,
         ..spec(file, "")
     };

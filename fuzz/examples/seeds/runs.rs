@@ -1,12 +1,13 @@
 //! Seeds of jobs and of the files of run folders.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use lockstep::checkpoint::{Checkpoint, Origin, RecordState};
-use lockstep::journal::Line;
-use lockstep::run_folder::{Cadence, Files, Manifest, ModelDescription, Status};
-use lockstep::weights_file::{Stamp, to_bytes, weights_hash};
+use lockstep_run::checkpoint::{Checkpoint, Origin, RecordState};
+use lockstep_run::journal::Line;
+use lockstep_run::run_folder::{Cadence, Files, Manifest, ModelDescription, Status};
+use lockstep_run::weights_file::{Stamp, to_bytes, weights_hash};
 use lockstep_coordinator::Snapshot;
 use lockstep_data::{Detail, Dialect, Missing, Scale, TableFile, TableSpec, TargetKind, load};
 use lockstep_model::{Activation, Dense, Loss, Metric, NetworkSpec};
@@ -52,7 +53,7 @@ fn dense(
     metrics: &[Metric],
 ) -> NetworkSpec {
     let layers = layers.iter().map(|&(units, activation)| Dense { activation, ..Dense::new(units) }.into());
-    NetworkSpec { inputs, layers: layers.collect(), loss, metrics: metrics.to_vec() }
+    NetworkSpec { inputs, layers: layers.collect(), loss, metrics: metrics.to_vec(), units: Vec::new() }
 }
 
 /// The schema of a table, as a run fits it.
@@ -73,6 +74,7 @@ fn description(
         features: None,
         scale,
         missing,
+        columns: BTreeMap::new(),
         stratify: true,
         dialect: Dialect::default(),
     };
@@ -97,10 +99,10 @@ pub(crate) fn models() {
                 TargetKind::Numbers,
                 numbers.clone(),
                 mean,
-                Scale::Standard,
+                Scale::named("standard").expect("a scale"),
             ),
-            description("a,y\n1,no\n2,yes\n", two_classes, classes.clone(), error, Scale::None),
-            description("a,y\n1,0\n2,1\n,\n", one, binary, drop, Scale::Divide(255.0)),
+            description("a,y\n1,no\n2,yes\n", two_classes, classes.clone(), error, Scale::NONE),
+            description("a,y\n1,0\n2,1\n,\n", one, binary, drop, Scale::with_parameter("divide", 255.0).expect("a scale")),
             serde_json::to_vec(&numbers).expect("JSON"),
             serde_json::to_vec(&classes).expect("JSON"),
         ],
