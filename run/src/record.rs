@@ -334,7 +334,7 @@ impl Shared {
             // Nothing comes only after a panic, which has been printed.
             if let Some(written) = metrics.and_then(|mark| mark.recv().ok()) {
                 records.metrics_bytes = written.bytes();
-                records.metrics_blake3 = Some(written.blake3());
+                records.metrics_blake3 = written.blake3();
             }
             if let Some(journal) = journal {
                 journal.wait();

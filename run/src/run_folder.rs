@@ -196,7 +196,7 @@ impl RunFolder {
     ) -> Result<(LineFile, Written)> {
         let path = self.path.join("metrics.jsonl");
         let mut file = line_file::open(&path)?;
-        let kept = line_file::cut(&mut file, bytes)
+        let kept = line_file::cut(&mut file, bytes, Written::hashed())
             .map_err(|error| Error::file(&path, "write it", &error))?;
         Ok((LineFile::start(&path, file, kept.clone(), reporter), kept))
     }

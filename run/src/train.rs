@@ -155,8 +155,7 @@ fn metrics(folder: &RunFolder, state: &RecordState, reporter: &SharedReporter) -
             "{missing} of the {wanted} bytes that the checkpoint counts on are missing: lines of earlier steps are lost"
         ))
     } else {
-        let is_altered =
-            state.metrics_blake3.as_ref().is_some_and(|hash| *hash != written.blake3());
+        let is_altered = state.metrics_blake3.is_some() && state.metrics_blake3 != written.blake3();
         is_altered.then(|| "lines of earlier steps are not those that the run wrote".to_string())
     };
     if let Some(problem) = problem {

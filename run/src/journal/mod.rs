@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::line_file::{self, LineFile};
+use crate::line_file::{self, LineFile, Written};
 use crate::read_file;
 use crate::report::SharedReporter;
 
@@ -57,7 +57,7 @@ pub(crate) fn open(run: &Path, step: u64, reporter: SharedReporter) -> Result<Li
     let path = path(run);
     let mut file = line_file::open(&path)?;
     let kept = bytes_up_to(BufReader::new(&file), step)
-        .and_then(|bytes| line_file::cut(&mut file, bytes))
+        .and_then(|bytes| line_file::cut(&mut file, bytes, Written::counted()))
         .map_err(|error| Error::file(&path, "write it", &error))?;
     Ok(LineFile::start(&path, file, kept, reporter))
 }

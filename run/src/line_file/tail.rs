@@ -10,19 +10,39 @@ use crate::failpoints::in_file;
 /// Bytes of a file that are looked at together for its last line.
 const LOOK_BYTES: u64 = 1 << 16;
 
-/// The whole lines that a file has: how many bytes, and which.
-#[derive(Clone, Default)]
-pub(crate) struct Written(blake3::Hasher);
+/// The whole lines that a file has: how many bytes, and, if somebody will ask, which.
+#[derive(Clone)]
+pub(crate) struct Written {
+    bytes: u64,
+    hasher: Option<blake3::Hasher>,
+}
 
 impl Written {
-    /// Length of the lines.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.0.count()
+    /// Nothing yet; the lines are hashed as they are written.
+    pub(crate) fn hashed() -> Written {
+        Written { bytes: 0, hasher: Some(blake3::Hasher::new()) }
     }
 
-    /// BLAKE3 hash of the lines, in hexadecimal.
-    pub(crate) fn blake3(&self) -> String {
-        self.0.finalize().to_hex().to_string()
+    /// Nothing yet; only the bytes are counted.
+    pub(crate) fn counted() -> Written {
+        Written { bytes: 0, hasher: None }
+    }
+
+    /// Length of the lines.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// BLAKE3 hash of the lines, in hexadecimal, if they are hashed.
+    pub(crate) fn blake3(&self) -> Option<String> {
+        self.hasher.as_ref().map(|hasher| hasher.finalize().to_hex().to_string())
+    }
+
+    fn add(&mut self, lines: &[u8]) {
+        self.bytes += lines.len() as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(lines);
+        }
     }
 }
 
@@ -63,7 +83,7 @@ impl Tail {
         };
         let result = write();
         let whole = lines[..written].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        self.written.0.update(&lines[..whole]);
+        self.written.add(&lines[..whole]);
         result.map_err(|error| {
             // What was begun is written over; if it cannot be cut off, whoever reads it leaves out a torn line.
             let _ = self.file.set_len(self.written.bytes());
@@ -88,14 +108,20 @@ pub(crate) fn open(path: &Path) -> Result<File> {
     opened.map_err(|error| Error::file(path, "write it", &error))
 }
 
-/// Cuts a file to its first `bytes`, or where it is shorter to its whole lines. What it has then.
-pub(crate) fn cut(file: &mut File, bytes: u64) -> io::Result<Written> {
+/// Cuts a file to its first `bytes`, or where it is shorter to its whole lines. What it has then, counted on from `nothing`.
+pub(crate) fn cut(file: &mut File, bytes: u64, nothing: Written) -> io::Result<Written> {
     let length = file.metadata()?.len();
     let kept = if length < bytes { whole_lines(file, length)? } else { bytes };
     file.set_len(kept)?;
-    file.seek(SeekFrom::Start(0))?;
-    let mut written = Written::default();
-    written.0.update_reader(&mut *file)?;
+    let mut written = nothing;
+    match &mut written.hasher {
+        Some(hasher) => {
+            file.seek(SeekFrom::Start(0))?;
+            hasher.update_reader(&mut *file)?;
+        }
+        None => _ = file.seek(SeekFrom::Start(kept))?,
+    }
+    written.bytes = kept;
     Ok(written)
 }
 
@@ -134,11 +160,14 @@ mod tests {
             file.set_len(0).unwrap();
             file.seek(SeekFrom::Start(0)).unwrap();
             file.write_all(text.as_bytes()).unwrap();
-            let written = cut(&mut file, bytes).unwrap();
+            let written = cut(&mut file, bytes, Written::hashed()).unwrap();
             assert_eq!(written.bytes(), wanted);
             let kept = &text.as_bytes()[..wanted as usize];
-            assert_eq!(written.blake3(), blake3::hash(kept).to_hex().to_string());
+            assert_eq!(written.blake3(), Some(blake3::hash(kept).to_hex().to_string()));
             assert_eq!(file.metadata().unwrap().len(), wanted);
+            assert_eq!(file.stream_position().unwrap(), wanted);
+            let counted = cut(&mut file, bytes, Written::counted()).unwrap();
+            assert_eq!((counted.bytes(), counted.blake3()), (wanted, None));
             assert_eq!(file.stream_position().unwrap(), wanted);
         }
     }

@@ -140,7 +140,7 @@ fn no_step_waits_for_a_disk() {
     let stuck = |name| {
         let (reader, writer) = std::io::pipe().unwrap();
         let file = File::from(OwnedFd::from(writer));
-        (reader, LineFile::start(Path::new(name), file, Written::default(), silent()))
+        (reader, LineFile::start(Path::new(name), file, Written::hashed(), silent()))
     };
     let ((metrics_reader, metrics), (journal_reader, lines)) = (stuck("metrics"), stuck("journal"));
     let journal = Journal::writing(Due::Every { steps: 1, steps_per_epoch: STEPS }, 4, lines);
