@@ -1,7 +1,8 @@
 //! The next batch, run forward before it is dealt: layer by layer, as its weights come in.
 //!
-//! A guess, which costs nothing but idle time: a deal that turns out to be another is computed as if nothing had been. The
-//! thread that runs forward waits for the weights and then for the deal; letting go of the [`Ahead`] ends both.
+//! A guess, which costs nothing but idle time: a deal that turns out to be another is computed as if nothing had been. Whoever
+//! runs forward never waits: it goes as far as weights are here, and says where it stopped. It sees by itself what comes
+//! meanwhile, the deal included; letting go of the [`Ahead`] ends it before its next layer. Knows no threads and no clock.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -13,50 +14,37 @@ use crate::compute::{Compute, SpanBatch, Work};
 use crate::shards::Rows;
 use crate::weights::Version;
 
-/// What the thread is told.
-enum Word {
-    /// The next layer is here, and maybe others.
-    Layers,
-    /// The batch was dealt, and its weights are whole.
-    Dealt(Work),
-}
-
 /// The end that knows what comes.
+#[derive(Debug)]
 pub(crate) struct Ahead {
     batch: SpanBatch,
-    weights: Arc<Version>,
-    /// Layers, from the first on, that were here when the thread was told last.
-    told: usize,
-    words: SyncSender<Word>,
-}
-
-impl Ahead {
-    pub(crate) fn is_for(&self, batch: SpanBatch) -> bool {
-        self.batch == batch
-    }
-
-    /// More of the weights may be here: the thread is woken if it can go on.
-    pub(crate) fn look(&mut self) {
-        let here = (self.told..).take_while(|&layer| self.weights.layer(layer).is_some()).count();
-        if here > 0 {
-            self.told += here;
-            let _ = self.words.try_send(Word::Layers);
-        }
-    }
-
-    /// The batch was dealt.
-    pub(crate) fn deal(self, work: Work) {
-        let _ = self.words.try_send(Word::Dealt(work));
-    }
+    deal: SyncSender<Work>,
+    /// The other end, while nobody runs it.
+    resting: Option<Running>,
 }
 
 /// The end that computes.
+#[derive(Debug)]
 pub(crate) struct Running {
     batch: SpanBatch,
     weights: Arc<Version>,
     shards: Vec<(Shard, Rows)>,
-    words: Receiver<Word>,
+    deals: Receiver<Work>,
     dealt: Option<Work>,
+    /// The layer that is run next; `None` until the rows are gathered.
+    layer: Option<usize>,
+    busy: Duration,
+}
+
+/// How far a batch was run.
+#[derive(Debug)]
+pub(crate) enum Ran {
+    /// It was dealt, and has run through all layers.
+    Dealt(Work),
+    /// Its next weights are not here, or it was not dealt yet.
+    Waits(Running),
+    /// It was let go.
+    LetGo,
 }
 
 /// Both ends.
@@ -65,53 +53,84 @@ pub(crate) fn ahead(
     weights: Arc<Version>,
     shards: Vec<(Shard, Rows)>,
 ) -> (Ahead, Running) {
-    // Never full: each layer comes once, and one deal.
-    let (tell, words) = sync_channel(weights.layers() + 1);
-    let ahead = Ahead { batch, weights: weights.clone(), told: 0, words: tell };
-    (ahead, Running { batch, weights, shards, words, dealt: None })
+    // Never full: there is one deal.
+    let (deal, deals) = sync_channel(1);
+    let (dealt, layer, busy) = (None, None, Duration::ZERO);
+    let running = Running { batch, weights, shards, deals, dealt, layer, busy };
+    (Ahead { batch, deal, resting: None }, running)
+}
+
+impl Ahead {
+    pub(crate) fn is_for(&self, batch: SpanBatch) -> bool {
+        self.batch == batch
+    }
+
+    /// Keeps the other end, which waits.
+    pub(crate) fn rest(&mut self, running: Running) {
+        self.resting = Some(running);
+    }
+
+    /// The other end, if it waits and could go on: more of its weights are here.
+    pub(crate) fn wake(&mut self) -> Option<Running> {
+        self.resting.take_if(|running| running.can_go_on())
+    }
+
+    /// The batch was dealt, and its weights are whole. Gives back the other end if nobody runs it.
+    pub(crate) fn deal(self, work: Work) -> Option<Running> {
+        let _ = self.deal.try_send(work);
+        self.resting
+    }
 }
 
 impl Running {
-    /// Runs forward as the weights come, and waits for the deal. `None` if there will be none.
-    pub(crate) fn run(mut self, compute: &mut Compute) -> Option<Work> {
-        let started = Instant::now();
-        compute.gather(self.batch, &self.shards);
-        let mut busy = started.elapsed();
-        for layer in 0..self.weights.layers() {
-            busy += self.forward(layer, compute)?;
-        }
-        while self.dealt.is_none() {
-            self.hear(true)?;
-        }
-        compute.note_forward(self.batch, busy);
-        self.dealt
+    /// Whether the batch was dealt by now.
+    pub(crate) fn is_dealt(&mut self) -> bool {
+        self.hear();
+        self.dealt.is_some()
     }
 
-    /// Runs a layer forward when its weights are here; how long that took.
-    fn forward(&mut self, layer: usize, compute: &mut Compute) -> Option<Duration> {
-        self.hear(false)?;
-        while self.dealt.is_none() && self.weights.layer(layer).is_none() {
-            self.hear(true)?;
-        }
-        let weights = self.dealt.as_ref().map_or(&self.weights, |work| &work.weights);
-        let started = Instant::now();
-        compute.forward(layer, weights.layer(layer)?);
-        Some(started.elapsed())
+    fn can_go_on(&self) -> bool {
+        self.layer.is_none_or(|layer| self.weights.layer(layer).is_some())
     }
 
-    /// Takes in what was said, or waits for a word. `None` if it was let go.
-    fn hear(&mut self, waits: bool) -> Option<()> {
-        let gone = |_| TryRecvError::Disconnected;
-        let mut next = if waits { self.words.recv().map_err(gone) } else { self.words.try_recv() };
-        loop {
-            match next {
-                Ok(Word::Layers) => {}
-                Ok(Word::Dealt(work)) => self.dealt = Some(work),
-                Err(TryRecvError::Empty) => return Some(()),
-                Err(TryRecvError::Disconnected) => return self.dealt.as_ref().map(|_| ()),
+    /// Runs forward as far as that can be.
+    pub(crate) fn run(mut self, compute: &mut Compute, now: &dyn Fn() -> Instant) -> Ran {
+        let started = now();
+        if self.layer.is_none() {
+            compute.gather(self.batch, &self.shards);
+            self.layer = Some(0);
+        }
+        let layers = self.weights.layers();
+        while let Some(layer) = self.layer.filter(|&layer| layer < layers) {
+            if !self.hear() {
+                return Ran::LetGo;
             }
-            next = self.words.try_recv();
+            let weights = self.dealt.as_ref().map_or(&self.weights, |work| &work.weights);
+            let Some(values) = weights.layer(layer) else { break };
+            compute.forward(layer, values);
+            self.layer = Some(layer + 1);
         }
+        self.busy += now().saturating_duration_since(started);
+        let is_wanted = self.hear();
+        if self.layer == Some(layers)
+            && let Some(work) = self.dealt.take()
+        {
+            compute.note_forward(self.batch, self.busy);
+            return Ran::Dealt(work);
+        }
+        if is_wanted { Ran::Waits(self) } else { Ran::LetGo }
+    }
+
+    /// Takes in the deal, if it came. False if there will be none.
+    fn hear(&mut self) -> bool {
+        if self.dealt.is_none() {
+            match self.deals.try_recv() {
+                Ok(work) => self.dealt = Some(work),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+        true
     }
 }
 
@@ -201,18 +220,24 @@ mod tests {
         let mut weights = Weights::new(layout);
         let batch = SpanBatch { step: Step(1), epoch: 1, batch: 1, span: SPAN };
         let (mut told, running) = ahead(batch, weights.ahead(Step(1)).unwrap(), shards());
-        let thread = std::thread::spawn(move || {
-            let mut compute = compute();
-            let work = running.run(&mut compute).expect("it was dealt");
-            (results(&mut compute, &work), compute)
-        });
+        let mut after = compute();
+        let Ran::Waits(running) = running.run(&mut after, &Instant::now) else {
+            panic!("no weights")
+        };
+        told.rest(running);
         receive(&mut weights, Step(1), 1..2);
-        told.look();
+        assert!(told.wake().is_none(), "the first dense layer is missing");
         receive(&mut weights, Step(1), 0..1);
-        told.look();
+        let running = told.wake().expect("all is here");
+        let Ran::Waits(mut running) = running.run(&mut after, &Instant::now) else {
+            panic!("no deal")
+        };
+        assert!(!running.is_dealt());
         assert!(told.is_for(batch));
-        told.deal(work(&weights, 1));
-        let (ran_ahead, mut after) = thread.join().unwrap();
+        assert!(told.deal(work(&weights, 1)).is_none(), "it does not rest");
+        assert!(running.is_dealt());
+        let Ran::Dealt(dealt) = running.run(&mut after, &Instant::now) else { panic!("a deal") };
+        let ran_ahead = results(&mut after, &dealt);
         let want = results(&mut compute(), &work(&weights, 1));
         assert_eq!(ran_ahead, want);
         // Nothing of it is left for another deal.
@@ -228,14 +253,13 @@ mod tests {
         receive(&mut weights, Step(1), 0..2);
         let batch = SpanBatch { step: Step(2), epoch: 1, batch: 2, span: SPAN };
         let (told, running) = ahead(batch, weights.ahead(Step(2)).unwrap(), shards());
-        let thread = std::thread::spawn(move || {
-            let mut compute = compute();
-            assert!(running.run(&mut compute).is_none());
-            compute
-        });
+        let mut after = compute();
         // The weights that it waits for never come.
+        let Ran::Waits(running) = running.run(&mut after, &Instant::now) else {
+            panic!("no weights")
+        };
         drop(told);
-        let mut after = thread.join().unwrap();
+        assert!(matches!(running.run(&mut after, &Instant::now), Ran::LetGo));
         let other = work(&weights, 1);
         assert_eq!(results(&mut after, &other), results(&mut compute(), &other));
     }

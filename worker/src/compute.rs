@@ -2,6 +2,7 @@
 //! network, no clock, no decision.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::shards::Rows;
 use crate::weights::Version;
 
 /// A deal with all that it needs.
+#[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) deal: Deal,
     pub(crate) weights: Arc<Version>,
@@ -70,6 +72,12 @@ pub(crate) struct Compute {
     ran_forward: Option<(SpanBatch, Duration)>,
     /// Each shard's order of rows in the epoch it was last asked for.
     orders: HashMap<Shard, (u32, Vec<u32>)>,
+}
+
+impl fmt::Debug for Compute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compute").field("ran_forward", &self.ran_forward).finish_non_exhaustive()
+    }
 }
 
 impl Compute {

@@ -5,11 +5,15 @@
 
 mod ahead;
 mod compute;
+pub mod core;
 mod dial;
+mod fetch;
 mod loss;
 mod memory;
+mod outbox;
 mod pace;
 mod parts;
+mod pool;
 mod search;
 mod session;
 mod shards;
@@ -17,7 +21,6 @@ mod sharing;
 mod weights;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lockstep_model::NUMERIC_PROFILE;
@@ -25,10 +28,10 @@ use lockstep_proto::frame::{FrameError, Join, Welcome};
 use lockstep_proto::ids::{Span, WorkerId};
 use lockstep_proto::{PROTOCOL, VERSION};
 
+pub use core::Ended;
 use dial::Dialer;
 pub use loss::{Foreign, Loss};
 use search::{Search, random};
-pub use session::Ended;
 use session::Session;
 
 /// Longest wait for a coordinator to answer a join.
@@ -225,18 +228,20 @@ pub async fn run(
     let mut search = Search::new(config.connect_wait);
     tokio::pin!(stop);
     loop {
-        let (session, welcome) = tokio::select! {
+        let (mut session, welcome) = tokio::select! {
             joined = find(&dialer, &mut search, &config, &join, &pool, tell) => joined?,
             () = &mut stop => return Ok(Ended::Stopped),
         };
         tell(WorkerEvent::Joined { run_id: &welcome.run_id, worker: welcome.worker });
         join.run_id = Some(welcome.run_id);
-        let (watch, worked, joined_at) = (session.watch(), session.worked(), Instant::now());
-        let loss = match session.serve(&mut stop, tell).await {
+        let joined_at = Instant::now();
+        let ended = session.serve(&mut stop, tell).await;
+        let (watch, worked) = (session.watch(), session.has_worked());
+        drop(session);
+        let loss = match ended {
             Err(WorkerError::Lost(loss)) => loss.explained(&watch),
             ended => return ended,
         };
-        let worked = worked.load(Ordering::Relaxed);
         let pause = search.lost(&config.coordinator, &loss, worked, joined_at.elapsed())?;
         tell(WorkerEvent::Lost { error: &loss });
         tokio::select! {

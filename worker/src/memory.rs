@@ -4,9 +4,14 @@ use std::fs::read_to_string;
 
 use crate::WorkerError;
 
-/// Refuses what is larger than all memory of this machine. Memory that is only taken at the moment counts as there.
-pub(crate) fn check(what: &str, wanted_bytes: u128) -> Result<(), WorkerError> {
-    match total_bytes() {
+/// Refuses what is larger than all memory of this machine, where that is known. Memory that is only taken at the moment counts
+/// as there.
+pub(crate) fn check(
+    what: &str,
+    wanted_bytes: u128,
+    total_bytes: Option<u64>,
+) -> Result<(), WorkerError> {
+    match total_bytes {
         Some(has_bytes) if wanted_bytes > u128::from(has_bytes) => {
             Err(WorkerError::Memory { what: what.to_string(), wanted_bytes, has_bytes })
         }
@@ -15,7 +20,7 @@ pub(crate) fn check(what: &str, wanted_bytes: u128) -> Result<(), WorkerError> {
 }
 
 /// Memory and swap, as far as this process may use them; `None` where that is not known.
-fn total_bytes() -> Option<u64> {
+pub(crate) fn total_bytes() -> Option<u64> {
     let machine = of_meminfo(&read_to_string("/proc/meminfo").ok()?)?;
     let limit = || {
         let groups = read_to_string("/proc/self/cgroup").ok()?;

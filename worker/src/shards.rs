@@ -1,18 +1,15 @@
-//! The shards a worker keeps, and how it gets the ones it lacks. It keeps each until the coordinator says that it will
-//! not be needed: the two agree on what is here, since what is dealt follows from it.
+//! The shards a worker keeps, and which it lacks. It keeps each until the coordinator says that it will not be needed: the
+//! two agree on what is here, since what is dealt follows from it. What comes of a shard is checked and put together here.
+//! Asks nobody for anything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_proto::batches::Batches;
-use lockstep_proto::frame::{ShardRequest, Welcome};
+use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::{Shard, Span, Table};
-use lockstep_proto::wire::cluster_client::ClusterClient;
 use lockstep_proto::{PART_VALUES_MAX, values};
-use tokio::time::timeout;
-use tonic::Code;
-use tonic::transport::Channel;
 
 use crate::loss::Loss;
 use crate::{WorkerError, memory};
@@ -26,17 +23,35 @@ const FETCH_RESERVE_VALUES: usize = 1 << 22;
 /// The rows of a shard in the shard's own order: features, then targets.
 pub(crate) type Rows = Arc<Vec<f32>>;
 
+/// See the module's text.
+#[derive(Debug)]
 pub(crate) struct Shards {
-    client: ClusterClient<Channel>,
-    run_id: String,
     /// Values in a row.
     width: usize,
     tables: Vec<(Table, Batches)>,
     kept: BTreeMap<(Table, Shard), Rows>,
+    /// All memory of this machine, if that is known.
+    memory_bytes: Option<u64>,
+    coming: Option<Coming>,
+}
+
+/// A shard that is being fetched.
+#[derive(Debug)]
+struct Coming {
+    table: Table,
+    shard: Shard,
+    rows: u64,
+    /// What is here of it.
+    values: Vec<f32>,
+    /// How many values it has.
+    wanted: usize,
+    /// In how many more parts it may come.
+    parts_left: usize,
+    part_until: Instant,
 }
 
 impl Shards {
-    pub(crate) fn new(client: ClusterClient<Channel>, welcome: &Welcome, width: usize) -> Shards {
+    pub(crate) fn new(welcome: &Welcome, width: usize, memory_bytes: Option<u64>) -> Shards {
         let whole = |rows| Batches::whole(rows, welcome.batches.shards);
         let mut tables = vec![
             (Table::Train, welcome.batches),
@@ -44,15 +59,7 @@ impl Shards {
             (Table::Test, whole(welcome.test_rows)),
         ];
         tables.retain(|(_, batches)| batches.rows > 0);
-        Shards { client, run_id: welcome.run_id.clone(), width, tables, kept: BTreeMap::new() }
-    }
-
-    /// Fetches what is missing of every table in a span. Returns how many rows are kept now.
-    pub(crate) async fn prepare(&mut self, span: Span) -> Result<u64, WorkerError> {
-        for (table, _) in self.tables.clone() {
-            self.get(table, span).await?;
-        }
-        Ok(self.rows())
+        Shards { width, tables, kept: BTreeMap::new(), memory_bytes, coming: None }
     }
 
     /// Lets go of what is kept of every table in a span. What is computed on at the moment stays until that is done.
@@ -66,83 +73,146 @@ impl Shards {
         (values / self.width) as u64
     }
 
+    /// Values in memory, those of a shard that is coming among them.
+    pub(crate) fn values(&self) -> usize {
+        let kept: usize = self.kept.values().map(|rows| rows.len()).sum();
+        kept + self.coming.as_ref().map_or(0, |coming| coming.values.len())
+    }
+
     pub(crate) fn is_kept(&self, table: Table, shard: Shard) -> bool {
         self.kept.contains_key(&(table, shard))
     }
 
-    /// One table's shards of a span that are all here; `None` if any would have to be fetched.
+    /// Which shards are kept, of any table.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = Shard> {
+        self.kept.keys().map(|&(_, shard)| shard)
+    }
+
+    /// One table's shards of a span that are all here; `None` if any would have to be fetched. Shards without rows are
+    /// left out.
     pub(crate) fn here(&self, table: Table, span: Span) -> Option<Vec<(Shard, Rows)>> {
-        let shards = self.with_rows(table, span).ok()?.into_iter();
+        let shards = self.with_rows(table, span);
         shards.map(|(shard, _)| Some((shard, self.kept.get(&(table, shard))?.clone()))).collect()
     }
 
+    /// The first shard that is missing of every table in a span.
+    pub(crate) fn missing(&self, span: Span) -> Option<(Table, Shard)> {
+        self.tables.iter().find_map(|&(table, _)| self.missing_of(table, span))
+    }
+
+    /// The first shard that is missing of a table in a span.
+    pub(crate) fn missing_of(&self, table: Table, span: Span) -> Option<(Table, Shard)> {
+        let mut shards = self.with_rows(table, span).map(|(shard, _)| (table, shard));
+        shards.find(|&(table, shard)| !self.is_kept(table, shard))
+    }
+
     /// The shards of a span that have rows in a table, and how many.
-    fn with_rows(&self, table: Table, span: Span) -> Result<Vec<(Shard, u64)>, WorkerError> {
-        let known = self.tables.iter().find(|(known, _)| *known == table);
-        let Some(&(_, batches)) = known else {
-            return Err(WorkerError::Protocol(format!("this run has no {table} table")));
-        };
-        let rows = span.shards().map(|shard| (shard, batches.shard_rows(shard.0)));
-        Ok(rows.filter(|&(_, rows)| rows > 0).collect())
+    fn with_rows(&self, table: Table, span: Span) -> impl Iterator<Item = (Shard, u64)> {
+        let batches = self.tables.iter().find(|(known, _)| *known == table);
+        let rows = batches.into_iter().flat_map(move |(_, batches)| {
+            span.shards().map(|shard| (shard, batches.shard_rows(shard.0)))
+        });
+        rows.filter(|&(_, rows)| rows > 0)
     }
 
-    /// One table's shards of a span, fetched where they are missing. Shards without rows are left out.
-    pub(crate) async fn get(
-        &mut self,
-        table: Table,
-        span: Span,
-    ) -> Result<Vec<(Shard, Rows)>, WorkerError> {
-        let mut shards = Vec::with_capacity(span.len() as usize);
-        for (shard, rows) in self.with_rows(table, span)? {
-            if !self.is_kept(table, shard) {
-                let rows = self.fetch(table, shard, rows).await?;
-                self.kept.insert((table, shard), Arc::new(rows));
-            }
-            shards.push((shard, self.kept[&(table, shard)].clone()));
+    /// That a table is one of the run's.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub(crate) fn check(&self, table: Table) -> Result<(), WorkerError> {
+        match self.tables.iter().any(|(known, _)| *known == table) {
+            true => Ok(()),
+            false => Err(WorkerError::Protocol(format!("this run has no {table} table"))),
         }
-        Ok(shards)
     }
 
-    async fn fetch(
+    /// A shard that is missing is asked for.
+    ///
+    /// # Errors
+    /// If it does not fit into this machine.
+    pub(crate) fn ask(
         &mut self,
+        now: Instant,
         table: Table,
         shard: Shard,
-        rows: u64,
-    ) -> Result<Vec<f32>, WorkerError> {
-        let name = format!("{table} {shard}");
+    ) -> Result<(), WorkerError> {
+        let batches = self.tables.iter().find(|(known, _)| *known == table);
+        let rows = batches.map_or(0, |(_, batches)| batches.shard_rows(shard.0));
         let wanted = rows as usize * self.width;
-        memory::check(&name, wanted as u128 * size_of::<f32>() as u128)?;
-        let request = ShardRequest { run_id: self.run_id.clone(), table, shard };
-        let late = |_| WorkerError::Lost(Loss::NoRows(name.clone(), PART_WAIT_MAX));
-        let asked = timeout(PART_WAIT_MAX, self.client.fetch_shard(request.into_wire()));
-        let mut parts = match asked.await.map_err(late)? {
-            Ok(parts) => parts.into_inner(),
-            Err(status) if status.code() == Code::NotFound => {
-                return Err(WorkerError::Protocol(status.message().to_string()));
+        let bytes = wanted as u128 * size_of::<f32>() as u128;
+        memory::check(&format!("{table} {shard}"), bytes, self.memory_bytes)?;
+        self.coming = Some(Coming {
+            table,
+            shard,
+            rows,
+            values: Vec::with_capacity(wanted.min(FETCH_RESERVE_VALUES)),
+            wanted,
+            parts_left: parts_max(wanted),
+            part_until: now + PART_WAIT_MAX,
+        });
+        Ok(())
+    }
+
+    /// Whether a shard was asked for and is not here yet.
+    pub(crate) fn is_coming(&self) -> bool {
+        self.coming.is_some()
+    }
+
+    /// Until when the next part of what was asked for is waited for.
+    pub(crate) fn part_until(&self) -> Option<Instant> {
+        self.coming.as_ref().map(|coming| coming.part_until)
+    }
+
+    /// Gives up waiting if it took too long.
+    ///
+    /// # Errors
+    /// If it did.
+    pub(crate) fn handle_timeout(&self, now: Instant) -> Result<(), WorkerError> {
+        match &self.coming {
+            Some(coming) if now >= coming.part_until => {
+                let name = format!("{} {}", coming.table, coming.shard);
+                Err(WorkerError::Lost(Loss::NoRows(name, PART_WAIT_MAX)))
             }
-            Err(status) => return Err(status.into()),
-        };
-        let mut fetched = Vec::with_capacity(wanted.min(FETCH_RESERVE_VALUES));
-        let wrong = |what: String| {
-            Err(WorkerError::Protocol(format!(
-                "{what} of {name}, wanted {rows} rows of {}",
-                self.width
-            )))
-        };
-        for _ in 0..parts_max(wanted) {
-            let Some(part) = timeout(PART_WAIT_MAX, parts.message()).await.map_err(late)?? else {
-                return match fetched.len() == wanted {
-                    true => Ok(fetched),
-                    false => wrong(format!("only {} values", fetched.len())),
-                };
-            };
-            match values::decode(&part.values) {
-                Some(values) if fetched.len() + values.len() <= wanted => fetched.extend(values),
-                Some(_) => return wrong("more values than there can be".to_string()),
-                None => return wrong(format!("a part of {} bytes", part.values.len())),
-            }
+            _ => Ok(()),
         }
-        wrong("more parts than there can be".to_string())
+    }
+
+    /// Takes in the next part of what was asked for, or, with `None`, its end.
+    ///
+    /// # Errors
+    /// If that is not what it can be.
+    pub(crate) fn part(&mut self, now: Instant, part: Option<&[u8]>) -> Result<(), WorkerError> {
+        let Some(mut coming) = self.coming.take() else { return Ok(()) };
+        let Some(part) = part else {
+            if coming.values.len() < coming.wanted {
+                return Err(
+                    coming.wrong(format!("only {} values", coming.values.len()), self.width)
+                );
+            }
+            self.kept.insert((coming.table, coming.shard), Arc::new(coming.values));
+            return Ok(());
+        };
+        let problem = match values::decode(part) {
+            // The end counts as one.
+            _ if coming.parts_left <= 1 => "more parts than there can be".to_string(),
+            Some(values) if coming.values.len() + values.len() <= coming.wanted => {
+                coming.values.extend(values);
+                coming.parts_left -= 1;
+                coming.part_until = now + PART_WAIT_MAX;
+                self.coming = Some(coming);
+                return Ok(());
+            }
+            Some(_) => "more values than there can be".to_string(),
+            None => format!("a part of {} bytes", part.len()),
+        };
+        Err(coming.wrong(problem, self.width))
+    }
+}
+
+impl Coming {
+    fn wrong(&self, what: String, width: usize) -> WorkerError {
+        let Coming { table, shard, rows, .. } = self;
+        WorkerError::Protocol(format!("{what} of {table} {shard}, wanted {rows} rows of {width}"))
     }
 }
 

@@ -10,39 +10,33 @@ use lockstep_proto::shared::weights::WeightsReader;
 use lockstep_proto::values::Precision;
 use lockstep_proto::wire;
 
-pub(crate) struct Sharing {
-    lane: Arc<Lane>,
-    weights: WeightsReader,
+use crate::core::{Shared, SharedWeights};
+
+/// What the coordinator publishes.
+struct Published(WeightsReader);
+
+impl SharedWeights for Published {
+    fn copy(&self, step: Step, chunk: Chunk, into: &mut [f32]) -> bool {
+        self.0.copy(step, chunk, into)
+    }
 }
 
-impl Sharing {
-    /// Opens the coordinator's file and makes one for gradients, which the message announces. `None` on another machine.
-    pub(crate) async fn begin(
-        weights: Ticket,
-        layout: Arc<Layout>,
-        precision: Precision,
-    ) -> Option<(Sharing, wire::WorkerMessage)> {
-        // On another thread, since a coordinator that is not answered meanwhile gives this worker up.
-        let begun = tokio::task::spawn_blocking(move || {
-            let weights = WeightsReader::open(&weights, &layout, precision).ok()?;
-            let (lane, ticket) = Lane::new(&layout, precision).ok()?;
-            Some((Sharing { lane: Arc::new(lane), weights }, Lane::announcement(ticket)))
-        });
-        begun.await.ok().flatten()
-    }
+/// Where this worker's gradients are put, all that the core needs, and the message that tells the coordinator.
+pub(crate) type Sharing = (Arc<Lane>, Shared, wire::WorkerMessage);
 
-    /// Where gradients are put.
-    pub(crate) fn lane(&self) -> Arc<Lane> {
-        self.lane.clone()
-    }
-
-    /// Takes from a message what the coordinator has done with.
-    pub(crate) fn hear(&self, message: &wire::CoordinatorMessage) {
-        self.lane.hear(message);
-    }
-
-    /// Copies a chunk of the weights. False if it is too late.
-    pub(crate) fn copy(&self, step: Step, chunk: Chunk, into: &mut [f32]) -> bool {
-        self.weights.copy(step, chunk, into)
-    }
+/// Opens the coordinator's file and makes one for gradients. `None` on another machine.
+pub(crate) async fn begin(
+    weights: Ticket,
+    layout: Arc<Layout>,
+    precision: Precision,
+) -> Option<Sharing> {
+    // On another thread, since a coordinator that is not answered meanwhile gives this worker up.
+    let begun = tokio::task::spawn_blocking(move || {
+        let weights = WeightsReader::open(&weights, &layout, precision).ok()?;
+        let (lane, ticket) = Lane::new(&layout, precision).ok()?;
+        let lane = Arc::new(lane);
+        let shared = Shared { lane: Some(lane.clone()), weights: Box::new(Published(weights)) };
+        Some((lane, shared, Lane::announcement(ticket)))
+    });
+    begun.await.ok().flatten()
 }

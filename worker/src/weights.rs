@@ -129,6 +129,16 @@ impl Weights {
         }
     }
 
+    /// Values in memory.
+    pub(crate) fn values(&self) -> usize {
+        let mut versions = vec![&self.coming];
+        versions.extend(self.whole.iter().chain(&self.before));
+        versions.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        let here = versions.iter().flat_map(|version| &version.layers).filter_map(OnceLock::get);
+        let filling = self.filling.iter().chain([&self.chunk]);
+        here.chain(filling).map(Vec::len).sum()
+    }
+
     fn begin(&mut self, step: Step) {
         let version = Arc::new(Version::new(step, &self.layout));
         let abandoned = std::mem::replace(&mut self.coming, version);

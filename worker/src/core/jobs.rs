@@ -1,0 +1,84 @@
+//! Computing, as a value that any thread can run: a deal, or the next batch before it is dealt. It never waits. Knows no
+//! threads; the clock is the caller's, and only says how long it took.
+
+use std::time::Instant;
+
+use lockstep_proto::frame::{Deal, FromWorker, Part};
+use lockstep_proto::panics;
+
+use crate::ahead::{Ran, Running};
+use crate::compute::{Compute, Work};
+
+/// Something to be computed. There is never more than one at a time.
+#[derive(Debug)]
+pub struct Job {
+    compute: Compute,
+    todo: Todo,
+    is_small: bool,
+}
+
+#[derive(Debug)]
+enum Todo {
+    Deal(Work),
+    Ahead(Running),
+}
+
+/// What became of a job.
+#[derive(Debug)]
+pub struct Finished(pub(super) Result<Returned, String>);
+
+#[derive(Debug)]
+pub(super) struct Returned {
+    pub(super) compute: Compute,
+    /// What ran ahead and is not done, though it was not let go.
+    pub(super) waits: Option<Running>,
+}
+
+impl Job {
+    pub(super) fn deal(compute: Compute, work: Work, is_small: bool) -> Job {
+        Job { compute, todo: Todo::Deal(work), is_small }
+    }
+
+    pub(super) fn ahead(compute: Compute, running: Running) -> Job {
+        Job { compute, todo: Todo::Ahead(running), is_small: false }
+    }
+
+    /// Whether it takes less time than handing it to another thread would.
+    pub fn is_small(&self) -> bool {
+        self.is_small
+    }
+
+    /// The deal that it computes; `None` if that is still to come.
+    pub fn dealt(&self) -> Option<&Deal> {
+        match &self.todo {
+            Todo::Deal(work) => Some(&work.deal),
+            Todo::Ahead(_) => None,
+        }
+    }
+
+    /// Does it, here and now, and hands out the results as they are made.
+    pub fn run(self, now: &dyn Fn() -> Instant, send: &mut dyn FnMut(FromWorker)) -> Finished {
+        // A panic that reached a pool of threads would end the process, whoever else is in it.
+        Finished(panics::guard(|| self.compute(now, send)))
+    }
+
+    fn compute(self, now: &dyn Fn() -> Instant, send: &mut dyn FnMut(FromWorker)) -> Returned {
+        let Job { mut compute, todo, .. } = self;
+        let work = match todo {
+            Todo::Deal(work) => work,
+            Todo::Ahead(running) => match running.run(&mut compute, now) {
+                Ran::Dealt(work) => work,
+                Ran::Waits(running) => return Returned { compute, waits: Some(running) },
+                Ran::LetGo => return Returned { compute, waits: None },
+            },
+        };
+        let started = now();
+        compute.run(&work, &mut |mut result| {
+            if let FromWorker::Part(Part { done: Some(done), .. }) = &mut result {
+                done.busy += now().saturating_duration_since(started);
+            }
+            send(result);
+        });
+        Returned { compute, waits: None }
+    }
+}

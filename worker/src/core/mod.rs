@@ -1,0 +1,396 @@
+//! All that a worker decides in one membership: input in, output out, time as an argument.
+//!
+//! A [`Core`] owns the weights, the shards, the deals and what computes: which deal is computed next and on which weights, which
+//! is too late, what is run ahead and let go, what is fetched and forgotten, how a membership ends. It refuses to know sockets,
+//! tasks, threads and clocks: the session carries what it says, puts threads to its jobs and tells it the time. The
+//! simulation (a crate of its own) does the same with a network of its own; nothing else is to use this.
+
+mod exchange;
+mod jobs;
+mod leaving;
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lockstep_data::RowOrder;
+use lockstep_model::{Network, NetworkSpec};
+use lockstep_proto::frame::{
+    Deal, Done, Ending, FromWorker, Limits, Part, SUMS_LEN_MAX, ToWorker, Welcome,
+};
+use lockstep_proto::ids::{Shard, Span, Table, Task};
+use lockstep_proto::tree::ShardTree;
+
+use crate::ahead::{Ahead, Running, ahead};
+use crate::compute::{Compute, SpanBatch, Work};
+use crate::loss::{Loss, shown};
+pub use crate::pace::Pace;
+use crate::parts::Frames;
+use crate::shards::Shards;
+use crate::weights::{Found, Weights};
+use crate::{WorkerError, memory};
+pub use exchange::{Input, Output, Shared, SharedWeights};
+pub use jobs::{Finished, Job};
+pub use leaving::Ended;
+use leaving::Leaving;
+
+/// Most deals that wait for their weights.
+pub const DEALS_MAX: usize = 1024;
+
+/// Two steps' weights are kept while those of the next come in.
+const WEIGHTS_KEPT: u128 = 3;
+
+/// Why a membership is over.
+pub type End = Result<Ended, WorkerError>;
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Core {
+    limits: Limits,
+    weights: Weights,
+    shards: Shards,
+    /// What goes through shared memory, if the coordinator is on this machine.
+    shared: Option<Shared>,
+    /// The span whose shards the coordinator wants to be here.
+    preparing: Option<Span>,
+    deals: VecDeque<Deal>,
+    /// `None` while it is at work.
+    compute: Option<Compute>,
+    /// What is run forward, or was, if that has not been dealt yet.
+    ahead: Option<Ahead>,
+    /// What ran ahead, was dealt and has to be gone on with.
+    dealt_ahead: Option<Running>,
+    /// What may be run forward when there is nothing else to do.
+    next: Option<SpanBatch>,
+    epochs_are_measured: bool,
+    /// Deals of fewer operations are computed on the spot.
+    small_flops_max: u64,
+    /// Shards were let go since anything was computed.
+    has_forgotten: bool,
+    /// It was dealt something whose weights came.
+    has_worked: bool,
+    leaving: Option<Leaving>,
+    outputs: VecDeque<Output>,
+}
+
+/// The network of a run, as its coordinator describes it.
+///
+/// # Errors
+/// If there is no such network, or this machine, which has so much memory, cannot hold it.
+pub fn network(welcome: &Welcome, memory_bytes: Option<u64>) -> Result<Network, WorkerError> {
+    // What is wrong may quote what was sent.
+    let broken =
+        |error: String| WorkerError::Protocol(format!("the run's network: {}", shown(&error)));
+    let spec: NetworkSpec =
+        serde_json::from_str(&welcome.network).map_err(|error| broken(error.to_string()))?;
+    let network = Network::new(spec).map_err(|error| broken(error.to_string()))?;
+    if network.sums_len() > SUMS_LEN_MAX {
+        return Err(broken(format!("{} sums, wanted {SUMS_LEN_MAX} at most", network.sums_len())));
+    }
+    let parameters = network.layout().len();
+    let what = format!("the run's network of {parameters} parameters");
+    let bytes = WEIGHTS_KEPT * parameters as u128 * size_of::<f32>() as u128;
+    memory::check(&what, bytes, memory_bytes)?;
+    Ok(network)
+}
+
+impl Core {
+    /// A member of the run that it was welcomed to, on a machine with so much memory, if that is known. Deals of at least
+    /// `small_flops_max` floating-point operations are not small.
+    pub fn new(
+        welcome: &Welcome,
+        network: Network,
+        memory_bytes: Option<u64>,
+        small_flops_max: u64,
+    ) -> Core {
+        let (batches, precision) = (welcome.batches, welcome.precision);
+        let tree = ShardTree::new(batches.shards);
+        let layout = Arc::new(network.layout().clone());
+        let width = network.inputs() + network.target_width();
+        let order = RowOrder { batches, shuffle: welcome.shuffle, seed: welcome.seed };
+        let sums_len = network.sums_len();
+        let frames = Frames { precision, lane: None };
+        let limits = Limits { batches, tree, layout: layout.clone(), precision, sums_len };
+        Core {
+            limits,
+            weights: Weights::new(layout),
+            shards: Shards::new(welcome, width, memory_bytes),
+            shared: None,
+            preparing: None,
+            deals: VecDeque::new(),
+            compute: Some(Compute::new(Arc::new(network), tree, order, frames)),
+            ahead: None,
+            dealt_ahead: None,
+            next: None,
+            epochs_are_measured: welcome.validation_rows > 0,
+            small_flops_max,
+            has_forgotten: false,
+            has_worked: false,
+            leaving: None,
+            // Where gradients are clipped, no answer comes before all are sent.
+            outputs: welcome.clips.then_some(Output::Unpaced).into_iter().collect(),
+        }
+    }
+
+    /// What the coordinator's messages are to be checked against.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether the coordinator's next message is wanted: not while rows are fetched, which later ones may need.
+    pub fn reads(&self) -> bool {
+        self.leaving.is_some() || (!self.shards.is_coming() && self.preparing.is_none())
+    }
+
+    /// Whether it was dealt something whose weights came.
+    pub fn has_worked(&self) -> bool {
+        self.has_worked
+    }
+
+    /// Whether it was told to leave.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// The shards of which rows are kept; one for each table.
+    pub fn kept(&self) -> impl Iterator<Item = Shard> {
+        self.shards.kept()
+    }
+
+    /// Values in memory: of rows and of weights.
+    pub fn values(&self) -> usize {
+        self.shards.values() + self.weights.values()
+    }
+
+    /// Takes in what happened. It breaks when the membership is over: nothing more is wanted then.
+    pub fn handle(&mut self, now: Instant, input: Input) -> ControlFlow<End> {
+        if self.leaving.is_some() {
+            return self.leave(now, input);
+        }
+        let result = match input {
+            Input::Stop => return self.begin_leaving(now),
+            Input::Finished(Finished(Ok(returned))) => {
+                self.returned(returned.compute, returned.waits);
+                Ok(())
+            }
+            Input::Finished(Finished(Err(said))) => Err(WorkerError::Panicked(said)),
+            Input::Shares(shared) => {
+                self.share(shared);
+                Ok(())
+            }
+            Input::Message(ToWorker::Finish(ending)) => return ControlFlow::Break(ended(ending)),
+            Input::Message(message) => self.message(message),
+            Input::Broken(reason) => Err(WorkerError::Protocol(reason)),
+            Input::Ended(error) | Input::NoRows(error) => Err(error),
+            Input::Unsaid => Err(WorkerError::lost("in mid-run")),
+            Input::Rows(part) => self.shards.part(now, part.as_deref()),
+            Input::Timeout => self.shards.handle_timeout(now),
+        };
+        result.map_or_else(|error| ControlFlow::Break(Err(error)), ControlFlow::Continue)
+    }
+
+    /// The next thing to do, if any. What is not polled is not decided yet: whoever cannot say anything at the moment polls
+    /// later. It breaks when the membership is over.
+    pub fn poll(&mut self, now: Instant) -> ControlFlow<End, Option<Output>> {
+        if let Some(output) = self.outputs.pop_front() {
+            return ControlFlow::Continue(Some(output));
+        }
+        let next = match self.preparing {
+            _ if self.leaving.is_some() => Ok(self.goodbye().map(Output::Say)),
+            _ if self.shards.is_coming() => Ok(None),
+            Some(span) => self.prepare(now, span).map(Some),
+            None => self.work(now),
+        };
+        next.map_or_else(|error| ControlFlow::Break(Err(error)), ControlFlow::Continue)
+    }
+
+    /// When [`Input::Timeout`] is wanted, if ever.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.leaving {
+            Some(leaving) => Some(leaving.until()),
+            None => self.shards.part_until(),
+        }
+    }
+
+    fn share(&mut self, shared: Shared) {
+        if let (Some(compute), Some(lane)) = (&mut self.compute, &shared.lane) {
+            compute.share(lane.clone());
+        }
+        self.shared = Some(shared);
+        // Nothing of weight goes through a link.
+        self.outputs.push_back(Output::Unpaced);
+    }
+
+    fn message(&mut self, message: ToWorker) -> Result<(), WorkerError> {
+        match message {
+            ToWorker::Prepare(span) => self.preparing = Some(span),
+            ToWorker::Forget(spans) => self.forget(spans),
+            ToWorker::Deal(deal) => {
+                if self.deals.len() == DEALS_MAX {
+                    let problem = format!("more than {DEALS_MAX} deals at once");
+                    return Err(WorkerError::Protocol(problem));
+                }
+                self.shards.check(table_of(&deal))?;
+                self.deals.push_back(deal);
+            }
+            ToWorker::Weights { step, chunk, values } => {
+                let precision = self.limits.precision;
+                self.outputs.push_back(Output::Answered(chunk));
+                self.weights.receive(step, chunk, |into| {
+                    precision.copy(&values, into);
+                    true
+                });
+            }
+            ToWorker::SharedWeights { step, chunk } => {
+                let Some(shared) = &self.shared else {
+                    let problem = "weights in shared memory that it does not share";
+                    return Err(WorkerError::Protocol(problem.to_string()));
+                };
+                self.outputs.push_back(Output::Answered(chunk));
+                self.weights.receive(step, chunk, |into| shared.weights.copy(step, chunk, into));
+            }
+            ToWorker::Finish(_) => unreachable!("it is the last message"),
+        }
+        Ok(())
+    }
+
+    /// Lets go of shards. They were not dealt since, or the deals are done.
+    fn forget(&mut self, spans: Vec<Span>) {
+        spans.iter().for_each(|&span| self.shards.forget(span));
+        self.has_forgotten = true;
+        self.outputs.push_back(Output::Forgot(spans, self.shards.rows()));
+    }
+
+    /// Fetches what is missing of a span in every table, or says that all is here.
+    fn prepare(&mut self, now: Instant, span: Span) -> Result<Output, WorkerError> {
+        if let Some((table, shard)) = self.shards.missing(span) {
+            return self.fetch(now, table, shard);
+        }
+        self.preparing = None;
+        self.outputs.push_back(Output::Say(FromWorker::Prepared(span)));
+        Ok(Output::Prepared(span, self.shards.rows()))
+    }
+
+    fn fetch(&mut self, now: Instant, table: Table, shard: Shard) -> Result<Output, WorkerError> {
+        self.shards.ask(now, table, shard)?;
+        Ok(Output::Fetch(table, shard))
+    }
+
+    /// What computes is back.
+    fn returned(&mut self, compute: Compute, waits: Option<Running>) {
+        self.compute = Some(compute);
+        let Some(mut running) = waits else { return };
+        match &mut self.ahead {
+            Some(ahead) => ahead.rest(running),
+            // It was dealt after it had looked for the last time, or let go.
+            None => self.dealt_ahead = running.is_dealt().then_some(running),
+        }
+    }
+
+    /// Begins the next deal, if its weights are here. One that came too late is dropped: others have done it. Without any,
+    /// the next batch is run forward.
+    fn work(&mut self, now: Instant) -> Result<Option<Output>, WorkerError> {
+        if self.compute.is_some()
+            && let Some(running) = self.dealt_ahead.take()
+        {
+            return Ok(self.start_ahead(running));
+        }
+        let Some(&deal) = self.deals.front() else { return Ok(self.run_ahead()) };
+        let batch = SpanBatch::of(&deal);
+        // What is dealt was not guessed.
+        self.ahead.take_if(|ahead| !batch.is_some_and(|batch| ahead.is_for(batch)));
+        if self.compute.is_none() && self.ahead.is_none() {
+            return Ok(None);
+        }
+        let weights = match self.weights.at(deal.step) {
+            Found::Here(weights) => weights,
+            Found::Coming => return Ok(self.run_ahead()),
+            Found::Gone => {
+                self.deals.pop_front();
+                return Ok(Some(Output::Say(dropped(&deal))));
+            }
+        };
+        let table = table_of(&deal);
+        let Some(shards) = self.shards.here(table, deal.span) else {
+            let missing = self.shards.missing_of(table, deal.span);
+            let (table, shard) = missing.expect("not all are here");
+            return self.fetch(now, table, shard).map(Some);
+        };
+        self.deals.pop_front();
+        match self.start(Work { deal, weights, shards }) {
+            Some(job) => Ok(Some(job)),
+            // Whoever runs it ahead was told.
+            None => self.work(now),
+        }
+    }
+
+    /// Begins a deal; `None` if it is run ahead at the moment.
+    fn start(&mut self, work: Work) -> Option<Output> {
+        self.has_worked = true;
+        let guess = SpanBatch::of(&work.deal)
+            .and_then(|batch| batch.next(self.limits.batches, self.epochs_are_measured));
+        if let Some(ahead) = self.ahead.take() {
+            self.next = guess;
+            let running = ahead.deal(work)?;
+            return self.start_ahead(running);
+        }
+        let compute = self.take_compute()?;
+        let is_small = compute.flops(&work.deal, &work.shards) < self.small_flops_max;
+        self.next = guess.filter(|_| !is_small);
+        Some(Output::Start(Job::deal(compute, work, is_small)))
+    }
+
+    /// Runs the batch that is likely to be dealt next forward, as far as its weights are here.
+    fn run_ahead(&mut self) -> Option<Output> {
+        if let Some(ahead) = &mut self.ahead {
+            let running = ahead.wake()?;
+            return self.start_ahead(running);
+        }
+        if !self.deals.is_empty() {
+            return None;
+        }
+        let batch = self.next.take_if(|_| self.compute.is_some())?;
+        let weights = self.weights.ahead(batch.step)?;
+        // A guess is worth no rows: those that are not here were let go.
+        let shards = self.shards.here(Table::Train, batch.span)?;
+        let (ahead, running) = ahead(batch, weights, shards);
+        self.ahead = Some(ahead);
+        self.start_ahead(running)
+    }
+
+    fn start_ahead(&mut self, running: Running) -> Option<Output> {
+        let compute = self.take_compute()?;
+        Some(Output::Start(Job::ahead(compute, running)))
+    }
+
+    /// What computes, if it is here. It knows orders of kept shards alone.
+    fn take_compute(&mut self) -> Option<Compute> {
+        let mut compute = self.compute.take()?;
+        if std::mem::take(&mut self.has_forgotten) {
+            compute.forget_orders(|shard| self.shards.is_kept(Table::Train, shard));
+        }
+        Some(compute)
+    }
+}
+
+fn table_of(deal: &Deal) -> Table {
+    match deal.task {
+        Task::Train { .. } => Table::Train,
+        Task::Evaluate { table } => table,
+    }
+}
+
+/// The answer to a deal whose weights are gone.
+fn dropped(deal: &Deal) -> FromWorker {
+    let done = Some(Done { span: deal.span, busy: Duration::ZERO });
+    FromWorker::Part(Part { pass: deal.pass, slices: Vec::new(), sums: Vec::new(), done })
+}
+
+fn ended(ending: Ending) -> End {
+    match ending {
+        Ending::Finished => Ok(Ended::Finished),
+        Ending::Failed(error) => Err(WorkerError::RunFailed(error)),
+        Ending::Stopped => Err(WorkerError::Lost(Loss::Stopped)),
+    }
+}

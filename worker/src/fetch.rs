@@ -1,0 +1,64 @@
+//! The rows of one shard as they come from the coordinator. Checks nothing and has no limits: what comes is the core's to
+//! judge.
+
+use std::pin::Pin;
+
+use lockstep_proto::frame::ShardRequest;
+use lockstep_proto::wire::cluster_client::ClusterClient;
+use lockstep_proto::wire::{self};
+use tonic::transport::Channel;
+use tonic::{Code, Response, Status, Streaming};
+
+use crate::WorkerError;
+use crate::core::Input;
+
+type Answer = Result<Response<Streaming<wire::ShardPart>>, Status>;
+
+/// A request for a shard, and what comes of it.
+pub(crate) enum Fetch {
+    /// Nothing was asked for.
+    Idle,
+    /// It was asked for.
+    Asked(Pin<Box<dyn Future<Output = Answer> + Send>>),
+    /// It comes.
+    Comes(Streaming<wire::ShardPart>),
+}
+
+impl Fetch {
+    /// Asks for a shard.
+    pub(crate) fn begin(mut client: ClusterClient<Channel>, request: ShardRequest) -> Fetch {
+        let asked = async move { client.fetch_shard(request.into_wire()).await };
+        Fetch::Asked(Box::pin(asked))
+    }
+
+    /// Whether anything is to come.
+    pub(crate) fn is_begun(&self) -> bool {
+        !matches!(self, Fetch::Idle)
+    }
+
+    /// The next part; never, if nothing was asked for. Nothing is lost if this is dropped before it is ready.
+    pub(crate) async fn next(&mut self) -> Input {
+        if let Fetch::Asked(answer) = self {
+            match answer.await {
+                Ok(parts) => *self = Fetch::Comes(parts.into_inner()),
+                Err(status) => {
+                    *self = Fetch::Idle;
+                    return Input::NoRows(match status.code() {
+                        Code::NotFound => WorkerError::Protocol(status.message().to_string()),
+                        _ => status.into(),
+                    });
+                }
+            }
+        }
+        let Fetch::Comes(parts) = self else { return std::future::pending().await };
+        let part = parts.message().await;
+        if let Ok(Some(part)) = part {
+            return Input::Rows(Some(part.values));
+        }
+        *self = Fetch::Idle;
+        match part {
+            Ok(_) => Input::Rows(None),
+            Err(status) => Input::NoRows(status.into()),
+        }
+    }
+}
