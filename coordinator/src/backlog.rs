@@ -10,10 +10,11 @@ use bytes::Bytes;
 use lockstep_proto::ids::{Chunk, Step};
 
 /// Most deals and other short messages that wait for a worker. One step needs a handful.
-pub(crate) const MESSAGES_MAX: usize = 4096;
+pub const MESSAGES_MAX: usize = 4096;
 
+/// See the module's text.
 #[derive(Debug)]
-pub(crate) struct Backlog<M> {
+pub struct Backlog<M> {
     messages_max: usize,
     messages: VecDeque<M>,
     weights: VecDeque<Weights>,
@@ -21,28 +22,33 @@ pub(crate) struct Backlog<M> {
 
 /// A chunk of some weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Weights {
-    pub(crate) step: Step,
-    pub(crate) chunk: Chunk,
+pub struct Weights {
+    /// Their version.
+    pub step: Step,
+    /// The part of the flat vector.
+    pub chunk: Chunk,
     /// `None` where it is only named.
-    pub(crate) values: Option<Bytes>,
+    pub values: Option<Bytes>,
 }
 
 /// What is said next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Next<M> {
+pub enum Next<M> {
+    /// A short message.
     Message(M),
+    /// A chunk of weights.
     Weights(Weights),
 }
 
 impl<M> Backlog<M> {
-    pub(crate) fn new(messages_max: usize) -> Backlog<M> {
+    /// Room for so many short messages.
+    pub fn new(messages_max: usize) -> Backlog<M> {
         Backlog { messages_max, messages: VecDeque::new(), weights: VecDeque::new() }
     }
 
     /// Queues a short message. False if there is no room for it.
     #[must_use]
-    pub(crate) fn say(&mut self, message: M) -> bool {
+    pub fn say(&mut self, message: M) -> bool {
         let has_room = self.messages.len() < self.messages_max;
         if has_room {
             self.messages.push_back(message);
@@ -51,7 +57,7 @@ impl<M> Backlog<M> {
     }
 
     /// Queues a chunk of weights, and drops what is two steps older.
-    pub(crate) fn send_weights(&mut self, weights: Weights) {
+    pub fn send_weights(&mut self, weights: Weights) {
         while self.weights.front().is_some_and(|old| old.step.0 + 2 <= weights.step.0) {
             self.weights.pop_front();
         }
@@ -59,13 +65,18 @@ impl<M> Backlog<M> {
     }
 
     /// What is to be said next, if anything is.
-    pub(crate) fn next(&mut self) -> Option<Next<M>> {
+    pub fn next(&mut self) -> Option<Next<M>> {
         let message = self.messages.pop_front().map(Next::Message);
         message.or_else(|| self.weights.pop_front().map(Next::Weights))
     }
 
-    #[cfg(test)]
-    pub(crate) fn messages(&self) -> impl Iterator<Item = &M> {
+    /// Whether weights wait.
+    pub fn has_weights(&self) -> bool {
+        !self.weights.is_empty()
+    }
+
+    /// The short messages that wait.
+    pub fn messages(&self) -> impl Iterator<Item = &M> {
         self.messages.iter()
     }
 }

@@ -7,7 +7,7 @@
 mod account;
 mod audit;
 mod backlog;
-mod core;
+pub mod core;
 mod departure;
 pub mod engine;
 mod error;

@@ -81,6 +81,14 @@ impl Network {
         Ok(Network { layers: layers.into(), layout, spec })
     }
 
+    /// The same network, its parameters in chunks of at most so many values: for tests of what sends them.
+    ///
+    /// # Panics
+    /// If `values_max` is 0.
+    pub fn in_chunks_of(self, values_max: usize) -> Network {
+        Network { layout: self.layout.in_chunks_of(values_max), ..self }
+    }
+
     /// The description it was made from.
     pub fn spec(&self) -> &NetworkSpec {
         &self.spec

@@ -11,7 +11,7 @@ use crate::spec::Stop;
 
 /// Something that happened. Whatever is said of a worker that is not a member, or not any more, changes nothing.
 #[derive(Debug)]
-pub(crate) enum Input {
+pub enum Input {
     /// A worker was let in. Its name is new.
     Joined(WorkerId, Peer),
     /// A worker was not let in, and why.
@@ -36,7 +36,7 @@ pub(crate) enum Input {
 
 /// Something to be done, in order.
 #[derive(Debug)]
-pub(crate) enum Output {
+pub enum Output {
     /// Tell a worker.
     Say(WorkerId, ToWorker),
     /// Send a worker a chunk of weights, or, without values, tell it that they can be read.

@@ -21,7 +21,7 @@ pub(super) fn lock(chunk: &Mutex<ChunkState>) -> MutexGuard<'_, ChunkState> {
 
 /// Something to be computed.
 #[derive(Debug)]
-pub(crate) struct Job(pub(super) Work);
+pub struct Job(pub(super) Work);
 
 #[derive(Debug)]
 pub(super) enum Work {
@@ -35,7 +35,7 @@ pub(super) enum Work {
 
 /// What became of a job.
 #[derive(Debug)]
-pub(crate) struct Finished(pub(super) Done);
+pub struct Finished(pub(super) Done);
 
 #[derive(Debug)]
 pub(super) enum Done {
@@ -48,7 +48,7 @@ pub(super) enum Done {
 
 impl Job {
     /// Does it, here and now.
-    pub(crate) fn run(self) -> Finished {
+    pub fn run(self) -> Finished {
         // A panic that reached a pool of threads would end the process, whoever else is in it.
         Finished(panics::guard(|| self.0.run()).unwrap_or_else(Done::Panicked))
     }

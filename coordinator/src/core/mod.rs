@@ -2,19 +2,18 @@
 //!
 //! A [`Core`] owns the engine, the account, the audits and the reduction, and who is a member; nobody else asks these, so
 //! that the order in which they are asked is decided here. It refuses to know sockets, tasks, threads and clocks: the
-//! [`shell`](crate::shell) carries what it says, puts threads to its jobs and tells it the time. The simulation does the same with a
-//! network of its own.
+//! shell carries what it says, puts threads to its jobs and tells it the time. The simulation (a crate of its own) does the same
+//! with a network of its own; nothing else is to use this.
 
 mod exchange;
 mod jobs;
 mod passes;
 mod reducer;
 mod results;
-#[cfg(test)]
-mod simulation;
 mod stopping;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +25,6 @@ use lockstep_proto::tree::ShardTree;
 
 use crate::account::Account;
 use crate::audit::AuditBook;
-use crate::backlog::Weights;
 use crate::departure::Departure;
 use crate::engine::{Action, Engine, Event, Schedule, Track};
 use crate::error::RunError;
@@ -34,9 +32,10 @@ use crate::observer::{Observer, RunEvent};
 use crate::peer::Peer;
 use crate::policy::LearningRate;
 use crate::spec::{Outcome, RunSpec, SumBounds};
-pub(crate) use exchange::{Input, Output};
-pub(crate) use jobs::{Finished, Job};
-pub(crate) use reducer::{INLINE_BYTES_MAX, jobs_max};
+pub use crate::backlog::{Backlog, MESSAGES_MAX, Next, Weights};
+pub use exchange::{Input, Output};
+pub use jobs::{Finished, Job};
+pub use reducer::{INLINE_BYTES_MAX, jobs_max};
 use reducer::{Reduced, Reducer};
 use stopping::Stopwatch;
 
@@ -50,7 +49,7 @@ struct Member {
 }
 
 /// See the module's text.
-pub(crate) struct Core {
+pub struct Core {
     schedule: Schedule,
     layout: Arc<Layout>,
     learning_rate: LearningRate,
@@ -75,10 +74,20 @@ pub(crate) struct Core {
     finished: bool,
 }
 
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("pass", &self.pass)
+            .field("engine", &self.engine)
+            .field("members", &self.members)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Core {
     /// A run from its start, or from where an earlier execution was. `published`: where the weights of each chunk are kept for
     /// workers to see. Values longer than `inline_bytes_max` are added by jobs.
-    pub(crate) fn new(
+    pub fn new(
         now: Instant,
         spec: &RunSpec,
         observer: Box<dyn Observer>,
@@ -124,7 +133,7 @@ impl Core {
     ///
     /// # Errors
     /// Why the run ends early: no other input is wanted then.
-    pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Result<(), RunError> {
+    pub fn handle(&mut self, now: Instant, input: Input) -> Result<(), RunError> {
         self.now = now;
         match input {
             Input::Joined(worker, peer) => self.join(worker, peer),
@@ -152,33 +161,53 @@ impl Core {
     }
 
     /// The next thing to do, if any.
-    pub(crate) fn poll(&mut self) -> Option<Output> {
+    pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front().or_else(|| self.reducer.next_job().map(Output::Start))
     }
 
     /// When [`Input::Timeout`] is wanted; now, if the run is over.
-    pub(crate) fn poll_timeout(&self) -> Instant {
+    pub fn poll_timeout(&self) -> Instant {
         let timeout = self.engine.poll_timeout().unwrap_or(self.now);
         self.stop_timeout().map_or(timeout, |at| at.min(timeout))
     }
 
     /// Whether there is room for what another message makes to do. While there is none, what workers say has to wait.
-    pub(crate) fn has_room(&self) -> bool {
+    pub fn has_room(&self) -> bool {
         self.reducer.has_room()
     }
 
     /// Whether the run was told to stop.
-    pub(crate) fn is_stopping(&self) -> bool {
+    pub fn is_stopping(&self) -> bool {
         self.stopwatch.is_stopping()
     }
 
     /// Whether there is nothing more to do.
-    pub(crate) fn is_finished(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.finished
     }
 
+    /// The pass in hand, or, between two, the one that comes next.
+    pub fn pass(&self) -> Pass {
+        self.pass
+    }
+
+    /// The pass after the one in hand, or, between two, the one that comes next.
+    pub fn next_pass(&self) -> Pass {
+        Pass(self.pass.0 + u64::from(self.is_open))
+    }
+
+    /// Whether a worker was let in and is not gone.
+    pub fn is_member(&self, worker: WorkerId) -> bool {
+        self.members.contains_key(&worker)
+    }
+
+    /// By shard: whether a member has the rows, or was told to get them. `None` if it is none.
+    pub fn holdings(&self, worker: WorkerId) -> Option<&[bool]> {
+        self.engine.holdings(worker)
+    }
+
     /// Ends the run, well or early: what is still to be saved is, and workers are to be told what is returned.
-    pub(crate) fn conclude(&mut self, result: &Result<(), RunError>) -> Ending {
+    pub fn conclude(&mut self, result: &Result<(), RunError>) -> Ending {
         if let Err(error) = result {
             self.save_before(error);
         }
@@ -187,7 +216,7 @@ impl Core {
     }
 
     /// What is left of a run that finished.
-    pub(crate) fn into_outcome(self) -> Outcome {
+    pub fn into_outcome(self) -> Outcome {
         Outcome { weights: self.reducer.weights(), test_sums: self.test_sums }
     }
 

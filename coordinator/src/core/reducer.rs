@@ -22,13 +22,13 @@ use crate::snapshot::Snapshot;
 use crate::spec::RunSpec;
 
 /// Frames up to this size are folded on the spot, as are those that need only be kept: handing them over would take longer.
-pub(crate) const INLINE_BYTES_MAX: usize = 1 << 16;
+pub const INLINE_BYTES_MAX: usize = 1 << 16;
 
 /// Jobs in the hands of each thread, results that were not looked at among them. While more wait, no message is read.
 const JOBS_A_THREAD_MAX: usize = 4;
 
 /// Most jobs of a run that are begun and not told of as finished.
-pub(crate) fn jobs_max(threads: usize) -> usize {
+pub fn jobs_max(threads: usize) -> usize {
     JOBS_A_THREAD_MAX * threads.max(1)
 }
 

@@ -75,7 +75,6 @@ impl Member {
     }
 
     /// The shards that it has, or was told to get.
-    #[cfg(test)]
     pub(super) fn holdings(&self) -> &Holdings {
         &self.holdings
     }

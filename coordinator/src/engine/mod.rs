@@ -347,7 +347,6 @@ impl Engine {
     }
 
     /// By shard: whether a member has the rows, or was told to get them. `None` if it is none.
-    #[cfg(test)]
     pub(crate) fn holdings(&self, worker: WorkerId) -> Option<&[bool]> {
         self.members.get(worker).map(|member| member.holdings().has())
     }

@@ -2,24 +2,27 @@
 
 use std::time::Duration;
 
+use lockstep_coordinator::Peer;
+use lockstep_coordinator::core::Input;
 use lockstep_proto::ids::WorkerId;
+use lockstep_worker::core::Input as WorkerInput;
+use lockstep_worker::{Loss, WorkerError};
 
-use super::super::super::Input;
-use super::super::case::{Leaving, one_in, up_to_ms};
-use super::super::lies;
-use super::{Happening, Link, Network, SILENCE_MAX};
-use crate::peer::Peer;
+use super::{Deed, Happening, Link, Network, SILENCE_MAX};
+use crate::case::Leaving;
+use crate::lies;
 
 impl Network<'_> {
     pub(super) fn stops(&mut self, worker: WorkerId, pause: Duration) {
         let now = self.now;
         let link = self.link(worker);
-        link.stopped_until = now + pause;
+        link.stopped_until = link.stopped_until.max(now + pause);
         if pause > SILENCE_MAX && link.joined {
             link.worker = None;
             link.cut_at = link.cut_at.min(now);
             self.queue(now + SILENCE_MAX, Happening::Ends(worker));
         }
+        self.queue(now + pause, Happening::At(worker, Deed::GoesOn));
     }
 
     /// Everything on its way is lost, and those who are still there join again.
@@ -32,11 +35,17 @@ impl Network<'_> {
         };
         self.queue.retain(|_, happening| is_to_come(happening));
         self.held_back.retain(is_to_come);
-        let mut back = Vec::new();
+        let (mut back, now) = (Vec::new(), self.started + self.now);
         for (&worker, link) in self.links.iter_mut().filter(|(_, link)| link.joined) {
-            if link.worker.is_some() {
-                let sent = link.sent;
-                *link = Link { sent, ..Link::new(link.visit, self.case) };
+            let Some(process) = &mut link.worker else { continue };
+            let lost = WorkerInput::Ended(WorkerError::Lost(Loss::Vanished));
+            let is_leaving = process.is_leaving();
+            assert!(process.handle(now, lost).is_break(), "a membership outlived its coordinator");
+            let sent = link.sent;
+            *link = Link { sent, ..Link::new(link.visit) };
+            if is_leaving {
+                (link.joined, link.seeks) = (true, false);
+            } else {
                 back.push(worker);
             }
         }
@@ -48,8 +57,8 @@ impl Network<'_> {
     /// Somebody says anything in the name of a worker that is no member, or that never was.
     pub(super) fn intrudes(&mut self) {
         let now = self.started + self.now;
-        let stranger = WorkerId(1 + self.case.visits.len() as u64);
-        let said = lies::anything(self.case, self.coordinator.core.pass, &mut self.random);
+        let stranger = WorkerId(u64::MAX);
+        let said = lies::anything(self.case, self.coordinator.core.pass(), &mut self.random);
         self.coordinator.message(now, stranger, said);
         for input in [
             Input::Unread(stranger),
@@ -71,32 +80,6 @@ impl Network<'_> {
             .collect();
         for worker in lost {
             self.leaves(worker, Leaving::ConnectionLost);
-        }
-    }
-
-    pub(super) fn leaves(&mut self, worker: WorkerId, leaving: Leaving) {
-        let now = self.now;
-        let cut_at = now + up_to_ms(&mut self.random, 10);
-        let link = self.link(worker);
-        if !link.joined {
-            // It was looking for the coordinator.
-            link.worker = None;
-            return;
-        }
-        match leaving {
-            Leaving::Goodbye => {
-                if let Some(worker) = &mut link.worker {
-                    worker.leave();
-                }
-                self.wake(worker);
-            }
-            Leaving::ConnectionLost => {
-                link.worker = None;
-                link.cut_at = link.cut_at.min(cut_at);
-                let noticed_within_ms = if one_in(&mut self.random, 4) { 2_000 } else { 20 };
-                let noticed = cut_at + up_to_ms(&mut self.random, noticed_within_ms);
-                self.queue(noticed, Happening::Ends(worker));
-            }
         }
     }
 }

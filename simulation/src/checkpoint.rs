@@ -3,15 +3,14 @@
 use std::collections::VecDeque;
 use std::ops::Deref;
 
-use super::case::Case;
-use crate::snapshot::Snapshot;
+use lockstep_coordinator::Snapshot;
 
 /// The state between two passes.
 #[derive(Clone, Debug)]
-pub(super) struct Checkpoint {
-    pub(super) snapshot: Snapshot,
+pub(crate) struct Checkpoint {
+    pub(crate) snapshot: Snapshot,
     /// By pass: what was told of it.
-    pub(super) history: Vec<Vec<u64>>,
+    pub(crate) history: Vec<Vec<u64>>,
 }
 
 impl Deref for Checkpoint {
@@ -23,17 +22,15 @@ impl Deref for Checkpoint {
 }
 
 impl Checkpoint {
-    pub(super) fn beginning(case: &Case) -> Checkpoint {
-        let chunks = 0..case.chunk_lens.len();
-        let weights = chunks.flat_map(|chunk| case.initial_weights(chunk)).collect();
-        let snapshot = Snapshot::fresh(weights, &case.rule.optimizer);
+    /// Of a run that did not begin.
+    pub(crate) fn beginning(snapshot: Snapshot) -> Checkpoint {
         Checkpoint { snapshot, history: Vec::new() }
     }
 }
 
 /// Writes one checkpoint after the other.
 #[derive(Debug)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     newest: Checkpoint,
     writing: VecDeque<Checkpoint>,
     /// One was taken in and nobody said yet when it will be whole.
@@ -41,38 +38,38 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn new(newest: Checkpoint) -> Disk {
+    pub(crate) fn new(newest: Checkpoint) -> Disk {
         Disk { newest, writing: VecDeque::new(), is_new: false }
     }
 
-    pub(super) fn newest(&self) -> &Checkpoint {
+    pub(crate) fn newest(&self) -> &Checkpoint {
         &self.newest
     }
 
     /// Whether the next checkpoint is due after so many passes, and there is time for it.
-    pub(super) fn is_due(&self, passes: u64, every: u64) -> bool {
+    pub(crate) fn is_due(&self, passes: u64, every: u64) -> bool {
         self.writing.is_empty() && passes >= self.newest.pass.0 + every
     }
 
-    pub(super) fn take(&mut self, checkpoint: Checkpoint) {
+    pub(crate) fn take(&mut self, checkpoint: Checkpoint) {
         self.writing.push_back(checkpoint);
         self.is_new = true;
     }
 
     /// Whether one was taken in since this was asked last.
-    pub(super) fn is_new(&mut self) -> bool {
+    pub(crate) fn is_new(&mut self) -> bool {
         std::mem::take(&mut self.is_new)
     }
 
     /// The oldest that is being written is whole.
-    pub(super) fn write(&mut self) {
+    pub(crate) fn write(&mut self) {
         if let Some(written) = self.writing.pop_front() {
             self.newest = written;
         }
     }
 
     /// Everything is whole.
-    pub(super) fn sync(&mut self) {
+    pub(crate) fn sync(&mut self) {
         while !self.writing.is_empty() {
             self.write();
         }

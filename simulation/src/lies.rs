@@ -2,23 +2,23 @@
 //! nobody audits, which nothing can find.
 
 use bytes::Bytes;
-use lockstep_proto::frame::{Deal, Fault, FromWorker};
+use lockstep_proto::frame::{Fault, FromWorker};
 use lockstep_proto::ids::{Pass, Shard, Span};
 use lockstep_proto::random::Random;
 use lockstep_proto::wire::{self, worker_message::Kind};
 
-use super::case::{Case, one_in};
+use crate::case::{Case, one_in};
 
 /// A fault where there is none: in what was dealt, or anywhere in any pass.
-pub(super) fn fault(case: &Case, deal: Deal, random: &mut Random) -> FromWorker {
-    let Span { start, .. } = deal.span;
-    let own = Shard(start + random.below(deal.span.len()));
+pub(crate) fn fault(case: &Case, dealt: (Pass, Span), random: &mut Random) -> FromWorker {
+    let (now, span) = dealt;
+    let own = Shard(span.start + random.below(span.len()));
     let any = Shard(random.below(case.tree().shards()));
     let pass = match random.below(16) {
         0 => Pass(u64::MAX),
-        1 => Pass(deal.pass.0 + u64::from(random.below(20))),
-        2 => Pass(u64::from(random.below(deal.pass.0 as u32 + 1))),
-        _ => deal.pass,
+        1 => Pass(now.0 + u64::from(random.below(20))),
+        2 => Pass(u64::from(random.below(now.0 as u32 + 1))),
+        _ => now,
     };
     let shard = if one_in(random, 8) { any } else { own };
     let layer = one_in(random, 2).then_some(0);
@@ -26,7 +26,7 @@ pub(super) fn fault(case: &Case, deal: Deal, random: &mut Random) -> FromWorker 
 }
 
 /// Any message: what it says may be of the run or not, whole or not, and for any pass up to far beyond this one.
-pub(super) fn anything(case: &Case, now: Pass, random: &mut Random) -> wire::WorkerMessage {
+pub(crate) fn anything(case: &Case, now: Pass, random: &mut Random) -> wire::WorkerMessage {
     let kind = match random.below(10) {
         0 => Some(Kind::Prepared(span(case, random))),
         1 => Some(Kind::Fault(wire::Fault {
@@ -49,17 +49,22 @@ fn part(case: &Case, now: Pass, random: &mut Random) -> wire::Part {
     let pass = if is_audited || one_in(random, 2) { pass(now, random) } else { now.0 + 1000 };
     let may_name_values = is_audited || pass >= now.0 + 1000;
     let slices = if may_name_values { random.below(3) } else { 0 };
+    let chunks = case.job.network.layout().chunks();
     let slice = |random: &mut Random| {
         let (level, index) = node(case, random);
-        let values = Bytes::from(vec![random.below(256) as u8; 2 * random.below(9) as usize]);
-        let chunk = random.below(case.chunk_lens.len() as u32 + 1);
+        let chunk = random.below(chunks.len() as u32 + 1);
+        let len = chunks.get(chunk as usize).map_or(0, |chunk| chunk.range.len());
+        let whole = len * case.job.precision.width();
+        let bytes = if one_in(random, 2) { whole } else { 2 * random.below(9) as usize };
+        let values = Bytes::from(vec![random.below(256) as u8; bytes]);
         wire::Slice { level, index, chunk, values, ..Default::default() }
     };
     let sum = |random: &mut Random| {
         let (level, index) = node(case, random);
         let rows = if may_name_values { u64::from(random.below(70)) } else { u64::MAX };
         let first = [0.5, -1e300, f64::NAN, f64::INFINITY][random.below(4) as usize];
-        let values = vec![first, rows as f64][..2 - random.below(2) as usize].to_vec();
+        let mut values = vec![0.0; case.job.network.sums_len() - random.below(2) as usize];
+        values.iter_mut().take(1).for_each(|value| *value = first);
         wire::NodeSums { level, index, rows, values }
     };
     wire::Part {

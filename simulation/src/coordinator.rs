@@ -5,38 +5,44 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use lockstep_coordinator::core::{
+    Core, Finished, INLINE_BYTES_MAX, Input, Job, Next, Output, jobs_max,
+};
+use lockstep_coordinator::{Departure, Peer, RunError};
 use lockstep_proto::frame::{Deal, Limits, ToWorker};
 use lockstep_proto::ids::{Pass, Span, WorkerId};
 use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::wire::{self, worker_message::Kind};
 
-use super::super::{Core, Finished, INLINE_BYTES_MAX, Input, Job, Output};
-use super::book::{Book, Seen, Teller};
-use super::case::Case;
-use super::checkpoint::Checkpoint;
-use crate::backlog::Next;
-use crate::departure::Departure;
-use crate::error::RunError;
-use crate::peer::Peer;
+use crate::book::{Book, Seen, Teller};
+use crate::case::Case;
+use crate::checkpoint::Checkpoint;
 
 /// What a run leaves behind, in bits.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
-    pub(super) weights: Vec<u32>,
-    pub(super) history: Vec<Vec<u64>>,
+pub struct Outcome {
+    pub(crate) weights: Vec<u32>,
+    pub(crate) history: Vec<Vec<u64>>,
 }
 
 /// How an execution ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     Finished,
     /// It was told to stop.
     Stopped,
 }
 
-pub(super) struct Coordinator<'a> {
+/// Something for a worker's stream.
+pub(crate) enum Outbound {
+    Next(Next<ToWorker>),
+    /// Its end, with what is wrong with the worker, if anything is.
+    Close(Option<String>),
+}
+
+pub(crate) struct Coordinator<'a> {
     case: &'a Case,
-    pub(super) core: Core,
+    pub(crate) core: Core,
     limits: Limits,
     book: Arc<Mutex<Book>>,
     /// Messages that came and were not read yet: there was no room for what they make to do.
@@ -47,17 +53,17 @@ pub(super) struct Coordinator<'a> {
     newest: Option<Pass>,
     /// Nodes of the newest pass that were given, by chunk, that of the sums being the last.
     given: BTreeMap<u32, BTreeSet<u32>>,
-    /// To be said to workers, in order; `None` where the stream ends.
-    pub(super) outbound: Vec<(WorkerId, Option<Next<ToWorker>>)>,
+    /// To be said to workers, in order.
+    pub(crate) outbound: Vec<(WorkerId, Outbound)>,
     /// Handed over to threads.
-    pub(super) jobs: Vec<Job>,
+    pub(crate) jobs: Vec<Job>,
     in_flight: usize,
-    pub(super) end: Option<End>,
+    pub(crate) end: Option<End>,
 }
 
 impl<'a> Coordinator<'a> {
-    pub(super) fn new(case: &'a Case, now: Instant, start: Checkpoint, seen: Seen) -> Self {
-        let spec = case.spec(&start);
+    pub(crate) fn new(case: &'a Case, now: Instant, start: Checkpoint, seen: Seen) -> Self {
+        let spec = case.spec(start.snapshot.clone());
         let published = spec.layout.chunks().iter();
         let width = spec.precision.width();
         let published = published.map(|chunk| ChunkVersions::own(chunk.range.len() * width));
@@ -89,12 +95,12 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The process ends, by itself or killed, and another begins from the newest checkpoint; nobody is there yet.
-    pub(super) fn restart(&mut self, now: Instant) {
+    pub(crate) fn restart(&mut self, now: Instant) {
         let (checkpoint, seen) = {
             let mut book = self.book();
             if self.end == Some(End::Stopped) {
@@ -106,35 +112,25 @@ impl<'a> Coordinator<'a> {
         };
         if self.end == Some(End::Stopped) {
             // What was told of is either in the checkpoint, or could not be saved any more.
-            assert!(checkpoint.pass <= self.core.pass, "{:?}", checkpoint.pass);
+            assert!(checkpoint.pass <= self.core.pass(), "{:?}", checkpoint.pass);
         }
         *self = Coordinator::new(self.case, now, checkpoint, seen);
     }
 
-    /// The pass after the one in hand.
-    pub(super) fn next_pass(&self) -> Pass {
-        Pass(self.core.pass.0 + u64::from(self.core.is_open))
-    }
-
-    pub(super) fn has_prepared(&self, worker: WorkerId) -> bool {
+    pub(crate) fn has_prepared(&self, worker: WorkerId) -> bool {
         self.prepared.contains(&worker)
     }
 
-    /// By shard: what the engine takes a member to have; `None` if it is none.
-    pub(super) fn believed(&self, worker: WorkerId) -> Option<&[bool]> {
-        self.core.engine.holdings(worker)
-    }
-
-    pub(super) fn admit(&mut self, now: Instant, worker: WorkerId) {
+    pub(crate) fn admit(&mut self, now: Instant, worker: WorkerId) {
         self.handle(now, Input::Joined(worker, Peer { threads: 1, ..Peer::default() }));
     }
 
-    pub(super) fn ended(&mut self, now: Instant, worker: WorkerId) {
+    pub(crate) fn ended(&mut self, now: Instant, worker: WorkerId) {
         self.handle(now, Input::Ended(worker, Departure::Vanished));
     }
 
     /// A message comes.
-    pub(super) fn message(&mut self, now: Instant, worker: WorkerId, said: wire::WorkerMessage) {
+    pub(crate) fn message(&mut self, now: Instant, worker: WorkerId, said: wire::WorkerMessage) {
         self.inbox.push_back((worker, said));
         self.read(now);
     }
@@ -166,14 +162,14 @@ impl<'a> Coordinator<'a> {
     }
 
     /// A thread is done with a job.
-    pub(super) fn finished(&mut self, now: Instant, finished: Finished) {
+    pub(crate) fn finished(&mut self, now: Instant, finished: Finished) {
         self.in_flight -= 1;
         self.handle(now, Input::Finished(finished));
         self.read(now);
     }
 
     /// Shows the core what happened, and takes what it wants.
-    pub(super) fn handle(&mut self, now: Instant, input: Input) {
+    pub(crate) fn handle(&mut self, now: Instant, input: Input) {
         if self.end.is_some() {
             return;
         }
@@ -183,7 +179,7 @@ impl<'a> Coordinator<'a> {
             self.end = Some(match &result {
                 Ok(()) => End::Finished,
                 Err(RunError::Stopped) => End::Stopped,
-                Err(error) => panic!("{error}: {:#?}", self.core.engine),
+                Err(error) => panic!("{error}: {:#?}", self.core),
             });
         }
         while let Some(output) = self.core.poll() {
@@ -197,28 +193,26 @@ impl<'a> Coordinator<'a> {
     fn carry(&mut self, output: Output) {
         match output {
             Output::Say(worker, message) => {
-                assert!(
-                    self.core.members.contains_key(&worker) || self.case.may_be_shut_out(worker)
-                );
+                assert!(self.core.is_member(worker) || self.case.may_be_shut_out(worker));
                 match &message {
                     ToWorker::Deal(deal) => self.deal(worker, *deal),
                     ToWorker::Forget(_) => self.book().seen.let_go += 1,
                     _ => {}
                 }
-                self.outbound.push((worker, Some(Next::Message(message))));
+                self.outbound.push((worker, Outbound::Next(Next::Message(message))));
             }
             Output::Weights(worker, weights) => {
                 assert!(self.prepared.contains(&worker), "{worker} got weights too early");
-                self.outbound.push((worker, Some(Next::Weights(weights))));
+                self.outbound.push((worker, Outbound::Next(Next::Weights(weights))));
             }
-            Output::Close(worker, _) => {
+            Output::Close(worker, fault) => {
                 self.prepared.remove(&worker);
                 self.dealt.retain(|&(dealt_to, _)| dealt_to != worker);
-                self.outbound.push((worker, None));
+                self.outbound.push((worker, Outbound::Close(fault)));
             }
             Output::Start(job) => {
                 self.in_flight += 1;
-                assert!(self.in_flight <= super::super::jobs_max(self.case.threads));
+                assert!(self.in_flight <= jobs_max(self.case.threads));
                 self.jobs.push(job);
             }
         }
@@ -226,7 +220,7 @@ impl<'a> Coordinator<'a> {
 
     fn deal(&mut self, worker: WorkerId, deal: Deal) {
         assert!(self.prepared.contains(&worker), "{worker} was dealt before it was prepared");
-        let planned = self.case.schedule.planned(deal.pass).expect("passes are the schedule's");
+        let planned = self.case.job.schedule.planned(deal.pass).expect("passes are the schedule's");
         assert_eq!((deal.step, deal.task), (planned.step, planned.task));
         if self.newest != Some(deal.pass) {
             assert!(self.newest < Some(deal.pass), "{deal:?} after {:?}", self.newest);
@@ -267,7 +261,7 @@ impl<'a> Coordinator<'a> {
         book.seen.in_part += in_part;
     }
 
-    pub(super) fn outcome(self) -> (Outcome, Seen) {
+    pub(crate) fn outcome(self) -> (Outcome, Seen) {
         let book = Arc::clone(&self.book);
         let weights = self.core.into_outcome().weights.into_iter().map(f32::to_bits).collect();
         let book = book.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,234 @@
+//! A small job: a network of a few layers, tables of random rows, and how it is learned.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lockstep_coordinator::engine::Schedule;
+use lockstep_coordinator::optimizer::Optimizer;
+use lockstep_coordinator::policy::{CosineDecay, LearningRate};
+use lockstep_coordinator::{RunSpec, Snapshot, SumBounds};
+use lockstep_data::{RowOrder, Rows, Sharded};
+use lockstep_model::{Activation, Dense, Dropout, LayerSpec, Loss, Metric, Network, NetworkSpec};
+use lockstep_proto::batches::Batches;
+use lockstep_proto::frame::Welcome;
+use lockstep_proto::ids::{Shard, Table, WorkerId};
+use lockstep_proto::random::Random;
+use lockstep_proto::tree::ShardTree;
+use lockstep_proto::values::{self, Precision};
+
+use crate::case::one_in;
+
+/// See the module's text.
+pub(crate) struct Job {
+    pub(crate) seed: u64,
+    pub(crate) schedule: Schedule,
+    pub(crate) network: Network,
+    pub(crate) precision: Precision,
+    pub(crate) clip_norm: Option<f32>,
+    pub(crate) learning_rate: LearningRate,
+    pub(crate) optimizer: Optimizer,
+    shuffle: bool,
+    description: String,
+    tables: Vec<(Table, Sharded)>,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("schedule", &self.schedule)
+            .field("network", &self.description)
+            .field("chunks", &self.network.layout().chunks().len())
+            .field("precision", &self.precision)
+            .field("clip_norm", &self.clip_norm)
+            .field("shuffle", &self.shuffle)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    pub(crate) fn drawn(seed: u64, random: &mut Random) -> Job {
+        let schedule = draw_schedule(random);
+        let spec = draw_network(random);
+        let description = serde_json::to_string(&spec).expect("a network is JSON");
+        let loss = spec.loss;
+        let network = Network::new(spec).expect("it was drawn by the rules");
+        // As it is shipped, so small a network is one chunk.
+        let network = match random.below(4) {
+            0 => network,
+            _ => network.in_chunks_of(1 + random.below(12) as usize),
+        };
+        let optimizer = if one_in(random, 2) {
+            Optimizer::Sgd { momentum: 0.9, nesterov: true }
+        } else {
+            Optimizer::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, weight_decay: None }
+        };
+        // One that changes at every step, or not: a coordinator that begins anew has to go on with the same.
+        let learning_rate = match seed.is_multiple_of(2) {
+            true => CosineDecay::new(0.001, 20).alpha(0.1).warmup(5, 0.02).into(),
+            false => LearningRate::from(0.02),
+        };
+        let (shuffle, shards) = (one_in(random, 2), schedule.tree.shards());
+        let order = RowOrder { batches: schedule.train, shuffle, seed };
+        let rows = [
+            (Table::Train, Some(order)),
+            (
+                Table::Validation,
+                schedule.validation_rows.map(|rows| RowOrder::whole(rows, shards)),
+            ),
+            (Table::Test, schedule.test_rows.map(|rows| RowOrder::whole(rows, shards))),
+        ];
+        let tables = rows.into_iter().filter_map(|(table, order)| Some((table, order?)));
+        let tables = tables.map(|(table, order)| {
+            let rows = draw_rows(random, &network, loss, order.batches.rows);
+            (table, Sharded::new(rows, order))
+        });
+        Job {
+            seed,
+            tables: tables.collect(),
+            schedule,
+            network,
+            precision: if seed.is_multiple_of(3) { Precision::Bf16 } else { Precision::F32 },
+            clip_norm: one_in(random, 2).then(|| 0.05 + random.unit_f32()),
+            learning_rate,
+            optimizer,
+            shuffle,
+            description,
+        }
+    }
+
+    pub(crate) fn tree(&self) -> ShardTree {
+        self.schedule.tree
+    }
+
+    /// The state of a run of it that did not begin.
+    pub(crate) fn beginning(&self) -> Snapshot {
+        Snapshot::fresh(self.network.initial_parameters(self.seed), &self.optimizer)
+    }
+
+    /// What a coordinator of one thread that wants one worker is asked, from where an earlier execution was.
+    pub(crate) fn spec(&self, start: Snapshot) -> RunSpec {
+        let Schedule { train, validation_rows, test_rows, epochs, .. } = self.schedule;
+        let bounds = self.network.sum_bounds().into_iter();
+        let bounds = bounds.map(|(low, high, is_whole)| SumBounds { low, high, is_whole });
+        RunSpec {
+            run_id: String::new(),
+            network: self.description.clone(),
+            numeric_profile: String::new(),
+            layout: Arc::new(self.network.layout().clone()),
+            sum_bounds: bounds.collect(),
+            start,
+            batches: train,
+            validation_rows,
+            test_rows,
+            epochs,
+            shuffle: self.shuffle,
+            seed: self.seed,
+            optimizer: self.optimizer,
+            learning_rate: self.learning_rate.clone(),
+            clip_norm: self.clip_norm,
+            precision: self.precision,
+            workers_min: 1,
+            audit_fraction: 0.0,
+            workers_start: 1,
+            threads: 1,
+        }
+    }
+
+    /// What a worker is told when it is let in.
+    pub(crate) fn welcome(&self, worker: WorkerId) -> Welcome {
+        Welcome {
+            run_id: "simulated".to_string(),
+            worker,
+            network: self.description.clone(),
+            batches: self.schedule.train,
+            shuffle: self.shuffle,
+            seed: self.seed,
+            validation_rows: self.schedule.validation_rows.unwrap_or(0),
+            test_rows: self.schedule.test_rows.unwrap_or(0),
+            precision: self.precision,
+            clips: self.clip_norm.is_some(),
+            weights: None,
+        }
+    }
+
+    /// The rows of a shard, as a coordinator sends them.
+    pub(crate) fn rows(&self, table: Table, shard: Shard) -> Bytes {
+        let known = self.tables.iter().find(|(known, _)| *known == table);
+        let sharded = &known.expect("only tables of the job are asked for").1;
+        let mut rows = Vec::new();
+        sharded.copy(shard.0, 0..sharded.rows_in(shard.0), &mut rows);
+        values::encode(&rows)
+    }
+
+    /// Most values that a worker may ever hold: all rows, three versions of the weights, and a chunk of several layers.
+    pub(crate) fn values_max(&self) -> usize {
+        let rows = self.tables.iter().map(|(_, sharded)| sharded.rows().values.len());
+        rows.sum::<usize>() + 5 * self.network.layout().len()
+    }
+}
+
+fn draw_schedule(random: &mut Random) -> Schedule {
+    let shards = 1 + random.below(20);
+    let rows = 1 + random.below(60);
+    let smallest = rows.div_ceil(8);
+    let batch_size = u64::from(smallest + random.below(rows - smallest + 1));
+    let mut table = || (!one_in(random, 3)).then(|| u64::from(1 + random.below(30)));
+    let (validation_rows, test_rows) = (table(), table());
+    Schedule {
+        tree: ShardTree::new(shards),
+        train: Batches { rows: u64::from(rows), shards, batch_size },
+        validation_rows,
+        test_rows,
+        epochs: 1 + random.below(3),
+    }
+}
+
+fn draw_network(random: &mut Random) -> NetworkSpec {
+    let loss = match random.below(5) {
+        0 => Loss::Mse,
+        1 => Loss::Mae,
+        2 => Loss::Huber { delta: 1.0 },
+        3 => Loss::CrossEntropy,
+        _ => Loss::BinaryCrossEntropy,
+    };
+    let drops = one_in(random, 2);
+    let mut layers: Vec<LayerSpec> = Vec::new();
+    for _ in 0..random.below(4) {
+        if drops && one_in(random, 2) {
+            layers.push(Dropout::new(0.4).into());
+        }
+        let activations = [Activation::Relu, Activation::Tanh, Activation::Gelu, Activation::Sigmoid];
+        let activation = activations[random.below(4) as usize];
+        layers.push(Dense::new(1 + random.below(6) as usize).activation(activation).into());
+    }
+    if drops {
+        layers.push(Dropout::new(0.2).into());
+    }
+    let (activation, units) = match loss {
+        Loss::CrossEntropy => (Activation::Softmax, 2 + random.below(3)),
+        Loss::BinaryCrossEntropy => (Activation::Sigmoid, 1 + random.below(2)),
+        _ => (Activation::Linear, 1 + random.below(3)),
+    };
+    layers.push(Dense::new(units as usize).activation(activation).into());
+    let metrics = match loss {
+        _ if one_in(random, 3) => Vec::new(),
+        Loss::CrossEntropy | Loss::BinaryCrossEntropy => vec![Metric::Accuracy],
+        _ => vec![Metric::Mae, Metric::R2],
+    };
+    NetworkSpec { inputs: 1 + random.below(4) as usize, layers, loss, metrics }
+}
+
+fn draw_rows(random: &mut Random, network: &Network, loss: Loss, rows: u64) -> Rows {
+    let (inputs, targets) = (network.inputs(), network.target_width());
+    let mut values = Vec::new();
+    for _ in 0..rows {
+        values.extend((0..inputs).map(|_| 2.0 * random.unit_f32() - 1.0));
+        values.extend((0..targets).map(|_| match loss {
+            Loss::CrossEntropy => random.below(network.outputs() as u32) as f32,
+            Loss::BinaryCrossEntropy => random.below(2) as f32,
+            _ => 2.0 * random.unit_f32() - 1.0,
+        }));
+    }
+    Rows::new(inputs, targets, values)
+}

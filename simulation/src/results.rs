@@ -1,0 +1,101 @@
+//! What becomes of a worker's results on their way out: cut into any parts in any order, which the contract allows, or made
+//! a lie.
+
+use std::time::Duration;
+
+use lockstep_proto::frame::{Done, FromWorker, NodeSums, Part, Slice};
+use lockstep_proto::ids::{Pass, Span};
+use lockstep_proto::random::Random;
+
+use crate::case::{Case, Lie, Visit, one_in};
+use crate::lies;
+
+/// A value on its own.
+enum Piece {
+    Slice(Slice),
+    Sums(NodeSums),
+}
+
+/// The results of one deal, as this worker says them.
+pub(crate) fn said(
+    results: Vec<FromWorker>,
+    case: &Case,
+    visit: &Visit,
+    lie: Option<Lie>,
+    random: &mut Random,
+) -> Vec<FromWorker> {
+    let mut results = results;
+    let Some((pass, span)) = results.last_mut().and_then(|last| slow(last, visit)) else {
+        return results;
+    };
+    if lie == Some(Lie::Faults) && one_in(random, 3) {
+        return vec![lies::fault(case, (pass, span), random)];
+    }
+    if !visit.recuts && lie.is_none() {
+        return results;
+    }
+    let mut pieces = Vec::new();
+    let mut done = None;
+    for result in results {
+        let FromWorker::Part(part) = result else { continue };
+        pieces.extend(part.slices.into_iter().map(Piece::Slice));
+        pieces.extend(part.sums.into_iter().map(Piece::Sums));
+        done = done.or(part.done);
+    }
+    random.shuffle(&mut pieces);
+    recut(pieces, pass, done, lie, random)
+}
+
+/// As much time as the worker would take, instead of what this machine takes. Which deal is done with that.
+fn slow(last: &mut FromWorker, visit: &Visit) -> Option<(Pass, Span)> {
+    let FromWorker::Part(Part { pass, done: Some(done), .. }) = last else { return None };
+    done.busy = Duration::from_millis(u64::from(visit.pause_ms_max * done.span.len()));
+    Some((*pass, done.span))
+}
+
+fn recut(
+    pieces: Vec<Piece>,
+    pass: Pass,
+    done: Option<Done>,
+    lie: Option<Lie>,
+    random: &mut Random,
+) -> Vec<FromWorker> {
+    let mut parts = Vec::new();
+    let mut part = Part { pass, slices: Vec::new(), sums: Vec::new(), done: None };
+    for mut piece in pieces {
+        match lie {
+            Some(Lie::Values) if one_in(random, 3) => piece.spoil(),
+            Some(Lie::HollowDone | Lie::Withholds) if one_in(random, 3) => continue,
+            _ => {}
+        }
+        match piece {
+            Piece::Slice(slice) => part.slices.push(slice),
+            Piece::Sums(sums) => part.sums.push(sums),
+        }
+        if one_in(random, 2) {
+            parts.push(FromWorker::Part(part.clone()));
+            part.slices.clear();
+            part.sums.clear();
+        }
+    }
+    let is_withheld = lie == Some(Lie::Withholds) && one_in(random, 3);
+    part.done = done.filter(|_| !is_withheld);
+    parts.push(FromWorker::Part(part));
+    parts
+}
+
+impl Piece {
+    /// Flips a bit somewhere.
+    fn spoil(&mut self) {
+        match self {
+            Piece::Slice(slice) => {
+                let mut bytes = slice.values.to_vec();
+                bytes[0] ^= 1;
+                slice.values = bytes.into();
+            }
+            Piece::Sums(sums) => {
+                sums.values[0] = f64::from_bits(sums.values[0].to_bits() ^ 1);
+            }
+        }
+    }
+}
