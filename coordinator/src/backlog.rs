@@ -65,7 +65,7 @@ impl<M> Backlog<M> {
     }
 
     /// What is to be said next, if anything is.
-    pub fn next(&mut self) -> Option<Next<M>> {
+    pub fn pop(&mut self) -> Option<Next<M>> {
         let message = self.messages.pop_front().map(Next::Message);
         message.or_else(|| self.weights.pop_front().map(Next::Weights))
     }
@@ -99,7 +99,7 @@ mod tests {
             }
         }
         assert!(backlog.say('a') && backlog.say('b') && !backlog.say('c'));
-        let said: Vec<_> = std::iter::from_fn(|| backlog.next()).collect();
+        let said: Vec<_> = std::iter::from_fn(|| backlog.pop()).collect();
         let newest = [weights(2, 0), weights(2, 1), weights(3, 0), weights(3, 1)];
         let all: Vec<_> = [Next::Message('a'), Next::Message('b')]
             .into_iter()

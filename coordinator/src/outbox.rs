@@ -85,7 +85,7 @@ impl Stream for OutboxStream {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut state = self.0.lock();
-        if let Some(next) = state.backlog.next() {
+        if let Some(next) = state.backlog.pop() {
             let message = match next {
                 Next::Message(message) => message,
                 Next::Weights(Weights { step, chunk, values: Some(values) }) => {

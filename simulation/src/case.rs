@@ -9,6 +9,7 @@ use lockstep_proto::ids::WorkerId;
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::ShardTree;
 
+use crate::draw::{one_in, up_to_ms};
 use crate::job::Job;
 
 /// See the module's text.
@@ -206,6 +207,11 @@ impl Case {
         WorkerId(worker.0 + self.visits.len() as u64)
     }
 
+    /// How often it joined again by now.
+    pub(crate) fn times_renamed(&self, worker: WorkerId) -> u64 {
+        (worker.0 - 1) / self.visits.len() as u64
+    }
+
     /// Whether a worker may ever be found wrong: it lies, or it may leave too much unread.
     pub(crate) fn may_be_shut_out(&self, worker: WorkerId) -> bool {
         let visit = self.visit(worker);
@@ -226,14 +232,6 @@ impl Case {
     pub(crate) fn tree(&self) -> ShardTree {
         self.job.tree()
     }
-}
-
-pub(crate) fn one_in(random: &mut Random, count: u32) -> bool {
-    random.below(count) == 0
-}
-
-pub(crate) fn up_to_ms(random: &mut Random, most: u32) -> Duration {
-    Duration::from_micros(u64::from(random.below(most * 1000 + 1)))
 }
 
 fn draw_visit(random: &mut Random, stays: bool) -> Visit {

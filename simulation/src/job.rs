@@ -17,7 +17,7 @@ use lockstep_proto::random::Random;
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::values::{self, Precision};
 
-use crate::case::one_in;
+use crate::draw::one_in;
 
 /// See the module's text.
 pub(crate) struct Job {
@@ -72,10 +72,7 @@ impl Job {
         let order = RowOrder { batches: schedule.train, shuffle, seed };
         let rows = [
             (Table::Train, Some(order)),
-            (
-                Table::Validation,
-                schedule.validation_rows.map(|rows| RowOrder::whole(rows, shards)),
-            ),
+            (Table::Validation, schedule.validation_rows.map(|rows| RowOrder::whole(rows, shards))),
             (Table::Test, schedule.test_rows.map(|rows| RowOrder::whole(rows, shards))),
         ];
         let tables = rows.into_iter().filter_map(|(table, order)| Some((table, order?)));
@@ -198,7 +195,8 @@ fn draw_network(random: &mut Random) -> NetworkSpec {
         if drops && one_in(random, 2) {
             layers.push(Dropout::new(0.4).into());
         }
-        let activations = [Activation::Relu, Activation::Tanh, Activation::Gelu, Activation::Sigmoid];
+        let activations =
+            [Activation::Relu, Activation::Tanh, Activation::Gelu, Activation::Sigmoid];
         let activation = activations[random.below(4) as usize];
         layers.push(Dense::new(1 + random.below(6) as usize).activation(activation).into());
     }

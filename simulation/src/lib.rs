@@ -8,6 +8,7 @@ mod book;
 mod case;
 mod checkpoint;
 mod coordinator;
+mod draw;
 mod job;
 mod lies;
 mod lone;

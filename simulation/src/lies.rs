@@ -7,7 +7,8 @@ use lockstep_proto::ids::{Pass, Shard, Span};
 use lockstep_proto::random::Random;
 use lockstep_proto::wire::{self, worker_message::Kind};
 
-use crate::case::{Case, one_in};
+use crate::case::Case;
+use crate::draw::one_in;
 
 /// A fault where there is none: in what was dealt, or anywhere in any pass.
 pub(crate) fn fault(case: &Case, dealt: (Pass, Span), random: &mut Random) -> FromWorker {

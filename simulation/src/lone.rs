@@ -14,7 +14,7 @@ use lockstep_proto::wire::{self, coordinator_message::Kind};
 use lockstep_worker::core::{Core, DEALS_MAX, End, Ended, Finished, Input, Job, Output, Shared};
 use lockstep_worker::{Loss, WorkerError};
 
-use crate::case::one_in;
+use crate::draw::one_in;
 use crate::job;
 use crate::memory::Memory;
 
@@ -88,8 +88,20 @@ pub fn serve_a_liar(seed: u64) -> Fate {
     let memory = one_in(&mut random, 2).then(|| Memory::new(job.precision));
     let (now, came, fate) = (Instant::now(), BTreeMap::new(), Fate::default());
     let (asked, at_work, finished, came_rows) = (None, None, None, false);
-    let mut lone =
-        Lone { job, random, core, memory, now, step: 0, asked, came_rows, at_work, finished, came, fate };
+    let mut lone = Lone {
+        job,
+        random,
+        core,
+        memory,
+        now,
+        step: 0,
+        asked,
+        came_rows,
+        at_work,
+        finished,
+        came,
+        fate,
+    };
     let end = lone.live();
     let fate = &mut lone.fate;
     match end {

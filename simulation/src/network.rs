@@ -19,9 +19,10 @@ use lockstep_proto::wire;
 use lockstep_worker::core as worker_core;
 
 use crate::book::Seen;
-use crate::case::{Case, Ending, Leaving, Visit, up_to_ms};
+use crate::case::{Case, Ending, Leaving, Visit};
 use crate::checkpoint::Checkpoint;
 use crate::coordinator::{Coordinator, End, Outcome};
+use crate::draw::up_to_ms;
 use crate::worker::Worker;
 
 /// No run of a drawn case needs more: a pass over 20 shards by the slowest worker is under a minute.
@@ -196,15 +197,11 @@ impl Network<'_> {
     fn step(&mut self) {
         let at = self.queue.first_key_value().map_or(RUN_TIME_MAX, |(&(at, _), _)| at);
         let timeout = self.coordinator.core.poll_timeout().saturating_duration_since(self.started);
-        let timeout = timeout.max(self.still_until);
+        // One that is past is wanted now.
+        let timeout = timeout.max(self.still_until).max(self.now);
         let next = at.min(timeout);
         let core = &self.coordinator.core;
-        assert!(
-            next < RUN_TIME_MAX,
-            "no end after {:?}: {core:#?}\n{:#?}",
-            self.now,
-            self.links
-        );
+        assert!(next < RUN_TIME_MAX, "no end after {:?}: {core:#?}\n{:#?}", self.now, self.links);
         if timeout < at {
             self.now = timeout;
             let now = self.started + timeout;

@@ -7,7 +7,8 @@ use lockstep_proto::frame::{Done, FromWorker, NodeSums, Part, Slice};
 use lockstep_proto::ids::{Pass, Span};
 use lockstep_proto::random::Random;
 
-use crate::case::{Case, Lie, Visit, one_in};
+use crate::case::{Case, Lie, Visit};
+use crate::draw::one_in;
 use crate::lies;
 
 /// A value on its own.

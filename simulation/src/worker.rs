@@ -13,7 +13,8 @@ use lockstep_proto::wire;
 use lockstep_worker::core::{Core, End, Finished, Input, Job, Output, Pace, Shared};
 
 use crate::book::Seen;
-use crate::case::{Case, Lie, Visit, one_in};
+use crate::case::{Case, Lie, Visit};
+use crate::draw::one_in;
 use crate::memory::Memory;
 use crate::{lies, results};
 

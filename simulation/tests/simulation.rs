@@ -69,6 +69,7 @@ fn a_seed_runs_the_same_way_every_time() {
 struct TellOnPanic(u64);
 
 impl Drop for TellOnPanic {
+    #[expect(clippy::print_stderr, reason = "a test's output")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let seed = self.0;

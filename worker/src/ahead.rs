@@ -20,7 +20,7 @@ pub(crate) struct Ahead {
     batch: SpanBatch,
     deal: SyncSender<Work>,
     /// The other end, while nobody runs it.
-    resting: Option<Running>,
+    resting: Option<Box<Running>>,
 }
 
 /// The end that computes.
@@ -42,7 +42,7 @@ pub(crate) enum Ran {
     /// It was dealt, and has run through all layers.
     Dealt(Work),
     /// Its next weights are not here, or it was not dealt yet.
-    Waits(Running),
+    Waits(Box<Running>),
     /// It was let go.
     LetGo,
 }
@@ -52,12 +52,12 @@ pub(crate) fn ahead(
     batch: SpanBatch,
     weights: Arc<Version>,
     shards: Vec<(Shard, Rows)>,
-) -> (Ahead, Running) {
+) -> (Ahead, Box<Running>) {
     // Never full: there is one deal.
     let (deal, deals) = sync_channel(1);
     let (dealt, layer, busy) = (None, None, Duration::ZERO);
     let running = Running { batch, weights, shards, deals, dealt, layer, busy };
-    (Ahead { batch, deal, resting: None }, running)
+    (Ahead { batch, deal, resting: None }, Box::new(running))
 }
 
 impl Ahead {
@@ -66,17 +66,17 @@ impl Ahead {
     }
 
     /// Keeps the other end, which waits.
-    pub(crate) fn rest(&mut self, running: Running) {
+    pub(crate) fn rest(&mut self, running: Box<Running>) {
         self.resting = Some(running);
     }
 
     /// The other end, if it waits and could go on: more of its weights are here.
-    pub(crate) fn wake(&mut self) -> Option<Running> {
+    pub(crate) fn wake(&mut self) -> Option<Box<Running>> {
         self.resting.take_if(|running| running.can_go_on())
     }
 
     /// The batch was dealt, and its weights are whole. Gives back the other end if nobody runs it.
-    pub(crate) fn deal(self, work: Work) -> Option<Running> {
+    pub(crate) fn deal(self, work: Work) -> Option<Box<Running>> {
         let _ = self.deal.try_send(work);
         self.resting
     }
@@ -94,7 +94,11 @@ impl Running {
     }
 
     /// Runs forward as far as that can be.
-    pub(crate) fn run(mut self, compute: &mut Compute, now: &dyn Fn() -> Instant) -> Ran {
+    pub(crate) fn run(
+        mut self: Box<Self>,
+        compute: &mut Compute,
+        now: &dyn Fn() -> Instant,
+    ) -> Ran {
         let started = now();
         if self.layer.is_none() {
             compute.gather(self.batch, &self.shards);

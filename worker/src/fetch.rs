@@ -21,7 +21,7 @@ pub(crate) enum Fetch {
     /// It was asked for.
     Asked(Pin<Box<dyn Future<Output = Answer> + Send>>),
     /// It comes.
-    Comes(Streaming<wire::ShardPart>),
+    Comes(Box<Streaming<wire::ShardPart>>),
 }
 
 impl Fetch {
@@ -40,7 +40,7 @@ impl Fetch {
     pub(crate) async fn next(&mut self) -> Input {
         if let Fetch::Asked(answer) = self {
             match answer.await {
-                Ok(parts) => *self = Fetch::Comes(parts.into_inner()),
+                Ok(parts) => *self = Fetch::Comes(Box::new(parts.into_inner())),
                 Err(status) => {
                     *self = Fetch::Idle;
                     return Input::NoRows(match status.code() {

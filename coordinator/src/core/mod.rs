@@ -25,6 +25,7 @@ use lockstep_proto::tree::ShardTree;
 
 use crate::account::Account;
 use crate::audit::AuditBook;
+pub use crate::backlog::{Backlog, MESSAGES_MAX, Next, Weights};
 use crate::departure::Departure;
 use crate::engine::{Action, Engine, Event, Schedule, Track};
 use crate::error::RunError;
@@ -32,7 +33,6 @@ use crate::observer::{Observer, RunEvent};
 use crate::peer::Peer;
 use crate::policy::LearningRate;
 use crate::spec::{Outcome, RunSpec, SumBounds};
-pub use crate::backlog::{Backlog, MESSAGES_MAX, Next, Weights};
 pub use exchange::{Input, Output};
 pub use jobs::{Finished, Job};
 pub use reducer::{INLINE_BYTES_MAX, jobs_max};

@@ -11,8 +11,9 @@ use lockstep_worker::core::{Ended, Input as WorkerInput};
 use lockstep_worker::{Loss, WorkerError};
 
 use super::{Deed, Happening, Network};
-use crate::case::{Leaving, Visit, When, one_in, up_to_ms};
+use crate::case::{Leaving, Visit, When};
 use crate::coordinator::Outbound;
+use crate::draw::{one_in, up_to_ms};
 use crate::worker::{Wish, Worker};
 
 /// How a membership ended that a worker ended itself.
@@ -122,8 +123,7 @@ impl Network<'_> {
                 process.handle(now, WorkerInput::NoRows(lost))
             }
             Deed::Computes(job) => {
-                let finished =
-                    process.compute(now, job, case, &mut self.random, &mut self.seen);
+                let finished = process.compute(now, job, case, &mut self.random, &mut self.seen);
                 self.soon(pause_ms_max, Happening::At(worker, Deed::Returns(finished)));
                 ControlFlow::Continue(())
             }
@@ -149,7 +149,7 @@ impl Network<'_> {
         let link = self.links.get_mut(&worker).expect("every worker has a link");
         link.reads = false;
         let Some(process) = link.worker.as_mut().filter(|process| process.reads()) else { return };
-        let message = match link.backlog.next() {
+        let message = match link.backlog.pop() {
             Some(Next::Message(message)) => message,
             Some(Next::Weights(Weights { step, chunk, values: Some(values) })) => {
                 ToWorker::Weights { step, chunk, values }
@@ -221,9 +221,12 @@ impl Network<'_> {
     fn fetches(&mut self, worker: WorkerId, table: Table, shard: Shard) {
         let rows = self.case.job.rows(table, shard);
         let Visit { rows_ms_max, lacks_rows, clock_stands, .. } = self.link(worker).visit;
-        let lacks = lacks_rows && one_in(&mut self.random, 8);
+        // Not again and again, or a worker that has to be there never gets all.
+        let lacks =
+            lacks_rows && self.case.times_renamed(worker) < 4 && one_in(&mut self.random, 8);
         let cut = 4 * self.random.below(rows.len() as u32 / 4 + 1) as usize;
-        let mut parts = vec![Deed::Rows(Some(rows.slice(..cut))), Deed::Rows(Some(rows.slice(cut..)))];
+        let mut parts =
+            vec![Deed::Rows(Some(rows.slice(..cut))), Deed::Rows(Some(rows.slice(cut..)))];
         parts.push(Deed::Rows(None));
         if lacks {
             parts.truncate(self.random.below(3) as usize);

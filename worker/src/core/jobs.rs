@@ -12,7 +12,7 @@ use crate::compute::{Compute, Work};
 /// Something to be computed. There is never more than one at a time.
 #[derive(Debug)]
 pub struct Job {
-    compute: Compute,
+    compute: Box<Compute>,
     todo: Todo,
     is_small: bool,
 }
@@ -20,7 +20,7 @@ pub struct Job {
 #[derive(Debug)]
 enum Todo {
     Deal(Work),
-    Ahead(Running),
+    Ahead(Box<Running>),
 }
 
 /// What became of a job.
@@ -29,17 +29,17 @@ pub struct Finished(pub(super) Result<Returned, String>);
 
 #[derive(Debug)]
 pub(super) struct Returned {
-    pub(super) compute: Compute,
+    pub(super) compute: Box<Compute>,
     /// What ran ahead and is not done, though it was not let go.
-    pub(super) waits: Option<Running>,
+    pub(super) waits: Option<Box<Running>>,
 }
 
 impl Job {
-    pub(super) fn deal(compute: Compute, work: Work, is_small: bool) -> Job {
+    pub(super) fn deal(compute: Box<Compute>, work: Work, is_small: bool) -> Job {
         Job { compute, todo: Todo::Deal(work), is_small }
     }
 
-    pub(super) fn ahead(compute: Compute, running: Running) -> Job {
+    pub(super) fn ahead(compute: Box<Compute>, running: Box<Running>) -> Job {
         Job { compute, todo: Todo::Ahead(running), is_small: false }
     }
 

@@ -56,11 +56,11 @@ pub struct Core {
     preparing: Option<Span>,
     deals: VecDeque<Deal>,
     /// `None` while it is at work.
-    compute: Option<Compute>,
+    compute: Option<Box<Compute>>,
     /// What is run forward, or was, if that has not been dealt yet.
     ahead: Option<Ahead>,
     /// What ran ahead, was dealt and has to be gone on with.
-    dealt_ahead: Option<Running>,
+    dealt_ahead: Option<Box<Running>>,
     /// What may be run forward when there is nothing else to do.
     next: Option<SpanBatch>,
     epochs_are_measured: bool,
@@ -119,7 +119,7 @@ impl Core {
             shared: None,
             preparing: None,
             deals: VecDeque::new(),
-            compute: Some(Compute::new(Arc::new(network), tree, order, frames)),
+            compute: Some(Box::new(Compute::new(Arc::new(network), tree, order, frames))),
             ahead: None,
             dealt_ahead: None,
             next: None,
@@ -278,7 +278,7 @@ impl Core {
     }
 
     /// What computes is back.
-    fn returned(&mut self, compute: Compute, waits: Option<Running>) {
+    fn returned(&mut self, compute: Box<Compute>, waits: Option<Box<Running>>) {
         self.compute = Some(compute);
         let Some(mut running) = waits else { return };
         match &mut self.ahead {
@@ -359,13 +359,13 @@ impl Core {
         self.start_ahead(running)
     }
 
-    fn start_ahead(&mut self, running: Running) -> Option<Output> {
+    fn start_ahead(&mut self, running: Box<Running>) -> Option<Output> {
         let compute = self.take_compute()?;
         Some(Output::Start(Job::ahead(compute, running)))
     }
 
     /// What computes, if it is here. It knows orders of kept shards alone.
-    fn take_compute(&mut self) -> Option<Compute> {
+    fn take_compute(&mut self) -> Option<Box<Compute>> {
         let mut compute = self.compute.take()?;
         if std::mem::take(&mut self.has_forgotten) {
             compute.forget_orders(|shard| self.shards.is_kept(Table::Train, shard));
