@@ -214,7 +214,8 @@ fn draw_network(random: &mut Random) -> NetworkSpec {
         Loss::CrossEntropy | Loss::BinaryCrossEntropy => vec![Metric::Accuracy],
         _ => vec![Metric::Mae, Metric::R2],
     };
-    NetworkSpec { inputs: 1 + random.below(4) as usize, layers, loss, metrics }
+    let inputs = 1 + random.below(4) as usize;
+    NetworkSpec { inputs, layers, loss, metrics, units: Vec::new() }
 }
 
 fn draw_rows(random: &mut Random, network: &Network, loss: Loss, rows: u64) -> Rows {
