@@ -287,7 +287,8 @@ mod tests {
 
     #[test]
     fn a_description_holds_together_or_is_refused() {
-        let inputs = "the schema has 2 features, 1 target and kind Classes { outputs: 3 }, the network wants ";
+        let inputs =
+            "the schema has 2 inputs, 1 target and kind Classes { outputs: 3 }, the network wants ";
         for (from, to, wanted) in [
             ("", "", ""),
             ("\"shards\": 16", "\"shards\": 4096", ""),
