@@ -1,9 +1,9 @@
 //! Checkpoint files: one that a run would go on from is of this run, holds together, and written again is the same.
 
-use lockstep_run::checkpoint::{Checkpoint, Expected, Origin, newest, read_weights};
 use lockstep_coordinator::Snapshot;
 use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_proto::batches::Batches;
+use lockstep_run::checkpoint::{Checkpoint, Expected, Origin, newest, read_weights};
 
 use crate::budget::Budget;
 use crate::weights::layout;

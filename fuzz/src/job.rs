@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use lockstep_run::job::{Job, Setting, to_toml};
 use lockstep_proto::tree::SHARDS_MAX;
+use lockstep_run::job::{Job, Setting, to_toml};
 
 use crate::budget::Budget;
 

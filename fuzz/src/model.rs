@@ -1,11 +1,11 @@
 //! `model.json`, schema and network: a model that loads can be used on a table with its columns, and nothing else is ever
 //! tried with it. The network's part is also what a worker is told in a welcome.
 
+use lockstep_data::{Schema, TableFile};
+use lockstep_model::{Network, NetworkSpec};
 use lockstep_run::inference::{evaluate, predict};
 use lockstep_run::run_folder::{Model, ModelDescription};
 use lockstep_run::weights_file::{Stamp, to_bytes, weights_hash};
-use lockstep_data::{Schema, TableFile};
-use lockstep_model::{Network, NetworkSpec};
 
 use crate::budget::Budget;
 use crate::scratch;

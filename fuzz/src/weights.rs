@@ -1,7 +1,7 @@
 //! Weights files: what is accepted is finite and of the layout, and written again it is read again.
 
-use lockstep_run::weights_file::{Stamp, read_stamped, to_bytes, weights_hash};
 use lockstep_proto::layout::{Layout, TensorShape};
+use lockstep_run::weights_file::{Stamp, read_stamped, to_bytes, weights_hash};
 
 use crate::budget::Budget;
 use crate::{input, scratch, seal};

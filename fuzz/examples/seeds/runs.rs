@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use lockstep_run::checkpoint::{Checkpoint, Origin, RecordState};
-use lockstep_run::journal::Line;
-use lockstep_run::run_folder::{Cadence, Files, Manifest, ModelDescription, Status};
-use lockstep_run::weights_file::{Stamp, to_bytes, weights_hash};
 use lockstep_coordinator::Snapshot;
 use lockstep_data::{Detail, Dialect, Missing, Scale, TableFile, TableSpec, TargetKind, load};
 use lockstep_model::{Activation, Dense, Loss, Metric, NetworkSpec};
 use lockstep_proto::ids::{Pass, Step};
 use lockstep_proto::layout::{Layout, TensorShape};
+use lockstep_run::checkpoint::{Checkpoint, Origin, RecordState};
+use lockstep_run::journal::Line;
+use lockstep_run::run_folder::{Cadence, Files, Manifest, ModelDescription, Status};
+use lockstep_run::weights_file::{Stamp, to_bytes, weights_hash};
 
 use crate::{below, root, write};
 
@@ -52,8 +52,15 @@ fn dense(
     loss: Loss,
     metrics: &[Metric],
 ) -> NetworkSpec {
-    let layers = layers.iter().map(|&(units, activation)| Dense { activation, ..Dense::new(units) }.into());
-    NetworkSpec { inputs, layers: layers.collect(), loss, metrics: metrics.to_vec(), units: Vec::new() }
+    let layers =
+        layers.iter().map(|&(units, activation)| Dense { activation, ..Dense::new(units) }.into());
+    NetworkSpec {
+        inputs,
+        layers: layers.collect(),
+        loss,
+        metrics: metrics.to_vec(),
+        units: Vec::new(),
+    }
 }
 
 /// The schema of a table, as a run fits it.
@@ -102,7 +109,13 @@ pub(crate) fn models() {
                 Scale::named("standard").expect("a scale"),
             ),
             description("a,y\n1,no\n2,yes\n", two_classes, classes.clone(), error, Scale::NONE),
-            description("a,y\n1,0\n2,1\n,\n", one, binary, drop, Scale::with_parameter("divide", 255.0).expect("a scale")),
+            description(
+                "a,y\n1,0\n2,1\n,\n",
+                one,
+                binary,
+                drop,
+                Scale::with_parameter("divide", 255.0).expect("a scale"),
+            ),
             serde_json::to_vec(&numbers).expect("JSON"),
             serde_json::to_vec(&classes).expect("JSON"),
         ],
