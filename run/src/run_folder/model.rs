@@ -297,7 +297,7 @@ mod tests {
             ("\"inputs\": 2", "\"inputs\": 3", inputs),
             ("\"units\": 3", "\"units\": 4", inputs),
             ("\"softmax\"}], \"loss\": \"cross_entropy\"", "\"relu\"}], \"loss\": \"mse\"", inputs),
-            ("\"units\": 3", "\"units\": 0", "layer 0 has 0 units"),
+            ("\"units\": 3", "\"units\": 0", "layer 0: `units`: found 0"),
         ] {
             let text = FITTING.replacen(from, to, 1);
             let description: ModelDescription = serde_json::from_str(&text).unwrap();
