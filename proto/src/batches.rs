@@ -52,6 +52,20 @@ impl Batches {
         self.span_rows_before(positions.end, span) - self.span_rows_before(positions.start, span)
     }
 
+    /// The shards that have rows in a batch, as two spans of which the second may be empty: positions that follow each other
+    /// belong to shards that do, round and round.
+    pub fn spans(self, batch: u64) -> [Span; 2] {
+        let positions = self.positions(batch);
+        let rows = positions.end - positions.start;
+        if rows >= u64::from(self.shards) {
+            return [Span { start: 0, end: self.shards }, Span { start: 0, end: 0 }];
+        }
+        // Both are below the number of shards.
+        let (start, rows) = ((positions.start % u64::from(self.shards)) as u32, rows as u32);
+        let beyond = (start + rows).saturating_sub(self.shards);
+        [Span { start, end: start + rows - beyond }, Span { start: 0, end: beyond }]
+    }
+
     /// How many of the positions below `position` belong to shards of a span: a whole round of shards has one for each.
     fn span_rows_before(self, position: u64, span: Span) -> u64 {
         let (shards, start, end) =
@@ -97,6 +111,11 @@ mod tests {
                 }
                 assert_eq!(seen, batches.batch_rows(batch));
                 assert_eq!(seen, batches.span_rows(batch, Span { start: 0, end: shards }));
+                for shard in 0..shards {
+                    let spans = batches.spans(batch).map(|span| span.start..span.end);
+                    let is_inside = spans.iter().any(|span| span.contains(&shard));
+                    assert_eq!(is_inside, !batches.microbatch(batch, shard).is_empty());
+                }
                 for (start, end) in (0..=shards).flat_map(|end| (0..=end).map(move |at| (at, end)))
                 {
                     let rows = |shard| {

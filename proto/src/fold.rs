@@ -24,6 +24,15 @@ impl Leaves {
         leaves
     }
 
+    /// The shards of these spans.
+    pub fn of(tree: ShardTree, spans: impl IntoIterator<Item = Span>) -> Leaves {
+        let mut leaves = Leaves::none(tree);
+        for (word, mask) in spans.into_iter().flat_map(words_of) {
+            leaves.words[word] |= mask;
+        }
+        leaves
+    }
+
     /// No leaf.
     pub fn none(tree: ShardTree) -> Leaves {
         Leaves { words: vec![0; (tree.shards() as usize).div_ceil(64)] }
@@ -215,6 +224,10 @@ mod tests {
             }
             let span = Span { start, end };
             let inside: Vec<u32> = (start..end).filter(|&shard| of.contains(shard)).collect();
+            assert_eq!(
+                Leaves::of(tree, [span]),
+                Leaves::new(tree, |shard| (start..end).contains(&shard))
+            );
             let mut found = Leaves::none(tree);
             assert_eq!(found.covers(span, &of), inside.is_empty());
             assert_eq!(found.cover(span, &of), !inside.is_empty());

@@ -81,9 +81,7 @@ impl Schedule {
     /// The shards that have rows in a pass.
     pub fn leaves(&self, planned: &Planned) -> Leaves {
         let (batches, batch) = self.batch(planned);
-        // Neighbouring positions are of neighbouring shards.
-        let are_all = planned.rows >= u64::from(self.tree.shards());
-        Leaves::new(self.tree, |shard| are_all || !batches.microbatch(batch, shard).is_empty())
+        Leaves::of(self.tree, batches.spans(batch))
     }
 
     /// The rows of a node in a pass; `None` if the node is not in the tree.
