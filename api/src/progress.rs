@@ -3,7 +3,6 @@
 use std::io::Write as _;
 
 use lockstep_run::report::escape::line;
-use lockstep_run::report::figures::listed;
 use lockstep_run::report::words::line_of;
 use lockstep_run::report::{EpochsShown, Report, Reporter};
 
@@ -14,15 +13,15 @@ pub(crate) struct Progress {
 
 impl Reporter for Progress {
     fn report(&mut self, report: &Report) {
-        let text = match report {
-            Report::Epoch { epoch, epochs, values, loss_is_scaled, .. }
-                if self.epochs.shows(*epoch, *epochs) =>
-            {
-                format!("epoch {epoch}/{epochs}: {}", listed(values, *loss_is_scaled))
-            }
-            Report::Warning { .. } | Report::WorkerLeft { .. } => line_of(report),
-            _ => return,
+        let is_told = match report {
+            Report::Epoch { epoch, epochs, .. } => self.epochs.shows(*epoch, *epochs),
+            Report::Warning { .. } | Report::WorkerLeft { .. } => true,
+            _ => false,
         };
+        if !is_told {
+            return;
+        }
+        let text = line_of(report);
         // In one piece: others may write there too. Nobody is left to be told if standard error is gone.
         #[allow(clippy::disallowed_methods)]
         let _ = std::io::stderr().lock().write_all(format!("{}\n", line(&text)).as_bytes());

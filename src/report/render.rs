@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use lockstep_run::report::figures::{duration, listed, shown, thousands};
+use lockstep_run::report::figures::{duration, shown, thousands};
 use lockstep_run::report::words::{line_of, result_lines};
 use lockstep_run::report::{EpochsShown, Report, Reporter};
 use serde::Serialize;
@@ -89,12 +89,7 @@ impl Console {
         }
         match report {
             Report::Progress { .. } => self.progress(from, report),
-            Report::Epoch { epoch, epochs, values, loss_is_scaled, .. } => {
-                if self.epochs.shows(*epoch, *epochs) {
-                    let listed = listed(values, *loss_is_scaled);
-                    self.line(from, &format!("epoch {epoch}/{epochs}: {listed}"));
-                }
-            }
+            Report::Epoch { epoch, epochs, .. } if !self.epochs.shows(*epoch, *epochs) => {}
             Report::Ending => {}
             Report::Error { message, .. } => {
                 // What is left of the bar would look like the end of the work.

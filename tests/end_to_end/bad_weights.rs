@@ -38,7 +38,7 @@ fn with_weights(bytes: &[u8]) -> Folder {
     let key = "loss = \"mse\"";
     let with = format!("{key}\ninitial_weights = \"w.safetensors\"");
     folder.write("job.toml", &edited(JOB, key, &with));
-    std::fs::write(folder.path().join("w.safetensors"), bytes).unwrap();
+    folder.write("w.safetensors", bytes);
     folder
 }
 

@@ -109,7 +109,7 @@ fn what_is_read_sets_what_is_allocated() {
     let job = job("").replace("\"train.csv\"", "{ images = \"i\", labels = \"l\" }");
     folder.write("job.toml", &job);
     let file = |name: &str, header: &[u8], len: u64| {
-        std::fs::write(folder.path().join(name), header).unwrap();
+        folder.write(name, header);
         File::options().write(true).open(folder.path().join(name)).unwrap().set_len(len).unwrap();
     };
     file("i", &[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1], 18);

@@ -8,7 +8,7 @@ use ndarray::Array2;
 
 use crate::bad_job;
 use crate::folder::{Folder, edited, metrics, of_kind};
-use crate::resume::{RESUME, records, run_and_kill};
+use crate::resume::{killed_after, records};
 use crate::sharing;
 
 /// Ten epochs of 8 steps, dropping values of the rows themselves and of a layer.
@@ -70,13 +70,7 @@ fn large() -> Folder {
 fn workers_and_threads_do_not_matter() {
     let clipped = edited(JOB, TRAIN, CLIPPED_BF16);
     for (job, wanted) in [(JOB, HASH), (&clipped, CLIPPED_BF16_HASH)] {
-        let folder = folder_of(job);
-        for workers in [1, 3, 8] {
-            for threads in [1, 2] {
-                let hash = folder.train(workers, threads);
-                assert_eq!(hash, wanted, "{workers} workers of {threads} threads");
-            }
-        }
+        folder_of(job).expect_one_hash(wanted);
     }
     for (workers, threads) in [(1, 1), (2, 2), (5, 1)] {
         let hash = large().train(workers, threads);
@@ -117,18 +111,7 @@ fn chaos_does_not_matter() {
 #[test]
 fn killed_and_resumed() {
     let job = edited(&edited(JOB, "epochs = 10", "epochs = 250"), "keep = 1000", "keep = 5");
-    let folder = folder_of(&job);
-    for step in [30, 700] {
-        run_and_kill(&folder, step);
-    }
-    let ended = folder.run(&[&RESUME[..], &["--resume"]].concat());
-    ended.expect_with(0, "going on after step ");
-    let undisturbed = folder_of(&job);
-    let alone = ["--quiet", "local", "job.toml", "--workers", "1", "--out", "run"];
-    undisturbed.run(&alone).expect(0);
-    assert_eq!(folder.hash(), undisturbed.hash());
-    assert_eq!(records(&folder), records(&undisturbed));
-    folder.run(&["verify", "run"]).expect(0);
+    let folder = killed_after(&[30, 700], || folder_of(&job));
     let late = folder.run(&["verify", "run", "--steps", "1999.."]);
     late.expect_with(0, "from the checkpoint at step ");
 }

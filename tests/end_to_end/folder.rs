@@ -34,7 +34,7 @@ impl Folder {
         self.0.path()
     }
 
-    pub(crate) fn write(&self, name: &str, content: &str) {
+    pub(crate) fn write(&self, name: &str, content: &(impl AsRef<[u8]> + ?Sized)) {
         fs::write(self.path().join(name), content).unwrap();
     }
 
@@ -83,6 +83,17 @@ impl Folder {
         let hash = self.hash();
         fs::remove_dir_all(self.path().join("run")).unwrap();
         hash
+    }
+
+    /// That `job.toml` gives these weights, however many workers and threads train it.
+    #[track_caller]
+    pub(crate) fn expect_one_hash(&self, wanted: &str) {
+        for workers in [1, 3, 8] {
+            for threads in [1, 2] {
+                let hash = self.train(workers, threads);
+                assert_eq!(hash, wanted, "{workers} workers of {threads} threads");
+            }
+        }
     }
 
     /// The hash of the weights of the finished run in `run`.

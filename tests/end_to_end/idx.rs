@@ -23,7 +23,7 @@ epochs = 4
 batch_size = 8
 "#;
 
-fn idx(dimensions: &[u32], values: &[u8]) -> Vec<u8> {
+pub(crate) fn idx(dimensions: &[u32], values: &[u8]) -> Vec<u8> {
     let mut file = vec![0, 0, 8, dimensions.len() as u8];
     dimensions.iter().for_each(|dimension| file.extend(dimension.to_be_bytes()));
     file.extend(values);
@@ -41,8 +41,8 @@ fn folder() -> Folder {
         let pixels = (0..rows).flat_map(|row| (0..4).map(move |place| pixel(row, place)));
         let images = idx(&[rows, 2, 2], &pixels.collect::<Vec<u8>>());
         let labels = idx(&[rows], &(0..rows).map(|row| (row % 3) as u8).collect::<Vec<u8>>());
-        fs::write(folder.path().join(format!("{name}images")), images).unwrap();
-        fs::write(folder.path().join(format!("{name}labels")), labels).unwrap();
+        folder.write(&format!("{name}images"), &images);
+        folder.write(&format!("{name}labels"), &labels);
     }
     folder
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::bad_job::refused;
 use crate::folder::{Folder, edited, metrics};
+use crate::idx::idx;
 
 /// A regression with holes, scaled, with a part of the rows kept for validation.
 const NUMBERS: &str = r#"seed = 5
@@ -82,7 +83,6 @@ fn class(row: u32) -> &'static str {
 
 /// The rows from `first` on as CSV, and as arrays of two forms: `name.csv`, `name.npy`, and with classes.
 fn write(folder: &Folder, name: &str, rows: std::ops::Range<u32>) {
-    let write = |name: String, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
     let mut csv = "0,1,2,3\n".to_string();
     let mut classes = "a,b,c,class\n".to_string();
     let mut records = Vec::new();
@@ -96,16 +96,16 @@ fn write(folder: &Folder, name: &str, rows: std::ops::Range<u32>) {
         records.extend(text.flat_map(|c| (c as u32).to_le_bytes()));
     }
     let count = rows.len();
-    write(format!("{name}.csv"), csv.as_bytes());
-    write(format!("{name}-classes.csv"), classes.as_bytes());
+    folder.write(&format!("{name}.csv"), csv.as_bytes());
+    folder.write(&format!("{name}-classes.csv"), classes.as_bytes());
     let all = doubles(rows.clone().flat_map(row));
-    write(format!("{name}.npy"), &npy("'<f8'", &format!("({count}, 4)"), &all));
+    folder.write(&format!("{name}.npy"), &npy("'<f8'", &format!("({count}, 4)"), &all));
     let fields = "[('a', '<f8'), ('b', '<f8'), ('c', '<f8'), ('class', '<U4')]";
-    write(format!("{name}-classes.npy"), &npy(fields, &format!("({count},)"), &records));
+    folder.write(&format!("{name}-classes.npy"), &npy(fields, &format!("({count},)"), &records));
     let x = doubles(rows.clone().flat_map(|index| row(index)[..3].to_vec()));
-    write(format!("{name}-x.npy"), &npy("'<f8'", &format!("({count}, 3)"), &x));
+    folder.write(&format!("{name}-x.npy"), &npy("'<f8'", &format!("({count}, 3)"), &x));
     let y = doubles(rows.map(|index| row(index)[3]));
-    write(format!("{name}-y.npy"), &npy("'<f8'", &format!("({count},)"), &y));
+    folder.write(&format!("{name}-y.npy"), &npy("'<f8'", &format!("({count},)"), &y));
 }
 
 fn folder(job: &str) -> Folder {
@@ -205,7 +205,7 @@ optimizer = "adam"
 epochs = 2
 batch_size = 8
 "#;
-    let idx = edited(
+    let idx_job = edited(
         job,
         "features = \"images.npy\", target = \"labels.npy.gz\"",
         "images = \"images\", labels = \"labels\"",
@@ -213,13 +213,12 @@ batch_size = 8
     let folder = Folder::new(&[("job.toml", job)]);
     let pixels: Vec<u8> = (0..60 * 4).map(|pixel| (pixel * 7 % 251) as u8).collect();
     let labels: Vec<u8> = (0..60).map(|row| row % 3).collect();
-    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
-    write("images.npy", &npy("'|u1'", "(60, 2, 2)", &pixels));
+    folder.write("images.npy", &npy("'|u1'", "(60, 2, 2)", &pixels));
     // Told by its beginning whether it is packed.
-    write("labels.npy.gz", &npy("'|u1'", "(60,)", &labels));
-    write("images", &[&[0, 0, 8, 3, 0, 0, 0, 60, 0, 0, 0, 2, 0, 0, 0, 2], &pixels[..]].concat());
-    write("labels", &[&[0, 0, 8, 1, 0, 0, 0, 60], &labels[..]].concat());
-    assert_eq!(hash(&folder, job), hash(&folder, &idx));
+    folder.write("labels.npy.gz", &npy("'|u1'", "(60,)", &labels));
+    folder.write("images", &idx(&[60, 2, 2], &pixels));
+    folder.write("labels", &idx(&[60], &labels));
+    assert_eq!(hash(&folder, job), hash(&folder, &idx_job));
     folder.write("job.toml", job);
     folder.train_into("run");
     let arguments = ["evaluate", "run", "--data", "images.npy"];
@@ -277,10 +276,9 @@ fn files_and_settings_that_cannot_be() {
     ] {
         let folder = folder(&edited(&array, from, to));
         folder.write("job.npy", "a,b\n1,2\n");
-        let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
-        write("objects.npy", &npy("'|O'", "(2,)", b"\x80\x04"));
+        folder.write("objects.npy", &npy("'|O'", "(2,)", b"\x80\x04"));
         let whole = fs::read(folder.path().join("train.npy")).unwrap();
-        write("cut.npy", &whole[..whole.len() - 100]);
+        folder.write("cut.npy", &whole[..whole.len() - 100]);
         refused(&folder, message);
     }
 }

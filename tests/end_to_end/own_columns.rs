@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::bad_job;
 use crate::folder::{Folder, edited};
-use crate::resume::{RESUME, records, run_and_kill};
+use crate::resume::killed_after;
 
 /// Every scale and every rule, on features and on targets.
 pub(crate) const JOB: &str = r#"
@@ -74,31 +74,14 @@ pub(crate) fn folder_of(job: &str) -> Folder {
 
 #[test]
 fn one_hash() {
-    let folder = folder_of(JOB);
-    for workers in [1, 3, 8] {
-        for threads in [1, 2] {
-            let hash = folder.train(workers, threads);
-            assert_eq!(hash, HASH, "{workers} workers of {threads} threads");
-        }
-    }
+    folder_of(JOB).expect_one_hash(HASH);
 }
 
 #[test]
 fn killed_and_resumed() {
     let job = edited(JOB, "epochs = 10", "epochs = 150");
     let job = edited(&job, "keep = 1000", "keep = 5");
-    let folder = folder_of(&job);
-    for step in [30, 400] {
-        run_and_kill(&folder, step);
-    }
-    let ended = folder.run(&[&RESUME[..], &["--resume"]].concat());
-    ended.expect_with(0, "going on after step ");
-    let undisturbed = folder_of(&job);
-    let alone = ["--quiet", "local", "job.toml", "--workers", "1", "--out", "run"];
-    undisturbed.run(&alone).expect(0);
-    assert_eq!(folder.hash(), undisturbed.hash());
-    assert_eq!(records(&folder), records(&undisturbed));
-    folder.run(&["verify", "run"]).expect(0);
+    killed_after(&[30, 400], || folder_of(&job));
 }
 
 /// The run folder's job says of every column what is done to it, and is the same job.

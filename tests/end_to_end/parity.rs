@@ -49,7 +49,7 @@ fn with_dropouts_of_rate_0(case: &Path) -> Folder {
         };
         let tensors = file.iter().map(|(name, tensor)| (moved(name), tensor));
         let bytes = safetensors::serialize(tensors, None).unwrap();
-        std::fs::write(folder.path().join(name), bytes).unwrap();
+        folder.write(name, &bytes);
     }
     folder
 }

@@ -68,6 +68,23 @@ pub(crate) fn run_and_kill(folder: &Folder, step: u64) {
     kill_cluster(launcher);
 }
 
+/// Kills the job's run after each of these steps, has it go on to its end, and holds that against a run that nothing disturbed;
+/// it verifies, too.
+#[track_caller]
+pub(crate) fn killed_after(steps: &[u64], folder_of_job: impl Fn() -> Folder) -> Folder {
+    let (folder, undisturbed) = (folder_of_job(), folder_of_job());
+    steps.iter().for_each(|&step| run_and_kill(&folder, step));
+    let ended = folder.run(&[&RESUME[..], &["--resume"]].concat());
+    ended.expect_with(0, "going on after step ");
+    let alone = ["--quiet", "local", "job.toml", "--workers", "1", "--out", "run"];
+    undisturbed.run(&alone).expect(0);
+    let job = folder.read("job.toml");
+    assert_eq!(folder.hash(), undisturbed.hash(), "{job}");
+    assert_eq!(records(&folder), records(&undisturbed), "{job}");
+    folder.run(&["verify", "run"]).expect(0);
+    folder
+}
+
 fn checkpoints(folder: &Folder) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder.path().join("run/checkpoints")).unwrap();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();

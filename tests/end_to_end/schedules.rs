@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::bad_job;
 use crate::folder::{Folder, edited, metrics, of_kind};
-use crate::resume::{RESUME, records, run_and_kill};
+use crate::resume::killed_after;
 
 /// Ten epochs of 8 steps. The optimizer is to be filled in.
 const JOB: &str = r#"
@@ -65,13 +65,7 @@ fn folder(optimizer: &str) -> Folder {
 
 #[track_caller]
 fn one_hash(case: &Case) {
-    let folder = folder(case.optimizer);
-    for workers in [1, 3, 8] {
-        for threads in [1, 2] {
-            let hash = folder.train(workers, threads);
-            assert_eq!(hash, case.hash, "{workers} workers of {threads} threads");
-        }
-    }
+    folder(case.optimizer).expect_one_hash(case.hash);
 }
 
 #[test]
@@ -164,18 +158,7 @@ fn killed_and_resumed() {
         let job = edited(JOB, "epochs = 10", "epochs = 250");
         let job = edited(&edited(&job, "OPTIMIZER", &optimizer), "keep = 1000", "keep = 5");
         let make = || Folder::with_table(&job, "boston-relu-adam-mse", 100);
-        let folder = make();
-        for step in [30, 700] {
-            run_and_kill(&folder, step);
-        }
-        let ended = folder.run(&[&RESUME[..], &["--resume"]].concat());
-        ended.expect_with(0, "going on after step ");
-        let undisturbed = make();
-        let alone = ["--quiet", "local", "job.toml", "--workers", "1", "--out", "run"];
-        undisturbed.run(&alone).expect(0);
-        assert_eq!(folder.hash(), undisturbed.hash(), "{schedule}");
-        assert_eq!(records(&folder), records(&undisturbed), "{schedule}");
-        folder.run(&["verify", "run"]).expect(0);
+        killed_after(&[30, 700], make);
     }
 }
 

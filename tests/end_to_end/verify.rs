@@ -333,7 +333,7 @@ fn a_model_of_another_step() {
     folder.write("job.toml", &job);
     folder.run(&["--quiet", "local", "job.toml", "--out", "run", "--resume"]).expect(0);
     agrees(&folder, &["--steps", "..8"], "the beginning", "steps 1 to 8 agree (2 hashes compared)");
-    std::fs::write(folder.path().join("run/model/weights.safetensors"), last).unwrap();
+    folder.write("run/model/weights.safetensors", &last);
     let says = "error: model/weights.safetensors is of step 80 and has hash ";
     verify(&folder, &["--steps", "..8"]).expect_with(8, says);
     let says = "weights.safetensors: damaged: the hash of its weights is ";

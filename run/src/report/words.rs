@@ -3,10 +3,10 @@
 use lockstep_proto::words::{count, nouns};
 
 use super::escape::peer_name;
-use super::figures::{measures, numbered, shown, thousands, verified};
+use super::figures::{listed, measures, numbered, shown, thousands, verified};
 use super::{FaultKind, Report};
 
-/// What happens, in words. Progress, epochs and errors are shown in their own way.
+/// What happens, in words. Progress and errors are shown in their own way.
 pub fn line_of(report: &Report) -> String {
     match report {
         Report::Listening { address, run_id, .. } => {
@@ -22,6 +22,9 @@ pub fn line_of(report: &Report) -> String {
             let left = if cause == "expelled" { "was expelled" } else { "left" };
             let workers = count(*workers as u64, "worker");
             format!("worker {worker} ({machine}{before}) {left}: {reason}; {workers} remaining")
+        }
+        Report::Epoch { epoch, epochs, values, loss_is_scaled, .. } => {
+            format!("epoch {epoch}/{epochs}: {}", listed(values, *loss_is_scaled))
         }
         Report::Warning { message } => format!("warning: {message}"),
         Report::Chaos { fault, processes, seconds } => fault_text(*fault, processes, *seconds),
