@@ -43,7 +43,7 @@ pub mod prelude {
         Fit, Optimizer, Sequential, adagrad, adam, adamw, load_csv, mean_squared_error, rmsprop,
         sgd, train_test_split,
     };
-    pub use lockstep_coordinator::optimizer::Optimizer as Rule;
+    pub use lockstep_coordinator::Optimizer as Rule;
     pub use lockstep_coordinator::policy::{
         ConstantRate, CosineDecay, ExponentialDecay, LearningRate, PiecewiseConstantDecay,
     };

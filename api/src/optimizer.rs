@@ -1,6 +1,6 @@
 //! Optimizers in the style of Keras: `adam()`, `sgd(0.1)`, `adam().learning_rate(CosineDecay::new(0.01, 4000))`.
 
-use lockstep_coordinator::optimizer::Optimizer as Rule;
+use lockstep_coordinator::Optimizer as Rule;
 use lockstep_coordinator::policy::LearningRate;
 
 use lockstep_run::job;

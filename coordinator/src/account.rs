@@ -4,11 +4,11 @@
 //!
 //! Decides nothing: the engine does, and nothing here can reach the weights.
 
-use lockstep_proto::fold::{Counted, Fold, Leaves};
 use lockstep_proto::frame::NodeSums;
 use lockstep_proto::ids::{Pass, Span, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::words::count;
+use lockstep_reduce::fold::{Counted, Fold, Leaves};
 
 use crate::engine::{Planned, Schedule};
 use crate::error::RunError;

@@ -5,9 +5,9 @@ use std::io::ErrorKind;
 use std::sync::OnceLock;
 
 use lockstep_proto::frame::Limits;
-use lockstep_proto::shared::Ticket;
-use lockstep_proto::shared::lane::LaneReader;
+use lockstep_proto::ticket::Ticket;
 use lockstep_proto::wire::{self, worker_message::Kind};
+use lockstep_reduce::shared::lane::LaneReader;
 
 #[derive(Debug)]
 pub(crate) struct Sharing {

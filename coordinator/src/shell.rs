@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use lockstep_proto::arithmetic::deviation;
 use lockstep_proto::frame::{Ending, Limits, ToWorker};
 use lockstep_proto::ids::WorkerId;
-use lockstep_proto::shared::lane;
-use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::ShardTree;
+use lockstep_reduce::shared::lane;
+use lockstep_reduce::shared::weights::ChunkVersions;
 use tokio::sync::mpsc;
 use tonic::Status;
 

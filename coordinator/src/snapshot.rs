@@ -2,7 +2,7 @@
 
 use lockstep_proto::ids::{Pass, Step};
 
-use crate::optimizer::Optimizer;
+use crate::update::Optimizer;
 
 /// The state of a run between two passes. A run that starts from it goes on to the same bits.
 #[derive(Clone, Debug, PartialEq)]

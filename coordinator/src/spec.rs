@@ -6,9 +6,9 @@ use lockstep_proto::batches::Batches;
 use lockstep_proto::layout::Layout;
 use lockstep_proto::values::Precision;
 
-use crate::optimizer::Optimizer;
 use crate::policy::LearningRate;
 use crate::snapshot::Snapshot;
+use crate::update::Optimizer;
 
 /// All that a coordinator has to know of a job: flat vectors and counts.
 #[derive(Clone, Debug)]

@@ -20,11 +20,11 @@ static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// Bytes to be filled and handed on as [`Bytes`]; the memory comes back when the last of these is dropped.
 #[derive(Debug)]
-pub(crate) struct Buffer(Vec<u8>);
+pub struct Buffer(Vec<u8>);
 
 impl Buffer {
     /// A buffer of that length. Its content is of no meaning: it is not cleared when it is used again.
-    pub(crate) fn new(len: usize) -> Buffer {
+    pub fn new(len: usize) -> Buffer {
         if len < KEPT_BYTES_MIN {
             return Buffer(vec![0; len]);
         }
@@ -39,7 +39,7 @@ impl Buffer {
     }
 
     /// As shared, immutable bytes.
-    pub(crate) fn into_bytes(self) -> Bytes {
+    pub fn into_bytes(self) -> Bytes {
         if self.0.len() < KEPT_BYTES_MIN {
             let mut this = self;
             return Bytes::from(std::mem::take(&mut this.0));

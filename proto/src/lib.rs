@@ -6,20 +6,19 @@
 pub mod arithmetic;
 pub mod batches;
 pub mod bf16;
-mod buffer;
+pub mod buffer;
 pub mod connection;
-pub mod fold;
 pub mod frame;
 pub mod ids;
 pub mod layout;
 pub mod panics;
 pub mod random;
-pub mod shared;
+pub mod ticket;
 pub mod tree;
 pub mod values;
 pub mod words;
 
-/// The generated gRPC client, server and messages. Only [`frame`] and [`shared`] look inside the messages.
+/// The generated gRPC client, server and messages. Only [`frame`], [`ticket`] and shared memory look inside the messages.
 pub mod wire {
     #![allow(missing_docs, unreachable_pub, clippy::all)]
     tonic::include_proto!("lockstep.v1");

@@ -2,7 +2,7 @@
 //!
 //! Node `(level, index)` covers shards `index * 2^level .. (index + 1) * 2^level`, cut off at `S`. Its sum is
 //! `left + right`; a child without rows is absent and adds nothing, not even zero. The tree depends on `S` alone,
-//! so the order of every addition is known before any worker joins. Knows no values: see [`crate::fold`].
+//! so the order of every addition is known before any worker joins. Knows no values.
 
 use std::fmt;
 

@@ -84,7 +84,7 @@ impl Precision {
     }
 
     /// The bytes of values, if those of a frame are the same.
-    pub(crate) fn bytes_of(self, values: &mut [f32]) -> Option<&mut [u8]> {
+    pub fn bytes_of(self, values: &mut [f32]) -> Option<&mut [u8]> {
         let is_alike = self == Precision::F32 && cfg!(target_endian = "little");
         is_alike.then(|| bytemuck::cast_slice_mut(values))
     }

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use lockstep_data::{RowOrder, Rows, Sharded, TableFile, TargetKind, Want};
 use lockstep_model::{Loss, Network, NonFinite, Workspace};
-use lockstep_proto::fold::{Fold, Leaves};
 use lockstep_proto::tree::{Node, ShardTree};
+use lockstep_reduce::fold::{Fold, Leaves};
 use ndarray::{Array2, ArrayView2, s};
 
 use crate::error::{Error, Result};

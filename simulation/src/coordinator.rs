@@ -11,8 +11,8 @@ use lockstep_coordinator::core::{
 use lockstep_coordinator::{Departure, Peer, RunError};
 use lockstep_proto::frame::{Deal, Limits, ToWorker};
 use lockstep_proto::ids::{Pass, Span, WorkerId};
-use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::wire::{self, worker_message::Kind};
+use lockstep_reduce::shared::weights::ChunkVersions;
 
 use crate::book::{Book, Seen, Teller};
 use crate::case::Case;

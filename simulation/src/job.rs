@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::engine::Schedule;
-use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_coordinator::policy::{CosineDecay, LearningRate};
 use lockstep_coordinator::{RunSpec, Snapshot, SumBounds};
 use lockstep_data::{RowOrder, Rows, Sharded};

@@ -8,8 +8,18 @@ use std::path::{Path, PathBuf};
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 /// Folders of the crates; the root package's code is in `src`.
-const CRATES: [&str; 9] =
-    ["src", "api", "run", "simulation", "coordinator", "worker", "model", "data", "proto"];
+const CRATES: [&str; 10] = [
+    "src",
+    "api",
+    "run",
+    "simulation",
+    "coordinator",
+    "worker",
+    "reduce",
+    "model",
+    "data",
+    "proto",
+];
 
 /// What the names of the library crates begin with.
 const PREFIX: &str = "lockstep-";

@@ -13,8 +13,8 @@ use lockstep_model::{
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums};
 use lockstep_proto::ids::{Shard, Span, Step, Task};
-use lockstep_proto::shared::lane::Lane;
 use lockstep_proto::tree::{Node, ShardTree};
+use lockstep_reduce::shared::lane::Lane;
 use ndarray::ArrayView2;
 
 use crate::parts::{Frames, Parts, SumParts};

@@ -8,9 +8,9 @@ use lockstep_model::{Network, Sink};
 use lockstep_proto::frame::{Done, FromWorker, NodeSums, Part, Slice};
 use lockstep_proto::ids::{Chunk, Pass};
 use lockstep_proto::layout::ChunkRange;
-use lockstep_proto::shared::lane::{Lane, Room};
 use lockstep_proto::tree::Node;
 use lockstep_proto::values::Precision;
+use lockstep_reduce::shared::lane::{Lane, Room};
 
 /// Results are sent when this many bytes of gradient are together: on the network early, so that the way back begins early;
 /// through shared memory, where only places are sent, less often.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lockstep_proto::shared::lane::Lane;
 use lockstep_proto::wire;
+use lockstep_reduce::shared::lane::Lane;
 use tokio::sync::mpsc;
 
 use crate::core::{Finished, Job};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use lockstep_proto::ids::{Chunk, Step};
 use lockstep_proto::layout::Layout;
-use lockstep_proto::shared::Ticket;
-use lockstep_proto::shared::lane::Lane;
-use lockstep_proto::shared::weights::WeightsReader;
+use lockstep_proto::ticket::Ticket;
 use lockstep_proto::values::Precision;
 use lockstep_proto::wire;
+use lockstep_reduce::shared::lane::Lane;
+use lockstep_reduce::shared::weights::WeightsReader;
 
 use crate::core::{Shared, SharedWeights};
 

@@ -8,8 +8,8 @@ use lockstep_proto::ids::{Chunk, Step};
 use lockstep_proto::panics;
 use lockstep_proto::tree::Node;
 
-use crate::optimizer::sum_of_squares;
-use crate::reduction::{ChunkState, Folded, Rule};
+use crate::update::sum_of_squares;
+use crate::update::{ChunkState, Folded, Rule};
 
 /// A chunk's state, as the core and its jobs share it.
 pub(crate) type SharedChunk = Arc<Mutex<ChunkState>>;

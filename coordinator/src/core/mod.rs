@@ -20,8 +20,8 @@ use std::time::Instant;
 use lockstep_proto::frame::{Ending, FromWorker, ToWorker};
 use lockstep_proto::ids::{Chunk, Pass, Step, WorkerId};
 use lockstep_proto::layout::Layout;
-use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::ShardTree;
+use lockstep_reduce::shared::weights::ChunkVersions;
 
 use crate::account::Account;
 use crate::audit::AuditBook;

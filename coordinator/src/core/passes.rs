@@ -1,7 +1,7 @@
 //! Where a pass begins and ends: what is opened for it, and what is told of it.
 
-use lockstep_proto::fold::Counted;
 use lockstep_proto::ids::{Pass, Step, Table, Task};
+use lockstep_reduce::fold::Counted;
 
 use super::Core;
 use crate::engine::Planned;

@@ -9,17 +9,17 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use lockstep_proto::fold::Leaves;
 use lockstep_proto::frame::Slice;
 use lockstep_proto::ids::{Chunk, Pass, Step};
 use lockstep_proto::layout::ChunkRange;
-use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::ShardTree;
+use lockstep_reduce::fold::Leaves;
+use lockstep_reduce::shared::weights::ChunkVersions;
 
 use super::jobs::{Done, Finished, Job, SharedChunk, Work, lock, squares};
-use crate::reduction::{ChunkState, Folded, Rule, Update, clip_scale};
 use crate::snapshot::Snapshot;
 use crate::spec::RunSpec;
+use crate::update::{ChunkState, Folded, Rule, Update, clip_scale};
 
 /// Frames up to this size are folded on the spot, as are those that need only be kept: handing them over would take longer.
 pub const INLINE_BYTES_MAX: usize = 1 << 16;
@@ -289,7 +289,7 @@ impl Reducer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optimizer::Optimizer;
+    use crate::update::Optimizer;
     use lockstep_proto::batches::Batches;
     use lockstep_proto::layout::{Layout, TensorShape};
     use lockstep_proto::tree::Node;

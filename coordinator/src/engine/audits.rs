@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use lockstep_proto::fold::Leaves;
 use lockstep_proto::ids::{Span, WorkerId};
+use lockstep_reduce::fold::Leaves;
 
 /// One audited span.
 #[derive(Debug)]

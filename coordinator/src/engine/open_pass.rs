@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use lockstep_proto::fold::Leaves;
 use lockstep_proto::ids::{Chunk, Span, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
+use lockstep_reduce::fold::Leaves;
 
 use super::audits::Audits;
 use super::faults::Claim;

@@ -1,9 +1,9 @@
 //! The fixed sequence of passes that a job asks for.
 
 use lockstep_proto::batches::Batches;
-use lockstep_proto::fold::Leaves;
 use lockstep_proto::ids::{Pass, Span, Step, Table, Task};
 use lockstep_proto::tree::{Node, ShardTree};
+use lockstep_reduce::fold::Leaves;
 
 /// What a node of a span costs beside its rows, in rows. Both grow with the parameters alike, so their ratio does not:
 /// two nodes more cost some 60 ms of a step in which a row costs 0.4 ms, on processes that share memory; a network costs

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::batches::Batches;
 use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
-use crate::shared::Ticket;
+use crate::ticket::Ticket;
 use crate::tree::{Node, SHARDS_MAX};
 use crate::values::Precision;
 use crate::wire;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Done, Ending, FromWorker, Join, NodeSums, ShardRequest, Slice, ToWorker, Welcome};
 use crate::ids::{Span, Table, Task};
-use crate::shared::Ticket;
+use crate::ticket::Ticket;
 use crate::tree::Node;
 use crate::values::Precision;
 use crate::wire;

@@ -17,7 +17,7 @@ use crate::MESSAGE_BYTES_MAX;
 use crate::batches::Batches;
 use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
 use crate::layout::Layout;
-use crate::shared::Ticket;
+use crate::ticket::Ticket;
 use crate::tree::{Node, ShardTree};
 use crate::values::Precision;
 

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::Snapshot;
-use lockstep_coordinator::optimizer::Optimizer;
 use lockstep_proto::batches::Batches;
 use lockstep_proto::layout::Layout;
 use safetensors::Dtype;

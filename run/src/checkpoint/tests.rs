@@ -1,4 +1,4 @@
-use lockstep_coordinator::optimizer::Optimizer;
+use lockstep_coordinator::Optimizer;
 use lockstep_proto::batches::Batches;
 
 use super::*;

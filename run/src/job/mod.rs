@@ -13,7 +13,7 @@ mod settings;
 
 use std::path::{Path, PathBuf};
 
-use lockstep_coordinator::optimizer::Optimizer;
+use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::policy::LearningRate;
 use lockstep_data::{TableSpec, TargetKind};
 use lockstep_model::{LayerSpec, Loss, Metric, Network, NetworkSpec, Unit};

@@ -1,6 +1,6 @@
 //! `train.optimizer`: a name, or a table with a type and its parameters. Defaults are Keras 3's.
 
-use lockstep_coordinator::optimizer::Optimizer;
+use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::policy::LearningRate;
 
 use super::learning_rate;

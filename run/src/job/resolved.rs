@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use lockstep_coordinator::optimizer::Optimizer;
+use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::policy::LearningRate;
 use lockstep_data::{Source, TableFile};
 use lockstep_model::Loss;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lockstep_proto::frame::{FromWorker, ToWorker};
 use lockstep_proto::ids::{Chunk, Shard, Span, Step, Table};
-use lockstep_proto::shared::lane::Lane;
+use lockstep_reduce::shared::lane::Lane;
 
 use super::jobs::{Finished, Job};
 use crate::WorkerError;

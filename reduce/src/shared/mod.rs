@@ -16,4 +16,4 @@ pub mod weights;
 /// Shorter values go through the stream: naming them would take as long.
 const SHARED_BYTES_MIN: usize = if cfg!(test) { 4 } else { 1 << 14 };
 
-pub use file::{SharedFile, Ticket};
+pub use file::SharedFile;

@@ -244,7 +244,7 @@ fn power(base: f32, mut exponent: u64) -> f64 {
 /// The sum of the squares of a block of the norm, in `f64`: 8 lanes by position, each in order, lanes added in order. The
 /// block comes in parts, each but the last a multiple of 8 values long.
 /// The global norm is the root of the blocks' sums, added in their order.
-pub fn sum_of_squares<'a>(parts: impl Iterator<Item = &'a [f32]>) -> f64 {
+pub(crate) fn sum_of_squares<'a>(parts: impl Iterator<Item = &'a [f32]>) -> f64 {
     let mut lanes = [0f64; 8];
     for part in parts {
         let (whole, rest) = part.as_chunks::<8>();

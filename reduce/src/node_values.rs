@@ -5,12 +5,13 @@
 //! neither weights nor steps.
 
 use bytes::Bytes;
-use lockstep_proto::fold::Addend;
 use lockstep_proto::values::Precision;
+
+use crate::fold::Addend;
 
 /// A node's values in one chunk.
 #[derive(Debug)]
-pub(crate) struct NodeValues {
+pub struct NodeValues {
     precision: Precision,
     content: Content,
     /// At the root: what is still to be added.
@@ -25,13 +26,13 @@ enum Content {
 
 impl NodeValues {
     /// Values as they came: a frame that was checked.
-    pub(crate) fn new(precision: Precision, frame: Bytes) -> NodeValues {
+    pub fn new(precision: Precision, frame: Bytes) -> NodeValues {
         NodeValues { precision, content: Content::Frame(frame), last: None }
     }
 
     /// Copies the values from place `start` on.
     #[inline(always)]
-    pub(crate) fn read(&self, start: usize, out: &mut [f32]) {
+    pub fn read(&self, start: usize, out: &mut [f32]) {
         let (width, places) = (self.precision.width(), start..start + out.len());
         let bytes = places.start * width..places.end * width;
         match &self.content {

@@ -5,27 +5,12 @@ use std::io::{Error, ErrorKind, Result};
 use std::ops::Range;
 use std::sync::Arc;
 
+use lockstep_proto::ticket::{SECRET_BYTES, Ticket};
+
 use super::mapping::{ALIGNMENT, Mapping};
-use crate::wire;
 
 /// Bytes before the marks: the secret.
 const HEADER_BYTES: u64 = 64;
-
-/// Bytes of the secret.
-const SECRET_BYTES: usize = 16;
-
-/// How to open a process's shared file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    /// The process, on its machine.
-    pub pid: u32,
-    /// Its descriptor of the file.
-    pub descriptor: u32,
-    /// What the file begins with.
-    pub secret: [u8; SECRET_BYTES],
-    /// How long the file is.
-    pub bytes: u64,
-}
 
 /// How to map a file of one's own or of another process: of so many bytes, with marks in that range of it.
 #[cfg(target_os = "linux")]
@@ -36,21 +21,6 @@ type Map = fn(File, usize, Range<usize>) -> Result<Arc<Mapping>>;
 pub struct SharedFile {
     mapping: Arc<Mapping>,
     values: Range<u64>,
-}
-
-impl Ticket {
-    /// As part of a message.
-    pub fn into_wire(self) -> wire::Ticket {
-        let Ticket { pid, descriptor, secret, bytes } = self;
-        wire::Ticket { pid, descriptor, secret: secret.to_vec().into(), bytes }
-    }
-
-    /// Checks a part of a message; `None` if it cannot be one.
-    pub fn from_wire(ticket: &wire::Ticket) -> Option<Ticket> {
-        let secret = ticket.secret.as_ref().try_into().ok()?;
-        let wire::Ticket { pid, descriptor, bytes, .. } = *ticket;
-        Some(Ticket { pid, descriptor, secret, bytes })
-    }
 }
 
 impl SharedFile {
@@ -156,7 +126,6 @@ mod tests {
     #[test]
     fn what_one_writes_the_other_reads() {
         let (ours, ticket) = SharedFile::with_room(3, 100).unwrap();
-        assert_eq!(Ticket::from_wire(&ticket.clone().into_wire()), Some(ticket.clone()));
         let theirs = SharedFile::open(&ticket, 3, 100).unwrap();
         assert_eq!((ours.values(), theirs.values()), (128..228, 128..228));
         ours.mapping().region(128..131).unwrap().copy_from_slice(&[1, 2, 3]);
@@ -188,7 +157,5 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidData, "{other}");
         }
         assert!(SharedFile::open(&ticket, 0, 100).is_ok());
-        let short = wire::Ticket { secret: vec![1; 15].into(), ..ticket.into_wire() };
-        assert_eq!(Ticket::from_wire(&short), None);
     }
 }

@@ -10,11 +10,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
+use lockstep_proto::ids::{Chunk, Step};
+use lockstep_proto::layout::{ChunkRange, Layout};
+use lockstep_proto::ticket::Ticket;
+use lockstep_proto::values::Precision;
+
 use super::mapping::{ALIGNMENT, Mapping, Region};
-use super::{SHARED_BYTES_MIN, SharedFile, Ticket};
-use crate::ids::{Chunk, Step};
-use crate::layout::{ChunkRange, Layout};
-use crate::values::Precision;
+use super::{SHARED_BYTES_MIN, SharedFile};
 
 const VERSIONS: usize = 2;
 
@@ -247,8 +249,8 @@ impl WeightsReader {
 #[cfg(target_os = "linux")]
 mod tests {
     use super::*;
-    use crate::layout::TensorShape;
-    use crate::values;
+    use lockstep_proto::layout::TensorShape;
+    use lockstep_proto::values;
 
     fn layout() -> Layout {
         let shape = |inputs: usize, units: usize| [TensorShape::new("kernel", [inputs, units])];

@@ -6,18 +6,18 @@
 //! network.
 
 use bytes::Bytes;
-use lockstep_proto::fold::{Fold, Leaves};
 use lockstep_proto::ids::Step;
-use lockstep_proto::shared::weights::ChunkVersions;
 use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_proto::values::{self, Precision, all_finite};
+use lockstep_reduce::fold::{Fold, Leaves};
+use lockstep_reduce::shared::weights::ChunkVersions;
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::node_values::NodeValues;
-use crate::optimizer::Optimizer;
+use super::optimizer::Optimizer;
+use lockstep_reduce::NodeValues;
 
 /// Values of a block: its gradient stays in the first cache with what it meets there.
-const BLOCK: usize = 2048;
+const BLOCK: usize = 512;
 
 /// How a step turns sums into weights.
 #[derive(Clone, Copy, Debug)]
@@ -299,7 +299,7 @@ fn part(moment: &mut [f32], start: usize, len: usize) -> &mut [f32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optimizer::sum_of_squares;
+    use crate::update::sum_of_squares;
     use lockstep_proto::ids::Span;
 
     const SGD: Optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::Span;
-use crate::tree::{Node, ShardTree};
+use lockstep_proto::ids::Span;
+use lockstep_proto::tree::{Node, ShardTree};
 
 /// A set of leaves (shards), as a bitset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -197,7 +197,7 @@ impl<T: Addend> Fold<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::{Purpose, Random};
+    use lockstep_proto::random::{Purpose, Random};
 
     /// The definition: children first, absent ones skipped.
     fn by_definition(tree: ShardTree, leaves: &Leaves, values: &[f64], node: Node) -> Option<f64> {

@@ -9,13 +9,15 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use lockstep_proto::MESSAGE_BYTES_MAX;
+use lockstep_proto::buffer::Buffer;
+use lockstep_proto::layout::Layout;
+use lockstep_proto::ticket::Ticket;
+use lockstep_proto::values::Precision;
+use lockstep_proto::wire::{self, worker_message::Kind};
+
 use super::mapping::{ALIGNMENT, Region};
-use super::{SHARED_BYTES_MIN, SharedFile, Ticket};
-use crate::MESSAGE_BYTES_MAX;
-use crate::buffer::Buffer;
-use crate::layout::Layout;
-use crate::values::Precision;
-use crate::wire::{self, worker_message::Kind};
+use super::{SHARED_BYTES_MIN, SharedFile};
 
 /// Room for as many gradients: a worker's span is seldom more nodes.
 const GRADIENTS: usize = 2;
@@ -195,8 +197,8 @@ impl LaneReader {
 #[cfg(target_os = "linux")]
 mod tests {
     use super::*;
-    use crate::layout::TensorShape;
-    use crate::values;
+    use lockstep_proto::layout::TensorShape;
+    use lockstep_proto::values;
 
     /// One chunk.
     fn layout(parameters: usize) -> Layout {
