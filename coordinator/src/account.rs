@@ -52,11 +52,15 @@ impl Account {
         is_complete
     }
 
-    /// The pass's sums.
+    /// The pass's sums. `learning_rate` is that of its update, for the error.
     ///
     /// # Errors
     /// If other rows were counted than the pass has, or a sum is not finite.
-    pub(crate) fn end(&mut self, planned: &Planned) -> Result<Counted, RunError> {
+    pub(crate) fn end(
+        &mut self,
+        planned: &Planned,
+        learning_rate: f32,
+    ) -> Result<Counted, RunError> {
         let root = std::mem::take(&mut self.root);
         if root.rows != planned.rows {
             let (pass, counted, wanted) = (planned.pass, root.rows, planned.rows);
@@ -69,6 +73,7 @@ impl Account {
                     shard: None,
                     layer: None,
                     what: "loss",
+                    learning_rate,
                 },
                 Task::Evaluate { table } => {
                     RunError::Unmeasurable { table, shard: None, step: planned.step }
@@ -166,7 +171,7 @@ mod tests {
         assert!(!account.insert(sums(pair(0), 4)));
         assert!(account.insert(sums(pair(1), 2)));
         assert!(!account.insert(sums(pair(1), 2)));
-        assert_eq!(account.end(&planned).unwrap(), Counted { rows: 6, values: vec![2.0] });
+        assert_eq!(account.end(&planned, 0.1).unwrap(), Counted { rows: 6, values: vec![2.0] });
     }
 
     #[test]
@@ -174,9 +179,9 @@ mod tests {
         let schedule = schedule();
         let (mut account, planned) = open(&schedule, 1);
         assert!(account.insert(sums(schedule.tree.root(), 7)));
-        let error = account.end(&planned).unwrap_err().to_string();
+        let error = account.end(&planned, 0.1).unwrap_err().to_string();
         assert!(error.contains("7 rows were counted in pass 1, which has 6"), "{error}");
-        assert!(account.end(&planned).is_err(), "nothing is left of it");
+        assert!(account.end(&planned, 0.1).is_err(), "nothing is left of it");
     }
 
     #[test]
@@ -227,7 +232,7 @@ mod tests {
             |index| NodeSums { node: Node { level: 1, index }, rows: 0, values: vec![1e308] };
         account.insert(NodeSums { rows: 4, ..huge(0) });
         assert!(account.insert(NodeSums { rows: 2, ..huge(1) }));
-        let error = account.end(&planned).unwrap_err().to_string();
+        let error = account.end(&planned, 0.1).unwrap_err().to_string();
         assert!(error.starts_with("the loss is not finite at step 2 (the sum over all"), "{error}");
     }
 

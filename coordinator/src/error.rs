@@ -1,4 +1,4 @@
-//! Why a run can end early, in facts and what to do.
+//! Why a run can end early: facts. What to do about them is for whoever knows where the user can set what.
 
 use lockstep_proto::arithmetic::Deviation;
 use lockstep_proto::ids::{Pass, Shard, Step, Table};
@@ -7,7 +7,7 @@ use lockstep_proto::ids::{Pass, Shard, Step, Table};
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {}; wanted HOST:PORT of this machine that is free", without_code(.source))]
+    #[error("cannot listen on {address}: {}", without_code(.source))]
     Listen {
         /// As it was given.
         address: String,
@@ -15,7 +15,11 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// A loss or gradient stopped being a finite number.
-    #[error("{}", non_finite_text(*.step, *.shard, *.layer, .what))]
+    #[error(
+        "the {what} is not finite at step {step} ({}, {}, learning rate {learning_rate:?})",
+        shard_text(*.shard),
+        layer_text(*.layer)
+    )]
     NonFinite {
         /// The update that was being made, from 1.
         step: u64,
@@ -25,11 +29,12 @@ pub enum RunError {
         layer: Option<usize>,
         /// "loss" or "gradient" or "weights".
         what: &'static str,
+        /// The learning rate of the update.
+        learning_rate: f32,
     },
     /// The loss of a table that is measured stopped being a finite number.
     #[error(
-        "the loss of the {table} table is not finite on {} with the weights of {step}: \
-             look for extreme values there, or lower train.optimizer's learning_rate",
+        "the loss of the {table} table is not finite on {} with the weights of {step}",
         shard_text(*.shard)
     )]
     Unmeasurable {
@@ -41,10 +46,7 @@ pub enum RunError {
         step: Step,
     },
     /// What went up the tree was not every row of the batch, once.
-    #[error(
-        "{counted} rows were counted in {pass}, which has {wanted}: an error of lockstep's own, please report it; \
-             the last checkpoint is good"
-    )]
+    #[error("{counted} rows were counted in {pass}, which has {wanted}")]
     Miscounted {
         /// The pass.
         pass: Pass,
@@ -54,10 +56,7 @@ pub enum RunError {
         wanted: u64,
     },
     /// Sums would be other ones in this process.
-    #[error(
-        "this process computes with {0}, which would change the model: something in it has set that, such as a library \
-             built with -ffast-math; run without it"
-    )]
+    #[error("this process computes with {0}, which would change the model")]
     Arithmetic(Deviation),
     /// The system gives no threads.
     #[error("cannot start threads that add: {0}")]
@@ -79,13 +78,8 @@ fn without_code(error: &std::io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_string()
 }
 
-fn non_finite_text(step: u64, shard: Option<Shard>, layer: Option<usize>, what: &str) -> String {
-    let shard = shard_text(shard);
-    let layer = layer.map_or("the loss itself".to_string(), |layer| format!("layer {layer}"));
-    format!(
-        "the {what} is not finite at step {step} ({shard}, {layer}): lower train.optimizer's \
-         learning_rate, set train.gradient_clip_norm, or scale the data"
-    )
+fn layer_text(layer: Option<usize>) -> String {
+    layer.map_or("the loss itself".to_string(), |layer| format!("layer {layer}"))
 }
 
 fn shard_text(shard: Option<Shard>) -> String {

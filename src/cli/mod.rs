@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit code out. Each command's work is done elsewhere.
 
+mod advice;
 mod args;
 mod check;
 mod completions;
@@ -48,7 +49,7 @@ pub(crate) fn main() -> ExitCode {
     match ended.unwrap_or_else(|said| Err(Error::Internal(said))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let (message, exit_code) = (error.to_string(), error.exit_code());
+            let (message, exit_code) = (advice::message(&error), error.exit_code());
             report(&reporter, &Report::Error { message, exit_code });
             ExitCode::from(exit_code)
         }

@@ -289,6 +289,7 @@ impl Core {
                     shard: None,
                     layer: Some(layer),
                     what,
+                    learning_rate: self.rate,
                 });
             }
         }

@@ -29,7 +29,7 @@ impl Core {
         self.pass = Pass(planned.pass.0 + 1);
         self.is_open = false;
         self.stopwatch.end(self.now);
-        let Counted { rows, values: sums } = self.account.end(planned)?;
+        let Counted { rows, values: sums } = self.account.end(planned, self.rate)?;
         match planned.task {
             Task::Train { epoch, .. } => {
                 self.reducer.end();

@@ -148,6 +148,7 @@ impl Core {
             shard: Some(fault.shard),
             layer: fault.layer.map(|layer| layer as usize),
             what: if fault.in_gradient { "gradient" } else { "loss" },
+            learning_rate: self.rate,
         })
     }
 
