@@ -19,7 +19,7 @@ pub fn text(panic: &(dyn Any + Send)) -> String {
     let said = panic.downcast_ref::<String>().map(String::as_str);
     let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
     let said = said.unwrap_or("it left no message");
-    format!("{said}; this is an error of lockstep's own, please report it")
+    format!("{said}; this is a bug in lockstep, please report it")
 }
 
 #[cfg(test)]
@@ -30,7 +30,7 @@ mod tests {
     fn a_panic_becomes_an_error() {
         assert_eq!(guard(|| 7), Ok(7));
         let said = |panics: fn()| guard(panics).unwrap_err();
-        let report = "this is an error of lockstep's own, please report it";
+        let report = "this is a bug in lockstep, please report it";
         assert_eq!(said(|| panic!("at {}", 3)), format!("at 3; {report}"));
         assert_eq!(said(|| panic!("there")), format!("there; {report}"));
         assert_eq!(said(|| std::panic::panic_any(3)), format!("it left no message; {report}"));

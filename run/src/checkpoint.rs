@@ -196,7 +196,7 @@ fn unusable(why: tensor_file::Unusable) -> String {
 
 /// Before the rest: a later format may have anything there.
 fn check_format(file: &TensorFile) -> std::result::Result<(), Unusable> {
-    let text = file.metadata(POSITION).ok_or("no checkpoint: it does not say what it is of")?;
+    let text = file.metadata(POSITION).ok_or("not a checkpoint: it does not say what it is of")?;
     match serde_json::from_str(text) {
         Ok(Versioned { format }) if format > FORMAT => Err(Unusable::Later(format)),
         _ => Ok(()),
@@ -206,21 +206,21 @@ fn check_format(file: &TensorFile) -> std::result::Result<(), Unusable> {
 /// What it holds, if its checksum is right.
 fn read_values(file: TensorFile) -> std::result::Result<Read, Unusable> {
     let text = |key| {
-        let found = file.metadata(key).ok_or(format!("no checkpoint: it has no {key:?}"));
+        let found = file.metadata(key).ok_or(format!("not a checkpoint: it has no {key:?}"));
         found.map(str::to_string)
     };
     let (position, wanted) = (text(POSITION)?, text(CHECKSUM)?);
     let bytes = file.bytes().map_err(unusable)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| error.to_string())?;
     let vector = |name: &str| file.tensor(name).ok().map(|view| view.data());
-    let weights = vector(WEIGHTS).ok_or("no checkpoint: it has no weights")?;
+    let weights = vector(WEIGHTS).ok_or("not a checkpoint: it has no weights")?;
     let moments: Vec<_> = (0..).map_while(|i| vector(&format!("moments.{i}"))).collect();
     let all = std::iter::once(weights).chain(moments.iter().copied());
     if checksum(&position, all) != wanted {
         return Err("altered: its checksum is wrong".into());
     }
     let position = serde_json::from_str(&position)
-        .map_err(|error| format!("no checkpoint of this version: {error}"))?;
+        .map_err(|error| format!("not a checkpoint of this version: {error}"))?;
     let decode = |bytes: &[u8]| values::decode(bytes).ok_or("its values are not whole");
     let moments = moments.into_iter().map(decode).collect::<std::result::Result<_, _>>()?;
     Ok(Read { position, weights: decode(weights)?, moments })
@@ -263,7 +263,7 @@ pub fn newest_until(
         match Checkpoint::read(&path, expected) {
             Ok(checkpoint) => return Ok(Some(checkpoint)),
             Err(Unusable::Damaged(problem)) => {
-                warn(format!("checkpoint {} is passed over: {problem}", path.display()))
+                warn(format!("checkpoint {} is skipped: {problem}", path.display()))
             }
             Err(Unusable::Later(format)) => {
                 return Err(Error::File { path, problem: newer(format, FORMAT) });

@@ -36,7 +36,7 @@ pub fn evaluate(model: &Model, data: &TableFile) -> Result<Evaluation> {
     let (table, left_out) = model.schema.read(data, Want::FeaturesAndTargets)?;
     let rows = table.len() as u64;
     if rows == 0 {
-        let problem = "no rows to measure".to_string();
+        let problem = "no rows to evaluate".to_string();
         return Err(Error::File { path: data.path().to_path_buf(), problem });
     }
     let sums = sums(model, table).map_err(|fault| Error::File {

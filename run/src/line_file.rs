@@ -202,7 +202,7 @@ impl Shared {
     }
 
     fn warn(&self, what: String) {
-        let message = format!("{}: {what}; the training goes on", self.name);
+        let message = format!("{}: {what}; training continues", self.name);
         report(&self.reporter, &Report::Warning { message });
     }
 

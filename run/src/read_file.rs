@@ -19,7 +19,7 @@ pub(crate) fn open(path: &Path) -> io::Result<(File, u64)> {
     let found = file.metadata()?;
     match found.is_file() {
         true => Ok((file, found.len())),
-        false => Err(io::Error::other(format!("it is {}, no file", kind(found.file_type())))),
+        false => Err(io::Error::other(format!("it is {}, not a file", kind(found.file_type())))),
     }
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn bytes(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 /// As [`bytes`], and if it is not UTF-8.
 pub(crate) fn text(path: &Path, bytes_max: u64) -> io::Result<String> {
     String::from_utf8(bytes(path, bytes_max)?)
-        .map_err(|error| io::Error::other(format!("it is no text ({error})")))
+        .map_err(|error| io::Error::other(format!("it is not text ({error})")))
 }
 
 fn kind(found: FileType) -> &'static str {
@@ -70,7 +70,7 @@ mod tests {
         let error = text(&path, 4).unwrap_err().to_string();
         assert_eq!(error, "it has 5 bytes, wanted at most 4");
         std::fs::write(&path, b"\xff").unwrap();
-        assert!(text(&path, 4).unwrap_err().to_string().starts_with("it is no text ("));
+        assert!(text(&path, 4).unwrap_err().to_string().starts_with("it is not text ("));
         assert_eq!(open(folder.path()).unwrap_err().to_string(), "it is a folder, no file");
         assert_eq!(
             open(Path::new("/dev/zero")).unwrap_err().to_string(),

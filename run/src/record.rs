@@ -218,7 +218,7 @@ impl Shared {
                 self.tell(Report::Warning { message });
             }
             RunEvent::Stopping => {
-                let message = "stopping after the step in hand".to_string();
+                let message = "stopping after the current step".to_string();
                 self.tell(Report::Note { message });
             }
             RunEvent::StillStopping { planned, waited, wait } => {
@@ -407,7 +407,7 @@ fn still_stopping(planned: &Planned, waited: Duration, wait: Option<&Wait>) -> S
     };
     let wait = wait.map_or(String::new(), |wait| format!(" ({wait})"));
     format!(
-        "stopping: {pass} is still in hand after {} s{wait}; a second signal ends the run at once, without it",
+        "stopping: {pass} is still running after {} s{wait}; a second signal ends the run at once, without it",
         waited.as_secs()
     )
 }

@@ -120,7 +120,7 @@ impl RunFolder {
         let (is_new, is_new_folder) = (false, false);
         let folder = RunFolder { path, manifest, has_grown, is_new, is_new_folder, lock };
         if let Err(error) = begun {
-            warn(format!("{error}; it is written anew from the job that was given"));
+            warn(format!("{error}; it is rewritten from the given job"));
             if !folder.has_grown {
                 folder.write_job(&text)?;
             }
@@ -250,7 +250,7 @@ fn epochs_before(
     let changed = match (&manifest.files, begun) {
         (Some(files), _) if files.job_blake3 == resolved::hash(text) => None,
         (_, Ok(begun)) => resolved::first_difference(begun, text),
-        (_, Err(error)) => Some(format!("what it was cannot be said ({error})")),
+        (_, Err(error)) => Some(format!("its state before is unknown ({error})")),
     };
     if let Some(difference) = changed {
         return Err(format!("cannot resume: the job has changed: {difference}"));

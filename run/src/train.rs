@@ -139,7 +139,7 @@ fn open(
     let expected = plan.checkpoints(folder.run_id());
     let start = checkpoint::newest(out, &expected, &mut warn)?.unwrap_or_else(beginning);
     folder.go_on(plan, start.snapshot.step.0)?;
-    let message = format!("going on after step {}", start.snapshot.step.0);
+    let message = format!("continuing after step {}", start.snapshot.step.0);
     report(reporter, &Report::Note { message });
     Ok((Some(folder), start))
 }
@@ -160,7 +160,7 @@ fn metrics(folder: &RunFolder, state: &RecordState, reporter: &SharedReporter) -
     };
     if let Some(problem) = problem {
         let path = folder.path().join("metrics.jsonl");
-        let message = format!("{}: {problem}; the training goes on", path.display());
+        let message = format!("{}: {problem}; training continues", path.display());
         report(reporter, &Report::Warning { message });
     }
     Ok(file)
@@ -203,9 +203,11 @@ fn stopped_text(step: u64, resumable: Option<u64>) -> String {
     match resumable {
         _ if step == 0 => STOPPED.to_string(),
         None => format!("{STOPPED}, after step {step}"),
-        Some(saved) if saved == step => format!("stopped after step {step}; go on with --resume"),
+        Some(saved) if saved == step => {
+            format!("stopped after step {step}; continue with --resume")
+        }
         Some(saved) => format!(
-            "stopped after step {step}, but the newest state that is saved is of step {saved}: --resume goes on there"
+            "stopped after step {step}, but the newest state that is saved is of step {saved}: --resume continues there"
         ),
     }
 }
@@ -215,7 +217,7 @@ fn unsaved(error: Error) -> Error {
     match error {
         Error::File { path, problem } => {
             let problem = format!(
-                "{problem}: the training is done, but its result is not saved; mend that and go on with --resume"
+                "{problem}: the training is done, but its result is not saved; fix that and continue with --resume"
             );
             Error::File { path, problem }
         }

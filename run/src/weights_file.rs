@@ -131,7 +131,7 @@ fn check(found: &BTreeMap<String, TensorInfo>, layout: &Layout) -> Result<(), St
     }
     let known: BTreeSet<_> = layout.tensors().iter().map(|tensor| &tensor.name).collect();
     match found.keys().find(|name| !known.contains(name)) {
-        Some(name) => Err(format!("tensor {name} is none of the network's")),
+        Some(name) => Err(format!("tensor {name} is not one of the network's")),
         None => Ok(()),
     }
 }

@@ -17,10 +17,10 @@ use lockstep_run::verify::Steps;
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
-    /// How to write what happens (to standard error) and the result (to standard output).
+    /// How to print progress (to standard error) and the result (to standard output).
     #[arg(long, global = true, value_enum, default_value_t, env = "LOCKSTEP_LOG_FORMAT")]
     pub(super) log_format: LogFormat,
-    /// Say nothing but errors and the result.
+    /// Print only errors and the result.
     #[arg(long, short, global = true)]
     pub(super) quiet: bool,
 }
@@ -63,13 +63,13 @@ coordinator), 8 a verified step differs, 130 stopped by a signal.";
 pub(super) enum Command {
     /// Train on a cluster of processes on this machine.
     Local(Local),
-    /// Lead a run: deal work to workers and keep the weights.
+    /// Coordinate a run: hand out work to workers and keep the weights.
     Coordinator(Coordinator),
     /// Work for a coordinator.
     Worker(Worker),
-    /// Say what a job would do, without doing it.
+    /// Show what a job would do, without training.
     Check(Check),
-    /// Measure a run's model on a table.
+    /// Evaluate a run's model on a table.
     Evaluate(Evaluate),
     /// Predict with a run's model.
     Predict(Predict),
@@ -109,21 +109,21 @@ pub(super) struct Local {
     /// Worker processes.
     #[arg(long, short, default_value = "2", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) workers: u16,
-    /// Compute threads of each worker [default: the cores, shared out].
+    /// Compute threads of each worker [default: the cores divided among the workers].
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,
     /// The run folder [default: runs/NAME].
     #[arg(long, short)]
     pub(super) out: Option<PathBuf>,
-    /// Go on with the run in the run folder from its newest whole checkpoint; start it if there is none.
+    /// Continue the run in the run folder from its newest whole checkpoint, or start it if there is none.
     #[arg(long)]
     pub(super) resume: bool,
-    /// Injects faults into the cluster's processes while they train; the model is the same all the same.
+    /// Inject faults into the cluster's processes while they train; the model stays the same.
     ///
-    /// SEED draws what happens when, and to which worker; RATE is faults of that kind a minute (0 to 6000). The same
-    /// seed plans the same faults; what they do depends on how far the training is by then. kill: a worker is killed,
+    /// SEED decides what happens when, and to which worker; RATE is faults of that kind per minute (0 to 6000). The same
+    /// seed plans the same faults; what they hit depends on how far the training has got by then. kill: a worker is killed,
     /// or sometimes all of them, and started again. stop: a worker is stopped for up to 2 s. slow: a worker gets
-    /// about a quarter of its time for up to 3 s. coordinator: the coordinator is killed and started again; it writes
+    /// about a quarter of its CPU time for up to 3 s. coordinator: the coordinator is killed and restarted; it writes
     /// a checkpoint every 0.2 s for that.
     #[arg(long, value_name = "SEED[,kill=RATE,stop=RATE,slow=RATE,coordinator=RATE]")]
     pub(super) chaos: Option<Chaos>,
@@ -142,7 +142,7 @@ pub(super) struct Coordinator {
     /// The run folder [default: runs/NAME].
     #[arg(long, short)]
     pub(super) out: Option<PathBuf>,
-    /// Go on with the run in the run folder from its newest whole checkpoint; start it if there is none.
+    /// Continue the run in the run folder from its newest whole checkpoint, or start it if there is none.
     #[arg(long)]
     pub(super) resume: bool,
     /// Wait for this many workers before the first step; later ones may join at any time.
@@ -167,13 +167,13 @@ pub(super) struct Worker {
     /// Compute threads [default: all cores].
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,
-    /// Take part in this run only.
+    /// Join this run only.
     #[arg(long)]
     pub(super) run_id: Option<String>,
-    /// Seconds to look for the coordinator before giving up, at the start and after a lost connection.
+    /// Seconds to keep trying to reach the coordinator, at the start and after a lost connection.
     #[arg(long, default_value = "60", value_parser = seconds)]
     pub(super) wait: f64,
-    /// Send everything through the network, also to a coordinator on this machine.
+    /// Send everything over the network, even to a coordinator on this machine.
     #[arg(long, env = "LOCKSTEP_NO_SHARED_MEMORY", value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) no_shared_memory: bool,
     #[command(flatten)]
@@ -193,7 +193,7 @@ pub(super) struct Child {
 pub(super) struct Check {
     #[command(flatten)]
     pub(super) job: JobFile,
-    /// For how many workers to count traffic and memory.
+    /// Number of workers to estimate traffic and memory for.
     #[arg(long, short, default_value = "4", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(super) workers: u16,
 }
@@ -225,7 +225,7 @@ pub(super) struct Predict {
     /// Where the predictions go, one line for each row, in the table's order; `-` for standard output.
     #[arg(long, short)]
     pub(super) output: PathBuf,
-    /// Replace the output file if it is there already. Never the table or a file of the run folder.
+    /// Replace the output file if it exists. Never the table or a file of the run folder.
     #[arg(long)]
     pub(super) force: bool,
 }
@@ -235,7 +235,7 @@ pub(super) struct Predict {
 pub(super) struct Verify {
     /// The run folder. The tables that its job.toml names are read again; nothing is written.
     pub(super) run: PathBuf,
-    /// Which steps: A..B, A.., ..B or N; from the newest checkpoint before A on, they are made again [default: all].
+    /// Which steps to replay: A..B, A.., ..B or N, from the newest checkpoint before A [default: all].
     #[arg(long, short, hide_default_value = true, default_value = "1..")]
     pub(super) steps: Steps,
     /// Compute threads [default: all cores].

@@ -46,7 +46,7 @@ fn a_worker_that_computes_wrong_is_named_and_shut_out() {
     let joined = coordinator.report("worker_joined", |joined| joined["worker"] == 1);
     let honest = [folder.worker(&address, &[]), folder.worker(&address, &[])];
     let left = coordinator.report("worker_left", |left| left["worker"] == 1);
-    let reason = "it computed other values than two other workers: check that machine";
+    let reason = "its values differ from those of two other workers: check that machine";
     assert!(left["reason"].as_str().unwrap().starts_with(reason), "{left}");
     assert_eq!(joined["pid"], wrong.pid());
     for worker in honest {

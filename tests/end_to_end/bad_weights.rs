@@ -63,7 +63,7 @@ fn initial_weights_that_do_not_fit() {
         ),
         (
             file(&more, Dtype::F32, 0.5),
-            "w.safetensors: tensor layers.2.bias is none of the network's",
+            "w.safetensors: tensor layers.2.bias is not one of the network's",
         ),
         (
             file(&tensors(), Dtype::F64, 0.5),

@@ -180,7 +180,7 @@ fn a_full_disk_at_the_beginning_or_the_end_is_an_error() {
         assert!(
             !finished || at_the_end && (place.ends_with(":renamed") || place.ends_with(":done"))
         );
-        let gone_on = again.stderr.contains("going on after step 60");
+        let gone_on = again.stderr.contains("continuing after step 60");
         assert_eq!(gone_on, at_the_end && !finished, "{place}, time {time}\n{again}");
         assert_eq!((folder.hash(), records(&folder)), whole, "{place}, time {time}");
     });
@@ -220,7 +220,7 @@ fn a_run_whose_disk_takes_lines_again_goes_on() {
     train_with(&folder, &[], points).expect_with(5, "the coordinator ended early");
     std::fs::remove_file(folder.path().join("run/checkpoints/step-000000000060.safetensors"))
         .unwrap();
-    train(&folder, &["--resume"], None).expect_with(0, "going on after step 54");
+    train(&folder, &["--resume"], None).expect_with(0, "continuing after step 54");
     assert_eq!(folder.hash(), whole.0);
     let found = records(&folder);
     assert_eq!(found, whole.1[whole.1.len() - found.len()..]);

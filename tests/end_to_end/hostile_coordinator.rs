@@ -204,7 +204,7 @@ fn welcomes_that_cannot_be() {
         ("no batch", |w| w.batch_size = 0, "batches of 0 from 8 rows"),
         ("a long batch", |w| w.batch_size = u64::MAX, "batches of 18446744073709551615 from"),
         ("many test rows", |w| w.test_rows = 1 << 40, "a table of more than 2^32 rows"),
-        ("no precision", |w| w.precision = 9, "precision 9 is none that the contract knows"),
+        ("no precision", |w| w.precision = 9, "precision 9 is unknown"),
         ("no run", |w| w.run_id = String::new(), "a run id of 0 bytes"),
         ("a long run", |w| w.run_id = "x".repeat(1 << 20), "a run id of 1048576 bytes"),
     ];
@@ -285,7 +285,7 @@ fn words_that_cannot_be() {
         ("an epoch 0", dealt(Deal { epoch: 0, ..deal(0, Some((0, 2))) }), "epoch 0"),
         ("a batch outside", dealt(Deal { batch: 2, ..deal(0, Some((0, 2))) }), "batch 2 of 2"),
         ("a step beyond", dealt(deal(u64::MAX, Some((0, 2)))), "step 18446744073709551615"),
-        ("an unknown table", dealt(table(9)), "table 9 is none that the contract knows"),
+        ("an unknown table", dealt(table(9)), "table 9 is unknown"),
         ("an absent chunk", vec![Kind::Weights(weights(0, 1, 3))], "chunk 1 of 1"),
         ("a short chunk", vec![Kind::Weights(weights(0, 0, 2))], "chunk 0 with 8 bytes, wanted 3"),
         ("a late step", vec![Kind::Weights(weights(u64::MAX, 0, 3))], "weights of step 1844674"),

@@ -10,7 +10,7 @@ use crate::lifecycle::children_of;
 use crate::process::{Ended, Process, lockstep};
 use crate::sharing;
 
-const TOLD: &str = "this is an error of lockstep's own, please report it";
+const TOLD: &str = "this is a bug in lockstep, please report it";
 
 /// Starts the program with a place at which it panics.
 fn start(folder: &Folder, place: &str, arguments: &[&str]) -> Process {

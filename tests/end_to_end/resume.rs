@@ -75,7 +75,7 @@ pub(crate) fn killed_after(steps: &[u64], folder_of_job: impl Fn() -> Folder) ->
     let (folder, undisturbed) = (folder_of_job(), folder_of_job());
     steps.iter().for_each(|&step| run_and_kill(&folder, step));
     let ended = folder.run(&[&RESUME[..], &["--resume"]].concat());
-    ended.expect_with(0, "going on after step ");
+    ended.expect_with(0, "continuing after step ");
     let alone = ["--quiet", "local", "job.toml", "--workers", "1", "--out", "run"];
     undisturbed.run(&alone).expect(0);
     let job = folder.read("job.toml");
@@ -100,7 +100,7 @@ fn killed_again_and_again() {
         run_and_kill(&folder, step);
     }
     let ended = folder.run(&[&RESUME[..], &["--resume"]].concat());
-    ended.expect_with(0, "going on after step ");
+    ended.expect_with(0, "continuing after step ");
     assert_eq!((folder.hash(), records(&folder)), undisturbed());
     assert_eq!(checkpoints(&folder).len(), 3);
     let again = folder.run(&[&RESUME[..], &["--resume"]].concat());
@@ -117,7 +117,7 @@ fn workers_find_a_coordinator_that_comes_back() {
     coordinator.signal(Signal::SIGKILL);
     coordinator.end();
     let again = ["coordinator", "job.toml", "--out", "run", "--listen", &address, "--resume"];
-    folder.run(&again).expect_with(0, "going on after step ");
+    folder.run(&again).expect_with(0, "continuing after step ");
     for worker in workers {
         worker.end().expect_with(0, "looking for it again");
     }
@@ -134,9 +134,9 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_it_used() {
     fs::write(newest, &bytes[..bytes.len() / 2]).unwrap();
     let ended = folder.run(&[&RESUME[..], &["--resume"]].concat());
     let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_string();
-    ended.expect_with(0, &format!("{} is passed over: cut short or altered", name(newest)));
+    ended.expect_with(0, &format!("{} is skipped: cut short or altered", name(newest)));
     let step = name(older)["step-".len()..].split('.').next().unwrap().parse::<u64>().unwrap();
-    ended.expect_with(0, &format!("going on after step {step}"));
+    ended.expect_with(0, &format!("continuing after step {step}"));
     assert_eq!((folder.hash(), records(&folder)), undisturbed());
 }
 
@@ -183,7 +183,7 @@ fn no_place_for_checkpoints_is_a_warning() {
 
 /// The step after which a process said that it has stopped.
 fn stopped_after(ended: &Ended) -> u64 {
-    ended.expect_with(130, "; go on with --resume");
+    ended.expect_with(130, "; continue with --resume");
     let (_, rest) = ended.stderr.split_once("stopped after step ").unwrap();
     rest.split(';').next().unwrap().parse().unwrap()
 }
@@ -198,7 +198,7 @@ fn a_stopped_run_goes_on_where_it_stopped() {
         // So slow that it cannot end before the signal comes.
         let running = start_with(&folder, "checkpoint:handed=sleep(50)");
         if before > 0 {
-            running.line(&format!("going on after step {before}\""));
+            running.line(&format!("continuing after step {before}\""));
         }
         running.report("progress", |report| report["step"].as_u64().unwrap() > before + 20);
         running.signal(signal);
@@ -211,7 +211,7 @@ fn a_stopped_run_goes_on_where_it_stopped() {
         assert_eq!(steps.len() as u64, step);
         before = step;
     }
-    folder.run(&resume).expect_with(0, &format!("going on after step {before}\""));
+    folder.run(&resume).expect_with(0, &format!("continuing after step {before}\""));
     assert_eq!((folder.hash(), records(&folder)), undisturbed());
 }
 
@@ -230,7 +230,7 @@ fn a_run_that_cannot_end_its_step_is_stopped() {
     ended.expect_with(130, "stopped after step ");
     worker.end();
     let resume = [&RESUME[..], &["--resume"]].concat();
-    folder.run(&resume).expect_with(0, "going on after step ");
+    folder.run(&resume).expect_with(0, "continuing after step ");
     assert_eq!((folder.hash(), records(&folder)), undisturbed());
 }
 
@@ -242,7 +242,7 @@ fn a_second_signal_ends_at_once() {
     coordinator.report("progress", |_| true);
     worker.signal(Signal::SIGSTOP);
     coordinator.signal(Signal::SIGTERM);
-    coordinator.line("stopping after the step in hand");
+    coordinator.line("stopping after the current step");
     coordinator.signal(Signal::SIGINT);
     let ended = coordinator.end();
     ended.expect(130);

@@ -15,7 +15,7 @@ fn status(folder: &Folder) -> String {
 /// The step after which a run said that it has stopped, and that it goes on there.
 #[track_caller]
 fn stopped_after(ended: &Ended) -> u64 {
-    ended.expect_with(130, "; go on with --resume");
+    ended.expect_with(130, "; continue with --resume");
     let (_, rest) = ended.stderr.split_once("stopped after step ").unwrap();
     rest.split(';').next().unwrap().parse().unwrap()
 }
@@ -42,7 +42,7 @@ fn a_step_that_takes_long_is_not_lost() {
     progress(&coordinator, 20);
     worker.signal(Signal::SIGSTOP);
     coordinator.signal(Signal::SIGTERM);
-    coordinator.line("stopping after the step in hand");
+    coordinator.line("stopping after the current step");
     std::thread::sleep(std::time::Duration::from_millis(2500));
     worker.signal(Signal::SIGCONT);
     let step = stopped_after(&coordinator.end());
@@ -54,7 +54,7 @@ fn a_step_that_takes_long_is_not_lost() {
     worker.end().expect(0);
     folder
         .run(&[&RESUME[..], &["--resume"]].concat())
-        .expect_with(0, &format!("going on after step {step}\""));
+        .expect_with(0, &format!("continuing after step {step}\""));
     assert_eq!((folder.hash(), records(&folder)), undisturbed());
 }
 
@@ -68,14 +68,14 @@ fn the_state_before_a_step_without_workers_is_saved() {
     // It has got its deal, and nothing of its answer is on the way, but for the odd case.
     worker.signal(Signal::SIGSTOP);
     coordinator.signal(Signal::SIGTERM);
-    coordinator.line("stopping after the step in hand");
+    coordinator.line("stopping after the current step");
     worker.signal(Signal::SIGKILL);
     worker.end();
     let step = stopped_after(&coordinator.end());
     assert_eq!(status(&folder), "stopped");
     folder
         .run(&[&RESUME[..], &["--resume"]].concat())
-        .expect_with(0, &format!("going on after step {step}\""));
+        .expect_with(0, &format!("continuing after step {step}\""));
     assert_eq!((folder.hash(), records(&folder)), undisturbed());
 }
 
@@ -94,7 +94,7 @@ fn a_step_of_many_chunks_without_workers() {
         progress(&coordinator, after);
         worker.signal(Signal::SIGSTOP);
         coordinator.signal(Signal::SIGTERM);
-        coordinator.line("stopping after the step in hand");
+        coordinator.line("stopping after the current step");
         worker.signal(Signal::SIGKILL);
         worker.end();
         let ended = coordinator.end();
@@ -126,7 +126,7 @@ fn workers_find_a_coordinator_that_was_stopped() {
     }
     impatient.end().expect_with(5, "error: no coordinator at ");
     let again = ["coordinator", "job.toml", "--out", "run", "--listen", &address, "--resume"];
-    folder.run(&again).expect_with(0, "going on after step ");
+    folder.run(&again).expect_with(0, "continuing after step ");
     for worker in workers {
         worker.end().expect(0);
     }

@@ -45,7 +45,7 @@ fn a_run_that_goes_on_or_was_stopped_has_a_model() {
     // It is replaced all the time meanwhile, and is whole every time.
     let mut before = 0;
     for _ in 0..5 {
-        let step = usable(&folder, "goes on, or was killed");
+        let step = usable(&folder, "still running, or was killed");
         assert!(step >= before);
         before = step;
     }
@@ -66,7 +66,7 @@ fn a_run_that_goes_on_or_was_stopped_has_a_model() {
 fn a_killed_run_has_a_model() {
     let folder = folder();
     run_and_kill(&folder, 100);
-    let step = usable(&folder, "goes on, or was killed");
+    let step = usable(&folder, "still running, or was killed");
     assert!(step > 50 && step.is_multiple_of(7), "{step}");
     folder.run(&[&RESUME[..], &["--resume"]].concat()).expect(0);
     let steps = usable(&folder, "is finished");
@@ -152,7 +152,7 @@ fn a_finished_run_gets_more_epochs() {
             let steps = journal(&folder).last().unwrap()["step"].as_u64().unwrap();
             folder.write("job.toml", &with_epochs(job, epochs));
             let ended = folder.run(&resume);
-            ended.expect_with(0, &format!("going on after step {steps}\n"));
+            ended.expect_with(0, &format!("continuing after step {steps}\n"));
         }
         assert_eq!(outcome(&folder), outcome(&whole));
         let model = |folder: &Folder| {
@@ -179,7 +179,7 @@ fn a_run_that_gets_more_epochs_goes_on_from_what_there_is() {
     std::fs::remove_dir_all(folder.path().join("run/checkpoints")).unwrap();
     folder.write("job.toml", &with_epochs(GROWING, 6));
     let ended = folder.run(&[&RESUME[..], &["--resume"]].concat());
-    ended.expect_with(0, "going on after step 0\"");
+    ended.expect_with(0, "continuing after step 0\"");
     assert_eq!(outcome(&folder), outcome(&whole));
 }
 
@@ -193,7 +193,7 @@ fn a_stopped_run_gets_more_epochs() {
     let running = start(&[]);
     running.report("progress", |report| report["step"].as_u64().unwrap() > 20);
     running.signal(Signal::SIGTERM);
-    running.end().expect_with(130, "; go on with --resume");
+    running.end().expect_with(130, "; continue with --resume");
     folder.write("job.toml", &edited(&few, "epochs = 400", "epochs = 500"));
     run_and_kill(&folder, 200);
     // The run has them now.

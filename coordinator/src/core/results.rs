@@ -117,7 +117,7 @@ impl Core {
         for worker in wrong {
             self.expel(
                 worker,
-                "it computed other values than two other workers: check that machine's processor and memory",
+                "its values differ from those of two other workers: check that machine's processor and memory",
             );
         }
         agreed.map(|value| (track, node, value, false))

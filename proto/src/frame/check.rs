@@ -267,7 +267,7 @@ impl ShardRequest {
     /// Checks a request. Whether the run has such a table and shard is the receiver's business.
     ///
     /// # Errors
-    /// If the table is none that the contract knows.
+    /// If the table is unknown.
     pub fn from_wire(request: wire::ShardRequest) -> Checked<ShardRequest> {
         let table = table_of(request.table)?;
         Ok(ShardRequest { run_id: request.run_id, table, shard: Shard(request.shard) })
@@ -278,7 +278,7 @@ fn precision_of(precision: i32) -> Checked<Precision> {
     match wire::Precision::try_from(precision) {
         Ok(wire::Precision::F32) => Ok(Precision::F32),
         Ok(wire::Precision::Bf16) => Ok(Precision::Bf16),
-        _ => broken(format!("precision {precision} is none that the contract knows")),
+        _ => broken(format!("precision {precision} is unknown")),
     }
 }
 
@@ -287,6 +287,6 @@ fn table_of(table: i32) -> Checked<Table> {
         Ok(wire::Table::Train) => Ok(Table::Train),
         Ok(wire::Table::Validation) => Ok(Table::Validation),
         Ok(wire::Table::Test) => Ok(Table::Test),
-        _ => broken(format!("table {table} is none that the contract knows")),
+        _ => broken(format!("table {table} is unknown")),
     }
 }

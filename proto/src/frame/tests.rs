@@ -120,9 +120,9 @@ fn broken_words_of_a_coordinator() {
         (batch(0, 0), "epoch 0"),
         (batch(1, 5), "batch 5 of 5"),
         (batch(1, u64::MAX), "batch 18446744073709551615 of 5"),
-        (deal(0, Some((0, 5))), "table 0 is none that the contract knows"),
-        (deal(4, Some((0, 5))), "table 4 is none that the contract knows"),
-        (deal(-1, Some((0, 5))), "table -1 is none that the contract knows"),
+        (deal(0, Some((0, 5))), "table 0 is unknown"),
+        (deal(4, Some((0, 5))), "table 4 is unknown"),
+        (deal(-1, Some((0, 5))), "table -1 is unknown"),
         (weights(2, frame(100)), "chunk 2 of 2"),
         (weights(1, frame(101)), "chunk 1 with 404 bytes, wanted 100 values of 4 bytes"),
         (
@@ -270,7 +270,7 @@ fn shard_requests() {
     }
     for table in [0, 4, -1, i32::MIN] {
         let request = wire::ShardRequest { run_id: String::new(), table, shard: 0 };
-        let wanted = format!("table {table} is none that the contract knows");
+        let wanted = format!("table {table} is unknown");
         refused(ShardRequest::from_wire(request), &wanted);
     }
 }

@@ -63,13 +63,11 @@ impl Writer {
                     }
                 }
                 Err(error) => warn(format!(
-                    "cannot write a checkpoint: {error}; the training goes on, the next one is tried in its turn"
+                    "cannot write a checkpoint: {error}; training continues, the next one is tried in its turn"
                 )),
             }
             if with_model && let Err(error) = model.write(step, &checkpoint.snapshot.weights) {
-                warn(format!(
-                    "cannot write the model of step {step}: {error}; the training goes on"
-                ));
+                warn(format!("cannot write the model of step {step}: {error}; training continues"));
             }
         })
     }

@@ -64,7 +64,7 @@ impl Lock {
             let what = if moved { "it" } else { "its lock" };
             let problem = format!(
                 "{what} was moved, removed or replaced while this process writes there: another may be doing so as well; \
-                 stop both, put it back and go on with --resume"
+                 stop both, put it back and continue with --resume"
             );
             return Err(Error::File { path: self.run.clone(), problem });
         }

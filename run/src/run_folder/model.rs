@@ -201,7 +201,7 @@ impl Model {
     /// From which step it is and what has become of its run, for people.
     pub fn origin(&self, run: &Path) -> String {
         let status = match Manifest::read(run).map(|manifest| manifest.status) {
-            Ok(Status::Running) => "the run goes on, or was killed",
+            Ok(Status::Running) => "the run is still running, or was killed",
             Ok(Status::Finished) => "the run is finished",
             Ok(Status::Failed) => "the run failed",
             Ok(Status::Stopped) => "the run was stopped",

@@ -85,7 +85,7 @@ fn one_that_does_not_hold_together_is_passed_over() {
             "it is of run x, this is points-",
         ),
         (|parts| parts.position["origin"]["tensors"][0][1] = json!([3, 13]), "of another network"),
-        (|parts| parts.position = json!({"format": 1}), "no checkpoint of this version"),
+        (|parts| parts.position = json!({"format": 1}), "not a checkpoint of this version"),
         (|parts| parts.vectors[0][5] = f32::NAN, "value 5 of its weights is NaN"),
         (|parts| parts.vectors[1][0] = f32::INFINITY, "value 0 of its moments.0 is inf"),
         (|parts| parts.vectors[2][7] = -1e-9, "value 7 of its moments.1 is -0.000000001"),
@@ -97,15 +97,15 @@ fn one_that_does_not_hold_together_is_passed_over() {
         let case = Case::of("begun");
         forge(&case, *change);
         let ended = case.resume();
-        ended.expect_with(0, &format!("{} is passed over: ", "step-000000000036.safetensors"));
+        ended.expect_with(0, &format!("{} is skipped: ", "step-000000000036.safetensors"));
         ended.expect_with(0, message);
-        ended.expect_with(0, "going on after step 30\n");
+        ended.expect_with(0, "continuing after step 30\n");
         case.is_whole(&ended);
     });
     let case = Case::of("begun");
     forge(&case, |_| {});
     let ended = case.resume();
-    ended.expect_with(0, "going on after step 36\n");
+    ended.expect_with(0, "continuing after step 36\n");
     case.is_whole(&ended);
 }
 
@@ -134,10 +134,10 @@ fn good_ones_are_not_given_up_for_a_damaged_one() {
     assert_eq!(steps(&folder), [24, 30, 36]);
     fs::write(folder.path().join("run").join(NEWEST), "no checkpoint").unwrap();
     let died = train(&folder, &["--resume"], Some(("checkpoint:create", 2, "die")));
-    died.expect_with(5, "going on after step 30\n");
+    died.expect_with(5, "continuing after step 30\n");
     assert_eq!(steps(&folder), [32]);
     let ended = train(&folder, &["--resume"], None);
-    ended.expect_with(0, "going on after step 32\n");
+    ended.expect_with(0, "continuing after step 32\n");
     assert_eq!(folder.hash(), base().hash);
     assert_eq!(steps(&folder), [60]);
 }

@@ -293,8 +293,8 @@ fn messages() {
             0,
             "job.toml: altered since the run began, or of another run",
         ),
-        ("begun", JOB, Emptied, Resume, 0, "; it is written anew from the job that was given"),
-        ("begun", CHECKPOINT, Swapped, Resume, 0, "is passed over: it is of run points-"),
+        ("begun", JOB, Emptied, Resume, 0, "; it is rewritten from the given job"),
+        ("begun", CHECKPOINT, Swapped, Resume, 0, "is skipped: it is of run points-"),
         ("begun", LOCK, Folder, Resume, 3, "lock: cannot open the lock: "),
         (
             "begun",
@@ -302,7 +302,7 @@ fn messages() {
             Flipped(0.2),
             Resume,
             0,
-            "metrics.jsonl: lines of earlier steps are not those that the run wrote; the training goes on",
+            "metrics.jsonl: lines of earlier steps are not those that the run wrote; training continues",
         ),
         ("begun", METRICS, Endless, Resume, 3, "metrics.jsonl: it is no ordinary file: remove it"),
     ] {

@@ -26,7 +26,7 @@ fn the_precision_of_a_welcome() {
         let mut message = welcome().into_wire();
         let Some(coordinator_message::Kind::Welcome(welcome)) = &mut message.kind else { panic!() };
         welcome.precision = precision;
-        let wanted = format!("precision {precision} is none that the contract knows");
+        let wanted = format!("precision {precision} is unknown");
         refused(Welcome::from_wire(message), &wanted);
     }
 }
