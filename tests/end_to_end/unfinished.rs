@@ -45,7 +45,7 @@ fn a_run_that_goes_on_or_was_stopped_has_a_model() {
     // It is replaced all the time meanwhile, and is whole every time.
     let mut before = 0;
     for _ in 0..5 {
-        let step = usable(&folder, "still running, or was killed");
+        let step = usable(&folder, "is still running, or was killed");
         assert!(step >= before);
         before = step;
     }
@@ -66,7 +66,7 @@ fn a_run_that_goes_on_or_was_stopped_has_a_model() {
 fn a_killed_run_has_a_model() {
     let folder = folder();
     run_and_kill(&folder, 100);
-    let step = usable(&folder, "still running, or was killed");
+    let step = usable(&folder, "is still running, or was killed");
     assert!(step > 50 && step.is_multiple_of(7), "{step}");
     folder.run(&[&RESUME[..], &["--resume"]].concat()).expect(0);
     let steps = usable(&folder, "is finished");
