@@ -4,6 +4,7 @@
 //! This is its Rust API: a `Sequential` model as in Keras, trained on a cluster inside this process through the same code as
 //! any other run. Needs no arguments, terminal or files.
 
+mod early_stopping;
 mod optimizer;
 mod progress;
 mod tables;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lockstep_coordinator::policy::EarlyStopping;
 use lockstep_data::{
     Cells, Column, Dataset, Dialect, Missing, Rows, Scale, Schema, Summary, TableFile, TableSpec,
     TargetKind,
@@ -45,7 +47,8 @@ pub mod prelude {
     };
     pub use lockstep_coordinator::Optimizer as Rule;
     pub use lockstep_coordinator::policy::{
-        ConstantRate, CosineDecay, ExponentialDecay, LearningRate, PiecewiseConstantDecay,
+        ConstantRate, CosineDecay, EarlyStopping, ExponentialDecay, LearningRate,
+        PiecewiseConstantDecay,
     };
     pub use lockstep_data::Scale;
     pub use lockstep_model::{Activation, Dense, Dropout, Initializer, Loss, Metric};
@@ -58,6 +61,10 @@ pub mod prelude {
 pub struct Fit {
     /// Times through the table.
     pub epochs: u32,
+    /// Rows `x` and targets `y` that are measured after every epoch, and learned from never.
+    pub validation_data: Option<(Array2<f32>, Array2<f32>)>,
+    /// What may end the fit before its last epoch. Needs `validation_data`.
+    pub early_stopping: Option<EarlyStopping>,
     /// Rows of a step.
     pub batch_size: usize,
     /// Whether rows are permuted, anew each epoch.
@@ -82,6 +89,8 @@ impl Default for Fit {
     fn default() -> Fit {
         Fit {
             epochs: 1,
+            validation_data: None,
+            early_stopping: None,
             batch_size: job::BATCH_SIZE_DEFAULT as usize,
             shuffle: true,
             seed: 0,
@@ -224,6 +233,7 @@ impl Sequential {
             optimizer: optimizer.rule,
             learning_rate: optimizer.learning_rate,
             epochs: fit.epochs,
+            early_stopping: fit.early_stopping.clone(),
             batch_size: fit.batch_size as u64,
             shuffle: fit.shuffle,
             shards: fit.shards,
@@ -254,21 +264,26 @@ impl Sequential {
         {
             return Err(wrong(problem));
         }
-        if !x.iter().chain(y.iter()).all(|value| value.is_finite()) {
-            return Err(wrong("x or y holds a value that is not finite"));
-        }
+        tables::check_finite(x, y)?;
         if fit.batch_size > x.nrows() {
             let found = count(x.nrows() as u64, "row");
             return Err(wrong(format!("batch_size is {}, but x has {found}", fit.batch_size)));
         }
-        targets::check(job.target_kind(), job.network(x.ncols())?.target_width(), y)?;
+        if let Some(rule) = &fit.early_stopping {
+            early_stopping::check(rule, fit, &job)?;
+        }
+        tables::check_targets(&job, x, y)?;
         let schema = schema(&job, x.ncols(), self.targets(job.target_kind(), y)?);
-        let scaled = targets::encode(&schema.targets, y)?;
-        let rows = x.rows().into_iter().zip(scaled.rows());
-        let values = rows.flat_map(|(x, y)| x.into_iter().chain(y).copied()).collect();
+        let validation = match &fit.validation_data {
+            Some((of_x, of_y)) => Some(
+                tables::validation(&job, &schema, of_x.view(), of_y.view())
+                    .map_err(|error| wrong(format!("validation_data: {error}")))?,
+            ),
+            None => None,
+        };
         let dataset = Dataset {
-            train: Rows::new(x.ncols(), y.ncols(), values),
-            validation: None,
+            train: tables::rows(&schema, x, y)?,
+            validation,
             test: None,
             schema,
             summary: Summary::default(),

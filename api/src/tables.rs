@@ -3,11 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lockstep_data::{Detail, Dialect, Missing, Scale, TableFile, TableSpec, TargetKind};
+use lockstep_data::{
+    Detail, Dialect, Missing, Rows, Scale, Schema, TableFile, TableSpec, TargetKind,
+};
 use lockstep_proto::random::{Purpose, Random};
+use lockstep_proto::words::count;
 use ndarray::{Array2, ArrayView2, Axis};
 
 use lockstep_run::error::{Error, Result};
+use lockstep_run::job::Job;
+
+use super::{targets, wrong};
 
 /// Reads a CSV file of numbers, or an NPY file if its name ends so: features `[rows, columns]` and the target column
 /// `[rows, 1]`. Columns of a plain array are named `0`, `1` and so on.
@@ -32,6 +38,54 @@ pub fn load_csv(path: impl AsRef<Path>, target: &str) -> Result<(Array2<f32>, Ar
         .map_err(|error| Error::Internal(error.to_string()))?;
     let (x, y) = table.split_at(Axis(1), rows.features);
     Ok((x.to_owned(), y.to_owned()))
+}
+
+pub(super) fn check_finite(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Result<()> {
+    match x.iter().chain(y.iter()).all(|value| value.is_finite()) {
+        true => Ok(()),
+        false => Err(wrong("x or y holds a value that is not finite")),
+    }
+}
+
+/// That `y` is what the loss wants.
+pub(super) fn check_targets(
+    job: &Job,
+    x: ArrayView2<'_, f32>,
+    y: ArrayView2<'_, f32>,
+) -> Result<()> {
+    targets::check(job.target_kind(), job.network(x.ncols())?.target_width(), y)
+}
+
+/// Rows to measure, as the network gets them.
+pub(super) fn validation(
+    job: &Job,
+    schema: &Schema,
+    x: ArrayView2<'_, f32>,
+    y: ArrayView2<'_, f32>,
+) -> Result<Rows> {
+    if x.nrows() != y.nrows() || x.is_empty() || x.ncols() != schema.features.len() {
+        let columns = count(schema.features.len() as u64, "column");
+        return Err(wrong(format!(
+            "x is {:?} and y is {:?}, wanted as many rows of each, and {columns} of x",
+            x.shape(),
+            y.shape()
+        )));
+    }
+    check_finite(x, y)?;
+    check_targets(job, x, y)?;
+    rows(schema, x, y)
+}
+
+/// Rows as the network gets them: features, then targets, scaled as the schema says.
+pub(super) fn rows(
+    schema: &Schema,
+    x: ArrayView2<'_, f32>,
+    y: ArrayView2<'_, f32>,
+) -> Result<Rows> {
+    let scaled = targets::encode(&schema.targets, y)?;
+    let rows = x.rows().into_iter().zip(scaled.rows());
+    let values = rows.flat_map(|(x, y)| x.into_iter().chain(y).copied()).collect();
+    Ok(Rows::new(x.ncols(), y.ncols(), values))
 }
 
 /// Rows shuffled by `seed` and cut in two: `[x_train, x_test, y_train, y_test]`, the test part of

@@ -147,6 +147,7 @@ mod tests {
             validation_rows: Some(3),
             test_rows: None,
             epochs: 1,
+            restores: false,
         }
     }
 

@@ -9,6 +9,7 @@ use lockstep_proto::ids::{Span, Table, WorkerId};
 use crate::departure::Departure;
 use crate::engine::{Planned, Wait};
 use crate::peer::Peer;
+use crate::policy::Best;
 use crate::snapshot::Snapshot;
 
 /// Listens to a run.
@@ -36,6 +37,19 @@ impl fmt::Debug for WeightFrames<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WeightFrames")
     }
+}
+
+/// What early stopping makes of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judged {
+    /// From 1.
+    pub epoch: u32,
+    /// Whether it is the best so far.
+    pub is_best: bool,
+    /// Whether the run ends after it.
+    pub stops: bool,
+    /// The best so far, if there is one.
+    pub best: Option<Best>,
 }
 
 /// Something worth telling.
@@ -117,5 +131,7 @@ pub enum RunEvent<'a> {
         rows: u64,
         /// Loss and metric sums over the table.
         sums: &'a [f64],
+        /// What early stopping makes of the epoch, where it is asked.
+        judged: Option<Judged>,
     },
 }

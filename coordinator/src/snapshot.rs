@@ -1,7 +1,10 @@
 //! All that a run has to remember between two passes.
 
+use std::sync::Arc;
+
 use lockstep_proto::ids::{Pass, Step};
 
+use crate::policy::Watch;
 use crate::update::Optimizer;
 
 /// The state of a run between two passes. A run that starts from it goes on to the same bits.
@@ -15,12 +18,16 @@ pub struct Snapshot {
     pub weights: Vec<f32>,
     /// The optimizer's moments, each a flat vector.
     pub moments: Vec<Vec<f32>>,
+    /// What early stopping has seen, if it was asked for and an epoch has ended.
+    pub watch: Option<Watch>,
+    /// The flat weights of the best epoch, if they are to be restored and are not those of this step.
+    pub best_weights: Option<Arc<Vec<f32>>>,
 }
 
 impl Snapshot {
     /// The beginning of a run from these weights.
     pub fn fresh(weights: Vec<f32>, optimizer: &Optimizer) -> Snapshot {
         let moments = optimizer.moments(weights.len());
-        Snapshot { pass: Pass(0), step: Step(0), weights, moments }
+        Snapshot { pass: Pass(0), step: Step(0), weights, moments, watch: None, best_weights: None }
     }
 }

@@ -6,8 +6,9 @@ use lockstep_proto::batches::Batches;
 use lockstep_proto::layout::Layout;
 use lockstep_proto::values::Precision;
 
-use crate::policy::LearningRate;
+use crate::policy::{LearningRate, Watch, Watched};
 use crate::snapshot::Snapshot;
+use crate::update::Optimizer;
 use crate::update::Optimizer;
 
 /// All that a coordinator has to know of a job: flat vectors and counts.
@@ -33,6 +34,8 @@ pub struct RunSpec {
     pub test_rows: Option<u64>,
     /// Times through the training table.
     pub epochs: u32,
+    /// What may end the run before that. Needs a validation table.
+    pub early_stopping: Option<Watched>,
     /// Whether rows are permuted.
     pub shuffle: bool,
     /// Key of all randomness.
@@ -69,8 +72,12 @@ pub struct SumBounds {
 /// What a finished run leaves.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The final weights.
+    /// The weights that it ends with: those of the last epoch, or of the best.
     pub weights: Vec<f32>,
+    /// Times through the training table.
+    pub epochs: u32,
+    /// What early stopping made of it, if it was asked for.
+    pub watch: Option<Watch>,
     /// Loss and metric sums over the test table, if there is one.
     pub test_sums: Option<Vec<f64>>,
 }

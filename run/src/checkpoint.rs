@@ -1,6 +1,7 @@
 //! Checkpoints: the state of a run between two passes, in files of its run folder.
 //!
-//! `checkpoints/step-0000001234.safetensors` holds tensors `weights`, `moments.0`, ... (flat vectors) and, as metadata, the
+//! `checkpoints/step-0000001234.safetensors` holds tensors `weights`, `moments.0`, ... (flat vectors), `best_weights` where
+//! early stopping is to restore them and they are not the weights, and, as metadata, the
 //! position, the records so far and a BLAKE3 checksum over all of it. Files are written whole, off the training's
 //! path, after the records that they count on; the newest few are kept. A file that is cut short or altered is told apart
 //! by its checksum, one that is not of this run or does not hold together by what is in it; one of a later format is never
@@ -12,8 +13,10 @@ mod kept;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lockstep_coordinator::Snapshot;
+use lockstep_coordinator::policy::{Best, Watch};
 use lockstep_proto::ids::{Pass, Step};
 use lockstep_proto::layout::Layout;
 use lockstep_proto::values;
@@ -23,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::format::{FORMAT, newer};
+use crate::report::{Values, null_as_nan};
 use crate::tensor_file::{self, TensorFile};
 use crate::weights_file::WeightsError;
 
@@ -47,6 +51,9 @@ pub struct RecordState {
     /// BLAKE3 hash of so many of its bytes. Checkpoints of earlier versions do not have it.
     #[serde(default)]
     pub metrics_blake3: Option<String>,
+    /// Loss and metrics of the best epoch so far, where early stopping watches them.
+    #[serde(default, skip_serializing_if = "Values::is_empty", deserialize_with = "null_as_nan")]
+    pub best_values: Values,
 }
 
 /// A checkpoint, read back.
@@ -72,6 +79,35 @@ struct Position {
     /// Files of earlier versions do not have it.
     #[serde(default)]
     origin: Option<Origin>,
+    /// Where a run is asked to stop early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    early_stopping: Option<Seen>,
+}
+
+/// What early stopping has seen.
+#[derive(Serialize, Deserialize)]
+struct Seen {
+    best_epoch: Option<u32>,
+    best_value: Option<f64>,
+    wait: u32,
+    stopped: bool,
+}
+
+impl From<Watch> for Seen {
+    fn from(watch: Watch) -> Seen {
+        let Watch { best, wait, stopped } = watch;
+        let best_epoch = best.map(|best| best.epoch);
+        Seen { best_epoch, best_value: best.map(|best| best.value), wait, stopped }
+    }
+}
+
+impl From<Seen> for Watch {
+    fn from(seen: Seen) -> Watch {
+        let Seen { best_epoch, best_value, wait, stopped } = seen;
+        // One without the other is no number, which is found out with the rest.
+        let value = best_value.unwrap_or(f64::NAN);
+        Watch { best: best_epoch.map(|epoch| Best { epoch, value }), wait, stopped }
+    }
 }
 
 /// Why a file cannot be used.
@@ -93,10 +129,12 @@ struct Read {
     position: Position,
     weights: Vec<f32>,
     moments: Vec<Vec<f32>>,
+    best_weights: Option<Arc<Vec<f32>>>,
 }
 
-/// The tensor with the weights.
+/// The tensors with the weights, and with those of the best epoch.
 const WEIGHTS: &str = "weights";
+const BEST_WEIGHTS: &str = "best_weights";
 
 /// Metadata keys.
 const POSITION: &str = "lockstep";
@@ -108,14 +146,22 @@ impl Checkpoint {
     /// # Errors
     /// If the library refuses a tensor, which flat vectors rule out.
     pub fn to_bytes(&self, origin: &Origin) -> std::result::Result<Vec<u8>, SafeTensorError> {
-        let Snapshot { pass, step, weights, moments } = &self.snapshot;
-        let (records, origin) = (self.records.clone(), Some(origin.clone()));
-        let position = Position { format: FORMAT, pass: pass.0, step: step.0, records, origin };
+        let Snapshot { pass, step, weights, moments, watch, best_weights } = &self.snapshot;
+        let position = Position {
+            format: FORMAT,
+            pass: pass.0,
+            step: step.0,
+            records: self.records.clone(),
+            origin: Some(origin.clone()),
+            early_stopping: watch.map(Seen::from),
+        };
         let position = serde_json::to_string(&position)?;
         let numbered = moments.iter().enumerate();
         let moments = numbered.map(|(i, moment)| (format!("moments.{i}"), values::encode(moment)));
         let weights = (WEIGHTS.to_string(), values::encode(weights));
-        let frames: Vec<_> = std::iter::once(weights).chain(moments).collect();
+        let best =
+            best_weights.as_ref().map(|best| (BEST_WEIGHTS.to_string(), values::encode(best)));
+        let frames: Vec<_> = std::iter::once(weights).chain(moments).chain(best).collect();
         let checksum = checksum(&position, frames.iter().map(|(_, frame)| frame.as_ref()));
         let views: Vec<_> = frames
             .iter()
@@ -132,10 +178,13 @@ impl Checkpoint {
         let file = open(path)?;
         check_format(&file)?;
         expected.check_tensors(file.tensors())?;
-        let Read { position, weights, moments } = read_values(file)?;
+        let Read { position, weights, moments, best_weights } = read_values(file)?;
         expected.check_origin(position.origin.as_ref())?;
-        let Position { pass, step, records, .. } = position;
-        let snapshot = Snapshot { pass: Pass(pass), step: Step(step), weights, moments };
+        let Position { pass, step, records, early_stopping, .. } = position;
+        let (pass_next, at) = (Pass(pass), Step(step));
+        let watch = early_stopping.map(Watch::from);
+        let snapshot =
+            Snapshot { pass: pass_next, step: at, weights, moments, watch, best_weights };
         let checkpoint = Checkpoint { snapshot, records };
         expected.check(&checkpoint)?;
         match step_named(path) {
@@ -162,9 +211,9 @@ pub fn read_weights(
     }
     let read = || {
         check_format(&file)?;
-        // Two moments at most, of as many values.
+        // Two moments at most and the best weights, of as many values.
         let vectors = file.tensors().values().map(|info| info.shape.iter().product::<usize>());
-        if file.tensors().len() > 3 || vectors.max() != Some(layout.len()) {
+        if file.tensors().len() > 4 || vectors.max() != Some(layout.len()) {
             return Err(format!("wanted a checkpoint of {} weights", layout.len()).into());
         }
         let Read { position, weights, .. } = read_values(file)?;
@@ -215,7 +264,8 @@ fn read_values(file: TensorFile) -> std::result::Result<Read, Unusable> {
     let vector = |name: &str| file.tensor(name).ok().map(|view| view.data());
     let weights = vector(WEIGHTS).ok_or("not a checkpoint: it has no weights")?;
     let moments: Vec<_> = (0..).map_while(|i| vector(&format!("moments.{i}"))).collect();
-    let all = std::iter::once(weights).chain(moments.iter().copied());
+    let best = vector(BEST_WEIGHTS);
+    let all = std::iter::once(weights).chain(moments.iter().copied()).chain(best);
     if checksum(&position, all) != wanted {
         return Err("altered: its checksum is wrong".into());
     }
@@ -223,7 +273,8 @@ fn read_values(file: TensorFile) -> std::result::Result<Read, Unusable> {
         .map_err(|error| format!("not a checkpoint of this version: {error}"))?;
     let decode = |bytes: &[u8]| values::decode(bytes).ok_or("its values are not whole");
     let moments = moments.into_iter().map(decode).collect::<std::result::Result<_, _>>()?;
-    Ok(Read { position, weights: decode(weights)?, moments })
+    let best_weights = best.map(decode).transpose()?.map(Arc::new);
+    Ok(Read { position, weights: decode(weights)?, moments, best_weights })
 }
 
 fn checksum<'a>(position: &str, vectors: impl Iterator<Item = &'a [u8]>) -> String {

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use lockstep_coordinator::policy::{Measure, Watched};
 use lockstep_coordinator::{RunSpec, ShardSource, Snapshot, SumBounds};
 use lockstep_data::{
     Back, Column, Dataset, Detail, RowOrder, Rows, Scaling, Schema, Sharded, Summary,
@@ -15,7 +16,7 @@ use lockstep_proto::layout::Layout;
 
 use crate::checkpoint::{self, Expected, Origin};
 use crate::error::{Error, Result};
-use crate::job::{Cluster, Job};
+use crate::job::{Cluster, Job, measure_watched, mode_watched};
 use crate::weights_file::{self, WeightsError};
 
 /// Values that are laid out for hashing at once.
@@ -140,6 +141,7 @@ impl Plan {
             validation_rows: rows(&self.tables.validation),
             test_rows: rows(&self.tables.test),
             epochs: self.job.train.epochs,
+            early_stopping: self.watched()?,
             shuffle: self.job.train.shuffle,
             seed: self.job.seed,
             optimizer: self.job.train.optimizer,
@@ -151,6 +153,18 @@ impl Plan {
             workers_start,
             threads,
         })
+    }
+
+    /// Early stopping, as the coordinator needs it.
+    fn watched(&self) -> Result<Option<Watched>> {
+        let Some(rule) = self.job.train.early_stopping.clone() else { return Ok(None) };
+        let mode = mode_watched(&rule, &self.job.model).map_err(Error::Arguments)?;
+        let (network, name) = (self.network.clone(), measure_watched(&rule).to_string());
+        let measure = move |sums: &[f64], rows| {
+            let found = network.report(sums, rows).into_iter().find(|(of, _)| *of == name);
+            found.map_or(f64::NAN, |(_, value)| value)
+        };
+        Ok(Some(Watched { rule, mode, measure: Measure(Arc::new(measure)) }))
     }
 
     fn sum_bounds(&self) -> Vec<SumBounds> {
@@ -172,21 +186,25 @@ impl Plan {
             batches: self.batches(),
             epochs: self.job.train.epochs,
             has_validation: self.tables.validation.is_some(),
+            early_stopping: self.job.train.early_stopping.clone(),
             sums_len: self.network.sums_len(),
         }
     }
 
-    /// The plan of a run that makes the same weights on one worker, and measures nothing.
+    /// The plan of a run that makes the same weights on one worker, and measures nothing but what early stopping watches.
     pub fn to_replay(mut self) -> Plan {
         // How many workers there had to be, and who checked whom, was for the cluster that trained.
         self.job.cluster = Cluster::default();
+        let is_watched = self.job.train.early_stopping.is_some();
         // No run has the tables yet, so nothing is copied.
-        let tables = Arc::try_unwrap(self.tables).unwrap_or_else(|shared| Tables {
-            train: shared.train.clone(),
-            validation: None,
-            test: None,
-        });
-        let tables = Arc::new(Tables { validation: None, test: None, ..tables });
+        let Tables { train, validation, .. } =
+            Arc::try_unwrap(self.tables).unwrap_or_else(|shared| Tables {
+                train: shared.train.clone(),
+                validation: shared.validation.clone().filter(|_| is_watched),
+                test: None,
+            });
+        let validation = validation.filter(|_| is_watched);
+        let tables = Arc::new(Tables { train, validation, test: None });
         Plan { tables, ..self }
     }
 

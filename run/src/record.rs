@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lockstep_coordinator::engine::{Planned, Wait, WaitReason};
-use lockstep_coordinator::{Observer, Peer, RunEvent, Snapshot};
+use lockstep_coordinator::{Judged, Observer, Outcome, Peer, RunEvent, Snapshot};
 use lockstep_model::Network;
 use lockstep_proto::ids::{Table, Task};
 
@@ -20,7 +20,7 @@ use crate::journal::{Journal, Made};
 use crate::line_file::LineFile;
 use crate::plan::Plan;
 use crate::report::words::machine;
-use crate::report::{Report, SharedReporter, Values, report};
+use crate::report::{EarlyStop, Report, SharedReporter, Values, report};
 use checkpoints::Checkpoints;
 use line::Line;
 pub use writer::{Handed, Writer};
@@ -33,6 +33,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 pub struct History {
     /// By epoch: names (`loss`, `mae`, `validation_loss`, ...) and values.
     pub epochs: Vec<Values>,
+    /// The best epoch, from 1, where early stopping watches them.
+    pub best_epoch: Option<u32>,
 }
 
 /// Listens to a run and keeps its records.
@@ -136,23 +138,29 @@ impl Records {
     pub fn finish(
         self,
         plan: &Plan,
-        test_sums: Option<&[f64]>,
+        outcome: &Outcome,
         weights_blake3: &str,
         run_folder: Option<String>,
     ) -> (History, Report) {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let mut values = Values::new();
-        if let (Some(sums), Some(rows)) = (test_sums, plan.test_rows()) {
+        if let (Some(sums), Some(rows)) = (&outcome.test_sums, plan.test_rows()) {
             let targets = &plan.schema.target_names();
             add_values(&mut values, &plan.network, targets, sums, rows, "test_");
         }
-        let last = shared.history.epochs.last().cloned().unwrap_or_default();
+        let rule = plan.job.train.early_stopping.as_ref();
+        let early_stopping = rule.and_then(|rule| EarlyStop::of(rule, outcome));
+        let best_epoch = early_stopping.as_ref().and_then(|found| found.best_epoch);
+        let last = match &early_stopping {
+            Some(EarlyStop { restored: true, .. }) => shared.state.best_values.clone(),
+            _ => shared.history.epochs.last().cloned().unwrap_or_default(),
+        };
         let (training, validation) =
             last.into_iter().partition(|(name, _)| !name.starts_with("validation_"));
         let measured = |values: &Values, prefix| measured(values, prefix, &plan.network);
         let test = measured(&values, "test_");
         let (epochs, steps, seconds) = (shared.state.epoch, shared.step, shared.state.seconds);
-        shared.write(&Line::Final { values: &values, steps, seconds, weights_blake3 });
+        shared.write(&Line::Final { values: &values, steps, seconds, best_epoch, weights_blake3 });
         shared.close();
         let report = Report::Finished {
             name: plan.job.name.clone(),
@@ -164,10 +172,11 @@ impl Records {
             validation: measured(&validation, "validation_"),
             test,
             loss_is_scaled: plan.network.has_units(),
+            early_stopping,
             weights_blake3: weights_blake3.to_string(),
             run_folder,
         };
-        (std::mem::take(&mut shared.history), report)
+        (History { best_epoch, ..std::mem::take(&mut shared.history) }, report)
     }
 
     /// Writes out what waits, after a run that ended early. The last step, and that of the last checkpoint that this
@@ -255,8 +264,8 @@ impl Shared {
                 }
                 self.step(step);
             }
-            RunEvent::Evaluated { table: Table::Validation, rows, sums } => {
-                self.end_epoch(Some((sums, rows)));
+            RunEvent::Evaluated { table: Table::Validation, rows, sums, judged } => {
+                self.end_epoch(Some((sums, rows)), judged);
             }
             RunEvent::Evaluated { .. } => {}
         }
@@ -277,7 +286,7 @@ impl Shared {
     fn step(&mut self, step: u64) {
         self.progress();
         if self.step.is_multiple_of(self.steps_per_epoch) && !self.has_validation {
-            self.end_epoch(None);
+            self.end_epoch(None, None);
         }
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.step_made(step);
@@ -305,7 +314,7 @@ impl Shared {
         });
     }
 
-    fn end_epoch(&mut self, validation: Option<(&[f64], u64)>) {
+    fn end_epoch(&mut self, validation: Option<(&[f64], u64)>, judged: Option<Judged>) {
         let sums = std::mem::take(&mut self.state.epoch_sums);
         let rows = std::mem::take(&mut self.state.epoch_rows);
         let mut values = Values::new();
@@ -320,6 +329,15 @@ impl Shared {
         let loss_is_scaled = self.network.has_units();
         let (epochs, shown) = (self.epochs, values.clone());
         self.tell(Report::Epoch { epoch, epochs, seconds, values: shown, loss_is_scaled });
+        if let Some(Judged { is_best, stops, .. }) = judged {
+            if is_best {
+                self.state.best_values = values.clone();
+            }
+            if stops {
+                // It is the last, whatever the job says.
+                self.epochs = epoch;
+            }
+        }
         self.history.epochs.push(values);
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.epoch_ended(epoch, self.step, epoch == self.epochs);

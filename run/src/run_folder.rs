@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lockstep_coordinator::Outcome;
 use lockstep_proto::VERSION;
 use serde::Serialize;
 
@@ -25,7 +26,7 @@ use crate::failpoints::reach;
 use crate::job::to_toml;
 use crate::line_file::{self, LineFile, Written};
 use crate::plan::Plan;
-use crate::report::SharedReporter;
+use crate::report::{EarlyStop, SharedReporter};
 use crate::weights_file;
 use crate::whole_file::write_whole;
 use lock::Lock;
@@ -147,6 +148,7 @@ impl RunFolder {
         self.manifest.files = Some(files);
         self.manifest.status = Status::Running;
         self.manifest.weights_blake3 = None;
+        self.manifest.early_stopping = None;
         self.write_manifest()?;
         // After the manifest: a finished run has the steps of its job.
         let text = to_toml(&plan.job);
@@ -176,7 +178,22 @@ impl RunFolder {
 
     /// Whether the model is there already that the plan makes.
     pub fn is_finished(&self) -> bool {
-        self.manifest.status == Status::Finished && !self.has_grown
+        self.manifest.status == Status::Finished && (!self.has_grown || self.stopped_early())
+    }
+
+    /// What to add where more epochs change nothing.
+    pub(crate) fn why_over(&self) -> String {
+        match &self.manifest.early_stopping {
+            Some(found) if found.stopped && self.has_grown => format!(
+                ": it stopped early after epoch {}, whatever train.epochs is from there on",
+                found.epochs
+            ),
+            _ => String::new(),
+        }
+    }
+
+    fn stopped_early(&self) -> bool {
+        self.manifest.early_stopping.as_ref().is_some_and(|found| found.stopped)
     }
 
     /// Where it is.
@@ -205,10 +222,15 @@ impl RunFolder {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn finish(&mut self, model: &ModelFiles, step: u64, weights: &[f32]) -> Result<()> {
-        model.write(step, weights)?;
+    pub fn finish(&mut self, model: &ModelFiles, plan: &Plan, outcome: &Outcome) -> Result<()> {
+        let rule = plan.job.train.early_stopping.as_ref();
+        let early_stopping = rule.and_then(|rule| EarlyStop::of(rule, outcome));
+        let epochs = early_stopping.as_ref().map_or(outcome.epochs, EarlyStop::kept_epoch);
+        let weights = &outcome.weights;
+        model.write(u64::from(epochs) * plan.batches().count(), weights)?;
         self.manifest.status = Status::Finished;
         self.manifest.weights_blake3 = Some(weights_file::weights_hash(weights));
+        self.manifest.early_stopping = early_stopping;
         self.write_manifest()
     }
 

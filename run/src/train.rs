@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lockstep_coordinator::{Coordinator, Outcome, RunError, Stop};
+use lockstep_coordinator::{Coordinator, RunError, Stop};
 
 use crate::checkpoint::{self, Checkpoint, RecordState};
 use crate::error::{Error, Result, STOPPED};
@@ -39,11 +39,11 @@ pub struct Lead {
 /// What a run made.
 #[derive(Clone, Debug)]
 pub struct Trained {
-    /// The final weights.
+    /// The weights that the run ended with: the last, or those of the best epoch.
     pub weights: Vec<f32>,
     /// Loss and metrics by epoch.
     pub history: History,
-    /// Hash of the final weights.
+    /// Hash of these weights.
     pub weights_blake3: String,
 }
 
@@ -64,7 +64,11 @@ pub async fn lead(
     plan.warnings.iter().for_each(warn);
     let (mut folder, start) = open(&plan, &lead, &reporter)?;
     if let Some(folder) = folder.as_ref().filter(|folder| folder.is_finished()) {
-        let message = format!("{}: the run is already finished", folder.path().display());
+        let message = format!(
+            "{}: the run is already finished{}",
+            folder.path().display(),
+            folder.why_over()
+        );
         report(&reporter, &Report::Note { message });
         let weights = Model::load(folder.path())?.weights;
         let weights_blake3 = weights_hash(&weights);
@@ -102,21 +106,19 @@ pub async fn lead(
     let (recorder, records) = Recorder::new(&plan, to, state, first_step);
     let spec = plan.run_spec(&run_id, snapshot, lead.workers_start, lead.threads)?;
     let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), stop).await;
-    let Outcome { weights, test_sums } = match result {
+    let outcome = match result {
         Ok(outcome) => outcome,
         Err(error) => {
             return Err(ended_early(error, &records, folder, first_step, &reporter));
         }
     };
-    let weights_blake3 = weights_hash(&weights);
-    let (history, finished) =
-        records.finish(&plan, test_sums.as_deref(), &weights_blake3, run_folder);
+    let weights_blake3 = weights_hash(&outcome.weights);
+    let (history, finished) = records.finish(&plan, &outcome, &weights_blake3, run_folder);
     if let Some((folder, model)) = folder.as_mut().zip(model) {
-        let steps = plan.steps();
-        folder.finish(&model, steps, &weights).map_err(unsaved)?;
+        folder.finish(&model, &plan, &outcome).map_err(unsaved)?;
     }
     report(&reporter, &finished);
-    Ok(Trained { weights, history, weights_blake3 })
+    Ok(Trained { weights: outcome.weights, history, weights_blake3 })
 }
 
 /// The run folder, if there is to be one, and where the run starts.

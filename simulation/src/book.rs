@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use lockstep_coordinator::engine::{WAIT_REPORT_INTERVAL, Wait};
-use lockstep_coordinator::{Departure, Observer, RunEvent, Snapshot};
-use lockstep_proto::ids::{Pass, Task, WorkerId};
+use lockstep_coordinator::engine::{Planned, Schedule, WAIT_REPORT_INTERVAL, Wait};
+use lockstep_coordinator::policy::{Watch, Watched};
+use lockstep_coordinator::{Departure, Judged, Observer, RunEvent, Snapshot};
+use lockstep_proto::ids::{Pass, Table, Task, WorkerId};
 
 use crate::case::Case;
 use crate::checkpoint::{Checkpoint, Disk};
@@ -71,10 +72,16 @@ pub struct Seen {
     pub(crate) blocked: u64,
     /// Weights that were read in shared memory.
     pub(crate) shared: u64,
+    /// Runs that ended early.
+    pub(crate) ended_early: u64,
+    /// Runs that began anew when they had ended early, but for their last evaluation.
+    pub(crate) begun_at_the_end: u64,
+    /// Runs that ended with the weights of an earlier epoch.
+    pub(crate) restored: u64,
 }
 
 impl Seen {
-    fn counts(&mut self) -> [&mut u64; 29] {
+    fn counts(&mut self) -> [&mut u64; 32] {
         [
             &mut self.late,
             &mut self.twice,
@@ -105,6 +112,9 @@ impl Seen {
             &mut self.held_back,
             &mut self.blocked,
             &mut self.shared,
+            &mut self.ended_early,
+            &mut self.begun_at_the_end,
+            &mut self.restored,
         ]
     }
 
@@ -125,6 +135,8 @@ impl Seen {
 
 pub(crate) struct Book {
     case: Case,
+    /// As it is by what was judged so far.
+    schedule: Schedule,
     /// When the coordinator was last shown anything.
     pub(crate) now: Option<Instant>,
     pub(crate) seen: Seen,
@@ -136,25 +148,77 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    pub(crate) fn new(case: Case, start: Checkpoint, seen: Seen) -> Book {
-        let history = start.history.clone();
+    pub(crate) fn new(case: Case, start: Checkpoint, mut seen: Seen) -> Book {
+        let (history, schedule) = (start.history.clone(), case.job.schedule);
         let disk = Disk::new(start);
-        Book { case, now: None, seen, disk, history, reported_at: None, has_ended: false }
+        let (now, reported_at, has_ended) = (None, None, false);
+        let mut book = Book { case, schedule, now, seen, disk, history, reported_at, has_ended };
+        book.judge();
+        seen.begun_at_the_end += u64::from(book.schedule.epochs < book.case.job.schedule.epochs);
+        Book { seen, ..book }
     }
 
     pub(crate) fn history(&self) -> &[Vec<u64>] {
         &self.history
     }
 
-    /// Every pass of the schedule is over.
-    pub(crate) fn finish(&self) {
+    /// What a pass of the run is to be.
+    pub(crate) fn planned(&self, pass: Pass) -> Option<Planned> {
+        self.schedule.planned(pass)
+    }
+
+    /// Every pass of the schedule is over, and these are the weights that it is to end with.
+    pub(crate) fn finish(&mut self, weights: &[u32]) {
         assert!(self.has_ended);
-        assert_eq!(self.case.job.schedule.planned(Pass(self.history.len() as u64)), None);
+        assert_eq!(self.planned(Pass(self.history.len() as u64)), None);
+        let Schedule { epochs, restores, .. } = self.schedule;
+        self.seen.ended_early += u64::from(epochs < self.case.job.schedule.epochs);
+        self.seen.restored += u64::from(restores);
+        let kept = match self.judge() {
+            Some((_, Watch { best: Some(best), .. })) if restores => best.epoch,
+            _ => epochs,
+        };
+        if self.schedule.validation_rows.is_some() {
+            // The step before the evaluation.
+            let last = self.passes_per_epoch() * u64::from(kept) - 2;
+            let after = &self.history[last as usize];
+            let after = &after[after.len() - weights.len()..];
+            assert!(after.iter().copied().eq(weights.iter().copied().map(u64::from)));
+        }
+    }
+
+    fn passes_per_epoch(&self) -> u64 {
+        self.schedule.train.count() + u64::from(self.schedule.validation_rows.is_some())
+    }
+
+    /// Judges all epochs that are over, from the first on, and ends the schedule where that says so. The last verdict, and what
+    /// led to it.
+    fn judge(&mut self) -> Option<(Judged, Watch)> {
+        let Watched { rule, mode, measure } = self.case.job.early_stopping.as_ref()?;
+        let (per_epoch, rows) = (self.passes_per_epoch(), self.schedule.validation_rows?);
+        let mut watch = Watch::default();
+        let mut last = None;
+        for epoch in 1..=self.case.job.schedule.epochs {
+            let Some(sums) = self.history.get((per_epoch * u64::from(epoch) - 1) as usize) else {
+                break;
+            };
+            let sums: Vec<f64> = sums.iter().copied().map(f64::from_bits).collect();
+            let is_best = rule.judge(*mode, &mut watch, epoch, (measure.0)(&sums, rows));
+            last = Some((Judged { epoch, is_best, stops: watch.stopped, best: watch.best }, watch));
+            if watch.stopped {
+                self.schedule.epochs = epoch;
+                break;
+            }
+        }
+        let best = watch.best.filter(|_| rule.restore_best_weights);
+        let is_over = last.is_some_and(|(judged, _)| judged.epoch == self.schedule.epochs);
+        self.schedule.restores = is_over && best.is_some_and(|b| b.epoch < self.schedule.epochs);
+        last
     }
 
     /// Notes the end of the next pass of the schedule.
     fn pass(&mut self, is_of: impl Fn(Task) -> bool, rows: u64, sums: &[f64], weights: &[f32]) {
-        let planned = self.case.job.schedule.planned(Pass(self.history.len() as u64));
+        let planned = self.planned(Pass(self.history.len() as u64));
         let planned = planned.expect("no pass comes after the last");
         assert!(is_of(planned.task), "{planned:?}");
         assert_eq!(rows, planned.rows, "{planned:?}");
@@ -209,8 +273,10 @@ impl Observer for Teller {
                 let is_of = |task| matches!(task, Task::Train { epoch: of, .. } if of == epoch);
                 book.pass(is_of, rows, sums, &weights);
             }
-            RunEvent::Evaluated { table, rows, sums } => {
+            RunEvent::Evaluated { table, rows, sums, judged } => {
                 book.pass(|task| task == Task::Evaluate { table }, rows, sums, &[]);
+                let wanted = book.judge().map(|(judged, _)| judged);
+                assert_eq!(judged, wanted.filter(|_| table == Table::Validation));
             }
             RunEvent::Left { worker, reason, .. } => book.left(worker, reason),
             RunEvent::Waiting { wait, .. } => book.report(wait),
@@ -234,6 +300,10 @@ impl Observer for Teller {
     fn take_snapshot(&mut self, snapshot: Snapshot) {
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         assert_eq!(snapshot.pass.0, book.history.len() as u64, "of a state that is not told of");
+        if book.case.job.early_stopping.is_some() {
+            let wanted = book.judge().map_or(Watch::default(), |(_, watch)| watch);
+            assert_eq!(snapshot.watch, Some(wanted));
+        }
         let history = book.history.clone();
         book.disk.take(Checkpoint { snapshot, history });
     }

@@ -220,7 +220,7 @@ impl<'a> Coordinator<'a> {
 
     fn deal(&mut self, worker: WorkerId, deal: Deal) {
         assert!(self.prepared.contains(&worker), "{worker} was dealt before it was prepared");
-        let planned = self.case.job.schedule.planned(deal.pass).expect("passes are the schedule's");
+        let planned = self.book().planned(deal.pass).expect("passes are the schedule's");
         assert_eq!((deal.step, deal.task), (planned.step, planned.task));
         if self.newest != Some(deal.pass) {
             assert!(self.newest < Some(deal.pass), "{deal:?} after {:?}", self.newest);
@@ -263,9 +263,10 @@ impl<'a> Coordinator<'a> {
 
     pub(crate) fn outcome(self) -> (Outcome, Seen) {
         let book = Arc::clone(&self.book);
-        let weights = self.core.into_outcome().weights.into_iter().map(f32::to_bits).collect();
-        let book = book.lock().unwrap_or_else(PoisonError::into_inner);
-        book.finish();
+        let weights = self.core.into_outcome().weights.into_iter();
+        let weights: Vec<u32> = weights.map(f32::to_bits).collect();
+        let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
+        book.finish(&weights);
         (Outcome { weights, history: book.history().to_vec() }, book.seen)
     }
 }

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lockstep_coordinator::Optimizer;
+use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::engine::Schedule;
-use lockstep_coordinator::policy::{CosineDecay, LearningRate};
+use lockstep_coordinator::policy::{
+    CosineDecay, EarlyStopping, LearningRate, Measure, Mode, Watched,
+};
 use lockstep_coordinator::{RunSpec, Snapshot, SumBounds};
 use lockstep_data::{RowOrder, Rows, Sharded};
 use lockstep_model::{Activation, Dense, Dropout, LayerSpec, Loss, Metric, Network, NetworkSpec};
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::{Shard, Table, WorkerId};
-use lockstep_proto::random::Random;
+use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::values::{self, Precision};
 
@@ -28,6 +31,7 @@ pub(crate) struct Job {
     pub(crate) clip_norm: Option<f32>,
     pub(crate) learning_rate: LearningRate,
     pub(crate) optimizer: Optimizer,
+    pub(crate) early_stopping: Option<Watched>,
     shuffle: bool,
     description: String,
     tables: Vec<(Table, Sharded)>,
@@ -48,7 +52,8 @@ impl fmt::Debug for Job {
 
 impl Job {
     pub(crate) fn drawn(seed: u64, random: &mut Random) -> Job {
-        let schedule = draw_schedule(random);
+        let mut schedule = draw_schedule(random);
+        let early_stopping = draw_early_stopping(seed, &mut schedule);
         let spec = draw_network(random);
         let description = serde_json::to_string(&spec).expect("a network is JSON");
         let loss = spec.loss;
@@ -89,6 +94,7 @@ impl Job {
             clip_norm: one_in(random, 2).then(|| 0.05 + random.unit_f32()),
             learning_rate,
             optimizer,
+            early_stopping,
             shuffle,
             description,
         }
@@ -119,6 +125,7 @@ impl Job {
             validation_rows,
             test_rows,
             epochs,
+            early_stopping: self.early_stopping.clone(),
             shuffle: self.shuffle,
             seed: self.seed,
             optimizer: self.optimizer,
@@ -178,7 +185,24 @@ fn draw_schedule(random: &mut Random) -> Schedule {
         validation_rows,
         test_rows,
         epochs: 1 + random.below(3),
+        restores: false,
     }
+}
+
+/// Whether the loss of the validation table is watched, and for what. Runs that may end early have more epochs to end before,
+/// and some want the loss to grow: they are over soon.
+fn draw_early_stopping(seed: u64, schedule: &mut Schedule) -> Option<Watched> {
+    let random = &mut Random::new(seed, Purpose::Split, 1, 0);
+    if schedule.validation_rows.is_none() || one_in(random, 2) {
+        return None;
+    }
+    schedule.epochs += random.below(4);
+    let rule = EarlyStopping::new("validation_loss")
+        .patience(1 + random.below(2))
+        .restore_best_weights(!one_in(random, 3));
+    let mode = if one_in(random, 2) { Mode::Min } else { Mode::Max };
+    let measure = Measure(Arc::new(|sums: &[f64], rows: u64| sums[0] / rows as f64));
+    Some(Watched { rule, mode, measure })
 }
 
 fn draw_network(random: &mut Random) -> NetworkSpec {

@@ -4,7 +4,7 @@ mod facts;
 
 use std::fmt;
 
-use lockstep_coordinator::policy::{LearningRate, RateSummary};
+use lockstep_coordinator::policy::{EarlyStopping, LearningRate, RateSummary};
 use lockstep_data::{
     Column, ColumnSettings, Detail, Distinct, Missing, NumberSummary, Scale, TargetSummary,
 };
@@ -214,6 +214,9 @@ fn steps(plan: &Plan, text: &mut Lines) -> fmt::Result {
         if last == batches.batch_size { String::new() } else { format!(", the last of {last}") }
     )?;
     writeln!(text, "  {}", learning_rate(&train.learning_rate, plan.steps()))?;
+    if let Some(rule) = &train.early_stopping {
+        writeln!(text, "  {}", early_stopping(rule))?;
+    }
     let rows = count(batches.batch_size.div_ceil(u64::from(batches.shards)), "row");
     let (shards, workers) = (batches.shards.into(), nouns(batches.shards.into(), "worker"));
     writeln!(
@@ -236,6 +239,26 @@ fn learning_rate(rate: &LearningRate, steps: u64) -> String {
             as_in_file(largest)
         ),
     }
+}
+
+/// What may end the run before its last epoch.
+fn early_stopping(rule: &EarlyStopping) -> String {
+    let mut text = format!(
+        "early stopping: after {} without a better {}",
+        count(rule.patience.max(1).into(), "epoch"),
+        rule.metric
+    );
+    if rule.min_delta > 0.0 {
+        text.push_str(&format!(" (by more than {})", rule.min_delta));
+    }
+    if let Some(baseline) = rule.baseline {
+        text.push_str(&format!(" (than {baseline})"));
+    }
+    if rule.start_from_epoch > 0 {
+        text.push_str(&format!(", from epoch {} on", u64::from(rule.start_from_epoch) + 1));
+    }
+    let kept = if rule.restore_best_weights { "best" } else { "last" };
+    text + &format!("; the weights of the {kept} epoch are kept")
 }
 
 fn wire(traffic: &Traffic, text: &mut Lines) -> fmt::Result {

@@ -435,6 +435,25 @@ fn documented_schedules_have_these_parameters() {
     }
 }
 
+#[test]
+fn documented_early_stopping_has_these_keys_and_defaults() {
+    let with = |keys: &str| {
+        let job =
+            edited(LEAST, "epochs = 1", &format!("epochs = 1\nearly_stopping = {{ {keys} }}"));
+        edited(&job, "[data]\n", "[data]\nvalidation = \"test.csv\"\n")
+    };
+    let table = table("a key of early stopping", "Early stopping");
+    let accepted = listed_for(&with(&format!("{NO_NAME} = 1")));
+    same(table.names(), accepted, "early stopping");
+    let job = resolved(&with(""));
+    for (name, row) in table.names().iter().zip(&table.rows) {
+        if let Some(default) = row[2].strip_prefix('`') {
+            let default = format!("{name} = {}", default.trim_end_matches('`'));
+            assert!(job.contains(&default), "no {default:?} in\n{job}");
+        }
+    }
+}
+
 /// Links inside the documents lead somewhere.
 #[test]
 fn documents_that_are_named_are_there() {

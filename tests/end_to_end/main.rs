@@ -24,6 +24,8 @@ mod documents;
 #[cfg(target_os = "linux")]
 mod dropout;
 #[cfg(target_os = "linux")]
+mod early_stopping;
+#[cfg(target_os = "linux")]
 mod eviction;
 #[cfg(target_os = "linux")]
 mod failpoints;

@@ -5,6 +5,7 @@
 //! shell carries what it says, puts threads to its jobs and tells it the time. The simulation (a crate of its own) does the same
 //! with a network of its own; nothing else is to use this.
 
+mod early_stopping;
 mod exchange;
 mod jobs;
 mod passes;
@@ -33,6 +34,7 @@ use crate::observer::{Observer, RunEvent};
 use crate::peer::Peer;
 use crate::policy::LearningRate;
 use crate::spec::{Outcome, RunSpec, SumBounds};
+use early_stopping::EarlyStopper;
 pub use exchange::{Input, Output};
 pub use jobs::{Finished, Job};
 pub use reducer::{INLINE_BYTES_MAX, jobs_max};
@@ -70,6 +72,7 @@ pub struct Core {
     pass: Pass,
     is_open: bool,
     test_sums: Option<Vec<f64>>,
+    early_stopper: Option<EarlyStopper>,
     stopwatch: Stopwatch,
     finished: bool,
 }
@@ -95,24 +98,33 @@ impl Core {
         inline_bytes_max: usize,
     ) -> Core {
         let tree = ShardTree::new(spec.batches.shards);
-        let schedule = Schedule {
+        let mut schedule = Schedule {
             tree,
             train: spec.batches,
             validation_rows: spec.validation_rows,
             test_rows: spec.test_rows,
             epochs: spec.epochs,
+            restores: false,
         };
+        let mut reducer = Reducer::new(spec, tree, published, inline_bytes_max);
+        let early_stopper = EarlyStopper::new(spec, &mut schedule);
+        if schedule.restores
+            && let Some(best) = early_stopper.as_ref().and_then(EarlyStopper::best_weights)
+        {
+            reducer.restore(&spec.layout, best);
+        }
         let engine = Engine::new(now, schedule, spec.layout.chunks().len(), spec.workers_min)
             .starting_with(spec.workers_start)
             .starting_at(spec.start.pass)
-            .auditing(spec.audit_fraction, spec.seed);
+            .auditing(spec.audit_fraction, spec.seed)
+            .judging(early_stopper.is_some());
         Core {
             schedule,
             layout: spec.layout.clone(),
             learning_rate: spec.learning_rate.clone(),
             sum_bounds: spec.sum_bounds.clone(),
             engine,
-            reducer: Reducer::new(spec, tree, published, inline_bytes_max),
+            reducer,
             audit_book: AuditBook::default(),
             account: Account::default(),
             members: BTreeMap::new(),
@@ -124,6 +136,7 @@ impl Core {
             pass: spec.start.pass,
             is_open: false,
             test_sums: None,
+            early_stopper,
             stopwatch: Stopwatch::default(),
             finished: false,
         }
@@ -217,7 +230,12 @@ impl Core {
 
     /// What is left of a run that finished.
     pub fn into_outcome(self) -> Outcome {
-        Outcome { weights: self.reducer.weights(), test_sums: self.test_sums }
+        Outcome {
+            weights: self.reducer.weights(),
+            epochs: self.schedule.epochs,
+            watch: self.early_stopper.map(|stopper| stopper.watch()),
+            test_sums: self.test_sums,
+        }
     }
 
     fn join(&mut self, worker: WorkerId, peer: Peer) {

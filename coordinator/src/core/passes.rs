@@ -47,12 +47,19 @@ impl Core {
                 });
             }
             Task::Evaluate { table } => {
-                self.observer.observe(RunEvent::Evaluated { table, rows, sums: &sums });
+                let judged = self.judge(planned, rows, &sums);
+                self.observer.observe(RunEvent::Evaluated { table, rows, sums: &sums, judged });
                 if table == Table::Test {
                     self.test_sums = Some(sums);
                     // No snapshot: a run that goes on from it would have to measure the table again.
                     return Ok(());
                 }
+                self.offer_snapshot(self.stopwatch.is_stopping());
+                // After the snapshot, which is of the last epoch's weights and moments.
+                if let Some(judged) = judged {
+                    self.follow(judged);
+                }
+                return Ok(());
             }
         }
         self.offer_snapshot(self.stopwatch.is_stopping());

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use lockstep_proto::frame::Slice;
 use lockstep_proto::ids::{Chunk, Pass, Step};
-use lockstep_proto::layout::ChunkRange;
+use lockstep_proto::layout::{ChunkRange, Layout};
 use lockstep_proto::tree::ShardTree;
 use lockstep_reduce::fold::Leaves;
+use lockstep_reduce::shared::weights::ChunkVersions;
 use lockstep_reduce::shared::weights::ChunkVersions;
 
 use super::jobs::{Done, Finished, Job, SharedChunk, Work, lock, squares};
@@ -61,6 +62,8 @@ pub(super) struct Reducer {
     /// The update that is being made.
     step: Step,
     is_open: bool,
+    /// Whether weights of an earlier step took the place of the last one's, whose moments these are.
+    is_restored: bool,
     /// By chunk: the version of the newest weights.
     newest: Vec<Step>,
     /// By chunk: whether workers on this machine can read it.
@@ -98,6 +101,7 @@ impl Reducer {
             inline_bytes_max,
             jobs_max: jobs_max(spec.threads),
             is_open: false,
+            is_restored: false,
             newest: vec![*step; chunks.len()],
             is_shared,
             is_small: spec.layout.len() * precision.width() <= inline_bytes_max,
@@ -247,6 +251,26 @@ impl Reducer {
         weights
     }
 
+    /// Makes these weights, of an earlier step, the newest. No update follows.
+    pub(super) fn restore(&mut self, layout: &Layout, weights: &[f32]) {
+        self.step = Step(self.step.0 + 1);
+        self.is_restored = true;
+        for (chunk, place) in self.chunks.iter().zip(layout.chunks()) {
+            lock(chunk).restore(self.step, &weights[place.range.clone()], self.rule.precision);
+        }
+        self.newest.fill(self.step);
+    }
+
+    /// Whether weights of an earlier step took the place of the last one's.
+    pub(super) fn is_restored(&self) -> bool {
+        self.is_restored
+    }
+
+    /// The step of the newest weights.
+    pub(super) fn step(&self) -> Step {
+        self.step
+    }
+
     /// Whether the state before the open update, or between two, is all there.
     pub(super) fn is_before_update(&self) -> bool {
         !self.is_open || self.chunks.iter().all(|chunk| lock(chunk).is_before_update())
@@ -269,7 +293,7 @@ impl Reducer {
             }
         }
         let step = if self.is_open { Step(self.step.0 - 1) } else { self.step };
-        Some(Snapshot { pass, step, weights, moments })
+        Some(Snapshot { pass, step, weights, moments, watch: None, best_weights: None })
     }
 
     fn note(&mut self, chunk: Chunk, folded: Folded) -> Reduced {
@@ -291,7 +315,7 @@ mod tests {
     use super::*;
     use crate::update::Optimizer;
     use lockstep_proto::batches::Batches;
-    use lockstep_proto::layout::{Layout, TensorShape};
+    use lockstep_proto::layout::TensorShape;
     use lockstep_proto::tree::Node;
     use lockstep_proto::values::Precision;
 
@@ -315,6 +339,7 @@ mod tests {
             validation_rows: None,
             test_rows: None,
             epochs: 1,
+            early_stopping: None,
             shuffle: false,
             seed: 0,
             optimizer,

@@ -162,6 +162,10 @@ impl Core {
     /// Has the observer take the state before the pass in hand, or the next one, if it wants that. Whether the state is
     /// saved by now, or about to be.
     pub(super) fn offer_snapshot(&mut self, is_last: bool) -> bool {
+        if self.reducer.is_restored() {
+            // The last state was offered before.
+            return true;
+        }
         if !self.reducer.is_before_update() {
             return false;
         }
@@ -169,7 +173,10 @@ impl Core {
             return true;
         }
         // A thread may have begun to update meanwhile.
-        let Some(snapshot) = self.reducer.snapshot(self.pass) else { return false };
+        let Some(mut snapshot) = self.reducer.snapshot(self.pass) else { return false };
+        if let Some(stopper) = &self.early_stopper {
+            stopper.note_in(&mut snapshot);
+        }
         self.observer.take_snapshot(snapshot);
         true
     }

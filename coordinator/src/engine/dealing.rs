@@ -46,7 +46,7 @@ impl Engine {
     }
 
     pub(super) fn begin_pass(&mut self, now: Instant) {
-        if self.open.is_some() || self.finished {
+        if self.open.is_some() || self.awaits_judgement || self.finished {
             return;
         }
         let Some(planned) = self.schedule.planned(self.next) else {

@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use lockstep_proto::frame::{Deal, Done, Fault};
-use lockstep_proto::ids::{Pass, Span, WorkerId};
+use lockstep_proto::ids::{Pass, Span, Table, Task, WorkerId};
 use lockstep_proto::tree::Node;
 
 use dealing::AuditRule;
@@ -55,6 +55,14 @@ pub enum Event {
     Held,
     /// A track's sum is complete and stored.
     Committed(Track),
+    /// What the evaluation of the validation table that ended means for the run: it has so many epochs, and if these are
+    /// over, whether weights of an earlier one are restored. See [`Engine::judging`].
+    Judged {
+        /// Times through the training table.
+        epochs: u32,
+        /// As in [`Schedule`].
+        restores: bool,
+    },
 }
 
 /// What to do.
@@ -134,6 +142,9 @@ pub struct Engine {
     first: Pass,
     next: Pass,
     open: Option<OpenPass>,
+    /// Whether evaluations of the validation table are judged, and one still is to be.
+    judges: bool,
+    awaits_judgement: bool,
     finished: bool,
     actions: VecDeque<Action>,
     progress_at: Instant,
@@ -156,6 +167,8 @@ impl Engine {
             first: Pass(0),
             next: Pass(0),
             open: None,
+            judges: false,
+            awaits_judgement: false,
             finished: false,
             actions: VecDeque::new(),
             progress_at: now,
@@ -182,6 +195,12 @@ impl Engine {
         self
     }
 
+    /// Begins no pass after an evaluation of the validation table before it is told what that means for the run, if `judges`.
+    pub fn judging(mut self, judges: bool) -> Engine {
+        self.judges = judges;
+        self
+    }
+
     /// Takes in what happened. Events about workers that already left are ignored.
     pub fn handle(&mut self, now: Instant, event: Event) {
         match event {
@@ -203,11 +222,17 @@ impl Engine {
                 if let Some(mut open) = self.open.take() {
                     if open.commit(track) {
                         self.refute(now, &open);
+                        let is_judged = Task::Evaluate { table: Table::Validation };
+                        self.awaits_judgement = self.judges && open.planned.task == is_judged;
                         self.actions.push_back(Action::EndPass(open.planned));
                     } else {
                         self.open = Some(open);
                     }
                 }
+            }
+            Event::Judged { epochs, restores } => {
+                self.awaits_judgement = false;
+                (self.schedule.epochs, self.schedule.restores) = (epochs, restores);
             }
         }
         self.begin_pass(now);

@@ -23,6 +23,9 @@ pub struct Schedule {
     pub test_rows: Option<u64>,
     /// Times through the training table.
     pub epochs: u32,
+    /// Whether the weights of an earlier epoch take the place of the last one's at the end: a version of their own, on which
+    /// the test table is measured.
+    pub restores: bool,
 }
 
 /// One pass of the schedule.
@@ -56,7 +59,7 @@ impl Schedule {
             }
         } else {
             let rows = self.test_rows.filter(|_| pass.0 == per_epoch * u64::from(self.epochs))?;
-            (Task::Evaluate { table: Table::Test }, self.steps(), rows)
+            (Task::Evaluate { table: Table::Test }, self.kept_version(), rows)
         };
         Some(Planned { pass, task, step, rows })
     }
@@ -64,6 +67,16 @@ impl Schedule {
     /// Updates in the whole run.
     pub fn steps(&self) -> Step {
         Step(u64::from(self.epochs) * self.train.count())
+    }
+
+    /// The version of the weights that the run ends with.
+    pub fn kept_version(&self) -> Step {
+        Step(self.steps().0 + u64::from(self.restores))
+    }
+
+    /// The epochs that are over before a pass, their evaluations included.
+    pub fn epochs_before(&self, pass: Pass) -> u32 {
+        (pass.0 / self.passes_per_epoch()).min(u64::from(self.epochs)) as u32
     }
 
     /// Rows of a span in a pass, if that is a training step.
@@ -115,6 +128,7 @@ mod tests {
             validation_rows: Some(3),
             test_rows: Some(7),
             epochs: 2,
+            restores: false,
         };
         let passes: Vec<_> = (0..).map_while(|pass| schedule.planned(Pass(pass))).collect();
         let seen: Vec<_> = passes.iter().map(|p| (p.task, p.step.0, p.rows)).collect();
@@ -138,6 +152,28 @@ mod tests {
     }
 
     #[test]
+    fn weights_that_are_restored_are_a_version_of_their_own() {
+        let (rows, shards) = (10, 1);
+        let schedule = |epochs, restores| Schedule {
+            tree: ShardTree::new(shards),
+            train: Batches { rows, shards, batch_size: 4 },
+            validation_rows: Some(3),
+            test_rows: Some(7),
+            epochs,
+            restores,
+        };
+        for (epochs, restores, version) in [(5, false, 15), (2, false, 6), (2, true, 7)] {
+            let schedule = schedule(epochs, restores);
+            let test = Pass(4 * u64::from(epochs));
+            assert_eq!(schedule.planned(test).unwrap().step, Step(version));
+            assert_eq!(schedule.planned(Pass(test.0 + 1)), None);
+            assert_eq!(schedule.epochs_before(Pass(7)), 1);
+            assert_eq!(schedule.epochs_before(Pass(8)), 2);
+            assert_eq!(schedule.epochs_before(test), epochs);
+        }
+    }
+
+    #[test]
     fn no_tables_beside_train() {
         let schedule = Schedule {
             tree: ShardTree::new(1),
@@ -145,6 +181,7 @@ mod tests {
             validation_rows: None,
             test_rows: None,
             epochs: 3,
+            restores: false,
         };
         assert_eq!((0..).map_while(|pass| schedule.planned(Pass(pass))).count(), 3);
     }

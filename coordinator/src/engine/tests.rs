@@ -145,6 +145,7 @@ fn whole_batches(shards: u32, epochs: u32) -> Schedule {
         validation_rows: None,
         test_rows: None,
         epochs,
+        restores: false,
     }
 }
 

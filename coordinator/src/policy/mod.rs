@@ -1,14 +1,16 @@
-//! Policies: what may change over a run as a pure function of its own exact history. The first is the learning rate, a
-//! function of the step alone.
+//! Policies: what may change over a run as a pure function of its own exact history. The learning rate is a function of the
+//! step alone, and needs no place in a checkpoint; early stopping is one of the sums over the validation table, and what it
+//! has to remember is part of every snapshot.
 //!
-//! Refuses whatever two runs of one job may not share: clocks, workers, threads, the system's mathematical library. So a
-//! policy needs no place in a checkpoint, and whoever replays a run gets the same values.
+//! Refuses whatever two runs of one job may not share: clocks, workers, threads, the system's mathematical library. So
+//! whoever resumes or replays a run decides the same.
 //!
 //! A new schedule is one new file here, which has its parameters, their ranges and defaults, and its formula, and one line
 //! in [`SCHEDULES`]. Job files, the run folder's job, `check` and the Rust API follow from these.
 
 mod constant;
 mod cosine;
+mod early_stopping;
 mod exponential;
 mod learning_rate;
 mod math;
@@ -17,6 +19,7 @@ mod schedule;
 
 pub use constant::ConstantRate;
 pub use cosine::CosineDecay;
+pub use early_stopping::{Best, EarlyStopping, Measure, Mode, PATIENCE_DEFAULT, Watch, Watched};
 pub use exponential::ExponentialDecay;
 pub use learning_rate::{LearningRate, RateSummary};
 pub use piecewise::PiecewiseConstantDecay;

@@ -91,6 +91,14 @@ impl ChunkState {
         ChunkState { published, masters, moments, held: Vec::new(), open: None }
     }
 
+    /// Makes these weights the newest, and publishes them as those of `step`, which has to be the next.
+    pub(crate) fn restore(&mut self, step: Step, weights: &[f32], precision: Precision) {
+        self.published.write(step, |frame| precision.encode_into(weights, frame));
+        if !self.masters.is_empty() {
+            self.masters.copy_from_slice(weights);
+        }
+    }
+
     /// The newest weights as an `f32` frame.
     pub(crate) fn weights_frame(&self) -> Bytes {
         match &self.masters[..] {

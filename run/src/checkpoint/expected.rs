@@ -5,14 +5,16 @@
 use std::collections::BTreeMap;
 
 use lockstep_coordinator::Optimizer;
+use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::Snapshot;
+use lockstep_coordinator::policy::EarlyStopping;
 use lockstep_proto::batches::Batches;
 use lockstep_proto::layout::Layout;
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoint, RecordState};
+use super::{BEST_WEIGHTS, Checkpoint, RecordState};
 
 /// Whose a checkpoint is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,8 @@ pub struct Expected {
     pub epochs: u32,
     /// Whether each is followed by an evaluation.
     pub has_validation: bool,
+    /// What may end the run before that.
+    pub early_stopping: Option<EarlyStopping>,
     /// How many sums a pass gives.
     pub sums_len: usize,
 }
@@ -58,7 +62,10 @@ impl Expected {
     /// That a file has the tensors that it must have, and no others.
     pub(super) fn check_tensors(&self, found: &BTreeMap<String, TensorInfo>) -> Result<(), String> {
         let moments = (0..self.optimizer.moment_count()).map(|i| format!("moments.{i}"));
-        let wanted: Vec<String> = std::iter::once("weights".to_string()).chain(moments).collect();
+        let best = found.get_key_value(BEST_WEIGHTS).filter(|_| self.restores());
+        let best = best.map(|(name, _)| name.clone());
+        let wanted: Vec<String> =
+            std::iter::once("weights".to_string()).chain(moments).chain(best).collect();
         for name in &wanted {
             let info = found.get(name).ok_or(format!("it has no tensor {name}"))?;
             if info.dtype != Dtype::F32 || info.shape != [self.weights] {
@@ -93,12 +100,18 @@ impl Expected {
     pub(super) fn check(&self, checkpoint: &Checkpoint) -> Result<(), String> {
         let Checkpoint { snapshot, records } = checkpoint;
         self.check_position(snapshot, records)?;
+        self.check_watch(snapshot)?;
         let wrong = |name: &str, at: usize, value: f32, wanted: &str| {
             format!("value {at} of its {name} is {value}, wanted {wanted}")
         };
         let finite = |values: &[f32]| values.iter().position(|value| !value.is_finite());
         if let Some(at) = finite(&snapshot.weights) {
             return Err(wrong("weights", at, snapshot.weights[at], "finite numbers"));
+        }
+        if let Some(best) = &snapshot.best_weights
+            && let Some(at) = finite(best)
+        {
+            return Err(wrong(BEST_WEIGHTS, at, best[at], "finite numbers"));
         }
         for (i, moment) in snapshot.moments.iter().enumerate() {
             let name = format!("moments.{i}");
@@ -113,6 +126,45 @@ impl Expected {
             }
         }
         Ok(())
+    }
+
+    /// Whether the weights of the best epoch are kept.
+    fn restores(&self) -> bool {
+        self.early_stopping.as_ref().is_some_and(|rule| rule.restore_best_weights)
+    }
+
+    /// That what early stopping has seen can be so after the epochs that are over, and that the best weights are there if they
+    /// are not the weights.
+    fn check_watch(&self, snapshot: &Snapshot) -> Result<(), String> {
+        let (pass, step) = (snapshot.pass.0, snapshot.step.0);
+        let watch = match (snapshot.watch, &self.early_stopping) {
+            (Some(watch), Some(_)) => watch,
+            (None, None) => return Ok(()),
+            (None, Some(_)) => {
+                return Err("it does not say what early stopping has seen".to_string());
+            }
+            (Some(_), None) => {
+                return Err("it is of a run with early stopping, which this has not".to_string());
+            }
+        };
+        let per_epoch = self.batches.count() + 1;
+        let (epochs, at) = (pass / per_epoch, pass % per_epoch);
+        let best = watch.best.map(|best| u64::from(best.epoch));
+        let is_possible = best.is_none_or(|best| (1..=epochs).contains(&best))
+            && watch.best.is_none_or(|best| !best.value.is_nan())
+            && u64::from(watch.wait) <= epochs
+            && !(watch.stopped && (epochs == 0 || at > 0));
+        if !is_possible {
+            return Err(format!("at step {step} early stopping cannot have seen {watch:?}"));
+        }
+        let best_step = best.filter(|_| self.restores()).map(|best| best * self.batches.count());
+        match (best_step.is_some_and(|best| best < step), &snapshot.best_weights) {
+            (true, None) => Err(format!("it has no tensor {BEST_WEIGHTS}")),
+            (false, Some(_)) => {
+                Err(format!("its tensor {BEST_WEIGHTS} is none that a run has at step {step}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_position(&self, snapshot: &Snapshot, records: &RecordState) -> Result<(), String> {
@@ -157,6 +209,9 @@ impl Expected {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use lockstep_coordinator::policy::{Best, Watch};
     use lockstep_proto::ids::{Pass, Step};
 
     use super::*;
@@ -178,6 +233,7 @@ mod tests {
             batches: Batches { rows: 25, shards: 4, batch_size: 10 },
             epochs: 4,
             has_validation: true,
+            early_stopping: None,
             sums_len: 1,
         }
     }
@@ -190,6 +246,8 @@ mod tests {
                 step: Step(step),
                 weights: vec![1.0, -1.0],
                 moments: vec![vec![-0.5, 0.5], vec![0.0, f32::INFINITY]],
+                watch: None,
+                best_weights: None,
             },
             records: RecordState {
                 epoch_sums: sums,
@@ -251,5 +309,64 @@ mod tests {
         let other = Origin { run_id: "two".into(), ..expected.origin.clone() };
         let found = expected.check_origin(Some(&other)).unwrap_err();
         assert_eq!(found, "it is of run two, this is one");
+    }
+
+    /// After the second of the epochs, the first of which was the best.
+    fn watched() -> (Expected, Checkpoint) {
+        let mut checkpoint = at(8, 6, 2, 0, 50);
+        let best = Some(Best { epoch: 1, value: 0.5 });
+        checkpoint.snapshot.watch = Some(Watch { best, wait: 1, stopped: false });
+        checkpoint.snapshot.best_weights = Some(Arc::new(vec![0.5, 0.25]));
+        let early_stopping = Some(EarlyStopping::new("validation_loss"));
+        (Expected { early_stopping, ..expected() }, checkpoint)
+    }
+
+    #[test]
+    fn what_early_stopping_has_seen_is_held_against_the_epochs() {
+        let (expected, good) = watched();
+        assert_eq!(expected.check(&good), Ok(()));
+        let mut stopped = good.clone();
+        stopped.snapshot.watch.as_mut().unwrap().stopped = true;
+        assert_eq!(expected.check(&stopped), Ok(()));
+        type Change = fn(&mut Snapshot, &mut Watch);
+        let changes: [(Change, &str); 8] = [
+            (|s, _| s.best_weights = None, "it has no tensor best_weights"),
+            (
+                |s, _| s.best_weights = Some(Arc::new(vec![0.5, f32::NAN])),
+                "value 1 of its best_weights",
+            ),
+            (|_, w| w.best = None, "its tensor best_weights is none that a run has at step 6"),
+            (
+                |_, w| w.best = Some(Best { epoch: 2, value: 0.5 }),
+                "its tensor best_weights is none",
+            ),
+            (
+                |_, w| w.best = Some(Best { epoch: 3, value: 0.5 }),
+                "early stopping cannot have seen",
+            ),
+            (|_, w| w.best = Some(Best { epoch: 1, value: f64::NAN }), "cannot have seen"),
+            (|_, w| w.wait = 3, "cannot have seen"),
+            (|s, _| s.watch = None, "it does not say what early stopping has seen"),
+        ];
+        for (change, message) in changes {
+            let mut changed = good.clone();
+            let mut watch = changed.snapshot.watch.unwrap();
+            change(&mut changed.snapshot, &mut watch);
+            changed.snapshot.watch = changed.snapshot.watch.map(|_| watch);
+            let found = expected.check(&changed).unwrap_err();
+            assert!(found.contains(message), "{found}");
+        }
+        let without = Expected { early_stopping: None, ..expected.clone() };
+        let found = without.check(&good).unwrap_err();
+        assert!(
+            found.contains("it is of a run with early stopping, which this has not"),
+            "{found}"
+        );
+        let mut inside = at(9, 7, 3, 10, 60);
+        (inside.snapshot.watch, inside.snapshot.best_weights) =
+            (good.snapshot.watch, good.snapshot.best_weights.clone());
+        assert_eq!(expected.check(&inside), Ok(()));
+        inside.snapshot.watch.as_mut().unwrap().stopped = true;
+        assert!(expected.check(&inside).unwrap_err().contains("cannot have seen"));
     }
 }

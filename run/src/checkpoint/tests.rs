@@ -13,6 +13,7 @@ fn expected() -> Expected {
         batches: Batches { rows: 10, shards: 2, batch_size: 10 },
         epochs: 1000,
         has_validation: false,
+        early_stopping: None,
         sums_len: 1,
     }
 }
@@ -24,6 +25,8 @@ fn checkpoint(step: u64) -> Checkpoint {
         step: Step(step),
         weights: vec![1.0, -0.0, 3.5e-42],
         moments: vec![vec![0.5; 3], vec![0.25; 3]],
+        watch: None,
+        best_weights: None,
     };
     Checkpoint { snapshot, records }
 }

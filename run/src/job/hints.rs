@@ -3,7 +3,7 @@
 
 use super::reader::full_name;
 use super::sections::SECTIONS;
-use super::{columns, layers, learning_rate};
+use super::{columns, early_stopping, layers, learning_rate};
 
 /// Keys by what Keras, scikit-learn and PyTorch call them, or people do.
 const ALIASES: &[(&str, &str)] = &[
@@ -46,6 +46,10 @@ const ALIASES: &[(&str, &str)] = &[
     ("fillna", "missing"),
     ("add_indicator", "indicator"),
     ("normalize", "scale"),
+    ("metric", "metrics"),
+    ("monitor", "metric"),
+    ("n_iter_no_change", "patience"),
+    ("tol", "min_delta"),
     ("criterion", "loss"),
     ("solver", "optimizer"),
     ("num_workers", "workers_min"),
@@ -103,6 +107,9 @@ fn at_home(section: &str, key: &str) -> String {
             "`{key}` inside the learning rate, as in [train] `optimizer = {{ type = \"adam\", learning_rate = {} }}`",
             learning_rate::EXAMPLE
         ),
+        "train.early_stopping" => {
+            format!("`{key}` inside early stopping, as in [train] `{}`", early_stopping::EXAMPLE)
+        }
         LAYERS => format!("`{key}` inside a layer, as in [model] `layers = [{}]`", layers::EXAMPLE),
         "data.columns" => {
             format!("`{key}` inside a column, as in [data.columns] `{}`", columns::EXAMPLE)

@@ -2,6 +2,7 @@
 
 mod columns;
 mod data;
+mod early_stopping;
 mod hints;
 mod layers;
 mod learning_rate;
@@ -14,13 +15,15 @@ mod settings;
 use std::path::{Path, PathBuf};
 
 use lockstep_coordinator::Optimizer;
-use lockstep_coordinator::policy::LearningRate;
+use lockstep_coordinator::policy::{EarlyStopping, LearningRate};
 use lockstep_data::{TableSpec, TargetKind};
 use lockstep_model::{LayerSpec, Loss, Metric, Network, NetworkSpec, Unit};
 use lockstep_proto::frame::{NETWORK_BYTES_MAX, SUMS_LEN_MAX};
 use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
 
+pub(crate) use early_stopping::measure as measure_watched;
+pub use early_stopping::{METRIC_DEFAULT, mode as mode_watched};
 pub use optimizer::from_name as optimizer_named;
 pub use reader::{JobError, Place};
 pub use resolved::to_toml;
@@ -78,6 +81,8 @@ pub struct Train {
     pub learning_rate: LearningRate,
     /// Times through the training table.
     pub epochs: u32,
+    /// What may end the run before that.
+    pub early_stopping: Option<EarlyStopping>,
     /// Rows of one step.
     pub batch_size: u64,
     /// Whether rows are permuted.

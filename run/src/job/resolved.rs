@@ -10,7 +10,7 @@ use lockstep_model::Loss;
 
 use super::columns::{self, missing, scale};
 use super::reader::quoted;
-use super::{Every, Job, layers, learning_rate};
+use super::{Every, Job, early_stopping, layers, learning_rate};
 
 /// The job as TOML, with absolute paths.
 pub fn to_toml(job: &Job) -> String {
@@ -71,6 +71,9 @@ pub fn to_toml(job: &Job) -> String {
     line("train", section());
     line("optimizer", optimizer(&job.train.optimizer, &job.train.learning_rate));
     line("epochs", job.train.epochs.to_string());
+    if let Some(rule) = &job.train.early_stopping {
+        line("early_stopping", early_stopping::to_toml(rule));
+    }
     line("batch_size", job.train.batch_size.to_string());
     line("shuffle", job.train.shuffle.to_string());
     line("shards", job.train.shards.to_string());

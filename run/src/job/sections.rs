@@ -10,7 +10,7 @@ use super::reader::{Document, JobError, Section, Value};
 use super::settings::Setting;
 use super::{
     BATCH_SIZE_DEFAULT, Checkpointing, Cluster, Every, Job, Journaling, Model, Places,
-    SHARDS_DEFAULT, Train, columns, data, layers, optimizer,
+    SHARDS_DEFAULT, Train, columns, data, early_stopping, layers, optimizer,
 };
 
 const WORKERS_MAX: u64 = SHARDS_MAX as u64;
@@ -23,6 +23,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("model", MODEL),
     ("train", TRAIN),
     ("train.optimizer", optimizer::PARAMETERS),
+    ("train.early_stopping", early_stopping::KEYS),
     ("cluster", CLUSTER),
     ("checkpoint", CHECKPOINT),
     ("journal", JOURNAL),
@@ -31,8 +32,16 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
 const ROOT: &[&str] =
     &["name", "seed", "data", "model", "train", "cluster", "checkpoint", "journal"];
 const MODEL: &[&str] = &["loss", "metrics", "initial_weights", "layers"];
-const TRAIN: &[&str] =
-    &["optimizer", "epochs", "batch_size", "shuffle", "shards", "gradient_clip_norm", "precision"];
+const TRAIN: &[&str] = &[
+    "optimizer",
+    "epochs",
+    "early_stopping",
+    "batch_size",
+    "shuffle",
+    "shards",
+    "gradient_clip_norm",
+    "precision",
+];
 const CLUSTER: &[&str] = &["workers_min", "audit_fraction"];
 const CHECKPOINT: &[&str] = &["every_epochs", "every_steps", "every_seconds", "keep"];
 const JOURNAL: &[&str] = &["every_steps"];
@@ -43,13 +52,18 @@ pub(super) fn read(path: &Path, text: String, settings: &[Setting]) -> Result<Jo
     let root = Section::new(&document, "", table.get_ref(), 0, ROOT)?;
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
     let mut places = Places::default();
+    let name = name(&root, path)?;
+    let seed = root.get("seed").map_or(Ok(0), |value| value.integer(0, i64::MAX as u64))?;
+    let data = data::read(&root.require("data")?, &folder)?;
+    let model = model(&root.require("model")?, &folder, &mut places)?;
+    let train = train(&root.require("train")?, &model, data.validation.is_some(), &mut places)?;
     Ok(Job {
         path: path.to_path_buf(),
-        name: name(&root, path)?,
-        seed: root.get("seed").map_or(Ok(0), |value| value.integer(0, i64::MAX as u64))?,
-        data: data::read(&root.require("data")?, &folder)?,
-        model: model(&root.require("model")?, &folder, &mut places)?,
-        train: train(&root.require("train")?, &mut places)?,
+        name,
+        seed,
+        data,
+        model,
+        train,
         cluster: cluster(&root)?,
         checkpoint: checkpoint(&root)?,
         journal: journal(&root)?,
@@ -121,7 +135,12 @@ fn loss(value: &Value<'_>) -> Result<Loss, JobError> {
     Ok(loss)
 }
 
-fn train(value: &Value<'_>, places: &mut Places) -> Result<Train, JobError> {
+fn train(
+    value: &Value<'_>,
+    model: &Model,
+    has_validation: bool,
+    places: &mut Places,
+) -> Result<Train, JobError> {
     let section = value.section(TRAIN)?;
     places.batch_size = section.get("batch_size").map(|value| value.place());
     places.train = Some(section.place());
@@ -133,6 +152,10 @@ fn train(value: &Value<'_>, places: &mut Places) -> Result<Train, JobError> {
         optimizer,
         learning_rate,
         epochs: section.require("epochs")?.integer(1, u64::from(u32::MAX))? as u32,
+        early_stopping: section
+            .get("early_stopping")
+            .map(|value| early_stopping::read(&value, model, has_validation))
+            .transpose()?,
         batch_size: section
             .get("batch_size")
             .map_or(Ok(BATCH_SIZE_DEFAULT), |value| value.integer(1, u64::from(u32::MAX)))?,

@@ -110,7 +110,9 @@ mod tests {
                 checkpoints.epoch_ended(epoch, u64::from(epoch) * 10, false);
             }
             let (pass, step) = (Pass(0), Step(u64::from(epoch) * 10 + 3));
-            let snapshot = Snapshot { pass, step, weights: Vec::new(), moments: Vec::new() };
+            let (weights, moments) = (Vec::new(), Vec::new());
+            let snapshot =
+                Snapshot { pass, step, weights, moments, watch: None, best_weights: None };
             let checkpoint = Checkpoint { snapshot, records: RecordState::default() };
             let settle = Box::new(|_: &mut RecordState| {});
             checkpoints.take(Handed { checkpoint, settle, with_model: false });

@@ -29,6 +29,9 @@ pub(super) enum Line<'a> {
         values: &'a BTreeMap<String, f64>,
         steps: u64,
         seconds: f64,
+        /// Where early stopping watches them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        best_epoch: Option<u32>,
         weights_blake3: &'a str,
     },
 }

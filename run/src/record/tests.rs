@@ -84,12 +84,17 @@ fn observe_step(recorder: &mut Recorder, step: u64) {
     });
 }
 
+fn empty(pass: Pass, step: Step) -> Snapshot {
+    let (weights, moments) = (Vec::new(), Vec::new());
+    Snapshot { pass, step, weights, moments, watch: None, best_weights: None }
+}
+
 /// Does what the run does after a pass; whether it had to copy everything.
 fn end_pass(recorder: &mut Recorder, step: u64, is_last: bool) -> bool {
     let wants = recorder.wants_snapshot(is_last);
     if wants {
         let (pass, step) = (Pass(step), Step(step));
-        recorder.take_snapshot(Snapshot { pass, step, weights: Vec::new(), moments: Vec::new() });
+        recorder.take_snapshot(empty(pass, step));
     }
     wants
 }

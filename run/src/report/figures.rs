@@ -82,7 +82,7 @@ pub fn side_by_side(columns: &[Vec<String>], left: &[usize]) -> Vec<String> {
 }
 
 /// A loss or metric in a few digits.
-fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     match value.abs() {
         small if small > 0.0 && small < 0.001 => format!("{value:.3e}"),
         large if large >= 1e7 => format!("{value:.3e}"),

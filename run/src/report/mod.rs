@@ -9,6 +9,8 @@ pub mod words;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lockstep_coordinator::Outcome;
+use lockstep_coordinator::policy::{EarlyStopping, Watch};
 use serde::{Deserialize, Serialize};
 
 pub use epochs::EpochsShown;
@@ -45,7 +47,9 @@ pub fn report<R: Reporter + ?Sized>(reporter: &Mutex<R>, report: &Report) {
 pub type Values = BTreeMap<String, f64>;
 
 /// JSON has no NaN (an r2 can be one): it is written as null, and read back from it.
-fn null_as_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Values, D::Error> {
+pub(crate) fn null_as_nan<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Values, D::Error> {
     let values: BTreeMap<String, Option<f64>> = Deserialize::deserialize(deserializer)?;
     Ok(values.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect())
 }
@@ -77,6 +81,43 @@ impl FaultKind {
             FaultKind::Slow => "slow",
             FaultKind::Coordinator => "coordinator",
         }
+    }
+}
+
+/// What early stopping made of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EarlyStop {
+    /// Epochs that were made.
+    pub epochs: u32,
+    /// Whether it ended the run.
+    pub stopped: bool,
+    /// What was watched.
+    pub metric: String,
+    /// The best epoch, from 1; `None` if there was no value.
+    pub best_epoch: Option<u32>,
+    /// The value after it.
+    pub best_value: Option<f64>,
+    /// Whether the run ended with the weights of the best epoch.
+    pub restored: bool,
+}
+
+impl EarlyStop {
+    /// Of a run that was asked for it and has ended.
+    pub fn of(rule: &EarlyStopping, outcome: &Outcome) -> Option<EarlyStop> {
+        let Watch { best, stopped, .. } = outcome.watch?;
+        Some(EarlyStop {
+            epochs: outcome.epochs,
+            stopped,
+            metric: rule.metric.clone(),
+            best_epoch: best.map(|best| best.epoch),
+            best_value: best.map(|best| best.value),
+            restored: rule.restore_best_weights && best.is_some(),
+        })
+    }
+
+    /// The epoch whose weights the run ended with.
+    pub fn kept_epoch(&self) -> u32 {
+        self.best_epoch.filter(|_| self.restored).unwrap_or(self.epochs)
     }
 }
 
@@ -205,7 +246,8 @@ pub enum Report {
         seconds: f64,
         /// Rows a second.
         rows_per_second: f64,
-        /// Loss and metrics over the last epoch, if it ended in this execution.
+        /// Loss and metrics over the last epoch, if it ended in this execution; over the best one, if its weights were
+        /// restored.
         #[serde(deserialize_with = "null_as_nan")]
         training: Values,
         /// Of the validation table after it, if there is one.
@@ -217,7 +259,10 @@ pub enum Report {
         /// Whether the loss is in units of scaled targets, and not in those of the metrics.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         loss_is_scaled: bool,
-        /// Hash of the final weights.
+        /// What early stopping made of it, if it was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        early_stopping: Option<EarlyStop>,
+        /// Hash of the weights in the run folder: the last, or those of the best epoch.
         weights_blake3: String,
         /// Where everything is.
         run_folder: Option<String>,

@@ -3,8 +3,8 @@
 use lockstep_proto::words::{count, nouns};
 
 use super::escape::peer_name;
-use super::figures::{listed, measures, numbered, shown, thousands, verified};
-use super::{FaultKind, Report};
+use super::figures::{figure, listed, measures, numbered, shown, thousands, verified};
+use super::{EarlyStop, FaultKind, Report};
 
 /// What happens, in words. Progress and errors are shown in their own way.
 pub fn line_of(report: &Report) -> String {
@@ -102,6 +102,7 @@ fn finished_lines(report: &Report) -> Vec<String> {
         validation,
         test,
         loss_is_scaled,
+        early_stopping,
         weights_blake3,
         run_folder,
     } = report
@@ -112,11 +113,28 @@ fn finished_lines(report: &Report) -> Vec<String> {
     let steps_done = format!("{steps} {}", nouns(*steps, "step"));
     let mut lines =
         vec![format!("{name}: {epochs}, {steps_done} in {seconds:.2} s ({pace} rows/s)")];
+    lines.extend(early_stopping.as_ref().map(early_stop));
     let tables = [("training", training), ("validation", validation), ("test", test)];
     lines.extend(measures(&tables, *loss_is_scaled));
     lines.push(format!("weights_blake3 {weights_blake3}"));
     lines.extend(run_folder.iter().map(|folder| format!("run folder {folder}")));
     lines
+}
+
+/// How a run ended that was watched.
+fn early_stop(found: &EarlyStop) -> String {
+    let EarlyStop { epochs, stopped, metric, best_epoch, best_value, restored } = found;
+    let end = match stopped {
+        true => format!("stopped early after epoch {epochs}, "),
+        false => String::new(),
+    };
+    match best_epoch.zip(*best_value) {
+        None => format!("{end}no best epoch: {metric} was no number"),
+        Some((epoch, value)) => {
+            let kept = if *restored { ", whose weights are kept" } else { "" };
+            format!("{end}best epoch {epoch} ({metric} {}){kept}", figure(value))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -157,5 +175,25 @@ mod tests {
         };
         assert_eq!(result_lines(&evaluated(false)), ["1 row", "loss 2", "mae 0.5"]);
         assert_eq!(result_lines(&evaluated(true)), ["1 row", "loss (scaled) 2", "mae 0.5"]);
+    }
+
+    #[test]
+    fn how_a_run_that_was_watched_ended() {
+        let mut found = EarlyStop {
+            epochs: 12,
+            stopped: true,
+            metric: "validation_loss".into(),
+            best_epoch: Some(2),
+            best_value: Some(0.25),
+            restored: true,
+        };
+        let text = "stopped early after epoch 12, best epoch 2 (validation_loss 0.2500), whose weights are kept";
+        assert_eq!(early_stop(&found), text);
+        assert_eq!(found.kept_epoch(), 2);
+        (found.stopped, found.restored) = (false, false);
+        assert_eq!(early_stop(&found), "best epoch 2 (validation_loss 0.2500)");
+        assert_eq!(found.kept_epoch(), 12);
+        (found.best_epoch, found.best_value) = (None, None);
+        assert_eq!(early_stop(&found), "no best epoch: validation_loss was no number");
     }
 }

@@ -16,6 +16,7 @@ use crate::format::{FORMAT, newer};
 use crate::job::plain;
 use crate::plan::Plan;
 use crate::read_file;
+use crate::report::EarlyStop;
 use crate::weights_file::weights_hash;
 use crate::whole_file::write_whole;
 
@@ -49,8 +50,11 @@ pub struct Manifest {
     pub started_unix: u64,
     /// How far the run has come.
     pub status: Status,
-    /// Hash of the final weights, once there are any.
+    /// Hash of the weights that the run ended with, once there are any.
     pub weights_blake3: Option<String>,
+    /// What early stopping made of the run, once it is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStop>,
     /// What the folder's other files must be; runs of earlier versions do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Files>,
@@ -114,6 +118,7 @@ impl Manifest {
             started_unix,
             status: Status::Running,
             weights_blake3: None,
+            early_stopping: None,
             files: None,
             manifest_blake3: None,
         }

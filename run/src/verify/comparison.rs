@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lockstep_coordinator::Snapshot;
+use lockstep_coordinator::policy::EarlyStopping;
+use lockstep_coordinator::{Outcome, Snapshot};
 use lockstep_proto::words::count;
 use tokio::sync::oneshot;
 
@@ -13,6 +14,7 @@ use super::Steps;
 use crate::error::{Error, Result};
 use crate::journal::{self, Line};
 use crate::plan::Plan;
+use crate::report::EarlyStop;
 use crate::run_folder::{Cadence, Manifest, Status};
 use crate::weights_file::{Stamp, weights_hash};
 
@@ -20,7 +22,7 @@ use crate::weights_file::{Stamp, weights_hash};
 #[derive(Debug)]
 enum Claim {
     Journal(Line),
-    /// The last step of a finished run, and its weights' hash.
+    /// The step whose weights a finished run ended with, and their hash.
     Manifest(u64, String),
     /// The step of the model in the run folder, and its weights' hash.
     Model(u64, String),
@@ -67,6 +69,27 @@ pub(super) struct Written<'a> {
     pub(super) at_least: u64,
 }
 
+/// The steps that matter at the end of a run, by what its manifest says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// The last one.
+    pub(super) last: u64,
+    /// The one whose weights it ended with, or is to end with.
+    pub(super) kept: u64,
+}
+
+impl End {
+    pub(super) fn new(manifest: &Manifest, plan: &Plan) -> End {
+        let epochs = manifest.early_stopping.as_ref();
+        let epochs = epochs.map(|found| (found.epochs, found.kept_epoch()));
+        let of_the_job = plan.job.train.epochs;
+        let (last, kept) = epochs.unwrap_or((of_the_job, of_the_job));
+        // A manifest that was altered may say anything.
+        let steps = |epochs: u32| u64::from(epochs.min(of_the_job)) * plan.batches().count();
+        End { last: steps(last), kept: steps(kept) }
+    }
+}
+
 /// A comparison that the journal's thread makes and others wait for.
 pub(super) type Shared = Arc<Mutex<Comparison>>;
 
@@ -86,6 +109,8 @@ pub(super) struct Comparison {
     last: u64,
     agreed: Option<u64>,
     difference: Option<String>,
+    /// How early stopping ended the run, if that is to be compared as well.
+    end: Option<EarlyStop>,
     over: Option<oneshot::Sender<()>>,
 }
 
@@ -100,26 +125,28 @@ impl Comparison {
         plan: &Plan,
     ) -> Result<Comparison> {
         let Written { journal, manifest, model, .. } = *written;
-        let of_the_job = plan.steps();
+        let end = End::new(manifest, plan);
         let wrong = |problem: String| Error::File { path: journal::path(run), problem };
         let range = steps.first..=steps.last.unwrap_or(u64::MAX);
         let lines = journal.iter().filter(|line| range.contains(&line.step));
         let mut claims: Vec<_> = lines.cloned().map(Claim::Journal).collect();
         if let Some(hash) = &manifest.weights_blake3
-            && range.contains(&of_the_job)
+            && range.contains(&end.kept)
         {
-            claims.push(Claim::Manifest(of_the_job, hash.clone()));
+            claims.push(Claim::Manifest(end.kept, hash.clone()));
         }
-        let Some(claim) = claims.last() else { return Err(wrong(nothing(journal, steps))) };
-        let last = claim.step();
+        let Some(last) = claims.iter().map(Claim::step).max() else {
+            return Err(wrong(nothing(journal, steps)));
+        };
         if let Some(problem) = missing(written, &range, plan) {
             return Err(wrong(problem));
         }
         let journaled = claims.iter().map(Claim::step).collect::<BTreeSet<_>>().len();
         if let Some(stamp) = model.filter(|stamp| (steps.first..=last).contains(&stamp.step)) {
             claims.push(Claim::Model(stamp.step, stamp.weights_blake3.clone()));
-            claims.sort_by_key(Claim::step);
         }
+        claims.sort_by_key(Claim::step);
+        let end = manifest.early_stopping.clone().filter(|_| range.contains(&end.last));
         let (journal, claims) = (journal.to_vec(), claims.into());
         Ok(Comparison {
             journal,
@@ -128,6 +155,7 @@ impl Comparison {
             last,
             agreed: None,
             difference: None,
+            end,
             over: None,
         })
     }
@@ -194,9 +222,41 @@ impl Comparison {
         !self.is_over()
     }
 
+    /// Compares how the run ended: early, or after all of its epochs.
+    pub(super) fn ended(&mut self, rule: Option<&EarlyStopping>, outcome: &Outcome) {
+        let Some(says) = self.end.take() else {
+            if rule.is_some() && !self.claims.is_empty() {
+                let epochs = outcome.epochs;
+                self.difference = Some(format!(
+                    "the end of the run differs: this machine ends it after epoch {epochs}, the journal goes on"
+                ));
+            }
+            return;
+        };
+        let made = rule.and_then(|rule| EarlyStop::of(rule, outcome));
+        if made.as_ref() == Some(&says) && self.claims.is_empty() {
+            return;
+        }
+        let text = |found: &EarlyStop| {
+            let best = found.best_epoch.map_or("none".to_string(), |best| best.to_string());
+            let end = if found.stopped { "stopped early" } else { "ended" };
+            let kept = found.kept_epoch();
+            let EarlyStop { epochs, metric, best_value, .. } = found;
+            format!(
+                "that it {end} after epoch {epochs} with the weights of epoch {kept}, the best being {best} ({metric} \
+                 {best_value:?})"
+            )
+        };
+        let made = made.as_ref().map_or("that it is not watched".to_string(), text);
+        self.difference = Some(format!(
+            "the end of the run differs: the manifest says {}, this machine found {made}",
+            text(&says)
+        ));
+    }
+
     /// Whether nothing is left to compare.
     pub(super) fn is_over(&self) -> bool {
-        self.claims.is_empty() || self.difference.is_some()
+        self.difference.is_some() || self.claims.is_empty() && self.end.is_none()
     }
 
     /// # Errors
@@ -210,15 +270,15 @@ impl Comparison {
 ///
 /// # Errors
 /// If it is not.
-pub(super) fn check_model(model: &Stamp, manifest: &Manifest, of_the_job: u64) -> Result<()> {
+pub(super) fn check_model(model: &Stamp, manifest: &Manifest, kept: u64) -> Result<()> {
     let Stamp { step, weights_blake3: hash, .. } = model;
     let differs = |what: String| Err(Error::Differs(format!("model/weights.safetensors {what}")));
     match &manifest.weights_blake3 {
         Some(wanted) if wanted != hash => {
             differs(format!("is of step {step} and has hash {hash}, manifest.json says {wanted}"))
         }
-        Some(_) if *step != of_the_job => {
-            differs(format!("is of step {step}, the run ended with step {of_the_job}"))
+        Some(_) if *step != kept => {
+            differs(format!("is of step {step}, the run ended with the weights of step {kept}"))
         }
         _ => Ok(()),
     }
@@ -228,10 +288,10 @@ pub(super) fn check_model(model: &Stamp, manifest: &Manifest, of_the_job: u64) -
 fn missing(written: &Written<'_>, range: &RangeInclusive<u64>, plan: &Plan) -> Option<String> {
     let Written { journal, manifest, at_least, .. } = *written;
     let steps_per_epoch = plan.batches().count();
-    let of_the_job = u64::from(plan.job.train.epochs) * steps_per_epoch;
+    let End { last, .. } = End::new(manifest, plan);
     let newest = journal.last().map_or(0, |line| line.step);
     let is_finished = manifest.status == Status::Finished;
-    let until = if is_finished { of_the_job } else { newest.max(at_least) };
+    let until = if is_finished { last } else { newest.max(at_least) };
     let whole = [Cadence { after_step: 0, every_steps: plan.job.journal.every_steps }];
     let cadences = manifest.files.as_ref().map_or(&whole[..], |files| &files.journal[..]);
     let is_due = |step: &u64| {

@@ -3,7 +3,8 @@
 //!
 //! Works from the run folder and the tables alone, for runs that are finished, failed, killed or going on, and writes
 //! nothing there. Starts from the newest checkpoint before the first step that is asked for, stops behind the last, and
-//! measures no table: measures change no weights.
+//! measures no table, since that changes no weights; but for the validation table where early stopping watches it: whether
+//! the run ended rightly, and with the weights of the right epoch, is compared as well.
 
 mod comparison;
 mod steps;
@@ -30,7 +31,7 @@ use crate::report::{SharedReporter, report};
 use crate::run_folder::{Manifest, Status, model_stamp, read_job};
 use crate::weights_file::weights_hash;
 
-use comparison::{Comparison, Shared, Written, check_model, lock};
+use comparison::{Comparison, End, Shared, Written, check_model, lock};
 pub use steps::Steps;
 
 /// Verifies the steps of a run folder, and reports that they agree.
@@ -48,7 +49,7 @@ pub fn verify(
     // What is wrong with it is found out by comparing, or said where it leads to anything else, or in the end.
     let manifest = Manifest::read_unsealed(run)?;
     let blame = |error| manifest.check_seal(run).err().unwrap_or(error);
-    let (plan, expected) = plan(run, &manifest).map_err(blame)?;
+    let (mut plan, expected) = plan(run, &manifest).map_err(blame)?;
     let model = model_stamp(run, &manifest, plan.network.layout()).map_err(blame)?;
     // Before the journal: what a checkpoint counts on is in it. What is passed over is named where one is used.
     let newest = match manifest.status {
@@ -56,7 +57,7 @@ pub fn verify(
         _ => checkpoint::newest(run, &expected, &mut |_| {})?,
     };
     let at_least = newest.map_or(0, |newest| newest.snapshot.step.0);
-    let steps_in_all = plan.steps();
+    let End { last: steps_in_all, kept } = End::new(&manifest, &plan);
     let journal = journal::read(run, steps_in_all)?;
     let written =
         Written { journal: &journal, manifest: &manifest, model: model.as_ref(), at_least };
@@ -70,9 +71,13 @@ pub fn verify(
     let message = format!("verifying steps {} to {last}, from {place}", steps.first);
     report(reporter, &Report::Note { message });
     let hashes = comparison.journaled();
+    if let Some(found) = &manifest.early_stopping {
+        // As far as the run says that it went, whatever is found there.
+        plan.job.train.epochs = found.epochs.min(plan.job.train.epochs);
+    }
     make_again(plan, start, comparison, threads, reporter, stop)?;
     if let Some(stamp) = &model {
-        check_model(stamp, &manifest, steps_in_all)?;
+        check_model(stamp, &manifest, kept)?;
     }
     manifest.check_seal(run)?;
     report(reporter, &Report::Verified { first: steps.first, last, hashes, from });
@@ -135,6 +140,9 @@ fn start(
         return Ok(Checkpoint { snapshot: plan.beginning(), records: RecordState::default() });
     };
     comparison.check_start(&found.snapshot)?;
+    if plan.tables.validation.is_some() {
+        return Ok(found);
+    }
     // Where nothing is measured, passes are steps, and an epoch ends with its last step.
     let step = found.snapshot.step.0;
     found.snapshot.pass = Pass(step);
@@ -189,6 +197,9 @@ fn make_again(
         let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), stop).await;
         // What is still to be hashed is compared.
         records.flush();
+        if let Ok(outcome) = &result {
+            lock(&shared).ended(plan.job.train.early_stopping.as_ref(), outcome);
+        }
         match result {
             _ if lock(&shared).is_over() => Ok(()),
             // Not said as if a worker had failed.

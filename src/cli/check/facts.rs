@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lockstep_coordinator::policy::RateSummary;
+use lockstep_coordinator::policy::{EarlyStopping, RateSummary};
 use lockstep_data::{Column as Fitted, ColumnSettings, NumberSummary, TableSummary, TargetSummary};
 use lockstep_model::ParameterValue;
 use lockstep_proto::ids::Span;
@@ -103,6 +103,19 @@ struct Training {
     batch_size_last: u64,
     shards: u32,
     learning_rate: Rate,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    early_stopping: Option<Stopping>,
+}
+
+/// What may end the run before its last epoch.
+#[derive(Serialize)]
+struct Stopping {
+    metric: String,
+    patience: u32,
+    min_delta: f64,
+    restore_best_weights: bool,
+    start_from_epoch: u32,
+    baseline: Option<f64>,
 }
 
 /// Over the run, by its steps from 1.
@@ -146,9 +159,24 @@ impl<'a> Facts<'a> {
                 batch_size_last: batches.batch_rows(batches.count() - 1),
                 shards: batches.shards,
                 learning_rate: Rate::new(plan),
+                early_stopping: plan.job.train.early_stopping.clone().map(Stopping::from),
             },
             traffic,
         }
+    }
+}
+
+impl From<EarlyStopping> for Stopping {
+    fn from(rule: EarlyStopping) -> Stopping {
+        let EarlyStopping {
+            metric,
+            patience,
+            min_delta,
+            restore_best_weights,
+            start_from_epoch,
+            baseline,
+        } = rule;
+        Stopping { metric, patience, min_delta, restore_best_weights, start_from_epoch, baseline }
     }
 }
 
@@ -243,6 +271,8 @@ impl Traffic {
             + tables.validation.as_ref().map_or(0, |table| table.rows().len() as u64)
             + plan.test_rows().unwrap_or(0);
         let moments = plan.job.train.optimizer.moment_count() as u64;
+        let rule = plan.job.train.early_stopping.as_ref();
+        let best = u64::from(rule.is_some_and(|rule| rule.restore_best_weights));
         let precision = plan.job.train.precision;
         let moved = precision.width() as u64 * parameters;
         let network = &plan.network;
@@ -254,8 +284,8 @@ impl Traffic {
             tree_nodes,
             step_bytes_up: moved * tree_nodes,
             step_bytes_down: moved,
-            // Weights, gradient, one partial sum; published weights of two steps.
-            memory_bytes_coordinator: 4 * (all_rows * width + parameters * (3 + moments))
+            // Weights, gradient, one partial sum; published weights of two steps; those of the best epoch.
+            memory_bytes_coordinator: 4 * (all_rows * width + parameters * (3 + moments + best))
                 + 2 * moved,
             // Two weight buffers, one layer's gradient and its frame; of its rows, outputs and slopes of all layers and what
             // they keep.
