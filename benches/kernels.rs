@@ -235,7 +235,7 @@ impl Subject {
                 black_box(gradient.values);
             };
             let rows = TrainingRows { seed: 0, step: 0, microbatches: &microbatches };
-            let batch = Batch { x, y, rows, nodes: &nodes, precision };
+            let batch = Batch { x, y, weights: None, rows, nodes: &nodes, precision };
             let sums = network.gradient(parameters, &batch, workspace, &mut sink);
             black_box(sums.expect("finite values"));
         })

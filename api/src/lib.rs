@@ -26,7 +26,7 @@ use ndarray::{Array2, ArrayView2};
 
 use lockstep_run::cluster;
 use lockstep_run::inference;
-use lockstep_run::job::{self, Job, SHARDS_DEFAULT, Train};
+use lockstep_run::job::{self, ClassWeights, Job, SHARDS_DEFAULT, Train};
 use lockstep_run::plan::{self, Plan};
 use lockstep_run::record::History;
 use lockstep_run::report::{self, Silent};
@@ -53,6 +53,7 @@ pub mod prelude {
     pub use lockstep_data::Scale;
     pub use lockstep_model::{Activation, Dense, Dropout, Initializer, Loss, Metric};
     pub use lockstep_proto::values::Precision;
+    pub use lockstep_run::job::ClassWeights;
     pub use lockstep_run::record::History;
 }
 
@@ -65,6 +66,8 @@ pub struct Fit {
     pub validation_data: Option<(Array2<f32>, Array2<f32>)>,
     /// What may end the fit before its last epoch. Needs `validation_data`.
     pub early_stopping: Option<EarlyStopping>,
+    /// How much the rows of each class count in the loss, the classes being labels `"0"`, `"1"` and so on.
+    pub class_weights: Option<ClassWeights>,
     /// Rows of a step.
     pub batch_size: usize,
     /// Whether rows are permuted, anew each epoch.
@@ -91,6 +94,7 @@ impl Default for Fit {
             epochs: 1,
             validation_data: None,
             early_stopping: None,
+            class_weights: None,
             batch_size: job::BATCH_SIZE_DEFAULT as usize,
             shuffle: true,
             seed: 0,
@@ -221,6 +225,7 @@ impl Sequential {
             validation: None,
             target: Vec::new(),
             features: None,
+            sample_weight: None,
             scale: Scale::NONE,
             missing: Missing::Error,
             columns: BTreeMap::new(),
@@ -234,6 +239,7 @@ impl Sequential {
             learning_rate: optimizer.learning_rate,
             epochs: fit.epochs,
             early_stopping: fit.early_stopping.clone(),
+            class_weights: fit.class_weights.clone(),
             batch_size: fit.batch_size as u64,
             shuffle: fit.shuffle,
             shards: fit.shards,
@@ -272,6 +278,7 @@ impl Sequential {
         if let Some(rule) = &fit.early_stopping {
             early_stopping::check(rule, fit, &job)?;
         }
+        job.check_class_weights().map_err(|error| wrong(error.problem))?;
         tables::check_targets(&job, x, y)?;
         let schema = schema(&job, x.ncols(), self.targets(job.target_kind(), y)?);
         let validation = match &fit.validation_data {

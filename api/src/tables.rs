@@ -27,6 +27,7 @@ pub fn load_csv(path: impl AsRef<Path>, target: &str) -> Result<(Array2<f32>, Ar
         validation: None,
         target: vec![target.to_string()],
         features: None,
+        sample_weight: None,
         scale: Scale::NONE,
         missing: Missing::Error,
         columns: BTreeMap::new(),

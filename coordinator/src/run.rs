@@ -136,6 +136,7 @@ fn welcome(spec: &RunSpec, weights: Option<Ticket>) -> Welcome {
         test_rows: spec.test_rows.unwrap_or(0),
         precision: spec.precision,
         clips: spec.clip_norm.is_some(),
+        is_weighted: spec.is_weighted,
         weights,
     }
 }

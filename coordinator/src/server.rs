@@ -23,10 +23,11 @@ use crate::peer::{Known, Peer};
 /// Longest wait for the first message of a stream.
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Where the rows of a run come from. Rows are features, then targets.
+/// Where the rows of a run come from. Rows are features, then targets, then, where a run is weighted, in the training table
+/// the row's weight.
 pub trait ShardSource: Send + Sync + 'static {
-    /// Values in a row.
-    fn width(&self) -> usize;
+    /// Values in a row of a table.
+    fn width(&self, table: Table) -> usize;
     /// Rows of a shard; `None` if the job has no such table.
     fn rows(&self, table: Table, shard: Shard) -> Option<u64>;
     /// Appends rows `places` of a shard, in its own order.
@@ -121,11 +122,11 @@ impl Service {
             .flatten()
             .ok_or_else(|| Status::not_found(format!("this run has no {table} {shard}")))?;
         let source = self.source.clone();
-        let step = (PART_VALUES_MAX / source.width()).max(1);
+        let width = source.width(table);
+        let step = (PART_VALUES_MAX / width).max(1);
         let parts = (0..rows).step_by(step).flat_map(move |first| {
             let places = first..rows.min(first + step as u64);
-            let mut some =
-                Vec::with_capacity((places.end - places.start) as usize * source.width());
+            let mut some = Vec::with_capacity((places.end - places.start) as usize * width);
             source.copy(table, shard, places, &mut some);
             // A row may be longer than a message.
             let parts = some.chunks(PART_VALUES_MAX).map(values::encode);

@@ -28,6 +28,8 @@ pub struct RunSpec {
     pub start: Snapshot,
     /// The training table's rows, shards and batches.
     pub batches: Batches,
+    /// Whether a row of the training table ends with its weight.
+    pub is_weighted: bool,
     /// Rows of the validation table, if there is one.
     pub validation_rows: Option<u64>,
     /// Rows of the test table, if there is one.

@@ -27,6 +27,11 @@ pub(crate) fn binary(found: Vec<String>) -> Result<Vec<String>, Vec<String>> {
     if labels.len() == 2 { Ok(labels) } else { Err(labels) }
 }
 
+/// The class that a label names among those of a target, in any of its spellings.
+pub fn class_of(labels: &[String], label: &str) -> Option<usize> {
+    Classes::new(labels).find(label).map(|class| class as usize)
+}
+
 /// Finds the class of a label.
 pub(crate) struct Classes<'a> {
     by_text: HashMap<&'a str, u32>,

@@ -46,12 +46,14 @@ mod strata;
 mod summary;
 mod table_file;
 mod warnings;
+mod weights;
 
 pub use columns::{
     Back, Column, ColumnOverride, ColumnSettings, Missing, Parameter, Scale, Scaling,
 };
 pub use dialect::{Dialect, MISSING_DEFAULT, MISSING_NUMBERS_DEFAULT};
 pub use error::DataError;
+pub use labels::class_of;
 pub use load::{Dataset, load};
 pub use order::RowOrder;
 pub use readers::open_table::{COLUMNS_MAX, ROWS_MAX};

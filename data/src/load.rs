@@ -17,6 +17,7 @@ use crate::split::{self, Part};
 use crate::strata::{Split, split};
 use crate::summary::{Detail, Summary, TableSummary};
 use crate::table_file::TableFile;
+use crate::weights;
 
 /// The tables of a job, preprocessed.
 #[derive(Clone, Debug)]
@@ -44,7 +45,8 @@ pub fn load(
 ) -> Result<Dataset, DataError> {
     check(spec, kind)?;
     let opened = spec.train.open(&spec.dialect)?;
-    let (features, targets) = columns(spec, &*opened)?;
+    let weight = weights::column(spec, &*opened)?;
+    let (features, targets) = columns(spec, &*opened, weight)?;
     check_targets(targets.len(), kind)?;
     check_columns(spec, &*opened, &features, &targets, kind)?;
     let name = |column: &usize| &opened.columns()[*column];
@@ -73,7 +75,12 @@ pub fn load(
     let [train, validation_rows, test_rows] =
         schema.preprocess(&mut raw, [&train_rows, rows_of(&validation), rows_of(&test)])?;
     seen.count_labels(&schema, &train);
-    drop((raw, train_rows));
+    drop(raw);
+    let train = match weights::read(spec, &train_rows)? {
+        Some(weights) => train.weighted(&weights),
+        None => train,
+    };
+    drop(train_rows);
     let mut tables = vec![seen];
 
     let mut measure = |table, source: &Option<Source>, held_out: Option<HeldOut>, values| {
@@ -256,10 +263,11 @@ fn first_repeated(names: &[String]) -> Option<&String> {
     names.iter().find(|name| !seen.insert(name.as_str()))
 }
 
-/// File columns of the features and the targets, each in the network's order.
+/// File columns of the features and the targets, each in the network's order; `weight` is neither.
 fn columns(
     spec: &TableSpec,
     opened: &dyn OpenTable,
+    weight: Option<usize>,
 ) -> Result<(Vec<usize>, Vec<usize>), DataError> {
     let find = |key: &str, names: &[String]| -> Result<Vec<usize>, DataError> {
         let column = |name: &String| {
@@ -277,7 +285,9 @@ fn columns(
         true => own.clone().collect(),
         false => find("data.target", &spec.target)?,
     };
-    let is_feature = |column: &usize| !targets.contains(column) && !own.contains(column);
+    let is_feature = |column: &usize| {
+        !targets.contains(column) && !own.contains(column) && Some(*column) != weight
+    };
     let features = match &spec.features {
         Some(names) => find("data.features", names)?,
         None => (0..opened.columns().len()).filter(is_feature).collect(),

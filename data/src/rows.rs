@@ -1,12 +1,14 @@
 //! A table in memory: preprocessed rows of `f32`, one after another. Knows no names and no files.
 
-/// Row-major rows, each its features and then its targets. A class target is the class index.
+/// Row-major rows, each its features, then its targets, then its weight if it has one. A class target is the class index.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     /// Feature values in a row.
     pub features: usize,
     /// Target values in a row; 0 for rows to predict.
     pub targets: usize,
+    /// Whether each ends with its weight, which is finite and at least 0.
+    pub is_weighted: bool,
     /// All rows, [`Rows::width`] values each.
     pub values: Vec<f32>,
 }
@@ -18,12 +20,27 @@ impl Rows {
         let width = features + targets;
         assert!(width > 0, "a row holds at least one value");
         assert!(values.len().is_multiple_of(width), "{} values in rows of {width}", values.len());
-        Rows { features, targets, values }
+        Rows { features, targets, is_weighted: false, values }
+    }
+
+    /// The same rows, each with its weight, multiplied with the one that it had.
+    ///
+    /// # Panics
+    /// If there is not one for each row.
+    pub fn weighted(self, weights: &[f32]) -> Rows {
+        assert_eq!(weights.len(), self.len(), "a weight for each row");
+        let (width, own) = (self.width(), self.features + self.targets);
+        let mut values = Vec::with_capacity(weights.len() * (own + 1));
+        for (row, &weight) in self.values.chunks_exact(width).zip(weights) {
+            values.extend_from_slice(&row[..own]);
+            values.push(row.get(own).map_or(weight, |before| before * weight));
+        }
+        Rows { is_weighted: true, values, ..self }
     }
 
     /// Values in a row.
     pub fn width(&self) -> usize {
-        self.features + self.targets
+        self.features + self.targets + usize::from(self.is_weighted)
     }
 
     /// Number of rows.
@@ -36,7 +53,7 @@ impl Rows {
         self.values.is_empty()
     }
 
-    /// Row `index`: features, then targets.
+    /// Row `index`: features, then targets, then its weight if it has one.
     ///
     /// # Panics
     /// If there is no such row.
@@ -58,7 +75,15 @@ impl Rows {
     /// # Panics
     /// If there is no such row.
     pub fn targets_of(&self, index: usize) -> &[f32] {
-        &self.row(index)[self.features..]
+        &self.row(index)[self.features..self.features + self.targets]
+    }
+
+    /// The weight of row `index`, if rows have one.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn weight_of(&self, index: usize) -> Option<f32> {
+        self.row(index).last().copied().filter(|_| self.is_weighted)
     }
 }
 
@@ -72,6 +97,17 @@ mod tests {
         assert_eq!((rows.width(), rows.len(), rows.is_empty()), (3, 2, false));
         assert_eq!(rows.row(1), [4.0, 5.0, 6.0]);
         assert_eq!((rows.features_of(1), rows.targets_of(1)), (&[4.0, 5.0][..], &[6.0][..]));
+    }
+
+    #[test]
+    fn weights_are_at_the_end_and_multiply() {
+        let rows = Rows::new(1, 1, vec![1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(rows.weight_of(0), None);
+        let rows = rows.weighted(&[0.5, 2.0]);
+        assert_eq!((rows.width(), rows.len(), rows.row(1)), (3, 2, &[3.0, 4.0, 2.0][..]));
+        assert_eq!((rows.targets_of(1), rows.weight_of(1)), (&[4.0][..], Some(2.0)));
+        let rows = rows.weighted(&[3.0, 3.0]);
+        assert_eq!(rows.values, [1.0, 2.0, 1.5, 3.0, 4.0, 6.0]);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct TableSpec {
     pub target: Vec<String>,
     /// Feature columns, in the order of the network's inputs; `None`: every column that is no target, in file order.
     pub features: Option<Vec<String>>,
+    /// The column with the weights of training rows; it is no feature.
+    pub sample_weight: Option<String>,
     /// How features are scaled.
     pub scale: Scale,
     /// What to do about a missing cell.

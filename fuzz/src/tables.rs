@@ -30,6 +30,7 @@ pub(crate) fn spec(train: TableFile, target: &str) -> TableSpec {
         validation: None,
         target: vec![target.to_owned()],
         features: None,
+        sample_weight: None,
         scale: Scale::NONE,
         missing: lockstep_data::Missing::Error,
         columns: BTreeMap::new(),

@@ -27,6 +27,8 @@ pub struct Batch<'a> {
     pub x: ArrayView2<'a, f32>,
     /// Targets, `[rows, target width]`.
     pub y: ArrayView2<'a, f32>,
+    /// What each row's loss is multiplied with; `None` where rows count alike.
+    pub weights: Option<&'a [f32]>,
     /// Who the rows are.
     pub rows: TrainingRows<'a>,
     /// What is summed: they cover the microbatches in order; none is empty.
@@ -130,7 +132,7 @@ impl Network {
         ws: &mut Workspace,
         sink: &mut dyn Sink,
     ) -> Result<Vec<Vec<f64>>, NonFinite> {
-        let Batch { x, y, rows: training, nodes, precision } = *batch;
+        let Batch { x, y, weights, rows: training, nodes, precision } = *batch;
         let (rows, microbatches) = (x.nrows(), training.microbatches);
         let orders = orders(microbatches, nodes, rows);
         if orders.is_empty() {
@@ -141,6 +143,9 @@ impl Network {
         let pieces = product::pieces(self.flops(rows));
         ws.reserve_backward(rows);
         self.losses(targets, ws, pieces, true);
+        if let Some(weights) = weights {
+            self.weigh(weights, rows, ws);
+        }
         let sums = self.node_sums(targets, ws, microbatches, &orders)?;
         let output = self.layers().len() - 1;
         let first = self.layers().iter().position(|layer| layer.len() > 0).unwrap_or(0);

@@ -196,6 +196,17 @@ impl Network {
         blocks.into_par_iter().for_each(LossRows::compute);
     }
 
+    /// Multiplies the rows' losses and slopes with their weights. What metrics say of them stays as it is.
+    pub(crate) fn weigh(&self, weights: &[f32], rows: usize, ws: &mut Workspace) {
+        assert_eq!(weights.len(), rows, "a weight for each row");
+        let units = self.outputs();
+        let slopes = ws.slopes.at_hand_mut(rows * units).chunks_exact_mut(units);
+        for ((slopes, loss), &weight) in slopes.zip(&mut ws.losses[..rows]).zip(weights) {
+            *loss *= weight;
+            slopes.iter_mut().for_each(|slope| *slope *= weight);
+        }
+    }
+
     /// Adds the rows' losses and metrics to the sums, in order.
     pub(crate) fn add_rows(
         &self,

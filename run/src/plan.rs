@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lockstep_coordinator::policy::{Measure, Watched};
 use lockstep_coordinator::{RunSpec, ShardSource, Snapshot, SumBounds};
 use lockstep_data::{
-    Back, Column, Dataset, Detail, RowOrder, Rows, Scaling, Schema, Sharded, Summary,
+    Back, Column, Dataset, Detail, RowOrder, Rows, Scaling, Schema, Sharded, Summary, TargetKind,
 };
 use lockstep_model::{NUMERIC_PROFILE, Network, Unit};
 use lockstep_proto::batches::Batches;
@@ -36,6 +36,8 @@ pub struct Plan {
     pub summary: Summary,
     /// What is odd about them, though training can go on.
     pub warnings: Vec<String>,
+    /// Labels of the classes and how much their rows count, if that differs.
+    pub class_weights: Option<Vec<(String, f32)>>,
     /// Weights at step 0.
     pub weights: Vec<f32>,
 }
@@ -65,6 +67,11 @@ impl Plan {
     pub fn with_dataset(mut job: Job, dataset: Dataset) -> Result<Plan> {
         let Dataset { train, validation, test, schema, summary, warnings } = dataset;
         job.check_against(train.len() as u64, &schema.target_names())?;
+        let class_weights = class_weights(&job, &schema, &train)?;
+        let train = match &class_weights {
+            Some(weights) => weighted(train, weights),
+            None => train,
+        };
         let network = Arc::new(job.network_of(train.features, units(&schema))?);
         if !job.data.columns.is_empty() {
             // A job that says something of single columns is written out with what is done to every one.
@@ -93,7 +100,17 @@ impl Plan {
             validation: validation.map(whole),
             test: test.map(whole),
         });
-        let plan = Plan { job, network, tables, schema, summary, warnings, weights: Vec::new() };
+        let weights_at_0 = Vec::new();
+        let plan = Plan {
+            job,
+            network,
+            tables,
+            schema,
+            summary,
+            warnings,
+            class_weights,
+            weights: weights_at_0,
+        };
         plan.starting_from(weights)
     }
 
@@ -138,6 +155,7 @@ impl Plan {
             sum_bounds: self.sum_bounds(),
             start,
             batches: self.batches(),
+            is_weighted: self.tables.train.rows().is_weighted,
             validation_rows: rows(&self.tables.validation),
             test_rows: rows(&self.tables.test),
             epochs: self.job.train.epochs,
@@ -169,7 +187,20 @@ impl Plan {
 
     fn sum_bounds(&self) -> Vec<SumBounds> {
         let bounds = self.network.sum_bounds().into_iter();
-        bounds.map(|(low, high, is_whole)| SumBounds { low, high, is_whole }).collect()
+        let mut bounds: Vec<SumBounds> =
+            bounds.map(|(low, high, is_whole)| SumBounds { low, high, is_whole }).collect();
+        // A loss may be of a row that is measured, and has no weight.
+        if let (Some(loss), Some(largest)) = (bounds.first_mut(), self.largest_weight()) {
+            let factor = f64::from(largest).max(1.0);
+            (loss.low, loss.high) = ((loss.low * factor).min(0.0), loss.high * factor);
+        }
+        bounds
+    }
+
+    /// The largest weight of a training row, if they have any.
+    pub fn largest_weight(&self) -> Option<f32> {
+        let rows = self.tables.train.rows();
+        (0..rows.len()).filter_map(|row| rows.weight_of(row)).reduce(f32::max)
     }
 
     /// The beginning of the run.
@@ -238,6 +269,31 @@ impl Plan {
     }
 }
 
+/// Labels and weights of the classes, if they have weights.
+fn class_weights(job: &Job, schema: &Schema, train: &Rows) -> Result<Option<Vec<(String, f32)>>> {
+    job.check_class_weights()?;
+    let classes = match (&job.train.class_weights, job.target_kind()) {
+        (Some(_), TargetKind::Classes { outputs }) => outputs,
+        (Some(_), TargetKind::Binary { .. }) => 2,
+        _ => return Ok(None),
+    };
+    let labels = match &schema.labels {
+        Some(labels) => labels[0].clone(),
+        // Where classes are numbers from the start.
+        None => (0..classes).map(|class| class.to_string()).collect(),
+    };
+    let mut counts = vec![0; classes];
+    (0..train.len()).for_each(|row| counts[train.targets_of(row)[0] as usize] += 1);
+    Ok(job.weights_of_classes(labels, &counts)?)
+}
+
+/// The rows, each with the weight of its class.
+fn weighted(train: Rows, weights: &[(String, f32)]) -> Rows {
+    let weight = |row| weights[train.targets_of(row)[0] as usize].1;
+    let weights: Vec<f32> = (0..train.len()).map(weight).collect();
+    train.weighted(&weights)
+}
+
 /// The own units of targets, where some are scaled.
 pub fn units(schema: &Schema) -> Vec<Unit> {
     let unit = |target: &Column| match target.back() {
@@ -281,8 +337,8 @@ impl Tables {
 }
 
 impl ShardSource for Tables {
-    fn width(&self) -> usize {
-        self.train.rows().width()
+    fn width(&self, table: Table) -> usize {
+        self.table(table).map_or(1, |table| table.rows().width())
     }
 
     fn rows(&self, table: Table, shard: Shard) -> Option<u64> {

@@ -22,6 +22,9 @@ use lockstep_proto::values::{self, Precision};
 
 use crate::draw::one_in;
 
+/// The largest weight of a row.
+const WEIGHT_MAX: f32 = 3.0;
+
 /// See the module's text.
 pub(crate) struct Job {
     pub(crate) seed: u64,
@@ -83,6 +86,7 @@ impl Job {
         let tables = rows.into_iter().filter_map(|(table, order)| Some((table, order?)));
         let tables = tables.map(|(table, order)| {
             let rows = draw_rows(random, &network, loss, order.batches.rows);
+            let rows = if table == Table::Train { draw_weights(seed, rows) } else { rows };
             (table, Sharded::new(rows, order))
         });
         Job {
@@ -113,7 +117,10 @@ impl Job {
     pub(crate) fn spec(&self, start: Snapshot) -> RunSpec {
         let Schedule { train, validation_rows, test_rows, epochs, .. } = self.schedule;
         let bounds = self.network.sum_bounds().into_iter();
-        let bounds = bounds.map(|(low, high, is_whole)| SumBounds { low, high, is_whole });
+        let bounds = bounds.enumerate().map(|(place, (low, high, is_whole))| {
+            let factor = if place == 0 { f64::from(WEIGHT_MAX) } else { 1.0 };
+            SumBounds { low: low * factor, high: high * factor, is_whole }
+        });
         RunSpec {
             run_id: String::new(),
             network: self.description.clone(),
@@ -122,6 +129,7 @@ impl Job {
             sum_bounds: bounds.collect(),
             start,
             batches: train,
+            is_weighted: self.is_weighted(),
             validation_rows,
             test_rows,
             epochs,
@@ -139,6 +147,10 @@ impl Job {
         }
     }
 
+    fn is_weighted(&self) -> bool {
+        self.tables.iter().any(|(_, sharded)| sharded.rows().is_weighted)
+    }
+
     /// What a worker is told when it is let in.
     pub(crate) fn welcome(&self, worker: WorkerId) -> Welcome {
         Welcome {
@@ -152,6 +164,7 @@ impl Job {
             test_rows: self.schedule.test_rows.unwrap_or(0),
             precision: self.precision,
             clips: self.clip_norm.is_some(),
+            is_weighted: self.is_weighted(),
             weights: None,
         }
     }
@@ -203,6 +216,17 @@ fn draw_early_stopping(seed: u64, schedule: &mut Schedule) -> Option<Watched> {
     let mode = if one_in(random, 2) { Mode::Min } else { Mode::Max };
     let measure = Measure(Arc::new(|sums: &[f64], rows: u64| sums[0] / rows as f64));
     Some(Watched { rule, mode, measure })
+}
+
+/// The rows of every third job with weights, some of them 0.
+fn draw_weights(seed: u64, rows: Rows) -> Rows {
+    if seed % 3 != 1 {
+        return rows;
+    }
+    let random = &mut Random::new(seed, Purpose::Split, 2, 0);
+    let weight = |_| if one_in(random, 5) { 0.0 } else { WEIGHT_MAX * random.unit_f32() };
+    let weights: Vec<f32> = (0..rows.len()).map(weight).collect();
+    rows.weighted(&weights)
 }
 
 fn draw_network(random: &mut Random) -> NetworkSpec {

@@ -214,6 +214,9 @@ fn steps(plan: &Plan, text: &mut Lines) -> fmt::Result {
         if last == batches.batch_size { String::new() } else { format!(", the last of {last}") }
     )?;
     writeln!(text, "  {}", learning_rate(&train.learning_rate, plan.steps()))?;
+    if let Some(text_of) = weights(plan) {
+        writeln!(text, "  {text_of}")?;
+    }
     if let Some(rule) = &train.early_stopping {
         writeln!(text, "  {}", early_stopping(rule))?;
     }
@@ -239,6 +242,21 @@ fn learning_rate(rate: &LearningRate, steps: u64) -> String {
             as_in_file(largest)
         ),
     }
+}
+
+/// How much rows count, if they do not count alike.
+fn weights(plan: &Plan) -> Option<String> {
+    let column = plan.job.data.sample_weight.as_ref();
+    let mut parts: Vec<String> =
+        column.map(|column| format!("those of column {column:?}")).into_iter().collect();
+    if let Some(classes) = &plan.class_weights {
+        let class = |(label, weight): &(String, f32)| format!("{label} {weight}");
+        let listed: Vec<String> = classes.iter().take(LISTED_MAX).map(class).collect();
+        let more = if classes.len() > LISTED_MAX { ", ..." } else { "" };
+        parts.push(format!("by class {}{more}", listed.join(", ")));
+    }
+    let largest = plan.largest_weight()?;
+    Some(format!("weights of rows: {}; at most {largest}", parts.join(", times ")))
 }
 
 /// What may end the run before its last epoch.

@@ -86,3 +86,5 @@ mod tools;
 mod unfinished;
 #[cfg(target_os = "linux")]
 mod verify;
+#[cfg(target_os = "linux")]
+mod weights;

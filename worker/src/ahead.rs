@@ -174,7 +174,7 @@ mod tests {
     fn compute() -> Compute {
         let order = RowOrder { batches: BATCHES, shuffle: true, seed: 3 };
         let frames = Frames { precision: Precision::F32, lane: None };
-        Compute::new(network(), ShardTree::new(2), order, frames)
+        Compute::new(network(), ShardTree::new(2), order, frames, false)
     }
 
     fn shards() -> Vec<(Shard, Rows)> {

@@ -64,6 +64,9 @@ pub(crate) struct Compute {
     workspace: Workspace,
     features: Vec<f32>,
     targets: Vec<f32>,
+    /// Of each row, where the run is weighted; otherwise empty.
+    weights: Vec<f32>,
+    is_weighted: bool,
     /// Which of them are the rows of which shard.
     microbatches: Vec<Microbatch>,
     /// The step in which they are learned from.
@@ -86,6 +89,7 @@ impl Compute {
         tree: ShardTree,
         order: RowOrder,
         frames: Frames,
+        is_weighted: bool,
     ) -> Compute {
         Compute {
             workspace: Workspace::new(&network),
@@ -95,6 +99,8 @@ impl Compute {
             frames,
             features: Vec::new(),
             targets: Vec::new(),
+            weights: Vec::new(),
+            is_weighted,
             microbatches: Vec::new(),
             step: Step(0),
             ran_forward: None,
@@ -143,6 +149,7 @@ impl Compute {
         }
     }
 
+    /// Values in a row to be measured; in one to be learned from there may be its weight behind them.
     fn width(&self) -> usize {
         self.network.inputs() + self.network.target_width()
     }
@@ -169,7 +176,9 @@ impl Compute {
         let mut parts = Parts::new(&self.network, &self.frames, work.deal.pass, &nodes, send);
         let (x, y) = views(&self.network, &self.features, &self.targets);
         let rows = identities(&self.order, self.step, &self.microbatches);
-        let rows = Batch { x, y, rows, nodes: &nodes, precision: self.frames.precision };
+        let weights = self.is_weighted.then_some(&self.weights[..]);
+        let precision = self.frames.precision;
+        let rows = Batch { x, y, weights, rows, nodes: &nodes, precision };
         let sums = self.network.backward(&*work.weights, &rows, &mut self.workspace, &mut parts)?;
         let sums = nodes.iter().zip(sums).map(|(&node, values)| {
             let rows = rows_in(self.tree, node, &self.microbatches);
@@ -181,11 +190,13 @@ impl Compute {
 
     /// Copies the rows of the span's microbatches, shard by shard, each in its order of the epoch.
     pub(crate) fn gather(&mut self, batch: SpanBatch, shards: &[(Shard, Rows)]) {
-        let (inputs, width) = (self.network.inputs(), self.width());
+        let (inputs, behind) = (self.network.inputs(), self.width());
+        let width = behind + usize::from(self.is_weighted);
         self.ran_forward = None;
         self.step = batch.step;
         self.features.clear();
         self.targets.clear();
+        self.weights.clear();
         self.microbatches.clear();
         let mut row_count = 0;
         for (shard, rows) in shards {
@@ -201,7 +212,8 @@ impl Compute {
             for &place in &order.1[places.clone()] {
                 let row = &rows[place as usize * width..][..width];
                 self.features.extend_from_slice(&row[..inputs]);
-                self.targets.extend_from_slice(&row[inputs..]);
+                self.targets.extend_from_slice(&row[inputs..behind]);
+                self.weights.extend_from_slice(&row[behind..]);
             }
             let start = row_count;
             row_count += places.len();

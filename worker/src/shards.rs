@@ -20,14 +20,17 @@ const PART_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Memory set aside for a shard before any of it is there: 16 MiB.
 const FETCH_RESERVE_VALUES: usize = 1 << 22;
 
-/// The rows of a shard in the shard's own order: features, then targets.
+/// The rows of a shard in the shard's own order: features, then targets, then, of the training table where the run is
+/// weighted, the weight.
 pub(crate) type Rows = Arc<Vec<f32>>;
 
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Shards {
-    /// Values in a row.
+    /// Values in a row, its weight not among them.
     width: usize,
+    /// Whether rows of the training table have weights.
+    is_weighted: bool,
     tables: Vec<(Table, Batches)>,
     kept: BTreeMap<(Table, Shard), Rows>,
     /// All memory of this machine, if that is known.
@@ -59,7 +62,13 @@ impl Shards {
             (Table::Test, whole(welcome.test_rows)),
         ];
         tables.retain(|(_, batches)| batches.rows > 0);
-        Shards { width, tables, kept: BTreeMap::new(), memory_bytes, coming: None }
+        let (is_weighted, kept) = (welcome.is_weighted, BTreeMap::new());
+        Shards { width, is_weighted, tables, kept, memory_bytes, coming: None }
+    }
+
+    /// Values in a row of a table.
+    fn width_of(&self, table: Table) -> usize {
+        self.width + usize::from(self.is_weighted && table == Table::Train)
     }
 
     /// Lets go of what is kept of every table in a span. What is computed on at the moment stays until that is done.
@@ -69,8 +78,9 @@ impl Shards {
 
     /// Rows that are kept, of all tables.
     pub(crate) fn rows(&self) -> u64 {
-        let values: usize = self.kept.values().map(|rows| rows.len()).sum();
-        (values / self.width) as u64
+        let rows =
+            |(&(table, _), rows): (&(Table, Shard), &Rows)| rows.len() / self.width_of(table);
+        self.kept.iter().map(rows).sum::<usize>() as u64
     }
 
     /// Values in memory, those of a shard that is coming among them.
@@ -138,7 +148,7 @@ impl Shards {
     ) -> Result<(), WorkerError> {
         let batches = self.tables.iter().find(|(known, _)| *known == table);
         let rows = batches.map_or(0, |(_, batches)| batches.shard_rows(shard.0));
-        let wanted = rows as usize * self.width;
+        let wanted = rows as usize * self.width_of(table);
         let bytes = wanted as u128 * size_of::<f32>() as u128;
         memory::check(&format!("{table} {shard}"), bytes, self.memory_bytes)?;
         self.coming = Some(Coming {
@@ -185,9 +195,11 @@ impl Shards {
         let Some(mut coming) = self.coming.take() else { return Ok(()) };
         let Some(part) = part else {
             if coming.values.len() < coming.wanted {
-                return Err(
-                    coming.wrong(format!("only {} values", coming.values.len()), self.width)
-                );
+                let width = self.width_of(coming.table);
+                return Err(coming.wrong(format!("only {} values", coming.values.len()), width));
+            }
+            if self.is_weighted && coming.table == Table::Train {
+                self.check_weights(&coming)?;
             }
             self.kept.insert((coming.table, coming.shard), Arc::new(coming.values));
             return Ok(());
@@ -205,7 +217,24 @@ impl Shards {
             Some(_) => "more values than there can be".to_string(),
             None => format!("a part of {} bytes", part.len()),
         };
-        Err(coming.wrong(problem, self.width))
+        let width = self.width_of(coming.table);
+        Err(coming.wrong(problem, width))
+    }
+
+    /// That each row of a shard ends with what can be a weight.
+    fn check_weights(&self, coming: &Coming) -> Result<(), WorkerError> {
+        let mut rows = coming.values.chunks_exact(self.width_of(coming.table));
+        let is_bad = |row: &&[f32]| row.last().is_none_or(|w| !w.is_finite() || *w < 0.0);
+        match rows.find(is_bad) {
+            None => Ok(()),
+            Some(row) => {
+                let weight = row.last().copied().unwrap_or(f32::NAN);
+                Err(WorkerError::Protocol(format!(
+                    "a row of weight {weight} in {} {}, wanted a number of at least 0",
+                    coming.table, coming.shard
+                )))
+            }
+        }
     }
 }
 

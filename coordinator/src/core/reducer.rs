@@ -336,6 +336,7 @@ mod tests {
             layout,
             sum_bounds: Vec::new(),
             batches: Batches { rows: 2, shards: 2, batch_size: 2 },
+            is_weighted: false,
             validation_rows: None,
             test_rows: None,
             epochs: 1,

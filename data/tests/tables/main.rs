@@ -9,6 +9,7 @@ mod npy_errors;
 mod schema;
 mod splits;
 mod values;
+mod weights;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,6 +50,7 @@ impl Files {
             validation: None,
             target: vec!["y".to_owned()],
             features: None,
+            sample_weight: None,
             scale: Scale::NONE,
             missing: Missing::Error,
             columns: BTreeMap::new(),

@@ -71,6 +71,7 @@ pub(crate) fn to_worker() {
         test_rows: 102,
         precision: Precision::F32,
         clips: true,
+        is_weighted: false,
         weights: None,
     };
     let word = |word: ToWorker| below("00", word.into_wire().encode_to_vec());

@@ -79,6 +79,7 @@ fn description(
         validation: None,
         target: vec!["y".to_owned()],
         features: None,
+        sample_weight: None,
         scale,
         missing,
         columns: BTreeMap::new(),

@@ -274,7 +274,8 @@ fn memory_order_and_workspace_do_not_matter() {
         let layer = network.layout().layers()[part.layer].clone();
         assert_eq!(bits(part.values), bits(&want.gradients[0][layer]));
     };
-    let batch = Batch { x, y: y_view, rows: training(&leaves), nodes: &root, precision };
+    let batch =
+        Batch { x, y: y_view, weights: None, rows: training(&leaves), nodes: &root, precision };
     network.gradient(&params, &batch, &mut ws, &mut sink).unwrap();
 }
 
@@ -317,7 +318,7 @@ fn gradients_can_be_made_in_memory_of_the_sink() {
     let mut rooms = Rooms { room: Vec::new(), filled: Vec::new() };
     let mut ws = Workspace::new(&network);
     let (x, y, precision) = (x.view(), y.view(), Precision::F32);
-    let batch = Batch { x, y, rows: training(&leaves), nodes: &nodes, precision };
+    let batch = Batch { x, y, weights: None, rows: training(&leaves), nodes: &nodes, precision };
     network.gradient(&params, &batch, &mut ws, &mut rooms).unwrap();
     let layers: Vec<_> = rooms.filled.iter().map(|(layer, _)| *layer).collect();
     assert_eq!(layers, [2, 1, 0]);

@@ -141,7 +141,7 @@ pub(crate) fn gradient_of(
         gradients[part.node][network.layout().layers()[part.layer].clone()]
             .copy_from_slice(part.values);
     };
-    let batch = Batch { x, y, rows, nodes, precision };
+    let batch = Batch { x, y, weights: None, rows, nodes, precision };
     let sums = network.gradient(&params, &batch, &mut ws, &mut sink).unwrap();
     Gathered { gradients, sums }
 }

@@ -9,3 +9,4 @@ mod gradients;
 mod math;
 mod memory;
 mod non_finite;
+mod weights;

@@ -29,7 +29,8 @@ fn the_second_step_allocates_no_values() {
     let mut step = || {
         let mut sink = |gradient: NodeGradient<'_>| assert!(!gradient.values.is_empty());
         let (x, y, precision) = (x.view(), y.view(), Precision::F32);
-        let batch = Batch { x, y, rows: training(&leaves), nodes: &nodes, precision };
+        let batch =
+            Batch { x, y, weights: None, rows: training(&leaves), nodes: &nodes, precision };
         let sums = network.gradient(&params, &batch, &mut workspace, &mut sink);
         assert_eq!(sums.unwrap().len(), 1);
     };

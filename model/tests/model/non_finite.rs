@@ -37,7 +37,7 @@ fn run_in(
     let nodes = [ShardTree::new(8).root()];
     let (x, y, leaves) = (x.view(), y.view(), microbatches(lens));
     let mut sink = |part: NodeGradient<'_>| layers.push(part.layer);
-    let batch = Batch { x, y, rows: training(&leaves), nodes: &nodes, precision };
+    let batch = Batch { x, y, weights: None, rows: training(&leaves), nodes: &nodes, precision };
     let error = network.gradient(&params, &batch, &mut ws, &mut sink).unwrap_err();
     (error, layers)
 }
@@ -126,6 +126,7 @@ fn a_label_that_is_no_class() {
         let batch = Batch {
             x: x.view(),
             y: y.view(),
+            weights: None,
             rows: training(&leaves),
             nodes: &[Node::leaf(0)],
             precision: Precision::F32,

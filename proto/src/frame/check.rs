@@ -258,6 +258,7 @@ impl Welcome {
             test_rows: welcome.test_rows,
             precision: precision_of(welcome.precision)?,
             clips: welcome.clips,
+            is_weighted: welcome.is_weighted,
             weights: welcome.weights.as_ref().and_then(Ticket::from_wire),
         })
     }

@@ -42,6 +42,7 @@ impl Welcome {
             weights: self.weights.map(Ticket::into_wire),
             precision: precision_wire(self.precision),
             clips: self.clips,
+            is_weighted: self.is_weighted,
         }))
     }
 }

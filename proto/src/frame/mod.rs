@@ -76,6 +76,8 @@ pub struct Welcome {
     pub precision: Precision,
     /// Whether no new weights come before all gradients are there, since they are clipped by their global norm.
     pub clips: bool,
+    /// Whether a row of the training table ends with its weight, behind its targets.
+    pub is_weighted: bool,
     /// Where a worker on the coordinator's machine can read weights.
     pub weights: Option<Ticket>,
 }

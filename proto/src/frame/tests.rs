@@ -224,6 +224,7 @@ fn welcome() -> Welcome {
         test_rows: 102,
         precision: Precision::F32,
         clips: true,
+        is_weighted: false,
         weights: Some(Ticket { pid: 1, descriptor: 2, secret: [3; 16], bytes: 4 }),
     }
 }
@@ -234,8 +235,8 @@ fn welcomes() {
         let batches = Batches { rows, shards, batch_size };
         Welcome::from_wire(Welcome { batches, ..welcome() }.into_wire())
     };
-    for clips in [true, false] {
-        let welcome = Welcome { clips, ..welcome() };
+    for (clips, is_weighted) in [(true, false), (false, true)] {
+        let welcome = Welcome { clips, is_weighted, ..welcome() };
         assert_eq!(Welcome::from_wire(welcome.clone().into_wire()), Ok(welcome));
     }
     let most = u64::from(u32::MAX);

@@ -15,6 +15,7 @@ pub(super) const KEYS: &[&str] = &[
     "validation",
     "target",
     "features",
+    "sample_weight",
     "scale",
     "missing",
     "columns",
@@ -41,6 +42,10 @@ pub(super) fn read(value: &Value<'_>, folder: &Path) -> Result<TableSpec, JobErr
         validation: source("validation")?,
         target,
         features: section.get("features").map(|value| columns(&value)).transpose()?,
+        sample_weight: section
+            .get("sample_weight")
+            .map(|value| value.string().map(str::to_string))
+            .transpose()?,
         scale: section
             .get("scale")
             .map(|value| read_scale(&value))

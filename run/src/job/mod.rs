@@ -1,5 +1,6 @@
 //! The job file, read and checked as far as it can be without the data.
 
+mod class_weights;
 mod columns;
 mod data;
 mod early_stopping;
@@ -22,6 +23,7 @@ use lockstep_proto::frame::{NETWORK_BYTES_MAX, SUMS_LEN_MAX};
 use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
 
+pub use class_weights::ClassWeights;
 pub(crate) use early_stopping::measure as measure_watched;
 pub use early_stopping::{METRIC_DEFAULT, mode as mode_watched};
 pub use optimizer::from_name as optimizer_named;
@@ -83,6 +85,8 @@ pub struct Train {
     pub epochs: u32,
     /// What may end the run before that.
     pub early_stopping: Option<EarlyStopping>,
+    /// How much the rows of each class count.
+    pub class_weights: Option<ClassWeights>,
     /// Rows of one step.
     pub batch_size: u64,
     /// Whether rows are permuted.
@@ -156,6 +160,7 @@ struct Places {
     layers: Option<Place>,
     train: Option<Place>,
     learning_rate: Option<Place>,
+    class_weights: Option<Place>,
     /// `None` where the default holds.
     batch_size: Option<Place>,
 }
@@ -189,6 +194,7 @@ impl Job {
         let job = sections::read(path, text, settings)?;
         // All that does not depend on the table is found before the table is read.
         job.check_messages(&job.network(1)?)?;
+        job.check_class_weights()?;
         Ok(job)
     }
 
@@ -275,6 +281,44 @@ impl Job {
                 ),
             ),
         })
+    }
+
+    /// Checks that classes that are to be weighted are there: one target of labels.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn check_class_weights(&self) -> Result<(), JobError> {
+        if self.train.class_weights.is_none() {
+            return Ok(());
+        }
+        let problem = match self.target_kind() {
+            TargetKind::Classes { .. } | TargetKind::Binary { outputs: 1 } => return Ok(()),
+            TargetKind::Binary { outputs } => format!(
+                "found {outputs} targets of labels, wanted one: whose classes are weighted could not be said"
+            ),
+            TargetKind::Numbers => format!(
+                "found the loss `{}`, which has no classes, wanted `cross_entropy` or `binary_cross_entropy`;                  `data.sample_weight` weighs rows of any loss",
+                self.model.loss
+            ),
+        };
+        Err(self.complain(&self.places.class_weights, format!("`train.class_weights`: {problem}")))
+    }
+
+    /// Labels and weights of the classes, of which these are the rows in the training table; `None` where none are weighted.
+    ///
+    /// # Errors
+    /// If a label is not there.
+    pub fn weights_of_classes(
+        &self,
+        labels: Vec<String>,
+        counts: &[u64],
+    ) -> Result<Option<Vec<(String, f32)>>, JobError> {
+        let Some(weights) = &self.train.class_weights else { return Ok(None) };
+        match weights.by_class(&labels, counts) {
+            Ok(weights) => Ok(Some(labels.into_iter().zip(weights).collect())),
+            Err(problem) => Err(self
+                .complain(&self.places.class_weights, format!("`train.class_weights`: {problem}"))),
+        }
     }
 
     fn check_learning_rate(&self, steps: u64) -> Result<(), JobError> {

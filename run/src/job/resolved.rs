@@ -10,7 +10,7 @@ use lockstep_model::Loss;
 
 use super::columns::{self, missing, scale};
 use super::reader::quoted;
-use super::{Every, Job, early_stopping, layers, learning_rate};
+use super::{Every, Job, class_weights, early_stopping, layers, learning_rate};
 
 /// The job as TOML, with absolute paths.
 pub fn to_toml(job: &Job) -> String {
@@ -37,6 +37,9 @@ pub fn to_toml(job: &Job) -> String {
     line("target", list(&job.data.target));
     if let Some(features) = &job.data.features {
         line("features", list(features));
+    }
+    if let Some(column) = &job.data.sample_weight {
+        line("sample_weight", quoted(column));
     }
     line("scale", scale(job.data.scale));
     line("missing", missing(job.data.missing));
@@ -73,6 +76,9 @@ pub fn to_toml(job: &Job) -> String {
     line("epochs", job.train.epochs.to_string());
     if let Some(rule) = &job.train.early_stopping {
         line("early_stopping", early_stopping::to_toml(rule));
+    }
+    if let Some(weights) = &job.train.class_weights {
+        line("class_weights", class_weights::to_toml(weights));
     }
     line("batch_size", job.train.batch_size.to_string());
     line("shuffle", job.train.shuffle.to_string());

@@ -10,7 +10,7 @@ use super::reader::{Document, JobError, Section, Value};
 use super::settings::Setting;
 use super::{
     BATCH_SIZE_DEFAULT, Checkpointing, Cluster, Every, Job, Journaling, Model, Places,
-    SHARDS_DEFAULT, Train, columns, data, early_stopping, layers, optimizer,
+    SHARDS_DEFAULT, Train, class_weights, columns, data, early_stopping, layers, optimizer,
 };
 
 const WORKERS_MAX: u64 = SHARDS_MAX as u64;
@@ -36,6 +36,7 @@ const TRAIN: &[&str] = &[
     "optimizer",
     "epochs",
     "early_stopping",
+    "class_weights",
     "batch_size",
     "shuffle",
     "shards",
@@ -146,6 +147,8 @@ fn train(
     places.train = Some(section.place());
     let (optimizer, learning_rate, place) = optimizer::read(&section.require("optimizer")?)?;
     places.learning_rate = Some(place);
+    let weights = section.get("class_weights");
+    places.class_weights = weights.as_ref().map(Value::place);
     let clip = section.get("gradient_clip_norm");
     let clip = clip.map(|value| value.number32("a number above 0", |n| n > 0.0)).transpose()?;
     Ok(Train {
@@ -156,6 +159,7 @@ fn train(
             .get("early_stopping")
             .map(|value| early_stopping::read(&value, model, has_validation))
             .transpose()?,
+        class_weights: weights.map(|value| class_weights::read(&value)).transpose()?,
         batch_size: section
             .get("batch_size")
             .map_or(Ok(BATCH_SIZE_DEFAULT), |value| value.integer(1, u64::from(u32::MAX)))?,

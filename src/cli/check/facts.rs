@@ -1,5 +1,6 @@
 //! What `check` finds, for programs: the names here are documented, and stay.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use lockstep_coordinator::policy::{EarlyStopping, RateSummary};
@@ -105,6 +106,10 @@ struct Training {
     learning_rate: Rate,
     #[serde(skip_serializing_if = "Option::is_none")]
     early_stopping: Option<Stopping>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample_weight: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_weights: Option<BTreeMap<String, f32>>,
 }
 
 /// What may end the run before its last epoch.
@@ -160,6 +165,8 @@ impl<'a> Facts<'a> {
                 shards: batches.shards,
                 learning_rate: Rate::new(plan),
                 early_stopping: plan.job.train.early_stopping.clone().map(Stopping::from),
+                sample_weight: plan.job.data.sample_weight.clone(),
+                class_weights: plan.class_weights.clone().map(|found| found.into_iter().collect()),
             },
             traffic,
         }
