@@ -37,6 +37,7 @@ pub(crate) fn expected(optimizer: Optimizer, has_validation: bool) -> Expected {
         batches: Batches { rows: 25, shards: 4, batch_size: 10 },
         epochs: 4,
         has_validation,
+        early_stopping: None,
         sums_len: 1,
     }
 }

@@ -126,9 +126,11 @@ impl Seen {
         self
     }
 
-    /// Whether a thousand seeds went where faults are. Answers that are given up are rarer than that.
+    /// Whether a thousand seeds went where faults are. Answers that are given up are rarer than that, and so are runs that begin
+    /// anew between an early end and the last evaluation.
     pub fn is_enough(mut self) -> bool {
         self.given_up += 5;
+        self.begun_at_the_end += 5;
         self.counts().into_iter().all(|count| *count >= 5)
     }
 }

@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use crate::bad_job;
 use crate::folder::{Folder, edited, metrics, of_kind};
-use crate::resume::killed_after;
+use crate::resume::{RESUME, killed_after, records};
+use crate::{bad_job, failpoints};
 
 /// Epochs of 8 steps, of which the first few are the best ones.
 const JOB: &str = r#"
@@ -216,6 +216,20 @@ fn killed_and_resumed() {
     let late = format!("{}..", 8 * found["epochs"].as_u64().unwrap() - 6);
     let ended = folder.run(&["verify", "run", "--steps", &late]);
     ended.expect_with(0, "from the checkpoint at step ");
+}
+
+/// Killed when the best weights were restored and the test table measured, but nothing of that was written.
+#[test]
+fn killed_after_the_end() {
+    let folder = folder_of(JOB);
+    failpoints::train(&folder, &[], Some(("manifest.json:create", 2, "die"))).expect(5);
+    folder.run(&[&RESUME[..], &["--resume"]].concat()).expect_with(0, "going on after step ");
+    assert_eq!(folder.hash(), HASH);
+    let undisturbed = folder_of(JOB);
+    undisturbed.train_into("run");
+    assert_eq!(records(&folder), records(&undisturbed));
+    assert_eq!(manifest(&folder), manifest(&undisturbed));
+    folder.run(&["verify", "run"]).expect(0);
 }
 
 /// The coordinator is killed as often as can be.

@@ -46,6 +46,8 @@ enum Rows {
     /// A part that is longer than a message may be.
     Huge,
     Refused,
+    /// With a weight behind each row, which this is in the last one.
+    Weighted(f32),
 }
 
 /// A coordinator that follows a script; gone when dropped.
@@ -126,6 +128,11 @@ impl Cluster for Service {
             Rows::Odd => vec![part(47)],
             Rows::Huge => vec![part(5 << 20)],
             Rows::Empty => vec![part(0)],
+            Rows::Weighted(last) => {
+                let values = [&[0.5f32; 15][..], &[last]].concat();
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                vec![ShardPart { values: bytes.into() }]
+            }
             Rows::None | Rows::Never => Vec::new(),
             Rows::Refused => return Err(Status::not_found("there are no rows")),
         };
@@ -310,6 +317,19 @@ fn words_that_cannot_be() {
         ),
     ] {
         after_welcome(case, kinds, Rows::Good, 5, &format!("{protocol}{fragment}"));
+    }
+}
+
+#[test]
+fn weights_of_rows_that_cannot_be() {
+    for weight in [-0.5, f32::NAN, f32::INFINITY] {
+        let welcome = Welcome { is_weighted: true, ..welcome() };
+        let acts = vec![Act::Say(Kind::Welcome(welcome)), Act::Say(prepare(0, 2)), Act::Hold];
+        let fragment = format!(
+            "error: the coordinator broke the protocol: a row of weight {weight} in train shard 0, wanted a number of at \
+             least 0"
+        );
+        ends("a weight", acts, Rows::Weighted(weight), 5, &fragment);
     }
 }
 

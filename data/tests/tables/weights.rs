@@ -46,15 +46,15 @@ fn what_cannot_be_a_weight() {
     for (table, wanted) in [
         (
             "a,w,y\n1,1,2\n3,,4\n",
-            "t.csv:3: column 2 (\"w\"): found \"\", wanted a number; give it one: a number of at least 0",
+            "t.csv:3: column 2 (w): found an empty cell, wanted a number; give it one: a number of at least 0",
         ),
         (
             "a,w,y\n1,1,2\n3,-0.5,4\n",
-            "t.csv:3: column 2 (\"w\"): found the weight -0.5, wanted at least 0",
+            "t.csv:3: column 2 (w): found the weight -0.5, wanted at least 0",
         ),
         (
             "a,w,y\n1,1,2\n3,heavy,4\n",
-            "t.csv:3: column 2 (\"w\"): found \"heavy\", wanted a number; a weight is a number of at least 0",
+            "t.csv:3: column 2 (w): found \"heavy\", wanted a number; a weight is a number of at least 0",
         ),
         (
             "a,ww,y\n1,1,2\n",

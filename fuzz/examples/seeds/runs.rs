@@ -158,7 +158,14 @@ pub(crate) fn checkpoints() {
     let checkpoint = |moments: usize, pass, epoch, epoch_rows, rows| {
         let weights = vec![0.5; layout.len()];
         let moments = vec![vec![0.25; layout.len()]; moments];
-        let snapshot = Snapshot { pass: Pass(pass), step: Step(4), weights, moments };
+        let snapshot = Snapshot {
+            pass: Pass(pass),
+            step: Step(4),
+            weights,
+            moments,
+            watch: None,
+            best_weights: None,
+        };
         let epoch_sums = vec![0.5];
         let records = RecordState { epoch_sums, epoch_rows, rows, epoch, ..Default::default() };
         Checkpoint { snapshot, records }.to_bytes(&origin).expect("flat vectors")
@@ -211,6 +218,7 @@ pub(crate) fn manifests() {
         initial_weights_blake3: "cd".repeat(32),
         started_unix: 1,
         status,
+        early_stopping: None,
         weights_blake3: (status == Status::Finished).then(|| "ef".repeat(32)),
         files,
         manifest_blake3: None,

@@ -107,6 +107,6 @@ mod tests {
         let twice = of(&[("1", 2.0), ("1.0", 3.0)]).unwrap_err();
         assert!(twice.starts_with("found the label \"1\" twice"), "{twice}");
         let unknown = of(&[("y", 2.0)]).unwrap_err();
-        assert_eq!(unknown, "found \"y\", did you mean `0`? There are: 0, 1, x");
+        assert_eq!(unknown, "found \"y\", wanted one of: 0, 1, x");
     }
 }

@@ -46,7 +46,6 @@ const ALIASES: &[(&str, &str)] = &[
     ("fillna", "missing"),
     ("add_indicator", "indicator"),
     ("normalize", "scale"),
-    ("metric", "metrics"),
     ("class_weight", "class_weights"),
     ("pos_weight", "class_weights"),
     ("sample_weights", "sample_weight"),
@@ -69,6 +68,9 @@ pub(super) fn unknown_key(section: &str, key: &str, known: &[&str]) -> String {
     let meant = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, meant)| meant);
     if known.contains(&meant) {
         return format!("{found}, did you mean `{meant}`?");
+    }
+    if let Some(near) = known.iter().find(|name| name.strip_suffix('s') == Some(key)) {
+        return format!("{found}, did you mean `{near}`?");
     }
     // A schedule's own parameters are nearer to what was meant than any other section's.
     if section != LEARNING_RATE

@@ -297,7 +297,8 @@ impl Job {
                 "found {outputs} targets of labels, wanted one: whose classes are weighted could not be said"
             ),
             TargetKind::Numbers => format!(
-                "found the loss `{}`, which has no classes, wanted `cross_entropy` or `binary_cross_entropy`;                  `data.sample_weight` weighs rows of any loss",
+                "found the loss `{}`, which has no classes, wanted `cross_entropy` or `binary_cross_entropy`; \
+                 `data.sample_weight` weighs rows of any loss",
                 self.model.loss
             ),
         };
