@@ -182,7 +182,7 @@ impl Plan {
             let found = network.report(sums, rows).into_iter().find(|(of, _)| *of == name);
             found.map_or(f64::NAN, |(_, value)| value)
         };
-        Ok(Some(Watched { rule, mode, measure: Measure(Arc::new(measure)) }))
+        Ok(Some(Watched { rule, mode, measure: Measure::new(measure) }))
     }
 
     fn sum_bounds(&self) -> Vec<SumBounds> {

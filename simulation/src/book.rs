@@ -205,7 +205,7 @@ impl Book {
                 break;
             };
             let sums: Vec<f64> = sums.iter().copied().map(f64::from_bits).collect();
-            let is_best = rule.judge(*mode, &mut watch, epoch, (measure.0)(&sums, rows));
+            let is_best = rule.judge(*mode, &mut watch, epoch, measure.value(&sums, rows));
             last = Some((Judged { epoch, is_best, stops: watch.stopped, best: watch.best }, watch));
             if watch.stopped {
                 self.schedule.epochs = epoch;

@@ -214,7 +214,7 @@ fn draw_early_stopping(seed: u64, schedule: &mut Schedule) -> Option<Watched> {
         .patience(1 + random.below(2))
         .restore_best_weights(!one_in(random, 3));
     let mode = if one_in(random, 2) { Mode::Min } else { Mode::Max };
-    let measure = Measure(Arc::new(|sums: &[f64], rows: u64| sums[0] / rows as f64));
+    let measure = Measure::new(|sums, rows| sums[0] / rows as f64);
     Some(Watched { rule, mode, measure })
 }
 

@@ -81,7 +81,7 @@ impl Core {
         let stopper = self.early_stopper.as_mut()?;
         let epoch = self.schedule.epochs_before(self.pass);
         let Watched { rule, mode, measure } = &stopper.watched;
-        let value = (measure.0)(sums, rows);
+        let value = measure.value(sums, rows);
         let is_best = rule.judge(*mode, &mut stopper.watch, epoch, value);
         if is_best {
             // After the last epoch nothing can take their place.

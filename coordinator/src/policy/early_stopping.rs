@@ -57,9 +57,24 @@ pub struct Watch {
     pub stopped: bool,
 }
 
-/// How the sums over the validation table and its rows become the value that is watched.
+/// Makes the value that is watched of the sums over the validation table and its number of rows.
+type Value = dyn Fn(&[f64], u64) -> f64 + Send + Sync;
+
+/// How the sums over the validation table become the value that is watched.
 #[derive(Clone)]
-pub struct Measure(pub Arc<dyn Fn(&[f64], u64) -> f64 + Send + Sync>);
+pub struct Measure(Arc<Value>);
+
+impl Measure {
+    /// By this function of the sums and the rows that they are over.
+    pub fn new(value: impl Fn(&[f64], u64) -> f64 + Send + Sync + 'static) -> Measure {
+        Measure(Arc::new(value))
+    }
+
+    /// The value after an epoch.
+    pub fn value(&self, sums: &[f64], rows: u64) -> f64 {
+        (self.0)(sums, rows)
+    }
+}
 
 impl fmt::Debug for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
