@@ -193,6 +193,7 @@ impl Subject {
         let layers = widths[1..].iter().map(|&units| Dense::new(units).into()).collect();
         let spec = NetworkSpec {
             inputs: widths[0],
+            embeddings: Vec::new(),
             layers,
             loss: Loss::Mse,
             metrics: Vec::new(),

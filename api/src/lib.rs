@@ -213,7 +213,8 @@ impl Sequential {
         let Fitted { inputs, targets, .. } = self.fitted.as_ref()?;
         let job = self.job(&Fit::default()).ok()?;
         let units = plan::units(&schema(&job, *inputs, targets.clone()));
-        Some(NetworkSpec { inputs: *inputs, layers: self.layers.clone(), loss, metrics, units })
+        let (embeddings, layers) = (Vec::new(), self.layers.clone());
+        Some(NetworkSpec { inputs: *inputs, embeddings, layers, loss, metrics, units })
     }
 
     fn job(&self, fit: &Fit) -> Result<Job> {

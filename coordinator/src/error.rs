@@ -18,15 +18,15 @@ pub enum RunError {
     #[error(
         "the {what} is not finite at step {step} ({}, {}, learning rate {learning_rate:?})",
         shard_text(*.shard),
-        layer_text(*.layer)
+        .layer.as_deref().unwrap_or("the loss itself")
     )]
     NonFinite {
         /// The update that was being made, from 1.
         step: u64,
         /// The shard whose rows made it; `None` if only the sum over shards did.
         shard: Option<Shard>,
-        /// The layer, if one could be named.
-        layer: Option<usize>,
+        /// The layer, if one could be named, as the layout calls it.
+        layer: Option<String>,
         /// "loss" or "gradient" or "weights".
         what: &'static str,
         /// The learning rate of the update.
@@ -76,10 +76,6 @@ pub enum RunError {
 fn without_code(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_string()
-}
-
-fn layer_text(layer: Option<usize>) -> String {
-    layer.map_or("the loss itself".to_string(), |layer| format!("layer {layer}"))
 }
 
 fn shard_text(shard: Option<Shard>) -> String {

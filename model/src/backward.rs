@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::blocks::view;
 use crate::finite::{NonFinite, NonFiniteKind, all_finite};
 use crate::fold::{self, Leaves, Order};
-use crate::layers::{Backward, Gradient, Layer, Part};
+use crate::layers::{Backward, Gradient, Part, Stage};
 use crate::leaves::{Microbatch, TrainingRows};
 use crate::network::{Built, Network};
 use crate::parameters::Parameters;
@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 /// Rows, and how their gradient is summed.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// Features, `[rows, inputs]`.
+    /// Features, `[rows, inputs]`: numbers, then a place for each embedding.
     pub x: ArrayView2<'a, f32>,
     /// Targets, `[rows, target width]`.
     pub y: ArrayView2<'a, f32>,
@@ -40,7 +40,7 @@ pub struct Batch<'a> {
 /// One layer's gradient sum over the rows of one node.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeGradient<'a> {
-    /// Counted from 0.
+    /// Of the layout's, so that where a network has embeddings these are the first.
     pub layer: usize,
     /// Position among the nodes of the call.
     pub node: usize,
@@ -151,7 +151,7 @@ impl Network {
         let first = self.layers().iter().position(|layer| layer.len() > 0).unwrap_or(0);
         for place in (first..=output).rev() {
             let layer = &self.layers()[place];
-            let compute = self.spec().layers[place].layer();
+            let compute = &*layer.stage;
             let tensors = layer.tensors(params.layer(self.layout(), place));
             let before = place.checked_sub(1).map(|before| &ws.outputs[before]);
             let pass = Backward {
@@ -211,7 +211,7 @@ impl Network {
 struct LayerGradient<'a, 'p> {
     place: usize,
     layer: &'a Built,
-    compute: &'a dyn Layer,
+    compute: &'a dyn Stage,
     gradient: Gradient<'a, 'p>,
     orders: &'a [Order],
 }

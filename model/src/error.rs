@@ -59,6 +59,17 @@ pub enum SpecError {
         /// Counted from 0.
         layer: usize,
     },
+    /// The flat vector would be too long before the first layer.
+    #[error("the network has more than {PARAMETERS_MAX} parameters, reached in its embeddings")]
+    TooManyEmbedded,
+    /// A category column that cannot be embedded.
+    #[error("the embedding of column {column:?}: {problem}")]
+    Embedding {
+        /// The column's name.
+        column: String,
+        /// What was found, what would do.
+        problem: String,
+    },
     /// A metric that cannot be measured with this loss.
     #[error("metric {metric} does not fit loss {loss}: {wanted}")]
     MetricUnfit {

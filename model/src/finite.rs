@@ -13,7 +13,7 @@ pub struct NonFinite {
     /// not told the shard.
     pub shard: u32,
     /// Where it was first seen: for a loss the first layer whose outputs are not finite (none, if all are); for
-    /// a gradient the layer it belongs to.
+    /// a gradient the layer it belongs to. One of the layout's, so that where a network has embeddings these are the first.
     pub layer: Option<usize>,
     /// What is not finite.
     pub what: NonFiniteKind,

@@ -11,20 +11,24 @@ use crate::math;
 /// Standard deviation of a standard normal cut off at 2, which Keras divides out.
 const TRUNCATED_STD: f32 = 0.879_625_7;
 
-/// The values of every tensor, layer by layer. Layers without tensors do not count: with them or without, a network starts
-/// from the same values.
+/// The values of every tensor: those of the embeddings, if there are any, and then layer by layer. Embeddings and layers
+/// without tensors do not count among the layers: with them or without, a layer of the same shape starts from the same values.
 pub(crate) fn initial_parameters<'a>(
+    embeddings: Option<&Shape>,
     layers: impl Iterator<Item = &'a Shape>,
     seed: u64,
 ) -> Vec<f32> {
     let mut parameters = Vec::new();
-    for (layer, shape) in layers.filter(|shape| !shape.tensors.is_empty()).enumerate() {
+    let mut draw = |purpose, layer, shape: &Shape| {
         for (place, tensor) in shape.tensors.iter().enumerate() {
-            let random = Random::new(seed, Purpose::InitialWeights, layer as u64, place as u64);
+            let random = Random::new(seed, purpose, layer, place as u64);
             let len = tensor.shape.shape.iter().product();
             extend(&mut parameters, tensor.initializer, random, tensor.fans, len);
         }
-    }
+    };
+    embeddings.into_iter().for_each(|shape| draw(Purpose::InitialEmbeddings, 0, shape));
+    let layers = layers.filter(|shape| !shape.tensors.is_empty());
+    layers.zip(0..).for_each(|(shape, layer)| draw(Purpose::InitialWeights, layer, shape));
     parameters
 }
 
@@ -110,7 +114,7 @@ mod tests {
             input = shape.output.clone();
             shapes.push(shape);
         }
-        initial_parameters(shapes.iter(), seed)
+        initial_parameters(None, shapes.iter(), seed)
     }
 
     fn kernel(initializer: Initializer) -> Vec<f32> {

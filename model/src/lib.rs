@@ -12,6 +12,7 @@
 //!
 //! let network = Network::new(NetworkSpec {
 //!     inputs: 2,
+//!     embeddings: Vec::new(),
 //!     layers: vec![Dense::new(3).activation(Activation::Relu).into(), Dense::new(1).into()],
 //!     loss: Loss::Mse,
 //!     metrics: vec![Metric::Mae],
@@ -29,6 +30,7 @@
 mod activation;
 mod backward;
 mod blocks;
+mod embeddings;
 mod error;
 mod finite;
 mod fold;
@@ -51,6 +53,7 @@ mod unit;
 mod workspace;
 
 pub use backward::{Batch, NodeGradient, Sink};
+pub use embeddings::{BadPlace, Embedding};
 pub use error::SpecError;
 pub use finite::{NonFinite, NonFiniteKind};
 pub use kinds::{Activation, Initializer, Loss, Metric};

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use lockstep_proto::layout::{Layout, PARAMETERS_MAX};
 
+use crate::embeddings::{self, BadPlace, Embeddings};
 use crate::error::SpecError;
 use crate::kinds::{Activation, Loss, Metric};
-use crate::layers::{LayerSpec, Shape, Tensors};
+use crate::layers::{LayerSpec, Shape, Stage, Tensors};
 use crate::metrics;
 use crate::spec::NetworkSpec;
 use crate::unit::Unit;
@@ -18,14 +19,17 @@ use crate::unit::Unit;
 #[derive(Clone, Debug)]
 pub struct Network {
     spec: NetworkSpec,
-    /// One for each layer of the description.
+    /// As the layout has them: the embeddings, if there are any, then each layer of the description.
     layers: Arc<[Built]>,
     layout: Layout,
 }
 
-/// A layer in its place.
+/// A layer in its place, or the embeddings.
 #[derive(Debug)]
 pub(crate) struct Built {
+    pub(crate) stage: Box<dyn Stage>,
+    /// Place among the job's layers; 0 for the embeddings.
+    pub(crate) number: usize,
     /// Values of an input row.
     pub(crate) inputs: usize,
     /// Values of an output row.
@@ -57,7 +61,7 @@ impl Network {
     /// # Errors
     /// The first rule it breaks.
     pub fn new(spec: NetworkSpec) -> Result<Network, SpecError> {
-        if spec.inputs == 0 {
+        if spec.inputs == 0 && spec.embeddings.is_empty() {
             return Err(SpecError::NoInputs);
         }
         let Some(last) = spec.layers.last() else { return Err(SpecError::NoLayers) };
@@ -74,7 +78,8 @@ impl Network {
         let declared = layers.iter().map(|layer| layer.shape.tensors.iter());
         let declared: Vec<Vec<_>> =
             declared.map(|tensors| tensors.map(|tensor| tensor.shape.clone()).collect()).collect();
-        let layout = Layout::new(&declared);
+        let (inputs, declared) = declared.split_at(layers.len() - spec.layers.len());
+        let layout = Layout::with_inputs(inputs.first().map_or(&[], Vec::as_slice), declared);
         if layout.is_empty() {
             return Err(SpecError::NoParameters);
         }
@@ -99,9 +104,18 @@ impl Network {
         &self.layout
     }
 
-    /// Columns of the input.
+    /// Columns of the input: numbers, then a place for each embedding.
     pub fn inputs(&self) -> usize {
-        self.spec.inputs
+        self.spec.inputs + self.spec.embeddings.len()
+    }
+
+    /// Checks rows of `width` values as tables hold them, features first: whether each place is one of its embedding. What comes from a
+    /// table or a peer has to be checked before anything is computed on it.
+    ///
+    /// # Errors
+    /// The first place that is none.
+    pub fn check_rows(&self, rows: &[f32], width: usize) -> Result<(), BadPlace> {
+        embeddings::check(self.spec.inputs, &self.spec.embeddings, rows, width)
     }
 
     /// Columns of the output.
@@ -139,9 +153,15 @@ impl Network {
         self.layers.iter().fold(0, |flops, layer| flops.saturating_add(layer.shape.flops))
     }
 
-    /// Values of one row in the outputs of each layer.
+    /// Values of one row in what the embeddings, if there are any, and each layer make of it.
     pub fn widths(&self) -> impl ExactSizeIterator<Item = usize> {
         self.layers.iter().map(|layer| layer.outputs)
+    }
+
+    /// Values of an output row of each layer of the description, and its parameters.
+    pub fn layer_sizes(&self) -> impl Iterator<Item = (usize, usize)> {
+        let before = self.layers.len() - self.spec.layers.len();
+        self.layers[before..].iter().map(|layer| (layer.outputs, layer.len()))
     }
 
     /// Values of one row that layers keep from the forward to the backward pass, besides inputs and outputs.
@@ -185,7 +205,9 @@ impl Network {
 
     /// Parameters before the first step: they depend on the description and the seed alone.
     pub fn initial_parameters(&self, seed: u64) -> Vec<f32> {
-        crate::init::initial_parameters(self.layers.iter().map(|layer| &layer.shape), seed)
+        let (embeddings, layers) = self.layers.split_at(self.layers.len() - self.spec.layers.len());
+        let embeddings = embeddings.first().map(|stage| &stage.shape);
+        crate::init::initial_parameters(embeddings, layers.iter().map(|layer| &layer.shape), seed)
     }
 
     pub(crate) fn layers(&self) -> &[Built] {
@@ -200,31 +222,54 @@ impl Network {
 
 /// Gives each layer the shape of what is before it.
 fn build(spec: &NetworkSpec) -> Result<Vec<Built>, SpecError> {
-    let mut built = Vec::with_capacity(spec.layers.len());
-    let (mut input, mut inputs) = (vec![spec.inputs], spec.inputs);
-    let mut total = 0;
+    let mut stages = Stages { built: Vec::new(), input: vec![spec.inputs], parameters: 0 };
+    if let Some(embeddings) = Embeddings::new(spec.inputs, &spec.embeddings)? {
+        stages.input = vec![spec.inputs + spec.embeddings.len()];
+        let shape = embeddings.shape();
+        stages.add(Box::new(embeddings), 0, shape).ok_or(SpecError::TooManyEmbedded)?;
+    }
     for (layer, described) in spec.layers.iter().enumerate() {
         let wrong = |problem| SpecError::Layer { layer, problem };
-        let shape = shape(described, &input).map_err(wrong)?;
+        let shape = shape(described, &stages.input).map_err(wrong)?;
+        if checked_len(&shape.output).is_none() {
+            return Err(wrong("its rows are too long to count".to_string()));
+        }
+        let stage = described.layer().boxed();
+        stages.add(stage, layer, shape).ok_or(SpecError::TooManyParameters { layer })?;
+    }
+    Ok(stages.built)
+}
+
+/// Stages on top of each other.
+struct Stages {
+    built: Vec<Built>,
+    /// Sides of a row of what goes into the next one.
+    input: Vec<usize>,
+    parameters: usize,
+}
+
+impl Stages {
+    /// Adds one; `None` if that would be too many parameters.
+    fn add(&mut self, stage: Box<dyn Stage>, number: usize, shape: Shape) -> Option<()> {
         let (mut ranges, mut len) = (Vec::with_capacity(shape.tensors.len()), 0);
         let is_counted = |&total: &usize| total <= PARAMETERS_MAX;
         for tensor in &shape.tensors {
             let end = tensor.shape.checked_len().and_then(|own| own.checked_add(len));
-            let end = end.filter(is_counted).ok_or(SpecError::TooManyParameters { layer })?;
+            let end = end.filter(is_counted)?;
             ranges.push(len..end);
             len = end;
         }
-        total += len;
-        if !is_counted(&total) {
-            return Err(SpecError::TooManyParameters { layer });
-        }
-        let outputs = shape.output.iter().try_fold(1usize, |len, &side| len.checked_mul(side));
-        let outputs = outputs.ok_or_else(|| wrong("its rows are too long to count".to_string()))?;
-        input = shape.output.clone();
-        built.push(Built { inputs, outputs, shape, ranges });
-        inputs = outputs;
+        self.parameters = Some(self.parameters + len).filter(is_counted)?;
+        let (inputs, outputs) = (checked_len(&self.input)?, checked_len(&shape.output)?);
+        self.input.clone_from(&shape.output);
+        self.built.push(Built { stage, number, inputs, outputs, shape, ranges });
+        Some(())
     }
-    Ok(built)
+}
+
+/// Values of a row with these sides, if they can be counted.
+fn checked_len(sides: &[usize]) -> Option<usize> {
+    sides.iter().try_fold(1usize, |len, &side| len.checked_mul(side))
 }
 
 fn shape(described: &LayerSpec, input: &[usize]) -> Result<Shape, String> {
@@ -290,7 +335,14 @@ mod tests {
     fn spec(layers: &[(usize, Activation)], loss: Loss, metrics: &[Metric]) -> NetworkSpec {
         let layers = layers.iter().map(|&(units, act)| Dense::new(units).activation(act).into());
         let layers = layers.collect();
-        NetworkSpec { inputs: 3, layers, loss, metrics: metrics.to_vec(), units: Vec::new() }
+        NetworkSpec {
+            inputs: 3,
+            embeddings: Vec::new(),
+            layers,
+            loss,
+            metrics: metrics.to_vec(),
+            units: Vec::new(),
+        }
     }
 
     /// Layers, loss, metrics, and the start of the error.

@@ -158,8 +158,8 @@ impl Network {
         let input = before.last().map_or(x, |before| view(before, rows, layer.inputs));
         let tensors = layer.tensors(values);
         let activates = activates || !is_last;
-        let pass = Forward { layer: place, input, tensors, training, activates, pieces };
-        self.spec().layers[place].layer().forward(&pass, outputs, kept);
+        let pass = Forward { layer: layer.number, input, tensors, training, activates, pieces };
+        layer.stage.forward(&pass, outputs, kept);
     }
 
     /// Fills the workspace's losses and, if asked, the slopes by what [`forward`](Self::forward) left.

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::embeddings::Embedding;
 use crate::kinds::{Loss, Metric};
 use crate::layers::LayerSpec;
 use crate::unit::Unit;
@@ -13,8 +14,12 @@ use crate::unit::Unit;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSpec {
-    /// Columns of the input.
+    /// Numbers of an input row.
     pub inputs: usize,
+    /// Columns of categories that are embedded. In an input row their places come after the numbers, in this order. Not
+    /// written where there are none, so that the description is what it was before there were embeddings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<Embedding>,
     /// The layers, first to last.
     pub layers: Vec<LayerSpec>,
     /// What training makes small.
@@ -40,6 +45,7 @@ mod tests {
         let last = Dense::new(1).without_bias();
         let mut spec = NetworkSpec {
             inputs: 3,
+            embeddings: Vec::new(),
             layers: vec![
                 Dense::new(4).activation(Activation::LeakyRelu { slope: 0.1 }).into(),
                 last.clone().into(),
@@ -59,6 +65,12 @@ mod tests {
         let json = serde_json::to_string(&spec).unwrap();
         assert_eq!(json, format!("{}{units}", with_dropout.strip_suffix('}').unwrap()));
         assert_eq!(serde_json::from_str::<NetworkSpec>(&json).unwrap(), spec);
+        spec.embeddings = vec![Embedding { column: "color".to_string(), rows: 8, dimension: 3 }];
+        let inputs = r#"{"inputs":3,"#;
+        let embeddings = r#""embeddings":[{"column":"color","rows":8,"dimension":3}],"#;
+        let wanted = json.replacen(inputs, &format!("{inputs}{embeddings}"), 1);
+        assert_eq!(serde_json::to_string(&spec).unwrap(), wanted);
+        assert_eq!(serde_json::from_str::<NetworkSpec>(&wanted).unwrap(), spec);
     }
 
     #[test]

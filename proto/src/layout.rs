@@ -2,7 +2,9 @@
 //!
 //! Weights, gradients and optimizer moments are all one flat `f32` vector in this order: layer by layer, each layer's
 //! tensors (row-major) in the order in which it declares them. A layer may have none: it has an empty place between its
-//! neighbours, and belongs to no chunk. Knows no kind of layer and no values.
+//! neighbours, and belongs to no chunk. Where a network's inputs have tensors, those of embeddings, these come first, in the
+//! order of the inputs: for whatever sends, adds and waits they are one layer more, before the job's. Knows no kind of layer
+//! and no values.
 
 use std::ops::Range;
 
@@ -22,7 +24,8 @@ pub const PARAMETERS_MAX: usize = 1 << 32;
 /// One named tensor of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tensor {
-    /// `layers.{i}.` and its name in the layer: `layers.0.kernel`. `i` counts all layers.
+    /// `layers.{i}.` and its name in the layer: `layers.0.kernel`. `i` counts all layers of the job. Of the inputs, `inputs.`
+    /// and its name there: `inputs.color.embedding`.
     pub name: String,
     /// As the layer declares it: `[in, out]` for a dense layer's kernel.
     pub shape: Vec<usize>,
@@ -45,6 +48,8 @@ pub struct Layout {
     tensors: Vec<Tensor>,
     layers: Vec<Range<usize>>,
     chunks: Vec<ChunkRange>,
+    /// Whether the first layer is that of the inputs.
+    has_inputs: bool,
 }
 
 /// A tensor as a layer declares it.
@@ -71,21 +76,30 @@ impl TensorShape {
 impl Layout {
     /// Lays out the tensors of each layer. Layer `i` is named by its place in the job.
     pub fn new<L: AsRef<[TensorShape]>>(declared: &[L]) -> Layout {
+        Layout::with_inputs(&[], declared)
+    }
+
+    /// Lays out the tensors of the inputs, if they have any, and then those of each layer.
+    pub fn with_inputs<L: AsRef<[TensorShape]>>(inputs: &[TensorShape], declared: &[L]) -> Layout {
+        let has_inputs = !inputs.is_empty();
+        let inputs = has_inputs.then(|| ("inputs".to_string(), inputs));
+        let named = declared.iter().enumerate();
+        let named = named.map(|(i, layer)| (format!("layers.{i}"), layer.as_ref()));
         let mut tensors = Vec::new();
         let mut layers = Vec::new();
         let mut at = 0;
-        for (i, layer) in declared.iter().enumerate() {
+        for (of, declared) in inputs.into_iter().chain(named) {
             let start = at;
-            for TensorShape { name, shape } in layer.as_ref() {
+            for TensorShape { name, shape } in declared {
                 let len = shape.iter().product::<usize>();
-                let name = format!("layers.{i}.{name}");
+                let name = format!("{of}.{name}");
                 tensors.push(Tensor { name, shape: shape.clone(), range: at..at + len });
                 at += len;
             }
             layers.push(start..at);
         }
         let chunks = cut(&layers, CHUNK_VALUES_MAX);
-        Layout { tensors, layers, chunks }
+        Layout { tensors, layers, chunks, has_inputs }
     }
 
     /// The same parameters in chunks of at most `values_max` values, instead of [`CHUNK_VALUES_MAX`]. As small as the layers
@@ -113,9 +127,18 @@ impl Layout {
         &self.tensors
     }
 
-    /// Each layer's place in the flat vector; empty for one without tensors.
+    /// Each layer's place in the flat vector, that of the inputs' tensors before those of the job's layers; empty for one
+    /// without tensors.
     pub fn layers(&self) -> &[Range<usize>] {
         &self.layers
+    }
+
+    /// What one of the [layers](Layout::layers) is called: as the job counts them.
+    pub fn layer_name(&self, layer: usize) -> String {
+        match layer.checked_sub(self.has_inputs.into()) {
+            Some(layer) => format!("layer {layer}"),
+            None => "the embeddings".to_string(),
+        }
     }
 
     /// The chunks, in order of their place. They tile the flat vector.
@@ -213,6 +236,35 @@ mod tests {
                 assert_eq!(layout.tensors()[2 * at].name, format!("layers.{layer}.kernel"));
                 assert_eq!(layout.tensors()[2 * at].range, plain.tensors()[2 * at].range);
             }
+        }
+    }
+
+    /// They are a layer like any other, but for the names.
+    #[test]
+    fn tensors_of_inputs_come_before_the_layers() {
+        let embedding =
+            |column: &str, rows| TensorShape::new(format!("{column}.embedding"), [rows, 3usize]);
+        for rows in [4, 100_000] {
+            let inputs = [embedding("color", rows), embedding("a.b", 2)];
+            let layers = [dense(9, 500), Vec::new(), dense(500, 1)];
+            let layout = Layout::with_inputs(&inputs, &layers);
+            let mut all = vec![inputs.to_vec()];
+            all.extend(layers);
+            let same = Layout::new(&all);
+            assert_eq!(layout.layers(), same.layers());
+            assert_eq!(layout.chunks(), same.chunks());
+            assert_eq!(layout.norm_blocks(), same.norm_blocks());
+            assert_eq!(
+                layout.clone().in_chunks_of(7).chunks(),
+                same.clone().in_chunks_of(7).chunks()
+            );
+            let names: Vec<&str> = layout.tensors().iter().map(|tensor| &*tensor.name).collect();
+            assert_eq!(names[..2], ["inputs.color.embedding", "inputs.a.b.embedding"]);
+            assert_eq!(names[2..4], ["layers.0.kernel", "layers.0.bias"]);
+            assert_eq!(names[4..], ["layers.2.kernel", "layers.2.bias"]);
+            let called: Vec<String> = (0..4).map(|layer| layout.layer_name(layer)).collect();
+            assert_eq!(called, ["the embeddings", "layer 0", "layer 1", "layer 2"]);
+            assert_eq!(same.layer_name(0), "layer 0");
         }
     }
 

@@ -26,6 +26,8 @@ pub enum Purpose {
         /// Among all layers of the job.
         layer: u32,
     },
+    /// Initial vectors of embeddings; counters: 0, place among the network's embeddings.
+    InitialEmbeddings,
 }
 
 impl Purpose {
@@ -39,6 +41,7 @@ impl Purpose {
             Purpose::Chaos => 5,
             Purpose::Audit => 6,
             Purpose::Dropout { layer } => 7 | u64::from(layer) << 32,
+            Purpose::InitialEmbeddings => 8,
         }
     }
 }

@@ -12,7 +12,9 @@ use lockstep_coordinator::policy::{
 };
 use lockstep_coordinator::{RunSpec, Snapshot, SumBounds};
 use lockstep_data::{RowOrder, Rows, Sharded};
-use lockstep_model::{Activation, Dense, Dropout, LayerSpec, Loss, Metric, Network, NetworkSpec};
+use lockstep_model::{
+    Activation, Dense, Dropout, Embedding, LayerSpec, Loss, Metric, Network, NetworkSpec,
+};
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::{Shard, Table, WorkerId};
@@ -263,19 +265,32 @@ fn draw_network(random: &mut Random) -> NetworkSpec {
         _ => vec![Metric::Mae, Metric::R2],
     };
     let inputs = 1 + random.below(4) as usize;
-    NetworkSpec { inputs, layers, loss, metrics, units: Vec::new() }
+    let embeddings = if one_in(random, 2) { draw_embeddings(random) } else { Vec::new() };
+    NetworkSpec { inputs, embeddings, layers, loss, metrics, units: Vec::new() }
+}
+
+fn draw_embeddings(random: &mut Random) -> Vec<Embedding> {
+    let columns = 1 + random.below(2);
+    let column = |column: u32| Embedding {
+        column: format!("c{column}"),
+        rows: 1 + random.below(9) as usize,
+        dimension: 1 + random.below(3) as usize,
+    };
+    (0..columns).map(column).collect()
 }
 
 fn draw_rows(random: &mut Random, network: &Network, loss: Loss, rows: u64) -> Rows {
-    let (inputs, targets) = (network.inputs(), network.target_width());
+    let (spec, targets) = (network.spec(), network.target_width());
     let mut values = Vec::new();
     for _ in 0..rows {
-        values.extend((0..inputs).map(|_| 2.0 * random.unit_f32() - 1.0));
+        values.extend((0..spec.inputs).map(|_| 2.0 * random.unit_f32() - 1.0));
+        let places = spec.embeddings.iter().map(|table| random.below(table.rows as u32) as f32);
+        values.extend(places);
         values.extend((0..targets).map(|_| match loss {
             Loss::CrossEntropy => random.below(network.outputs() as u32) as f32,
             Loss::BinaryCrossEntropy => random.below(2) as f32,
             _ => 2.0 * random.unit_f32() - 1.0,
         }));
     }
-    Rows::new(inputs, targets, values)
+    Rows::new(network.inputs(), targets, values)
 }

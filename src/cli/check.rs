@@ -67,16 +67,33 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
 
 fn layers(plan: &Plan, text: &mut Lines) -> fmt::Result {
     let (network, model) = (&plan.network, &plan.job.model);
-    let inputs = count(network.inputs() as u64, "input");
+    let embeddings = &network.spec().embeddings;
+    let mut inputs = count(network.spec().inputs as u64, "input");
+    if !embeddings.is_empty() {
+        inputs = format!("{inputs} and {}", count(embeddings.len() as u64, "embedding"));
+    }
     let unit = if network.has_units() { " in units of the scaled targets" } else { "" };
     writeln!(text, "\nnetwork: {inputs}, loss {}{unit}", model.loss)?;
     let mut rows = vec![row(["layer", "output", "parameters", "activation"])];
-    let placed = network.widths().zip(network.layout().layers());
-    for (i, (layer, (width, range))) in model.layers.iter().zip(placed).enumerate() {
+    let embedded = embeddings.iter().take(LISTED_MAX).map(|embedding| {
+        vec![
+            format!("embedding of {}", embedding.column),
+            format!("[rows, {}]", embedding.dimension),
+            thousands(embedding.parameters() as f64),
+            String::new(),
+        ]
+    });
+    rows.extend(embedded);
+    if let Some(more) = embeddings.len().checked_sub(LISTED_MAX).filter(|&more| more > 0) {
+        rows.push(row([&format!("and {more} more"), "", "", ""]));
+    }
+    for (i, (layer, (width, parameters))) in
+        model.layers.iter().zip(network.layer_sizes()).enumerate()
+    {
         rows.push(vec![
             format!("{i} {}", layer.name()),
             format!("[rows, {width}]"),
-            thousands(range.len() as f64),
+            thousands(parameters as f64),
             layer.summary(),
         ]);
     }

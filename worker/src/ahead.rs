@@ -163,6 +163,7 @@ mod tests {
         ];
         let spec = NetworkSpec {
             inputs: 60,
+            embeddings: Vec::new(),
             layers,
             loss: Loss::Mse,
             metrics: Vec::new(),

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lockstep_model::Network;
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::{Shard, Span, Table};
 use lockstep_proto::{PART_VALUES_MAX, values};
 
-use crate::loss::Loss;
+use crate::loss::{Loss, shown};
 use crate::{WorkerError, memory};
 
 /// Longest wait for the next part of a shard: 1 MiB, on a link that is shared with other workers.
@@ -27,6 +28,8 @@ pub(crate) type Rows = Arc<Vec<f32>>;
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Shards {
+    /// Which rows there can be.
+    network: Arc<Network>,
     /// Values in a row, its weight not among them.
     width: usize,
     /// Whether rows of the training table have weights.
@@ -54,7 +57,11 @@ struct Coming {
 }
 
 impl Shards {
-    pub(crate) fn new(welcome: &Welcome, width: usize, memory_bytes: Option<u64>) -> Shards {
+    pub(crate) fn new(
+        welcome: &Welcome,
+        network: Arc<Network>,
+        memory_bytes: Option<u64>,
+    ) -> Shards {
         let whole = |rows| Batches::whole(rows, welcome.batches.shards);
         let mut tables = vec![
             (Table::Train, welcome.batches),
@@ -62,8 +69,9 @@ impl Shards {
             (Table::Test, whole(welcome.test_rows)),
         ];
         tables.retain(|(_, batches)| batches.rows > 0);
+        let width = network.inputs() + network.target_width();
         let (is_weighted, kept) = (welcome.is_weighted, BTreeMap::new());
-        Shards { width, is_weighted, tables, kept, memory_bytes, coming: None }
+        Shards { network, width, is_weighted, tables, kept, memory_bytes, coming: None }
     }
 
     /// Values in a row of a table.
@@ -201,6 +209,11 @@ impl Shards {
             if self.is_weighted && coming.table == Table::Train {
                 self.check_weights(&coming)?;
             }
+            let width = self.width_of(coming.table);
+            self.network.check_rows(&coming.values, width).map_err(|bad| {
+                let Coming { table, shard, .. } = coming;
+                WorkerError::Protocol(format!("{table} {shard}: {}", shown(&bad.to_string())))
+            })?;
             self.kept.insert((coming.table, coming.shard), Arc::new(coming.values));
             return Ok(());
         };

@@ -305,7 +305,7 @@ impl Core {
                 return Err(RunError::NonFinite {
                     step: step.0,
                     shard: None,
-                    layer: Some(layer),
+                    layer: Some(self.layout.layer_name(layer)),
                     what,
                     learning_rate: self.rate,
                 });

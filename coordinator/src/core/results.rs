@@ -146,7 +146,7 @@ impl Core {
         Err(RunError::NonFinite {
             step: planned.step.0 + 1,
             shard: Some(fault.shard),
-            layer: fault.layer.map(|layer| layer as usize),
+            layer: fault.layer.map(|layer| self.layout.layer_name(layer as usize)),
             what: if fault.in_gradient { "gradient" } else { "loss" },
             learning_rate: self.rate,
         })

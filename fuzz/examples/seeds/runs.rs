@@ -56,6 +56,7 @@ fn dense(
         layers.iter().map(|&(units, activation)| Dense { activation, ..Dense::new(units) }.into());
     NetworkSpec {
         inputs,
+        embeddings: Vec::new(),
         layers: layers.collect(),
         loss,
         metrics: metrics.to_vec(),

@@ -5,7 +5,9 @@ use std::ops::Range;
 use lockstep_proto::layout::TensorShape;
 use ndarray::s;
 
-use super::layer::{Backward, Forward, Gradient, Layer, Part, Shape, Slopes, Tensor, with_scratch};
+use super::layer::{
+    Backward, Forward, Gradient, Layer, Part, Shape, Slopes, Stage, Tensor, with_scratch,
+};
 use super::parameter::{Parameter, Slot};
 use super::spec::LayerSpec;
 use crate::activation;
@@ -129,7 +131,9 @@ impl Layer for Dense {
     fn output_activation(&self) -> Activation {
         self.activation
     }
+}
 
+impl Stage for Dense {
     fn forward(&self, pass: &Forward<'_>, outputs: &mut [f32], kept: &mut [f32]) {
         let Forward { input, tensors, activates, pieces, .. } = *pass;
         let (rows, units) = (input.nrows(), self.units);

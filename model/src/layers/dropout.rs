@@ -6,7 +6,7 @@
 
 use lockstep_proto::random::{Purpose, Random};
 
-use super::layer::{Backward, Forward, Layer, Shape};
+use super::layer::{Backward, Forward, Layer, Shape, Stage};
 use super::parameter::{NumberRange, Parameter, Slot};
 use super::spec::LayerSpec;
 use crate::blocks::{each_beside, each_pair};
@@ -97,7 +97,9 @@ impl Layer for Dropout {
             "the network's outputs would be dropped, and the loss measured on what is left: put it before a dense layer",
         )
     }
+}
 
+impl Stage for Dropout {
     /// Keeps the factors: to read them back takes less than half as long as to draw them again.
     fn forward(&self, pass: &Forward<'_>, outputs: &mut [f32], kept: &mut [f32]) {
         let width = pass.input.ncols();

@@ -1,5 +1,5 @@
-//! What a layer is: parameters, a shape, and two passes. Knows no layer by name, and nothing of threads, other layers, or
-//! where values are kept: it is lent all that it reads and writes.
+//! What a layer is: parameters and a shape, and, as any stage that rows go through, two passes. Knows no layer by name, and
+//! nothing of threads, other layers, or where values are kept: a stage is lent all that it reads and writes.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -21,8 +21,8 @@ thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A layer. A row's results may depend on the row, its identity, the seed and the tensors, and on nothing else.
-pub(crate) trait Layer: fmt::Debug + Send + Sync + 'static {
+/// A stage that a job names and puts in its place.
+pub(crate) trait Layer: Stage {
     /// Its name in a job, as in the list of layers.
     fn name(&self) -> &'static str;
 
@@ -50,7 +50,11 @@ pub(crate) trait Layer: fmt::Debug + Send + Sync + 'static {
     fn refuses_last_place(&self) -> Option<&'static str> {
         None
     }
+}
 
+/// What rows go through: a layer, or the embeddings before the first one. A row's results may depend on the row, its identity,
+/// the seed and the tensors, and on nothing else.
+pub(crate) trait Stage: fmt::Debug + Send + Sync + 'static {
     /// Fills the outputs of all rows, and what the backward pass needs besides.
     fn forward(&self, pass: &Forward<'_>, outputs: &mut [f32], kept: &mut [f32]);
 
@@ -66,7 +70,7 @@ pub(crate) trait Layer: fmt::Debug + Send + Sync + 'static {
         _rows: Range<usize>,
         _out: &mut [f32],
     ) {
-        unreachable!("{} has tensors, and no gradients of them", self.name());
+        unreachable!("{self:?} has tensors, and no gradients of them");
     }
 
     /// Writes a node's gradient of a part of a tensor, and says whether it is finite. Has the bits of the leaves' gradients,
@@ -86,7 +90,7 @@ pub(crate) trait Layer: fmt::Debug + Send + Sync + 'static {
     fn input_slopes(&self, _pass: &Backward<'_>, _slopes: &mut Slopes) {}
 }
 
-/// What a layer makes of its rows, and what it needs for that.
+/// What a stage makes of its rows, and what it needs for that.
 #[derive(Debug)]
 pub(crate) struct Shape {
     /// Sides of an output row, the slowest first. All are above 0.
@@ -108,7 +112,7 @@ pub(crate) struct Tensor {
     pub(crate) fans: (usize, usize),
 }
 
-/// The values of a layer's tensors.
+/// The values of a stage's tensors.
 #[derive(Clone, Copy)]
 pub(crate) struct Tensors<'a> {
     pub(crate) values: &'a [f32],
@@ -117,7 +121,7 @@ pub(crate) struct Tensors<'a> {
 }
 
 impl<'a> Tensors<'a> {
-    /// The tensor in this place of the layer's declaration; empty if it declares fewer.
+    /// The tensor in this place of the stage's declaration; empty if it declares fewer.
     pub(crate) fn get(self, tensor: usize) -> &'a [f32] {
         self.ranges.get(tensor).map_or(&[], |range| &self.values[range.clone()])
     }
@@ -126,7 +130,7 @@ impl<'a> Tensors<'a> {
 /// What a forward pass is told.
 #[derive(Clone, Copy)]
 pub(crate) struct Forward<'a> {
-    /// Place among the job's layers.
+    /// Place among the job's layers; 0 for the embeddings.
     pub(crate) layer: usize,
     /// `[rows, inputs]`; columns may lie together instead of rows.
     pub(crate) input: ArrayView2<'a, f32>,
@@ -157,7 +161,7 @@ pub(crate) struct Backward<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Gradient<'a, 'p> {
     pub(crate) pass: &'a Backward<'p>,
-    /// The slopes inside the layer, `[rows, outputs]`.
+    /// The slopes inside the stage, `[rows, outputs]`.
     pub(crate) slopes: ArrayView2<'a, f32>,
     /// Of every node's sum.
     pub(crate) precision: Precision,
@@ -166,7 +170,7 @@ pub(crate) struct Gradient<'a, 'p> {
 /// A part of a tensor that is computed in one go: some places of its first side. Tensors of one side are never cut.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
-    /// Place in the layer's declaration.
+    /// Place in the stage's declaration.
     pub(crate) tensor: usize,
     pub(crate) places: Range<usize>,
 }
@@ -206,16 +210,16 @@ impl Slopes {
 
 impl Gradient<'_, '_> {
     /// Writes a node's gradient of a part of a tensor, leaf by leaf and up the tree, and says whether it is finite.
-    pub(crate) fn fold<L: Layer + ?Sized>(
+    pub(crate) fn fold<S: Stage + ?Sized>(
         &self,
-        layer: &L,
+        stage: &S,
         part: &Part,
         order: &Order,
         out: &mut [f32],
     ) -> bool {
         with_scratch(|scratch| {
             let scratch = product::lines(scratch, order.scratch_len(out.len()));
-            fold::fold(&PartLeaves { layer, gradient: self, part }, order, out, scratch);
+            fold::fold(&PartLeaves { stage, gradient: self, part }, order, out, scratch);
         });
         all_finite(out)
     }
@@ -226,19 +230,19 @@ pub(crate) fn with_scratch<T>(f: impl FnOnce(&mut Vec<f32>) -> T) -> T {
     SCRATCH.with_borrow_mut(f)
 }
 
-/// Gradients of microbatches, as a layer makes them.
-struct PartLeaves<'a, 'g, 'p, L: ?Sized> {
-    layer: &'a L,
+/// Gradients of microbatches, as a stage makes them.
+struct PartLeaves<'a, 'g, 'p, S: ?Sized> {
+    stage: &'a S,
     gradient: &'a Gradient<'g, 'p>,
     part: &'a Part,
 }
 
-impl<L: Layer + ?Sized> Leaves for PartLeaves<'_, '_, '_, L> {
+impl<S: Stage + ?Sized> Leaves for PartLeaves<'_, '_, '_, S> {
     type Value = f32;
 
     fn write(&self, leaf: usize, out: &mut [f32]) {
         let rows = self.gradient.pass.training.microbatches[leaf].rows.clone();
-        self.layer.leaf_gradient(self.gradient, self.part, rows, out);
+        self.stage.leaf_gradient(self.gradient, self.part, rows, out);
     }
 
     fn round(&self, sum: &mut [f32]) {

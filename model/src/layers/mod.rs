@@ -1,7 +1,7 @@
 //! Layers: one file each behind one trait, and the one list of them.
 //!
-//! A [`Layer`](layer::Layer) says what it is called, which parameters and tensors it has, and how it computes forward and
-//! backward. To add one, write it and add it to [`LAYERS`]: job files, the JSON form, layout, chunks, checkpoints, initial
+//! A [`Layer`](layer::Layer) says what it is called, which parameters and tensors it has, and, as a [`Stage`](layer::Stage),
+//! how it computes forward and backward. To add one, write it and add it to [`LAYERS`]: job files, the JSON form, layout, chunks, checkpoints, initial
 //! weights, `check` and the passes follow from what it says. Nothing else knows layers by name.
 //!
 //! Refuses what would make a row's result depend on a worker, a thread, a call, or which rows were computed together.
@@ -14,7 +14,9 @@ mod spec;
 
 pub use dense::Dense;
 pub use dropout::Dropout;
-pub(crate) use layer::{Backward, Forward, Gradient, Layer, Part, Shape, Slopes, Tensors};
+pub(crate) use layer::{
+    Backward, Forward, Gradient, Part, Shape, Slopes, Stage, Tensor, Tensors, with_scratch,
+};
 pub use parameter::{NumberRange, Parameter, ParameterValue, Slot};
 pub use spec::LayerSpec;
 

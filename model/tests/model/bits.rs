@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::common::{
-    bits, bits_f64, data, dense, gradient, gradient_in, microbatches, network, of_layers,
-    parameters, training,
+    bits, bits_f64, data, dense, embedding, gradient, gradient_in, microbatches, network,
+    of_layers, parameters, training,
 };
 use lockstep_model::{
     Activation, Batch, Dropout, Loss, Metric, Microbatch, Network, NodeGradient,
@@ -46,6 +46,18 @@ fn networks() -> Vec<Network> {
             ],
             Loss::Mse,
             &[Metric::Mae],
+        ),
+        // A table of which every row is touched, one of which few are, and numbers beside them.
+        embedding(
+            31,
+            vec![(4, 16), (3000, 5)],
+            vec![
+                dense(60, Activation::Relu),
+                Dropout::new(0.2).into(),
+                dense(3, Activation::Softmax),
+            ],
+            Loss::CrossEntropy,
+            &[Metric::Accuracy],
         ),
     ]
 }

@@ -1,7 +1,7 @@
 //! What the tests share: networks, data, and a plain `f64` network written from the formulas alone.
 
 use lockstep_model::{
-    Activation, Batch, Dense, LayerSpec, Loss, Metric, Microbatch, Network, NetworkSpec,
+    Activation, Batch, Dense, Embedding, LayerSpec, Loss, Metric, Microbatch, Network, NetworkSpec,
     NodeGradient, ParameterValue, TrainingRows,
 };
 use lockstep_proto::random::{Purpose, Random};
@@ -29,8 +29,21 @@ pub(crate) fn of_layers(
     loss: Loss,
     metrics: &[Metric],
 ) -> Network {
-    Network::new(NetworkSpec { inputs, layers, loss, metrics: metrics.to_vec(), units: Vec::new() })
-        .unwrap()
+    embedding(inputs, Vec::new(), layers, loss, metrics)
+}
+
+/// Numbers, then columns that are embedded: rows and dimension of each table.
+pub(crate) fn embedding(
+    inputs: usize,
+    tables: Vec<(usize, usize)>,
+    layers: Vec<LayerSpec>,
+    loss: Loss,
+    metrics: &[Metric],
+) -> Network {
+    let column = |(at, (rows, dimension))| Embedding { column: format!("c{at}"), rows, dimension };
+    let embeddings = tables.into_iter().enumerate().map(column).collect();
+    let (metrics, units) = (metrics.to_vec(), Vec::new());
+    Network::new(NetworkSpec { inputs, embeddings, layers, loss, metrics, units }).unwrap()
 }
 
 /// Seed and step of the passes.
@@ -63,9 +76,15 @@ pub(crate) fn parameters(network: &Network) -> Vec<f32> {
     params
 }
 
-/// Inputs and targets that fit the loss.
+/// Inputs and targets that fit the embeddings and the loss.
 pub(crate) fn data(network: &Network, rows: usize) -> (Array2<f32>, Array2<f32>) {
-    let x = matrix(rows, network.inputs(), 1) * 1.5;
+    let mut x = matrix(rows, network.inputs(), 1) * 1.5;
+    let spec = network.spec();
+    for (at, embedding) in spec.embeddings.iter().enumerate() {
+        let rows = embedding.rows as f32;
+        let place = |v: f32| ((v / 1.5 + 1.0) * 0.5 * rows).floor().min(rows - 1.0);
+        x.column_mut(spec.inputs + at).mapv_inplace(place);
+    }
     let y = matrix(rows, network.target_width(), 2);
     let y = match network.spec().loss {
         Loss::CrossEntropy => {
@@ -164,8 +183,15 @@ pub(crate) fn reference_outputs(
     x: &[f64],
     row: Identity,
 ) -> Vec<f64> {
-    let mut values = x.to_vec();
+    let spec = network.spec();
+    let (numbers, places) = x.split_at(spec.inputs);
+    let mut values = numbers.to_vec();
     let mut at = 0;
+    for (embedding, &place) in spec.embeddings.iter().zip(places) {
+        let vectors = params[at..].chunks_exact(embedding.dimension);
+        values.extend(vectors.take(embedding.rows).nth(place as usize).unwrap());
+        at += embedding.rows * embedding.dimension;
+    }
     for (place, layer) in network.spec().layers.iter().enumerate() {
         match layer.values()[..] {
             [("rate", ParameterValue::Number(rate))] => {

@@ -1,7 +1,7 @@
 //! Gradients of every layer, activation and loss against finite differences of a plain `f64` network.
 
 use crate::common::{
-    Identity, data, dense, gradient, microbatches, network, of_layers, parameters,
+    Identity, data, dense, embedding, gradient, microbatches, network, of_layers, parameters,
 };
 use lockstep_model::{Activation, Dense, Dropout, Loss, Microbatch, Network, Workspace};
 use lockstep_proto::tree::{Node, ShardTree};
@@ -96,6 +96,30 @@ fn dropout_in_every_place() {
         softmax,
     ];
     check(&of_layers(5, layers, Loss::CrossEntropy, &[]), 9, "several dropouts");
+}
+
+/// Below dense layers and below dropout, with numbers beside them and alone, with every row of a table touched and few.
+#[test]
+fn embeddings_before_the_layers() {
+    for (numbers, tables) in [
+        (3, vec![(4, 2)]),
+        (0, vec![(4, 2)]),
+        (2, vec![(1, 1), (50, 3), (5, 4)]),
+        (0, vec![(2, 5), (9, 1)]),
+    ] {
+        for layers in [
+            vec![dense(2, Activation::Linear)],
+            vec![dense(5, Activation::Tanh), dense(2, Activation::Gelu)],
+            vec![Dropout::new(0.3).into(), dense(4, Activation::Silu), dense(2, Activation::Tanh)],
+        ] {
+            let what = format!("{numbers} numbers, {tables:?}, {} layers", layers.len());
+            let network = embedding(numbers, tables.clone(), layers, Loss::Mse, &[]);
+            check(&network, 11, &what);
+        }
+    }
+    let softmax = vec![dense(3, Activation::Softmax)];
+    let network = embedding(1, vec![(6, 3)], softmax, Loss::CrossEntropy, &[]);
+    check(&network, 9, "cross entropy");
 }
 
 /// Gradients of one leaf and of a tree of leaves, losses and outputs: all against the reference.

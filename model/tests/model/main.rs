@@ -5,6 +5,7 @@
 mod bits;
 mod common;
 mod dropout;
+mod embeddings;
 mod gradients;
 mod math;
 mod memory;

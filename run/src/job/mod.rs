@@ -229,6 +229,7 @@ impl Job {
     pub fn network_of(&self, inputs: usize, units: Vec<Unit>) -> Result<Network, JobError> {
         let spec = NetworkSpec {
             inputs,
+            embeddings: Vec::new(),
             layers: self.model.layers.clone(),
             loss: self.model.loss,
             metrics: self.model.metrics.clone(),

@@ -34,7 +34,19 @@ struct Network {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     loss_is_scaled: bool,
     metrics: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    embeddings: Vec<Embedding>,
     layers: Vec<Layer>,
+    parameters: usize,
+}
+
+/// Of a category column.
+#[derive(Serialize)]
+struct Embedding {
+    column: String,
+    /// One for what training never saw, and one for each category.
+    rows: usize,
+    dimension: usize,
     parameters: usize,
 }
 
@@ -198,21 +210,28 @@ impl Rate {
 impl Network {
     fn new(plan: &Plan) -> Network {
         let (network, model) = (&plan.network, &plan.job.model);
-        let placed = network.widths().zip(network.layout().layers());
-        let layers = model.layers.iter().zip(placed).map(|(layer, (units, range))| Layer {
+        let placed = model.layers.iter().zip(network.layer_sizes());
+        let layers = placed.map(|(layer, (units, parameters))| Layer {
             kind: layer.name(),
             units,
             activation: layer.values().iter().find_map(|(_, value)| match value {
                 ParameterValue::Activation(activation) => Some(activation.to_string()),
                 _ => None,
             }),
-            parameters: range.len(),
+            parameters,
+        });
+        let embeddings = network.spec().embeddings.iter().map(|embedding| Embedding {
+            column: embedding.column.clone(),
+            rows: embedding.rows,
+            dimension: embedding.dimension,
+            parameters: embedding.parameters(),
         });
         Network {
-            inputs: network.inputs(),
+            inputs: network.spec().inputs,
             loss: model.loss.to_string(),
             loss_is_scaled: network.has_units(),
             metrics: model.metrics.iter().map(ToString::to_string).collect(),
+            embeddings: embeddings.collect(),
             layers: layers.collect(),
             parameters: network.layout().len(),
         }

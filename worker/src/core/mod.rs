@@ -107,7 +107,7 @@ impl Core {
         let (batches, precision) = (welcome.batches, welcome.precision);
         let tree = ShardTree::new(batches.shards);
         let layout = Arc::new(network.layout().clone());
-        let width = network.inputs() + network.target_width();
+        let network = Arc::new(network);
         let order = RowOrder { batches, shuffle: welcome.shuffle, seed: welcome.seed };
         let sums_len = network.sums_len();
         let frames = Frames { precision, lane: None };
@@ -115,12 +115,12 @@ impl Core {
         Core {
             limits,
             weights: Weights::new(layout),
-            shards: Shards::new(welcome, width, memory_bytes),
+            shards: Shards::new(welcome, network.clone(), memory_bytes),
             shared: None,
             preparing: None,
             deals: VecDeque::new(),
             compute: Some(Box::new(Compute::new(
-                Arc::new(network),
+                network,
                 tree,
                 order,
                 frames,
