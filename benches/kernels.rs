@@ -11,7 +11,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use lockstep_model::{
-    Batch, Dense, Loss, Microbatch, Network, NetworkSpec, TrainingRows, Workspace, multiply,
+    Batch, Dense, Embedding, Loss, Microbatch, Network, NetworkSpec, TrainingRows, Workspace,
+    multiply,
 };
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::{Node, ShardTree};
@@ -38,6 +39,12 @@ const NETWORKS: [(&[usize], usize); 4] = [
     (&[784, 512, 512, 10], 1024),
     (&[784, 2048, 2048, 2048, 10], 1024),
 ];
+
+/// Rows and dimension of a table, and rows.
+const EMBEDDINGS: [(usize, usize, usize); 3] = [(300, 8, 256), (300, 8, 4096), (100_000, 50, 256)];
+
+/// Units of the layer behind an embedding.
+const BEHIND: usize = 64;
 
 /// The last is for one leaf of all rows: what a sum in any order costs.
 const ROWS_PER_LEAF: [usize; 3] = [16, 64, usize::MAX];
@@ -70,6 +77,12 @@ fn main() {
             let name = widths.iter().map(usize::to_string).collect::<Vec<_>>().join("-");
             if is_wanted(&name) {
                 whole(&name, widths, rows);
+            }
+        }
+        for (table_rows, dimension, rows) in EMBEDDINGS {
+            let name = format!("embedding {table_rows}x{dimension}");
+            if is_wanted(&name) {
+                embedding(&name, table_rows, dimension, rows);
             }
         }
     });
@@ -117,6 +130,28 @@ fn whole(name: &str, widths: &[usize], rows: usize) {
     for (leaf, seconds) in ROWS_PER_LEAF.into_iter().zip(gradients) {
         print("gradient", name, rows, Some(leaf), flops, [plain, seconds]);
         println!("{:<28} {:>48.2}", "  as a multiple of one leaf's", seconds / free);
+    }
+}
+
+/// What an embedding adds to the gradient of the layer behind it, whose slopes it needs, beside filling its table once.
+fn embedding(name: &str, table_rows: usize, dimension: usize, rows: usize) {
+    let column = "c".to_string();
+    let embeddings = vec![Embedding { column, rows: table_rows, dimension }];
+    let mut with = Subject::of(0, embeddings, &[BEHIND], rows);
+    with.x.mapv_inplace(|value| ((value + 0.5) * table_rows as f32).floor());
+    let mut without = Subject::new(&[dimension, BEHIND], rows);
+    let mut table = vec![0.0f32; table_rows * dimension];
+    for leaf in ROWS_PER_LEAF {
+        let mut zeros = || {
+            timed(|| {
+                black_box(&mut table).fill(0.0);
+            })
+        };
+        let [zeros, with, without] =
+            least(|| [zeros(), with.gradient(leaf), without.gradient(leaf)]);
+        let leaf = leaf.min(rows);
+        let [all, zeros] = [with - without, zeros].map(|seconds| seconds * 1e6);
+        println!("{name:<28} {rows:>5} {leaf:>7} {all:>10.1} us, zeros {zeros:.1} us");
     }
 }
 
@@ -190,10 +225,14 @@ struct Subject {
 
 impl Subject {
     fn new(widths: &[usize], rows: usize) -> Subject {
-        let layers = widths[1..].iter().map(|&units| Dense::new(units).into()).collect();
+        Subject::of(widths[0], Vec::new(), &widths[1..], rows)
+    }
+
+    fn of(inputs: usize, embeddings: Vec<Embedding>, units: &[usize], rows: usize) -> Subject {
+        let layers = units.iter().map(|&units| Dense::new(units).into()).collect();
         let spec = NetworkSpec {
-            inputs: widths[0],
-            embeddings: Vec::new(),
+            inputs,
+            embeddings,
             layers,
             loss: Loss::Mse,
             metrics: Vec::new(),

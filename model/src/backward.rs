@@ -159,6 +159,7 @@ impl Network {
                 tensors,
                 outputs: &ws.outputs[place][..rows * layer.outputs],
                 kept: &ws.kept[place][..rows * layer.shape.kept],
+                slopes_from: layer.slopes_from,
                 training,
                 pieces,
             };

@@ -32,6 +32,8 @@ pub(crate) struct Built {
     pub(crate) number: usize,
     /// Values of an input row.
     pub(crate) inputs: usize,
+    /// The first of these by which slopes are wanted, if they are: numbers that go into the network need none.
+    pub(crate) slopes_from: usize,
     /// Values of an output row.
     pub(crate) outputs: usize,
     pub(crate) shape: Shape,
@@ -222,11 +224,13 @@ impl Network {
 
 /// Gives each layer the shape of what is before it.
 fn build(spec: &NetworkSpec) -> Result<Vec<Built>, SpecError> {
-    let mut stages = Stages { built: Vec::new(), input: vec![spec.inputs], parameters: 0 };
+    let input = vec![spec.inputs];
+    let mut stages = Stages { built: Vec::new(), input, slopes_from: 0, parameters: 0 };
     if let Some(embeddings) = Embeddings::new(spec.inputs, &spec.embeddings)? {
         stages.input = vec![spec.inputs + spec.embeddings.len()];
         let shape = embeddings.shape();
         stages.add(Box::new(embeddings), 0, shape).ok_or(SpecError::TooManyEmbedded)?;
+        stages.slopes_from = spec.inputs;
     }
     for (layer, described) in spec.layers.iter().enumerate() {
         let wrong = |problem| SpecError::Layer { layer, problem };
@@ -245,6 +249,8 @@ struct Stages {
     built: Vec<Built>,
     /// Sides of a row of what goes into the next one.
     input: Vec<usize>,
+    /// The first of its values by which slopes are wanted.
+    slopes_from: usize,
     parameters: usize,
 }
 
@@ -262,7 +268,8 @@ impl Stages {
         self.parameters = Some(self.parameters + len).filter(is_counted)?;
         let (inputs, outputs) = (checked_len(&self.input)?, checked_len(&shape.output)?);
         self.input.clone_from(&shape.output);
-        self.built.push(Built { stage, number, inputs, outputs, shape, ranges });
+        let slopes_from = std::mem::take(&mut self.slopes_from);
+        self.built.push(Built { stage, number, inputs, slopes_from, outputs, shape, ranges });
         Some(())
     }
 }

@@ -45,6 +45,8 @@ enum Rows {
     Empty,
     /// A part that is longer than a message may be.
     Huge,
+    /// Of no value but 7.
+    Sevens,
     Refused,
     /// With a weight behind each row, which this is in the last one.
     Weighted(f32),
@@ -127,6 +129,7 @@ impl Cluster for Service {
             Rows::Long => vec![part(48), part(4)],
             Rows::Odd => vec![part(47)],
             Rows::Huge => vec![part(5 << 20)],
+            Rows::Sevens => vec![ShardPart { values: 7f32.to_le_bytes().repeat(12).into() }],
             Rows::Empty => vec![part(0)],
             Rows::Weighted(last) => {
                 let values = [&[0.5f32; 15][..], &[last]].concat();
@@ -151,6 +154,13 @@ impl Cluster for Service {
 }
 
 const NETWORK: &str = r#"{"inputs":2,"layers":[{"units":1}],"loss":"mse","metrics":[]}"#;
+
+/// A network of a number and a column that is embedded in a table of these sides.
+fn embedding(rows: u64, dimension: u64) -> String {
+    let column = format!(r#"{{"column":"c","rows":{rows},"dimension":{dimension}}}"#);
+    let embeddings = format!(r#""embeddings":[{column}]"#);
+    format!(r#"{{"inputs":1,{embeddings},"layers":[{{"units":1}}],"loss":"mse","metrics":[]}}"#)
+}
 
 fn welcome() -> Welcome {
     Welcome {
@@ -258,6 +268,12 @@ fn networks_that_cannot_be() {
         (layer(2, r#"{"type":"conv2d","units":1}"#), "unknown layer type \"conv2d\", expected"),
         (layer(2, r#"{"type":"dropout","rate":1.0},{"units":1}"#), "layer 0: `rate`: found 1,"),
         (layer(2, r#"{"type":"dropout","rate":0.5}"#), "layer 0: dropout cannot be the last"),
+        (embedding(0, 2), "the embedding of column \"c\": rows: found 0, wanted 1 to 16777216"),
+        (embedding(3, 1 << 40), "the embedding of column \"c\": dimension: found 1099511627776"),
+        (
+            embedding(1 << 24, 1 << 24),
+            "the network has more than 4294967296 parameters, reached in its embeddings",
+        ),
     ] {
         let welcome = Welcome { network, ..welcome() };
         let acts = vec![Act::Say(Kind::Welcome(welcome)), Act::Hold];
@@ -348,6 +364,16 @@ fn shards_that_cannot_be() {
         let fragment = format!("error: the coordinator broke the protocol: {fragment}");
         after_welcome(case, vec![prepare(0, 2)], rows, 5, &fragment);
     }
+}
+
+/// A table of three rows has none in place 7: nothing is computed on such a shard.
+#[test]
+fn rows_with_a_place_that_is_none() {
+    let welcome = Welcome { network: embedding(3, 2), ..welcome() };
+    let acts = vec![Act::Say(Kind::Welcome(welcome)), Act::Say(prepare(0, 2)), Act::Hold];
+    let fragment = "error: the coordinator broke the protocol: train shard 0: row 0: found 7 in column \"c\", wanted a \
+                    whole number from 0 to 2";
+    ends("a place", acts, Rows::Sevens, 5, fragment);
 }
 
 /// Pings are answered, but the rows do not come.

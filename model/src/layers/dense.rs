@@ -204,8 +204,10 @@ impl Stage for Dense {
     fn input_slopes(&self, pass: &Backward<'_>, slopes: &mut Slopes) {
         let (rows, inputs) = pass.input.dim();
         let kernel = view(pass.tensors.get(KERNEL), inputs, self.units);
+        let kernel = kernel.slice(s![pass.slopes_from.., ..]);
         slopes.replace(rows * inputs, |inside, before| {
             let (inside, before) = (view(inside, rows, self.units), view_mut(before, rows, inputs));
+            let before = before.slice_move(s![.., pass.slopes_from..]);
             product::multiply_in_pieces(inside, kernel.t(), before, pass.pieces);
         });
     }
@@ -239,6 +241,7 @@ mod tests {
             tensors: Tensors { values: &[], ranges: &[] },
             outputs: &[],
             kept: &[],
+            slopes_from: 0,
             training,
             pieces: 1,
         };

@@ -153,6 +153,8 @@ pub(crate) struct Backward<'a> {
     pub(crate) outputs: &'a [f32],
     /// Row by row.
     pub(crate) kept: &'a [f32],
+    /// The first of the inputs by which slopes are wanted: those by the ones before it may be anything.
+    pub(crate) slopes_from: usize,
     pub(crate) training: TrainingRows<'a>,
     pub(crate) pieces: usize,
 }
