@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use lockstep_coordinator::Snapshot;
 use lockstep_data::{Detail, Dialect, Missing, Scale, TableFile, TableSpec, TargetKind, load};
-use lockstep_model::{Activation, Dense, Loss, Metric, NetworkSpec};
+use lockstep_model::{Activation, Dense, Embedding, Loss, Metric, NetworkSpec};
 use lockstep_proto::ids::{Pass, Step};
 use lockstep_proto::layout::{Layout, TensorShape};
 use lockstep_run::checkpoint::{Checkpoint, Origin, RecordState};
@@ -97,6 +97,8 @@ pub(crate) fn models() {
     let numbers = dense(2, &[(3, Relu), (1, Linear)], Loss::Mse, &[Metric::Mae, Metric::R2]);
     let classes = dense(1, &[(2, Softmax)], Loss::CrossEntropy, &[Metric::Accuracy]);
     let binary = dense(1, &[(1, Sigmoid)], Loss::BinaryCrossEntropy, &[Metric::Accuracy]);
+    let embeddings = vec![Embedding { column: "c".to_owned(), rows: 4, dimension: 2 }];
+    let embedded = NetworkSpec { embeddings, ..numbers.clone() };
     let two_classes = TargetKind::Classes { outputs: 2 };
     let one = TargetKind::Binary { outputs: 1 };
     let (mean, drop, error) = (Missing::Mean, Missing::Drop, Missing::Error);
@@ -120,6 +122,7 @@ pub(crate) fn models() {
             ),
             serde_json::to_vec(&numbers).expect("JSON"),
             serde_json::to_vec(&classes).expect("JSON"),
+            serde_json::to_vec(&embedded).expect("JSON"),
         ],
     );
 }
