@@ -72,6 +72,12 @@ impl ModelDescription {
                 network.target_width(),
             ));
         }
+        if let Some(embedding) = network.spec().embeddings.first() {
+            return Err(format!(
+                "the network embeds {:?}, the schema has only columns of numbers",
+                embedding.column
+            ));
+        }
         if network.spec().units != units(&schema) {
             return Err("its network and its columns do not go together".to_string());
         }
@@ -298,6 +304,11 @@ mod tests {
             ("\"units\": 3", "\"units\": 4", inputs),
             ("\"softmax\"}], \"loss\": \"cross_entropy\"", "\"relu\"}], \"loss\": \"mse\"", inputs),
             ("\"units\": 3", "\"units\": 0", "layer 0: `units`: found 0"),
+            (
+                "\"inputs\": 2",
+                "\"inputs\": 1, \"embeddings\": [{\"column\": \"b\", \"rows\": 9, \"dimension\": 1}]",
+                "the network embeds \"b\", the schema has only columns of numbers",
+            ),
         ] {
             let text = FITTING.replacen(from, to, 1);
             let description: ModelDescription = serde_json::from_str(&text).unwrap();
