@@ -314,6 +314,9 @@ impl Sequential {
         if kind != TargetKind::Numbers {
             return Err(wrong("targets that are labels are not scaled: leave out scale_targets"));
         }
+        if !scale.has_way_back() {
+            return Err(wrong(format!("targets are not scaled by {scale}: there is no way back")));
+        }
         let column = |(place, column): (usize, ndarray::ArrayView1<'_, f32>)| {
             let numbers: Vec<f64> = column.iter().map(|&number| number.into()).collect();
             Column::of_numbers(targets::name(place), scale, &numbers)

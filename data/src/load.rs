@@ -238,6 +238,12 @@ fn check_columns(
         if said.scale.is_some_and(|scale| scale != Scale::NONE) && kind != TargetKind::Numbers {
             return fault("found a scale for a target of labels, wanted none; take it out");
         }
+        if let Some(scale) = said.scale.filter(|scale| !scale.has_way_back()) {
+            return fault(&format!(
+                "found scale \"{scale}\" for a target, which has no way back to the target's own unit; wanted another, such as \
+                 \"standard\" or \"log1p\""
+            ));
+        }
         if said.missing.is_some_and(Missing::fills) {
             return fault(
                 "found a rule that fills a target's missing cells, wanted \"error\" or \"drop\": a target is never filled",

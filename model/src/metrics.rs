@@ -321,8 +321,13 @@ mod tests {
 
     #[test]
     fn sums_of_scaled_targets_have_bounds_in_their_own_unit() {
+        let units = [Unit::Affine { offset: 1e100, factor: 1e101 }, Unit::Expm1];
+        sums_have_bounds(units);
+        sums_have_bounds([1e101, 1e-150].map(|factor| Unit::Affine { offset: 1e100, factor }));
+    }
+
+    fn sums_have_bounds(units: [Unit; 2]) {
         let metrics = [Metric::R2, Metric::Mae, Metric::Rmse, Metric::Mse];
-        let units = [1e101, 1e-150].map(|factor| Unit::Affine { offset: 1e100, factor });
         let most = f32::MAX;
         let (outputs, targets) = ([most, -most, 0.0, 1.0], [-most, most, 0.0, 1.0]);
         let rows = Rows {

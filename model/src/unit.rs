@@ -14,6 +14,8 @@ pub enum Unit {
         /// What 1 is more than that; above 0.
         factor: f64,
     },
+    /// `exp(value) - 1`, where the targets are `ln(1 + target)`. A value beyond 320 in size counts as 320.
+    Expm1,
 }
 
 impl Unit {
@@ -24,14 +26,16 @@ impl Unit {
     pub fn back(&self, value: f64) -> f64 {
         match *self {
             Unit::Affine { offset, factor } => value * factor + offset,
+            Unit::Expm1 => expm1(value),
         }
     }
 
     /// The same less a number that is the unit's alone, 0 or nearly what all targets have in common: errors and deviations
-    /// are what they are, and no digits are lost to a large offset.
+    /// are what they are, and no digits are lost to a large offset. A unit that is not linear has none to leave out.
     pub(crate) fn above_origin(&self, value: f64) -> f64 {
         match *self {
             Unit::Affine { factor, .. } => value * factor,
+            Unit::Expm1 => expm1(value),
         }
     }
 
@@ -39,12 +43,13 @@ impl Unit {
     pub(crate) fn largest(&self, size: f64) -> f64 {
         match *self {
             Unit::Affine { factor, .. } => size * factor,
+            Unit::Expm1 => expm1(size),
         }
     }
 
     /// What is wrong with its numbers, if anything is.
     pub(crate) fn problem(&self) -> Option<String> {
-        let Unit::Affine { offset, factor } = *self;
+        let Unit::Affine { offset, factor } = *self else { return None };
         let fits = offset.is_finite() && (FACTOR_MIN..=FACTOR_MAX).contains(&factor);
         (!fits).then(|| {
             format!(
@@ -58,6 +63,29 @@ impl Unit {
 /// Factors for which sums of squares of a table's `f32` values stay finite, and more than 0.
 const FACTOR_MIN: f64 = 1e-150;
 const FACTOR_MAX: f64 = 1e101;
+
+/// Where exponents end, for the same reason. A target is at most `ln(1 + 1e100)`, about 230.
+const EXPONENT_MAX: f64 = 320.0;
+
+/// `ln 2`, in a part whose products with exponents are exact, and the rest.
+const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1;
+const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+
+/// `exp(x) - 1` for `x` of at most [`EXPONENT_MAX`], which a larger one counts as: to some units of the last place, by `+ - * /`
+/// alone, so that its bits are the same on every machine.
+fn expm1(x: f64) -> f64 {
+    let x = x.clamp(-EXPONENT_MAX, EXPONENT_MAX);
+    let halvings = (x / std::f64::consts::LN_2).round();
+    let rest = (x - halvings * LN_2_HIGH) - halvings * LN_2_LOW;
+    // `exp(rest) - 1` by Taylor's series: rest is at most ln 2 / 2.
+    let mut series = 0.0;
+    for k in (2..=15).rev() {
+        series = rest / f64::from(k) * (1.0 + series);
+    }
+    let small = rest + rest * series;
+    let power = f64::from_bits(((1023 + halvings as i64) as u64) << 52);
+    power * small + (power - 1.0)
+}
 
 #[cfg(test)]
 mod tests {
@@ -76,8 +104,38 @@ mod tests {
         }
     }
 
+    /// NumPy 2.4's `expm1`.
+    #[test]
+    fn numpys_exponentials() {
+        for (x, wanted) in [
+            (-300.0, -1.0),
+            (-1.0, -0.632_120_558_828_557_7),
+            (-0.3, -0.259_181_779_318_282_1),
+            (-1e-12, -9.999_999_999_995e-13),
+            (1e-20, 1e-20),
+            (0.2, 0.221_402_758_160_169_85),
+            (0.5, 0.648_721_270_700_128_2),
+            (1.0, 1.718_281_828_459_045),
+            (10.5, 36_314.502_674_246_636),
+            (100.0, 2.688_117_141_816_135_6e43),
+            (320.0, 9.423_976_816_163_585e138),
+        ] {
+            let found = Unit::Expm1.back(x);
+            assert!((found - wanted).abs() <= 6e-16 * wanted.abs(), "{x}: {found}, not {wanted}");
+        }
+        assert_eq!(Unit::Expm1.back(0.0), 0.0);
+        // Whatever a network computes, its size has a bound.
+        let most = f64::from(f32::MAX);
+        assert_eq!(Unit::Expm1.above_origin(most), Unit::Expm1.largest(most));
+        assert_eq!(Unit::Expm1.above_origin(most), Unit::Expm1.back(320.0));
+        assert!(Unit::Expm1.back(f64::NAN).is_nan());
+        assert_eq!(Unit::Expm1.problem(), None);
+    }
+
     #[test]
     fn json_is_stable() {
+        assert_eq!(serde_json::to_string(&Unit::Expm1).unwrap(), r#""expm1""#);
+        assert_eq!(serde_json::from_str::<Unit>(r#""expm1""#).unwrap(), Unit::Expm1);
         let unit = Unit::Affine { offset: -0.5, factor: 2.0 };
         let json = r#"{"affine":{"offset":-0.5,"factor":2.0}}"#;
         assert_eq!(serde_json::to_string(&unit).unwrap(), json);

@@ -298,6 +298,7 @@ fn weighted(train: Rows, weights: &[(String, f32)]) -> Rows {
 pub fn units(schema: &Schema) -> Vec<Unit> {
     let unit = |target: &Column| match target.back() {
         Some(Back::Affine(Scaling { offset, divisor })) => Unit::Affine { offset, factor: divisor },
+        Some(Back::Expm1) => Unit::Expm1,
         None => Unit::SAME,
     };
     match schema.has_scaled_targets() {

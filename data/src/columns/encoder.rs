@@ -94,7 +94,8 @@ pub(crate) trait Fitted: fmt::Debug + Send + Sync {
     /// What is computed of a cell, written out with its numbers, for messages; `None` where the cell is all there is.
     fn formula(&self, cell: f64) -> Option<String>;
 
-    /// How an output of the network goes back into the unit of the table, if a target may be encoded so.
+    /// How an output of the network goes back into the unit of the table, if a target may be encoded so, which does not depend on
+    /// the rows.
     fn back(&self) -> Option<Back>;
 }
 
@@ -103,6 +104,8 @@ pub(crate) trait Fitted: fmt::Debug + Send + Sync {
 pub enum Back {
     /// `value * divisor + offset`.
     Affine(Scaling),
+    /// `exp(value) - 1`.
+    Expm1,
 }
 
 /// `(cell - offset) / divisor`.

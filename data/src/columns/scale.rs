@@ -66,6 +66,11 @@ impl Scale {
         self.encoder.takes_any_size
     }
 
+    /// Whether a target may be scaled so: what the network computes of it can be undone.
+    pub fn has_way_back(self) -> bool {
+        self.fit(&Seen::of(&[0.0])).back().is_some()
+    }
+
     pub(crate) fn fit(self, seen: &Seen<'_>) -> Arc<dyn Fitted> {
         (self.encoder.fit)(self.parameter, seen)
     }
@@ -135,7 +140,7 @@ mod tests {
 
     #[test]
     fn names_go_both_ways_and_match_serde() {
-        assert_eq!(Scale::names(), ["none", "standard", "minmax", "robust"]);
+        assert_eq!(Scale::names(), ["none", "standard", "minmax", "robust", "log1p", "quantile"]);
         for name in Scale::names() {
             let scale = Scale::named(name).unwrap();
             assert_eq!(scale.to_string(), name);

@@ -33,10 +33,13 @@ mod tests {
     /// scikit-learn 1.9: `StandardScaler().fit(x)` has these `mean_` and `scale_`.
     #[test]
     fn scikit_learns_values() {
-        let scaling = |values: &[f64]| {
-            let Back::Affine(scaling) =
-                Scale::named("standard").unwrap().fit(&Seen::of(values)).back().unwrap();
-            scaling
+        let scaling = |values: &[f64]| match Scale::named("standard")
+            .unwrap()
+            .fit(&Seen::of(values))
+            .back()
+        {
+            Some(Back::Affine(scaling)) => scaling,
+            other => panic!("{other:?}"),
         };
         let found = scaling(&[1.0, 2.0, 4.0, 7.0]);
         assert_eq!((found.offset, found.divisor), (3.5, 5.25_f64.sqrt()));

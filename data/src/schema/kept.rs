@@ -78,6 +78,7 @@ pub(crate) fn first_form(schema: &Schema) -> Option<FirstForm> {
     }
     let scaling = |column: &Column| match column.back()? {
         Back::Affine(scaling) => Some(scaling),
+        Back::Expm1 => None,
     };
     let scaling = match scale == Scale::NONE {
         true => None,

@@ -35,6 +35,42 @@ fn table(rows: usize) -> String {
     format!("a,b,clock,y\n{}", (0..rows).map(row).collect::<String>())
 }
 
+/// Learned, kept and used on rows that are like none of training.
+#[test]
+fn scales_that_are_not_linear() {
+    let content = "a,b,y\n0,5,1\n1,5,3\n3,5,7\n0.5,9,0\n";
+    let [log1p, quantile] = ["log1p", "quantile"].map(|name| scaled(scale_named(name)));
+    let data = loaded(content, &[("a", log1p), ("b", quantile), ("y", log1p)]);
+    let row = data.train.row(2);
+    let (ln4, ln8) = (std::f64::consts::LN_2 * 2.0, std::f64::consts::LN_2 * 3.0);
+    // Three of four: ranks 0 to 2 of 0 to 3.
+    assert_eq!((row[0], row[2]), (ln4 as f32, ln8 as f32));
+    assert!((row[1] + 0.430_727_3).abs() < 1e-6, "{row:?}");
+    assert!(data.schema.has_scaled_targets() && !data.schema.is_of_the_first_form());
+    let json = serde_json::to_string(&data.schema).unwrap();
+    assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), data.schema);
+    // What no training row is like.
+    let files = Files::new(&[("p.csv", "a,b\n1e60,-1e60\n")]);
+    let rows = data.schema.read(&files.csv("p.csv"), Want::Features).unwrap().0;
+    assert!(
+        (rows.values[0] - 138.155_1).abs() < 1e-3 && (rows.values[1] + 5.199_337_6).abs() < 1e-6
+    );
+    // A target that no output goes back from is none, and a number without a logarithm is an error where it is.
+    let damaged = json.replacen("\"scale\":\"quantile\"", "\"scale\":\"log1p\"", 1);
+    assert!(serde_json::from_str::<Schema>(&damaged).is_err());
+    let message = load_one(content, NUMBERS, with(&[("y", quantile)])).unwrap_err();
+    assert_eq!(
+        message,
+        "data.columns.y: found scale \"quantile\" for a target, which has no way back to the target's own unit; wanted \
+         another, such as \"standard\" or \"log1p\""
+    );
+    let message = load_one("a,y\n1,1\n-2,3\n", NUMBERS, with(&[("a", log1p)])).unwrap_err();
+    assert_eq!(
+        message,
+        "t.csv:3: column 1 (a): found -2e0, wanted a number that is finite when scaled: ln(1 + -2e0) is not"
+    );
+}
+
 #[test]
 fn a_columns_own_settings_go_before_the_tables() {
     let content = "a,b,c,y\n1,10,5,1\n3,20,6,2\n5,40,9,3\n";
@@ -111,9 +147,8 @@ fn a_constant_counts_in_what_the_scale_learns() {
 fn all_columns_or_the_table() {
     let content = table(60);
     let columns = ["a", "b", "clock"];
-    for scale in
-        ["none", "standard", "minmax", "robust"].map(scale_named).into_iter().chain([divide(7.0)])
-    {
+    let alone = ["none", "standard", "minmax", "robust", "log1p", "quantile"].map(scale_named);
+    for scale in alone.into_iter().chain([divide(7.0)]) {
         for rule in [Missing::Mean, Missing::Median, Missing::Drop, Missing::Constant(2.0)] {
             let whole = load_one(&content, NUMBERS, |spec| {
                 (spec.scale, spec.missing) = (scale, rule);
@@ -127,7 +162,8 @@ fn all_columns_or_the_table() {
             let (whole, each) = (whole.unwrap(), each.unwrap());
             assert_eq!(whole.train, each.train, "{scale} {rule}");
             assert_eq!(whole.schema, each.schema);
-            let is_old = scale.name() != "robust" && matches!(rule, Missing::Mean | Missing::Drop);
+            let is_old = !["robust", "log1p", "quantile"].contains(&scale.name())
+                && matches!(rule, Missing::Mean | Missing::Drop);
             assert_eq!(each.schema.is_of_the_first_form(), is_old, "{scale} {rule}");
             let json = serde_json::to_string(&each.schema).unwrap();
             assert_eq!(json.contains("\"columns\""), !is_old, "{json}");
