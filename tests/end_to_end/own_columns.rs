@@ -241,7 +241,7 @@ fn settings() {
     refused.expect_with(
         3,
         "error: --set data.columns.\"net area\".scale=robst: `data.columns.\"net area\".scale`: found \"robst\", did you mean \
-         `robust`? There are: none, standard, minmax, robust\n",
+         `robust`? There are: none, standard, minmax, robust, log1p, quantile\n",
     );
 }
 
@@ -261,7 +261,7 @@ fn what_cannot_be_said() {
         ("a = { epochs = 1 }", "unknown key `data.columns.a.epochs`: wanted `epochs` in [train]"),
         (
             "\"net a\" = { scale = \"robsut\" }",
-            "`data.columns.\"net a\".scale`: found \"robsut\", did you mean `robust`? There are: none, standard, minmax, robust",
+            "`data.columns.\"net a\".scale`: found \"robsut\", did you mean `robust`? There are: none, standard, minmax, robust, log1p, quantile",
         ),
         (
             "a = { scale = 2 }",
