@@ -78,7 +78,7 @@ pub enum SpecError {
         /// The loss' name.
         loss: &'static str,
         /// What would fit.
-        wanted: &'static str,
+        wanted: String,
     },
     /// A metric named twice.
     #[error("metric {metric} is listed twice")]

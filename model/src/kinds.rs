@@ -78,7 +78,7 @@ pub enum Loss {
 
 /// Reported beside the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Metric {
     /// Mean squared error.
     Mse,
@@ -86,10 +86,35 @@ pub enum Metric {
     Rmse,
     /// Mean absolute error.
     Mae,
+    /// Mean absolute error in percent of the target.
+    Mape,
     /// Coefficient of determination, averaged over the outputs.
     R2,
     /// Share of right classes.
     Accuracy,
+    /// Share of rows whose label is among the largest outputs.
+    TopKAccuracy {
+        /// How many of them.
+        k: u32,
+    },
+    /// Share of hits among what is predicted of a class: class 1 of two, the mean over more.
+    Precision,
+    /// The mean over all classes, weighted with their rows.
+    PrecisionWeighted,
+    /// Share of hits among the rows of a class: class 1 of two, the mean over more.
+    Recall,
+    /// The mean over all classes, weighted with their rows.
+    RecallWeighted,
+    /// Harmonic mean of precision and recall: of class 1 of two, the mean over more.
+    F1,
+    /// The mean over all classes, weighted with their rows.
+    F1Weighted,
+    /// Area under the ROC curve; the mean over classes, if more than two.
+    RocAuc,
+    /// Area under the steps of precision over recall; the mean over classes, if more than two.
+    AveragePrecision,
+    /// Minus the mean log of the right class' probability.
+    LogLoss,
 }
 
 impl Metric {
@@ -127,6 +152,9 @@ pub enum Initializer {
     /// Uniform over -0.05..0.05.
     RandomUniform,
 }
+
+/// Keras' `k` of `TopKCategoricalAccuracy`.
+const K_DEFAULT: u32 = 5;
 
 fn default_slope() -> f32 {
     0.2
@@ -191,8 +219,19 @@ names!(Metric {
     "mse" => Metric::Mse, Metric::Mse;
     "rmse" => Metric::Rmse, Metric::Rmse;
     "mae" => Metric::Mae, Metric::Mae;
+    "mape" => Metric::Mape, Metric::Mape;
     "r2" => Metric::R2, Metric::R2;
     "accuracy" => Metric::Accuracy, Metric::Accuracy;
+    "top_k_accuracy" => Metric::TopKAccuracy { .. }, Metric::TopKAccuracy { k: K_DEFAULT };
+    "precision" => Metric::Precision, Metric::Precision;
+    "precision_weighted" => Metric::PrecisionWeighted, Metric::PrecisionWeighted;
+    "recall" => Metric::Recall, Metric::Recall;
+    "recall_weighted" => Metric::RecallWeighted, Metric::RecallWeighted;
+    "f1" => Metric::F1, Metric::F1;
+    "f1_weighted" => Metric::F1Weighted, Metric::F1Weighted;
+    "roc_auc" => Metric::RocAuc, Metric::RocAuc;
+    "average_precision" => Metric::AveragePrecision, Metric::AveragePrecision;
+    "log_loss" => Metric::LogLoss, Metric::LogLoss;
 });
 
 names!(Initializer {

@@ -59,6 +59,7 @@ pub use finite::{NonFinite, NonFiniteKind};
 pub use kinds::{Activation, Initializer, Loss, Metric};
 pub use layers::{Dense, Dropout, LayerSpec, NumberRange, Parameter, ParameterValue, Slot};
 pub use leaves::{Microbatch, TrainingRows};
+pub use metrics::{Counts, Group, average_precision, roc_auc};
 pub use network::Network;
 pub use parameters::Parameters;
 pub use product::{PARALLEL_FLOPS_MIN, multiply};

@@ -9,9 +9,9 @@ use lockstep_proto::layout::{Layout, PARAMETERS_MAX};
 
 use crate::embeddings::{self, BadPlace, Embeddings};
 use crate::error::SpecError;
-use crate::kinds::{Activation, Loss, Metric};
+use crate::kinds::{Activation, Loss};
 use crate::layers::{LayerSpec, Shape, Stage, Tensors};
-use crate::metrics;
+use crate::metrics::{self, Limits};
 use crate::spec::NetworkSpec;
 use crate::unit::Unit;
 
@@ -74,8 +74,9 @@ impl Network {
             return Err(SpecError::LastLayer { layer, name, reason });
         }
         check_loss(spec.loss, output.output_activation())?;
-        check_metrics(spec.loss, &spec.metrics)?;
         let outputs = layers.last().map_or(0, |layer| layer.outputs);
+        let widths = (outputs, target_width(spec.loss, outputs));
+        metrics::check(spec.loss, &spec.metrics, widths)?;
         check_units(spec.loss, &spec.units, outputs)?;
         let declared = layers.iter().map(|layer| layer.shape.tensors.iter());
         let declared: Vec<Vec<_>> =
@@ -127,10 +128,7 @@ impl Network {
 
     /// Columns of the target: 1 (the class index) for cross entropy, else one per output.
     pub fn target_width(&self) -> usize {
-        match self.spec.loss {
-            Loss::CrossEntropy => 1,
-            _ => self.outputs(),
-        }
+        target_width(self.spec.loss, self.outputs())
     }
 
     /// Whether targets are scaled: then the loss is in another unit than metrics and predictions.
@@ -176,6 +174,17 @@ impl Network {
         metrics::sums_len(&self.spec.metrics, (self.outputs(), self.target_width()))
     }
 
+    /// The metric with the most sums, and how many; `None` without metrics.
+    pub fn longest_metric(&self) -> Option<(&'static str, usize)> {
+        let widths = (self.outputs(), self.target_width());
+        let lens = self
+            .spec
+            .metrics
+            .iter()
+            .map(|&metric| (metric.name(), metrics::part_len(metric, widths)));
+        lens.max_by_key(|&(_, len)| len)
+    }
+
     /// What each of the sums can be, a row: the least and the most that it adds, and whether that is a whole number.
     pub fn sum_bounds(&self) -> Vec<(f64, f64, bool)> {
         let most = f64::from(f32::MAX);
@@ -185,7 +194,8 @@ impl Network {
             Loss::BinaryCrossEntropy => (-most, most),
         };
         let widths = (self.outputs(), self.target_width());
-        metrics::sum_bounds(loss, &self.spec.metrics, widths, &self.spec.units)
+        let limits = Limits { loss, widths, units: &self.spec.units };
+        metrics::sum_bounds(&self.spec.metrics, &limits)
     }
 
     /// What the sums over `rows` rows mean: first `loss`, then each metric under its own name.
@@ -284,6 +294,13 @@ fn shape(described: &LayerSpec, input: &[usize]) -> Result<Shape, String> {
     described.layer().shape(input)
 }
 
+fn target_width(loss: Loss, outputs: usize) -> usize {
+    match loss {
+        Loss::CrossEntropy => 1,
+        _ => outputs,
+    }
+}
+
 fn check_loss(loss: Loss, output: Activation) -> Result<(), SpecError> {
     match loss {
         Loss::CrossEntropy if output != Activation::Softmax => {
@@ -316,27 +333,10 @@ fn check_units(loss: Loss, units: &[Unit], outputs: usize) -> Result<(), SpecErr
     }
 }
 
-fn check_metrics(loss: Loss, metrics: &[Metric]) -> Result<(), SpecError> {
-    for (i, metric) in metrics.iter().enumerate() {
-        if metrics[..i].contains(metric) {
-            return Err(SpecError::MetricTwice { metric: metric.name() });
-        }
-        let classes = matches!(loss, Loss::CrossEntropy | Loss::BinaryCrossEntropy);
-        let wanted = match metric {
-            Metric::Accuracy if !classes => "it needs cross_entropy or binary_cross_entropy",
-            Metric::Mse | Metric::Rmse | Metric::Mae | Metric::R2 if loss == Loss::CrossEntropy => {
-                "a class label has no distance, use accuracy"
-            }
-            _ => continue,
-        };
-        return Err(SpecError::MetricUnfit { metric: metric.name(), loss: loss.name(), wanted });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::Metric;
     use crate::layers::{Dense, Dropout};
 
     fn spec(layers: &[(usize, Activation)], loss: Loss, metrics: &[Metric]) -> NetworkSpec {
@@ -397,6 +397,38 @@ mod tests {
             (&[(2, Softmax)], Loss::CrossEntropy, &[Metric::Mse], "metric mse does not fit"),
             (&[(2, Softmax)], Loss::CrossEntropy, &[Metric::R2], "metric r2 does not fit"),
             (&[(1, Linear)], mse, &[Metric::Mae, Metric::Mae], "metric mae is listed twice"),
+            (
+                &[(3, Softmax)],
+                Loss::CrossEntropy,
+                &[Metric::TopKAccuracy { k: 2 }, Metric::TopKAccuracy { k: 1 }],
+                "metric top_k_accuracy is listed twice",
+            ),
+            (
+                &[(3, Softmax)],
+                Loss::CrossEntropy,
+                &[Metric::TopKAccuracy { k: 5 }],
+                "metric top_k_accuracy does not fit loss cross_entropy: k is 5 and there are 3 classes, set k to",
+            ),
+            (
+                &[(1, Sigmoid)],
+                binary,
+                &[Metric::TopKAccuracy { k: 1 }],
+                "metric top_k_accuracy does not fit loss binary_cross_entropy: it needs cross_entropy",
+            ),
+            (
+                &[(1, Sigmoid)],
+                binary,
+                &[Metric::Mape],
+                "metric mape does not fit loss binary_cross",
+            ),
+            (
+                &[(1, Linear)],
+                mse,
+                &[Metric::RocAuc],
+                "metric roc_auc does not fit loss mse: it needs",
+            ),
+            (&[(1, Linear)], mse, &[Metric::F1], "metric f1 does not fit loss mse: it needs"),
+            (&[(1, Linear)], mse, &[Metric::LogLoss], "metric log_loss does not fit loss mse"),
             (&[(1, LeakyRelu { slope: -0.1 })], mse, none, "layer 0: leaky_relu has slope -0.1"),
             (&[(1, LeakyRelu { slope: f32::NAN })], mse, none, "layer 0: leaky_relu has slope NaN"),
             (&[(1, Elu { alpha: 0.0 })], mse, none, "layer 0: elu has alpha 0"),

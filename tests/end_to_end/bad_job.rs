@@ -175,8 +175,23 @@ fn keys_and_names() {
         ),
         (
             "loss = \"mse\"",
-            "loss = \"mse\"\nmetrics = [\"f1\"]",
-            "job.toml:12:12: `model.metrics.0`: found \"f1\", wanted one of: mse, rmse, mae, r2, accuracy",
+            "loss = \"mse\"\nmetrics = [\"f2\"]",
+            "job.toml:12:12: `model.metrics.0`: found \"f2\", wanted one of: mse, rmse, mae, mape, r2, accuracy, top_k_accuracy",
+        ),
+        (
+            "loss = \"mse\"",
+            "loss = \"mse\"\nmetrics = [\"roc_auc\"]",
+            "job.toml:13:10: metric roc_auc does not fit loss mse: it needs cross_entropy or binary_cross_entropy",
+        ),
+        (
+            "loss = \"mse\"",
+            "loss = \"mse\"\nmetrics = [{ type = \"top_k_accuracy\", k = 0 }]",
+            "`model.metrics.0.k`: found 0, wanted a whole number from 1 to 4294967295",
+        ),
+        (
+            "loss = \"mse\"",
+            "loss = \"mse\"\nmetrics = [{ type = \"mae\", k = 1 }]",
+            "unknown key `model.metrics.0.k`",
         ),
         (
             "{ type = \"dense\", units = 1 }",

@@ -43,8 +43,7 @@ fn sums_that_fit_into_no_message_are_refused() {
     let (train, job) = (table(64, 100_000), job(100_000, 2));
     let files = [("train.csv", &train[..]), ("long.csv", &train[..]), ("job.toml", &job[..])];
     let folder = Folder::new(&files);
-    let wanted =
-        "loss and metrics of 100000 outputs are 400002 sums, wanted at most 262144: leave out `r2`";
+    let wanted = "loss and metrics of 100000 outputs are 400002 sums, wanted at most 262144: leave out `r2`, which has 300000 of them";
     for command in [&["check", "job.toml"][..], &["local", "job.toml", "--workers", "1"]] {
         folder.run(command).expect_with(3, wanted);
     }

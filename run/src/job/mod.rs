@@ -337,8 +337,10 @@ impl Job {
     pub fn check_messages(&self, network: &Network) -> Result<(), JobError> {
         let sums = network.sums_len();
         if sums > SUMS_LEN_MAX {
+            let (metric, most) = network.longest_metric().unwrap_or(("loss", 1));
             let problem = format!(
-                "loss and metrics of {} outputs are {sums} sums, wanted at most {SUMS_LEN_MAX}: leave out `r2`, or some outputs",
+                "loss and metrics of {} outputs are {sums} sums, wanted at most {SUMS_LEN_MAX}: leave out `{metric}`, which \
+                 has {most} of them, or some outputs",
                 network.outputs()
             );
             return Err(self.complain(&self.places.layers, problem));

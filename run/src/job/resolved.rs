@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::policy::LearningRate;
 use lockstep_data::{Source, TableFile};
-use lockstep_model::Loss;
+use lockstep_model::{Loss, Metric};
 
 use super::columns::{self, missing, scale};
 use super::reader::quoted;
@@ -64,7 +64,7 @@ pub fn to_toml(job: &Job) -> String {
     line("loss", loss(job.model.loss));
     line(
         "metrics",
-        list(&job.model.metrics.iter().map(|m| m.name().to_string()).collect::<Vec<_>>()),
+        format!("[{}]", job.model.metrics.iter().map(metric).collect::<Vec<_>>().join(", ")),
     );
     if let Some(weights) = &job.model.initial_weights {
         line("initial_weights", path(weights));
@@ -100,6 +100,14 @@ pub fn to_toml(job: &Job) -> String {
     line("journal", section());
     line("every_steps", job.journal.every_steps.to_string());
     text
+}
+
+fn metric(metric: &Metric) -> String {
+    let name = quoted(metric.name());
+    match metric {
+        Metric::TopKAccuracy { k } => format!("{{ type = {name}, k = {k} }}"),
+        _ => name,
+    }
 }
 
 fn list(texts: &[String]) -> String {

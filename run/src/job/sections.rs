@@ -45,6 +45,8 @@ const TRAIN: &[&str] = &[
 ];
 const CLUSTER: &[&str] = &["workers_min", "audit_fraction"];
 const CHECKPOINT: &[&str] = &["every_epochs", "every_steps", "every_seconds", "keep"];
+/// The metric that takes a parameter.
+const TOP_K: &str = "top_k_accuracy";
 const JOURNAL: &[&str] = &["every_steps"];
 
 pub(super) fn read(path: &Path, text: String, settings: &[Setting]) -> Result<Job, JobError> {
@@ -104,11 +106,7 @@ pub(super) fn path(value: &Value<'_>, folder: &Path) -> Result<PathBuf, JobError
 fn model(value: &Value<'_>, folder: &Path, places: &mut Places) -> Result<Model, JobError> {
     let section = value.section(MODEL)?;
     let metrics = match section.get("metrics") {
-        Some(metrics) => metrics
-            .list()?
-            .iter()
-            .map(|metric| metric.name(Metric::NAMES, Metric::from_name))
-            .collect::<Result<_, _>>()?,
+        Some(metrics) => metrics.list()?.iter().map(metric).collect::<Result<_, _>>()?,
         None => Vec::new(),
     };
     let listed = section.require("layers")?;
@@ -122,6 +120,18 @@ fn model(value: &Value<'_>, folder: &Path, places: &mut Places) -> Result<Model,
             .map(|weights| path(&weights, folder))
             .transpose()?,
     })
+}
+
+fn metric(value: &Value<'_>) -> Result<Metric, JobError> {
+    let keys_of =
+        |name: &str| -> &'static [&'static str] { if name == TOP_K { &["k"] } else { &[] } };
+    let (mut metric, section) = value.kind(Metric::NAMES, Metric::from_name, keys_of)?;
+    if let (Metric::TopKAccuracy { k }, Some(section)) = (&mut metric, section)
+        && let Some(value) = section.get("k")
+    {
+        *k = value.integer(1, u32::MAX.into())? as u32;
+    }
+    Ok(metric)
 }
 
 fn loss(value: &Value<'_>) -> Result<Loss, JobError> {
