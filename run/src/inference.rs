@@ -1,5 +1,7 @@
 //! Using a model on tables: measuring it and predicting with it. No cluster; rows are independent.
 
+mod classes;
+
 use std::io::Write;
 
 use lockstep_data::{RowOrder, Rows, Sharded, TableFile, TargetKind, Want};
@@ -10,6 +12,7 @@ use ndarray::{Array2, ArrayView2, s};
 
 use crate::error::{Error, Result};
 use crate::report::Values;
+use crate::report::classes::TargetClasses;
 use crate::run_folder::Model;
 
 /// Rows that go through the network together.
@@ -25,10 +28,13 @@ pub struct Evaluation {
     pub values: Values,
     /// Whether the loss, and it alone, is in units of scaled targets.
     pub loss_is_scaled: bool,
+    /// Of each target whose values are classes.
+    pub classes: Vec<TargetClasses>,
 }
 
 /// Loss and metrics of a raw table. At precision `f32`, to the same bits as the run's own measure of it; at another, the
 /// run measures with the rounded weights that its workers have, and this with what it saved.
+/// Ranks (`roc_auc`, `average_precision`) are of the outputs themselves, where a run has bins of them.
 ///
 /// # Errors
 /// If the table cannot be used, or the model gives something that is not finite.
@@ -39,14 +45,21 @@ pub fn evaluate(model: &Model, data: &TableFile) -> Result<Evaluation> {
         let problem = "no rows to evaluate".to_string();
         return Err(Error::File { path: data.path().to_path_buf(), problem });
     }
+    let has_classes = !matches!(model.schema.kind, TargetKind::Numbers);
+    let compared = has_classes.then(|| (outputs(model, &table), targets(&table)));
     let sums = sums(model, table).map_err(|fault| Error::File {
         path: data.path().to_path_buf(),
         problem: format!("the model's loss is not finite on rows of shard {}", fault.shard),
     })?;
     let mut values = Values::new();
     add_values(&mut values, &model.network, &model.schema.target_names(), &sums, rows, "");
+    let mut classes = Vec::new();
+    if let Some((outputs, targets)) = &compared {
+        classes::rank(&mut values, model, targets, outputs);
+        classes = classes::classes(model, targets, outputs);
+    }
     let loss_is_scaled = model.network.has_units();
-    Ok(Evaluation { rows, left_out, values, loss_is_scaled })
+    Ok(Evaluation { rows, left_out, values, loss_is_scaled, classes })
 }
 
 /// Adds loss and metrics under a prefix, as [`add_measures`] does; a loss that is a metric itself goes by that name as
@@ -105,6 +118,12 @@ fn sums(model: &Model, rows: Rows) -> std::result::Result<Vec<f64>, NonFinite> {
         root = fold.insert(Node::leaf(shard), sums).unwrap_or(root);
     }
     Ok(root)
+}
+
+/// The targets of rows: `[rows, targets]`.
+fn targets(rows: &Rows) -> Array2<f32> {
+    let view = ArrayView2::from_shape((rows.len(), rows.width()), &rows.values);
+    view.expect("whole rows").slice_move(s![.., rows.features..]).to_owned()
 }
 
 /// Outputs of the network for rows of features, in their order: `[rows, outputs]`, in the unit that it computes in.

@@ -210,6 +210,12 @@ pub(super) struct Evaluate {
     /// The targets of --data where they are a file of their own: in NPY, or the images' labels in IDX.
     #[arg(long)]
     pub(super) labels: Option<PathBuf>,
+    /// Where the result goes as JSON as well.
+    #[arg(long, short)]
+    pub(super) output: Option<PathBuf>,
+    /// Replace the output file if it exists. Never a table or a file of the run folder.
+    #[arg(long, requires = "output")]
+    pub(super) force: bool,
 }
 
 #[derive(Debug, Args)]

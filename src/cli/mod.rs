@@ -4,7 +4,9 @@ mod advice;
 mod args;
 mod check;
 mod completions;
+mod evaluate;
 mod local;
+mod output;
 mod predict;
 mod process;
 
@@ -24,7 +26,6 @@ use lockstep_worker::{Ended, WorkerConfig, WorkerEvent};
 use crate::report::{Console, SharedConsole, data_output};
 use args::{Arguments, Command};
 use lockstep_run::error::{Error, Result};
-use lockstep_run::inference::{self, Evaluation};
 use lockstep_run::job::Job;
 use lockstep_run::plan::Plan;
 use lockstep_run::report::escape::peer_name;
@@ -120,14 +121,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
             work(config, reporter)
         }
         Command::Check(check) => check::run(&check.job, usize::from(check.workers), reporter),
-        Command::Evaluate(evaluate) => {
-            let data = TableFile::guess(evaluate.data, evaluate.labels);
-            let model = load_model(&evaluate.run, reporter)?;
-            let Evaluation { rows, left_out, values, loss_is_scaled } =
-                inference::evaluate(&model, &data)?;
-            report(reporter, &Report::Evaluated { rows, left_out, values, loss_is_scaled });
-            Ok(())
-        }
+        Command::Evaluate(evaluate) => evaluate::evaluate(evaluate, reporter),
         Command::Predict(predict) => {
             let data = TableFile::guess(predict.data, None);
             predict::predict(&predict.run, &data, &predict.output, predict.force, reporter)

@@ -17,6 +17,8 @@ mod bad_weights;
 mod bits;
 #[cfg(target_os = "linux")]
 mod chaos;
+#[cfg(target_os = "linux")]
+mod class_metrics;
 mod cli;
 mod columns;
 mod dialects;

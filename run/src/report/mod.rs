@@ -1,6 +1,7 @@
 //! What a run tells people and programs: one type for all of it, and whoever shows it behind one trait. Shows nothing
 //! itself.
 
+pub mod classes;
 mod epochs;
 pub mod escape;
 pub mod figures;
@@ -13,6 +14,7 @@ use lockstep_coordinator::Outcome;
 use lockstep_coordinator::policy::{EarlyStopping, Watch};
 use serde::{Deserialize, Serialize};
 
+use classes::TargetClasses;
 pub use epochs::EpochsShown;
 
 /// Shows reports, in whatever way.
@@ -279,6 +281,9 @@ pub enum Report {
         /// Whether the loss is in units of scaled targets, and not in those of the metrics.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         loss_is_scaled: bool,
+        /// Of each target whose values are classes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        classes: Vec<TargetClasses>,
     },
     /// Predictions were written.
     Predicted {

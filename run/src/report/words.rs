@@ -3,8 +3,8 @@
 use lockstep_proto::words::{count, nouns};
 
 use super::escape::peer_name;
-use super::figures::{figure, listed, measures, numbered, shown, thousands, verified};
-use super::{EarlyStop, FaultKind, Report};
+use super::figures::{listed, measures, numbered, shown, thousands, verified};
+use super::{FaultKind, Report, classes};
 
 /// What happens, in words. Progress and errors are shown in their own way.
 pub fn line_of(report: &Report) -> String {
@@ -77,14 +77,15 @@ fn fault_text(fault: FaultKind, processes: &[u32], seconds: Option<f64>) -> Stri
 pub fn result_lines(report: &Report) -> Vec<String> {
     match report {
         Report::Finished { .. } => finished_lines(report),
-        Report::Evaluated { rows, left_out, values, loss_is_scaled } => {
+        Report::Evaluated { rows, left_out, values, loss_is_scaled, classes } => {
             let rows = match left_out {
                 0 => count(*rows, "row"),
                 _ => format!("{}, and {left_out} left out for a missing cell", count(*rows, "row")),
             };
             let name = |name| shown(name, *loss_is_scaled);
             let values = values.iter().map(|(of, value)| format!("{} {value}", name(of)));
-            std::iter::once(rows).chain(values).collect()
+            let tables = classes.iter().flat_map(classes::lines);
+            std::iter::once(rows).chain(values).chain(tables).collect()
         }
         Report::Verified { first, last, hashes, .. } => vec![verified(*first, *last, *hashes)],
         _ => Vec::new(),
@@ -172,6 +173,7 @@ mod tests {
             left_out: 0,
             values: [("loss".into(), 2.0), ("mae".into(), 0.5)].into(),
             loss_is_scaled,
+            classes: Vec::new(),
         };
         assert_eq!(result_lines(&evaluated(false)), ["1 row", "loss 2", "mae 0.5"]);
         assert_eq!(result_lines(&evaluated(true)), ["1 row", "loss (scaled) 2", "mae 0.5"]);

@@ -1,0 +1,38 @@
+//! Evaluating a model on a table: the result to standard output and, where the user said so, as JSON to a file.
+
+use std::path::Path;
+
+use lockstep_data::TableFile;
+use lockstep_run::error::Result;
+use lockstep_run::inference::{self, Evaluation};
+use lockstep_run::report::{Report, report};
+
+use super::args::Evaluate;
+use super::{load_model, output as file};
+use crate::report::SharedConsole;
+
+/// Evaluates a run's model.
+///
+/// # Errors
+/// If the model or the table cannot be used, or the output is one that must not or cannot be written.
+pub(super) fn evaluate(evaluate: Evaluate, reporter: &SharedConsole) -> Result<()> {
+    let Evaluate { run, data, labels, output, force } = evaluate;
+    if let Some(output) = &output {
+        let inputs: Vec<&Path> =
+            std::iter::once(&data).chain(&labels).map(|p| p.as_path()).collect();
+        file::check(&run, &inputs, output, force)?;
+    }
+    let data = TableFile::guess(data, labels);
+    let model = load_model(&run, reporter)?;
+    let Evaluation { rows, left_out, values, loss_is_scaled, classes } =
+        inference::evaluate(&model, &data)?;
+    let result = Report::Evaluated { rows, left_out, values, loss_is_scaled, classes };
+    if let Some(output) = &output {
+        // Numbers, names and lists of them can always be written.
+        let mut json = serde_json::to_vec(&result).unwrap_or_default();
+        json.push(b'\n');
+        file::write(output, &json, force)?;
+    }
+    report(reporter, &result);
+    Ok(())
+}
