@@ -184,6 +184,23 @@ impl Builder {
         self.labels[target * self.rows_max + self.rows] = id;
     }
 
+    /// Sets the numbers of a column, from the row in hand on.
+    pub(crate) fn set_numbers(&mut self, column: usize, values: &[f64]) {
+        let from = column * self.rows_max + self.rows;
+        self.numbers[from..from + values.len()].copy_from_slice(values);
+    }
+
+    /// Sets the label ids of a target, from the row in hand on.
+    pub(crate) fn set_labels(&mut self, target: usize, ids: &[u32]) {
+        let from = target * self.rows_max + self.rows;
+        self.labels[from..from + ids.len()].copy_from_slice(ids);
+    }
+
+    /// So many rows are whole.
+    pub(crate) fn end_rows(&mut self, rows: usize) {
+        self.rows += rows;
+    }
+
     /// The row in hand is whole: the next one begins.
     pub(crate) fn end_row(&mut self) {
         self.rows += 1;

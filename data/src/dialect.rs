@@ -28,6 +28,9 @@ pub struct Dialect {
     pub delimiter: Option<char>,
     /// What quotes cells; `None`: nothing does.
     pub quote: Option<char>,
+    /// What a line begins with that is left out; `None`: no line is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<char>,
     /// Whether the first row holds the columns' names. If not, they are `column1`, `column2` and so on.
     pub header: bool,
     /// What means a missing cell, instead of the default list.
@@ -37,22 +40,49 @@ pub struct Dialect {
 
 impl Default for Dialect {
     fn default() -> Dialect {
-        Dialect { delimiter: None, quote: Some('"'), header: true, missing_values: None }
+        Dialect {
+            delimiter: None,
+            quote: Some('"'),
+            comment: None,
+            header: true,
+            missing_values: None,
+        }
     }
 }
 
 impl Dialect {
-    /// The problem with a delimiter or a quote that no file can have: key and words.
+    /// The problem with a delimiter, a quote or a comment that no file can have: key and words.
     pub fn problem(&self) -> Option<(&'static str, String)> {
         let is_usable = |c: char| c.is_ascii() && (c == '\t' || !c.is_control());
         let wanted = "wanted one ASCII character other than a line end";
-        for (key, found) in [("delimiter", self.delimiter), ("quote", self.quote)] {
+        let keys = [
+            ("data.delimiter", self.delimiter),
+            ("data.quote", self.quote),
+            ("data.comment", self.comment),
+        ];
+        for (key, found) in keys {
             if let Some(found) = found.filter(|&c| !is_usable(c)) {
                 return Some((key, format!("found {found:?}, {wanted}")));
             }
         }
+        if let Some(comment) = self.comment {
+            if Some(comment) == self.quote {
+                return Some((
+                    "data.comment",
+                    format!("found {comment:?}, which is the quote as well"),
+                ));
+            }
+            if Some(comment) == self.delimiter {
+                let problem = format!("found {comment:?}, which is the delimiter as well");
+                return Some(("data.comment", problem));
+            }
+        }
         let delimiter = self.delimiter.filter(|_| self.delimiter == self.quote)?;
-        Some(("delimiter", format!("found {delimiter:?}, which is the quote as well")))
+        Some(("data.delimiter", format!("found {delimiter:?}, which is the quote as well")))
+    }
+
+    pub(crate) fn comment_byte(&self) -> Option<u8> {
+        self.comment.map(|comment| comment as u8)
     }
 
     pub(crate) fn quote_byte(&self) -> Option<u8> {
@@ -114,12 +144,17 @@ mod tests {
             assert_eq!(with(delimiter, quote), None);
         }
         for (delimiter, quote, key) in [
-            (Some('\n'), None, "delimiter"),
-            (Some('é'), None, "delimiter"),
-            (None, Some('\r'), "quote"),
-            (Some('"'), Some('"'), "delimiter"),
+            (Some('\n'), None, "data.delimiter"),
+            (Some('é'), None, "data.delimiter"),
+            (None, Some('\r'), "data.quote"),
+            (Some('"'), Some('"'), "data.delimiter"),
         ] {
             assert_eq!(with(delimiter, quote).unwrap().0, key);
+        }
+        for comment in ['"', ';', '\n', 'é'] {
+            let dialect =
+                Dialect { delimiter: Some(';'), comment: Some(comment), ..Dialect::default() };
+            assert_eq!(dialect.problem().unwrap().0, "data.comment", "{comment}");
         }
     }
 }

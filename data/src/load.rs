@@ -131,7 +131,6 @@ fn read(
 fn check(spec: &TableSpec, kind: TargetKind) -> Result<(), DataError> {
     let fault = |key, problem: String| Err(DataError::Spec { key, problem });
     if let Some((key, problem)) = spec.dialect.problem() {
-        let key = if key == "quote" { "data.quote" } else { "data.delimiter" };
         return fault(key, problem);
     }
     for (source, part) in [(&spec.test, Part::Test), (&spec.validation, Part::Validation)] {

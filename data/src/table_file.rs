@@ -1,31 +1,70 @@
-//! Which file or files a table is read from, and in which format. Reads no table.
+//! Which file or files a table is read from, and in which format: a file, the parts in a folder or of a pattern, or two
+//! files of features and targets. Reads no table.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use crate::bytes::packing::Unpacked;
 use crate::dialect::Dialect;
 use crate::error::DataError;
 use crate::readers;
 use crate::readers::format::{Format, Pair, Request};
 use crate::readers::open_table::OpenTable;
+use crate::readers::parts::{self, Parts};
 
 /// Bytes that tell a format.
 const START_LEN: u64 = 8;
 
-/// One table on disk: a file, or one of the features and one of the targets. Paths are resolved by the caller.
+/// One table on disk: a file, a folder or a pattern of parts, or a file of the features and one of the targets. Paths are
+/// resolved by the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableFile {
-    format: &'static Format,
+    choice: Choice,
     path: PathBuf,
     targets: Option<PathBuf>,
 }
 
+/// What says a file's format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    /// Its name; CSV where that says none.
+    Name,
+    /// Its name or its beginning; CSV where neither says one.
+    NameOrBeginning,
+    Told(&'static Format),
+}
+
 impl TableFile {
-    /// A table in one file, in the format that its name says: CSV where it says none.
+    /// A table in the format that its name says: CSV where it says none.
     pub fn at(path: PathBuf) -> TableFile {
-        let format = readers::by_name(&path).unwrap_or(readers::FORMATS[0]);
-        TableFile { format, path, targets: None }
+        TableFile { choice: Choice::Name, path, targets: None }
+    }
+
+    /// The same table in the format of this name, whatever its files are called. A table in two files is of a format
+    /// already.
+    ///
+    /// # Errors
+    /// Found and wanted, if no format is named so.
+    pub fn in_format(self, name: &str) -> Result<TableFile, String> {
+        let is_it = |format: &&&Format| format.name.to_ascii_lowercase() == name;
+        let Some(format) = readers::FORMATS.iter().find(is_it) else {
+            let names: Vec<String> =
+                readers::FORMATS.iter().map(|format| format.name.to_ascii_lowercase()).collect();
+            return Err(format!("found {name:?}, wanted one of {}", names.join(", ")));
+        };
+        let choice = if self.targets.is_some() { self.choice } else { Choice::Told(format) };
+        Ok(TableFile { choice, ..self })
+    }
+
+    /// The name of the format that was told.
+    pub fn format(&self) -> Option<String> {
+        match self.choice {
+            Choice::Told(format) if self.targets.is_none() => {
+                Some(format.name.to_ascii_lowercase())
+            }
+            _ => None,
+        }
     }
 
     /// What a job calls the two files of a table, for each format that has such: that of the features, that of the targets.
@@ -37,39 +76,29 @@ impl TableFile {
     pub fn pair(keys: [&str; 2], features: PathBuf, targets: PathBuf) -> Option<TableFile> {
         let has = |format: &&&Format| format.pair.as_ref().is_some_and(|pair| pair.keys == keys);
         let format = readers::FORMATS.iter().find(has)?;
-        Some(TableFile { format, path: features, targets: Some(targets) })
+        Some(TableFile { choice: Choice::Told(format), path: features, targets: Some(targets) })
     }
 
     /// A table to use a model on: in the format that its name or its beginning says; in two files if `targets` are given.
     pub fn guess(path: PathBuf, targets: Option<PathBuf>) -> TableFile {
-        let start = || {
-            let mut start = Vec::new();
-            // A file that cannot be read is told when it is opened.
-            let read =
-                File::open(&path).and_then(|file| file.take(START_LEN).read_to_end(&mut start));
-            read.map(|_| start).unwrap_or_default()
-        };
-        let format = readers::by_name(&path).or_else(|| readers::by_beginning(&start()));
-        let has_pair = |format: &&&Format| format.pair.is_some();
-        let format = match &targets {
-            None => format,
-            Some(_) => format
-                .filter(|format| format.pair.is_some())
-                .or_else(|| readers::FORMATS.iter().find(has_pair).copied()),
-        };
-        TableFile { format: format.unwrap_or(readers::FORMATS[0]), path, targets }
+        let choice = Choice::NameOrBeginning;
+        let Some(targets) = targets else { return TableFile { choice, path, targets: None } };
+        let has_pair = |format: &&'static Format| format.pair.is_some();
+        let format = readers::by_name(&path).or_else(|| by_beginning(&path)).filter(has_pair);
+        let format = format.or_else(|| readers::FORMATS.into_iter().find(has_pair));
+        let choice = format.map_or(choice, Choice::Told);
+        TableFile { choice, path, targets: Some(targets) }
     }
 
-    /// The file, or that of the features.
+    /// The file, the folder or the pattern, or the file of the features.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Every file, with the key that a job has for it where there are two.
     pub fn files(&self) -> Vec<(Option<&'static str>, &Path)> {
-        let keys = self.format.pair.as_ref().map(|pair| pair.keys);
-        match (&self.targets, keys) {
-            (Some(targets), Some([features_key, targets_key])) => {
+        match (&self.targets, self.own_targets()) {
+            (Some(targets), Some(Pair { keys: [features_key, targets_key], .. })) => {
                 vec![(Some(features_key), &self.path), (Some(targets_key), targets)]
             }
             _ => vec![(None, &self.path)],
@@ -83,15 +112,64 @@ impl TableFile {
 
     /// How the targets are named if they are in a file of their own.
     pub(crate) fn own_targets(&self) -> Option<&'static Pair> {
-        self.format.pair.as_ref().filter(|_| self.targets.is_some())
+        match self.choice {
+            Choice::Told(format) if self.targets.is_some() => format.pair.as_ref(),
+            _ => None,
+        }
     }
 
     pub(crate) fn open(&self, dialect: &Dialect) -> Result<Box<dyn OpenTable>, DataError> {
-        (self.format.open)(&Request {
-            path: &self.path,
-            targets: self.targets.as_deref(),
-            dialect,
-            recognize: readers::recognize,
-        })
+        let parts = if self.targets.is_some() { None } else { parts::paths(&self.path)? };
+        let Some(paths) = parts else {
+            return open(self.choice.of(&self.path), &self.path, self.targets.as_deref(), dialect);
+        };
+        let mut formats = paths.iter().map(|path| self.choice.of(path));
+        let format = formats.next().unwrap_or(readers::FORMATS[0]);
+        if let Some((path, other)) =
+            paths[1..].iter().zip(formats).find(|(_, other)| *other != format)
+        {
+            let problem = format!(
+                "found {} beside {}, wanted one format in all parts of a table; name the parts with a pattern, or say \
+                 `data.format`",
+                other.name, format.name
+            );
+            return Err(DataError::table(path, problem));
+        }
+        let dialect = dialect.clone();
+        let open = Box::new(move |path: &Path| open(format, path, None, &dialect));
+        Ok(Box::new(Parts::open(&self.path, paths, open)?))
     }
+}
+
+impl Choice {
+    /// The format of a file.
+    fn of(self, path: &Path) -> &'static Format {
+        let format = match self {
+            Choice::Told(format) => Some(format),
+            Choice::Name => readers::by_name(path),
+            Choice::NameOrBeginning => readers::by_name(path).or_else(|| by_beginning(path)),
+        };
+        format.unwrap_or(readers::FORMATS[0])
+    }
+}
+
+fn open(
+    format: &Format,
+    path: &Path,
+    targets: Option<&Path>,
+    dialect: &Dialect,
+) -> Result<Box<dyn OpenTable>, DataError> {
+    (format.open)(&Request { path, targets, dialect, recognize: readers::recognize })
+}
+
+/// The format that a file's beginning says.
+fn by_beginning(path: &Path) -> Option<&'static Format> {
+    // A file that cannot be read is told when it is opened. Nothing is taken from what can be read only once.
+    if !path.is_file() {
+        return None;
+    }
+    let mut start = Vec::new();
+    let file = File::open(path).and_then(Unpacked::new).ok()?;
+    file.take(START_LEN).read_to_end(&mut start).ok()?;
+    readers::by_beginning(&start)
 }

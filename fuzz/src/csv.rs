@@ -57,6 +57,7 @@ fn dialect(choose: &mut Choices<'_>) -> Dialect {
     Dialect {
         delimiter: choose.of(&[None, Some(','), Some(';'), Some('\t'), Some('|'), Some(' ')]),
         quote: choose.of(&[Some('"'), Some('\''), None, Some('a')]),
+        comment: choose.of(&[None, Some('#')]),
         header: choose.of(&[true, false]),
         missing_values: own.map(|texts| texts.iter().map(|&text| text.to_owned()).collect()),
     }

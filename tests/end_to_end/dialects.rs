@@ -88,7 +88,7 @@ fn what_is_read_sets_what_is_allocated() {
     let folder = Folder::new(&[("job.toml", &job("target = \"y\""))]);
     let header = File::create(folder.path().join("train.csv")).unwrap();
     header.set_len(1 << 30).unwrap();
-    limited(&folder).expect_with(3, "found an IDX or a gzip file");
+    limited(&folder).expect_with(3, "found an IDX file");
     folder.write("train.csv", "a,y");
     File::options()
         .write(true)

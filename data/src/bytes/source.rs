@@ -1,39 +1,67 @@
-//! The bytes of a file, read by position from any thread. A regular file stays where it is and is read again each time;
-//! what can be read only once, such as a pipe, is kept in memory, up to a limit. Knows no format.
+//! The bytes of a file, read by position from any thread. A regular file stays where it is and is read again each time.
+//! What is compressed is unpacked once, into a file of its own in the system's folder for temporary files, and only as far
+//! as it is asked for: memory stays bounded, and a file that is refused at its beginning is not unpacked to its end. What
+//! can be read only once, such as a pipe, is kept in memory, up to a limit. Knows no format.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use super::packing::Unpacked;
 
 /// Most bytes of what has to be kept in memory.
 const KEPT_LEN_MAX: u64 = 4 << 30;
+
+/// Bytes unpacked at once.
+const UNPACKED_LEN: usize = 1 << 18;
 
 /// An open file.
 #[derive(Debug)]
 pub(crate) enum Source {
     File(Handle, u64),
     Memory(Vec<u8>),
+    Packed(Packed),
 }
 
 impl Source {
     /// # Errors
     /// What the system says.
     pub(crate) fn open(path: &Path) -> io::Result<Source> {
-        let mut file = File::open(path)?;
+        let file = File::open(path)?;
         let metadata = file.metadata()?;
         // Files that the system makes up as they are read say that they are empty.
-        if metadata.is_file() && metadata.len() > 0 {
-            return Ok(Source::File(Handle::new(file), metadata.len()));
+        let is_regular = metadata.is_file() && metadata.len() > 0;
+        let by_position = Handle::new(file.try_clone()?);
+        let mut unpacked = Unpacked::new(file)?;
+        if unpacked.is_packed() {
+            return Packed::new(unpacked).map(Source::Packed);
         }
-        keep(&mut file, KEPT_LEN_MAX).map(Source::Memory)
+        if is_regular {
+            return Ok(Source::File(by_position, metadata.len()));
+        }
+        keep(&mut unpacked, KEPT_LEN_MAX).map(Source::Memory)
     }
 
-    /// The file's length when it was opened.
-    pub(crate) fn len(&self) -> u64 {
+    /// The file's length when it was opened; of a compressed one, that of what it holds.
+    ///
+    /// # Errors
+    /// If a compressed file cannot be unpacked to its end.
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        match self {
+            Source::File(_, len) => Ok(*len),
+            Source::Memory(bytes) => Ok(bytes.len() as u64),
+            Source::Packed(packed) => packed.fill(u64::MAX),
+        }
+    }
+
+    /// What no position is beyond; more than the length where a compressed file has not been read to its end.
+    pub(crate) fn end(&self) -> u64 {
         match self {
             Source::File(_, len) => *len,
             Source::Memory(bytes) => bytes.len() as u64,
+            Source::Packed(packed) => packed.end(),
         }
     }
 
@@ -50,7 +78,68 @@ impl Source {
                 let mut rest = bytes.get(at as usize..).unwrap_or_default();
                 rest.read(buffer)
             }
+            Source::Packed(packed) => {
+                packed.fill(at.saturating_add(buffer.len() as u64))?;
+                packed.unpacked.read_at(buffer, at)
+            }
         }
+    }
+}
+
+/// A compressed file, as far as it has been unpacked.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    /// What has been unpacked: a file without a name, gone when it is closed.
+    unpacked: Handle,
+    rest: Mutex<Rest>,
+}
+
+/// What is still to be unpacked.
+#[derive(Debug)]
+struct Rest {
+    /// `None` at the end.
+    from: Option<Unpacked>,
+    to: File,
+    /// Bytes unpacked so far.
+    len: u64,
+}
+
+impl Packed {
+    fn new(from: Unpacked) -> io::Result<Packed> {
+        let to = tempfile::tempfile()?;
+        let unpacked = Handle::new(to.try_clone()?);
+        Ok(Packed { unpacked, rest: Mutex::new(Rest { from: Some(from), to, len: 0 }) })
+    }
+
+    /// Unpacks so many bytes of the file, or all; returns how many there are now.
+    fn fill(&self, wanted: u64) -> io::Result<u64> {
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffer = Vec::new();
+        while rest.len < wanted {
+            let Some(from) = &mut rest.from else { break };
+            buffer.clear();
+            from.take(UNPACKED_LEN as u64).read_to_end(&mut buffer)?;
+            if buffer.is_empty() {
+                rest.from = None;
+            }
+            // Where it is full, the message has to say which folder is meant.
+            rest.to.write_all(&buffer).map_err(|cause| {
+                let folder = std::env::temp_dir();
+                let problem = format!(
+                    "there is no room to unpack it in {} ({cause}); unpack it yourself, or set TMPDIR to a folder with \
+                     more room",
+                    folder.display()
+                );
+                io::Error::new(cause.kind(), problem)
+            })?;
+            rest.len += buffer.len() as u64;
+        }
+        Ok(rest.len)
+    }
+
+    fn end(&self) -> u64 {
+        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        if rest.from.is_some() { u64::MAX } else { rest.len }
     }
 }
 
@@ -89,11 +178,51 @@ impl Read for Span<'_> {
             }
         };
         if found == 0 {
+            if let Source::Packed(packed) = self.source
+                && self.bytes.start >= packed.end()
+            {
+                // Where it ends was not known before.
+                return Ok(0);
+            }
             let problem = "it became shorter while it was read";
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, problem));
         }
         self.bytes.start += found as u64;
         Ok(found)
+    }
+}
+
+/// A reader of a whole file that can be moved to any place.
+#[derive(Debug)]
+pub(crate) struct Cursor<'a> {
+    source: &'a Source,
+    at: u64,
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(source: &'a Source) -> Cursor<'a> {
+        Cursor { source, at: 0 }
+    }
+}
+
+impl Read for Cursor<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let found = self.source.span(self.at..self.source.end()).read(buffer)?;
+        self.at += found as u64;
+        Ok(found)
+    }
+}
+
+impl Seek for Cursor<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.source.len()?.checked_add_signed(by),
+        };
+        let before = || io::Error::new(io::ErrorKind::InvalidInput, "a place before the beginning");
+        self.at = at.ok_or_else(before)?;
+        Ok(self.at)
     }
 }
 
@@ -125,9 +254,8 @@ impl Handle {
     }
 
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        use std::io::Seek as _;
         let mut file = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        file.seek(io::SeekFrom::Start(at))?;
+        file.seek(SeekFrom::Start(at))?;
         file.read(buffer)
     }
 }
@@ -148,13 +276,34 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), b"0123456789").unwrap();
         for source in [Source::open(file.path()).unwrap(), Source::Memory(b"0123456789".to_vec())] {
-            assert_eq!(source.len(), 10);
+            assert_eq!(source.len().unwrap(), 10);
+            assert_eq!(source.end(), 10);
             assert_eq!(read(&source, 3..7).unwrap(), b"3456");
             assert_eq!(read(&source, 0..10).unwrap(), b"0123456789");
             assert_eq!(read(&source, 10..10).unwrap(), b"");
             let error = read(&source, 8..11).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         }
+    }
+
+    #[test]
+    fn what_is_packed_is_unpacked_as_far_as_it_is_asked_for() {
+        let text: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+        let whole = zstd::encode_all(&text[..], 1).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &whole).unwrap();
+        let source = Source::open(file.path()).unwrap();
+        assert_eq!(source.end(), u64::MAX);
+        assert_eq!(read(&source, 500_000..500_100).unwrap(), &text[500_000..500_100]);
+        assert_eq!(source.end(), u64::MAX);
+        assert_eq!(read(&source, 0..u64::MAX).unwrap(), text);
+        assert_eq!(source.len().unwrap(), text.len() as u64);
+        assert_eq!(read(&source, 7..9).unwrap(), &text[7..9]);
+        // The end is damaged, and only who reads it is told.
+        fs::write(file.path(), &whole[..whole.len() - 100]).unwrap();
+        let source = Source::open(file.path()).unwrap();
+        assert_eq!(read(&source, 0..100).unwrap(), &text[..100]);
+        assert!(source.len().unwrap_err().to_string().starts_with("its zstd data"));
     }
 
     #[test]
@@ -170,7 +319,7 @@ mod tests {
         fs::write(file.path(), b"0123456789").unwrap();
         let source = Source::open(file.path()).unwrap();
         fs::write(file.path(), b"0123").unwrap();
-        let error = read(&source, 2..source.len()).unwrap_err();
+        let error = read(&source, 2..source.end()).unwrap_err();
         assert_eq!(error.to_string(), "it became shorter while it was read");
     }
 }

@@ -1,20 +1,13 @@
-//! A file read once, from its beginning to its end, plain or in gzip: what is read behind a header, and held against what
-//! the header says. Believes no header: memory is taken for what comes, and nothing is read that cannot be there. Knows no
+//! A file read once, from its beginning to its end, plain or compressed: what is read behind a header, and held against
+//! what the header says. Believes no header: memory is taken for what comes, and nothing is read that cannot be there. Knows no
 //! format.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _};
+use std::io::{self, Read};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
-
+use super::packing::{Unpacked, unreadable};
 use crate::error::{DataError, count};
-
-/// How a gzip file begins.
-pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-
-/// No deflate stream is longer when unpacked than this many times its length.
-const DEFLATE_RATIO_MAX: u64 = 1032;
 
 /// Bytes asked for at first.
 const READ_LEN: usize = 1 << 20;
@@ -26,7 +19,7 @@ pub(crate) struct Stream<'a> {
     left_max: u64,
 }
 
-/// What went wrong, before it is known whether the file was packed.
+/// What went wrong.
 pub(crate) enum Fault {
     Problem(String),
     Io(io::Error),
@@ -45,21 +38,11 @@ impl From<String> for Fault {
 }
 
 impl Fault {
-    fn plain(self, path: &Path) -> DataError {
+    /// The error, with the file in which it is.
+    pub(crate) fn of(self, path: &Path) -> DataError {
         match self {
             Fault::Problem(problem) => DataError::table(path, problem),
-            Fault::Io(cause) => DataError::Read { path: path.to_owned(), cause },
-        }
-    }
-
-    fn gzip(self, path: &Path) -> DataError {
-        match self {
-            Fault::Io(cause) if cause.raw_os_error().is_none() => {
-                let problem =
-                    format!("its gzip data are damaged or cut short ({cause}); fetch it again");
-                DataError::table(path, problem)
-            }
-            fault => fault.plain(path),
+            Fault::Io(cause) => unreadable(path, cause),
         }
     }
 }
@@ -69,23 +52,15 @@ pub(crate) fn read<T>(
     path: &Path,
     parse: impl FnOnce(&mut Stream<'_>) -> Result<T, Fault>,
 ) -> Result<T, DataError> {
-    let unreadable = |cause| DataError::Read { path: path.to_owned(), cause };
-    let mut file = File::open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len();
-    let mut start = Vec::new();
-    (&mut file).take(GZIP_MAGIC.len() as u64).read_to_end(&mut start).map_err(unreadable)?;
-    file.rewind().map_err(unreadable)?;
-    if start != GZIP_MAGIC {
-        let mut stream = Stream { from: &mut file, left_max: length };
-        return parse(&mut stream).map_err(|fault| fault.plain(path));
-    }
-    let mut unpacked = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
-    let left_max = length.saturating_mul(DEFLATE_RATIO_MAX);
-    parse(&mut Stream { from: &mut unpacked, left_max }).map_err(|fault| fault.gzip(path))
+    let file = File::open(path).map_err(|cause| unreadable(path, cause))?;
+    let length = file.metadata().map_err(|cause| unreadable(path, cause))?.len();
+    let mut unpacked = Unpacked::new(file).map_err(|cause| unreadable(path, cause))?;
+    let left_max = unpacked.length_max(length);
+    parse(&mut Stream { from: &mut unpacked, left_max }).map_err(|fault| fault.of(path))
 }
 
 impl<'a> Stream<'a> {
-    #[cfg(test)]
+    /// What comes from here, at most so many bytes.
     pub(crate) fn new(from: &'a mut dyn Read, left_max: u64) -> Stream<'a> {
         Stream { from, left_max }
     }
@@ -131,7 +106,7 @@ impl<'a> Stream<'a> {
                 return Err(cut_short(said, bytes.len() as u64));
             }
         }
-        // Reading on to the end also checks gzip's checksum.
+        // Reading on to the end also checks the checksum of what was packed.
         if !self.up_to(1)?.is_empty() {
             let problem = format!("the header says {said}, but the file goes on after that");
             return Err(Fault::Problem(problem));

@@ -209,6 +209,40 @@ fn truth(cell: &[u8]) -> Option<f64> {
     }
 }
 
+/// The numbers among what a job lists as missing.
+pub(crate) fn missing_numbers(dialect: &Dialect) -> Vec<f64> {
+    let listed = dialect.missing_values.iter().flatten();
+    listed.filter_map(|text| number(text.trim().as_bytes())).collect()
+}
+
+/// A float as numpy and pandas write it into a CSV file, but for the `.0` of whole ones. Both zeros are spelled alike.
+pub(crate) fn spell_double(value: f64) -> String {
+    let value = value + 0.0;
+    if is_short(value) { value.to_string() } else { format!("{value:e}") }
+}
+
+/// The same of an `f32`.
+pub(crate) fn spell_single(value: f32) -> String {
+    let value = value + 0.0;
+    if is_short(value.into()) { value.to_string() } else { format!("{value:e}") }
+}
+
+fn is_short(value: f64) -> bool {
+    value == 0.0 || (1e-5..1e16).contains(&value.abs()) || !value.is_finite()
+}
+
+/// A number of IEEE 754's binary16.
+pub(crate) fn half(bits: u16) -> f64 {
+    let magnitude = f64::from(bits & 0x3ff);
+    let value = match (bits >> 10) & 0x1f {
+        0 => magnitude * 2f64.powi(-24),
+        0x1f if magnitude == 0.0 => f64::INFINITY,
+        0x1f => f64::NAN,
+        exponent => (magnitude + 1024.0) * 2f64.powi(i32::from(exponent) - 25),
+    };
+    if bits >> 15 == 1 { -value } else { value }
+}
+
 /// A number of bytes for a message.
 pub(crate) fn describe_len(bytes: u64) -> String {
     match bytes {

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::open_table::OpenTable;
+use crate::bytes::packing::unpacked_name;
 use crate::dialect::Dialect;
 use crate::error::DataError;
 
@@ -12,7 +13,7 @@ use crate::error::DataError;
 pub(crate) struct Format {
     /// As people call it.
     pub(crate) name: &'static str,
-    /// How names of its files end, in lower case; none where a name tells nothing.
+    /// How names of its files end, in lower case and without the ending of a packing; none where a name tells nothing.
     pub(crate) endings: &'static [&'static str],
     /// How its files begin; none where that tells nothing.
     pub(crate) beginnings: &'static [Beginning],
@@ -46,6 +47,7 @@ pub(crate) struct Pair {
 }
 
 /// What to open.
+#[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
     /// The file, or that of the features.
     pub(crate) path: &'a Path,
@@ -67,6 +69,7 @@ impl Eq for Format {}
 
 impl Format {
     pub(crate) fn has_ending(&self, path: &Path) -> bool {
+        let path = unpacked_name(path);
         let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase());
         name.is_some_and(|name| self.endings.iter().any(|ending| name.ends_with(ending)))
     }

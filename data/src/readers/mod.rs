@@ -10,13 +10,16 @@ mod idx;
 mod names;
 mod npy;
 pub(crate) mod open_table;
+mod parquet;
+pub(crate) mod parts;
 
 use std::path::Path;
 
 use format::{Beginning, Format};
 
 /// Every format. The first is the one of files that no other knows.
-pub(crate) static FORMATS: [&Format; 3] = [&csv::FORMAT, &idx::FORMAT, &npy::FORMAT];
+pub(crate) static FORMATS: [&Format; 6] =
+    [&csv::FORMAT, &csv::TSV, &idx::FORMAT, &npy::FORMAT, &npy::NPZ, &parquet::FORMAT];
 
 /// The format of a file by its name alone.
 pub(crate) fn by_name(path: &Path) -> Option<&'static Format> {
@@ -59,6 +62,7 @@ mod tests {
         for (name, wanted) in [
             ("a/t.npy", Some("NPY")),
             ("t.NPY.gz", Some("NPY")),
+            ("t.npy.ZST", Some("NPY")),
             ("t.npy.csv", None),
             ("npy", None),
             ("a.npy/t", None),

@@ -23,6 +23,11 @@ pub(crate) trait OpenTable: Debug + Send + Sync {
     /// The file of the features.
     fn path(&self) -> &Path;
 
+    /// Whether the file stays open with the table.
+    fn keeps_file_open(&self) -> bool {
+        false
+    }
+
     /// Where the targets stand.
     fn target_path(&self) -> &Path {
         self.path()

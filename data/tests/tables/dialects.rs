@@ -9,6 +9,7 @@ const NUMBERS: TargetKind = TargetKind::Numbers;
 #[test]
 fn what_the_job_says_holds_for_every_table_of_the_model() {
     let dialect = Dialect {
+        comment: None,
         delimiter: Some('|'),
         quote: Some('\''),
         header: false,

@@ -306,8 +306,7 @@ fn settings_that_do_not_fit() {
     wrong.train = TableFile::at(files.path("i"));
     assert_eq!(
         message(&wrong),
-        "i: found an IDX or a gzip file, wanted a CSV file; give IDX files, plain or in gzip, as \
-         `{ images = \"...\", labels = \"...\" }`, and unpack others"
+        "i: found an IDX file, wanted a CSV file; give IDX files as `{ images = \"...\", labels = \"...\" }`"
     );
     let mut wrong = spec(&files);
     wrong.train = TableFile::guess(files.path("none"), Some(files.path("l")));

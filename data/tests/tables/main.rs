@@ -3,6 +3,7 @@
 mod columns;
 mod dialects;
 mod errors;
+mod formats;
 mod idx;
 mod npy;
 mod npy_errors;

@@ -75,7 +75,7 @@ fn files_of_another_name() {
     );
     assert_eq!(
         message("z.csv"),
-        "z.csv: found a zip file, wanted a CSV file; unpack it, and save each array of an NPZ file with numpy.save"
+        "z.csv: found a zip file, wanted a CSV file; give an NPZ file a name that ends in .npz, and unpack others"
     );
     // Used on a model, a file is what it begins like.
     assert_ne!(TableFile::guess(files.path("t.csv"), None), files.csv("t.csv"));

@@ -22,15 +22,25 @@ pub(super) const KEYS: &[&str] = &[
     "missing_values",
     "stratify",
     "delimiter",
+    "format",
     "quote",
+    "comment",
     "header",
 ];
 
 /// Reads the section.
 pub(super) fn read(value: &Value<'_>, folder: &Path) -> Result<TableSpec, JobError> {
     let section = value.section(KEYS)?;
-    let source = |key| section.get(key).map(|value| source(&value, folder)).transpose();
-    let train = table_file(&section.require("train")?, folder)?;
+    let format = section.get("format");
+    let in_format = |file: TableFile| match &format {
+        Some(value) => file.in_format(value.string()?).map_err(|problem| value.fail(problem)),
+        None => Ok(file),
+    };
+    let source = |key| match section.get(key).map(|value| source(&value, folder)).transpose()? {
+        Some(Source::File(file)) => Ok(Some(Source::File(in_format(file)?))),
+        found => Ok::<_, JobError>(found),
+    };
+    let train = in_format(table_file(&section.require("train")?, folder)?)?;
     let target = match (train.default_target(), section.get("target")) {
         // What the table itself keeps as its targets.
         (Some(name), None) => vec![name.to_string()],
@@ -79,6 +89,10 @@ fn dialect(section: &Section<'_>) -> Result<Dialect, JobError> {
             "" => None,
             _ => Some(character(&value, "one character, or \"\" where nothing is quoted")?),
         };
+        check(&value, &dialect)?;
+    }
+    if let Some(value) = section.get("comment") {
+        dialect.comment = Some(character(&value, "one character")?);
         check(&value, &dialect)?;
     }
     if let Some(value) = section.get("header") {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::policy::LearningRate;
-use lockstep_data::{Source, TableFile};
-use lockstep_model::{Loss, Metric};
+use lockstep_data::{Source, TableFile, TableSpec};
+use lockstep_model::Loss;
 
 use super::columns::{self, missing, scale};
 use super::reader::quoted;
@@ -34,6 +34,9 @@ pub fn to_toml(job: &Job) -> String {
     if let Some(validation) = &job.data.validation {
         line("validation", source(validation));
     }
+    if let Some(format) = format(&job.data) {
+        line("format", quoted(&format));
+    }
     line("target", list(&job.data.target));
     if let Some(features) = &job.data.features {
         line("features", list(features));
@@ -52,6 +55,9 @@ pub fn to_toml(job: &Job) -> String {
         line("delimiter", quoted(&delimiter.to_string()));
     }
     line("quote", quoted(&dialect.quote.map(String::from).unwrap_or_default()));
+    if let Some(comment) = dialect.comment {
+        line("comment", quoted(&comment.to_string()));
+    }
     line("header", dialect.header.to_string());
     if !job.data.columns.is_empty() {
         line("data.columns", section());
@@ -125,6 +131,16 @@ fn source(source: &Source) -> String {
         Source::File(file) => table(file),
         Source::Fraction(fraction) => format!("{{ fraction = {fraction:?} }}"),
     }
+}
+
+/// The format that the job says for the tables that are not in two files.
+fn format(data: &TableSpec) -> Option<String> {
+    let held_out = [&data.validation, &data.test].into_iter().flatten();
+    let held_out = held_out.filter_map(|source| match source {
+        Source::File(file) => Some(file),
+        Source::Fraction(_) => None,
+    });
+    std::iter::once(&data.train).chain(held_out).find_map(TableFile::format)
 }
 
 fn table(file: &TableFile) -> String {
@@ -203,7 +219,7 @@ mod tests {
              optimizer = \"adam\"\nepochs = 1\n",
         );
         round_trip(
-            "[data]\ntrain = { features = \"x.npy\", target = \"y.npy\" }\ntest = \"t.npy.gz\"\n[model]\nloss = \"mse\"\n\
+            "[data]\ntrain = { features = \"x.npy\", target = \"y.npy\" }\ntest = \"t.gz\"\nformat = \"npy\"\n[model]\nloss = \"mse\"\n\
              layers = [{ type = \"dense\", units = 3 }]\n[train]\noptimizer = \"adam\"\nepochs = 1\n",
         );
         round_trip(
@@ -230,7 +246,7 @@ mod tests {
                 "name = \"x\"\nseed = 7\n[data]\ntrain = \"a \\\"b\\\".csv\"\ntest = {{ fraction = 0.25 }}\n\
                  validation = \"v.csv\"\ntarget = [\"y\", \"z\"]\nfeatures = [\"a\"]\nscale = \"minmax\"\n\
                  missing = \"mean\"\nmissing_values = [\"-\", \"x \\\" y\"]\nstratify = false\n\
-                 delimiter = \"\\t\"\nquote = \"\"\nheader = false\n[model]\nloss = {{ type = \"huber\", delta = 2.0 }}\nmetrics = [\"mae\", \"r2\"]\n\
+                 delimiter = \"\\t\"\nquote = \"\"\ncomment = \"#\"\nheader = false\n[model]\nloss = {{ type = \"huber\", delta = 2.0 }}\nmetrics = [\"mae\", \"r2\"]\n\
                  initial_weights = \"w.safetensors\"\nlayers = [{{ type = \"dense\", units = 3, activation = \
                  {{ type = \"elu\", alpha = 0.5 }}, use_bias = false }}, {{ type = \"dropout\", rate = 0.1 }}, \
                  {{ type = \"dense\", units = 2, \

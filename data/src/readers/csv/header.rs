@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use super::records::{LINE_LEN_MAX, Records};
+use crate::bytes::packing::unreadable;
 use crate::bytes::source::Source;
 use crate::dialect::Dialect;
 use crate::error::{DataError, quote};
@@ -33,8 +34,8 @@ pub(crate) fn read(
     start: u64,
     dialect: &Dialect,
 ) -> Result<Header, DataError> {
-    let unreadable = |cause| DataError::Read { path: path.to_owned(), cause };
-    let line = Line::read(source.span(start..source.len()), dialect).map_err(unreadable)?;
+    let unreadable = |cause| unreadable(path, cause);
+    let line = Line::read(source.span(start..source.end()), dialect).map_err(unreadable)?;
     line.check(path, dialect)?;
     let delimiter = match dialect.delimiter {
         Some(delimiter) => delimiter as u8,
@@ -46,7 +47,7 @@ pub(crate) fn read(
         let problem = format!("found {cells} columns, wanted at most {COLUMNS_MAX}");
         return Err(DataError::table(path, problem));
     }
-    let mut records = Records::new(source, start..source.len(), delimiter, dialect);
+    let mut records = Records::new(source, start..source.end(), delimiter, dialect);
     let mut header = csv::ByteRecord::new();
     let found = records.read(&mut header).map_err(|fault| fault.of_file(path))?;
     if !found {
@@ -105,6 +106,7 @@ impl Line {
         };
         let mut line = Line { len: 0, outside: [0; 256], open: None, is_ended: false };
         let mut before = None;
+        let mut is_comment = false;
         let mut lines = 1;
         let bytes = BufReader::with_capacity(1 << 16, bytes.take(LINE_LEN_MAX));
         for byte in bytes.bytes() {
@@ -112,6 +114,10 @@ impl Line {
             line.len += 1;
             let is_end = matches!(byte, b'\r' | b'\n');
             lines += u64::from(byte == b'\n');
+            if is_comment || before.is_none() && Some(byte) == dialect.comment_byte() {
+                is_comment = !is_end;
+                continue;
+            }
             match line.open {
                 Some(_) if Some(byte) == quote => line.open = None,
                 Some(_) => {}
@@ -176,7 +182,7 @@ fn delimiter(source: &Source, start: u64, dialect: &Dialect, line: &Line) -> u8 
 /// Whether the records below the header have as many cells as it has. What cannot be read tells nothing: that is told
 /// where it is needed.
 fn fits(source: &Source, start: u64, delimiter: u8, dialect: &Dialect) -> bool {
-    let mut records = Records::new(source, start..source.len(), delimiter, dialect);
+    let mut records = Records::new(source, start..source.end(), delimiter, dialect);
     let mut record = csv::ByteRecord::new();
     let mut cells = None;
     for _ in 0..=SAMPLE_RECORDS {

@@ -26,9 +26,22 @@ pub(super) static FORMAT: Format = Format {
     open: |request| Ok(Box::new(Text::open(request)?)),
 };
 
+/// CSV with tabs: its cells are separated by what its name says unless the job says otherwise.
+pub(super) static TSV: Format = Format {
+    name: "TSV",
+    endings: &[".tsv"],
+    beginnings: &[],
+    pair: None,
+    open: |request| Ok(Box::new(Text::open_tsv(request)?)),
+};
+
 impl OpenTable for Text {
     fn path(&self) -> &Path {
         self.path()
+    }
+
+    fn keeps_file_open(&self) -> bool {
+        true
     }
 
     fn columns(&self) -> &[String] {

@@ -26,6 +26,8 @@ enum State {
     Quoted,
     /// After a quote that closes the cell unless another follows.
     AfterQuote,
+    /// In a line that is left out.
+    Comment,
 }
 
 /// The cells of the record that begins at or after the first of these bytes.
@@ -42,7 +44,15 @@ pub(crate) fn cells(
         let byte = byte?;
         let (is_quote, is_end) = (Some(byte) == quote, matches!(byte, b'\r' | b'\n'));
         match state {
+            State::Comment if !is_end => {}
+            State::Comment => {
+                state = State::Before;
+                cell.start = at + 1;
+            }
             State::Before if is_end && cells.is_empty() => cell.start = at + 1,
+            State::Before if cells.is_empty() && Some(byte) == dialect.comment_byte() => {
+                state = State::Comment;
+            }
             State::Before if is_quote => {
                 cell.is_quoted = true;
                 state = State::Quoted;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::quotes::{self, Quoting};
+use crate::bytes::packing::unreadable;
 use crate::bytes::source::{Source, Span};
 use crate::dialect::Dialect;
 use crate::error::DataError;
@@ -57,6 +58,7 @@ impl<'a> Records<'a> {
             Limited { span: source.span(range.clone()), left: LINE_LEN_MAX, is_over: false };
         let mut builder = csv::ReaderBuilder::new();
         builder.has_headers(false).flexible(true).delimiter(delimiter).buffer_capacity(BUFFER_LEN);
+        builder.comment(dialect.comment_byte());
         match dialect.quote_byte() {
             Some(quote) => builder.quote(quote),
             None => builder.quoting(false),
@@ -141,7 +143,7 @@ impl RecordFault {
 pub(crate) fn broken(path: &Path, error: csv::Error) -> DataError {
     let problem = format!("not a CSV file: {error}");
     match error.into_kind() {
-        csv::ErrorKind::Io(cause) => DataError::Read { path: path.to_owned(), cause },
+        csv::ErrorKind::Io(cause) => unreadable(path, cause),
         _ => DataError::table(path, problem),
     }
 }
@@ -173,7 +175,7 @@ mod tests {
     fn all(text: &str) -> Result<usize, RecordFault> {
         let source = Source::Memory(text.as_bytes().to_vec());
         let dialect = Dialect::default();
-        let mut records = Records::new(&source, 0..source.len(), b',', &dialect);
+        let mut records = Records::new(&source, 0..source.end(), b',', &dialect);
         let mut record = csv::ByteRecord::new();
         let mut count = 0;
         while records.read(&mut record)? {

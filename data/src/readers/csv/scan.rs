@@ -29,7 +29,7 @@ pub(crate) fn pieces(
     piece_len: u64,
     quote: Option<u8>,
 ) -> io::Result<Option<Vec<Piece>>> {
-    let end = source.len();
+    let end = source.end();
     let piece_len = piece_len.max(1);
     let begin = body + mark_len(source, body)?;
     let scan = |index: u64| {
@@ -62,7 +62,7 @@ pub(crate) fn pieces(
 /// Length of a byte order mark at `body`, which the `csv` crate will leave out.
 fn mark_len(source: &Source, body: u64) -> io::Result<u64> {
     let mut start = Vec::new();
-    source.span(body..source.len()).take(MARK.len() as u64).read_to_end(&mut start)?;
+    source.span(body..source.end()).take(MARK.len() as u64).read_to_end(&mut start)?;
     Ok(if start == MARK { MARK.len() as u64 } else { 0 })
 }
 

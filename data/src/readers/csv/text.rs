@@ -11,6 +11,7 @@ use super::header::{self, Header};
 use super::quotes;
 use super::records::{BUFFER_LEN, LINE_LEN_MAX, RecordFault, Records, broken};
 use super::scan::{self, MARK, Piece};
+use crate::bytes::packing::unreadable;
 use crate::bytes::source::Source;
 use crate::dialect::Dialect;
 use crate::error::{DataError, quote};
@@ -42,12 +43,18 @@ impl Text {
         Text::new(request, source)
     }
 
+    /// A file whose cells are separated by tabs unless the job says otherwise.
+    pub(crate) fn open_tsv(request: &Request<'_>) -> Result<Text, DataError> {
+        let delimiter = request.dialect.delimiter.or(Some('\t'));
+        let dialect = Dialect { delimiter, ..request.dialect.clone() };
+        Text::open(&Request { dialect: &dialect, ..*request })
+    }
+
     fn new(request: &Request<'_>, source: Source) -> Result<Text, DataError> {
         let (path, dialect) = (request.path, request.dialect);
         let unreadable = |cause| unreadable(path, cause);
-        let end = source.len();
         let mut begin = Vec::new();
-        source.span(0..end.min(START_LEN)).read_to_end(&mut begin).map_err(unreadable)?;
+        source.span(0..source.end().min(START_LEN)).read_to_end(&mut begin).map_err(unreadable)?;
         if begin.starts_with(&[0xff, 0xfe]) || begin.starts_with(&[0xfe, 0xff]) {
             return Err(DataError::table(path, "found UTF-16, wanted UTF-8; save it as UTF-8"));
         }
@@ -57,6 +64,8 @@ impl Text {
         }
         let start = if begin.starts_with(MARK) { MARK.len() as u64 } else { 0 };
         let Header { delimiter, columns, body } = header::read(path, &source, start, dialect)?;
+        // A beginning that is no CSV file's is told before the rest is unpacked.
+        source.len().map_err(unreadable)?;
         let has_name = |(_, name): &(usize, &String)| !name.is_empty();
         let named = NamedColumns::new(columns.iter().enumerate().filter(has_name));
         let dialect = dialect.clone();
@@ -95,20 +104,23 @@ impl Text {
 
     /// Where the records are.
     pub(crate) fn body(&self) -> Range<u64> {
-        self.body..self.source.len()
+        self.body..self.source.end()
     }
 
     /// Pieces of whole records, about `piece_len` bytes each, that can be read in any order; `None` where the file has
-    /// to be read in its order: there is a quote below the header, or rows are too short to have a cell in each column,
+    /// to be read in its order: lines may be comments, there is a quote below the header, or rows are too short to have a cell in each column,
     /// so that their number says nothing about the size of a table.
     pub(crate) fn pieces(&self, piece_len: u64) -> Result<Option<Vec<Piece>>, DataError> {
+        if self.dialect.comment.is_some() {
+            return Ok(None);
+        }
         let pieces = scan::pieces(&self.source, self.body, piece_len, self.dialect.quote_byte());
         let Some(pieces) = pieces.map_err(|cause| unreadable(&self.path, cause))? else {
             return Ok(None);
         };
         let rows: u64 = pieces.iter().map(|piece| piece.rows as u64).sum();
         // A cell takes a byte with what ends it, except that the last one may end with the file.
-        let cells_max = (self.source.len() - self.body).saturating_add(1);
+        let cells_max = (self.source.end() - self.body).saturating_add(1);
         let are_cells = rows.checked_mul(self.columns.len() as u64).is_some_and(|n| n <= cells_max);
         Ok(are_cells.then_some(pieces))
     }
@@ -120,7 +132,7 @@ impl Text {
 
     /// Whether a cell of the record at byte `offset` stands in quotes.
     pub(crate) fn is_quoted(&self, offset: u64, column: usize) -> io::Result<bool> {
-        let bytes = self.source.span(offset..self.source.len());
+        let bytes = self.source.span(offset..self.source.end());
         let cells = quotes::cells(bytes, self.delimiter, &self.dialect)?;
         Ok(cells.get(column).is_some_and(|cell| cell.is_quoted))
     }
@@ -190,12 +202,17 @@ impl Text {
 
     /// Line of the first record at or after `offset`, from 1. Lines end as records do: LF, CRLF or CR.
     fn line(&self, offset: u64) -> io::Result<u64> {
-        let bytes = BufReader::with_capacity(BUFFER_LEN, self.source.span(0..self.source.len()));
+        let bytes = BufReader::with_capacity(BUFFER_LEN, self.source.span(0..self.source.end()));
         let (mut line, mut after_return) = (1, false);
+        // Whether a line begins here, and whether this one, from the offset on, is a comment.
+        let (mut begins, mut is_comment) = (true, false);
         for (at, byte) in (0..).zip(bytes.bytes()) {
             let byte = byte?;
             let is_end = matches!(byte, b'\r' | b'\n');
-            if at >= offset && !is_end {
+            is_comment &= !is_end;
+            is_comment |= begins && at >= offset && Some(byte) == self.dialect.comment_byte();
+            begins = is_end;
+            if at >= offset && !is_end && !is_comment {
                 break;
             }
             line += u64::from(is_end && !(byte == b'\n' && after_return));
@@ -205,19 +222,19 @@ impl Text {
     }
 }
 
-fn unreadable(path: &Path, cause: io::Error) -> DataError {
-    DataError::Read { path: path.to_owned(), cause }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn text(bytes: &[u8]) -> Text {
+        text_with(bytes, None)
+    }
+
+    fn text_with(bytes: &[u8], comment: Option<char>) -> Text {
         let request = Request {
             path: Path::new("t.csv"),
             targets: None,
-            dialect: &Dialect::default(),
+            dialect: &Dialect { comment, ..Dialect::default() },
             recognize: |_| None,
         };
         Text::new(&request, Source::Memory(bytes.to_vec())).unwrap()
@@ -232,8 +249,9 @@ mod tests {
             ("a,b\n\"1\n\n\",2\n3,4\n", [2, 5]),
             ("a,\"b\r\nc\"\r\n1,2\r\n\r\n3,4\r\n", [3, 5]),
             ("a,b\r1,2\r3,4\r", [2, 3]),
+            ("#x\na,b\n#\"\n1,2\n\n# y\n#\n3,4\n", [4, 8]),
         ] {
-            let text = text(bytes.as_bytes());
+            let text = text_with(bytes.as_bytes(), Some('#'));
             let lines = [0, 1].map(|row| text.line(text.offset_of(row)).unwrap());
             assert_eq!(lines, wanted, "{bytes:?}");
         }

@@ -4,22 +4,19 @@ mod array;
 mod images;
 
 use super::format::{Beginning, Format, Pair};
-use crate::bytes::stream::GZIP_MAGIC;
 use crate::error::quote;
 use images::{Images, LABEL};
-
-const FOUND: &str = "an IDX or a gzip file";
-
-const ADVICE: &str = "give IDX files, plain or in gzip, as `{ images = \"...\", labels = \"...\" }`, and unpack others";
 
 /// IDX: two files in a job; images alone to predict for.
 pub(super) static FORMAT: Format = Format {
     name: "IDX",
     endings: &[],
-    beginnings: &[
-        Beginning { bytes: &array::MAGIC, found: FOUND, advice: ADVICE, is_read: true },
-        Beginning { bytes: &GZIP_MAGIC, found: FOUND, advice: ADVICE, is_read: true },
-    ],
+    beginnings: &[Beginning {
+        bytes: &array::MAGIC,
+        found: "an IDX file",
+        advice: "give IDX files as `{ images = \"...\", labels = \"...\" }`",
+        is_read: true,
+    }],
     pair: Some(Pair { keys: ["images", "labels"], target: LABEL, target_problem }),
     open: |request| Ok(Box::new(Images::open(request.path, request.targets)?)),
 };

@@ -1,4 +1,4 @@
-//! The one array of an NPY file, plain or in gzip, whole in memory as it stands in the file: rows of cells, in whichever
+//! The one array of an NPY file, plain or compressed, whole in memory as it stands in the file: rows of cells, in whichever
 //! order and types. Memory is taken only for what the file really holds. Knows no features, targets or missing cells.
 
 use std::borrow::Cow;
@@ -63,7 +63,17 @@ impl Array {
     }
 
     fn read_from(path: &Path, from: &mut Stream<'_>) -> Result<Array, Fault> {
-        let Header { shape: dimensions, is_fortran, dtype } = header::read(from)?;
+        let header = header::read(from)?;
+        Array::read_behind(path, header, from)
+    }
+
+    /// Reads what is behind a header.
+    pub(super) fn read_behind(
+        path: &Path,
+        header: Header,
+        from: &mut Stream<'_>,
+    ) -> Result<Array, Fault> {
+        let Header { shape: dimensions, is_fortran, dtype } = header;
         let size = dtype.size();
         let [rows, row_shape @ ..] = &dimensions[..] else {
             return Err("found a single value, wanted an array of rows".to_owned().into());

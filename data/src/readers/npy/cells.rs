@@ -7,7 +7,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::array::{Array, Cell};
-use crate::block::MISSING_LABEL;
+use crate::block::{Block, MISSING_LABEL};
 use crate::dialect::Dialect;
 use crate::readers::cell::{self, Kind, Names, Slot};
 use crate::selection::Selection;
@@ -43,9 +43,7 @@ pub(super) struct Bad {
 
 impl Cells {
     pub(super) fn new(dialect: &Dialect) -> Cells {
-        let listed = dialect.missing_values.iter().flatten();
-        let missing_numbers = listed.filter_map(|text| cell::number(text.trim().as_bytes()));
-        Cells { missing_numbers: missing_numbers.collect(), dialect: dialect.clone() }
+        Cells { missing_numbers: cell::missing_numbers(dialect), dialect: dialect.clone() }
     }
 
     /// Checks the selected cells of all rows and reads the labels; `of` says where a column of the table is.
@@ -158,8 +156,24 @@ impl Cells {
         Ok((ids, names.list))
     }
 
+    /// Numbers of these rows, `[columns.len(), rows.len()]`; `of` says where a column of the table is.
+    pub(super) fn block<'a>(
+        &self,
+        rows: &[u32],
+        columns: &[usize],
+        of: impl Fn(usize) -> (&'a Array, usize),
+    ) -> Block {
+        let arrays = || columns.iter().map(|&column| of(column));
+        let are_narrow = arrays().all(|(array, column)| array.element(column).is_narrow());
+        let mut numbers = Vec::with_capacity(rows.len() * columns.len());
+        for (array, column) in arrays() {
+            self.numbers(array, column, rows, &mut numbers);
+        }
+        Block::of_numbers([columns.len(), rows.len()], are_narrow, numbers.into_iter())
+    }
+
     /// Adds the numbers of one column of these rows, which were found good.
-    pub(super) fn numbers(&self, array: &Array, column: usize, rows: &[u32], to: &mut Vec<f64>) {
+    fn numbers(&self, array: &Array, column: usize, rows: &[u32], to: &mut Vec<f64>) {
         let cells = array.cells(rows, column);
         if array.element(column).is_text() {
             to.extend(cells.map(|cell| self.number_of_text(cell)));

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::error::quote;
+use crate::readers::cell;
 
 /// The type of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +131,7 @@ impl Element {
         match (self.kind, self.size) {
             (Kind::Float, 8) => f64::from_bits(bits),
             (Kind::Float, 4) => f64::from(f32::from_bits(bits as u32)),
-            (Kind::Float, _) => half(bits as u16),
+            (Kind::Float, _) => cell::half(bits as u16),
             (Kind::Signed, size) => signed(bits, size) as f64,
             (Kind::Truth, _) => f64::from(u8::from(bits != 0)),
             (Kind::Unsigned | Kind::Text | Kind::Bytes | Kind::Other, _) => bits as f64,
@@ -139,14 +140,10 @@ impl Element {
 
     /// The label that these bits are, as numpy and pandas write it into a CSV file, but for the `.0` of whole floats.
     pub(super) fn label(self, bits: u64) -> String {
-        // Both zeros are one label.
-        let float = self.number(bits) + 0.0;
-        let is_short = float == 0.0 || (1e-5..1e16).contains(&float.abs()) || !float.is_finite();
+        let float = self.number(bits);
         match (self.kind, self.size) {
-            (Kind::Float, 8) if is_short => float.to_string(),
-            (Kind::Float, 8) => format!("{float:e}"),
-            (Kind::Float, _) if is_short => (float as f32).to_string(),
-            (Kind::Float, _) => format!("{:e}", float as f32),
+            (Kind::Float, 8) => cell::spell_double(float),
+            (Kind::Float, _) => cell::spell_single(float as f32),
             (Kind::Signed, size) => signed(bits, size).to_string(),
             (Kind::Truth, _) => if bits != 0 { "True" } else { "False" }.to_owned(),
             (Kind::Unsigned | Kind::Text | Kind::Bytes | Kind::Other, _) => bits.to_string(),
@@ -192,18 +189,6 @@ fn objects(dtype: &str) -> String {
 fn signed(bits: u64, size: usize) -> i64 {
     let above = 64 - 8 * size as u32;
     (bits << above).cast_signed() >> above
-}
-
-/// A number of IEEE 754's binary16.
-fn half(bits: u16) -> f64 {
-    let magnitude = f64::from(bits & 0x3ff);
-    let value = match (bits >> 10) & 0x1f {
-        0 => magnitude * 2f64.powi(-24),
-        0x1f if magnitude == 0.0 => f64::INFINITY,
-        0x1f => f64::NAN,
-        exponent => (magnitude + 1024.0) * 2f64.powi(i32::from(exponent) - 25),
-    };
-    if bits >> 15 == 1 { -value } else { value }
 }
 
 #[cfg(test)]
@@ -263,10 +248,10 @@ mod tests {
             (0x7c00, f64::INFINITY),
             (0xfc00, f64::NEG_INFINITY),
         ] {
-            assert_eq!(half(bits), wanted, "{bits:04x}");
+            assert_eq!(cell::half(bits), wanted, "{bits:04x}");
         }
-        assert!(half(0x7e00).is_nan());
-        assert!(half(0x8000).is_sign_negative());
+        assert!(cell::half(0x7e00).is_nan());
+        assert!(cell::half(0x8000).is_sign_negative());
     }
 
     #[test]

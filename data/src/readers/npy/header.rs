@@ -62,7 +62,7 @@ pub(super) fn read(from: &mut Stream<'_>) -> Result<Header, Fault> {
     let start = from.up_to(MAGIC.len() + 2)?;
     if start.starts_with(&ZIP_MAGIC) {
         return Err(Fault::Problem(
-            "found a zip file, as numpy.savez writes it, wanted an NPY file; save each array with numpy.save".to_owned(),
+            "found a zip file, as numpy.savez writes it, wanted an NPY file; give it a name that ends in .npz".to_owned(),
         ));
     }
     if !start.starts_with(&MAGIC) {

@@ -156,13 +156,7 @@ impl OpenTable for Npy {
     }
 
     fn block(&self, rows: &[u32], columns: &[usize]) -> Block {
-        let arrays = || columns.iter().map(|&column| self.of(column));
-        let are_narrow = arrays().all(|(array, column)| array.element(column).is_narrow());
-        let mut numbers = Vec::with_capacity(rows.len() * columns.len());
-        for (array, column) in arrays() {
-            self.cells.numbers(array, column, rows, &mut numbers);
-        }
-        Block::of_numbers([columns.len(), rows.len()], are_narrow, numbers.into_iter())
+        self.cells.block(rows, columns, |column| self.of(column))
     }
 
     fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {

@@ -1,0 +1,216 @@
+//! The cells of one selected column of a Parquet file, so many rows at a time, each checked once. A null is a missing
+//! cell. Knows nothing of the other columns.
+
+use std::collections::HashMap;
+
+use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use ::parquet::data_type::DataType;
+use ::parquet::errors::{ParquetError, Result as ParquetResult};
+
+use super::scalar::{self, Reading, Scalar};
+use crate::block::MISSING_LABEL;
+use crate::dialect::Dialect;
+use crate::readers::cell::{Kind, Names, Slot};
+
+/// A column being read.
+pub(super) struct Cells<'a> {
+    pub(super) slot: &'a Slot,
+    pub(super) reading: Reading,
+    pub(super) dialect: &'a Dialect,
+    /// The numbers among what the job lists as missing.
+    pub(super) missing_numbers: &'a [f64],
+    pub(super) found: Found,
+}
+
+/// What one column has in the rows in hand.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) numbers: Vec<f64>,
+    /// Label ids, which are places in `names`.
+    pub(super) labels: Vec<u32>,
+    pub(super) names: Names,
+    /// By the values' bits, so that most rows need no text.
+    known: HashMap<u64, u32>,
+    levels: Vec<i16>,
+}
+
+/// The first cell that cannot be used.
+pub(super) struct Bad {
+    /// Among the rows in hand.
+    pub(super) row: usize,
+    pub(super) problem: String,
+}
+
+impl Cells<'_> {
+    /// Reads so many rows more.
+    ///
+    /// # Errors
+    /// If the file has no more of them, or cannot be read; inside, for the first bad cell.
+    pub(super) fn read(
+        &mut self,
+        from: &mut ColumnReader,
+        rows: usize,
+    ) -> ParquetResult<Result<(), Bad>> {
+        self.found.numbers.clear();
+        self.found.labels.clear();
+        let reading = self.reading;
+        match from {
+            ColumnReader::BoolColumnReader(from) => {
+                self.scalars(from, rows, |&value| Ok(Scalar::Truth(value)))
+            }
+            ColumnReader::Int32ColumnReader(from) => {
+                self.scalars(from, rows, |&value| Ok(reading.of_i32(value)))
+            }
+            ColumnReader::Int64ColumnReader(from) => {
+                self.scalars(from, rows, |&value| Ok(reading.of_i64(value)))
+            }
+            ColumnReader::Int96ColumnReader(from) => {
+                self.scalars(from, rows, |value| Ok(scalar::of_int96(value.data())))
+            }
+            ColumnReader::FloatColumnReader(from) => {
+                self.scalars(from, rows, |&value| Ok(Scalar::Single(value)))
+            }
+            ColumnReader::DoubleColumnReader(from) => {
+                self.scalars(from, rows, |&value| Ok(Scalar::Double(value)))
+            }
+            ColumnReader::FixedLenByteArrayColumnReader(from) => {
+                self.scalars(from, rows, |value| reading.of_bytes(value.data()))
+            }
+            ColumnReader::ByteArrayColumnReader(from) if reading != Reading::Plain => {
+                self.scalars(from, rows, |value| reading.of_bytes(value.data()))
+            }
+            ColumnReader::ByteArrayColumnReader(from) => self.texts(from, rows),
+        }
+    }
+
+    fn scalars<T: DataType>(
+        &mut self,
+        from: &mut ColumnReaderImpl<T>,
+        rows: usize,
+        of: impl Fn(&T::T) -> Result<Scalar, String>,
+    ) -> ParquetResult<Result<(), Bad>> {
+        let values = self.values(from, rows)?;
+        let levels = std::mem::take(&mut self.found.levels);
+        let read = each(&values, &levels, rows, |value| {
+            let scalar = value.map(&of).transpose()?;
+            match self.slot.kind {
+                Kind::Number(_) => self.number(scalar),
+                Kind::Label(_) => self.label(scalar),
+            }
+        });
+        self.found.levels = levels;
+        Ok(read)
+    }
+
+    fn texts(
+        &mut self,
+        from: &mut ColumnReaderImpl<::parquet::data_type::ByteArrayType>,
+        rows: usize,
+    ) -> ParquetResult<Result<(), Bad>> {
+        let values = self.values(from, rows)?;
+        let levels = std::mem::take(&mut self.found.levels);
+        let read = each(&values, &levels, rows, |value| {
+            let text = value.map_or(&b""[..], |value| value.data().trim_ascii());
+            match self.slot.kind {
+                Kind::Number(_) => {
+                    let number = self.slot.number_of_text(text, self.dialect)?;
+                    self.found.numbers.push(number);
+                }
+                Kind::Label(_) => {
+                    let is_missing = text.is_empty() || self.dialect.is_missing(text, false);
+                    let name = self.slot.label(text, is_missing)?;
+                    let id = name.map_or(MISSING_LABEL, |name| self.found.names.id(name));
+                    self.found.labels.push(id);
+                }
+            }
+            Ok(())
+        });
+        self.found.levels = levels;
+        Ok(read)
+    }
+
+    /// The values of the next rows, without nulls; where those are, the levels say.
+    fn values<T: DataType>(
+        &mut self,
+        from: &mut ColumnReaderImpl<T>,
+        rows: usize,
+    ) -> ParquetResult<Vec<T::T>> {
+        let levels = &mut self.found.levels;
+        levels.clear();
+        let mut values = Vec::new();
+        let (records, found, _) = from.read_records(rows, Some(levels), None, &mut values)?;
+        let present = match levels.is_empty() {
+            true => rows,
+            false => levels.iter().filter(|&&level| level > 0).count(),
+        };
+        if records != rows || found != present || !(levels.is_empty() || levels.len() == rows) {
+            let problem = format!("a column has {records} values where {rows} rows are left");
+            return Err(ParquetError::General(problem));
+        }
+        Ok(values)
+    }
+
+    #[inline]
+    fn number(&mut self, scalar: Option<Scalar>) -> Result<(), String> {
+        let Some(scalar) = scalar else {
+            let number = self.slot.number_of_text(b"", self.dialect)?;
+            self.found.numbers.push(number);
+            return Ok(());
+        };
+        let number = self.or_missing(scalar.number());
+        self.slot.check_number(number, || scalar.spelled())?;
+        self.found.numbers.push(number);
+        Ok(())
+    }
+
+    #[inline]
+    fn or_missing(&self, number: f64) -> f64 {
+        if self.missing_numbers.contains(&number) { f64::NAN } else { number }
+    }
+
+    fn label(&mut self, scalar: Option<Scalar>) -> Result<(), String> {
+        let Some(scalar) = scalar else {
+            self.slot.label(b"", true)?;
+            self.found.labels.push(MISSING_LABEL);
+            return Ok(());
+        };
+        if matches!(self.reading, Reading::Date | Reading::Ticks(_)) {
+            let problem =
+                "found a date or a time, wanted a label; write it as a text, or as a number";
+            return Err(problem.to_owned());
+        }
+        let number = scalar.number();
+        // Of what a double holds exactly, its bits say which value it is.
+        let bits = (number.abs() < 9e15).then(|| (number + 0.0).to_bits());
+        if let Some(&id) = bits.and_then(|bits| self.found.known.get(&bits)) {
+            self.found.labels.push(id);
+            return Ok(());
+        }
+        let text = scalar.spelled();
+        let is_missing =
+            self.or_missing(number).is_nan() || self.dialect.is_missing(text.as_bytes(), false);
+        let name = self.slot.label(text.as_bytes(), is_missing)?;
+        let id = name.map_or(MISSING_LABEL, |name| self.found.names.id(name));
+        if let (Some(bits), false) = (bits, matches!(scalar, Scalar::Decimal(..))) {
+            self.found.known.insert(bits, id);
+        }
+        self.found.labels.push(id);
+        Ok(())
+    }
+}
+
+/// Shows the value of each row, `None` for a null.
+fn each<V>(
+    values: &[V],
+    levels: &[i16],
+    rows: usize,
+    mut see: impl FnMut(Option<&V>) -> Result<(), String>,
+) -> Result<(), Bad> {
+    let mut values = values.iter();
+    for row in 0..rows {
+        let is_there = levels.get(row).is_none_or(|&level| level > 0);
+        let value = if is_there { values.next() } else { None };
+        see(value).map_err(|problem| Bad { row, problem })?;
+    }
+    Ok(())
+}

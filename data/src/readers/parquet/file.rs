@@ -1,0 +1,117 @@
+//! The bytes of a Parquet file, for the `parquet` crate, and what that cannot read in words. Knows no column.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use ::parquet::errors::{ParquetError, Result as ParquetResult};
+use ::parquet::file::reader::{ChunkReader, Length, SerializedFileReader};
+use bytes::Bytes;
+use lockstep_proto::panics;
+
+use crate::bytes::packing::unreadable;
+use crate::bytes::source::Source;
+use crate::bytes::stream::hex;
+use crate::error::DataError;
+
+/// How a Parquet file begins and ends.
+pub(super) const MAGIC: [u8; 4] = *b"PAR1";
+
+/// How one begins and ends whose footer is encrypted.
+pub(super) const ENCRYPTED_MAGIC: [u8; 4] = *b"PARE";
+
+/// A file whose footer has been read.
+pub(super) type File = SerializedFileReader<Chunks>;
+
+/// Opens a file and reads its footer.
+pub(super) fn open(path: &Path) -> Result<File, DataError> {
+    let source = Source::open(path).map_err(|cause| unreadable(path, cause))?;
+    let mut start = Vec::new();
+    let read = source.span(0..source.end().min(MAGIC.len() as u64)).read_to_end(&mut start);
+    read.map_err(|cause| unreadable(path, cause))?;
+    if start == ENCRYPTED_MAGIC {
+        return Err(DataError::table(path, ENCRYPTED));
+    }
+    if start != MAGIC {
+        let problem = format!(
+            "found {} at its beginning, wanted a Parquet file, which begins with {}; give a file of another format \
+             another name",
+            hex(&start),
+            hex(&MAGIC)
+        );
+        return Err(DataError::table(path, problem));
+    }
+    source.len().map_err(|cause| unreadable(path, cause))?;
+    guard(path, || SerializedFileReader::new(Chunks(Arc::new(source))))
+}
+
+const ENCRYPTED: &str = "the file is encrypted, wanted a plain one; decrypt it first";
+
+/// Does something with the `parquet` crate, which may also panic where a file is damaged.
+pub(super) fn guard<T>(
+    path: &Path,
+    what: impl FnOnce() -> ParquetResult<T>,
+) -> Result<T, DataError> {
+    match panics::guard(what) {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(ParquetError::External(cause))) => match cause.downcast::<io::Error>() {
+            Ok(cause) => Err(unreadable(path, *cause)),
+            Err(cause) => Err(damaged(path, &cause.to_string())),
+        },
+        Ok(Err(error)) => Err(damaged(path, &error.to_string())),
+        Err(_) => Err(damaged(path, "they contradict themselves")),
+    }
+}
+
+/// The error of a file that is no whole Parquet file.
+pub(super) fn damaged(path: &Path, cause: &str) -> DataError {
+    if cause.contains("encrypt") {
+        return DataError::table(path, ENCRYPTED);
+    }
+    let cause = cause.trim_start_matches("Parquet error: ");
+    let problem = format!(
+        "its Parquet data are damaged, cut short or not understood ({cause}); write or fetch it again"
+    );
+    DataError::table(path, problem)
+}
+
+/// A file by position.
+pub(super) struct Chunks(Arc<Source>);
+
+impl Length for Chunks {
+    fn len(&self) -> u64 {
+        self.0.end()
+    }
+}
+
+impl ChunkReader for Chunks {
+    type T = From;
+
+    fn get_read(&self, start: u64) -> ParquetResult<From> {
+        Ok(From { source: Arc::clone(&self.0), at: start })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        let end = start.checked_add(length as u64).filter(|&end| end <= self.0.end());
+        let Some(end) = end else {
+            return Err(ParquetError::EOF("it points beyond the file's end".to_owned()));
+        };
+        let mut bytes = Vec::with_capacity(length);
+        self.0.span(start..end).read_to_end(&mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+/// A file from a position on.
+pub(super) struct From {
+    source: Arc<Source>,
+    at: u64,
+}
+
+impl Read for From {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let found = self.source.span(self.at..self.source.end()).read(buffer)?;
+        self.at += found as u64;
+        Ok(found)
+    }
+}

@@ -1,0 +1,232 @@
+//! A table in a Parquet file: which columns there are, and their selected cells as blocks. Row groups are read one after
+//! another, the columns of each in parallel, some rows at a time: no more of a file is in memory than the pages in hand.
+//! Scales and splits nothing.
+
+use std::path::{Path, PathBuf};
+
+use ::parquet::column::reader::ColumnReader;
+use ::parquet::file::reader::FileReader as _;
+use ::parquet::schema::types::SchemaDescriptor;
+use lockstep_proto::panics;
+use rayon::prelude::*;
+
+use super::column::{Bad, Cells};
+use super::file::{self, File};
+use super::scalar::Reading;
+use crate::block::{Block, Builder};
+use crate::dialect::Dialect;
+use crate::error::{DataError, quote};
+use crate::readers::cell::{self, Kind};
+use crate::readers::format::Request;
+use crate::readers::names::NamedColumns;
+use crate::readers::open_table::{COLUMNS_MAX, Contents, OpenTable, ROWS_MAX, Stored};
+use crate::selection::Selection;
+
+/// Numbers of a block.
+const BLOCK_NUMBERS: usize = 1 << 18;
+
+/// An open file.
+pub(super) struct Parquet {
+    path: PathBuf,
+    file: File,
+    dialect: Dialect,
+    /// The fields of the schema's root.
+    columns: Vec<String>,
+    named: NamedColumns,
+    leaves: Vec<Result<Leaf, String>>,
+}
+
+/// Where the values of a column are, or why there are none.
+#[derive(Clone, Copy, Debug)]
+struct Leaf {
+    index: usize,
+    reading: Reading,
+}
+
+impl std::fmt::Debug for Parquet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parquet").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Parquet {
+    pub(super) fn open(request: &Request<'_>) -> Result<Parquet, DataError> {
+        let path = request.path.to_owned();
+        let file = file::open(&path)?;
+        let schema = file.metadata().file_metadata().schema_descr();
+        let fields = schema.root_schema().get_fields();
+        if !(1..=COLUMNS_MAX).contains(&fields.len()) {
+            let found = fields.len();
+            let problem = format!("found {found} columns, wanted 1 to {COLUMNS_MAX}");
+            return Err(DataError::table(&path, problem));
+        }
+        let columns: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
+        let leaves = leaves(schema, columns.len());
+        let named = NamedColumns::new(columns.iter().enumerate());
+        Ok(Parquet { path, file, dialect: request.dialect.clone(), columns, named, leaves })
+    }
+
+    /// The number of rows, as the footer and every row group of it say.
+    fn rows(&self) -> Result<usize, DataError> {
+        let groups = self.file.metadata().row_groups();
+        let rows = groups.iter().try_fold(0_usize, |rows, group| {
+            rows.checked_add(usize::try_from(group.num_rows()).ok()?)
+        });
+        let rows =
+            rows.ok_or_else(|| file::damaged(&self.path, "its numbers of rows are wrong"))?;
+        match rows {
+            0 => Err(DataError::table(&self.path, "no rows, wanted at least one")),
+            1..=ROWS_MAX => Ok(rows),
+            _ => {
+                let problem = format!("found {rows} rows, wanted at most {ROWS_MAX}");
+                Err(DataError::table(&self.path, problem))
+            }
+        }
+    }
+
+    fn leaf(&self, column: usize) -> Result<Leaf, DataError> {
+        self.leaves[column].clone().map_err(|problem| {
+            let name = quote(self.columns[column].as_bytes());
+            let problem = format!("column {name}: {problem}; leave it out of `data.features`");
+            DataError::table(&self.path, problem)
+        })
+    }
+
+    /// Readers of these leaves in a row group.
+    fn readers(&self, group: usize, leaves: &[Leaf]) -> Result<Vec<ColumnReader>, DataError> {
+        file::guard(&self.path, || {
+            let group = self.file.get_row_group(group)?;
+            leaves.iter().map(|leaf| group.get_column_reader(leaf.index)).collect()
+        })
+    }
+
+    /// Reads so many rows of every column.
+    fn part(
+        &self,
+        cells: &mut [Cells<'_>],
+        readers: &mut [ColumnReader],
+        before: usize,
+        rows: usize,
+    ) -> Result<(), DataError> {
+        let columns = cells.par_iter_mut().zip(readers);
+        let read: Vec<_> =
+            columns.map(|(cells, from)| panics::guard(|| cells.read(from, rows))).collect();
+        let mut first_bad: Option<(usize, usize, String)> = None;
+        for (cells, read) in cells.iter().zip(read) {
+            let read = match read {
+                Ok(read) => file::guard(&self.path, || read)?,
+                Err(_) => return Err(file::damaged(&self.path, "they contradict themselves")),
+            };
+            if let Err(Bad { row, problem }) = read
+                && first_bad.as_ref().is_none_or(|&(first, ..)| row < first)
+            {
+                first_bad = Some((row, cells.slot.column, problem));
+            }
+        }
+        match first_bad {
+            Some((row, column, problem)) => {
+                Err(self.cell_error((before + row) as u32, column, problem))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The leaf of each field of the root, which has so many.
+fn leaves(schema: &SchemaDescriptor, fields: usize) -> Vec<Result<Leaf, String>> {
+    let nested = "it is nested, wanted a column of numbers or texts";
+    let mut leaves: Vec<Result<Leaf, String>> = vec![Err(nested.to_owned()); fields];
+    for index in 0..schema.num_columns() {
+        let leaf = schema.column(index);
+        // Flat: a field of the root itself, of which there is at most one value a row.
+        if schema.get_column_root(index).is_primitive() && leaf.max_rep_level() == 0 {
+            let root = schema.get_column_root_idx(index);
+            leaves[root] = Reading::of(&leaf).map(|reading| Leaf { index, reading });
+        }
+    }
+    leaves
+}
+
+impl OpenTable for Parquet {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn keeps_file_open(&self) -> bool {
+        true
+    }
+
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn find(&self, name: &str) -> Result<Option<usize>, DataError> {
+        match self.named.get(name) {
+            None => Ok(None),
+            Some((column, None)) => Ok(Some(column)),
+            Some((_, Some(_))) => {
+                let name = quote(name.as_bytes());
+                let problem = format!("two columns are named {name}; rename one");
+                Err(DataError::table(&self.path, problem))
+            }
+        }
+    }
+
+    fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
+        let rows = self.rows()?;
+        let slots = cell::slots(selection);
+        let missing_numbers = cell::missing_numbers(&self.dialect);
+        let leaves: Result<Vec<Leaf>, DataError> =
+            slots.iter().map(|slot| self.leaf(slot.column)).collect();
+        let leaves = leaves?;
+        let mut cells: Vec<Cells<'_>> = slots
+            .iter()
+            .zip(&leaves)
+            .map(|(slot, leaf)| Cells {
+                slot,
+                reading: leaf.reading,
+                dialect: &self.dialect,
+                missing_numbers: &missing_numbers,
+                found: Default::default(),
+            })
+            .collect();
+        let block_rows = (BLOCK_NUMBERS / slots.len().max(1)).max(1);
+        let mut blocks = Vec::new();
+        let mut block = Builder::default();
+        let mut before = 0;
+        for (place, group) in self.file.metadata().row_groups().iter().enumerate() {
+            let mut readers = self.readers(place, &leaves)?;
+            let mut left = group.num_rows() as usize;
+            while left > 0 {
+                let rows = left.min(block_rows);
+                self.part(&mut cells, &mut readers, before, rows)?;
+                block.begin(rows, selection.number_width(), selection.label_width());
+                for cells in &cells {
+                    match cells.slot.kind {
+                        Kind::Number(place) => block.set_numbers(place, &cells.found.numbers),
+                        Kind::Label(place) => block.set_labels(place, &cells.found.labels),
+                    }
+                }
+                block.end_rows(rows);
+                blocks.push(block.block());
+                (before, left) = (before + rows, left - rows);
+            }
+        }
+        let mut label_names = vec![Vec::new(); selection.label_width()];
+        for cells in cells {
+            if let Kind::Label(place) = cells.slot.kind {
+                label_names[place] = cells.found.names.list;
+            }
+        }
+        Ok(Contents { rows, stored: Stored::Blocks(blocks), label_names })
+    }
+
+    fn block(&self, _rows: &[u32], _columns: &[usize]) -> Block {
+        unreachable!("rows of Parquet files are kept as blocks")
+    }
+
+    fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {
+        let place = format!("row {row}, column {}", quote(self.columns[column].as_bytes()));
+        DataError::Item { path: self.path.clone(), place, problem }
+    }
+}

@@ -1,0 +1,353 @@
+//! One table in several files of one format: a folder, or all files of a pattern. Parts come in the byte order of their
+//! names, and their rows are the table's, one part after another. Columns are taken by name. Knows no format.
+//!
+//! No more files are open at a time than are being read: a part whose table keeps its file open is opened again when it is
+//! needed.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::cell::Names;
+use super::names::NamedColumns;
+use super::open_table::{Contents, OpenTable, ROWS_MAX, Stored};
+use crate::block::{Block, MISSING_LABEL};
+use crate::error::{DataError, list, quote};
+use crate::selection::{Selected, Selection};
+
+/// The files of a table, in order; `None` if the path is that of a file, or of nothing.
+pub(crate) fn paths(path: &Path) -> Result<Option<Vec<PathBuf>>, DataError> {
+    let found = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => in_folder(path)?,
+        Ok(_) => return Ok(None),
+        Err(_) => match pattern(path) {
+            Some(pattern) => matching(path, &pattern)?,
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(found))
+}
+
+/// Names that are no part: hidden files, and what other programs leave beside parts, such as `_SUCCESS`.
+fn is_left_out(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.starts_with(b".") || name.starts_with(b"_")
+}
+
+fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let unreadable = |cause| DataError::Read { path: folder.to_owned(), cause };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if is_left_out(&path) {
+            continue;
+        }
+        if path.is_dir() {
+            let problem = format!(
+                "found the folder {} in it, wanted files alone; name the files of all folders with a pattern, such as \
+                 `*/*.csv`",
+                quote(path.file_name().unwrap_or_default().as_encoded_bytes())
+            );
+            return Err(DataError::table(folder, problem));
+        }
+        found.push(path);
+    }
+    if found.is_empty() {
+        let problem = "found no file in this folder, wanted the parts of a table";
+        return Err(DataError::table(folder, problem));
+    }
+    sort(&mut found);
+    Ok(found)
+}
+
+fn sort(paths: &mut [PathBuf]) {
+    paths.sort_by(|a, b| {
+        let bytes = |path: &PathBuf| path.as_os_str().as_encoded_bytes().to_vec();
+        bytes(a).cmp(&bytes(b))
+    });
+}
+
+/// A path as a pattern, if it has a character of one. What is there as it is written, is no pattern.
+fn pattern(path: &Path) -> Option<String> {
+    let is_pattern = |part: &OsStr| {
+        let bytes = part.as_encoded_bytes();
+        bytes.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['))
+    };
+    let mut there = PathBuf::new();
+    let mut parts = path.components().peekable();
+    while let Some(part) = parts.next_if(|part| there.join(part).exists()) {
+        there.push(part);
+    }
+    let rest: PathBuf = parts.collect();
+    if !is_pattern(rest.as_os_str()) {
+        return None;
+    }
+    let there = glob::Pattern::escape(there.to_str()?);
+    Some(Path::new(&there).join(rest).to_str()?.to_owned())
+}
+
+fn matching(path: &Path, pattern: &str) -> Result<Vec<PathBuf>, DataError> {
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
+    let paths = glob::glob_with(pattern, options)
+        .map_err(|error| DataError::table(path, format!("not a pattern of file names: {error}")))?;
+    let mut found = Vec::new();
+    for path in paths {
+        let path = path.map_err(|error| {
+            let path = error.path().to_owned();
+            DataError::Read { path, cause: error.error().kind().into() }
+        })?;
+        if !is_left_out(&path) && !path.is_dir() {
+            found.push(path);
+        }
+    }
+    if found.is_empty() {
+        let problem = "found no file of this pattern, wanted at least one; write the path from the job file's folder on";
+        return Err(DataError::table(path, problem));
+    }
+    sort(&mut found);
+    Ok(found)
+}
+
+/// Opens a part.
+type Open = Box<dyn Fn(&Path) -> Result<Box<dyn OpenTable>, DataError> + Send + Sync>;
+
+/// A table in several files.
+pub(crate) struct Parts {
+    /// The folder or the pattern.
+    path: PathBuf,
+    open: Open,
+    parts: Vec<Part>,
+    columns: Vec<String>,
+    named: NamedColumns,
+    image_shape: Option<Vec<usize>>,
+    /// The table's row that is the first of each part, once all are read.
+    firsts: OnceLock<Vec<u32>>,
+}
+
+/// One file.
+struct Part {
+    path: PathBuf,
+    /// Unless it would keep its file open.
+    table: Option<Box<dyn OpenTable>>,
+    /// The part's column for each of the table's.
+    columns: Vec<usize>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    /// Opens every one of these files, of which there is at least one.
+    ///
+    /// # Errors
+    /// If one cannot be opened, or has other columns than the first.
+    pub(crate) fn open(path: &Path, paths: Vec<PathBuf>, open: Open) -> Result<Parts, DataError> {
+        let mut columns: Vec<String> = Vec::new();
+        let mut image_shape = None;
+        let mut parts: Vec<Part> = Vec::with_capacity(paths.len());
+        for path in paths {
+            let table = open(&path)?;
+            let first = parts.first().map(|first| first.path.clone());
+            let own = match first {
+                None => {
+                    columns = table.columns().to_vec();
+                    image_shape = table.image_shape().map(<[usize]>::to_vec);
+                    (0..columns.len()).collect()
+                }
+                Some(first) => places(&*table, &columns, &first)?,
+            };
+            let table = Some(table).filter(|table| !table.keeps_file_open());
+            parts.push(Part { path, table, columns: own });
+        }
+        let named = NamedColumns::new(columns.iter().enumerate());
+        let path = path.to_owned();
+        Ok(Parts { path, open, parts, columns, named, image_shape, firsts: OnceLock::new() })
+    }
+
+    /// Shows the table of a part.
+    fn with<T>(
+        &self,
+        part: &Part,
+        see: impl FnOnce(&dyn OpenTable) -> Result<T, DataError>,
+    ) -> Result<T, DataError> {
+        if let Some(table) = &part.table {
+            return see(&**table);
+        }
+        let table = (self.open)(&part.path)?;
+        if part.columns.iter().any(|&column| column >= table.columns().len()) {
+            let problem = "the file changed while it was read; try again";
+            return Err(DataError::table(&part.path, problem));
+        }
+        see(&*table)
+    }
+
+    /// The part that a row is in, and the row's place there.
+    fn of(&self, row: u32) -> (usize, u32) {
+        let firsts = self.firsts.get().map_or(&[0][..], |firsts| firsts);
+        let part = firsts.partition_point(|&first| first <= row).saturating_sub(1);
+        (part, row - firsts[part])
+    }
+}
+
+/// Where a part has each of the columns of the first part.
+fn places(
+    table: &dyn OpenTable,
+    columns: &[String],
+    first: &Path,
+) -> Result<Vec<usize>, DataError> {
+    let own = table.columns();
+    if own == columns {
+        return Ok((0..columns.len()).collect());
+    }
+    let of = |names: &[String], others: &[String]| -> Vec<String> {
+        names.iter().filter(|name| !others.contains(name)).cloned().collect()
+    };
+    let first = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (missing, extra) = (of(columns, own), of(own, columns));
+    let differs = match (&missing[..], &extra[..]) {
+        ([], []) if own.len() == columns.len() => None,
+        ([], []) => Some("a name twice".to_owned()),
+        (missing, []) => Some(format!("no column {}", list(missing))),
+        ([], extra) => Some(format!("the column {} as well", list(extra))),
+        (missing, extra) => Some(format!("no column {}, but {}", list(missing), list(extra))),
+    };
+    if let Some(differs) = differs {
+        let problem = format!(
+            "found {differs}, wanted the columns of {first}: all parts of a table have the same"
+        );
+        return Err(DataError::table(table.path(), problem));
+    }
+    let place = |name: &String| {
+        let place = table.find(name)?;
+        place.ok_or_else(|| DataError::table(table.path(), format!("found no column {name:?}")))
+    };
+    columns.iter().map(place).collect()
+}
+
+/// From the label ids of a part to those of the table.
+fn rename(labels: &mut [u32], ids: &[u32]) {
+    for id in labels.iter_mut().filter(|id| **id != MISSING_LABEL) {
+        *id = ids[*id as usize];
+    }
+}
+
+impl OpenTable for Parts {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn find(&self, name: &str) -> Result<Option<usize>, DataError> {
+        match self.named.get(name) {
+            Some((_, Some(_))) => {
+                let problem =
+                    format!("two columns are named {}; rename one", quote(name.as_bytes()));
+                Err(DataError::table(&self.path, problem))
+            }
+            found => Ok(found.map(|(column, _)| column)),
+        }
+    }
+
+    fn image_shape(&self) -> Option<&[usize]> {
+        self.image_shape.as_deref()
+    }
+
+    fn lacks_targets(&self, targets: &[String]) -> Option<&'static str> {
+        self.parts.first().and_then(|first| first.table.as_ref()?.lacks_targets(targets))
+    }
+
+    fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
+        let width = selection.label_width();
+        let mut names = vec![Names::default(); width];
+        let (mut blocks, mut labels, mut may_miss) = (Vec::new(), vec![Vec::new(); width], false);
+        let (mut rows, mut firsts) = (0_usize, Vec::with_capacity(self.parts.len()));
+        for part in &self.parts {
+            let selection = selection.with_columns(|column| part.columns[column]);
+            let contents = self.with(part, |table| table.read(&selection))?;
+            firsts.push(rows as u32);
+            rows += contents.rows;
+            if rows > ROWS_MAX {
+                let problem = format!("found more than {ROWS_MAX} rows, wanted at most so many");
+                return Err(DataError::table(&self.path, problem));
+            }
+            let ids: Vec<Vec<u32>> = names
+                .iter_mut()
+                .zip(&contents.label_names)
+                .map(|(names, found)| found.iter().map(|name| names.id(name)).collect())
+                .collect();
+            match contents.stored {
+                Stored::Blocks(mut found) => {
+                    for block in &mut found {
+                        ids.iter().enumerate().for_each(|(target, ids)| {
+                            rename(block.labels_mut(target), ids);
+                        });
+                    }
+                    blocks.append(&mut found);
+                }
+                Stored::Open { labels: mut found, may_miss: may } => {
+                    may_miss |= may;
+                    for ((labels, found), ids) in labels.iter_mut().zip(&mut found).zip(&ids) {
+                        rename(found, ids);
+                        labels.append(found);
+                    }
+                }
+            }
+        }
+        let stored = match blocks.is_empty() {
+            true => Stored::Open { labels, may_miss },
+            false => Stored::Blocks(blocks),
+        };
+        let _ = self.firsts.set(firsts);
+        let label_names = names.into_iter().map(|names| names.list).collect();
+        Ok(Contents { rows, stored, label_names })
+    }
+
+    fn block(&self, rows: &[u32], columns: &[usize]) -> Block {
+        let mut numbers = vec![Vec::with_capacity(rows.len()); columns.len()];
+        let of_one_part = rows.chunk_by(|&one, &next| self.of(one).0 == self.of(next).0);
+        for rows in of_one_part {
+            let part = &self.parts[self.of(rows[0]).0];
+            let Some(table) = &part.table else { unreachable!("such rows are kept as blocks") };
+            let rows: Vec<u32> = rows.iter().map(|&row| self.of(row).1).collect();
+            let own: Vec<usize> = columns.iter().map(|&column| part.columns[column]).collect();
+            let block = table.block(&rows, &own);
+            for (column, numbers) in numbers.iter_mut().enumerate() {
+                let cells = block.number(column);
+                numbers.extend((0..rows.len()).map(|row| cells.get(row)));
+            }
+        }
+        Block::of_numbers([columns.len(), rows.len()], false, numbers.into_iter().flatten())
+    }
+
+    fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {
+        let (part, row) = self.of(row);
+        let part = &self.parts[part];
+        let told =
+            self.with(part, |table| Ok(table.cell_error(row, part.columns[column], problem)));
+        told.unwrap_or_else(|error| error)
+    }
+}
+
+impl Selection {
+    /// The same of a file that has its columns in other places.
+    fn with_columns(&self, place: impl Fn(usize) -> usize) -> Selection {
+        let moved = |selected: &[Selected]| {
+            let moved = |one: &Selected| Selected { column: place(one.column), ..*one };
+            selected.iter().map(moved).collect()
+        };
+        Selection {
+            features: moved(&self.features),
+            targets: moved(&self.targets),
+            labels: self.labels,
+            text_feature: self.text_feature,
+        }
+    }
+}
