@@ -10,16 +10,22 @@
 //!   commas, semicolons or tabs, whichever fits the first rows, and may be quoted; spaces around names, numbers and labels
 //!   do not count; blank lines are skipped; cells that are empty or in [`MISSING_DEFAULT`] are missing, except that a
 //!   quoted label is what it says;
-//! - two IDX files, of images and of labels, plain or in gzip: pixels are the columns `pixel0`, `pixel1` and so on, row by
+//! - a TSV file: the same with tabs;
+//! - a Parquet file: columns as it names them, a null is a missing cell;
+//! - an NPZ file (`numpy.savez`): columns are named by its arrays;
+//! - two IDX files, of images and of labels: pixels are the columns `pixel0`, `pixel1` and so on, row by
 //!   row of the image, and the labels the column `label`;
-//! - an NPY file (`numpy.save`), or one of features and one of targets, plain or in gzip: columns are `0`, `1` and so on, or
+//! - an NPY file (`numpy.save`), or one of features and one of targets: columns are `0`, `1` and so on, or
 //!   the fields of a structured array, and targets of a file of their own `target`, or `target.0`, `target.1` and so on.
 //!   NaN is a missing cell.
 //!
+//! Any of these files may be compressed with gzip or zstd. All but those in two files may be a folder or a pattern of parts
+//! with the same columns.
+//!
 //! Cells are read as `f64`, filled and scaled so, and rounded once. The text of a CSV file is never in memory as a
-//! whole, unless it is a pipe: while it is read a table takes eight bytes a cell (four where a column's numbers are
-//! `f32` as they stand), afterwards its `f32` values, and a few bytes for each row and label. IDX and NPY files are read
-//! whole. What a header claims sets no allocation, and a row, a cell and the number of columns have limits.
+//! whole, unless it is a pipe (a compressed one is unpacked into a temporary file): while it is read a table takes eight bytes a cell (four where a column's numbers are
+//! `f32` as they stand), afterwards its `f32` values, and a few bytes for each row and label. IDX, NPY and NPZ files are read
+//! whole, Parquet files some rows at a time. What a header claims sets no allocation, and a row, a cell and the number of columns have limits.
 //!
 //! [`load`] makes the tables of a job; [`Schema`] is what is kept of it to read further rows the same way;
 //! [`Sharded`] deals a table to its shards in the order that [`RowOrder`] fixes.

@@ -47,37 +47,47 @@ const MESSAGE: &str =
 
 /// Row groups of so many rows.
 fn parquet(rows: &[Row], group: usize, compression: Compression) -> Vec<u8> {
-    let schema = Arc::new(parse_message_type(MESSAGE).unwrap());
+    let schema = Arc::new(parse_message_type(MESSAGE).expect("memory is writable"));
     let properties = Arc::new(WriterProperties::builder().set_compression(compression).build());
-    let mut file = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
+    let mut file =
+        SerializedFileWriter::new(Vec::new(), schema, properties).expect("memory is writable");
     for rows in rows.chunks(group) {
-        let mut group = file.next_row_group().unwrap();
-        let mut column = group.next_column().unwrap().unwrap();
+        let mut group = file.next_row_group().expect("memory is writable");
+        let mut column =
+            group.next_column().expect("memory is writable").expect("memory is writable");
         let present: Vec<f64> = rows.iter().filter_map(|row| row.0).collect();
         let levels: Vec<i16> = rows.iter().map(|row| row.0.is_some().into()).collect();
-        column.typed::<DoubleType>().write_batch(&present, Some(&levels), None).unwrap();
-        column.close().unwrap();
-        let mut column = group.next_column().unwrap().unwrap();
+        column
+            .typed::<DoubleType>()
+            .write_batch(&present, Some(&levels), None)
+            .expect("memory is writable");
+        column.close().expect("memory is writable");
+        let mut column =
+            group.next_column().expect("memory is writable").expect("memory is writable");
         let whole: Vec<i64> = rows.iter().map(|row| row.1).collect();
-        column.typed::<Int64Type>().write_batch(&whole, None, None).unwrap();
-        column.close().unwrap();
-        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&whole, None, None).expect("memory is writable");
+        column.close().expect("memory is writable");
+        let mut column =
+            group.next_column().expect("memory is writable").expect("memory is writable");
         let texts: Vec<ByteArray> = rows.iter().map(|row| row.2.into()).collect();
-        column.typed::<ByteArrayType>().write_batch(&texts, None, None).unwrap();
-        column.close().unwrap();
-        group.close().unwrap();
+        column
+            .typed::<ByteArrayType>()
+            .write_batch(&texts, None, None)
+            .expect("memory is writable");
+        column.close().expect("memory is writable");
+        group.close().expect("memory is writable");
     }
-    file.into_inner().unwrap()
+    file.into_inner().expect("memory is writable")
 }
 
 fn zipped(arrays: &[(&str, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
     let mut file = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in arrays {
         let options = SimpleFileOptions::default().compression_method(method);
-        file.start_file(*name, options).unwrap();
-        file.write_all(bytes).unwrap();
+        file.start_file(*name, options).expect("memory is writable");
+        file.write_all(bytes).expect("memory is writable");
     }
-    file.finish().unwrap().into_inner()
+    file.finish().expect("memory is writable").into_inner()
 }
 
 fn utf32(texts: &[&str], length: usize) -> Vec<u8> {

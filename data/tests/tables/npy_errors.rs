@@ -3,7 +3,7 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lockstep_data::TableFile;
+use lockstep_data::{TableFile, TableSpec};
 
 use crate::load;
 use crate::npy::{NUMBERS, TWO_CLASSES, alone, files, floats, gzip, npy, of_pair};
@@ -78,8 +78,13 @@ fn files_of_another_name() {
         "z.csv: found a zip file, wanted a CSV file; give an NPZ file a name that ends in .npz, and unpack others"
     );
     // Used on a model, a file is what it begins like.
-    assert_ne!(TableFile::guess(files.path("t.csv"), None), files.csv("t.csv"));
-    assert_eq!(TableFile::guess(files.path("z.csv"), None), files.csv("z.csv"));
+    let message = |name: &str| {
+        let train = TableFile::guess(files.path(name), None);
+        let spec = TableSpec { train, ..files.spec(name) };
+        files.message(&load(&spec, NUMBERS, 1).unwrap_err())
+    };
+    assert!(message("t.csv").starts_with("t.csv: found no column \"y\", wanted by `data.target`"));
+    assert!(message("z.csv").starts_with("z.csv: its zip data are damaged or cut short"));
 }
 
 #[test]
