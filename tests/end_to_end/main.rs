@@ -34,6 +34,7 @@ mod failpoints;
 #[cfg(target_os = "linux")]
 mod faults;
 mod folder;
+mod formats;
 #[cfg(target_os = "linux")]
 mod hostile_coordinator;
 mod hostile_text;
