@@ -68,13 +68,13 @@ fn what_cannot_be_a_weight() {
         spec.sample_weight = Some("y".to_owned());
     });
     let wanted =
-        "`data.sample_weight`: found \"y\", which is also in `data.target`; take it out of one";
+        "data.sample_weight: found \"y\", which is also in `data.target`; take it out of one";
     assert_eq!(found.unwrap_err(), wanted);
     let found = load_one(TABLE, TargetKind::Numbers, |spec| {
         weighted(spec);
         spec.features = Some(vec!["a".to_owned(), "w".to_owned()]);
     });
     let wanted =
-        "`data.sample_weight`: found \"w\", which is also in `data.features`; take it out of one";
+        "data.sample_weight: found \"w\", which is also in `data.features`; take it out of one";
     assert_eq!(found.unwrap_err(), wanted);
 }
