@@ -9,7 +9,6 @@ use lockstep_proto::values::Precision;
 use crate::policy::{LearningRate, Watch, Watched};
 use crate::snapshot::Snapshot;
 use crate::update::Optimizer;
-use crate::update::Optimizer;
 
 /// All that a coordinator has to know of a job: flat vectors and counts.
 #[derive(Clone, Debug)]

@@ -117,16 +117,6 @@ pub enum Metric {
     LogLoss,
 }
 
-impl Metric {
-    /// Whether larger values are better, as of a score; of an error smaller ones are.
-    pub fn is_better_larger(self) -> bool {
-        match self {
-            Metric::R2 | Metric::Accuracy => true,
-            Metric::Mse | Metric::Rmse | Metric::Mae => false,
-        }
-    }
-}
-
 /// How a tensor starts. Fans are Keras': `[in, out]` for a kernel, the length twice for a bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

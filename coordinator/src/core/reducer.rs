@@ -15,7 +15,6 @@ use lockstep_proto::layout::{ChunkRange, Layout};
 use lockstep_proto::tree::ShardTree;
 use lockstep_reduce::fold::Leaves;
 use lockstep_reduce::shared::weights::ChunkVersions;
-use lockstep_reduce::shared::weights::ChunkVersions;
 
 use super::jobs::{Done, Finished, Job, SharedChunk, Work, lock, squares};
 use crate::snapshot::Snapshot;
