@@ -15,9 +15,10 @@ use crate::finite::{NonFinite, NonFiniteKind, all_finite};
 use crate::fold::{self, Leaves, Order};
 use crate::layers::{Backward, Gradient, Part, Stage};
 use crate::leaves::{Microbatch, TrainingRows};
-use crate::network::{Built, Network};
+use crate::network::Network;
 use crate::parameters::Parameters;
 use crate::product;
+use crate::stages::Built;
 use crate::workspace::Workspace;
 
 /// Rows, and how their gradient is summed.

@@ -48,6 +48,7 @@ mod pass;
 mod product;
 pub mod profile;
 mod spec;
+mod stages;
 mod tile;
 mod unit;
 mod workspace;
