@@ -230,6 +230,14 @@ fn check_units(loss: Loss, units: &[Unit], outputs: usize) -> Result<(), SpecErr
     }
 }
 
+/// Columns of the target: 1 (the class index) for cross entropy, else one for each output.
+fn target_width(loss: Loss, outputs: usize) -> usize {
+    match loss {
+        Loss::CrossEntropy => 1,
+        _ => outputs,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -71,10 +71,10 @@ mod tests {
         assert_eq!(error, "it has 5 bytes, wanted at most 4");
         std::fs::write(&path, b"\xff").unwrap();
         assert!(text(&path, 4).unwrap_err().to_string().starts_with("it is not text ("));
-        assert_eq!(open(folder.path()).unwrap_err().to_string(), "it is a folder, no file");
+        assert_eq!(open(folder.path()).unwrap_err().to_string(), "it is a folder, not a file");
         assert_eq!(
             open(Path::new("/dev/zero")).unwrap_err().to_string(),
-            "it is a device, no file"
+            "it is a device, not a file"
         );
         let socket = folder.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();

@@ -247,7 +247,7 @@ impl Book {
         let seen = &mut self.seen;
         seen.expelled += 1;
         for (text, count) in [
-            ("computed other values", &mut seen.wrong),
+            ("its values differ", &mut seen.wrong),
             ("where others computed finite ones", &mut seen.refuted),
             ("did not send all values", &mut seen.lacking),
             ("does not read its messages", &mut seen.unread),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lockstep_coordinator::Optimizer;
-use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::engine::Schedule;
 use lockstep_coordinator::policy::{
     CosineDecay, EarlyStopping, LearningRate, Measure, Mode, Watched,

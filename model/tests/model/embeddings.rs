@@ -189,7 +189,7 @@ fn a_place_that_is_none_is_found_and_read_from_nowhere() {
         let (x, y) = (bad.view(), y.view());
         let nodes = [ShardTree::new(5).root()];
         let (rows, precision) = (training(&leaves), Precision::F32);
-        let batch = Batch { x, y, rows, nodes: &nodes, precision };
+        let batch = Batch { x, y, weights: None, rows, nodes: &nodes, precision };
         let mut sink = |_: NodeGradient<'_>| panic!("nothing is handed over");
         let error = network.gradient(&params, &batch, &mut ws, &mut sink);
         assert_eq!(error, Err(NonFinite { shard: 4, ..wanted }));
@@ -208,7 +208,7 @@ fn a_gradient_that_is_not_finite() {
     let mut layers = Vec::new();
     let nodes = [ShardTree::new(8).root()];
     let (x, y, rows, precision) = (x.view(), y.view(), training(&leaves), Precision::F32);
-    let batch = Batch { x, y, rows, nodes: &nodes, precision };
+    let batch = Batch { x, y, weights: None, rows, nodes: &nodes, precision };
     let mut sink = |part: NodeGradient<'_>| layers.push(part.layer);
     let got = network.gradient(&params, &batch, &mut Workspace::new(&network), &mut sink);
     // No microbatch by itself, but the last two together.

@@ -105,7 +105,7 @@ fn training_embeddings_is_keras_training() {
         let at = step * BATCH % x.nrows();
         let (x, y) = (x.slice(s![at..at + BATCH, ..]), y.slice(s![at..at + BATCH, ..]));
         let (rows, precision) = (training(&leaves), Precision::F32);
-        let batch = Batch { x, y, rows, nodes: &nodes, precision };
+        let batch = Batch { x, y, weights: None, rows, nodes: &nodes, precision };
         let mut gradient = zeros.clone();
         let mut sink = |part: NodeGradient<'_>| {
             let place = network.layout().layers()[part.layer].clone();

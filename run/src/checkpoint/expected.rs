@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use lockstep_coordinator::Optimizer;
-use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::Snapshot;
 use lockstep_coordinator::policy::EarlyStopping;
 use lockstep_proto::batches::Batches;

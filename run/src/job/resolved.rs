@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::policy::LearningRate;
 use lockstep_data::{Source, TableFile, TableSpec};
-use lockstep_model::Loss;
+use lockstep_model::{Loss, Metric};
 
 use super::columns::{self, missing, scale};
 use super::reader::quoted;

@@ -3,8 +3,8 @@
 use lockstep_proto::words::{count, nouns};
 
 use super::escape::peer_name;
-use super::figures::{listed, measures, numbered, shown, thousands, verified};
-use super::{FaultKind, Report, classes};
+use super::figures::{figure, listed, measures, numbered, shown, thousands, verified};
+use super::{EarlyStop, FaultKind, Report, classes};
 
 /// What happens, in words. Progress and errors are shown in their own way.
 pub fn line_of(report: &Report) -> String {
