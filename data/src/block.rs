@@ -16,7 +16,7 @@ pub(crate) struct Block {
     /// Bits of `f32` and of `i32`.
     narrow: Vec<u32>,
     wide: Vec<f64>,
-    /// Label ids, target by target.
+    /// Label ids, column of texts by column of texts.
     labels: Vec<u32>,
 }
 
@@ -115,19 +115,19 @@ impl Block {
         self.places.len()
     }
 
-    pub(crate) fn labels(&self, target: usize) -> &[u32] {
-        &self.labels[target * self.rows..(target + 1) * self.rows]
+    pub(crate) fn labels(&self, column: usize) -> &[u32] {
+        &self.labels[column * self.rows..(column + 1) * self.rows]
     }
 
     /// Whether none of these cells of a row is missing.
     pub(crate) fn is_complete(&self, row: usize, numbers: &[usize], labels: &[usize]) -> bool {
         let is_missing = |&column: &usize| self.number(column).get(row).is_nan();
-        let has_label = |&target: &usize| self.labels(target)[row] != MISSING_LABEL;
+        let has_label = |&column: &usize| self.labels(column)[row] != MISSING_LABEL;
         !numbers.iter().any(is_missing) && labels.iter().all(has_label)
     }
 
-    pub(crate) fn labels_mut(&mut self, target: usize) -> &mut [u32] {
-        &mut self.labels[target * self.rows..(target + 1) * self.rows]
+    pub(crate) fn labels_mut(&mut self, column: usize) -> &mut [u32] {
+        &mut self.labels[column * self.rows..(column + 1) * self.rows]
     }
 }
 
@@ -180,8 +180,8 @@ impl Builder {
 
     /// Sets a label id of the row in hand.
     #[inline]
-    pub(crate) fn set_label(&mut self, target: usize, id: u32) {
-        self.labels[target * self.rows_max + self.rows] = id;
+    pub(crate) fn set_label(&mut self, column: usize, id: u32) {
+        self.labels[column * self.rows_max + self.rows] = id;
     }
 
     /// Sets the numbers of a column, from the row in hand on.
@@ -226,8 +226,8 @@ impl Builder {
         }
         narrow.shrink_to_fit();
         wide.shrink_to_fit();
-        let targets = self.labels.chunks_exact(length);
-        let labels = targets.flat_map(|target| &target[..rows]).copied().collect();
+        let columns = self.labels.chunks_exact(length);
+        let labels = columns.flat_map(|column| &column[..rows]).copied().collect();
         Block { rows, places, narrow, wide, labels }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn fit(
         Some(_) => {
             let name = |target| target_name(raw, target);
             let label = |name| Column::as_it_is(name, spec.target(name).missing);
-            (0..raw.selection.label_width()).map(name).map(label).collect()
+            (0..raw.selection.targets.len()).map(name).map(label).collect()
         }
     };
     Ok(Schema {
@@ -137,7 +137,7 @@ fn column(
 }
 
 fn classes(raw: &RawTable, rows: &[u32], outputs: usize) -> Result<Vec<Vec<String>>, DataError> {
-    let labels = labels::classes(seen_labels(raw, rows, 0));
+    let labels = labels::classes(seen_labels(raw, rows, raw.selection.target_labels().start));
     if labels.len() == outputs {
         return Ok(vec![labels]);
     }
@@ -158,8 +158,8 @@ fn classes(raw: &RawTable, rows: &[u32], outputs: usize) -> Result<Vec<Vec<Strin
 }
 
 fn binary(raw: &RawTable, rows: &[u32]) -> Result<Vec<Vec<String>>, DataError> {
-    let labels_of = |target: usize| {
-        labels::binary(seen_labels(raw, rows, target)).map_err(|found| {
+    let labels_of = |(target, column): (usize, usize)| {
+        labels::binary(seen_labels(raw, rows, column)).map_err(|found| {
             let advice = match found.len() {
                 0 | 1 => NOTHING_TO_LEARN.to_owned(),
                 classes => format!("use `cross_entropy` with {classes} outputs for {classes} classes"),
@@ -173,14 +173,14 @@ fn binary(raw: &RawTable, rows: &[u32]) -> Result<Vec<Vec<String>>, DataError> {
             DataError::table(raw.table.target_path(), problem)
         })
     };
-    (0..raw.selection.label_width()).map(labels_of).collect()
+    raw.selection.target_labels().enumerate().map(labels_of).collect()
 }
 
-/// Labels that these rows have, as they first come in the file.
-fn seen_labels(raw: &RawTable, rows: &[u32], target: usize) -> Vec<String> {
-    let names = &raw.label_names[target];
+/// Labels that these rows have in a column of texts, as they first come in the file.
+fn seen_labels(raw: &RawTable, rows: &[u32], column: usize) -> Vec<String> {
+    let names = &raw.label_names[column];
     let mut seen = vec![false; names.len()];
-    raw.visit_labels(rows, target, |_, id| seen[id as usize] = true);
+    raw.visit_labels(rows, column, |_, id| seen[id as usize] = true);
     names.iter().zip(seen).filter(|(_, seen)| *seen).map(|(name, _)| name.clone()).collect()
 }
 

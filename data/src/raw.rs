@@ -21,8 +21,10 @@ pub(crate) struct RawTable {
     stored: Stored,
     /// File columns of the numbers of a row.
     number_columns: Vec<usize>,
-    /// Distinct labels of each target, as they first come in the file: what label ids are places of.
+    /// Distinct labels of each column of texts, as they first come in the file: what label ids are places of.
     pub(crate) label_names: Vec<Vec<String>>,
+    /// Columns of the file in which a text was found among numbers, where the selection wants that noted.
+    pub(crate) noted: Vec<usize>,
 }
 
 impl RawTable {
@@ -31,9 +33,9 @@ impl RawTable {
         table: Box<dyn OpenTable>,
         selection: Selection,
     ) -> Result<RawTable, DataError> {
-        let Contents { rows, stored, label_names } = table.read(&selection)?;
+        let Contents { rows, stored, label_names, noted } = table.read(&selection)?;
         let number_columns = selection.number_columns();
-        Ok(RawTable { table, selection, rows, stored, number_columns, label_names })
+        Ok(RawTable { table, selection, rows, stored, number_columns, label_names, noted })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -42,6 +44,12 @@ impl RawTable {
 
     pub(crate) fn columns(&self) -> &[String] {
         self.table.columns()
+    }
+
+    /// The name of the column that is at this place among the labels of a row.
+    pub(crate) fn label_column_name(&self, place: usize) -> &str {
+        let column = self.selection.labels().nth(place).map(|selected| selected.column);
+        column.map_or("", |column| &self.columns()[column])
     }
 
     /// Shows these rows, which are in the file's order, block by block.
@@ -96,17 +104,17 @@ impl RawTable {
     pub(crate) fn each_label(
         &self,
         block: &Block,
-        target: usize,
+        column: usize,
         places: Places<'_>,
         mut see: impl FnMut(usize, u32),
     ) {
         match &self.stored {
             Stored::Open { labels, .. } => {
-                let labels = &labels[target];
+                let labels = &labels[column];
                 places.rows.iter().enumerate().for_each(|(at, &row)| see(at, labels[row as usize]));
             }
             Stored::Blocks(_) => {
-                let labels = block.labels(target);
+                let labels = block.labels(column);
                 places.iter().enumerate().for_each(|(at, row)| see(at, labels[row]));
             }
         }
@@ -116,17 +124,17 @@ impl RawTable {
     pub(crate) fn visit_labels(
         &self,
         rows: &[u32],
-        target: usize,
+        column: usize,
         mut see: impl FnMut(usize, u32),
     ) {
         if let Stored::Open { labels, .. } = &self.stored {
-            let labels = &labels[target];
+            let labels = &labels[column];
             rows.iter().enumerate().for_each(|(at, &row)| see(at, labels[row as usize]));
             return;
         }
         let mut before = 0;
         self.visit(rows, |block, places| {
-            self.each_label(block, target, places, |at, id| see(before + at, id));
+            self.each_label(block, column, places, |at, id| see(before + at, id));
             before += places.rows.len();
         });
     }
@@ -138,31 +146,31 @@ impl RawTable {
 
     /// The rows without a missing cell where that leaves a row out.
     pub(crate) fn complete_rows(&self) -> Vec<u32> {
-        let (numbers, targets) = self.selection.dropping();
-        if numbers.is_empty() && targets.is_empty() {
+        let (numbers, texts) = self.selection.dropping();
+        if numbers.is_empty() && texts.is_empty() {
             return self.all_rows();
         }
         let blocks = match &self.stored {
             Stored::Open { may_miss: false, .. } => return self.all_rows(),
-            Stored::Open { labels, .. } => return self.complete_open(&numbers, &targets, labels),
+            Stored::Open { labels, .. } => return self.complete_open(&numbers, &texts, labels),
             Stored::Blocks(blocks) => blocks,
         };
         let mut complete = Vec::with_capacity(self.rows);
         let mut first = 0;
         for block in blocks {
-            let is_complete = |&row: &usize| block.is_complete(row, &numbers, &targets);
+            let is_complete = |&row: &usize| block.is_complete(row, &numbers, &texts);
             complete.extend((0..block.rows).filter(is_complete).map(|row| first + row as u32));
             first += block.rows as u32;
         }
         complete
     }
 
-    fn complete_open(&self, numbers: &[usize], targets: &[usize], labels: &[Vec<u32>]) -> Vec<u32> {
+    fn complete_open(&self, numbers: &[usize], texts: &[usize], labels: &[Vec<u32>]) -> Vec<u32> {
         let columns: Vec<usize> =
             numbers.iter().map(|&number| self.number_columns[number]).collect();
         let all: Vec<usize> = (0..columns.len()).collect();
         let has_labels =
-            |row: u32| targets.iter().all(|&target| labels[target][row as usize] != MISSING_LABEL);
+            |row: u32| texts.iter().all(|&column| labels[column][row as usize] != MISSING_LABEL);
         let complete = |rows: &[u32]| -> Vec<u32> {
             let block = self.table.block(rows, &columns);
             let places = rows.iter().enumerate();

@@ -144,6 +144,7 @@ impl Schema {
         let rule = |column: &Column| Rule {
             missing: column.settings().missing,
             takes_any_size: column.takes_any_size() && self.cells == Cells::F64,
+            is_text: false,
         };
         let selection = selection(
             features.into_iter().zip(self.features.iter().map(rule)),

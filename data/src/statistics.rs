@@ -39,7 +39,7 @@ pub(crate) fn ranges(raw: &RawTable, rows: &[u32]) -> Vec<Range> {
     ranges
 }
 
-/// The cells of some columns, each column's row after row; NaN is a missing one.
+/// The cells of some columns of numbers, each column's row after row; NaN is a missing one.
 pub(crate) fn cells(raw: &RawTable, rows: &[u32], columns: &[usize]) -> Vec<Vec<f64>> {
     if columns.is_empty() {
         return Vec::new();

@@ -26,9 +26,8 @@ pub(crate) fn split(
 ) -> Result<Split, DataError> {
     let fractions = [(&spec.test, Part::Test), (&spec.validation, Part::Validation)];
     let is_split = fractions.iter().any(|(source, _)| matches!(source, Some(Source::Fraction(_))));
-    let targets = if is_split { raw.selection.label_width() } else { 0 };
-    let targets: Vec<Target> =
-        (0..targets).map(|target| Target::new(raw, target, &usable)).collect();
+    let targets = if is_split { raw.selection.target_labels() } else { 0..0 };
+    let targets: Vec<Target> = targets.map(|column| Target::new(raw, column, &usable)).collect();
     let strata = (spec.stratify && !targets.is_empty()).then(|| strata(raw, &targets, &usable));
     let mut pool = Pool { rows: usable, strata };
     let mut parts = [None, None];
@@ -69,7 +68,8 @@ pub(crate) fn split(
 
 /// A target column of labels.
 struct Target {
-    index: usize,
+    /// Its place among the labels of a row.
+    column: usize,
     /// In class order.
     classes: Vec<String>,
     /// The class of each label id.
@@ -85,12 +85,12 @@ struct Lacking {
 }
 
 impl Target {
-    fn new(raw: &RawTable, index: usize, rows: &[u32]) -> Target {
-        let names = &raw.label_names[index];
+    fn new(raw: &RawTable, column: usize, rows: &[u32]) -> Target {
+        let names = &raw.label_names[column];
         let classes = labels::classes(names.clone());
         let find = labels::Classes::new(&classes);
         let class_of = names.iter().map(|name| find.find(name).unwrap_or_default()).collect();
-        let mut target = Target { index, classes, class_of, rows: Vec::new() };
+        let mut target = Target { column, classes, class_of, rows: Vec::new() };
         target.rows = target.count(raw, rows);
         target
     }
@@ -103,7 +103,7 @@ impl Target {
     }
 
     fn visit(&self, raw: &RawTable, rows: &[u32], mut see: impl FnMut(usize, u32)) {
-        raw.visit_labels(rows, self.index, |at, id| see(at, self.class_of[id as usize]));
+        raw.visit_labels(rows, self.column, |at, id| see(at, self.class_of[id as usize]));
     }
 
     /// The first class that these rows lack.
@@ -112,7 +112,7 @@ impl Target {
         let is_lacking = |class: &usize| here[*class] == 0 && self.rows[*class] > 0;
         let lacking: Vec<usize> = (0..here.len()).filter(is_lacking).collect();
         let (first, others) = lacking.split_first()?;
-        let name = quote(raw.columns()[raw.selection.targets[self.index].column].as_bytes());
+        let name = quote(raw.label_column_name(self.column).as_bytes());
         let label = quote(self.classes[*first].as_bytes());
         let class =
             format!("class {label} of target {name} has {}", count(self.rows[*first], "row"));

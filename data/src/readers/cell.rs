@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use crate::dialect::Dialect;
 use crate::error::quote;
-use crate::selection::{NUMBER_MAX, Selected, Selection};
+pub(crate) use crate::selection::Kind;
+use crate::selection::{CellKind, NUMBER_MAX, OnText, Selected, Selection};
 
 /// Longest cell that is used: a name, a number or a label.
 pub(crate) const CELL_LEN_MAX: usize = 64 << 10;
@@ -21,49 +22,47 @@ pub(crate) struct Slot {
     /// Greatest number that will do: what an `f32` can hold, or more where it will be scaled.
     pub(crate) number_max: f64,
     missing: Option<&'static str>,
-    text: Option<&'static str>,
+    text: OnText,
 }
 
-/// Which list of the row the cell goes to, and its place there.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    Number(usize),
-    Label(usize),
+/// What stands where a number is wanted.
+pub(crate) enum Found {
+    /// A number; NaN for a missing one.
+    Number(f64),
+    /// A text, in a column where that is no error yet.
+    Text,
 }
 
 /// The selected cells of a row, in file order, so that the first bad one is met first.
 pub(crate) fn slots(selection: &Selection) -> Vec<Slot> {
-    let slot = |selected: &Selected, kind, text| Slot {
-        column: selected.column,
-        kind,
-        number_max: if selected.takes_any_size { NUMBER_MAX } else { F32_MAX },
-        missing: selected.missing,
-        text,
-    };
-    let features = selection.features.iter().enumerate();
-    let features =
-        features.map(|(place, one)| slot(one, Kind::Number(place), selection.text_feature));
-    let targets = selection.targets.iter().enumerate().map(|(place, one)| {
-        let kind = match selection.labels {
-            true => Kind::Label(place),
-            false => Kind::Number(selection.features.len() + place),
+    let slot = |(selected, kind): (&Selected, Kind)| {
+        let (takes_any_size, text) = match selected.cells {
+            CellKind::Numbers { takes_any_size, text } => (takes_any_size, text),
+            CellKind::Texts => (false, OnText::Error(None)),
         };
-        slot(one, kind, None)
-    });
-    let mut slots: Vec<Slot> = features.chain(targets).collect();
+        let number_max = if takes_any_size { NUMBER_MAX } else { F32_MAX };
+        Slot { column: selected.column, kind, number_max, missing: selected.missing, text }
+    };
+    let mut slots: Vec<Slot> = selection.all().zip(selection.places()).map(slot).collect();
     slots.sort_by_key(|slot| slot.column);
     slots
 }
 
 impl Slot {
-    /// What a text without spaces around it means as a number; NaN for a missing one.
-    pub(crate) fn number_of_text(&self, cell: &[u8], dialect: &Dialect) -> Result<f64, String> {
+    /// What a text without spaces around it means as a number.
+    pub(crate) fn number_of_text(&self, cell: &[u8], dialect: &Dialect) -> Result<Found, String> {
         if cell.is_empty() || dialect.is_missing(cell, true) {
-            return self.missing(cell).map(|()| f64::NAN);
+            return self.missing(cell).map(|()| Found::Number(f64::NAN));
         }
         // A text that says NaN but means no missing cell is no number within any bounds.
         let value = number(cell).filter(|value| value.abs() <= self.number_max);
-        value.or_else(|| truth(cell)).ok_or_else(|| self.number_problem(cell))
+        if let Some(value) = value.or_else(|| truth(cell)) {
+            return Ok(Found::Number(value));
+        }
+        match self.text {
+            OnText::Note if number(cell).is_none() => Ok(Found::Text),
+            _ => Err(self.number_problem(cell)),
+        }
     }
 
     /// Checks a number that is one already; NaN is a missing one. `cell` is how to write it.
@@ -139,8 +138,8 @@ impl Slot {
             return format!("found {found}, wanted a number with a decimal point");
         }
         match self.text {
-            Some(advice) => format!("found {found}, wanted a number; {advice}"),
-            None => format!("found {found}, wanted a number"),
+            OnText::Error(Some(advice)) => format!("found {found}, wanted a number; {advice}"),
+            OnText::Error(None) | OnText::Note => format!("found {found}, wanted a number"),
         }
     }
 }
@@ -201,7 +200,7 @@ pub(crate) fn number_or_missing(cell: &[u8], dialect: &Dialect) -> f64 {
 }
 
 /// A truth value as a number, in the spellings of Python, R and most databases.
-fn truth(cell: &[u8]) -> Option<f64> {
+pub(crate) fn truth(cell: &[u8]) -> Option<f64> {
     match cell {
         b"True" | b"true" | b"TRUE" => Some(1.0),
         b"False" | b"false" | b"FALSE" => Some(0.0),
@@ -241,6 +240,34 @@ pub(crate) fn half(bits: u16) -> f64 {
         exponent => (magnitude + 1024.0) * 2f64.powi(i32::from(exponent) - 25),
     };
     if bits >> 15 == 1 { -value } else { value }
+}
+
+/// What the cells of a column look like, one after another, each without spaces around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Missing cells alone so far.
+    Nothing,
+    /// Truth values alone.
+    Truths,
+    /// Numbers, and perhaps truth values.
+    Numbers,
+    /// A text at least.
+    Texts,
+}
+
+impl Look {
+    /// What it looks like with one more cell.
+    pub(crate) fn and(self, cell: &[u8], dialect: &Dialect) -> Look {
+        if self == Look::Texts || cell.is_empty() || dialect.is_missing(cell, true) {
+            return self;
+        }
+        match (self, truth(cell)) {
+            (Look::Nothing | Look::Truths, Some(_)) => Look::Truths,
+            (look, Some(_)) => look,
+            (_, None) if number(cell).is_some() => Look::Numbers,
+            (_, None) => Look::Texts,
+        }
+    }
 }
 
 /// A number of bytes for a message.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::block::Block;
 use crate::error::DataError;
+use crate::readers::cell::Look;
 use crate::selection::Selection;
 
 /// Most rows of a table, in whatever format.
@@ -57,6 +58,11 @@ pub(crate) trait OpenTable: Debug + Send + Sync {
         None
     }
 
+    /// What these columns look like, in the first rows at least: a guess, so that a column of texts is rarely read twice.
+    fn look(&self, columns: &[usize]) -> Vec<Look> {
+        vec![Look::Numbers; columns.len()]
+    }
+
     /// Reads the selected columns and checks every cell of them: a number is finite and not larger than the selection
     /// allows, and none is missing where that is an error. At least one row, at most [`ROWS_MAX`].
     ///
@@ -72,6 +78,11 @@ pub(crate) trait OpenTable: Debug + Send + Sync {
 
     /// The error of one cell of a row that has been read.
     fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError;
+
+    /// Where a row is, for a message.
+    fn row_place(&self, row: u32) -> String {
+        format!("row {row}")
+    }
 }
 
 /// The selected cells of a table.
@@ -79,8 +90,10 @@ pub(crate) trait OpenTable: Debug + Send + Sync {
 pub(crate) struct Contents {
     pub(crate) rows: usize,
     pub(crate) stored: Stored,
-    /// Distinct labels of each target, as they first come in the file: what label ids are places of.
+    /// Distinct labels of each column of texts, as they first come in the file: what label ids are places of.
     pub(crate) label_names: Vec<Vec<String>>,
+    /// Columns of the file in which a text was found among numbers, where the selection wants that noted.
+    pub(crate) noted: Vec<usize>,
 }
 
 /// How a table's rows are kept.
@@ -90,7 +103,7 @@ pub(crate) enum Stored {
     Blocks(Vec<Block>),
     /// As they stand in the file, in memory, where that takes less: [`OpenTable::block`] makes blocks of any of them.
     Open {
-        /// The label id of each row, target by target.
+        /// The label id of each row, column of texts by column of texts.
         labels: Vec<Vec<u32>>,
         /// Whether a cell may be missing.
         may_miss: bool,

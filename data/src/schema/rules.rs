@@ -5,7 +5,7 @@ use super::Want;
 use crate::columns::{ColumnSettings, Missing};
 use crate::error::DataError;
 use crate::raw::RawTable;
-use crate::selection::{Selected, Selection};
+use crate::selection::{CellKind, OnText, Selected, Selection};
 use crate::spec::TargetKind;
 
 /// The rows of a raw table that the rules for missing cells keep.
@@ -37,12 +37,13 @@ pub(crate) enum Reader {
 pub(crate) struct Rule {
     pub(crate) missing: Missing,
     pub(crate) takes_any_size: bool,
+    pub(crate) is_text: bool,
 }
 
 impl Rule {
     pub(crate) fn of(settings: ColumnSettings) -> Rule {
         let ColumnSettings { scale, missing, .. } = settings;
-        Rule { missing, takes_any_size: scale.takes_any_size() }
+        Rule { missing, takes_any_size: scale.takes_any_size(), is_text: false }
     }
 }
 
@@ -72,20 +73,23 @@ pub(crate) fn selection(
         (_, Reader::Job) => Some("give it one, or set `data.missing` to \"drop\""),
         (_, Reader::Model) => Some("give it one or take the row out"),
     };
-    let selected = |(column, rule): (usize, Rule), missing: Option<&'static str>| Selected {
+    let selected = |(column, rule): (usize, Rule), missing: Option<&'static str>, text| Selected {
         column,
-        takes_any_size: rule.takes_any_size,
+        cells: match rule.is_text {
+            true => CellKind::Texts,
+            false => CellKind::Numbers { takes_any_size: rule.takes_any_size, text },
+        },
         missing,
         drops: rule.missing == Missing::Drop && want == Want::FeaturesAndTargets,
     };
-    let text_feature = match reader {
+    let text_feature = OnText::Error(match reader {
         Reader::Job => Some("encode the column as numbers, or leave it out of `data.features`"),
         Reader::Model => None,
+    });
+    let feature = |one: (usize, Rule)| selected(one, missing_feature(one.1.missing), text_feature);
+    let target = |(column, rule): (usize, Rule)| {
+        let rule = Rule { is_text: kind != TargetKind::Numbers, ..rule };
+        selected((column, rule), missing_target(rule.missing), OnText::Error(None))
     };
-    Selection {
-        features: features.map(|one| selected(one, missing_feature(one.1.missing))).collect(),
-        targets: targets.map(|one| selected(one, missing_target(one.1.missing))).collect(),
-        labels: kind != TargetKind::Numbers,
-        text_feature,
-    }
+    Selection { features: features.map(feature).collect(), targets: targets.map(target).collect() }
 }

@@ -1,11 +1,13 @@
 //! One record of a CSV file to numbers and label ids, every cell checked. What a cell means is said elsewhere, and no file
 //! is read but to look for the quotes of a cell.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::records::RecordFault;
 use super::text::Text;
 use crate::block::{Builder, MISSING_LABEL};
 use crate::error::{DataError, count};
-use crate::readers::cell::{self, Kind, Names, Slot, number};
+use crate::readers::cell::{self, Found, Kind, Names, Slot, number};
 use crate::selection::Selection;
 
 /// Reads the selected cells of records.
@@ -15,6 +17,8 @@ pub(crate) struct Cells<'a> {
     has_list: bool,
     /// In file order, so that the first bad one is met first.
     slots: Vec<Slot>,
+    /// Whether a text was noted, slot by slot.
+    noted: Vec<AtomicBool>,
     /// Columns of the file.
     columns: usize,
     /// Numbers of a row.
@@ -47,14 +51,23 @@ impl Fault {
 
 impl<'a> Cells<'a> {
     pub(crate) fn new(text: &'a Text, selection: &Selection) -> Cells<'a> {
+        let slots = cell::slots(selection);
         Cells {
             text,
             has_list: text.dialect().missing_values.is_some(),
-            slots: cell::slots(selection),
+            noted: slots.iter().map(|_| AtomicBool::new(false)).collect(),
+            slots,
             columns: text.columns().len(),
             number_width: selection.number_width(),
             label_width: selection.label_width(),
         }
+    }
+
+    /// Columns of the file in which a text was noted among numbers, after all is read.
+    pub(crate) fn noted(&self) -> Vec<usize> {
+        let noted = self.slots.iter().zip(&self.noted);
+        let noted = noted.filter(|(_, noted)| noted.load(Ordering::Relaxed));
+        noted.map(|(slot, _)| slot.column).collect()
     }
 
     /// No label yet, for each label of a row.
@@ -82,13 +95,13 @@ impl<'a> Cells<'a> {
             let problem = format!("found {found}, wanted {columns} as in the {}", self.first_row());
             return Err(Fault::Row { offset: offset(), problem });
         }
-        for slot in &self.slots {
+        for (slot, noted) in self.slots.iter().zip(&self.noted) {
             let cell = record[slot.column].trim_ascii();
             match slot.kind {
                 Kind::Number(place) => {
                     let number = match number(cell) {
                         Some(value) if !self.has_list && value.abs() <= slot.number_max => value,
-                        _ => self.odd_number(slot, cell).map_err(|problem| Fault::Cell {
+                        _ => self.odd_number(slot, cell, noted).map_err(|problem| Fault::Cell {
                             offset: offset(),
                             column: slot.column,
                             problem,
@@ -112,8 +125,14 @@ impl<'a> Cells<'a> {
 
     /// What a cell of numbers means that is not simply one; NaN for a missing one. Quotes do not count here.
     #[cold]
-    fn odd_number(&self, slot: &Slot, cell: &[u8]) -> Result<f64, String> {
-        slot.number_of_text(cell, self.text.dialect())
+    fn odd_number(&self, slot: &Slot, cell: &[u8], noted: &AtomicBool) -> Result<f64, String> {
+        Ok(match slot.number_of_text(cell, self.text.dialect())? {
+            Found::Number(number) => number,
+            Found::Text => {
+                noted.store(true, Ordering::Relaxed);
+                f64::NAN
+            }
+        })
     }
 
     fn label(

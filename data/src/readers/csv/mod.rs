@@ -10,12 +10,16 @@ mod text;
 
 use std::path::Path;
 
+use super::cell::Look;
 use super::format::Format;
 use super::open_table::{Contents, OpenTable};
 use crate::block::Block;
 use crate::error::DataError;
 use crate::selection::Selection;
 use text::Text;
+
+/// Rows that are looked at before all are read.
+const ROWS_LOOKED_AT: usize = 256;
 
 /// CSV: any name may be one of its files.
 pub(super) static FORMAT: Format = Format {
@@ -52,6 +56,22 @@ impl OpenTable for Text {
         self.find(name)
     }
 
+    fn look(&self, columns: &[usize]) -> Vec<Look> {
+        let mut looks = vec![Look::Nothing; columns.len()];
+        let mut records = self.records(self.body());
+        let mut record = csv::ByteRecord::new();
+        for _ in 0..ROWS_LOOKED_AT {
+            // What is wrong with a record is told when all are read.
+            if !records.read(&mut record).unwrap_or(false) || record.len() != self.columns().len() {
+                break;
+            }
+            for (look, &column) in looks.iter_mut().zip(columns) {
+                *look = look.and(record[column].trim_ascii(), self.dialect());
+            }
+        }
+        looks
+    }
+
     fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
         parse::parse(self, selection)
     }
@@ -62,5 +82,12 @@ impl OpenTable for Text {
 
     fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {
         self.cell_error(self.offset_of(row as usize), column, problem)
+    }
+
+    fn row_place(&self, row: u32) -> String {
+        match self.line(self.offset_of(row as usize)) {
+            Ok(line) => format!("line {line}"),
+            Err(_) => format!("row {row}"),
+        }
     }
 }

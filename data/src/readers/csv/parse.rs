@@ -39,7 +39,8 @@ fn parse_in_pieces(
     };
     let rows = blocks.iter().map(|block| block.rows).sum();
     let label_names = names.into_iter().map(|names| names.list).collect();
-    Ok(Contents { rows, stored: Stored::Blocks(blocks), label_names })
+    let noted = parser.cells.noted();
+    Ok(Contents { rows, stored: Stored::Blocks(blocks), label_names, noted })
 }
 
 /// A block, with the names of its label ids, which are its own.
@@ -148,9 +149,9 @@ impl Parser<'_> {
 
 /// From the label ids of a block to those of the table.
 fn rename(block: &mut Block, found: &[Names], names: &mut [Names]) {
-    for (target, (names, found)) in names.iter_mut().zip(found).enumerate() {
+    for (column, (names, found)) in names.iter_mut().zip(found).enumerate() {
         let ids: Vec<u32> = found.list.iter().map(|name| names.id(name)).collect();
-        let labels = block.labels_mut(target).iter_mut();
+        let labels = block.labels_mut(column).iter_mut();
         for id in labels.filter(|id| **id != MISSING_LABEL) {
             *id = ids[*id as usize];
         }
@@ -164,7 +165,7 @@ mod tests {
     use super::*;
     use crate::dialect::Dialect;
     use crate::readers::format::Request;
-    use crate::selection::Selected;
+    use crate::selection::{CellKind, OnText, Selected};
 
     fn blocks(table: &Contents) -> &[Block] {
         let Stored::Blocks(blocks) = &table.stored else { panic!("rows are kept as blocks") };
@@ -204,13 +205,12 @@ mod tests {
         };
         let text = Text::open(&request).unwrap();
         let last = text.columns().len() - 1;
-        let selected =
-            |column| Selected { column, takes_any_size: false, missing: None, drops: true };
+        let numbers = CellKind::Numbers { takes_any_size: false, text: OnText::Error(None) };
+        let selected = |column, cells| Selected { column, cells, missing: None, drops: true };
+        let target = if labels { CellKind::Texts } else { numbers };
         let selection = Selection {
-            features: (0..last).rev().map(selected).collect(),
-            targets: vec![selected(last)],
-            labels,
-            text_feature: None,
+            features: (0..last).rev().map(|column| selected(column, numbers)).collect(),
+            targets: vec![selected(last, target)],
         };
         let prefix = file.path().display().to_string();
         parse_in_pieces(&text, &selection, piece_len)

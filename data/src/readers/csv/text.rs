@@ -201,7 +201,7 @@ impl Text {
     }
 
     /// Line of the first record at or after `offset`, from 1. Lines end as records do: LF, CRLF or CR.
-    fn line(&self, offset: u64) -> io::Result<u64> {
+    pub(crate) fn line(&self, offset: u64) -> io::Result<u64> {
         let bytes = BufReader::with_capacity(BUFFER_LEN, self.source.span(0..self.source.end()));
         let (mut line, mut after_return) = (1, false);
         // Whether a line begins here, and whether this one, from the offset on, is a comment.

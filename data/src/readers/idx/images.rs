@@ -46,20 +46,20 @@ impl Images {
         array.column(rows, place)
     }
 
-    /// Distinct labels as they first come, and that list's place for each row; nothing without labels.
-    fn label_ids(&self) -> (Vec<String>, Vec<u32>) {
+    /// Distinct numbers of a column as they first come, as texts, and that list's place for each row.
+    fn label_ids(&self, column: usize) -> (Vec<String>, Vec<u32>) {
         let mut ids = HashMap::new();
         let mut names = Vec::new();
-        let Some(labels) = &self.labels else { return (names, Vec::new()) };
-        let id = |row| {
+        let rows: Vec<u32> = (0..self.images.items() as u32).collect();
+        let id = |number: f64| {
             // Both zeros are one label.
-            let value = labels.number(row, 0) + 0.0;
+            let value = number + 0.0;
             *ids.entry(value.to_bits()).or_insert_with(|| {
                 names.push(value.to_string());
                 names.len() as u32 - 1
             })
         };
-        let all = (0..labels.items()).map(id).collect();
+        let all = self.column(&rows, column).map(id).collect();
         (names, all)
     }
 }
@@ -102,16 +102,10 @@ impl OpenTable for Images {
 
     /// Every number was found finite when the files were read.
     fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
-        let (label_names, labels) = match selection.label_width() {
-            0 => (Vec::new(), Vec::new()),
-            // The label is the only target that images have.
-            _ => {
-                let (names, ids) = self.label_ids();
-                (vec![names], vec![ids])
-            }
-        };
+        let (label_names, labels) =
+            selection.labels().map(|selected| self.label_ids(selected.column)).unzip();
         let stored = Stored::Open { labels, may_miss: false };
-        Ok(Contents { rows: self.images.items(), stored, label_names })
+        Ok(Contents { rows: self.images.items(), stored, label_names, noted: Vec::new() })
     }
 
     fn block(&self, rows: &[u32], columns: &[usize]) -> Block {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::array::{Array, Cell};
 use crate::block::{Block, MISSING_LABEL};
 use crate::dialect::Dialect;
-use crate::readers::cell::{self, Kind, Names, Slot};
+use crate::readers::cell::{self, Kind, Look, Names, Slot};
 use crate::selection::Selection;
 
 /// Rows that are checked at once.
@@ -25,7 +25,7 @@ pub(super) struct Cells {
 
 /// What checking all cells found.
 pub(super) struct Found {
-    /// The label id of each row, target by target.
+    /// The label id of each row, column of texts by column of texts.
     pub(super) labels: Vec<Vec<u32>>,
     pub(super) label_names: Vec<Vec<String>>,
     /// Whether any cell may be missing.
@@ -78,10 +78,10 @@ impl Cells {
             may_miss: !odd.is_empty() || !labels.is_empty(),
         };
         for slot in labels {
-            let Kind::Label(target) = slot.kind else { continue };
+            let Kind::Label(place) = slot.kind else { continue };
             match self.labels(slot, rows, &of) {
                 Ok((ids, names)) => {
-                    (found.labels[target], found.label_names[target]) = (ids, names);
+                    (found.labels[place], found.label_names[place]) = (ids, names);
                 }
                 Err(bad) => {
                     let is_before = |first: &Bad| (first.row, first.column) < (bad.row, bad.column);
@@ -90,6 +90,23 @@ impl Cells {
             }
         }
         first_bad.map_or(Ok(found), Err)
+    }
+
+    /// What a column looks like: every cell, where they are texts.
+    pub(super) fn look(&self, array: &Array, column: usize) -> Look {
+        if !array.element(column).is_text() {
+            return Look::Numbers;
+        }
+        let mut look = Look::Nothing;
+        for row in 0..array.rows() as u32 {
+            // What is no text at all is told when all are read.
+            let cell = array.cell(row, column);
+            look = cell.text().map_or(look, |text| look.and(&text, &self.dialect));
+            if look == Look::Texts {
+                break;
+            }
+        }
+        look
     }
 
     /// The first bad number of some rows of a column.

@@ -9,6 +9,7 @@ use super::cells::{Cells, Found};
 use crate::block::Block;
 use crate::bytes::stream::shape;
 use crate::error::{DataError, count, quote};
+use crate::readers::cell::Look;
 use crate::readers::format::Request;
 use crate::readers::names::NamedColumns;
 use crate::readers::open_table::{COLUMNS_MAX, Contents, OpenTable, Stored};
@@ -138,6 +139,14 @@ impl OpenTable for Npy {
         (shape.len() > 1).then_some(shape)
     }
 
+    fn look(&self, columns: &[usize]) -> Vec<Look> {
+        let look = |&column: &usize| {
+            let (array, column) = self.of(column);
+            self.cells.look(array, column)
+        };
+        columns.iter().map(look).collect()
+    }
+
     fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
         for (array, column) in selection.all().map(|selected| self.of(selected.column)) {
             if let Some(problem) = array.problem(column) {
@@ -149,10 +158,16 @@ impl OpenTable for Npy {
             }
         }
         let rows = self.features.rows();
+        // Whatever is a text was seen by `look`: it is an error here.
         let found = self.cells.read(rows, selection, |column| self.of(column));
         let Found { labels, label_names, may_miss } =
             found.map_err(|bad| self.cell_error(bad.row, bad.column, bad.problem))?;
-        Ok(Contents { rows, stored: Stored::Open { labels, may_miss }, label_names })
+        Ok(Contents {
+            rows,
+            stored: Stored::Open { labels, may_miss },
+            label_names,
+            noted: Vec::new(),
+        })
     }
 
     fn block(&self, rows: &[u32], columns: &[usize]) -> Block {
