@@ -111,6 +111,7 @@ impl Block {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn numbers(&self) -> usize {
         self.places.len()
     }

@@ -1,16 +1,19 @@
 //! What the training rows teach the preprocessing: fill values, scaling and labels. Sums are f64, in row order, over
 //! the training rows alone. Reads no file.
 
+mod texts;
+
 use rayon::prelude::*;
 
 use crate::columns::{Column, ColumnSettings, Looks, Missing, Seen};
 use crate::error::{DataError, column_key, count, list, quote};
+use crate::infer::Found;
 use crate::labels;
 use crate::raw::RawTable;
 use crate::schema::{Cells, Schema};
 use crate::spec::{TableSpec, TargetKind};
 use crate::statistics;
-use crate::summary::{NumberSummary, TableSummary, TargetSummary};
+use crate::summary::{FeatureSummary, NumberSummary, TableSummary, TargetSummary};
 
 /// Cells that are in memory at once while columns are fitted, about: 128 MiB.
 const CELLS_AT_ONCE: usize = 1 << 24;
@@ -21,17 +24,27 @@ const COLUMNS_AT_ONCE: usize = 64;
 /// What to do about a target with one label.
 const NOTHING_TO_LEARN: &str = "there is nothing to learn: give another `data.target`";
 
-/// Fits a schema to the training rows `rows` of `raw`; `summary` is theirs.
+/// Fits a schema to the training rows `rows` of `raw`; `summary` is theirs, and so is what each feature was found to be.
 pub(crate) fn fit(
     raw: &RawTable,
     rows: &[u32],
     summary: &TableSummary,
+    found: Vec<Found>,
     kind: TargetKind,
     spec: &TableSpec,
 ) -> Result<Schema, DataError> {
-    let features: Vec<(&NumberSummary, ColumnSettings)> =
-        summary.features.iter().map(|seen| (seen, spec.feature(&seen.name))).collect();
-    let features = columns(raw, rows, 0, &features)?;
+    let numbers = summary.features.iter().filter_map(FeatureSummary::number);
+    let numbers: Vec<(&NumberSummary, ColumnSettings)> =
+        numbers.map(|seen| (seen, spec.feature(&seen.name))).collect();
+    let number_features = numbers.len();
+    let mut numbers = columns(raw, rows, 0, &numbers)?.into_iter();
+    let mut features = Vec::with_capacity(found.len());
+    for (feature, found) in summary.features.iter().zip(found) {
+        match feature {
+            FeatureSummary::Number(_) => features.extend(numbers.next()),
+            FeatureSummary::Text(seen) => features.push(texts::fit(raw, seen, found, spec)?),
+        }
+    }
     let labels = match kind {
         TargetKind::Numbers => None,
         TargetKind::Classes { outputs } => Some(classes(raw, rows, outputs)?),
@@ -43,7 +56,7 @@ pub(crate) fn fit(
                 TargetSummary::Numbers(seen) => Some((seen, spec.target(&seen.name))),
                 TargetSummary::Classes { .. } => None,
             });
-            columns(raw, rows, features.len(), &numbers.collect::<Vec<_>>())?
+            columns(raw, rows, number_features, &numbers.collect::<Vec<_>>())?
         }
         Some(_) => {
             let name = |target| target_name(raw, target);
@@ -104,6 +117,11 @@ fn column(
 ) -> Result<Column, DataError> {
     let wrong = |problem: String| Err(DataError::table(raw.path(), problem));
     let name = quote(seen.name.as_bytes());
+    if settings.indicator && !settings.missing.fills() {
+        let problem = "found `indicator = true` where no missing cell is filled; set `missing` to \"mean\", \"median\" or \
+                       { constant = 0 } as well, or take the indicator out";
+        return Err(DataError::Column { name: seen.name.clone(), problem: problem.to_owned() });
+    }
     if settings.missing.is_learned() && seen.missing == rows as u64 {
         let rule = settings.missing;
         return wrong(format!(

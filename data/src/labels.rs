@@ -13,6 +13,18 @@ pub(crate) fn classes(mut found: Vec<String>) -> Vec<String> {
     found
 }
 
+/// Distinct categories in their order, each in its plain spelling: numbers in the order of numbers if all are whole numbers,
+/// or else byte by byte.
+pub(crate) fn categories(found: Vec<String>) -> Vec<String> {
+    let plain: HashSet<&str> = found.iter().map(|label| identity(label)).collect();
+    let mut categories: Vec<String> = plain.into_iter().map(str::to_owned).collect();
+    match categories.iter().all(|label| is_plain(label)) {
+        true => categories.sort_unstable_by(|a, b| order(a, b)),
+        false => categories.sort_unstable(),
+    }
+    categories
+}
+
 /// The two labels of a binary target, or all of them if there are not two. A column that holds only 0, or only 1, is
 /// understood to be one of the two.
 pub(crate) fn binary(found: Vec<String>) -> Result<Vec<String>, Vec<String>> {
@@ -136,6 +148,20 @@ mod tests {
             (&["02134", "2134", "10001"], &["2134", "02134", "10001"]),
         ] {
             assert_eq!(classes(strings(found)), wanted);
+        }
+    }
+
+    #[test]
+    fn categories_are_in_byte_order_or_that_of_numbers() {
+        for (found, wanted) in [
+            (&["b", "a", "B", "b"][..], &["B", "a", "b"][..]),
+            (&["10", "2.0", "-1", "2"], &["-1", "2", "10"]),
+            (&["10", "2", "x"], &["10", "2", "x"]),
+            (&["01", "1", "1.0"], &["01", "1"]),
+            (&["2.5", "10.0"], &["10", "2.5"]),
+        ] {
+            assert_eq!(categories(strings(found)), wanted);
+            assert_eq!(categories(strings(wanted)), wanted);
         }
     }
 

@@ -30,14 +30,13 @@
 //! [`load`] makes the tables of a job; [`Schema`] is what is kept of it to read further rows the same way;
 //! [`Sharded`] deals a table to its shards in the order that [`RowOrder`] fixes.
 
-#![expect(dead_code, reason = "features that are texts come next")]
-
 mod block;
 mod bytes;
 mod columns;
 mod dialect;
 mod error;
 mod fit;
+mod infer;
 mod labels;
 mod load;
 mod order;
@@ -57,7 +56,8 @@ mod warnings;
 mod weights;
 
 pub use columns::{
-    Back, Column, ColumnOverride, ColumnSettings, Missing, Parameter, Scale, Scaling,
+    Back, Column, ColumnEncoder, ColumnKind, ColumnOverride, ColumnSettings, Missing, Parameter,
+    Scale, Scaling,
 };
 pub use dialect::{Dialect, MISSING_DEFAULT, MISSING_NUMBERS_DEFAULT};
 pub use error::DataError;
@@ -66,8 +66,11 @@ pub use load::{Dataset, load};
 pub use order::RowOrder;
 pub use readers::open_table::{COLUMNS_MAX, ROWS_MAX};
 pub use rows::Rows;
-pub use schema::{Cells, Schema, Want};
+pub use schema::{Cells, EmbeddedColumn, ReadTable, Schema, Unseen, Want};
 pub use sharded::Sharded;
 pub use spec::{Source, TableSpec, TargetKind};
-pub use summary::{Detail, Distinct, NumberSummary, Summary, TableSummary, TargetSummary};
+pub use summary::{
+    Detail, Distinct, FeatureSummary, KindFound, NumberSummary, Summary, TableSummary,
+    TargetSummary, TextSummary,
+};
 pub use table_file::TableFile;

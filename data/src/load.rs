@@ -5,17 +5,19 @@ use std::collections::HashSet;
 
 use lockstep_proto::ids::Table;
 
-use crate::columns::{Missing, Scale};
+use crate::columns::{ColumnEncoder, ColumnKind, Missing, Scale};
 use crate::error::{DataError, count, quote, suggest};
 use crate::fit::fit;
+use crate::infer::{self, Found, Guess};
 use crate::raw::RawTable;
 use crate::readers::open_table::OpenTable;
 use crate::rows::Rows;
-use crate::schema::{Reader, Rule, Schema, Want, selection, usable_rows};
+use crate::schema::{Reader, Rule, Schema, Unseen, Want, selection, usable_rows};
+use crate::selection::Selected;
 use crate::spec::{Source, TableSpec, TargetKind};
 use crate::split::{self, Part};
 use crate::strata::{Split, split};
-use crate::summary::{Detail, Summary, TableSummary};
+use crate::summary::{Detail, FeatureSummary, KindFound, Summary, TableSummary};
 use crate::table_file::TableFile;
 use crate::weights;
 
@@ -49,26 +51,23 @@ pub fn load(
     let (features, targets) = columns(spec, &*opened, weight)?;
     check_targets(targets.len(), kind)?;
     check_columns(spec, &*opened, &features, &targets, kind)?;
-    let name = |column: &usize| &opened.columns()[*column];
-    let feature = |column| (column, Rule::of(spec.feature(name(&column))));
-    let target = |column| (column, Rule::of(spec.target(name(&column))));
-    let selection = selection(
-        features.into_iter().map(feature),
-        targets.into_iter().map(target),
-        kind,
-        Want::FeaturesAndTargets,
-        Reader::Job,
-    );
-    let mut raw = RawTable::read(opened, selection)?;
+    let Opened { mut raw, guesses } = open(spec, opened, features, targets, kind)?;
     let usable = usable_rows(&raw)?;
     let dropped = (raw.rows - usable.len()) as u64;
     let Split { train: train_rows, validation, test, warnings } = split(spec, &raw, usable, seed)?;
 
     let mut seen = TableSummary::new(Table::Train, &raw, &train_rows, dropped);
-    let schema = fit(&raw, &train_rows, &seen, kind, spec)?;
+    let found = found(spec, &raw, &train_rows, &guesses, &seen)?;
+    let kind_of = |found: &Found| KindFound { kind: found.kind, why: found.why.clone() };
+    let kinds = found.iter().map(kind_of).collect();
+    let schema = fit(&raw, &train_rows, &seen, found, kind, spec)?;
     seen.count_distinct(&raw, &train_rows, &schema, detail);
     let held_out = |table, rows: Option<Vec<u32>>| {
-        rows.map(|rows| HeldOut { seen: TableSummary::new(table, &raw, &rows, 0), rows })
+        rows.map(|rows| HeldOut {
+            seen: TableSummary::new(table, &raw, &rows, 0),
+            unseen: schema.unseen(&raw, &rows),
+            rows,
+        })
     };
     let validation = held_out(Table::Validation, validation);
     let test = held_out(Table::Test, test);
@@ -82,24 +81,27 @@ pub fn load(
     };
     drop(train_rows);
     let mut tables = vec![seen];
+    let mut unseen_warnings = Vec::new();
 
     let mut measure = |table, source: &Option<Source>, held_out: Option<HeldOut>, values| {
-        let (values, seen) = match (held_out, source) {
-            (Some(HeldOut { mut seen, .. }), _) => {
+        let (values, seen, unseen) = match (held_out, source) {
+            (Some(HeldOut { mut seen, unseen, .. }), _) => {
                 seen.count_labels(&schema, &values);
-                (values, seen)
+                (values, seen, unseen)
             }
             (None, Some(Source::File(file))) => read(table, &schema, file)?,
             (None, _) => return Ok(None),
         };
+        let place = format!("{table} table ({})", seen.path.display());
+        unseen_warnings.extend(unseen.iter().map(|unseen| format!("{place}: {unseen}")));
         tables.push(seen);
         Ok::<_, DataError>(Some(values))
     };
     let validation = measure(Table::Validation, &spec.validation, validation, validation_rows)?;
     let test = measure(Table::Test, &spec.test, test, test_rows)?;
 
-    let summary = Summary { tables };
-    let warnings = [summary.warnings(&schema), warnings].concat();
+    let summary = Summary { tables, kinds };
+    let warnings = [summary.warnings(&schema), warnings, unseen_warnings].concat();
     Ok(Dataset { train, validation, test, schema, summary, warnings })
 }
 
@@ -107,6 +109,85 @@ pub fn load(
 struct HeldOut {
     rows: Vec<u32>,
     seen: TableSummary,
+    unseen: Vec<Unseen>,
+}
+
+/// A job's training table, read, and what each feature was taken for.
+struct Opened {
+    raw: RawTable,
+    guesses: Vec<Guess>,
+}
+
+/// Reads the training table: features of texts as texts, whether the job says so, their first rows look so, or a text comes
+/// later; then all is read again.
+fn open(
+    spec: &TableSpec,
+    opened: Box<dyn OpenTable>,
+    features: Vec<usize>,
+    targets: Vec<usize>,
+    kind: TargetKind,
+) -> Result<Opened, DataError> {
+    let name = |opened: &dyn OpenTable, column: usize| opened.columns()[column].clone();
+    let looks = opened.look(&features);
+    let said = |column: &usize| spec.columns.get(&name(&*opened, *column))?.implied_kind();
+    let guess = |(column, look)| Guess::new(said(column), look);
+    let mut guesses: Vec<Guess> = features.iter().zip(looks).map(guess).collect();
+    let select = |opened: &dyn OpenTable, guesses: &[Guess]| {
+        let feature = |(&column, guess): (&usize, &Guess)| {
+            let rule = Rule::of(spec.feature(&name(opened, column)));
+            (column, Rule { is_text: guess.is_text, notes_text: guess.said.is_none(), ..rule })
+        };
+        let target = |&column: &usize| (column, Rule::of(spec.target(&name(opened, column))));
+        selection(
+            features.iter().zip(guesses).map(feature),
+            targets.iter().map(target),
+            kind,
+            Want::FeaturesAndTargets,
+            Reader::Job,
+        )
+    };
+    let first = select(&*opened, &guesses);
+    let mut raw = RawTable::read(opened, first)?;
+    if !raw.noted.is_empty() {
+        let features = features.iter().zip(&mut guesses);
+        let noted = features.filter(|(column, _)| raw.noted.contains(column));
+        noted.for_each(|(_, guess)| guess.is_text = true);
+        let again = select(&*raw.table, &guesses);
+        raw = RawTable::read(raw.table, again)?;
+    }
+    Ok(Opened { raw, guesses })
+}
+
+/// What each feature is in the training rows.
+fn found(
+    spec: &TableSpec,
+    raw: &RawTable,
+    rows: &[u32],
+    guesses: &[Guess],
+    seen: &TableSummary,
+) -> Result<Vec<Found>, DataError> {
+    let mut labels = 0..;
+    let features = raw.selection.features.iter().zip(guesses).zip(&seen.features);
+    let feature = |((selected, guess), seen): ((&Selected, &Guess), &FeatureSummary)| match seen {
+        FeatureSummary::Number(number) => {
+            let is_there = number.missing < rows.len() as u64;
+            let range = is_there.then_some((number.min, number.max));
+            let is_truth = range.is_none_or(|(min, max)| min >= 0.0 && max <= 1.0);
+            if guess.said == Some(ColumnKind::Boolean) && !is_truth {
+                let problem = format!(
+                    "found numbers from {} to {}, wanted truth values or 0 and 1; set `kind = \"number\"`",
+                    number.min, number.max
+                );
+                return Err(DataError::Column { name: number.name.clone(), problem });
+            }
+            Ok(infer::of_numbers(*guess, range))
+        }
+        FeatureSummary::Text(_) => {
+            let label = labels.next().unwrap_or_default();
+            infer::of_texts(raw, rows, (selected.column, label), *guess, spec)
+        }
+    };
+    features.map(feature).collect()
 }
 
 fn rows_of(held_out: &Option<HeldOut>) -> &[u32] {
@@ -118,13 +199,14 @@ fn read(
     table: Table,
     schema: &Schema,
     file: &TableFile,
-) -> Result<(Rows, TableSummary), DataError> {
+) -> Result<(Rows, TableSummary, Vec<Unseen>), DataError> {
     let mut raw = schema.open(file, Want::FeaturesAndTargets, Reader::Job)?;
     let rows = usable_rows(&raw)?;
     let mut summary = TableSummary::new(table, &raw, &rows, (raw.rows - rows.len()) as u64);
+    let unseen = schema.unseen(&raw, &rows);
     let [values] = schema.preprocess(&mut raw, [&rows])?;
     summary.count_labels(schema, &values);
-    Ok((values, summary))
+    Ok((values, summary, unseen))
 }
 
 /// What can be wrong with the settings before any file is read.
@@ -137,6 +219,10 @@ fn check(spec: &TableSpec, kind: TargetKind) -> Result<(), DataError> {
         if let Some(Source::Fraction(fraction)) = source {
             split::check(*fraction, part)?;
         }
+    }
+    if spec.missing == Missing::Category {
+        let problem = "found \"category\", wanted it for single columns alone, in `data.columns`";
+        return fault("data.missing", problem.to_owned());
     }
     if spec.target.is_empty() {
         return fault("data.target", "found no column, wanted at least one".to_owned());
@@ -214,6 +300,9 @@ fn check_columns(
         };
         let is_target = targets.contains(name.as_str());
         if !is_target && !features.contains(name.as_str()) {
+            if said.encoder == Some(ColumnEncoder::Ignore) && opened.columns().contains(name) {
+                continue;
+            }
             if opened.columns().contains(name) {
                 return fault(
                     "found a column that is neither a feature nor a target; add it to `data.features`, or take this out",
@@ -225,14 +314,17 @@ fn check_columns(
             let problem = format!("found no column {name}, wanted by `data.columns`; {near}");
             return Err(DataError::table(opened.path(), problem));
         }
+        if let Some(problem) = said.problem() {
+            return fault(&problem);
+        }
         if !is_target {
-            if said.indicator && !spec.feature(name).missing.fills() {
-                return fault(
-                    "found `indicator = true` where no missing cell is filled; set `missing` to \"mean\", \"median\" or \
-                     { constant = 0 } as well, or take the indicator out",
-                );
-            }
             continue;
+        }
+        if said.kind.is_some() || said.encoder.is_some() || said.dimension.is_some() {
+            return fault(
+                "found a kind or an encoder for a target, wanted them for features alone; take them out: whether a target is a \
+                 number or a label follows from `model.loss`",
+            );
         }
         if said.scale.is_some_and(|scale| scale != Scale::NONE) && kind != TargetKind::Numbers {
             return fault("found a scale for a target of labels, wanted none; take it out");
@@ -293,10 +385,14 @@ fn columns(
     let is_feature = |column: &usize| {
         !targets.contains(column) && !own.contains(column) && Some(*column) != weight
     };
-    let features = match &spec.features {
+    let mut features: Vec<usize> = match &spec.features {
         Some(names) => find("data.features", names)?,
         None => (0..opened.columns().len()).filter(is_feature).collect(),
     };
+    features.retain(|&column| {
+        let said = spec.columns.get(&opened.columns()[column]);
+        said.is_none_or(|said| said.encoder != Some(ColumnEncoder::Ignore))
+    });
     if let Some(&column) = features.iter().find(|column| targets.contains(column)) {
         let problem = also_a_target(&opened.columns()[column]);
         return Err(DataError::Spec { key: "data.features", problem });

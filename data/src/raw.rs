@@ -267,6 +267,17 @@ pub(crate) struct BadCell {
 }
 
 impl BadCell {
+    /// The first of one that was found before, if any, and another.
+    pub(crate) fn first(
+        before: Option<BadCell>,
+        row: u32,
+        column: usize,
+        problem: String,
+    ) -> Option<BadCell> {
+        let found = BadCell { row, column, problem };
+        Some(before.filter(|before| before.place() <= found.place()).unwrap_or(found))
+    }
+
     pub(crate) fn place(&self) -> (u32, usize) {
         (self.row, self.column)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{ColumnOverride, ColumnSettings, Missing, Scale};
+use crate::columns::{ColumnKind, ColumnOverride, ColumnSettings, Missing, Scale};
 use crate::dialect::Dialect;
 use crate::table_file::TableFile;
 
@@ -56,14 +56,27 @@ impl TableSpec {
         }
     }
 
+    /// What is done to a feature of this name about a missing cell if it has texts: of a category, a missing one is a category
+    /// of its own, unless it is told to drop the row or to be an error.
+    pub(crate) fn missing_of_text(&self, name: &str, kind: ColumnKind) -> Missing {
+        let own = self.columns.get(name).and_then(|own| own.missing);
+        match (own, kind) {
+            (Some(own), _) => own,
+            (None, ColumnKind::Category) if self.missing != Missing::Drop => Missing::Category,
+            (None, _) => self.missing,
+        }
+    }
+
     /// What is done to a target of this name: scaled only if it is told so itself, and never filled.
     pub(crate) fn target(&self, name: &str) -> ColumnSettings {
         let own = self.columns.get(name).copied().unwrap_or_default();
         let missing = match own.missing.unwrap_or(self.missing) {
             Missing::Drop => Missing::Drop,
-            Missing::Error | Missing::Mean | Missing::Median | Missing::Constant(_) => {
-                Missing::Error
-            }
+            Missing::Error
+            | Missing::Mean
+            | Missing::Median
+            | Missing::Constant(_)
+            | Missing::Category => Missing::Error,
         };
         ColumnSettings { scale: own.scale.unwrap_or(Scale::NONE), missing, indicator: false }
     }

@@ -6,7 +6,8 @@ use lockstep_proto::ids::Table;
 
 use rayon::prelude::*;
 
-use crate::columns::Column;
+use crate::block::MISSING_LABEL;
+use crate::columns::{Column, ColumnKind};
 use crate::raw::RawTable;
 use crate::rows::Rows;
 use crate::schema::Schema;
@@ -22,6 +23,8 @@ const SUSPICIOUS_STEPS_MAX: f64 = (1 << 20) as f64;
 pub struct Summary {
     /// One entry for each table.
     pub tables: Vec<TableSummary>,
+    /// What each feature is, in the network's order.
+    pub kinds: Vec<KindFound>,
 }
 
 /// One table.
@@ -39,9 +42,60 @@ pub struct TableSummary {
     /// Whether rows are images.
     pub images: bool,
     /// The features, in the network's order.
-    pub features: Vec<NumberSummary>,
+    pub features: Vec<FeatureSummary>,
     /// The targets, in the network's order.
     pub targets: Vec<TargetSummary>,
+}
+
+/// A feature.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FeatureSummary {
+    /// Numbers.
+    Number(NumberSummary),
+    /// Categories or dates.
+    Text(TextSummary),
+}
+
+impl FeatureSummary {
+    /// Of numbers.
+    pub fn number(&self) -> Option<&NumberSummary> {
+        match self {
+            FeatureSummary::Number(number) => Some(number),
+            FeatureSummary::Text(_) => None,
+        }
+    }
+
+    /// The column's name.
+    pub fn name(&self) -> &str {
+        match self {
+            FeatureSummary::Number(NumberSummary { name, .. })
+            | FeatureSummary::Text(TextSummary { name, .. }) => name,
+        }
+    }
+}
+
+/// A column of texts as it is in the file, missing cells apart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextSummary {
+    /// The column's name.
+    pub name: String,
+    /// Missing cells.
+    pub missing: u64,
+    /// How many texts differ.
+    pub distinct: u64,
+    /// The first of them byte by byte; empty if there is none.
+    pub first: String,
+    /// The last of them.
+    pub last: String,
+}
+
+/// What a feature is, and how that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindFound {
+    /// What its cells are.
+    pub kind: ColumnKind,
+    /// How that is known, in a few words.
+    pub why: String,
 }
 
 /// A column of numbers as it is in the file, missing cells apart.
@@ -95,6 +149,26 @@ impl NumberSummary {
     }
 }
 
+impl TextSummary {
+    /// Of the column at this place among the labels of a row.
+    fn new(raw: &RawTable, rows: &[u32], label: usize) -> TextSummary {
+        let names = &raw.label_names[label];
+        let (mut missing, mut is_used) = (0, vec![false; names.len()]);
+        raw.visit_labels(rows, label, |_, id| match id {
+            MISSING_LABEL => missing += 1,
+            id => is_used[id as usize] = true,
+        });
+        let used = || names.iter().zip(&is_used).filter(|(_, used)| **used).map(|(name, _)| name);
+        TextSummary {
+            name: raw.label_column_name(label).to_owned(),
+            missing,
+            distinct: used().count() as u64,
+            first: used().min().cloned().unwrap_or_default(),
+            last: used().max().cloned().unwrap_or_default(),
+        }
+    }
+}
+
 /// A target column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TargetSummary {
@@ -121,18 +195,36 @@ impl TableSummary {
             missing: range.missing,
             distinct: None,
         };
-        let mut numbers: Vec<NumberSummary> =
-            raw.selection.all().zip(statistics::ranges(raw, rows)).map(number).collect();
-        let targets = numbers.split_off(raw.selection.features.len());
+        let numbers = raw.selection.all().filter(|selected| !selected.is_text());
+        let mut numbers = numbers.zip(statistics::ranges(raw, rows)).map(number);
+        let mut labels = 0..;
+        let feature = |selected: &Selected| match selected.is_text() {
+            true => {
+                let label = labels.next().unwrap_or_default();
+                Some(FeatureSummary::Text(TextSummary::new(raw, rows, label)))
+            }
+            false => numbers.next().map(FeatureSummary::Number),
+        };
+        let features = raw.selection.features.iter().filter_map(feature).collect();
+        let targets: Vec<NumberSummary> = numbers.collect();
         TableSummary {
             table,
             path: raw.path().to_owned(),
             rows: rows.len() as u64,
             dropped,
             images: raw.table.image_shape().is_some(),
-            features: numbers,
+            features,
             targets: targets.into_iter().map(TargetSummary::Numbers).collect(),
         }
+    }
+
+    /// The features that are numbers, each with its column.
+    pub fn numbers<'a>(
+        &'a self,
+        schema: &'a Schema,
+    ) -> impl Iterator<Item = (&'a NumberSummary, &'a Column)> {
+        let all = self.features.iter().zip(&schema.features);
+        all.filter_map(|(feature, column)| Some((feature.number()?, column)))
     }
 
     /// Adds the class sizes; `values` are preprocessed rows.
@@ -163,9 +255,13 @@ impl TableSummary {
             TargetSummary::Numbers(numbers) => Some(numbers),
             TargetSummary::Classes { .. } => None,
         });
-        let mut numbers: Vec<&mut NumberSummary> =
-            self.features.iter_mut().chain(targets).collect();
-        let columns: Vec<&Column> = schema.features.iter().chain(&schema.targets).collect();
+        let features = self.features.iter_mut().filter_map(|feature| match feature {
+            FeatureSummary::Number(number) => Some(number),
+            FeatureSummary::Text(_) => None,
+        });
+        let mut numbers: Vec<&mut NumberSummary> = features.chain(targets).collect();
+        let features = schema.features.iter().filter(|column| !column.kind().is_text());
+        let columns: Vec<&Column> = features.chain(&schema.targets).collect();
         numbers.par_iter_mut().zip(columns).enumerate().for_each(|(place, (number, column))| {
             if detail == Detail::Full || number.is_suspicious(column) {
                 let (values, kept) = statistics::distinct(raw, rows, place, column);

@@ -2,10 +2,12 @@
 
 use lockstep_proto::ids::Table;
 
-use crate::columns::{Column, Missing, Scale};
+use crate::columns::{Column, ColumnKind, Missing, Scale};
 use crate::error::{column_key, count, list, quote};
 use crate::schema::Schema;
-use crate::summary::{Distinct, NumberSummary, Summary, TableSummary, TargetSummary};
+use crate::summary::{
+    Distinct, FeatureSummary, NumberSummary, Summary, TableSummary, TargetSummary,
+};
 
 /// Largest feature value that trains well unscaled, by rule of thumb.
 const UNSCALED_VALUE_MAX: f64 = 10.0;
@@ -16,6 +18,12 @@ const UNSCALED_RANGE_RATIO_MAX: f64 = 100.0;
 /// Sizes between which targets train well, by rule of thumb: the outputs of a fresh network are about 1 in size.
 const TARGET_SIZES: (f64, f64) = (1e-3, 1e3);
 
+/// Rows from which on a value of its own in each is no accident.
+const IDENTIFIER_ROWS_MIN: u64 = 50;
+
+/// The range of numbers that number rows, in rows: some of them may be in other tables.
+const IDENTIFIER_RANGE_MAX: f64 = 2.0;
+
 /// The part of distinct values that may fall together without a word.
 const FALLEN_PART_MAX: f64 = 0.1;
 
@@ -24,7 +32,7 @@ impl Summary {
     pub fn scaling_hint(&self, schema: &Schema) -> Option<String> {
         let train = self.tables.iter().find(|table| table.table == Table::Train)?;
         let features = || {
-            let all = train.features.iter().zip(&schema.features);
+            let all = train.numbers(schema);
             all.filter(|(_, column)| !is_scaled(column)).map(|(feature, _)| feature)
         };
         let size = |feature: &NumberSummary| feature.min.abs().max(feature.max.abs());
@@ -71,6 +79,7 @@ impl Summary {
                     table.constants(schema),
                     table.fallen_together(schema),
                     table.far_targets(schema),
+                    table.identifiers(schema),
                 ];
                 let odd = odd.into_iter().flatten();
                 warnings.extend(odd.map(|text| format!("{place}: {text}")));
@@ -89,9 +98,8 @@ impl TableSummary {
     /// Cells that were filled, rule by rule.
     fn filled(&self, schema: &Schema) -> Vec<String> {
         let gaps: Vec<(&NumberSummary, Missing)> = self
-            .features
-            .iter()
-            .zip(schema.features.iter().map(|column| column.settings().missing))
+            .numbers(schema)
+            .map(|(feature, column)| (feature, column.settings().missing))
             .filter(|(feature, rule)| feature.missing > 0 && rule.fills())
             .collect();
         let mut rules: Vec<Missing> = Vec::new();
@@ -124,9 +132,13 @@ impl TableSummary {
             false => "",
         };
         let features = self.features.iter().zip(&schema.features);
+        let is_constant = |feature: &FeatureSummary| match feature {
+            FeatureSummary::Number(number) => number.is_constant(),
+            FeatureSummary::Text(text) => text.distinct == 1 && text.missing == 0,
+        };
         let constant: Vec<&str> = features
-            .filter(|(feature, column)| feature.is_constant() && !is_harmless(column))
-            .map(|(feature, _)| feature.name.as_str())
+            .filter(|(feature, column)| is_constant(feature) && !is_harmless(column))
+            .map(|(feature, _)| feature.name())
             .collect();
         match constant.as_slice() {
             [] => {}
@@ -156,13 +168,44 @@ impl TableSummary {
         found
     }
 
+    /// Columns with a value of its own in every row, or nearly: what can be learned of them is of no use for other rows.
+    fn identifiers(&self, schema: &Schema) -> Vec<String> {
+        if self.images || self.rows < IDENTIFIER_ROWS_MIN {
+            return Vec::new();
+        }
+        let text = |(feature, column): (&FeatureSummary, &Column)| {
+            let name = feature.name();
+            let has_own = match feature {
+                FeatureSummary::Text(text) => {
+                    column.kind() == ColumnKind::Category && text.distinct == self.rows
+                }
+                FeatureSummary::Number(number) => {
+                    let is_own = number.distinct.is_some_and(|found| found.values == self.rows);
+                    // One after another, as rows are numbered, whether or not some are in another table.
+                    let is_run = number.max - number.min < IDENTIFIER_RANGE_MAX * self.rows as f64;
+                    is_own && is_run && number.min.fract() == 0.0 && number.max.fract() == 0.0
+                }
+            };
+            has_own.then(|| {
+                format!(
+                    "feature {} has a value of its own in every row, like an identifier: other rows will have others; leave it \
+                     out (`{} = {{ encoder = \"ignore\" }}`)",
+                    quote(name.as_bytes()),
+                    column_key(name),
+                )
+            })
+        };
+        self.features.iter().zip(&schema.features).filter_map(text).collect()
+    }
+
     /// Columns of which many values become one for the network.
     fn fallen_together(&self, schema: &Schema) -> Vec<String> {
         let numbers = self.targets.iter().filter_map(|target| match target {
             TargetSummary::Numbers(numbers) => Some(("target", numbers)),
             TargetSummary::Classes { .. } => None,
         });
-        let features = self.features.iter().map(|feature| ("feature", feature));
+        let features =
+            self.features.iter().filter_map(|feature| Some(("feature", feature.number()?)));
         let text = |((role, number), column): ((&str, &NumberSummary), &Column)| {
             let Distinct { values, kept } = number.distinct?;
             if (kept as f64) >= (1.0 - FALLEN_PART_MAX) * values as f64 {
@@ -184,7 +227,8 @@ impl TableSummary {
                 count(values, "distinct value"),
             ))
         };
-        let columns = schema.features.iter().chain(&schema.targets);
+        let columns = schema.features.iter().filter(|column| !column.kind().is_text());
+        let columns = columns.chain(&schema.targets);
         features.chain(numbers).zip(columns).filter_map(text).collect()
     }
 

@@ -4,7 +4,7 @@ mod classes;
 
 use std::io::Write;
 
-use lockstep_data::{RowOrder, Rows, Sharded, TableFile, TargetKind, Want};
+use lockstep_data::{ReadTable, RowOrder, Rows, Sharded, TableFile, TargetKind, Unseen, Want};
 use lockstep_model::{Loss, Network, NonFinite, Workspace};
 use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_reduce::fold::{Fold, Leaves};
@@ -24,6 +24,8 @@ pub struct Evaluation {
     pub rows: u64,
     /// Rows of the file that were left out for a missing cell.
     pub left_out: u64,
+    /// Categories that training never saw.
+    pub unseen: Vec<Unseen>,
     /// Loss and metrics.
     pub values: Values,
     /// Whether the loss, and it alone, is in units of scaled targets.
@@ -39,7 +41,8 @@ pub struct Evaluation {
 /// # Errors
 /// If the table cannot be used, or the model gives something that is not finite.
 pub fn evaluate(model: &Model, data: &TableFile) -> Result<Evaluation> {
-    let (table, left_out) = model.schema.read(data, Want::FeaturesAndTargets)?;
+    let ReadTable { rows: table, left_out, unseen } =
+        model.schema.read_counted(data, Want::FeaturesAndTargets)?;
     let rows = table.len() as u64;
     if rows == 0 {
         let problem = "no rows to evaluate".to_string();
@@ -59,7 +62,7 @@ pub fn evaluate(model: &Model, data: &TableFile) -> Result<Evaluation> {
         classes = classes::classes(model, targets, outputs);
     }
     let loss_is_scaled = model.network.has_units();
-    Ok(Evaluation { rows, left_out, values, loss_is_scaled, classes })
+    Ok(Evaluation { rows, left_out, unseen, values, loss_is_scaled, classes })
 }
 
 /// Adds loss and metrics under a prefix, as [`add_measures`] does; a loss that is a metric itself goes by that name as
@@ -139,18 +142,27 @@ pub fn outputs(model: &Model, rows: &Rows) -> Array2<f32> {
     Array2::from_shape_vec((rows.len(), network.outputs()), outputs).expect("one row for each")
 }
 
+/// What was predicted.
+pub struct Predicted {
+    /// Rows.
+    pub rows: u64,
+    /// Categories that training never saw.
+    pub unseen: Vec<Unseen>,
+}
+
 /// Writes predictions for a raw table as CSV, a line for each row, in the table's order: the target's value, or the
 /// label and the probability of every class. A target that is scaled comes in its own unit, with all the digits of an `f64`.
 ///
 /// # Errors
 /// If the table lacks a feature or a cell, or the output cannot be written.
-pub fn predict(model: &Model, data: &TableFile, output: &mut dyn Write) -> Result<u64> {
-    let (rows, _) = model.schema.read(data, Want::Features)?;
+pub fn predict(model: &Model, data: &TableFile, output: &mut dyn Write) -> Result<Predicted> {
+    let ReadTable { rows, unseen, .. } = model.schema.read_counted(data, Want::Features)?;
     let outputs = outputs(model, &rows);
+    let predicted = Predicted { rows: rows.len() as u64, unseen };
     match write_csv(model, &outputs, output) {
-        Ok(()) => Ok(rows.len() as u64),
+        Ok(()) => Ok(predicted),
         // The reader has seen enough.
-        Err(error) if is_broken_pipe(&error) => Ok(rows.len() as u64),
+        Err(error) if is_broken_pipe(&error) => Ok(predicted),
         Err(error) => Err(Error::Internal(format!("cannot write the predictions: {error}"))),
     }
 }

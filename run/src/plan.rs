@@ -7,12 +7,14 @@ use std::sync::Arc;
 use lockstep_coordinator::policy::{Measure, Watched};
 use lockstep_coordinator::{RunSpec, ShardSource, Snapshot, SumBounds};
 use lockstep_data::{
-    Back, Column, Dataset, Detail, RowOrder, Rows, Scaling, Schema, Sharded, Summary, TargetKind,
+    Back, Column, ColumnEncoder, ColumnOverride, Dataset, Detail, RowOrder, Rows, Scaling, Schema,
+    Sharded, Summary, TargetKind,
 };
 use lockstep_model::{NUMERIC_PROFILE, Network, Unit};
 use lockstep_proto::batches::Batches;
 use lockstep_proto::ids::{Shard, Table};
 use lockstep_proto::layout::Layout;
+use lockstep_proto::words::count;
 
 use crate::checkpoint::{self, Expected, Origin};
 use crate::error::{Error, Result};
@@ -73,9 +75,12 @@ impl Plan {
             None => train,
         };
         let network = Arc::new(job.network_of(train.features, units(&schema))?);
-        if !job.data.columns.is_empty() {
-            // A job that says something of single columns is written out with what is done to every one.
-            job.data.columns = schema.settings();
+        if !job.data.columns.is_empty() || !schema.has_numbers_alone() {
+            // A job that says something of single columns, or has others than numbers, is written out with what is done to
+            // every one.
+            let is_left_out = |said: &ColumnOverride| said.encoder == Some(ColumnEncoder::Ignore);
+            job.data.columns.retain(|_, said| is_left_out(said));
+            job.data.columns.extend(schema.settings());
         }
         job.check_messages(&network)?;
         let weights = match &job.model.initial_weights {

@@ -6,7 +6,8 @@ use std::fmt;
 
 use lockstep_coordinator::policy::{EarlyStopping, LearningRate, RateSummary};
 use lockstep_data::{
-    Column, ColumnSettings, Detail, Distinct, Missing, NumberSummary, Scale, TargetSummary,
+    Column, ColumnKind, ColumnSettings, Detail, Distinct, FeatureSummary, KindFound, Missing,
+    NumberSummary, Scale, TargetSummary, TextSummary,
 };
 use lockstep_proto::ids::Table;
 use lockstep_proto::words::{count, nouns};
@@ -112,11 +113,28 @@ fn data(plan: &Plan, text: &mut Lines) -> fmt::Result {
         if summary.table != Table::Train {
             continue;
         }
-        let mut rows =
-            vec![row(["feature", "min", "max", "mean", "missing", "distinct", "becomes"])];
-        let features = summary.features.iter().zip(&plan.schema.features);
-        rows.extend(features.take(LISTED_MAX).map(|(seen, column)| number_row(seen, column)));
-        text.table(&rows, &[0, 6]);
+        let mut rows = vec![row([
+            "feature",
+            "kind",
+            "min",
+            "max",
+            "mean",
+            "missing",
+            "distinct",
+            "becomes",
+            "since it has",
+        ])];
+        let features = summary.features.iter().zip(&plan.schema.features).zip(&plan.summary.kinds);
+        let feature = |((seen, column), kind): ((&FeatureSummary, &Column), &KindFound)| {
+            let cells = match seen {
+                FeatureSummary::Number(seen) => number_row(seen, column),
+                FeatureSummary::Text(seen) => text_row(seen, column),
+            };
+            let [name, rest @ ..] = &cells[..] else { return cells };
+            [&[name.clone(), kind.kind.to_string()], rest, std::slice::from_ref(&kind.why)].concat()
+        };
+        rows.extend(features.take(LISTED_MAX).map(feature));
+        text.table(&rows, &[0, 1, 7, 8]);
         if summary.features.len() > LISTED_MAX {
             writeln!(text, "  and {} more", summary.features.len() - LISTED_MAX)?;
         }
@@ -152,16 +170,42 @@ fn number_row(column: &NumberSummary, fitted: &Column) -> Vec<String> {
     ]
 }
 
+/// Longest text of a column that is shown, in characters.
+const TEXT_CHARS_MAX: usize = 20;
+
+fn text_row(column: &TextSummary, fitted: &Column) -> Vec<String> {
+    let short = |text: &String| match text.char_indices().nth(TEXT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.clone(),
+    };
+    vec![
+        column.name.clone(),
+        short(&column.first),
+        short(&column.last),
+        String::new(),
+        column.missing.to_string(),
+        column.distinct.to_string(),
+        becomes(fitted),
+    ]
+}
+
 /// What is done to a column, in a few words.
 fn becomes(column: &Column) -> String {
     let ColumnSettings { scale, missing, indicator } = column.settings();
-    let scaled = match scale == Scale::NONE {
-        true => "as it is".to_string(),
-        false => scale.to_string(),
+    let scaled = match column.kind() {
+        ColumnKind::Number | ColumnKind::Boolean if scale == Scale::NONE => "as it is".to_string(),
+        ColumnKind::Number | ColumnKind::Boolean => scale.to_string(),
+        ColumnKind::Category | ColumnKind::Date if column.width() == 0 => scale.to_string(),
+        ColumnKind::Category | ColumnKind::Date => {
+            let inputs = column.width() - usize::from(indicator);
+            format!("{scale}, {}", count(inputs as u64, "input"))
+        }
     };
     let filled = match (missing, column.fill()) {
         (Missing::Error, _) => String::new(),
         (Missing::Drop, _) => "; missing: row dropped".to_string(),
+        (Missing::Category, Some(0.0)) => String::new(),
+        (Missing::Category, _) => "; missing: a category".to_string(),
         (Missing::Constant(number), _) => format!("; missing: {number}"),
         (learned, fill) => format!("; missing: {learned} {}", mean(fill.unwrap_or(f64::NAN))),
     };

@@ -8,7 +8,7 @@ use lockstep_run::inference::{self, Evaluation};
 use lockstep_run::report::{Report, report};
 
 use super::args::Evaluate;
-use super::{load_model, output as file};
+use super::{load_model, output as file, report_unseen};
 use crate::report::SharedConsole;
 
 /// Evaluates a run's model.
@@ -24,8 +24,9 @@ pub(super) fn evaluate(evaluate: Evaluate, reporter: &SharedConsole) -> Result<(
     }
     let data = TableFile::guess(data, labels);
     let model = load_model(&run, reporter)?;
-    let Evaluation { rows, left_out, values, loss_is_scaled, classes } =
+    let Evaluation { rows, left_out, unseen, values, loss_is_scaled, classes } =
         inference::evaluate(&model, &data)?;
+    report_unseen(reporter, &unseen);
     let result = Report::Evaluated { rows, left_out, values, loss_is_scaled, classes };
     if let Some(output) = &output {
         // Numbers, names and lists of them can always be written.

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lockstep_coordinator::Stop;
-use lockstep_data::TableFile;
+use lockstep_data::{TableFile, Unseen};
 use lockstep_proto::panics;
 use lockstep_proto::words::count;
 use lockstep_worker::{Ended, WorkerConfig, WorkerEvent};
@@ -136,6 +136,13 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
             let written = data_output().write_all(&script);
             written.map_err(|error| Error::file("standard output", "write", &error))
         }
+    }
+}
+
+/// Says which categories training never saw.
+fn report_unseen(reporter: &SharedConsole, unseen: &[Unseen]) {
+    for unseen in unseen {
+        report(reporter, &Report::Warning { message: unseen.to_string() });
     }
 }
 

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use lockstep_data::TableFile;
 
-use super::{load_model, output as file};
+use super::{load_model, output as file, report_unseen};
 use crate::report::{SharedConsole, data_output};
 use lockstep_run::error::Result;
-use lockstep_run::inference;
+use lockstep_run::inference::{self, Predicted};
 use lockstep_run::report::{Report, report};
 
 /// Predicts for every row of a table, and writes that to a file, a pipe, or standard output (`-`).
@@ -24,14 +24,16 @@ pub(super) fn predict(
 ) -> Result<()> {
     if output == Path::new("-") {
         let model = load_model(run, reporter)?;
-        let rows = inference::predict(&model, data, &mut data_output())?;
+        let Predicted { rows, unseen } = inference::predict(&model, data, &mut data_output())?;
+        report_unseen(reporter, &unseen);
         report(reporter, &Report::Predicted { rows, output: None });
         return Ok(());
     }
     file::check(run, &[data.path()], output, force)?;
     let model = load_model(run, reporter)?;
     let mut predictions = Vec::new();
-    let rows = inference::predict(&model, data, &mut predictions)?;
+    let Predicted { rows, unseen } = inference::predict(&model, data, &mut predictions)?;
+    report_unseen(reporter, &unseen);
     file::write(output, &predictions, force)?;
     let output = Some(output.display().to_string());
     report(reporter, &Report::Predicted { rows, output });

@@ -44,6 +44,7 @@ mod house;
 mod idx;
 #[cfg(target_os = "linux")]
 mod journal;
+mod kinds;
 mod large;
 #[cfg(target_os = "linux")]
 mod lifecycle;

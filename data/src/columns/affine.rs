@@ -18,7 +18,7 @@ pub(super) fn exactly(offset: f64, divisor: f64) -> Arc<dyn Fitted> {
 
 /// With a divisor that was found in the rows: 0 only shifts.
 pub(super) fn fitted(offset: f64, divisor: f64) -> Arc<dyn Fitted> {
-    exactly(offset, if divisor == 0.0 { 1.0 } else { divisor.max(DIVISOR_MIN) })
+    Arc::new(Affine(scaling(offset, divisor)))
 }
 
 pub(super) fn restore(_: f64, state: &State) -> Option<Arc<dyn Fitted>> {
@@ -27,7 +27,20 @@ pub(super) fn restore(_: f64, state: &State) -> Option<Arc<dyn Fitted>> {
         _ => None,
     };
     let (offset, divisor) = (number("offset")?, number("divisor")?);
-    (state.len() == 2 && divisor > 0.0).then(|| exactly(offset, divisor))
+    let Scaling { offset, divisor } = checked(Scaling { offset, divisor })?;
+    (state.len() == 2).then(|| exactly(offset, divisor))
+}
+
+/// The same, if it is one.
+pub(super) fn checked(scaling: Scaling) -> Option<Scaling> {
+    let Scaling { offset, divisor } = scaling;
+    (offset.is_finite() && divisor.is_finite() && divisor > 0.0).then_some(scaling)
+}
+
+/// As [`fitted`] has it.
+pub(super) fn scaling(offset: f64, divisor: f64) -> Scaling {
+    let divisor = if divisor == 0.0 { 1.0 } else { divisor.max(DIVISOR_MIN) };
+    Scaling { offset, divisor }
 }
 
 impl Fitted for Affine {

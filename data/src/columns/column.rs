@@ -5,7 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Back, ColumnSettings, Fitted, Missing, Scale, Seen, State};
+use super::date_form::DateForm;
+use super::{
+    Back, ColumnEncoder, ColumnKind, ColumnOverride, ColumnSettings, Fitted, Missing, Scale, Seen,
+    State,
+};
+use crate::labels::{self, Classes};
 
 /// A feature, or a target that is a number or a label, as the training rows taught it.
 #[derive(Clone)]
@@ -14,6 +19,19 @@ pub struct Column {
     settings: ColumnSettings,
     fill: Option<f64>,
     fitted: Arc<dyn Fitted>,
+    reading: Reading,
+}
+
+/// From a cell as it is in the table to the number that is encoded.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Reading {
+    /// It is one.
+    Numbers,
+    /// Its place among these categories, from 1 on; 0 where it is none of them. What a missing one is says the fill: the
+    /// place after the last, if the training rows have a missing one, or else 0.
+    Categories(Vec<String>),
+    /// Its seconds from 1970 on.
+    Dates(DateForm),
 }
 
 impl Column {
@@ -39,7 +57,67 @@ impl Column {
         fill: Option<f64>,
         fitted: Arc<dyn Fitted>,
     ) -> Column {
-        Column { name, settings, fill, fitted }
+        Column { name, settings, fill, fitted, reading: Reading::Numbers }
+    }
+
+    /// The same of texts.
+    pub(crate) fn reading(self, reading: Reading) -> Column {
+        Column { reading, ..self }
+    }
+
+    /// What its cells are; truth values are numbers here.
+    pub fn kind(&self) -> ColumnKind {
+        match self.reading {
+            Reading::Numbers => ColumnKind::Number,
+            Reading::Categories(_) => ColumnKind::Category,
+            Reading::Dates(_) => ColumnKind::Date,
+        }
+    }
+
+    /// Its categories in their order, without a missing one; none for other kinds.
+    pub fn categories(&self) -> &[String] {
+        match &self.reading {
+            Reading::Categories(categories) => categories,
+            Reading::Numbers | Reading::Dates(_) => &[],
+        }
+    }
+
+    /// How its dates are written, if it has such.
+    pub(crate) fn date_form(&self) -> Option<DateForm> {
+        match self.reading {
+            Reading::Dates(form) => Some(form),
+            Reading::Numbers | Reading::Categories(_) => None,
+        }
+    }
+
+    /// Places that a category has, a missing one included: those of a table of vectors less the one for what is unseen.
+    pub(crate) fn places(&self) -> usize {
+        let categories = self.categories().len();
+        categories + usize::from(self.fill.is_some_and(|fill| fill > categories as f64))
+    }
+
+    /// Rows of the table that the network learns, and values of one; `None` for a column of numbers.
+    pub(crate) fn embedding(&self) -> Option<(usize, usize)> {
+        Some((1 + self.places(), self.fitted.dimension()?))
+    }
+
+    /// The number of each of these texts: infinite for one that is no date in the column's form.
+    pub(crate) fn numbers_of(&self, texts: &[String]) -> Vec<f64> {
+        match &self.reading {
+            Reading::Numbers => Vec::new(),
+            Reading::Categories(categories) => {
+                let places = Classes::new(categories);
+                let place = |text: &String| places.find(text).map_or(0.0, |at| f64::from(at + 1));
+                texts.iter().map(place).collect()
+            }
+            Reading::Dates(form) => {
+                let seconds = |text: &String| match DateForm::parse(text) {
+                    Some((found, seconds)) if found == *form => seconds,
+                    _ => f64::INFINITY,
+                };
+                texts.iter().map(seconds).collect()
+            }
+        }
     }
 
     /// Its name in the table.
@@ -57,9 +135,31 @@ impl Column {
         self.fill
     }
 
-    /// Network inputs that a cell becomes, or 1 for a target.
+    /// Numbers that a cell becomes for the network, or 1 for a target. The place of an embedded category is none of them.
     pub fn width(&self) -> usize {
+        self.encoded_width() - usize::from(self.fitted.dimension().is_some())
+    }
+
+    /// Values that a cell becomes.
+    fn encoded_width(&self) -> usize {
         self.fitted.outputs() + usize::from(self.settings.indicator)
+    }
+
+    /// What is done to it, as a job says it.
+    pub(crate) fn said(&self) -> ColumnOverride {
+        let ColumnSettings { scale, missing, indicator } = self.settings;
+        let (missing, kind) = (Some(missing), self.kind());
+        let encoder = match (kind, self.fitted.dimension()) {
+            (ColumnKind::Number | ColumnKind::Boolean, _) => {
+                let scale = Some(scale);
+                return ColumnOverride { scale, missing, indicator, ..ColumnOverride::default() };
+            }
+            (ColumnKind::Date, _) => ColumnEncoder::Date,
+            (ColumnKind::Category, None) => ColumnEncoder::OneHot,
+            (ColumnKind::Category, Some(_)) => ColumnEncoder::Embedding,
+        };
+        let (kind, encoder, dimension) = (Some(kind), Some(encoder), self.fitted.dimension());
+        ColumnOverride { kind, encoder, dimension, scale: None, missing, indicator }
     }
 
     /// How an output goes back into the table's unit, if it can.
@@ -67,12 +167,13 @@ impl Column {
         self.fitted.back()
     }
 
-    /// Computes the network inputs of some cells, input after input, in `f64`: NaN is a missing cell, which is filled here.
+    /// Computes the values that the network gets of some cells, value after value, in `f64`: NaN is a missing cell, which is
+    /// filled here.
     /// `filled` is for its own use.
     pub fn encode(&self, cells: &[f64], filled: &mut Vec<f64>, out: &mut Vec<f64>) {
         let rows = cells.len();
         out.clear();
-        out.resize(self.width() * rows, 0.0);
+        out.resize(self.encoded_width() * rows, 0.0);
         let present = match self.fill {
             None => cells,
             Some(fill) => {
@@ -117,6 +218,14 @@ impl PartialEq for Column {
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeptColumn {
     pub(crate) name: String,
+    /// Only where it is no number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<ColumnKind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) categories: Option<Vec<String>>,
+    /// How dates are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) form: Option<String>,
     pub(crate) scale: Scale,
     /// What the scale has learned.
     #[serde(default, skip_serializing_if = "State::is_empty")]
@@ -133,6 +242,12 @@ impl From<&Column> for KeptColumn {
         let ColumnSettings { scale, missing, indicator } = column.settings;
         KeptColumn {
             name: column.name.clone(),
+            kind: Some(column.kind()).filter(|kind| *kind != ColumnKind::Number),
+            categories: match &column.reading {
+                Reading::Categories(categories) => Some(categories.clone()),
+                Reading::Numbers | Reading::Dates(_) => None,
+            },
+            form: column.date_form().map(|form| form.to_string()),
             scale,
             fitted: column.fitted.state(),
             missing,
@@ -145,15 +260,30 @@ impl From<&Column> for KeptColumn {
 impl KeptColumn {
     /// The column, or what contradicts what.
     pub(crate) fn restore(self) -> Result<Column, String> {
-        let KeptColumn { name, scale, fitted, missing, fill, indicator } = self;
+        let KeptColumn { name, kind, categories, form, scale, fitted, missing, fill, indicator } =
+            self;
         let fault = |problem: &str| Err(format!("column {name:?}: {problem}"));
+        let form = form.as_deref().map(DateForm::named);
+        let reading = match (kind.unwrap_or(ColumnKind::Number), categories, form) {
+            (ColumnKind::Number, None, None) => Reading::Numbers,
+            (ColumnKind::Category, Some(categories), None) => Reading::Categories(categories),
+            (ColumnKind::Date, None, Some(Some(form))) => Reading::Dates(form),
+            _ => return fault("its kind does not fit its categories or its form of dates"),
+        };
+        if !scale.fits(kind.unwrap_or(ColumnKind::Number)) {
+            return fault("its encoder is for columns of another kind");
+        }
         let Some(fitted) = scale.restore(&fitted) else {
             return fault("what its scale has learned does not fit the scale");
         };
         let fill_fits = match (missing, fill) {
             (Missing::Constant(number), Some(fill)) => number == fill,
+            (Missing::Category, Some(fill)) => match &reading {
+                Reading::Categories(list) => fill == 0.0 || fill == (list.len() + 1) as f64,
+                Reading::Numbers | Reading::Dates(_) => false,
+            },
             (missing, Some(fill)) => missing.is_learned() && fill.is_finite(),
-            (missing, None) => !missing.fills(),
+            (missing, None) => !missing.fills() && missing != Missing::Category,
         };
         if !fill_fits {
             return fault(
@@ -164,7 +294,18 @@ impl KeptColumn {
             return fault("it has an indicator of missing cells and no number to fill them with");
         }
         let settings = ColumnSettings { scale, missing, indicator };
-        Ok(Column::new(name, settings, fill, fitted))
+        let column = Column::new(name.clone(), settings, fill, fitted).reading(reading);
+        let fault = |problem: &str| Err(format!("column {name:?}: {problem}"));
+        if column.kind() == ColumnKind::Category {
+            if labels::categories(column.categories().to_vec()) != column.categories() {
+                return fault("its categories are not in their order, each once");
+            }
+            let is_embedded = column.fitted.dimension().is_some();
+            if column.places() == 0 || !is_embedded && column.fitted.outputs() != column.places() {
+                return fault("its encoder is for another number of categories");
+            }
+        }
+        Ok(column)
     }
 }
 

@@ -84,6 +84,12 @@ pub(crate) trait Fitted: fmt::Debug + Send + Sync {
         1
     }
 
+    /// Values of the vector that the network learns for a cell, whose place among its categories the one input is; `None` where
+    /// inputs are numbers.
+    fn dimension(&self) -> Option<usize> {
+        None
+    }
+
     /// Computes one of the inputs for each of the cells, none of which is missing: in `f64`, by `+ - * /` or portable
     /// functions of our own. It is rounded to `f32` elsewhere.
     fn encode(&self, cells: &[f64], output: usize, out: &mut [f64]);

@@ -22,19 +22,26 @@ pub enum Missing {
     Drop,
     /// It takes this number; a missing target is an error.
     Constant(f64),
+    /// It is a category of its own; for columns of categories alone.
+    Category,
 }
 
 impl Missing {
     /// Every name that stands alone, in the order in which messages list them.
     pub const NAMES: &'static [&'static str] = &["error", "mean", "median", "drop"];
 
-    /// The value of that name; `None` for a name that is not in [`Self::NAMES`].
+    /// Every name that stands alone in what is said of a single column.
+    pub const COLUMN_NAMES: &'static [&'static str] =
+        &["error", "mean", "median", "drop", "category"];
+
+    /// The value of that name; `None` for a name that is not in [`Self::COLUMN_NAMES`].
     pub fn named(name: &str) -> Option<Missing> {
         match name {
             "error" => Some(Missing::Error),
             "mean" => Some(Missing::Mean),
             "median" => Some(Missing::Median),
             "drop" => Some(Missing::Drop),
+            "category" => Some(Missing::Category),
             _ => None,
         }
     }
@@ -58,7 +65,7 @@ impl Missing {
     /// that are there, with their mean.
     pub(crate) fn fill(self, mean: f64, present: impl FnOnce() -> Vec<f64>) -> Option<f64> {
         match self {
-            Missing::Error | Missing::Drop => None,
+            Missing::Error | Missing::Drop | Missing::Category => None,
             Missing::Mean => Some(mean),
             Missing::Median => Some(median(&sorted(&present()))),
             Missing::Constant(number) => Some(number),
@@ -73,6 +80,7 @@ impl fmt::Display for Missing {
             Missing::Mean => f.write_str("mean"),
             Missing::Median => f.write_str("median"),
             Missing::Drop => f.write_str("drop"),
+            Missing::Category => f.write_str("category"),
             Missing::Constant(number) => write!(f, "constant {number}"),
         }
     }
@@ -84,7 +92,7 @@ mod tests {
 
     #[test]
     fn names_go_both_ways_and_match_serde() {
-        for &name in Missing::NAMES {
+        for &name in Missing::COLUMN_NAMES {
             let missing = Missing::named(name).unwrap();
             assert_eq!(missing.to_string(), name);
             assert_eq!(serde_json::from_str::<Missing>(&format!("\"{name}\"")).unwrap(), missing);

@@ -6,18 +6,23 @@
 //! one, write it in a file of its own beside the others and add it to [`SCALES`]: job files, the kept schema, `check` and
 //! messages follow. Refuses randomness, and any look at rows that are not the training's.
 //!
-//! Encoders see numbers only. A column of texts is to reach them as `f64` too: as places in a list of its categories,
-//! frozen with the column as the labels of a target are.
+//! Encoders see numbers only. A column of texts reaches them as `f64` too ([`Reading`]): categories as places in a list that
+//! is frozen with the column, as the labels of a target are, dates as seconds. Their encoders are the [`ENCODERS`].
 
 mod affine;
 mod column;
+mod date;
+pub(crate) mod date_form;
 mod divide;
+pub(crate) mod embedding;
 mod encoder;
+mod kind;
 mod log1p;
 mod math;
 mod minmax;
 mod missing;
 mod none;
+pub(crate) mod one_hot;
 mod quantile;
 pub(crate) mod quantiles;
 mod robust;
@@ -26,9 +31,10 @@ mod settings;
 mod standard;
 
 pub use column::Column;
-pub(crate) use column::KeptColumn;
+pub(crate) use column::{KeptColumn, Reading};
 pub use encoder::{Back, Parameter, Scaling};
 pub(crate) use encoder::{Encoder, Fitted, Looks, Seen, State, StateValue};
+pub use kind::{ColumnEncoder, ColumnKind};
 pub use missing::Missing;
 pub use scale::Scale;
 pub use settings::{ColumnOverride, ColumnSettings};
@@ -43,6 +49,9 @@ pub(crate) static SCALES: [&Encoder; 7] = [
     &quantile::QUANTILE,
     &divide::DIVIDE,
 ];
+
+/// What columns that are no numbers are encoded with: categories with the first two, dates with the last.
+pub(crate) static ENCODERS: [&Encoder; 3] = [&one_hot::ONE_HOT, &embedding::EMBEDDING, &date::DATE];
 
 #[cfg(test)]
 mod tests {

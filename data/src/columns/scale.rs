@@ -1,13 +1,15 @@
-//! A scale as a job asks for it: which one of the list, and the number that it takes. Computes nothing itself.
+//! A scale of numbers as a job asks for it, or the encoder of a category or a date: which one of the list, and the number
+//! that it takes. Computes nothing itself.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Encoder, Fitted, Looks, Parameter, SCALES, Seen, State};
+use super::{ColumnKind, ENCODERS, Encoder, Fitted, Looks, Parameter, SCALES, Seen, State};
 
-/// How a column of numbers is scaled. Statistics come from the training rows alone.
+/// How a column of numbers is scaled, or how one of categories or dates becomes numbers. Statistics come from the training
+/// rows alone.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Scale {
     encoder: &'static Encoder,
@@ -19,7 +21,27 @@ impl Scale {
     /// Numbers as they are in the file.
     pub const NONE: Scale = Scale { encoder: SCALES[0], parameter: 0.0 };
 
-    /// Every name that stands alone, in the order in which messages list them.
+    /// Categories as an input each.
+    pub(crate) const ONE_HOT: Scale = Scale { encoder: ENCODERS[0], parameter: 0.0 };
+
+    /// Dates as their parts.
+    pub(crate) const DATE: Scale = Scale { encoder: ENCODERS[2], parameter: 0.0 };
+
+    /// Categories as vectors of so many values that the network learns.
+    pub(crate) fn embedding(dimension: usize) -> Scale {
+        Scale { encoder: ENCODERS[1], parameter: dimension as f64 }
+    }
+
+    /// Whether it is for columns of this kind.
+    pub(crate) fn fits(self, kind: ColumnKind) -> bool {
+        match kind {
+            ColumnKind::Number | ColumnKind::Boolean => SCALES.contains(&self.encoder),
+            ColumnKind::Category => ENCODERS[..2].contains(&self.encoder),
+            ColumnKind::Date => self == Scale::DATE,
+        }
+    }
+
+    /// Every name of a scale that stands alone, in the order in which messages list them.
     pub fn names() -> Vec<&'static str> {
         let alone = SCALES.iter().filter(|encoder| encoder.parameter.is_none());
         alone.map(|encoder| encoder.name).collect()
@@ -102,6 +124,18 @@ impl fmt::Display for Scale {
     }
 }
 
+/// What the schema has by that name and number, scales and encoders.
+fn kept(name: &str, number: Option<f64>) -> Option<Scale> {
+    let encoder = SCALES.iter().chain(&ENCODERS).find(|encoder| encoder.name == name)?;
+    match (encoder.parameter, number) {
+        (None, None) => Some(Scale { encoder, parameter: 0.0 }),
+        (Some(parameter), Some(number)) if number.is_finite() && (parameter.fits)(number) => {
+            Some(Scale { encoder, parameter: number })
+        }
+        _ => None,
+    }
+}
+
 /// As the schema keeps it: `"standard"`, or `{"divide": 255.0}`.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
@@ -124,9 +158,9 @@ impl Serialize for Scale {
 impl<'de> Deserialize<'de> for Scale {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scale, D::Error> {
         let found = match Kept::deserialize(deserializer)? {
-            Kept::Name(name) => Scale::named(&name),
+            Kept::Name(name) => kept(&name, None),
             Kept::Parameter(all) => match all.first_key_value() {
-                Some((name, &number)) if all.len() == 1 => Scale::with_parameter(name, number),
+                Some((name, &number)) if all.len() == 1 => kept(name, Some(number)),
                 _ => None,
             },
         };

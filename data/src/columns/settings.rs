@@ -1,11 +1,17 @@
 //! What a job says of single columns, over what it says of all. Knows no table: whether such columns are there, and what they
 //! may be told, is for whoever opens it.
 
-use super::{Missing, Scale};
+use super::{ColumnEncoder, ColumnKind, Missing, Scale};
 
-/// What a job says of one column; what it does not say is as for the whole table.
+/// What a job says of one column; what it does not say is as for the whole table, or is inferred from the training rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ColumnOverride {
+    /// What its cells are.
+    pub kind: Option<ColumnKind>,
+    /// How it becomes numbers where it is no number.
+    pub encoder: Option<ColumnEncoder>,
+    /// Values of an embedding's vector.
+    pub dimension: Option<usize>,
     /// How its numbers are scaled.
     pub scale: Option<Scale>,
     /// What to do about a missing cell.
@@ -14,10 +20,68 @@ pub struct ColumnOverride {
     pub indicator: bool,
 }
 
+impl ColumnOverride {
+    /// The kind that it says, or that what it says is for alone.
+    pub(crate) fn implied_kind(&self) -> Option<ColumnKind> {
+        let of_encoder = match self.encoder {
+            Some(ColumnEncoder::OneHot | ColumnEncoder::Embedding) => Some(ColumnKind::Category),
+            Some(ColumnEncoder::Date) => Some(ColumnKind::Date),
+            Some(ColumnEncoder::Ignore) | None => None,
+        };
+        self.kind
+            .or(of_encoder)
+            .or(self.dimension.map(|_| ColumnKind::Category))
+            .or(self.scale.map(|_| ColumnKind::Number))
+            .or(self
+                .missing
+                .filter(|rule| *rule == Missing::Category)
+                .map(|_| ColumnKind::Category))
+    }
+
+    /// What it says that contradicts itself, in words.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let kind = self.implied_kind()?;
+        let of_kind = |key: &str, wanted: &str| {
+            Some(format!(
+                "found `{key}` for a column of kind {kind}, wanted it for {wanted}; take one out"
+            ))
+        };
+        match self.encoder {
+            Some(ColumnEncoder::OneHot | ColumnEncoder::Embedding)
+                if kind != ColumnKind::Category =>
+            {
+                return of_kind("encoder", "a category (`kind = \"category\"`)");
+            }
+            Some(ColumnEncoder::Date) if kind != ColumnKind::Date => {
+                return of_kind("encoder", "a date (`kind = \"date\"`)");
+            }
+            _ => {}
+        }
+        let is_embedding =
+            !matches!(self.encoder, Some(ColumnEncoder::OneHot | ColumnEncoder::Date));
+        if self.dimension.is_some() && !(is_embedding && kind == ColumnKind::Category) {
+            return of_kind("dimension", "an embedding (`encoder = \"embedding\"`)");
+        }
+        if self.scale.is_some() && kind.is_text() {
+            return of_kind("scale", "a number");
+        }
+        match self.missing {
+            Some(rule) if rule.fills() && kind == ColumnKind::Category => of_kind(
+                "missing",
+                "a number or a date: a missing category is a category of its own (`missing = \"category\"`)",
+            ),
+            Some(Missing::Category) if kind != ColumnKind::Category => {
+                of_kind("missing = \"category\"", "a category")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What is done to a column.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ColumnSettings {
-    /// How its numbers are scaled.
+    /// How its numbers are scaled, or its categories or dates encoded.
     pub scale: Scale,
     /// What to do about a missing cell.
     pub missing: Missing,

@@ -1,7 +1,9 @@
 //! `standard`: to mean 0 and population standard deviation 1, as scikit-learn's `StandardScaler`: two passes, each a sum row
 //! after row. A constant column is only shifted.
 
-use super::{Encoder, Looks, affine};
+use std::sync::Arc;
+
+use super::{Encoder, Fitted, Looks, Scaling, Seen, affine};
 
 pub(super) static STANDARD: Encoder = Encoder {
     name: "standard",
@@ -9,17 +11,23 @@ pub(super) static STANDARD: Encoder = Encoder {
     looks: Looks::Values,
     takes_any_size: true,
     fit: |_, seen| {
-        if seen.is_constant() {
-            // The mean of equal numbers may be another by rounding.
-            return affine::fitted(seen.min, 0.0);
-        }
-        let mean = mean(seen.values.iter().copied());
-        let squares = seen.values.iter().map(|value| (value - mean) * (value - mean));
-        // Never 0 here, but that squares of what is tiny vanish.
-        affine::fitted(mean, self::mean(squares).sqrt().max(f64::MIN_POSITIVE))
+        let Scaling { offset, divisor } = standard(seen);
+        affine::exactly(offset, divisor) as Arc<dyn Fitted>
     },
     restore: affine::restore,
 };
+
+/// The scaling of these numbers.
+pub(super) fn standard(seen: &Seen<'_>) -> Scaling {
+    if seen.is_constant() {
+        // The mean of equal numbers may be another by rounding.
+        return affine::scaling(seen.min, 0.0);
+    }
+    let mean = mean(seen.values.iter().copied());
+    let squares = seen.values.iter().map(|value| (value - mean) * (value - mean));
+    // Never 0 here, but that squares of what is tiny vanish.
+    affine::scaling(mean, self::mean(squares).sqrt().max(f64::MIN_POSITIVE))
+}
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let rows = values.len() as f64;

@@ -81,7 +81,7 @@ pub(crate) trait OpenTable: Debug + Send + Sync {
 
     /// Where a row is, for a message.
     fn row_place(&self, row: u32) -> String {
-        format!("row {row}")
+        format!("in row {row}")
     }
 }
 

@@ -7,7 +7,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Cells, Schema};
-use crate::columns::{Back, Column, KeptColumn, Missing, Scale, Scaling, State, StateValue};
+use crate::columns::{
+    Back, Column, ColumnKind, KeptColumn, Missing, Scale, Scaling, State, StateValue,
+};
 use crate::dialect::Dialect;
 use crate::error::DataError;
 use crate::spec::TargetKind;
@@ -160,6 +162,7 @@ impl TryFrom<Found> for Schema {
             let settings = target.settings();
             let is_scaled = settings.scale != Scale::NONE;
             !settings.missing.fills()
+                && target.kind() == ColumnKind::Number
                 && target.width() == 1
                 && target.back().is_some()
                 && !(is_scaled && kind != TargetKind::Numbers)
@@ -237,7 +240,19 @@ impl Found {
             };
             let fitted = scaling.as_ref().map_or_else(State::new, |all| state(all[at]));
             let fill = fill.as_ref().map(|all| all[at]);
-            KeptColumn { name, scale, fitted, missing, fill, indicator: false }.restore()
+            let (kind, categories, form, indicator) = (None, None, None, false);
+            let kept = KeptColumn {
+                name,
+                kind,
+                categories,
+                form,
+                scale,
+                fitted,
+                missing,
+                fill,
+                indicator,
+            };
+            kept.restore()
         };
         let features = features.into_iter().enumerate().map(feature).collect::<Result<_, _>>()?;
         let missing_target = if missing == Missing::Drop { Missing::Drop } else { Missing::Error };

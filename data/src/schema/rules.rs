@@ -37,13 +37,18 @@ pub(crate) enum Reader {
 pub(crate) struct Rule {
     pub(crate) missing: Missing,
     pub(crate) takes_any_size: bool,
+    /// Whether a feature is read as texts; a missing one is then no error yet.
     pub(crate) is_text: bool,
+    /// Whether a text among numbers is noted, and no error yet.
+    pub(crate) notes_text: bool,
 }
 
 impl Rule {
+    /// Of a column of numbers.
     pub(crate) fn of(settings: ColumnSettings) -> Rule {
         let ColumnSettings { scale, missing, .. } = settings;
-        Rule { missing, takes_any_size: scale.takes_any_size(), is_text: false }
+        let takes_any_size = scale.takes_any_size();
+        Rule { missing, takes_any_size, is_text: false, notes_text: false }
     }
 }
 
@@ -66,7 +71,8 @@ pub(crate) fn selection(
         (Missing::Error, _, Reader::Model) => {
             Some("the model was trained with `data.missing = \"error\"`")
         }
-        (Missing::Mean | Missing::Median | Missing::Constant(_), _, _) => None,
+        // What is done about a missing text is told where it is turned.
+        (Missing::Mean | Missing::Median | Missing::Constant(_) | Missing::Category, _, _) => None,
     };
     let missing_target = |missing| match (missing, reader) {
         (Missing::Drop, _) => None,
@@ -83,10 +89,17 @@ pub(crate) fn selection(
         drops: rule.missing == Missing::Drop && want == Want::FeaturesAndTargets,
     };
     let text_feature = OnText::Error(match reader {
-        Reader::Job => Some("encode the column as numbers, or leave it out of `data.features`"),
-        Reader::Model => None,
+        Reader::Job => Some(
+            "the job says that the column has numbers: set its `kind` to \"category\", list the text in \
+             `data.missing_values`, or leave the column out of `data.features`",
+        ),
+        Reader::Model => Some("the model was trained with numbers here"),
     });
-    let feature = |one: (usize, Rule)| selected(one, missing_feature(one.1.missing), text_feature);
+    let feature = |(column, rule): (usize, Rule)| {
+        let missing = missing_feature(rule.missing).filter(|_| !rule.is_text);
+        let text = if rule.notes_text { OnText::Note } else { text_feature };
+        selected((column, rule), missing, text)
+    };
     let target = |(column, rule): (usize, Rule)| {
         let rule = Rule { is_text: kind != TargetKind::Numbers, ..rule };
         selected((column, rule), missing_target(rule.missing), OnText::Error(None))

@@ -91,6 +91,7 @@ fn robust_scaling_of_filled_cells() {
         scale: Some(scale_named("robust")),
         missing: Some(Missing::Median),
         indicator: true,
+        ..ColumnOverride::default()
     };
     let data = loaded("a,y\n1,1\n,2\n2,3\n9,4\n4,5\n", &[("a", robust)]);
     // Filled with 3, the median of 1, 2, 4 and 9; quartiles of 1, 2, 3, 4, 9 are 2 and 4.
@@ -212,6 +213,7 @@ fn other_tables_are_turned_by_what_the_training_rows_taught() {
         scale: Some(scale_named("robust")),
         missing: Some(Missing::Median),
         indicator: true,
+        ..ColumnOverride::default()
     };
     let files = Files::new(&[("t.csv", &table(90)), ("v.csv", "y,b,a,clock\n5,,1,1000000000\n")]);
     let mut spec = files.spec("t.csv");
@@ -357,6 +359,7 @@ fn the_form_of_columns_stays_readable() {
         scale: Some(scale_named("robust")),
         missing: Some(Missing::Constant(0.5)),
         indicator: true,
+        ..ColumnOverride::default()
     };
     let data = loaded(
         "a,b,y\n1,7,100\n,8,300\n3,9,500\n",

@@ -5,6 +5,7 @@ mod dialects;
 mod errors;
 mod formats;
 mod idx;
+mod kinds;
 mod npy;
 mod npy_errors;
 mod schema;

@@ -154,7 +154,11 @@ fn reading_says_what_is_missing_or_unknown() {
             "p.csv:3: column 3 (y): found label \"maybe\", wanted one that the training rows have: \"no\", \"yes\"",
         ),
         ("a,b\n", Want::Features, "p.csv: no rows below the header, wanted at least one"),
-        ("a,b\n1,x\n", Want::Features, "p.csv:2: column 2 (b): found \"x\", wanted a number"),
+        (
+            "a,b\n1,x\n",
+            Want::Features,
+            "p.csv:2: column 2 (b): found \"x\", wanted a number; the model was trained with numbers here",
+        ),
     ] {
         let files = Files::new(&[("p.csv", content)]);
         let error = schema.read(&files.csv("p.csv"), want).unwrap_err();

@@ -1,7 +1,7 @@
 //! What comes out of tables that are right: values, labels, splits, summaries and warnings.
 
 use lockstep_data::{
-    Missing, NumberSummary, Rows, Scale, Scaling, Source, TargetKind, TargetSummary,
+    FeatureSummary, Missing, NumberSummary, Rows, Scale, Scaling, Source, TargetKind, TargetSummary,
 };
 
 use crate::{Files, load, load_one, names, scale_named, scaling, strings};
@@ -244,7 +244,7 @@ fn the_summary_is_of_raw_values() {
         missing: 1,
         distinct: None,
     };
-    assert_eq!(table.features[0], a);
+    assert_eq!(table.features[0], FeatureSummary::Number(a));
     let counts = vec![("x".to_owned(), 2), ("z".to_owned(), 1)];
     assert_eq!(table.targets, [TargetSummary::Classes { name: "y".into(), counts }]);
     assert_eq!(data.summary.scaling_hint(&data.schema), None);
@@ -320,7 +320,7 @@ fn a_large_offset_with_a_small_spread_survives_scaling() {
     let data = load_one(content, NUMBERS, |spec| spec.scale = scale_named("minmax")).unwrap();
     assert_eq!(data.train.values, [0.0, 1.0, 1.0 / 3.0, 2.0, 1.0, 3.0]);
     assert_eq!(data.warnings, [""; 0]);
-    let seen = &data.summary.tables[0].features[0];
+    let seen = data.summary.tables[0].features[0].number().unwrap();
     assert_eq!((seen.min, seen.max, seen.is_constant()), (1_700_000_001.0, 1_700_000_004.0, false));
     // What is not scaled is rounded, and that is said.
     let data = load_one(content, NUMBERS, |_| {}).unwrap();

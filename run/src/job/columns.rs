@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use lockstep_data::{ColumnOverride, Missing, Scale};
+use lockstep_data::{ColumnEncoder, ColumnKind, ColumnOverride, Missing, Scale};
 
 use super::reader::{JobError, Value, quoted};
 
 /// What can be said of a column.
-pub(super) const KEYS: &[&str] = &["scale", "missing", "indicator"];
+pub(super) const KEYS: &[&str] = &["kind", "encoder", "dimension", "scale", "missing", "indicator"];
 
 /// What a table of columns looks like, for messages.
 pub(super) const EXAMPLE: &str =
@@ -23,8 +23,17 @@ pub(super) fn read(value: &Value<'_>) -> Result<BTreeMap<String, ColumnOverride>
         };
         let section = section?;
         let column = ColumnOverride {
+            kind: section
+                .get("kind")
+                .map(|value| value.name(ColumnKind::NAMES, ColumnKind::named))
+                .transpose()?,
+            encoder: section
+                .get("encoder")
+                .map(|value| value.name(ColumnEncoder::NAMES, ColumnEncoder::named))
+                .transpose()?,
+            dimension: section.get("dimension").map(|value| dimension(&value)).transpose()?,
             scale: section.get("scale").map(|value| read_scale(&value)).transpose()?,
-            missing: section.get("missing").map(|value| read_missing(&value)).transpose()?,
+            missing: section.get("missing").map(|value| read_own_missing(&value)).transpose()?,
             indicator: section.get("indicator").map_or(Ok(false), |value| value.boolean())?,
         };
         columns.insert(name.to_string(), column);
@@ -54,8 +63,18 @@ pub(super) fn read_scale(value: &Value<'_>) -> Result<Scale, JobError> {
 
 /// A rule by its name, or `{ constant = number }`.
 pub(super) fn read_missing(value: &Value<'_>) -> Result<Missing, JobError> {
+    read_rule(value, Missing::NAMES)
+}
+
+/// The same of a single column.
+fn read_own_missing(value: &Value<'_>) -> Result<Missing, JobError> {
+    read_rule(value, Missing::COLUMN_NAMES)
+}
+
+fn read_rule(value: &Value<'_>, names: &[&'static str]) -> Result<Missing, JobError> {
     let Some(section) = value.table(&["constant"]) else {
-        return value.name(Missing::NAMES, Missing::named);
+        let named = |name: &str| Missing::named(name).filter(|_| names.contains(&name));
+        return value.name(names, named);
     };
     let constant = section?.require("constant")?;
     let wanted = "a number of at most 1e100 in size";
@@ -63,10 +82,20 @@ pub(super) fn read_missing(value: &Value<'_>) -> Result<Missing, JobError> {
     Ok(Missing::Constant(number))
 }
 
+/// Values of an embedding's vector.
+fn dimension(value: &Value<'_>) -> Result<usize, JobError> {
+    let fits = |number: f64| number.fract() == 0.0 && (1.0..=65_536.0).contains(&number);
+    Ok(value.number("a whole number from 1 to 65536", fits)? as usize)
+}
+
 /// A column's table, as a job file has it.
 pub(super) fn to_toml(column: &ColumnOverride) -> String {
-    let ColumnOverride { scale: own_scale, missing: own_missing, indicator } = *column;
+    let ColumnOverride { kind, encoder, dimension, .. } = *column;
+    let ColumnOverride { scale: own_scale, missing: own_missing, indicator, .. } = *column;
     let parts = [
+        kind.map(|own| format!("kind = {}", quoted(&own.to_string()))),
+        encoder.map(|own| format!("encoder = {}", quoted(&own.to_string()))),
+        dimension.map(|own| format!("dimension = {own}")),
         own_scale.map(|own| format!("scale = {}", scale(own))),
         own_missing.map(|own| format!("missing = {}", missing(own))),
         indicator.then(|| "indicator = true".to_string()),

@@ -225,7 +225,8 @@ mod tests {
         round_trip(
             "[data]\ntrain = \"t.csv\"\ntarget = \"y\"\nscale = \"robust\"\nmissing = { constant = -1 }\n\
              [data.columns]\na = { scale = { divide = 0.5 } }\n\"net \\\"price\\\" = 3\" = { missing = \"median\", \
-             indicator = true }\ntrain = {}\ny = { scale = \"standard\", missing = \"drop\" }\n[model]\nloss = \"mse\"\n\
+             indicator = true }\ntrain = {}\ncut = { kind = \"category\", \
+             encoder = \"embedding\", dimension = 3, missing = \"category\" }\nold = { encoder = \"ignore\" }\ny = { scale = \"standard\", missing = \"drop\" }\n[model]\nloss = \"mse\"\n\
              layers = [{ type = \"dense\", units = 1 }]\n[train]\noptimizer = \"adam\"\nepochs = 1\n",
         );
         for optimizer in [

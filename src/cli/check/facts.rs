@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lockstep_coordinator::policy::{EarlyStopping, RateSummary};
-use lockstep_data::{Column as Fitted, ColumnSettings, NumberSummary, TableSummary, TargetSummary};
+use lockstep_data::{
+    Column as Fitted, ColumnSettings, FeatureSummary, KindFound, NumberSummary, TableSummary,
+    TargetSummary, TextSummary,
+};
 use lockstep_model::ParameterValue;
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::ShardTree;
@@ -68,7 +71,7 @@ struct Table {
     path: String,
     rows: u64,
     rows_dropped: u64,
-    features: Vec<Column>,
+    features: Vec<Feature>,
     targets: Vec<Target>,
 }
 
@@ -79,6 +82,33 @@ struct Column {
     max: f64,
     mean: f64,
     missing: u64,
+    becomes: Becomes,
+}
+
+/// A feature, and what it is.
+#[derive(Serialize)]
+struct Feature {
+    #[serde(flatten)]
+    cells: Cells,
+    kind: String,
+    why: String,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Cells {
+    Numbers(Column),
+    Texts(Texts),
+}
+
+/// A column of categories or dates.
+#[derive(Serialize)]
+struct Texts {
+    name: String,
+    first: String,
+    last: String,
+    missing: u64,
+    distinct: u64,
     becomes: Becomes,
 }
 
@@ -257,29 +287,53 @@ impl Table {
                 .features
                 .iter()
                 .zip(&plan.schema.features)
-                .map(|(summary, fitted)| Column::new(summary, fitted))
+                .zip(&plan.summary.kinds)
+                .map(|((summary, fitted), kind)| Feature::new(summary, fitted, kind))
                 .collect(),
             targets: summary.targets.iter().zip(&plan.schema.targets).map(target).collect(),
         }
     }
 }
 
+impl Feature {
+    fn new(summary: &FeatureSummary, fitted: &Fitted, found: &KindFound) -> Feature {
+        let cells = match summary {
+            FeatureSummary::Number(summary) => Cells::Numbers(Column::new(summary, fitted)),
+            FeatureSummary::Text(summary) => Cells::Texts(Texts::new(summary, fitted)),
+        };
+        Feature { cells, kind: found.kind.to_string(), why: found.why.clone() }
+    }
+}
+
+impl Texts {
+    fn new(summary: &TextSummary, fitted: &Fitted) -> Texts {
+        let TextSummary { name, missing, distinct, first, last } = summary.clone();
+        Texts { name, first, last, missing, distinct, becomes: Becomes::new(fitted) }
+    }
+}
+
+impl Becomes {
+    fn new(fitted: &Fitted) -> Becomes {
+        let ColumnSettings { scale, missing, indicator } = fitted.settings();
+        Becomes {
+            scale: scale.to_string(),
+            missing: missing.to_string(),
+            fill: fitted.fill(),
+            indicator,
+            width: fitted.width(),
+        }
+    }
+}
+
 impl Column {
     fn new(summary: &NumberSummary, fitted: &Fitted) -> Column {
-        let ColumnSettings { scale, missing, indicator } = fitted.settings();
         Column {
             name: summary.name.clone(),
             min: summary.min,
             max: summary.max,
             mean: summary.mean,
             missing: summary.missing,
-            becomes: Becomes {
-                scale: scale.to_string(),
-                missing: missing.to_string(),
-                fill: fitted.fill(),
-                indicator,
-                width: fitted.width(),
-            },
+            becomes: Becomes::new(fitted),
         }
     }
 }

@@ -86,8 +86,8 @@ impl OpenTable for Text {
 
     fn row_place(&self, row: u32) -> String {
         match self.line(self.offset_of(row as usize)) {
-            Ok(line) => format!("line {line}"),
-            Err(_) => format!("row {row}"),
+            Ok(line) => format!("on line {line}"),
+            Err(_) => format!("in row {row}"),
         }
     }
 }

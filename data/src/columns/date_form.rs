@@ -1,0 +1,182 @@
+//! Dates as texts: ISO 8601 as people and programs write it, in one of a few forms. An offset from UTC is not applied: what
+//! counts is the clock on the wall. Knows no table.
+
+use std::fmt;
+
+/// How a date is written. A column has one form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct DateForm {
+    time: Option<Time>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Time {
+    /// `T` or a space.
+    separator: char,
+    /// A fraction of them may follow, in some cells or all.
+    has_seconds: bool,
+    zone: Zone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Zone {
+    None,
+    Utc,
+    /// `+01:00` or `+0100`.
+    Offset,
+}
+
+impl DateForm {
+    /// The form of a date, and the date in seconds from the beginning of 1970; `None` for what is no date.
+    pub(crate) fn parse(text: &str) -> Option<(DateForm, f64)> {
+        let (date, rest) = text.as_bytes().split_at_checked(10)?;
+        let &[a, b, c, d, b'-', e, f, b'-', g, h] = date else { return None };
+        let (year, month, day) = (digits(&[a, b, c, d])?, digits(&[e, f])?, digits(&[g, h])?);
+        let days = days(year, month, day)? as f64 * 86_400.0;
+        if rest.is_empty() {
+            return Some((DateForm { time: None }, days));
+        }
+        let (time, seconds) = parse_time(rest)?;
+        Some((DateForm { time: Some(time) }, days + seconds))
+    }
+
+    /// The form that is written so; `None` if there is none.
+    pub(crate) fn named(name: &str) -> Option<DateForm> {
+        let times = ['T', ' '].into_iter().flat_map(|separator| {
+            [false, true].into_iter().flat_map(move |has_seconds| {
+                [Zone::None, Zone::Utc, Zone::Offset]
+                    .map(|zone| Some(Time { separator, has_seconds, zone }))
+            })
+        });
+        let mut forms = std::iter::once(None).chain(times).map(|time| DateForm { time });
+        forms.find(|form| form.to_string() == name)
+    }
+}
+
+impl fmt::Display for DateForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("YYYY-MM-DD")?;
+        let Some(Time { separator, has_seconds, zone }) = self.time else { return Ok(()) };
+        let seconds = if has_seconds { ":SS" } else { "" };
+        let zone = match zone {
+            Zone::None => "",
+            Zone::Utc => "Z",
+            Zone::Offset => "+HH:MM",
+        };
+        write!(f, "{separator}HH:MM{seconds}{zone}")
+    }
+}
+
+fn digits(text: &[u8]) -> Option<u32> {
+    let digit = |number: u32, byte: &u8| Some(number * 10 + char::from(*byte).to_digit(10)?);
+    text.iter().try_fold(0, digit)
+}
+
+/// Days from the beginning of 1970: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`.
+fn days(year: u32, month: u32, day: u32) -> Option<i64> {
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let last = match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if year == 0 || !(1..=last).contains(&day) {
+        return None;
+    }
+    let (year, month, day) = (i64::from(year), i64::from(month), i64::from(day));
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let shifted = if month > 2 { month - 3 } else { month + 9 };
+    let of_year = (153 * shifted + 2) / 5 + day - 1;
+    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
+}
+
+/// What follows a date, and its seconds from midnight on.
+fn parse_time(text: &[u8]) -> Option<(Time, f64)> {
+    let &[separator @ (b'T' | b' '), a, b, b':', c, d, ref rest @ ..] = text else { return None };
+    let (hour, minute) = (digits(&[a, b])?, digits(&[c, d])?);
+    let (seconds, has_seconds, zone) = match rest {
+        &[b':', a, b, ref rest @ ..] => {
+            let whole = digits(&[a, b])?;
+            let (fraction, rest) = match rest {
+                [b'.', rest @ ..] => {
+                    let len = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                    let (digits, rest) = rest.split_at(len);
+                    let text = format!("0.{}", str::from_utf8(digits).ok()?);
+                    (text.parse::<f64>().ok().filter(|_| (1..=9).contains(&len))?, rest)
+                }
+                rest => (0.0, rest),
+            };
+            (f64::from(whole) + fraction, true, rest)
+        }
+        rest => (0.0, false, rest),
+    };
+    let zone = match zone {
+        [] => Zone::None,
+        [b'Z'] => Zone::Utc,
+        &[b'+' | b'-', a, b, b':', c, d] | &[b'+' | b'-', a, b, c, d] => {
+            (digits(&[a, b])? < 24 && digits(&[c, d])? < 60).then_some(Zone::Offset)?
+        }
+        _ => return None,
+    };
+    if hour > 23 || minute > 59 || seconds >= 60.0 {
+        return None;
+    }
+    let separator = char::from(separator);
+    let seconds = f64::from(hour * 3600 + minute * 60) + seconds;
+    Some((Time { separator, has_seconds, zone }, seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_dates_go_both_ways() {
+        for (text, form, seconds) in [
+            ("1970-01-02", "YYYY-MM-DD", 86_400.0),
+            ("1970-01-01T00:01", "YYYY-MM-DDTHH:MM", 60.0),
+            ("1970-01-01 01:00:02", "YYYY-MM-DD HH:MM:SS", 3602.0),
+            ("1970-01-01 00:00:02.5", "YYYY-MM-DD HH:MM:SS", 2.5),
+            ("2000-02-29T12:00:00Z", "YYYY-MM-DDTHH:MM:SSZ", 951_825_600.0),
+            ("2000-02-29T12:00:00.000001Z", "YYYY-MM-DDTHH:MM:SSZ", 951_825_600.000_001),
+            ("1969-12-31T23:00-05:00", "YYYY-MM-DDTHH:MM+HH:MM", -3600.0),
+            ("1969-12-31 23:00:00+0100", "YYYY-MM-DD HH:MM:SS+HH:MM", -3600.0),
+        ] {
+            let (found, at) = DateForm::parse(text).unwrap();
+            assert_eq!((found.to_string().as_str(), at), (form, seconds), "{text}");
+            assert_eq!(DateForm::named(form), Some(found));
+        }
+        for text in [
+            "",
+            "2024",
+            "2024-03",
+            "20240301",
+            "2024-3-1",
+            "2024-13-01",
+            "2023-02-29",
+            "1900-02-29",
+            "2024-04-31",
+            "2024-00-01",
+            "0000-01-01",
+            "2024-01-01T",
+            "2024-01-01T24:00",
+            "2024-01-01T10:60",
+            "2024-01-01T10:00:60",
+            "2024-01-01T10",
+            "2024-01-01T10:00:00.",
+            "2024-01-01x10:00",
+            "2024-01-01T10:00+1",
+            "2024-01-01T10:00+25:00",
+            "2024/01/01",
+            "01.02.2024",
+            "2024-01-0é",
+            "+024-01-01",
+        ] {
+            assert_eq!(DateForm::parse(text), None, "{text}");
+        }
+        assert_eq!(DateForm::named("YYYY"), None);
+    }
+}

@@ -1,0 +1,296 @@
+//! Kinds of columns: what is inferred from the training rows, what a job says instead, what categories and dates become, and
+//! what cannot be told apart.
+
+use std::fmt::Write as _;
+
+use lockstep_data::{
+    ColumnEncoder, ColumnKind, ColumnOverride, Dataset, EmbeddedColumn, Missing, Schema, Source,
+    TableSpec, TargetKind, Want,
+};
+
+use crate::{Files, load, load_one, scale_named};
+
+const NUMBERS: TargetKind = TargetKind::Numbers;
+
+fn kind(kind: ColumnKind) -> ColumnOverride {
+    ColumnOverride { kind: Some(kind), ..ColumnOverride::default() }
+}
+
+fn encoder(encoder: ColumnEncoder) -> ColumnOverride {
+    ColumnOverride { encoder: Some(encoder), ..ColumnOverride::default() }
+}
+
+fn with(columns: &[(&str, ColumnOverride)]) -> impl FnOnce(&mut TableSpec) {
+    let columns = columns.iter().map(|(name, said)| (name.to_string(), *said)).collect();
+    |spec: &mut TableSpec| spec.columns = columns
+}
+
+fn loaded(content: &str, columns: &[(&str, ColumnOverride)]) -> Dataset {
+    load_one(content, NUMBERS, with(columns)).expect("a right table")
+}
+
+fn refused(content: &str, columns: &[(&str, ColumnOverride)]) -> String {
+    load_one(content, NUMBERS, with(columns)).expect_err("a wrong table")
+}
+
+/// The features of each row.
+fn features(data: &Dataset) -> Vec<&[f32]> {
+    (0..data.train.len()).map(|row| data.train.features_of(row)).collect()
+}
+
+fn kinds(data: &Dataset) -> Vec<(ColumnKind, &str)> {
+    data.summary.kinds.iter().map(|found| (found.kind, found.why.as_str())).collect()
+}
+
+#[test]
+fn kinds_are_inferred_and_encoded_in_order() {
+    let content = "n,flag,c,when,y\n1.5,True,red,2024-03-01,1\n2,False,blue,2024-03-02,2\n,True,,2024-03-01,3\n3,False,red,2025-04-01,4\n";
+    let data = load_one(content, NUMBERS, |spec| spec.missing = Missing::Mean).unwrap();
+    let wanted = [
+        (ColumnKind::Number, "numbers"),
+        (ColumnKind::Boolean, "truth values"),
+        (ColumnKind::Category, "texts"),
+        (ColumnKind::Date, "dates as YYYY-MM-DD"),
+    ];
+    assert_eq!(kinds(&data), wanted);
+    assert_eq!(data.schema.features[2].categories(), ["blue", "red"]);
+    // Number, truth, blue, red, missing, then the parts of the date.
+    assert_eq!((data.schema.inputs(), data.train.features), (9, 9));
+    let rows = features(&data);
+    assert_eq!(rows[0][..5], [1.5, 1.0, 0.0, 1.0, 0.0]);
+    assert_eq!(rows[1][..5], [2.0, 0.0, 1.0, 0.0, 0.0]);
+    assert_eq!(rows[2][1..5], [1.0, 0.0, 0.0, 1.0]);
+    // Years 2024, 2024, 2024, 2025: mean 2024.25, deviation sqrt(3) / 4.
+    let year = |year: f64| ((year - 2024.25) / 0.1875_f64.sqrt()) as f32;
+    assert_eq!((rows[0][5], rows[3][5]), (year(2024.0), year(2025.0)));
+    assert_eq!(rows[0][6], ((3.0 - 3.25) / 0.1875_f64.sqrt()) as f32);
+    let json = serde_json::to_string(&data.schema).unwrap();
+    assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), data.schema);
+    assert!(!data.schema.is_of_the_first_form());
+}
+
+#[test]
+fn numbers_and_truth_values_alone_are_kept_as_ever() {
+    let data = loaded("a,b,y\n1,True,1\n0,False,2\n", &[]);
+    assert_eq!(kinds(&data)[1].0, ColumnKind::Boolean);
+    assert!(data.schema.is_of_the_first_form());
+}
+
+#[test]
+fn a_text_far_below_is_read_again() {
+    let mut content = "c,n,y\n".to_owned();
+    // The first rows look like numbers; most are texts.
+    for row in 0..1000 {
+        let c = if row < 400 { row.to_string() } else { format!("t{}", row % 3) };
+        let _ = writeln!(content, "{c},{row},{row}");
+    }
+    let data = loaded(&content, &[]);
+    assert_eq!(kinds(&data)[0], (ColumnKind::Category, "texts, 40% numbers"));
+    assert_eq!(data.schema.embeddings()[0].rows, 404);
+}
+
+#[test]
+fn a_column_of_two_kinds_is_told_with_its_lines() {
+    for (content, wanted) in [
+        (
+            "a,y\n1,1\nx,2\n3,3\nz,4\n5,5\n",
+            "t.csv:3: column 1 (a): found \"x\" on line 3, \"z\" on line 5 in a column of numbers (3 of 5 cells in the \
+             training rows); if they mean a missing cell, add the text to `data.missing_values`; if they are right, set \
+             `data.columns.a = { kind = \"category\" }`",
+        ),
+        (
+            "a,y\n2024-01-01,1\n2024-01-02,2\nsoon,3\n",
+            "t.csv:4: column 1 (a): found \"soon\" on line 4 in a column of dates (2 of 3 cells in the training rows); if it \
+             means a missing cell, add the text to `data.missing_values`; if it is right, set `data.columns.a = { kind = \
+             \"category\" }`",
+        ),
+        (
+            "a,y\n2024-01-01,1\n2024-01-02,2\n2024-01-02 10:00,3\n",
+            "t.csv:4: column 1 (a): found \"2024-01-02 10:00\" on line 4 where most dates are as YYYY-MM-DD, wanted one form \
+             in the column, not YYYY-MM-DD and YYYY-MM-DD HH:MM; write all in one, or set `data.columns.a = { kind = \
+             \"category\" }`",
+        ),
+    ] {
+        assert_eq!(refused(content, &[]), wanted);
+        assert!(load_one(content, NUMBERS, with(&[("a", kind(ColumnKind::Category))])).is_ok());
+    }
+    let said = kind(ColumnKind::Date);
+    assert_eq!(
+        refused("a,y\n2024-01-01,1\n7,2\n", &[("a", said)]),
+        "t.csv:3: column 1 (a): found \"7\" on line 3, wanted dates such as 2024-03-01 or 2024-03-01 12:30"
+    );
+}
+
+/// What is a text in a held-out row alone is no category.
+#[test]
+fn training_rows_alone_say_what_a_column_is() {
+    let files = Files::new(&[("t.csv", "a,y\n1,1\n2,2\n"), ("v.csv", "a,y\nx,1\n")]);
+    let spec = TableSpec { validation: files.file("v.csv"), ..files.spec("t.csv") };
+    let error = load(&spec, NUMBERS, 1).unwrap_err();
+    assert!(
+        files.message(&error).starts_with("v.csv:2: column 1 (a): found \"x\", wanted a number"),
+        "{error}"
+    );
+}
+
+#[test]
+fn whole_numbers_are_categories_where_the_job_says_so() {
+    let content = "a,y\n10,1\n2.0,2\n,3\n2,4\n";
+    let data = loaded(content, &[("a", kind(ColumnKind::Category))]);
+    assert_eq!(data.schema.features[0].categories(), ["2", "10"]);
+    let wanted: [&[f32]; 4] =
+        [&[0.0, 1.0, 0.0], &[1.0, 0.0, 0.0], &[0.0, 0.0, 1.0], &[1.0, 0.0, 0.0]];
+    assert_eq!(features(&data), wanted);
+}
+
+#[test]
+fn places_of_embedded_categories_come_after_all_numbers() {
+    let embedded =
+        ColumnOverride { dimension: Some(3), indicator: true, ..encoder(ColumnEncoder::Embedding) };
+    let content = "c,n,d,y\nb,5,u,1\na,6,v,2\n,7,u,3\n";
+    let data = loaded(content, &[("c", embedded), ("d", encoder(ColumnEncoder::Embedding))]);
+    assert_eq!((data.schema.inputs(), data.train.features), (2, 4));
+    let embedding =
+        |name: &str, rows, dimension| EmbeddedColumn { name: name.to_owned(), rows, dimension };
+    assert_eq!(data.schema.embeddings(), [embedding("c", 4, 3), embedding("d", 3, 1)]);
+    // The indicator of `c`, then `n`, then the places of `c` and `d`.
+    let wanted: [&[f32]; 3] = [&[0.0, 5.0, 2.0, 1.0], &[0.0, 6.0, 1.0, 2.0], &[1.0, 7.0, 3.0, 1.0]];
+    assert_eq!(features(&data), wanted);
+    let json = serde_json::to_string(&data.schema).unwrap();
+    let schema: Schema = serde_json::from_str(&json).unwrap();
+    assert_eq!(schema, data.schema);
+    let files = Files::new(&[("p.csv", "d,x,n,c\nw,1,1,zz\nv,1,2,a\nw,1,3,b\n")]);
+    let read = schema.read_counted(&files.csv("p.csv"), Want::Features).unwrap();
+    assert_eq!(read.rows.values, [0.0, 1.0, 0.0, 0.0, 0.0, 2.0, 1.0, 2.0, 0.0, 3.0, 2.0, 0.0]);
+    let unseen: Vec<String> = read.unseen.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        unseen,
+        [
+            "feature \"c\": 1 row has a category that no training row has (\"zz\")",
+            "feature \"d\": 2 rows have a category that no training row has (\"w\")",
+        ]
+    );
+}
+
+#[test]
+fn up_to_16_categories_are_inputs_and_more_are_embedded() {
+    let table = |categories: usize| {
+        let row = |row: usize| format!("c{row},{row}\n");
+        format!("c,y\n{}", (0..categories).map(row).collect::<String>())
+    };
+    let data = loaded(&table(16), &[]);
+    assert_eq!((data.schema.inputs(), data.schema.embeddings().len()), (16, 0));
+    let data = loaded(&table(17), &[]);
+    assert_eq!(data.schema.inputs(), 0);
+    assert_eq!((data.schema.embeddings()[0].rows, data.schema.embeddings()[0].dimension), (18, 9));
+    assert_eq!(loaded(&table(150), &[]).schema.embeddings()[0].dimension, 50);
+    let data = loaded(&table(150), &[("c", encoder(ColumnEncoder::OneHot))]);
+    assert_eq!(data.schema.inputs(), 150);
+    assert!(
+        data.warnings[0].contains("feature \"c\" has a value of its own in every row"),
+        "{:?}",
+        data.warnings
+    );
+}
+
+#[test]
+fn missing_texts() {
+    let content = "c,when,y\na,2024-01-01,1\n,2024-01-03,2\nb,,3\n";
+    let error = refused(content, &[]);
+    assert_eq!(
+        error,
+        "t.csv:4: column 2 (when): found a missing cell, wanted a date; give it one, or train with another rule in \
+         `data.columns.when.missing`"
+    );
+    let rule = |missing| ColumnOverride { missing: Some(missing), ..ColumnOverride::default() };
+    let data =
+        loaded(content, &[("when", ColumnOverride { indicator: true, ..rule(Missing::Mean) })]);
+    // The mean of the first and the third is the second of January, a Tuesday.
+    let day = 86_400.0;
+    assert_eq!(data.schema.features[1].fill(), Some(19_724.0 * day));
+    assert_eq!(features(&data).iter().map(|row| row[7]).collect::<Vec<_>>(), [0.0, 0.0, 1.0]);
+    for missing in [rule(Missing::Drop), rule(Missing::Error)] {
+        let data =
+            load_one(content, NUMBERS, with(&[("c", missing), ("when", rule(Missing::Median))]));
+        match missing.missing {
+            Some(Missing::Drop) => assert_eq!(data.unwrap().train.len(), 2),
+            _ => assert!(
+                data.unwrap_err()
+                    .contains("t.csv:3: column 1 (c): found a missing cell, wanted a category")
+            ),
+        }
+    }
+    let data = load_one(content, NUMBERS, |spec| spec.missing = Missing::Drop).unwrap();
+    assert_eq!(data.train.len(), 1);
+    let error = refused(content, &[("c", rule(Missing::Mean)), ("when", rule(Missing::Drop))]);
+    assert!(error.contains("`missing = \"mean\"` for a column of categories"), "{error}");
+}
+
+#[test]
+fn a_model_reads_texts_as_it_was_trained() {
+    let data = loaded("c,when,n,y\na,2024-01-01 10:00,1,1\nb,2024-01-03 12:00,2,2\n", &[]);
+    assert_eq!(data.schema.inputs(), 2 + 5 + 1);
+    for (content, wanted) in [
+        (
+            "c,when,n\na,2024-01-01,1\n",
+            "p.csv:2: column 2 (when): found \"2024-01-01\", wanted a date as YYYY-MM-DD HH:MM",
+        ),
+        ("c,when,n\na,,1\n", "p.csv:2: column 2 (when): found a missing cell, wanted a date"),
+        (
+            "c,when,n\na,2024-01-01 10:00,x\n",
+            "p.csv:2: column 3 (n): found \"x\", wanted a number; the model was trained with",
+        ),
+        ("c,n\na,1\n", "p.csv: found no column \"when\", a feature of the model"),
+    ] {
+        let files = Files::new(&[("p.csv", content)]);
+        let error = data.schema.read(&files.csv("p.csv"), Want::Features).unwrap_err();
+        assert!(files.message(&error).starts_with(wanted), "{}", files.message(&error));
+    }
+}
+
+#[test]
+fn what_cannot_be_said_of_a_column() {
+    let content = "c,n,y\na,1,1\nb,2,2\n";
+    let scaled =
+        ColumnOverride { scale: Some(scale_named("standard")), ..ColumnOverride::default() };
+    for (name, said, wanted) in [
+        (
+            "c",
+            ColumnOverride { kind: Some(ColumnKind::Category), ..scaled },
+            "found `scale` for a column of kind category",
+        ),
+        ("c", scaled, "found \"a\", wanted a number; the job says that the column has numbers"),
+        (
+            "n",
+            kind(ColumnKind::Boolean),
+            "found numbers from 1 to 2, wanted truth values or 0 and 1",
+        ),
+        ("y", kind(ColumnKind::Number), "found a kind or an encoder for a target"),
+        (
+            "c",
+            ColumnOverride { dimension: Some(2), ..encoder(ColumnEncoder::OneHot) },
+            "found `dimension`",
+        ),
+        (
+            "n",
+            ColumnOverride { kind: Some(ColumnKind::Number), ..encoder(ColumnEncoder::Date) },
+            "found `encoder`",
+        ),
+    ] {
+        let error = refused(content, &[(name, said)]);
+        assert!(error.contains(wanted), "{error}");
+    }
+    let data = loaded(content, &[("c", encoder(ColumnEncoder::Ignore))]);
+    assert_eq!(data.train.values, [1.0, 1.0, 2.0, 2.0]);
+}
+
+#[test]
+fn categories_that_training_never_saw_are_warned_of() {
+    let files = Files::new(&[("t.csv", "c,y\na,1\nb,2\n"), ("v.csv", "c,y\nx,1\na,2\n")]);
+    let spec =
+        TableSpec { validation: Some(Source::File(files.csv("v.csv"))), ..files.spec("t.csv") };
+    let data = load(&spec, NUMBERS, 1).unwrap();
+    assert_eq!(data.validation.unwrap().values, [0.0, 0.0, 1.0, 1.0, 0.0, 2.0]);
+    let wanted = "feature \"c\": 1 row has a category that no training row has (\"x\")";
+    assert!(data.warnings.iter().any(|warning| warning.ends_with(wanted)), "{:?}", data.warnings);
+}
