@@ -31,7 +31,7 @@ fn a_cell_or_row_that_cannot_be() {
         (with("3,4,7", "3,4,7,8"), "train.csv:4: found 4 columns, wanted 3 as in the header"),
         (
             with("3,4,7", "3,x,7"),
-            "train.csv:4: column 2 (b): found \"x\" on line 4 in a column of numbers (2 of 3 cells",
+            "train.csv:4: column 2 (b): found \"x\" on line 4 in a column of numbers (7 of 8 cells",
         ),
         (with("3,4,7", "3,4,\"7,5\""), "train.csv:4: column 3 (y): found \"7,5\""),
         (with("3,4,7", "nan,4,7"), "train.csv:4: column 1 (a): found \"nan\""),

@@ -33,7 +33,7 @@ every_steps = 7
 keep = 1000
 "#;
 
-const HASH: &str = "";
+const HASH: &str = "b77c84c07acb3a7d10ac3377c8a17fb446b068bb290451b794785fd5b1849f57";
 
 /// The diamonds with a day of sale, whether they are certified, and some cells missing.
 fn table() -> String {
@@ -102,7 +102,7 @@ fn check_says_what_each_column_is_and_why() {
         let row = ended.stdout.lines().find(is_row).unwrap_or_else(|| panic!("{ended}"));
         assert!(wanted.iter().all(|wanted| row.contains(wanted)), "{row}");
     }
-    let facts = folder.run(&["--json", "check", "job.toml"]);
+    let facts = folder.run(&["--log-format", "json", "check", "job.toml"]);
     let facts: Value = serde_json::from_str(facts.stdout.trim()).unwrap();
     let cut = &facts["tables"][0]["features"][1];
     assert_eq!((&cut["kind"], &cut["why"]), (&"category".into(), &"texts".into()));
