@@ -38,6 +38,7 @@ mod error;
 mod fit;
 mod infer;
 mod labels;
+mod leaks;
 mod load;
 mod order;
 mod raw;

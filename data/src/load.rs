@@ -9,6 +9,7 @@ use crate::columns::{ColumnEncoder, ColumnKind, Missing, Scale};
 use crate::error::{DataError, count, quote, suggest};
 use crate::fit::fit;
 use crate::infer::{self, Found, Guess};
+use crate::leaks::leaks;
 use crate::raw::RawTable;
 use crate::readers::open_table::OpenTable;
 use crate::rows::Rows;
@@ -61,6 +62,7 @@ pub fn load(
     let kind_of = |found: &Found| KindFound { kind: found.kind, why: found.why.clone() };
     let kinds = found.iter().map(kind_of).collect();
     let schema = fit(&raw, &train_rows, &seen, found, kind, spec)?;
+    let leaks = leaks(&raw, &train_rows, &seen);
     seen.count_distinct(&raw, &train_rows, &schema, detail);
     let held_out = |table, rows: Option<Vec<u32>>| {
         rows.map(|rows| HeldOut {
@@ -101,7 +103,7 @@ pub fn load(
     let test = measure(Table::Test, &spec.test, test, test_rows)?;
 
     let summary = Summary { tables, kinds };
-    let warnings = [summary.warnings(&schema), warnings, unseen_warnings].concat();
+    let warnings = [summary.warnings(&schema), leaks, warnings, unseen_warnings].concat();
     Ok(Dataset { train, validation, test, schema, summary, warnings })
 }
 

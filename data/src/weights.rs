@@ -6,7 +6,7 @@
 use crate::error::{DataError, quote, suggest};
 use crate::raw::RawTable;
 use crate::readers::open_table::OpenTable;
-use crate::selection::{Selected, Selection};
+use crate::selection::{CellKind, OnText, Selected, Selection};
 use crate::spec::TableSpec;
 
 /// The column with the weights in the training table, if the job names one.
@@ -37,18 +37,14 @@ pub(crate) fn read(spec: &TableSpec, rows: &[u32]) -> Result<Option<Vec<f32>>, D
     }
     let opened = spec.train.open(&spec.dialect)?;
     let Some(column) = column(spec, &*opened)? else { return Ok(None) };
+    let text = OnText::Error(Some("a weight is a number of at least 0"));
     let selected = Selected {
         column,
-        takes_any_size: false,
+        cells: CellKind::Numbers { takes_any_size: false, text },
         missing: Some("give it one: a number of at least 0"),
         drops: false,
     };
-    let selection = Selection {
-        features: vec![selected],
-        targets: Vec::new(),
-        labels: false,
-        text_feature: Some("a weight is a number of at least 0"),
-    };
+    let selection = Selection { features: vec![selected], targets: Vec::new() };
     let raw = RawTable::read(opened, selection)?;
     let mut weights = Vec::with_capacity(rows.len());
     raw.visit_columns(rows, &[0], |block, numbers, places| {

@@ -14,7 +14,6 @@ use lockstep_model::{NUMERIC_PROFILE, Network, Unit};
 use lockstep_proto::batches::Batches;
 use lockstep_proto::ids::{Shard, Table};
 use lockstep_proto::layout::Layout;
-use lockstep_proto::words::count;
 
 use crate::checkpoint::{self, Expected, Origin};
 use crate::error::{Error, Result};

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::cell::Names;
+use super::cell::{Look, Names};
 use super::names::NamedColumns;
 use super::open_table::{Contents, OpenTable, ROWS_MAX, Stored};
 use crate::block::{Block, MISSING_LABEL};
@@ -264,15 +264,26 @@ impl OpenTable for Parts {
         self.parts.first().and_then(|first| first.table.as_ref()?.lacks_targets(targets))
     }
 
+    /// As the first part does: where another differs, that is found when it is read.
+    fn look(&self, columns: &[usize]) -> Vec<Look> {
+        let guess = || vec![Look::Numbers; columns.len()];
+        let Some(part) = self.parts.first() else { return guess() };
+        let own: Vec<usize> = columns.iter().map(|&column| part.columns[column]).collect();
+        self.with(part, |table| Ok(table.look(&own))).unwrap_or_else(|_| guess())
+    }
+
     fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
         let width = selection.label_width();
         let mut names = vec![Names::default(); width];
         let (mut blocks, mut labels, mut may_miss) = (Vec::new(), vec![Vec::new(); width], false);
         let (mut rows, mut firsts) = (0_usize, Vec::with_capacity(self.parts.len()));
+        let mut noted: Vec<usize> = Vec::new();
         for part in &self.parts {
             let selection = selection.with_columns(|column| part.columns[column]);
             let contents = self.with(part, |table| table.read(&selection))?;
             firsts.push(rows as u32);
+            let of_table = |own| part.columns.iter().position(|&column| column == own);
+            noted.extend(contents.noted.into_iter().filter_map(of_table));
             rows += contents.rows;
             if rows > ROWS_MAX {
                 let problem = format!("found more than {ROWS_MAX} rows, wanted at most so many");
@@ -307,7 +318,9 @@ impl OpenTable for Parts {
         };
         let _ = self.firsts.set(firsts);
         let label_names = names.into_iter().map(|names| names.list).collect();
-        Ok(Contents { rows, stored, label_names })
+        noted.sort_unstable();
+        noted.dedup();
+        Ok(Contents { rows, stored, label_names, noted })
     }
 
     fn block(&self, rows: &[u32], columns: &[usize]) -> Block {
@@ -327,6 +340,14 @@ impl OpenTable for Parts {
         Block::of_numbers([columns.len(), rows.len()], false, numbers.into_iter().flatten())
     }
 
+    fn row_place(&self, row: u32) -> String {
+        let (part, row) = self.of(row);
+        let part = &self.parts[part];
+        let place = self.with(part, |table| Ok(table.row_place(row)));
+        let place = place.unwrap_or_else(|_| format!("in row {row}"));
+        format!("{place} of {}", part.path.file_name().unwrap_or_default().to_string_lossy())
+    }
+
     fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {
         let (part, row) = self.of(row);
         let part = &self.parts[part];
@@ -343,11 +364,6 @@ impl Selection {
             let moved = |one: &Selected| Selected { column: place(one.column), ..*one };
             selected.iter().map(moved).collect()
         };
-        Selection {
-            features: moved(&self.features),
-            targets: moved(&self.targets),
-            labels: self.labels,
-            text_feature: self.text_feature,
-        }
+        Selection { features: moved(&self.features), targets: moved(&self.targets) }
     }
 }

@@ -294,3 +294,16 @@ fn categories_that_training_never_saw_are_warned_of() {
     let wanted = "feature \"c\": 1 row has a category that no training row has (\"x\")";
     assert!(data.warnings.iter().any(|warning| warning.ends_with(wanted)), "{:?}", data.warnings);
 }
+
+#[test]
+fn a_feature_that_is_the_target_is_warned_of() {
+    let row = |row: usize| format!("{},{},{}\n", row * 7 % 13, row % 5, row * 7 % 13);
+    let content = format!("a,b,y\n{}", (0..60).map(row).collect::<String>());
+    let leak = "feature \"a\" is the same as target \"y\" in every row: nothing else will be learned; leave it out \
+                (`data.columns.a = { encoder = \"ignore\" }`)";
+    assert_eq!(loaded(&content, &[]).warnings, [leak]);
+    let row = |row: usize| format!("{},{},{}\n", ["p", "q"][row % 2], row % 5, ["p", "q"][row % 2]);
+    let content = format!("a,b,y\n{}", (0..60).map(row).collect::<String>());
+    let kind = TargetKind::Classes { outputs: 2 };
+    assert_eq!(load_one(&content, kind, |_| {}).unwrap().warnings, [leak]);
+}

@@ -21,6 +21,7 @@ use crate::bytes::packing::{DEFLATE_RATIO_MAX, unreadable};
 use crate::bytes::source::{Cursor, Source};
 use crate::bytes::stream::{Fault, Stream, hex};
 use crate::error::{DataError, count, quote};
+use crate::readers::cell::Look;
 use crate::readers::format::Request;
 use crate::readers::names::NamedColumns;
 use crate::readers::open_table::{COLUMNS_MAX, Contents, OpenTable, Stored};
@@ -248,6 +249,14 @@ impl OpenTable for Npz {
         }
     }
 
+    fn look(&self, columns: &[usize]) -> Vec<Look> {
+        let look = |&column: &usize| {
+            let (array, place) = self.of(column);
+            self.cells.look(array, place)
+        };
+        columns.iter().map(look).collect()
+    }
+
     fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
         for column in selection.all().map(|selected| selected.column) {
             let (array, place) = self.of(column);
@@ -262,7 +271,8 @@ impl OpenTable for Npz {
         let found = self.cells.read(rows, selection, |column| self.of(column));
         let Found { labels, label_names, may_miss } =
             found.map_err(|bad| self.cell_error(bad.row, bad.column, bad.problem))?;
-        Ok(Contents { rows, stored: Stored::Open { labels, may_miss }, label_names })
+        let stored = Stored::Open { labels, may_miss };
+        Ok(Contents { rows, stored, label_names, noted: Vec::new() })
     }
 
     fn block(&self, rows: &[u32], columns: &[usize]) -> Block {

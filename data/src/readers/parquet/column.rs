@@ -10,7 +10,7 @@ use ::parquet::errors::{ParquetError, Result as ParquetResult};
 use super::scalar::{self, Reading, Scalar};
 use crate::block::MISSING_LABEL;
 use crate::dialect::Dialect;
-use crate::readers::cell::{Kind, Names, Slot};
+use crate::readers::cell::{self, Kind, Look, Names, Slot};
 
 /// A column being read.
 pub(super) struct Cells<'a> {
@@ -19,6 +19,8 @@ pub(super) struct Cells<'a> {
     pub(super) dialect: &'a Dialect,
     /// The numbers among what the job lists as missing.
     pub(super) missing_numbers: &'a [f64],
+    /// Whether a text was found in a column of numbers where that is no error yet.
+    pub(super) noted: bool,
     pub(super) found: Found,
 }
 
@@ -113,7 +115,7 @@ impl Cells<'_> {
             let text = value.map_or(&b""[..], |value| value.data().trim_ascii());
             match self.slot.kind {
                 Kind::Number(_) => {
-                    let number = self.slot.number_of_text(text, self.dialect)?;
+                    let number = self.number_of_text(text)?;
                     self.found.numbers.push(number);
                 }
                 Kind::Label(_) => {
@@ -127,6 +129,16 @@ impl Cells<'_> {
         });
         self.found.levels = levels;
         Ok(read)
+    }
+
+    fn number_of_text(&mut self, text: &[u8]) -> Result<f64, String> {
+        Ok(match self.slot.number_of_text(text, self.dialect)? {
+            cell::Found::Number(number) => number,
+            cell::Found::Text => {
+                self.noted = true;
+                f64::NAN
+            }
+        })
     }
 
     /// The values of the next rows, without nulls; where those are, the levels say.
@@ -153,7 +165,7 @@ impl Cells<'_> {
     #[inline]
     fn number(&mut self, scalar: Option<Scalar>) -> Result<(), String> {
         let Some(scalar) = scalar else {
-            let number = self.slot.number_of_text(b"", self.dialect)?;
+            let number = self.number_of_text(b"")?;
             self.found.numbers.push(number);
             return Ok(());
         };
@@ -197,6 +209,19 @@ impl Cells<'_> {
         self.found.labels.push(id);
         Ok(())
     }
+}
+
+/// What the first texts of a column look like, at most so many; nothing where it has none.
+pub(super) fn look(
+    from: &mut ColumnReader,
+    rows_max: usize,
+    dialect: &Dialect,
+) -> ParquetResult<Look> {
+    let ColumnReader::ByteArrayColumnReader(from) = from else { return Ok(Look::Nothing) };
+    let (mut levels, mut values) = (Vec::new(), Vec::new());
+    from.read_records(rows_max, Some(&mut levels), None, &mut values)?;
+    let texts = values.iter().map(|value| value.data().trim_ascii());
+    Ok(texts.fold(Look::Nothing, |look, text| look.and(text, dialect)))
 }
 
 /// Shows the value of each row, `None` for a null.

@@ -10,13 +10,13 @@ use ::parquet::schema::types::SchemaDescriptor;
 use lockstep_proto::panics;
 use rayon::prelude::*;
 
-use super::column::{Bad, Cells};
+use super::column::{self, Bad, Cells};
 use super::file::{self, File};
 use super::scalar::Reading;
 use crate::block::{Block, Builder};
 use crate::dialect::Dialect;
 use crate::error::{DataError, quote};
-use crate::readers::cell::{self, Kind};
+use crate::readers::cell::{self, Kind, Look};
 use crate::readers::format::Request;
 use crate::readers::names::NamedColumns;
 use crate::readers::open_table::{COLUMNS_MAX, Contents, OpenTable, ROWS_MAX, Stored};
@@ -24,6 +24,9 @@ use crate::selection::Selection;
 
 /// Numbers of a block.
 const BLOCK_NUMBERS: usize = 1 << 18;
+
+/// Rows that are looked at to guess what a column holds.
+const LOOK_ROWS: usize = 1024;
 
 /// An open file.
 pub(super) struct Parquet {
@@ -90,6 +93,22 @@ impl Parquet {
             let problem = format!("column {name}: {problem}; leave it out of `data.features`");
             DataError::table(&self.path, problem)
         })
+    }
+
+    /// What a column looks like; what is wrong with it is told when it is read.
+    fn look_at(&self, column: usize) -> Option<Look> {
+        let leaf = self.leaf(column).ok()?;
+        if leaf.reading != Reading::Plain {
+            return Some(Look::Numbers);
+        }
+        let mut readers = self.readers(0, &[leaf]).ok()?;
+        let from = readers.first_mut()?;
+        match from {
+            ColumnReader::BoolColumnReader(_) => return Some(Look::Truths),
+            ColumnReader::ByteArrayColumnReader(_) => {}
+            _ => return Some(Look::Numbers),
+        }
+        file::guard(&self.path, || column::look(from, LOOK_ROWS, &self.dialect)).ok()
     }
 
     /// Readers of these leaves in a row group.
@@ -172,6 +191,11 @@ impl OpenTable for Parquet {
         }
     }
 
+    fn look(&self, columns: &[usize]) -> Vec<Look> {
+        let look = |&column: &usize| self.look_at(column).unwrap_or(Look::Numbers);
+        columns.iter().map(look).collect()
+    }
+
     fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
         let rows = self.rows()?;
         let slots = cell::slots(selection);
@@ -187,6 +211,7 @@ impl OpenTable for Parquet {
                 reading: leaf.reading,
                 dialect: &self.dialect,
                 missing_numbers: &missing_numbers,
+                noted: false,
                 found: Default::default(),
             })
             .collect();
@@ -212,13 +237,15 @@ impl OpenTable for Parquet {
                 (before, left) = (before + rows, left - rows);
             }
         }
+        let noted = cells.iter().filter(|cells| cells.noted);
+        let noted = noted.map(|cells| cells.slot.column).collect();
         let mut label_names = vec![Vec::new(); selection.label_width()];
         for cells in cells {
             if let Kind::Label(place) = cells.slot.kind {
                 label_names[place] = cells.found.names.list;
             }
         }
-        Ok(Contents { rows, stored: Stored::Blocks(blocks), label_names })
+        Ok(Contents { rows, stored: Stored::Blocks(blocks), label_names, noted })
     }
 
     fn block(&self, _rows: &[u32], _columns: &[usize]) -> Block {
