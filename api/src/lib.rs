@@ -192,7 +192,7 @@ impl Sequential {
         }
         let job = self.job(&Fit::default())?;
         let schema = schema(&job, *inputs, targets.clone());
-        let network = job.network_of(*inputs, plan::units(&schema))?;
+        let network = job.network_of(*inputs, Vec::new(), plan::units(&schema))?;
         let model = Model { network, schema, shards: 1, weights: weights.clone(), step: None };
         let rows = Rows::new(*inputs, 0, x.iter().copied().collect());
         let mut outputs = inference::outputs(&model, &rows);

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use lockstep_coordinator::policy::{Measure, Watched};
 use lockstep_coordinator::{RunSpec, ShardSource, Snapshot, SumBounds};
 use lockstep_data::{
-    Back, Column, ColumnEncoder, ColumnOverride, Dataset, Detail, RowOrder, Rows, Scaling, Schema,
-    Sharded, Summary, TargetKind,
+    Back, Column, ColumnEncoder, ColumnOverride, Dataset, Detail, EmbeddedColumn, RowOrder, Rows,
+    Scaling, Schema, Sharded, Summary, TargetKind,
 };
-use lockstep_model::{NUMERIC_PROFILE, Network, Unit};
+use lockstep_model::{Embedding, NUMERIC_PROFILE, Network, Unit};
 use lockstep_proto::batches::Batches;
 use lockstep_proto::ids::{Shard, Table};
 use lockstep_proto::layout::Layout;
@@ -73,7 +73,11 @@ impl Plan {
             Some(weights) => weighted(train, weights),
             None => train,
         };
-        let network = Arc::new(job.network_of(train.features, units(&schema))?);
+        let network = Arc::new(job.network_of(
+            train.features - schema.embeddings().len(),
+            embeddings(&schema),
+            units(&schema),
+        )?);
         if !job.data.columns.is_empty() || !schema.has_numbers_alone() {
             // A job that says something of single columns, or has others than numbers, is written out with what is done to
             // every one.
@@ -296,6 +300,13 @@ fn weighted(train: Rows, weights: &[(String, f32)]) -> Rows {
     let weight = |row| weights[train.targets_of(row)[0] as usize].1;
     let weights: Vec<f32> = (0..train.len()).map(weight).collect();
     train.weighted(&weights)
+}
+
+/// What the network makes of columns of categories.
+pub(crate) fn embeddings(schema: &Schema) -> Vec<Embedding> {
+    let embedding =
+        |EmbeddedColumn { name, rows, dimension }| Embedding { column: name, rows, dimension };
+    schema.embeddings().into_iter().map(embedding).collect()
 }
 
 /// The own units of targets, where some are scaled.

@@ -28,6 +28,8 @@ mod dropout;
 #[cfg(target_os = "linux")]
 mod early_stopping;
 #[cfg(target_os = "linux")]
+mod embeddings;
+#[cfg(target_os = "linux")]
 mod eviction;
 #[cfg(target_os = "linux")]
 mod failpoints;

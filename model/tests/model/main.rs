@@ -7,7 +7,6 @@ mod common;
 mod dropout;
 mod embeddings;
 mod gradients;
-mod keras;
 mod math;
 mod memory;
 mod non_finite;

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::policy::{EarlyStopping, LearningRate};
 use lockstep_data::{TableSpec, TargetKind};
-use lockstep_model::{LayerSpec, Loss, Metric, Network, NetworkSpec, Unit};
+use lockstep_model::{Embedding, LayerSpec, Loss, Metric, Network, NetworkSpec, Unit};
 use lockstep_proto::frame::{NETWORK_BYTES_MAX, SUMS_LEN_MAX};
 use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
@@ -219,17 +219,23 @@ impl Job {
     /// # Errors
     /// If layers, loss and metrics do not go together.
     pub fn network(&self, inputs: usize) -> Result<Network, JobError> {
-        self.network_of(inputs, Vec::new())
+        self.network_of(inputs, Vec::new(), Vec::new())
     }
 
-    /// The network for rows of `inputs` numbers, with targets of these units; none where no target is scaled.
+    /// The network for rows of `inputs` numbers and a place in each of these embeddings, with targets of these units; none
+    /// where no target is scaled.
     ///
     /// # Errors
-    /// If layers, loss, metrics and units do not go together.
-    pub fn network_of(&self, inputs: usize, units: Vec<Unit>) -> Result<Network, JobError> {
+    /// If layers, loss, metrics, embeddings and units do not go together.
+    pub fn network_of(
+        &self,
+        inputs: usize,
+        embeddings: Vec<Embedding>,
+        units: Vec<Unit>,
+    ) -> Result<Network, JobError> {
         let spec = NetworkSpec {
             inputs,
-            embeddings: Vec::new(),
+            embeddings,
             layers: self.model.layers.clone(),
             loss: self.model.loss,
             metrics: self.model.metrics.clone(),

@@ -22,7 +22,7 @@ use crate::checkpoint::Origin;
 use crate::error::{Error, Result};
 use crate::format::{FORMAT, FORMAT_OF_COLUMNS};
 use crate::job::target_kind;
-use crate::plan::{Plan, units};
+use crate::plan::{Plan, embeddings, units};
 use crate::read_file;
 use crate::weights_file::{self, Stamp, WeightsError, weights_hash};
 use crate::whole_file::write_whole;
@@ -72,13 +72,9 @@ impl ModelDescription {
                 network.target_width(),
             ));
         }
-        if let Some(embedding) = network.spec().embeddings.first() {
-            return Err(format!(
-                "the network embeds {:?}, the schema has only columns of numbers",
-                embedding.column
-            ));
-        }
-        if network.spec().units != units(&schema) {
+        if network.spec().units != units(&schema)
+            || network.spec().embeddings != embeddings(&schema)
+        {
             return Err("its network and its columns do not go together".to_string());
         }
         Ok((network, schema, shards))
@@ -307,7 +303,7 @@ mod tests {
             (
                 "\"inputs\": 2",
                 "\"inputs\": 1, \"embeddings\": [{\"column\": \"b\", \"rows\": 9, \"dimension\": 1}]",
-                "the network embeds \"b\", the schema has only columns of numbers",
+                "its network and its columns do not go together",
             ),
         ] {
             let text = FITTING.replacen(from, to, 1);

@@ -1,0 +1,125 @@
+//! Embedded category columns on real clusters: one hash whatever computes, dies or goes on, and what a run writes down of them.
+
+use serde_json::{Value, json};
+
+use crate::folder::{Folder, edited};
+use crate::resume::killed_after;
+
+/// Ten epochs of 13 steps: three numbers and two embedded columns, a dropout on their vectors.
+const JOB: &str = r#"
+name = "embedded"
+seed = 5
+[data]
+train = "train.csv"
+target = "y"
+validation = { fraction = 0.2 }
+[data.columns]
+cut = { kind = "category", encoder = "embedding", dimension = 2 }
+color = { kind = "category", encoder = "embedding", dimension = 3 }
+[model]
+loss = "mse"
+metrics = ["mae"]
+layers = [
+  { type = "dropout", rate = 0.1 },
+  { type = "dense", units = 16, activation = "relu" },
+  { type = "dense", units = 1 },
+]
+[train]
+optimizer = "adam"
+epochs = 10
+batch_size = 25
+[checkpoint]
+every_steps = 7
+keep = 1000
+"#;
+
+const TRAIN: &str = "[train]\n";
+const CLIPPED_BF16: &str = "[train]\nprecision = \"bf16\"\ngradient_clip_norm = 0.5\n";
+
+const HASH: &str = "50fdd8bc2186df16d8e03165de851c6142e328a34a879d82c584ebffd7d9de51";
+const CLIPPED_BF16_HASH: &str = "c2fa0e41ea01b22593e7ac8088e9275dd6cbda431c66238693b5e6ce97883c85";
+
+fn folder_of(job: &str) -> Folder {
+    Folder::with_table(job, "diamonds-embedding", 400)
+}
+
+#[test]
+fn one_hash() {
+    folder_of(JOB).expect_one_hash(HASH);
+    folder_of(&edited(JOB, TRAIN, CLIPPED_BF16)).expect_one_hash(CLIPPED_BF16_HASH);
+}
+
+#[test]
+fn audits_agree() {
+    let folder = folder_of(&format!("{JOB}[cluster]\naudit_fraction = 1\n"));
+    assert_eq!(folder.train(3, 1), HASH);
+}
+
+#[test]
+fn chaos_does_not_matter() {
+    let job = edited(&edited(JOB, "epochs = 10", "epochs = 150"), TRAIN, CLIPPED_BF16);
+    let job = edited(&job, "keep = 1000", "keep = 5");
+    let wanted = folder_of(&job).train(1, 1);
+    let folder = folder_of(&job);
+    let local = ["--log-format", "json", "local", "job.toml", "--workers", "3", "--out", "run"];
+    let chaos = ["--chaos", "5,kill=120,stop=60,slow=30,coordinator=120"];
+    let ended = folder.run(&[&local[..], &chaos].concat());
+    ended.expect_with(0, "\"event\":\"chaos\"");
+    assert_eq!(folder.hash(), wanted, "{ended}");
+    folder.run(&["verify", "run"]).expect(0);
+}
+
+#[test]
+fn killed_and_resumed() {
+    let job = edited(&edited(JOB, "epochs = 10", "epochs = 150"), "keep = 1000", "keep = 5");
+    killed_after(&[30, 700], || folder_of(&job));
+}
+
+#[test]
+fn what_a_run_writes_down() {
+    let folder = folder_of(JOB);
+    folder.train_into("run");
+    let model: Value = serde_json::from_str(&folder.read("run/model/model.json")).unwrap();
+    let embeddings = json!([
+        { "column": "cut", "rows": 6, "dimension": 2 },
+        { "column": "color", "rows": 8, "dimension": 3 },
+    ]);
+    assert_eq!(model["network"]["embeddings"], embeddings);
+    assert_eq!(model["network"]["inputs"], 3);
+    let bytes = std::fs::read(folder.path().join("run/model/weights.safetensors")).unwrap();
+    let weights = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut names = weights.names();
+    names.sort();
+    assert_eq!(names[..2], ["inputs.color.embedding", "inputs.cut.embedding"]);
+    assert_eq!(weights.tensor(names[0]).unwrap().shape(), [8, 3]);
+    // What training never saw is row 0, and no error.
+    folder
+        .write("new.csv", "carat,depth,table,cut,color\n0,0,0,Ideal,Z\n0,0,0,,H\n0,0,0,Ideal,H\n");
+    let predicted = folder.run(&["predict", "run", "--data", "new.csv", "--output", "-"]);
+    predicted.expect(0);
+    assert_eq!(predicted.stdout.lines().count(), 4, "{predicted}");
+    // The weights are a start for the same network.
+    let job = edited(JOB, "loss = \"mse\"\n", "loss = \"mse\"\ninitial_weights = \"run\"\n");
+    folder.write("next.toml", &job);
+    folder.run(&["--quiet", "local", "next.toml", "--out", "next"]).expect(0);
+}
+
+#[test]
+fn check_shows_every_embedding() {
+    let folder = folder_of(JOB);
+    let ended = folder.run(&["check", "job.toml"]);
+    ended.expect(0);
+    for line in [
+        "network: 3 inputs and 2 embeddings, loss mse\n",
+        "  embedding of cut     [rows, 2]          12\n",
+        "  embedding of color   [rows, 3]          24\n",
+        "  0 dropout            [rows, 8]           0  rate 0.1\n",
+        "  1 dense             [rows, 16]         144  relu\n",
+    ] {
+        assert!(ended.stdout.contains(line), "no {line:?} in\n{ended}");
+    }
+    let json = folder.run(&["--log-format", "json", "check", "job.toml"]);
+    let checked: Value = serde_json::from_str(&json.stdout).unwrap();
+    let wanted = json!({ "column": "cut", "rows": 6, "dimension": 2, "parameters": 12 });
+    assert_eq!(checked["network"]["embeddings"][0], wanted);
+}
