@@ -191,7 +191,7 @@ fn keys_and_names() {
         (
             "loss = \"mse\"",
             "loss = \"mse\"\nmetrics = [{ type = \"mae\", k = 1 }]",
-            "unknown key `model.metrics.0.k`",
+            "`model.metrics.0.k`: mae has no k, only top_k_accuracy has",
         ),
         (
             "{ type = \"dense\", units = 1 }",

@@ -223,7 +223,7 @@ fn killed_and_resumed() {
 fn killed_after_the_end() {
     let folder = folder_of(JOB);
     failpoints::train(&folder, &[], Some(("manifest.json:create", 2, "die"))).expect(5);
-    folder.run(&[&RESUME[..], &["--resume"]].concat()).expect_with(0, "going on after step ");
+    folder.run(&[&RESUME[..], &["--resume"]].concat()).expect_with(0, "continuing after step ");
     assert_eq!(folder.hash(), HASH);
     let undisturbed = folder_of(JOB);
     undisturbed.train_into("run");

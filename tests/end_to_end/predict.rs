@@ -21,7 +21,8 @@ fn evaluated(folder: &Folder, data: &str) -> BTreeMap<String, f64> {
         let (name, value) = line.split_once(' ').unwrap();
         (name.to_string(), value.parse().unwrap())
     };
-    lines.map(value).collect()
+    // Tables of classes follow on an empty line.
+    lines.take_while(|line| !line.is_empty()).map(value).collect()
 }
 
 fn predicted(folder: &Folder, data: &str) -> String {
