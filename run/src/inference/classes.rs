@@ -118,7 +118,7 @@ fn threshold(tenths: u32, scores: &[f32], pairs: &[(usize, usize)]) -> Threshold
     let threshold = f64::from(tenths) / 10.0;
     let mut counts = Counts::default();
     for (&score, &(actual, _)) in scores.iter().zip(pairs) {
-        let (is_predicted, is_actual) = (f64::from(score) > threshold, actual == 1);
+        let (is_predicted, is_actual) = (score > threshold as f32, actual == 1);
         counts.hits += f64::from(is_predicted && is_actual);
         counts.predicted += f64::from(is_predicted);
         counts.actual += f64::from(is_actual);
