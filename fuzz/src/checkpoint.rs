@@ -1,7 +1,7 @@
 //! Checkpoint files: one that a run would go on from is of this run, holds together, and written again is the same.
 
-use lockstep_coordinator::Snapshot;
 use lockstep_coordinator::Optimizer;
+use lockstep_coordinator::Snapshot;
 use lockstep_proto::batches::Batches;
 use lockstep_run::checkpoint::{Checkpoint, Expected, Origin, newest, read_weights};
 

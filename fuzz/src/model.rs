@@ -52,8 +52,8 @@ pub fn check(data: &[u8]) {
     let file = TableFile::at(scratch::write("table.csv", table.as_bytes()));
     BUDGET.hold(text.len() + table.len(), || {
         let mut output = Vec::new();
-        if let Ok(rows) = predict(&model, &file, &mut output) {
-            assert!(rows > 0 && !output.is_empty());
+        if let Ok(found) = predict(&model, &file, &mut output) {
+            assert!(found.rows > 0 && !output.is_empty());
         }
         if let Ok(found) = evaluate(&model, &file) {
             assert!(found.rows > 0 && found.values.contains_key("loss"));

@@ -158,7 +158,7 @@ fn the_place_of_an_error_names_the_part() {
     folder.write("parts/1.csv", b"a,class,b\n1,9,2\n1,10,x\n");
     folder.write("job.toml", job("parts").as_bytes());
     let ended = folder.run(&["check", "job.toml"]);
-    ended.expect_with(3, "parts/1.csv:3: column 3 (b): found \"x\", wanted a number");
+    ended.expect_with(3, "parts/1.csv:3: column 3 (b): found \"x\" on line 3 of 1.csv");
     folder.write("job.toml", job("parts\"\nformat = \"xlsx").as_bytes());
     let ended = folder.run(&["check", "job.toml"]);
     ended.expect_with(3, "found \"xlsx\", wanted one of csv, tsv, idx, npy, npz, parquet");

@@ -259,7 +259,10 @@ fn parts_that_differ_are_told_with_their_names() {
         assert_eq!(message(second), Err(format!("d/2.csv: found {found}, {wanted}")));
     }
     let error = message("y,a\n\n4,x\n").unwrap_err();
-    assert!(error.starts_with("d/2.csv:3: column 2 (a): found \"x\" on line 3 of 2.csv"), "{error}");
+    assert!(
+        error.starts_with("d/2.csv:3: column 2 (a): found \"x\" on line 3 of 2.csv"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -61,14 +61,15 @@ impl ModelDescription {
         }
         let wanted = target_kind(network.spec().loss, network.outputs());
         let found = [schema.inputs(), schema.targets.len()];
-        if found != [network.inputs(), network.target_width()] || schema.kind != wanted {
+        let inputs = network.spec().inputs;
+        if found != [inputs, network.target_width()] || schema.kind != wanted {
             let [features, targets] = found;
             return Err(format!(
                 "the schema has {}, {} and kind {:?}, the network wants {}, {} and {wanted:?}",
                 count(features as u64, "input"),
                 count(targets as u64, "target"),
                 schema.kind,
-                network.inputs(),
+                inputs,
                 network.target_width(),
             ));
         }
@@ -302,7 +303,7 @@ mod tests {
             ("\"units\": 3", "\"units\": 0", "layer 0: `units`: found 0"),
             (
                 "\"inputs\": 2",
-                "\"inputs\": 1, \"embeddings\": [{\"column\": \"b\", \"rows\": 9, \"dimension\": 1}]",
+                "\"inputs\": 2, \"embeddings\": [{\"column\": \"b\", \"rows\": 9, \"dimension\": 1}]",
                 "its network and its columns do not go together",
             ),
         ] {
