@@ -105,6 +105,14 @@ impl TableFile {
         }
     }
 
+    /// The files that are read for it, as far as they can be told: every part, or the one or two files.
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        match parts::paths(&self.path) {
+            Ok(Some(parts)) if self.targets.is_none() => parts,
+            _ => std::iter::once(&self.path).chain(&self.targets).cloned().collect(),
+        }
+    }
+
     /// What `data.target` is where a job leaves it out, if it may: all that the targets' file holds.
     pub fn default_target(&self) -> Option<&'static str> {
         self.own_targets().map(|pair| pair.target)

@@ -1,7 +1,5 @@
 //! Evaluating a model on a table: the result to standard output and, where the user said so, as JSON to a file.
 
-use std::path::Path;
-
 use lockstep_data::TableFile;
 use lockstep_run::error::Result;
 use lockstep_run::inference::{self, Evaluation};
@@ -17,12 +15,10 @@ use crate::report::SharedConsole;
 /// If the model or the table cannot be used, or the output is one that must not or cannot be written.
 pub(super) fn evaluate(evaluate: Evaluate, reporter: &SharedConsole) -> Result<()> {
     let Evaluate { run, data, labels, output, force } = evaluate;
-    if let Some(output) = &output {
-        let inputs: Vec<&Path> =
-            std::iter::once(&data).chain(&labels).map(|p| p.as_path()).collect();
-        file::check(&run, &inputs, output, force)?;
-    }
     let data = TableFile::guess(data, labels);
+    if let Some(output) = &output {
+        file::check(&run, &data, output, force)?;
+    }
     let model = load_model(&run, reporter)?;
     let Evaluation { rows, left_out, unseen, values, loss_is_scaled, classes } =
         inference::evaluate(&model, &data)?;

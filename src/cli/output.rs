@@ -2,8 +2,9 @@
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use lockstep_data::TableFile;
 use lockstep_run::error::{Error, Result};
 use tempfile::NamedTempFile;
 
@@ -11,7 +12,7 @@ use tempfile::NamedTempFile;
 ///
 /// # Errors
 /// Why not, and what to do.
-pub(super) fn check(run: &Path, inputs: &[&Path], output: &Path, force: bool) -> Result<()> {
+pub(super) fn check(run: &Path, data: &TableFile, output: &Path, force: bool) -> Result<()> {
     let refused = |problem: &str| {
         Err(Error::File { path: output.to_path_buf(), problem: problem.to_string() })
     };
@@ -21,8 +22,8 @@ pub(super) fn check(run: &Path, inputs: &[&Path], output: &Path, force: bool) ->
         return refused("it lies in the run folder, which only its run writes: name another place");
     }
     let Ok(there) = fs::metadata(output) else { return Ok(()) };
-    let is_it = |input: &Path| fs::metadata(input).is_ok_and(|input| is_same(&there, &input));
-    if inputs.iter().any(|input| is_it(input)) {
+    let is_it = |input: PathBuf| fs::metadata(input).is_ok_and(|input| is_same(&there, &input));
+    if data.inputs().into_iter().any(is_it) {
         return refused("it is the table that is read: name another file");
     }
     if there.is_file() && has(run, &there) {

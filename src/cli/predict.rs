@@ -29,7 +29,7 @@ pub(super) fn predict(
         report(reporter, &Report::Predicted { rows, output: None });
         return Ok(());
     }
-    file::check(run, &[data.path()], output, force)?;
+    file::check(run, data, output, force)?;
     let model = load_model(run, reporter)?;
     let mut predictions = Vec::new();
     let Predicted { rows, unseen } = inference::predict(&model, data, &mut predictions)?;

@@ -150,6 +150,11 @@ fn one_model_from_every_form() {
         assert_eq!(loss(data), loss("t.csv"), "{data}");
         assert_eq!(predicted(data), predicted("t.csv"), "{data}");
     }
+    // No part of a table is written over, whatever was asked for.
+    for (data, part) in [("parts", "parts/1.csv"), ("days/*.parquet", "days/1.parquet")] {
+        let over = ["predict", "run", "--data", data, "--force", "--output", part];
+        folder.run(&over).expect_with(3, "it is the table that is read");
+    }
 }
 
 #[test]
