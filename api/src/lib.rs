@@ -10,7 +10,6 @@ mod progress;
 mod tables;
 mod targets;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -220,19 +219,7 @@ impl Sequential {
     fn job(&self, fit: &Fit) -> Result<Job> {
         let (optimizer, loss, metrics) =
             self.compiled.clone().ok_or_else(|| wrong("fit before compile"))?;
-        let data = TableSpec {
-            train: TableFile::at(PathBuf::new()),
-            test: None,
-            validation: None,
-            target: Vec::new(),
-            features: None,
-            sample_weight: None,
-            scale: Scale::NONE,
-            missing: Missing::Error,
-            columns: BTreeMap::new(),
-            stratify: true,
-            dialect: Dialect::default(),
-        };
+        let data = TableSpec::new(TableFile::at(PathBuf::new()), Vec::new());
         let model =
             job::Model { loss, metrics, layers: self.layers.clone(), initial_weights: None };
         let train = Train {

@@ -1,11 +1,8 @@
 //! The tutorial's helpers around a model: a table from a file, a split, an error measure.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use lockstep_data::{
-    Detail, Dialect, Missing, Rows, Scale, Schema, TableFile, TableSpec, TargetKind,
-};
+use lockstep_data::{Detail, Rows, Schema, TableFile, TableSpec, TargetKind};
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::words::count;
 use ndarray::{Array2, ArrayView2, Axis};
@@ -21,19 +18,8 @@ use super::{targets, wrong};
 /// # Errors
 /// If the file cannot be used; the message says where.
 pub fn load_csv(path: impl AsRef<Path>, target: &str) -> Result<(Array2<f32>, Array2<f32>)> {
-    let spec = TableSpec {
-        train: TableFile::at(path.as_ref().to_path_buf()),
-        test: None,
-        validation: None,
-        target: vec![target.to_string()],
-        features: None,
-        sample_weight: None,
-        scale: Scale::NONE,
-        missing: Missing::Error,
-        columns: BTreeMap::new(),
-        stratify: true,
-        dialect: Dialect::default(),
-    };
+    let file = TableFile::at(path.as_ref().to_path_buf());
+    let spec = TableSpec::new(file, vec![target.to_string()]);
     let rows = lockstep_data::load(&spec, TargetKind::Numbers, 0, Detail::Usual)?.train;
     let table = ArrayView2::from_shape((rows.len(), rows.width()), &rows.values)
         .map_err(|error| Error::Internal(error.to_string()))?;

@@ -86,6 +86,17 @@ impl DataError {
     }
 }
 
+/// That a table lacks a column which a key of the job names; `columns` are those that may have been meant.
+pub(crate) fn no_column<S: AsRef<str>>(
+    path: &Path,
+    name: &str,
+    key: &str,
+    columns: &[S],
+) -> DataError {
+    let (near, name) = (suggest(name, columns), quote(name.as_bytes()));
+    DataError::table(path, format!("found no column {name}, wanted by `{key}`; {near}"))
+}
+
 /// Longest cell that a message quotes whole, in characters.
 const QUOTED_CHARS_MAX: usize = 40;
 

@@ -177,12 +177,13 @@ impl Texts<'_> {
         said: Option<ColumnKind>,
     ) -> Result<DateForm, DataError> {
         if dates < self.all {
+            let is_no_date = |shape| !matches!(shape, Shape::Date(_));
             if said.is_none() {
-                return Err(self.mixed("dates", dates, &|shape| !matches!(shape, Shape::Date(_))));
+                return Err(self.mixed("dates", dates, &is_no_date));
             }
-            let (_, problem) = self.first(&|shape| !matches!(shape, Shape::Date(_)));
+            let (_, problem) = self.first(&is_no_date);
             return Err(self.cell(
-                &|shape| !matches!(shape, Shape::Date(_)),
+                &is_no_date,
                 format!("{problem}, wanted dates such as 2024-03-01 or 2024-03-01 12:30"),
             ));
         }

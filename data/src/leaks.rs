@@ -17,6 +17,12 @@ pub(crate) fn leaks(raw: &RawTable, rows: &[u32], seen: &TableSummary) -> Vec<St
     }
     let places = raw.selection.places();
     let (features, targets) = places.split_at(raw.selection.features.len());
+    let targets = &targets[..raw.selection.targets.len()];
+    let text_of = |place: &Kind| match *place {
+        Kind::Label(label) => texts(raw, rows, label),
+        Kind::Number(_) => Vec::new(),
+    };
+    let target_texts: Vec<_> = targets.iter().map(text_of).collect();
     let mut warnings = Vec::new();
     for (at, (feature, place)) in seen.features.iter().zip(features).enumerate() {
         let is_it = |(target, other): (usize, &Kind)| match (*place, *other) {
@@ -26,9 +32,7 @@ pub(crate) fn leaks(raw: &RawTable, rows: &[u32], seen: &TableSummary) -> Vec<St
                     cells[0] == cells[1]
                 }
             }
-            (Kind::Label(label), Kind::Label(other)) => {
-                texts(raw, rows, label) == texts(raw, rows, other)
-            }
+            (Kind::Label(label), Kind::Label(_)) => texts(raw, rows, label) == target_texts[target],
             _ => false,
         };
         let target = targets.iter().enumerate().position(is_it);

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use lockstep_proto::ids::Table;
 
 use crate::columns::{ColumnEncoder, ColumnKind, Missing, Scale};
-use crate::error::{DataError, count, quote, suggest};
+use crate::error::{DataError, count, no_column, quote};
 use crate::fit::fit;
 use crate::infer::{self, Found, Guess};
 use crate::leaks::leaks;
@@ -14,7 +14,7 @@ use crate::raw::RawTable;
 use crate::readers::open_table::OpenTable;
 use crate::rows::Rows;
 use crate::schema::{Reader, Rule, Schema, Unseen, Want, selection, usable_rows};
-use crate::selection::Selected;
+use crate::selection::{Selected, Selection};
 use crate::spec::{Source, TableSpec, TargetKind};
 use crate::split::{self, Part};
 use crate::strata::{Split, split};
@@ -52,7 +52,8 @@ pub fn load(
     let (features, targets) = columns(spec, &*opened, weight)?;
     check_targets(targets.len(), kind)?;
     check_columns(spec, &*opened, &features, &targets, kind)?;
-    let Opened { mut raw, guesses } = open(spec, opened, features, targets, kind)?;
+    let weight = weight.map(weights::selected);
+    let Opened { mut raw, guesses } = open(spec, opened, (features, targets, weight), kind)?;
     let usable = usable_rows(&raw)?;
     let dropped = (raw.rows - usable.len()) as u64;
     let Split { train: train_rows, validation, test, warnings } = split(spec, &raw, usable, seed)?;
@@ -73,15 +74,15 @@ pub fn load(
     };
     let validation = held_out(Table::Validation, validation);
     let test = held_out(Table::Test, test);
+    let weights = weights::of(&raw, &train_rows)?;
     let [train, validation_rows, test_rows] =
         schema.preprocess(&mut raw, [&train_rows, rows_of(&validation), rows_of(&test)])?;
     seen.count_labels(&schema, &train);
-    drop(raw);
-    let train = match weights::read(spec, &train_rows)? {
+    drop((raw, train_rows));
+    let train = match weights {
         Some(weights) => train.weighted(&weights),
         None => train,
     };
-    drop(train_rows);
     let mut tables = vec![seen];
     let mut unseen_warnings = Vec::new();
 
@@ -125,8 +126,7 @@ struct Opened {
 fn open(
     spec: &TableSpec,
     opened: Box<dyn OpenTable>,
-    features: Vec<usize>,
-    targets: Vec<usize>,
+    (features, targets, weight): (Vec<usize>, Vec<usize>, Option<Selected>),
     kind: TargetKind,
 ) -> Result<Opened, DataError> {
     let name = |opened: &dyn OpenTable, column: usize| opened.columns()[column].clone();
@@ -140,13 +140,14 @@ fn open(
             (column, Rule { is_text: guess.is_text, notes_text: guess.said.is_none(), ..rule })
         };
         let target = |&column: &usize| (column, Rule::of(spec.target(&name(opened, column))));
-        selection(
+        let selection = selection(
             features.iter().zip(guesses).map(feature),
             targets.iter().map(target),
             kind,
             Want::FeaturesAndTargets,
             Reader::Job,
-        )
+        );
+        Selection { weight, ..selection }
     };
     let first = select(&*opened, &guesses);
     let mut raw = RawTable::read(opened, first)?;
@@ -311,10 +312,8 @@ fn check_columns(
                 );
             }
             let used: Vec<&str> = features.iter().chain(&targets).copied().collect();
-            let near = suggest(name, &sorted_as_in(opened, used));
-            let name = quote(name.as_bytes());
-            let problem = format!("found no column {name}, wanted by `data.columns`; {near}");
-            return Err(DataError::table(opened.path(), problem));
+            let used = sorted_as_in(opened, used);
+            return Err(no_column(opened.path(), name, "data.columns", &used));
         }
         if let Some(problem) = said.problem() {
             return fault(&problem);
@@ -370,12 +369,7 @@ fn columns(
 ) -> Result<(Vec<usize>, Vec<usize>), DataError> {
     let find = |key: &str, names: &[String]| -> Result<Vec<usize>, DataError> {
         let column = |name: &String| {
-            opened.find(name)?.ok_or_else(|| {
-                let near = suggest(name, opened.columns());
-                let name = quote(name.as_bytes());
-                let problem = format!("found no column {name}, wanted by `{key}`; {near}");
-                DataError::table(opened.path(), problem)
-            })
+            opened.find(name)?.ok_or_else(|| no_column(opened.path(), name, key, opened.columns()))
         };
         names.iter().map(column).collect()
     };

@@ -13,6 +13,8 @@ pub(crate) struct Selection {
     pub(crate) features: Vec<Selected>,
     /// The targets, in the network's order.
     pub(crate) targets: Vec<Selected>,
+    /// The weights of rows, which are numbers, where a job has them.
+    pub(crate) weight: Option<Selected>,
 }
 
 /// A column to read.
@@ -65,9 +67,9 @@ impl Selected {
 }
 
 impl Selection {
-    /// Every column, features first.
+    /// Every column: features, targets, weights.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Selected> {
-        self.features.iter().chain(&self.targets)
+        self.features.iter().chain(&self.targets).chain(&self.weight)
     }
 
     /// Where the cells of each column go, in the order of [`Selection::all`].

@@ -46,6 +46,23 @@ pub struct TableSpec {
 }
 
 impl TableSpec {
+    /// A training table alone, all of whose other columns are features, as they are and none missing.
+    pub fn new(train: TableFile, target: Vec<String>) -> TableSpec {
+        TableSpec {
+            train,
+            test: None,
+            validation: None,
+            target,
+            features: None,
+            sample_weight: None,
+            scale: Scale::NONE,
+            missing: Missing::Error,
+            columns: BTreeMap::new(),
+            stratify: true,
+            dialect: Dialect::default(),
+        }
+    }
+
     /// What is done to a feature of this name.
     pub(crate) fn feature(&self, name: &str) -> ColumnSettings {
         let own = self.columns.get(name).copied().unwrap_or_default();

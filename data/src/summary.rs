@@ -206,7 +206,8 @@ impl TableSummary {
             false => numbers.next().map(FeatureSummary::Number),
         };
         let features = raw.selection.features.iter().filter_map(feature).collect();
-        let targets: Vec<NumberSummary> = numbers.collect();
+        let targets = raw.selection.targets.iter().filter(|selected| !selected.is_text()).count();
+        let targets: Vec<NumberSummary> = numbers.take(targets).collect();
         TableSummary {
             table,
             path: raw.path().to_owned(),

@@ -1,12 +1,12 @@
 //! The weights of training rows: a column that is no feature, of numbers that are at least 0.
 //!
-//! It is read by itself, in a second pass over the file, so that no format and no schema has to know of it: tables to measure
-//! and to predict need no weights.
+//! It is read with the others, as the last number of a row, and no schema knows of it: tables to measure and to predict need
+//! no weights.
 
-use crate::error::{DataError, quote, suggest};
+use crate::error::{DataError, no_column, quote};
 use crate::raw::RawTable;
 use crate::readers::open_table::OpenTable;
-use crate::selection::{CellKind, OnText, Selected, Selection};
+use crate::selection::{CellKind, OnText, Selected};
 use crate::spec::TableSpec;
 
 /// The column with the weights in the training table, if the job names one.
@@ -22,39 +22,36 @@ pub(crate) fn column(spec: &TableSpec, opened: &dyn OpenTable) -> Result<Option<
     }
     let found = opened.find(name)?;
     let Some(column) = found.filter(|column| !opened.targets().contains(column)) else {
-        let near = suggest(name, opened.columns());
-        let name = quote(name.as_bytes());
-        let problem = format!("found no column {name}, wanted by `data.sample_weight`; {near}");
-        return Err(DataError::table(opened.path(), problem));
+        return Err(no_column(opened.path(), name, "data.sample_weight", opened.columns()));
     };
     Ok(Some(column))
 }
 
-/// The weights of these rows of the training table, which are in the file's order; `None` if the job names no column.
-pub(crate) fn read(spec: &TableSpec, rows: &[u32]) -> Result<Option<Vec<f32>>, DataError> {
-    if spec.sample_weight.is_none() {
-        return Ok(None);
-    }
-    let opened = spec.train.open(&spec.dialect)?;
-    let Some(column) = column(spec, &*opened)? else { return Ok(None) };
+/// How the column is read.
+pub(crate) fn selected(column: usize) -> Selected {
     let text = OnText::Error(Some("a weight is a number of at least 0"));
-    let selected = Selected {
+    Selected {
         column,
         cells: CellKind::Numbers { takes_any_size: false, text },
         missing: Some("give it one: a number of at least 0"),
         drops: false,
-    };
-    let selection = Selection { features: vec![selected], targets: Vec::new() };
-    let raw = RawTable::read(opened, selection)?;
+    }
+}
+
+/// The weights of these rows of the training table, which are in the file's order; `None` if none were read.
+pub(crate) fn of(raw: &RawTable, rows: &[u32]) -> Result<Option<Vec<f32>>, DataError> {
+    let Some(selected) = &raw.selection.weight else { return Ok(None) };
+    // The last number of a row.
+    let place = raw.selection.number_width() - 1;
     let mut weights = Vec::with_capacity(rows.len());
-    raw.visit_columns(rows, &[0], |block, numbers, places| {
+    raw.visit_columns(rows, &[place], |block, numbers, places| {
         places.each(block.number(numbers[0]), |cell| weights.push(cell as f32));
     });
     match weights.iter().position(|weight| *weight < 0.0) {
         None => Ok(Some(weights)),
         Some(at) => {
             let problem = format!("found the weight {}, wanted at least 0", weights[at]);
-            Err(raw.cell_error(rows[at], column, problem))
+            Err(raw.cell_error(rows[at], selected.column, problem))
         }
     }
 }

@@ -1,8 +1,6 @@
 //! What holds for a table of any format that was loaded: its rows, its schema, the rows that the schema reads again, and
 //! the rows of the same table written as CSV.
 
-use std::collections::BTreeMap;
-
 use lockstep_data::{
     Dataset, Detail, Dialect, Rows, Scale, Schema, TableFile, TableSpec, TargetKind, Want, load,
 };
@@ -24,19 +22,7 @@ pub(crate) fn scales() -> Vec<Scale> {
 
 /// A table to train on, without others.
 pub(crate) fn spec(train: TableFile, target: &str) -> TableSpec {
-    TableSpec {
-        train,
-        test: None,
-        validation: None,
-        target: vec![target.to_owned()],
-        features: None,
-        sample_weight: None,
-        scale: Scale::NONE,
-        missing: lockstep_data::Missing::Error,
-        columns: BTreeMap::new(),
-        stratify: true,
-        dialect: Dialect::default(),
-    }
+    TableSpec::new(train, vec![target.to_owned()])
 }
 
 /// Loads a table of `len` bytes; the message if it is refused.

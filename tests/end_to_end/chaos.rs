@@ -33,6 +33,17 @@ fn chaos(spec: &str) -> Vec<&str> {
     [&fixed[..], &["--chaos", spec]].concat()
 }
 
+/// That a job ends in the bits of its undisturbed run whatever `--chaos` does to it, and verifies.
+#[track_caller]
+pub(crate) fn changes_nothing(spec: &str, folder_of_job: impl Fn() -> Folder) {
+    let wanted = folder_of_job().train(1, 1);
+    let folder = folder_of_job();
+    let ended = folder.run(&chaos(spec));
+    ended.expect_with(0, "\"event\":\"chaos\"");
+    assert_eq!(folder.hash(), wanted, "{ended}");
+    folder.run(&["verify", "run"]).expect(0);
+}
+
 /// The counts of faults by kind.
 #[track_caller]
 fn faults(ended: &Ended) -> [u64; 4] {

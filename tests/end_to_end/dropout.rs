@@ -7,7 +7,8 @@ use lockstep::prelude::*;
 use ndarray::Array2;
 
 use crate::bad_job;
-use crate::folder::{Folder, edited, metrics, of_kind};
+use crate::chaos;
+use crate::folder::{Folder, clipped_bf16, edited, metrics, of_kind};
 use crate::resume::{killed_after, records};
 use crate::sharing;
 
@@ -38,9 +39,6 @@ every_steps = 7
 keep = 1000
 "#;
 
-const TRAIN: &str = "[train]\n";
-const CLIPPED_BF16: &str = "[train]\nprecision = \"bf16\"\ngradient_clip_norm = 0.5\n";
-
 const HASH: &str = "6058a0cbf21b50e0011d9d3eb872bfa7f5ecec962652b817349ccc3b0e3c8f84";
 const CLIPPED_BF16_HASH: &str = "189fe3435a432af30aa5eb9202290ff9070b2893908f2668dce1ca4566965a08";
 const LARGE_HASH: &str = "1befc22daaf7578a9e8c9a41162422a6c498b1b1dad67a0e5d39220aad2e221e";
@@ -68,7 +66,7 @@ fn large() -> Folder {
 
 #[test]
 fn workers_and_threads_do_not_matter() {
-    let clipped = edited(JOB, TRAIN, CLIPPED_BF16);
+    let clipped = clipped_bf16(JOB);
     for (job, wanted) in [(JOB, HASH), (&clipped, CLIPPED_BF16_HASH)] {
         folder_of(job).expect_one_hash(wanted);
     }
@@ -94,17 +92,10 @@ fn audits_agree() {
 /// Spans are dealt anew, and steps computed by others, ahead and again.
 #[test]
 fn chaos_does_not_matter() {
-    for train in [TRAIN, CLIPPED_BF16] {
-        let job = edited(&edited(JOB, "epochs = 10", "epochs = 200"), TRAIN, train);
+    for job in [JOB.to_string(), clipped_bf16(JOB)] {
+        let job = edited(&job, "epochs = 10", "epochs = 200");
         let job = edited(&job, "keep = 1000", "keep = 5");
-        let wanted = folder_of(&job).train(1, 1);
-        let folder = folder_of(&job);
-        let local = ["--log-format", "json", "local", "job.toml", "--workers", "3", "--out", "run"];
-        let chaos = ["--chaos", "5,kill=120,stop=60,slow=30,coordinator=120"];
-        let ended = folder.run(&[&local[..], &chaos].concat());
-        ended.expect_with(0, "\"event\":\"chaos\"");
-        assert_eq!(folder.hash(), wanted, "{ended}");
-        folder.run(&["verify", "run"]).expect(0);
+        chaos::changes_nothing("5,kill=120,stop=60,slow=30,coordinator=120", || folder_of(&job));
     }
 }
 
@@ -119,8 +110,7 @@ fn killed_and_resumed() {
 /// With rate 0 it is the run without the layer, wherever it is put, to the last bit of what is recorded.
 #[test]
 fn rate_0_is_no_layer() {
-    for train in [TRAIN, CLIPPED_BF16] {
-        let job = edited(JOB, TRAIN, train);
+    for job in [JOB.to_string(), clipped_bf16(JOB)] {
         let zero = job.replace("rate = 0.05", "rate = 0").replace("rate = 0.25", "rate = 0.0");
         let lines = job.lines().filter(|line| !line.contains("dropout"));
         let without = lines.map(|line| format!("{line}\n")).collect::<String>();

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::folder::{Folder, edited};
+use crate::chaos;
+use crate::folder::{Folder, clipped_bf16, edited};
 use crate::resume::killed_after;
 
 /// Ten epochs of 13 steps: three numbers and two embedded columns, a dropout on their vectors.
@@ -33,9 +34,6 @@ every_steps = 7
 keep = 1000
 "#;
 
-const TRAIN: &str = "[train]\n";
-const CLIPPED_BF16: &str = "[train]\nprecision = \"bf16\"\ngradient_clip_norm = 0.5\n";
-
 const HASH: &str = "50fdd8bc2186df16d8e03165de851c6142e328a34a879d82c584ebffd7d9de51";
 const CLIPPED_BF16_HASH: &str = "c2fa0e41ea01b22593e7ac8088e9275dd6cbda431c66238693b5e6ce97883c85";
 
@@ -46,7 +44,7 @@ fn folder_of(job: &str) -> Folder {
 #[test]
 fn one_hash() {
     folder_of(JOB).expect_one_hash(HASH);
-    folder_of(&edited(JOB, TRAIN, CLIPPED_BF16)).expect_one_hash(CLIPPED_BF16_HASH);
+    folder_of(&clipped_bf16(JOB)).expect_one_hash(CLIPPED_BF16_HASH);
 }
 
 #[test]
@@ -57,16 +55,9 @@ fn audits_agree() {
 
 #[test]
 fn chaos_does_not_matter() {
-    let job = edited(&edited(JOB, "epochs = 10", "epochs = 150"), TRAIN, CLIPPED_BF16);
+    let job = clipped_bf16(&edited(JOB, "epochs = 10", "epochs = 150"));
     let job = edited(&job, "keep = 1000", "keep = 5");
-    let wanted = folder_of(&job).train(1, 1);
-    let folder = folder_of(&job);
-    let local = ["--log-format", "json", "local", "job.toml", "--workers", "3", "--out", "run"];
-    let chaos = ["--chaos", "5,kill=120,stop=60,slow=30,coordinator=120"];
-    let ended = folder.run(&[&local[..], &chaos].concat());
-    ended.expect_with(0, "\"event\":\"chaos\"");
-    assert_eq!(folder.hash(), wanted, "{ended}");
-    folder.run(&["verify", "run"]).expect(0);
+    chaos::changes_nothing("5,kill=120,stop=60,slow=30,coordinator=120", || folder_of(&job));
 }
 
 #[test]

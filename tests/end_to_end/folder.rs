@@ -140,6 +140,11 @@ pub(crate) fn edited(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
+/// The job with clipped gradients in bf16.
+pub(crate) fn clipped_bf16(job: &str) -> String {
+    edited(job, "[train]\n", "[train]\nprecision = \"bf16\"\ngradient_clip_norm = 0.5\n")
+}
+
 /// `metrics.jsonl`, line by line.
 pub(crate) fn metrics(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write as _};
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -192,20 +192,20 @@ impl Read for Span<'_> {
     }
 }
 
-/// A reader of a whole file that can be moved to any place.
+/// A reader of a file from a position on, that can be moved to any other.
 #[derive(Debug)]
-pub(crate) struct Cursor<'a> {
-    source: &'a Source,
+pub(crate) struct Cursor<S> {
+    source: S,
     at: u64,
 }
 
-impl<'a> Cursor<'a> {
-    pub(crate) fn new(source: &'a Source) -> Cursor<'a> {
-        Cursor { source, at: 0 }
+impl<S: Deref<Target = Source>> Cursor<S> {
+    pub(crate) fn new(source: S, at: u64) -> Cursor<S> {
+        Cursor { source, at }
     }
 }
 
-impl Read for Cursor<'_> {
+impl<S: Deref<Target = Source>> Read for Cursor<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let found = self.source.span(self.at..self.source.end()).read(buffer)?;
         self.at += found as u64;
@@ -213,7 +213,7 @@ impl Read for Cursor<'_> {
     }
 }
 
-impl Seek for Cursor<'_> {
+impl<S: Deref<Target = Source>> Seek for Cursor<S> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let at = match to {
             SeekFrom::Start(at) => Some(at),

@@ -1,7 +1,10 @@
-//! Columns by their names, any number of which may be the same. Says which columns a name has; whether that is an error,
-//! and in which words, is the format's to say.
+//! Columns by their names, any number of which may be the same. Says which columns a name has. Where a format says no more of
+//! two of a name, it is an error as everywhere.
 
 use std::collections::HashMap;
+use std::path::Path;
+
+use crate::error::{DataError, quote};
 
 /// The first column of each name, and the second where there is one.
 #[derive(Debug)]
@@ -18,6 +21,25 @@ impl NamedColumns {
             }
         }
         NamedColumns(places)
+    }
+
+    /// The column of a name; `path` and `rename`, what to do about two of them, are for the error.
+    ///
+    /// # Errors
+    /// If two have it.
+    pub(super) fn find(
+        &self,
+        name: &str,
+        path: &Path,
+        rename: &str,
+    ) -> Result<Option<usize>, DataError> {
+        match self.get(name) {
+            Some((_, Some(_))) => {
+                let problem = format!("two columns are named {}; {rename}", quote(name.as_bytes()));
+                Err(DataError::table(path, problem))
+            }
+            found => Ok(found.map(|(column, _)| column)),
+        }
     }
 
     /// The first column of a name, if any has it, and the second, if two have.

@@ -246,14 +246,7 @@ impl OpenTable for Parts {
     }
 
     fn find(&self, name: &str) -> Result<Option<usize>, DataError> {
-        match self.named.get(name) {
-            Some((_, Some(_))) => {
-                let problem =
-                    format!("two columns are named {}; rename one", quote(name.as_bytes()));
-                Err(DataError::table(&self.path, problem))
-            }
-            found => Ok(found.map(|(column, _)| column)),
-        }
+        self.named.find(name, &self.path, "rename one")
     }
 
     fn image_shape(&self) -> Option<&[usize]> {
@@ -360,10 +353,11 @@ impl OpenTable for Parts {
 impl Selection {
     /// The same of a file that has its columns in other places.
     fn with_columns(&self, place: impl Fn(usize) -> usize) -> Selection {
-        let moved = |selected: &[Selected]| {
-            let moved = |one: &Selected| Selected { column: place(one.column), ..*one };
-            selected.iter().map(moved).collect()
-        };
-        Selection { features: moved(&self.features), targets: moved(&self.targets) }
+        let moved = |one: &Selected| Selected { column: place(one.column), ..*one };
+        Selection {
+            features: self.features.iter().map(moved).collect(),
+            targets: self.targets.iter().map(moved).collect(),
+            weight: self.weight.as_ref().map(moved),
+        }
     }
 }

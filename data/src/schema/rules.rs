@@ -104,5 +104,6 @@ pub(crate) fn selection(
         let rule = Rule { is_text: kind != TargetKind::Numbers, ..rule };
         selected((column, rule), missing_target(rule.missing), OnText::Error(None))
     };
-    Selection { features: features.map(feature).collect(), targets: targets.map(target).collect() }
+    let (features, targets) = (features.map(feature).collect(), targets.map(target).collect());
+    Selection { features, targets, weight: None }
 }

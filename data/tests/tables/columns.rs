@@ -1,11 +1,10 @@
 //! Single columns: scales and rules for missing cells of their own, indicators, scaled targets, and what cannot be said.
 
 use lockstep_data::{
-    Column, ColumnOverride, Dataset, Missing, Rows, Scale, Scaling, Schema, Source, TableSpec,
-    TargetKind, Want,
+    Column, ColumnOverride, Missing, Rows, Scale, Scaling, Schema, Source, TargetKind, Want,
 };
 
-use crate::{Files, divide, load, load_one, scale_named, scaling, strings};
+use crate::{Files, divide, load, load_one, loaded, scale_named, scaling, strings, with};
 
 const NUMBERS: TargetKind = TargetKind::Numbers;
 
@@ -15,15 +14,6 @@ fn scaled(scale: Scale) -> ColumnOverride {
 
 fn missing(missing: Missing) -> ColumnOverride {
     ColumnOverride { missing: Some(missing), ..ColumnOverride::default() }
-}
-
-fn with(columns: &[(&str, ColumnOverride)]) -> impl FnOnce(&mut TableSpec) {
-    let columns = columns.iter().map(|(name, said)| (name.to_string(), *said)).collect();
-    |spec: &mut TableSpec| spec.columns = columns
-}
-
-fn loaded(content: &str, columns: &[(&str, ColumnOverride)]) -> Dataset {
-    load_one(content, NUMBERS, with(columns)).expect("a right table")
 }
 
 /// A table of numbers that look like none in particular, some missing in `b`.

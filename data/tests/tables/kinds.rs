@@ -8,7 +8,7 @@ use lockstep_data::{
     TableSpec, TargetKind, Want,
 };
 
-use crate::{Files, load, load_one, scale_named};
+use crate::{Files, load, load_one, loaded, scale_named, with};
 
 const NUMBERS: TargetKind = TargetKind::Numbers;
 
@@ -18,15 +18,6 @@ fn kind(kind: ColumnKind) -> ColumnOverride {
 
 fn encoder(encoder: ColumnEncoder) -> ColumnOverride {
     ColumnOverride { encoder: Some(encoder), ..ColumnOverride::default() }
-}
-
-fn with(columns: &[(&str, ColumnOverride)]) -> impl FnOnce(&mut TableSpec) {
-    let columns = columns.iter().map(|(name, said)| (name.to_string(), *said)).collect();
-    |spec: &mut TableSpec| spec.columns = columns
-}
-
-fn loaded(content: &str, columns: &[(&str, ColumnOverride)]) -> Dataset {
-    load_one(content, NUMBERS, with(columns)).expect("a right table")
 }
 
 fn refused(content: &str, columns: &[(&str, ColumnOverride)]) -> String {

@@ -13,12 +13,11 @@ mod splits;
 mod values;
 mod weights;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
 use lockstep_data::{
-    Back, Column, DataError, Dataset, Detail, Dialect, Missing, Scale, Scaling, Source, TableFile,
+    Back, Column, ColumnOverride, DataError, Dataset, Detail, Scale, Scaling, Source, TableFile,
     TableSpec, TargetKind,
 };
 use tempfile::TempDir;
@@ -46,19 +45,7 @@ impl Files {
 
     /// A spec with target `y`, no scaling and no other table.
     fn spec(&self, train: &str) -> TableSpec {
-        TableSpec {
-            train: self.csv(train),
-            test: None,
-            validation: None,
-            target: vec!["y".to_owned()],
-            features: None,
-            sample_weight: None,
-            scale: Scale::NONE,
-            missing: Missing::Error,
-            columns: BTreeMap::new(),
-            stratify: true,
-            dialect: Dialect::default(),
-        }
+        TableSpec::new(self.csv(train), vec!["y".to_owned()])
     }
 
     fn file(&self, name: &str) -> Option<Source> {
@@ -110,4 +97,15 @@ fn scaling(column: &Column) -> Scaling {
 
 fn strings(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// What the job says of single columns.
+fn with(columns: &[(&str, ColumnOverride)]) -> impl FnOnce(&mut TableSpec) {
+    let columns = columns.iter().map(|(name, said)| (name.to_string(), *said)).collect();
+    |spec: &mut TableSpec| spec.columns = columns
+}
+
+/// A table of numbers to learn, with that said of its columns.
+fn loaded(content: &str, columns: &[(&str, ColumnOverride)]) -> Dataset {
+    load_one(content, TargetKind::Numbers, with(columns)).expect("a right table")
 }

@@ -1,11 +1,10 @@
 //! Seeds of jobs and of the files of run folders.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
 use lockstep_coordinator::Snapshot;
-use lockstep_data::{Detail, Dialect, Missing, Scale, TableFile, TableSpec, TargetKind, load};
+use lockstep_data::{Detail, Missing, Scale, TableFile, TableSpec, TargetKind, load};
 use lockstep_model::{Activation, Dense, Embedding, Loss, Metric, NetworkSpec};
 use lockstep_proto::ids::{Pass, Step};
 use lockstep_proto::layout::{Layout, TensorShape};
@@ -74,19 +73,8 @@ fn description(
 ) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().expect("a writable folder");
     fs::write(file.path(), text).expect("a writable folder");
-    let spec = TableSpec {
-        train: TableFile::at(file.path().to_path_buf()),
-        test: None,
-        validation: None,
-        target: vec!["y".to_owned()],
-        features: None,
-        sample_weight: None,
-        scale,
-        missing,
-        columns: BTreeMap::new(),
-        stratify: true,
-        dialect: Dialect::default(),
-    };
+    let file = TableFile::at(file.path().to_path_buf());
+    let spec = TableSpec { scale, missing, ..TableSpec::new(file, vec!["y".to_owned()]) };
     let schema = load(&spec, kind, 1, Detail::Usual).expect("a table").schema;
     let description = ModelDescription { format: 1, network, schema, shards: 16 };
     serde_json::to_vec(&description).expect("JSON")

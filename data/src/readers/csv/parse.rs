@@ -211,6 +211,7 @@ mod tests {
         let selection = Selection {
             features: (0..last).rev().map(|column| selected(column, numbers)).collect(),
             targets: vec![selected(last, target)],
+            weight: None,
         };
         let prefix = file.path().display().to_string();
         parse_in_pieces(&text, &selection, piece_len)

@@ -162,7 +162,7 @@ fn read(path: &Path) -> Result<Vec<Named>, DataError> {
 }
 
 fn read_arrays(path: &Path, source: &Source, length: u64) -> Result<Vec<Named>, DataError> {
-    let mut archive = ZipArchive::new(BufReader::new(Cursor::new(source)))
+    let mut archive = ZipArchive::new(BufReader::new(Cursor::new(source, 0)))
         .map_err(|error| unreadable_zip(path, error))?;
     let mut arrays = Vec::new();
     let mut packed = 0_u64;
@@ -238,15 +238,7 @@ impl OpenTable for Npz {
     }
 
     fn find(&self, name: &str) -> Result<Option<usize>, DataError> {
-        match self.named.get(name) {
-            None => Ok(None),
-            Some((column, None)) => Ok(Some(column)),
-            Some((_, Some(_))) => {
-                let name = quote(name.as_bytes());
-                let problem = format!("two columns are named {name}; rename an array");
-                Err(DataError::table(&self.path, problem))
-            }
-        }
+        self.named.find(name, &self.path, "rename an array")
     }
 
     fn look(&self, columns: &[usize]) -> Vec<Look> {

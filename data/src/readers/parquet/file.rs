@@ -10,7 +10,7 @@ use bytes::Bytes;
 use lockstep_proto::panics;
 
 use crate::bytes::packing::unreadable;
-use crate::bytes::source::Source;
+use crate::bytes::source::{Cursor, Source};
 use crate::bytes::stream::hex;
 use crate::error::DataError;
 
@@ -85,10 +85,10 @@ impl Length for Chunks {
 }
 
 impl ChunkReader for Chunks {
-    type T = From;
+    type T = Cursor<Arc<Source>>;
 
-    fn get_read(&self, start: u64) -> ParquetResult<From> {
-        Ok(From { source: Arc::clone(&self.0), at: start })
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        Ok(Cursor::new(Arc::clone(&self.0), start))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
@@ -99,19 +99,5 @@ impl ChunkReader for Chunks {
         let mut bytes = Vec::with_capacity(length);
         self.0.span(start..end).read_to_end(&mut bytes)?;
         Ok(bytes.into())
-    }
-}
-
-/// A file from a position on.
-pub(super) struct From {
-    source: Arc<Source>,
-    at: u64,
-}
-
-impl Read for From {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let found = self.source.span(self.at..self.source.end()).read(buffer)?;
-        self.at += found as u64;
-        Ok(found)
     }
 }

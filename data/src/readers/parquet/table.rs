@@ -180,15 +180,7 @@ impl OpenTable for Parquet {
     }
 
     fn find(&self, name: &str) -> Result<Option<usize>, DataError> {
-        match self.named.get(name) {
-            None => Ok(None),
-            Some((column, None)) => Ok(Some(column)),
-            Some((_, Some(_))) => {
-                let name = quote(name.as_bytes());
-                let problem = format!("two columns are named {name}; rename one");
-                Err(DataError::table(&self.path, problem))
-            }
-        }
+        self.named.find(name, &self.path, "rename one")
     }
 
     fn look(&self, columns: &[usize]) -> Vec<Look> {
