@@ -30,7 +30,7 @@ use lockstep_run::plan::{self, Plan};
 use lockstep_run::record::History;
 use lockstep_run::report::{self, Silent};
 use lockstep_run::run_folder::Model;
-use lockstep_run::train::{self, Lead, Trained};
+use lockstep_run::train::{self, Admission, Lead, Trained};
 
 use progress::Progress;
 
@@ -318,16 +318,18 @@ fn train_here(plan: Arc<Plan>, fit: &Fit) -> Result<Trained> {
         true => report::shared(Progress::default()),
         false => report::shared(Silent),
     };
-    let lead = Lead {
-        listen: "127.0.0.1:0".to_string(),
-        out: None,
-        resume: false,
-        workers_start: fit.workers.max(1),
-        checkpoint_seconds: None,
-        threads: fit.threads.max(1),
-    };
-    cluster::run(lead.workers_start, fit.threads, |start, failed| {
-        train::lead(plan, lead.clone(), reporter, failed, start)
+    let (workers, threads) = (fit.workers.max(1), fit.threads.max(1));
+    cluster::run(workers, threads, |token, start, failed| {
+        let lead = Lead {
+            listen: "127.0.0.1:0".to_string(),
+            admission: Admission::Token(token),
+            out: None,
+            resume: false,
+            workers_start: workers,
+            checkpoint_seconds: None,
+            threads,
+        };
+        train::lead(plan, lead, reporter, failed, |listening| start(listening.address))
     })
 }
 

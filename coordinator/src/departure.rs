@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use lockstep_proto::connection::{Break, Watch};
+use lockstep_net::{Break, Watch};
 use tonic::{Code, Status};
 
 /// A peer that leaves an HTTP/2 ping unanswered for this long is gone.

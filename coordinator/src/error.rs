@@ -73,7 +73,7 @@ pub enum RunError {
 }
 
 /// What the system said, without its number.
-fn without_code(error: &std::io::Error) -> String {
+pub(crate) fn without_code(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_string()
 }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lockstep_proto::connection::Watch;
+use lockstep_net::Watch;
 use lockstep_proto::frame::Limits;
 use lockstep_proto::ids::WorkerId;
 use lockstep_proto::panics;

@@ -8,6 +8,7 @@ mod account;
 mod audit;
 mod backlog;
 pub mod core;
+mod credentials;
 mod departure;
 pub mod engine;
 mod error;

@@ -9,6 +9,8 @@ use lockstep_proto::wire;
 use tokio_stream::Stream;
 use tonic::Status;
 
+use crate::credentials::Credential;
+
 use crate::backlog::{Backlog, MESSAGES_MAX, Next, Weights};
 
 /// The sending end.
@@ -31,9 +33,9 @@ impl Outbox {
         Arc::new(Outbox { state: Mutex::new(state) })
     }
 
-    /// The receiving end; one for each outbox.
-    pub(crate) fn stream(self: &Arc<Self>) -> OutboxStream {
-        OutboxStream(self.clone())
+    /// The receiving end; one for each outbox. The member's credential is valid as long as there is one.
+    pub(crate) fn stream(self: &Arc<Self>, credential: Credential) -> OutboxStream {
+        OutboxStream { outbox: self.clone(), _credential: credential }
     }
 
     /// Queues a short message. False if the worker left thousands unread: the message is lost, and its stream with it.
@@ -78,13 +80,16 @@ impl State {
 
 /// The receiving end of an [`Outbox`].
 #[derive(Debug)]
-pub(crate) struct OutboxStream(Arc<Outbox>);
+pub(crate) struct OutboxStream {
+    outbox: Arc<Outbox>,
+    _credential: Credential,
+}
 
 impl Stream for OutboxStream {
     type Item = Result<wire::CoordinatorMessage, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut state = self.0.lock();
+        let mut state = self.outbox.lock();
         if let Some(next) = state.backlog.pop() {
             let message = match next {
                 Next::Message(message) => message,
@@ -110,6 +115,7 @@ impl Stream for OutboxStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::Credentials;
     use lockstep_proto::frame::Ending;
     use tokio_stream::StreamExt;
 
@@ -118,7 +124,8 @@ mod tests {
         let outbox = Outbox::new();
         let say = || outbox.say(ToWorker::Finish(Ending::Finished).into_wire());
         assert!((0..MESSAGES_MAX).all(|_| say()) && !say());
-        let last = outbox.stream().skip(MESSAGES_MAX).next().await;
+        let last =
+            outbox.stream(Credentials::default().issue().unwrap()).skip(MESSAGES_MAX).next().await;
         assert_eq!(last.unwrap().unwrap_err().code(), tonic::Code::ResourceExhausted);
     }
 }

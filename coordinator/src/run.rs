@@ -6,23 +6,23 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use lockstep_net::{Acceptor, Access, Incoming};
 use lockstep_proto::MESSAGE_BYTES_MAX;
-use lockstep_proto::connection::Watched;
 use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::WorkerId;
 use lockstep_proto::ticket::Ticket;
 use lockstep_proto::wire::cluster_server::ClusterServer;
 use lockstep_reduce::shared::weights::versions;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::departure::KEEPALIVE_TIMEOUT;
 
-use crate::error::RunError;
+use crate::credentials::Credentials;
+use crate::error::{RunError, without_code};
 use crate::inbound::{INBOX_MESSAGES_MAX, panic_text};
 use crate::observer::Observer;
-use crate::server::{Service, ShardSource};
+use crate::server::{Arrival, Service, ShardSource};
 use crate::shell::{FAREWELL_WAIT_MAX, Shell};
 use crate::spec::{Outcome, RunSpec, Stop};
 
@@ -31,6 +31,12 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1500);
 
 /// Bytes in flight from one worker before it has to wait: enough for 1 Gbit/s over 100 ms.
 const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Most calls of one connection at once: a worker has its stream and one for rows.
+const STREAMS_MAX: u32 = 16;
+
+/// Most bytes of a call's headers.
+const HEADER_BYTES_MAX: u32 = 16 << 10;
 
 /// A bound coordinator, ready to run.
 pub struct Coordinator {
@@ -64,15 +70,24 @@ impl Coordinator {
         spec: RunSpec,
         source: Arc<dyn ShardSource>,
         observer: Box<dyn Observer>,
+        access: Access,
         stop: impl Future<Output = Stop> + Send + 'static,
     ) -> Result<Outcome, RunError> {
+        let acceptor = match &access {
+            Access::Tls(identity) => Some(Acceptor::new(identity).map_err(RunError::Server)?),
+            Access::Open | Access::Token(_) => None,
+        };
         let (arrivals_tx, arrivals) = mpsc::channel(INBOX_MESSAGES_MAX);
         let (published, ticket) = versions(&spec.layout, spec.precision);
         let ending = Arc::new(OnceLock::new());
         let shell = Shell::new(&spec, observer, arrivals, published, ending.clone())?;
+        let trouble_tx = arrivals_tx.clone();
         let service = Service {
             welcome: welcome(&spec, ticket),
             numeric_profile: spec.numeric_profile,
+            secret: access.secret().cloned(),
+            credentials: Credentials::default(),
+            stranger_told: Mutex::default(),
             source,
             next_worker: AtomicU64::new(1),
             known: Mutex::default(),
@@ -82,13 +97,21 @@ impl Coordinator {
         let service = ClusterServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        // Nobody waits for room: the next trouble says the same.
+        let troubled = move |error: &std::io::Error| {
+            let _ = trouble_tx.try_send(Arrival::Trouble(trouble(error)));
+        };
+        let incoming = Incoming::new(self.listener, acceptor, troubled);
         let (over_tx, over) = tokio::sync::oneshot::channel::<()>();
         let server = tonic::transport::Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(4 * STREAM_WINDOW_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .serve_with_incoming_shutdown(service, incoming(self.listener), async {
+            .max_concurrent_streams(Some(STREAMS_MAX))
+            .http2_max_pending_accept_reset_streams(Some(STREAMS_MAX as usize))
+            .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
+            .serve_with_incoming_shutdown(service, incoming, async {
                 let _ = over.await;
             });
         // Tasks on the runtime's own threads hand over to each other without waking a thread.
@@ -113,15 +136,8 @@ impl Coordinator {
     }
 }
 
-fn incoming(
-    listener: TcpListener,
-) -> impl tokio_stream::Stream<Item = std::io::Result<Watched<TcpStream>>> {
-    use tokio_stream::StreamExt;
-    TcpListenerStream::new(listener).map(|stream| {
-        let stream = stream?;
-        stream.set_nodelay(true)?;
-        Ok(Watched::new(stream))
-    })
+fn trouble(error: &std::io::Error) -> String {
+    format!("cannot take connections in ({}): whoever is connected works on", without_code(error))
 }
 
 fn welcome(spec: &RunSpec, weights: Option<Ticket>) -> Welcome {

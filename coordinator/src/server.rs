@@ -5,23 +5,28 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use lockstep_proto::connection::Watch;
+use lockstep_net::{CREDENTIAL_KEY, SECRET_KEY, Secret, Watch};
 use lockstep_proto::frame::{Ending, Join, ShardRequest, ToWorker, Welcome};
 use lockstep_proto::ids::{Shard, Table, WorkerId};
 use lockstep_proto::wire::cluster_server::Cluster;
 use lockstep_proto::{PART_VALUES_MAX, PROTOCOL, VERSION, values, wire};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
+use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 use tonic::transport::server::TcpConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::credentials::Credentials;
 use crate::outbox::{Outbox, OutboxStream};
 use crate::peer::{Known, Peer};
 
 /// Longest wait for the first message of a stream.
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// From one that does not know the secret to the next that is told of.
+const STRANGER_PAUSE: Duration = Duration::from_secs(5);
 
 /// Where the rows of a run come from. Rows are features, then targets, then, where a run is weighted, in the training table
 /// the row's weight.
@@ -45,6 +50,8 @@ pub(crate) enum Arrival {
         /// Why not.
         reason: String,
     },
+    /// Nobody could arrive, in words.
+    Trouble(String),
 }
 
 /// A worker that was let in.
@@ -61,6 +68,11 @@ pub(crate) struct Service {
     /// What every worker is told; `worker` is set for each.
     pub(crate) welcome: Welcome,
     pub(crate) numeric_profile: String,
+    /// What whoever wants to join has to say first, if anything.
+    pub(crate) secret: Option<Secret>,
+    pub(crate) credentials: Credentials,
+    /// When somebody without the secret was last told of.
+    pub(crate) stranger_told: Mutex<Option<Instant>>,
     pub(crate) source: Arc<dyn ShardSource>,
     pub(crate) next_worker: AtomicU64,
     // A std mutex: held to look one name up, never across a wait.
@@ -95,6 +107,40 @@ impl Service {
             ));
         }
         None
+    }
+
+    /// Whether a request says the secret; judged before anything else is read of it.
+    fn check_secret(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let Some(secret) = &self.secret else { return Ok(()) };
+        match metadata.get_bin(SECRET_KEY).and_then(|said| said.to_bytes().ok()) {
+            Some(said) if secret.is(&said) => Ok(()),
+            Some(_) => Err(Status::unauthenticated(
+                "the join line's secret is not this run's, or not any more: take the line that the coordinator wrote last",
+            )),
+            None => Err(Status::unauthenticated(
+                "nobody joins this run without its join line: take the one that the coordinator wrote to `join` in its run \
+                 folder",
+            )),
+        }
+    }
+
+    /// Whether somebody without the secret is told of: not each of thousands.
+    fn tells_of_strangers(&self) -> bool {
+        let mut told = self.stranger_told.lock().unwrap_or_else(PoisonError::into_inner);
+        let tells = told.is_none_or(|told| told.elapsed() >= STRANGER_PAUSE);
+        if tells {
+            *told = Some(Instant::now());
+        }
+        tells
+    }
+
+    /// Whether a request is a member's.
+    fn check_credential(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let said = metadata.get_bin(CREDENTIAL_KEY).and_then(|said| said.to_bytes().ok());
+        match said.is_some_and(|said| self.credentials.are(&said)) {
+            true => Ok(()),
+            false => Err(Status::unauthenticated("only members of the run are sent rows")),
+        }
     }
 
     /// How the run has ended that takes in nobody any more.
@@ -150,6 +196,13 @@ impl Cluster for Service {
         let connection = request.extensions().get::<(TcpConnectInfo, Arc<Watch>)>().cloned();
         let (tcp, watch) = connection.ok_or_else(|| Status::internal("an unknown connection"))?;
         let address = tcp.remote_addr();
+        if let Err(refusal) = self.check_secret(request.metadata()) {
+            if self.tells_of_strangers() {
+                let peer = Peer { address, ..Peer::default() };
+                self.refuse(peer, "it does not know the join line's secret".to_string()).await;
+            }
+            return Err(refusal);
+        }
         let mut stream = request.into_inner();
         let first = tokio::time::timeout(JOIN_WAIT_MAX, stream.message())
             .await
@@ -171,10 +224,14 @@ impl Cluster for Service {
         let worker = WorkerId(self.next_worker.fetch_add(1, Ordering::Relaxed));
         let known = self.known.lock();
         peer.was = known.unwrap_or_else(PoisonError::into_inner).note(join.identity, worker);
+        let credential = self.credentials.issue();
+        let credential = credential.map_err(|error| Status::internal(error.to_string()))?;
+        let told = BinaryMetadataValue::from_bytes(credential.expose());
+        watch.know();
         let outbox = Outbox::new();
         // The first message has room.
         let _ = outbox.say(Welcome { worker, ..self.welcome.clone() }.into_wire());
-        let responses = outbox.stream();
+        let responses = outbox.stream(credential);
         let admitted = Admitted { worker, peer, outbox: outbox.clone(), stream, watch };
         if self.arrivals.send(Arrival::Admitted(Box::new(admitted))).await.is_err() {
             match self.ended() {
@@ -184,13 +241,16 @@ impl Cluster for Service {
             }
             outbox.close(None);
         }
-        Ok(Response::new(responses))
+        let mut response = Response::new(responses);
+        response.metadata_mut().insert_bin(CREDENTIAL_KEY, told);
+        Ok(response)
     }
 
     async fn fetch_shard(
         &self,
         request: Request<wire::ShardRequest>,
     ) -> Result<Response<PartStream>, Status> {
+        self.check_credential(request.metadata())?;
         let request = ShardRequest::from_wire(request.into_inner())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         Ok(Response::new(self.parts(&request)?))

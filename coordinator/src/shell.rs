@@ -100,6 +100,7 @@ impl Shell {
                 Some(arrival) = self.arrivals.recv() => match arrival {
                     Arrival::Admitted(admitted) => self.admit(*admitted),
                     Arrival::Refused { peer, reason } => Input::Refused(peer, reason),
+                    Arrival::Trouble(what) => Input::Trouble(what),
                 },
                 Some(input) = self.inbox.recv(), if self.core.has_room() => input,
                 () = tokio::time::sleep_until(timeout.into()) => Input::Timeout,

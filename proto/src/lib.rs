@@ -7,7 +7,6 @@ pub mod arithmetic;
 pub mod batches;
 pub mod bf16;
 pub mod buffer;
-pub mod connection;
 pub mod frame;
 pub mod ids;
 pub mod layout;

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lockstep_coordinator::Stop;
+use lockstep_net::{Secret, Target};
 use lockstep_proto::panics;
 use lockstep_worker::{Ended, WorkerConfig, WorkerError};
 use tokio::runtime::Builder;
@@ -26,9 +27,13 @@ pub(crate) type Start = Box<dyn FnOnce(SocketAddr)>;
 /// Ready when a worker has failed: the run cannot go on without it, and ends at once.
 pub(crate) type Failed = Pin<Box<dyn Future<Output = Stop> + Send>>;
 
-/// Leads a run with workers of this process. What `lead` does ends when the run has ended; workers that failed are told
+/// Leads a run with workers of this process, which are let in by a token that only they know. What `lead` does ends when the run has ended; workers that failed are told
 /// before what it says.
-pub fn run<T, F>(workers: usize, threads: usize, lead: impl FnOnce(Start, Failed) -> F) -> Result<T>
+pub fn run<T, F>(
+    workers: usize,
+    threads: usize,
+    lead: impl FnOnce(Secret, Start, Failed) -> F,
+) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
@@ -40,10 +45,14 @@ where
     // One message at most from each worker: that it failed.
     let (failed_tx, mut failed) = mpsc::channel(workers.max(1));
     let (started_tx, started) = sync_channel::<Worker>(workers.max(1));
-    let start = Box::new(move |address| {
+    // Nobody else on this machine has any business here.
+    let token = Secret::random().map_err(|error| Error::Internal(error.to_string()))?;
+    let told = token.clone();
+    let start = Box::new(move |address: SocketAddr| {
         for _ in 0..workers {
+            let target = Target::loopback(address.to_string(), Some(told.clone()));
             // There is room for every worker.
-            let _ = started_tx.try_send(start(address, threads, failed_tx.clone()));
+            let _ = started_tx.try_send(start(target, threads, failed_tx.clone()));
         }
     });
     let failed = Box::pin(async move {
@@ -53,7 +62,7 @@ where
         Stop::Now
     });
     // Whatever happens here, it is the caller's process.
-    let result = panics::guard(|| runtime.block_on(lead(start, failed)));
+    let result = panics::guard(|| runtime.block_on(lead(token, start, failed)));
     let result = result.unwrap_or_else(|said| Err(Error::Internal(said)));
     drop(runtime);
     let ends: Vec<_> = started.into_iter().filter_map(failure).collect();
@@ -95,10 +104,10 @@ impl Drop for Alarm {
     }
 }
 
-fn start(address: SocketAddr, threads: usize, failed: mpsc::Sender<()>) -> Worker {
+fn start(coordinator: Target, threads: usize, failed: mpsc::Sender<()>) -> Worker {
     std::thread::spawn(move || {
         let config = WorkerConfig {
-            coordinator: address.to_string(),
+            coordinator,
             threads: threads.max(1),
             run_id: None,
             connect_wait: CONNECT_WAIT,

@@ -105,10 +105,13 @@ impl Error {
                 | WorkerError::Protocol(_)
                 | WorkerError::Memory { .. },
             ) => exit::TRY_AGAIN,
-            Error::Worker(WorkerError::Refused(_) | WorkerError::Expelled(_)) => exit::REFUSED,
+            Error::Worker(
+                WorkerError::Refused(_) | WorkerError::Expelled(_) | WorkerError::WrongKey(_),
+            ) => exit::REFUSED,
             Error::Worker(WorkerError::RunFailed(_)) => exit::RUN_FAILED,
             Error::Worker(WorkerError::Threads(_) | WorkerError::Panicked(_)) => exit::INTERNAL,
-            Error::Worker(WorkerError::Address(_)) | Error::Arguments(_) => 2,
+            Error::Worker(WorkerError::Address(_) | WorkerError::NotLoopback(_))
+            | Error::Arguments(_) => 2,
             Error::Differs(_) => exit::DIFFERS,
             Error::Child(_, code) => *code,
         }

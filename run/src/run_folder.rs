@@ -5,6 +5,7 @@
 //! What a run leaves that was killed before it had a manifest is told apart from what others may have put there, and
 //! written anew when the run is to go on.
 
+mod identity;
 mod leftovers;
 mod lock;
 mod manifest;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_coordinator::Outcome;
+use lockstep_net::{Identity, JoinLine};
 use lockstep_proto::VERSION;
 use serde::Serialize;
 
@@ -31,6 +33,7 @@ use crate::weights_file;
 use crate::whole_file::write_whole;
 use lock::Lock;
 
+pub use identity::renew_secret;
 pub use manifest::{Cadence, Files, Manifest, Status};
 pub use model::{Model, ModelDescription, ModelFiles, model_stamp};
 
@@ -86,6 +89,24 @@ impl RunFolder {
         folder.write_job(&to_toml(&plan.job))?;
         folder.write_manifest()?;
         Ok(folder)
+    }
+
+    /// By which workers of other machines know the coordinator of this run, made if there is none. What is unsafe about one
+    /// that is there is told to `warn`.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub fn identity(&self, warn: &mut dyn FnMut(String)) -> Result<Identity> {
+        identity::load_or_make(&self.path, warn)
+    }
+
+    /// Writes the line to join with; where it is.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_join_line(&self, line: &JoinLine) -> Result<PathBuf> {
+        identity::write_line(&self.path, line)?;
+        Ok(self.path.join(identity::JOIN))
     }
 
     /// Opens the folder of an earlier execution of the same run, to go on with it. A `job.toml` there that was altered is

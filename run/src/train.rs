@@ -1,11 +1,13 @@
 //! Leading a run: the coordinator with a job's tables, its records and its run folder.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lockstep_coordinator::{Coordinator, RunError, Stop};
+use lockstep_coordinator::{Coordinator, Outcome, RunError, Stop};
+use lockstep_net::{Access, JoinLine, Secret};
 
 use crate::checkpoint::{self, Checkpoint, RecordState};
 use crate::error::{Error, Result, STOPPED};
@@ -19,11 +21,38 @@ use crate::report::{SharedReporter, report};
 use crate::run_folder::{Model, ModelFiles, RunFolder, Status};
 use crate::weights_file::weights_hash;
 
+/// Whom a coordinator lets in.
+#[derive(Clone, Debug)]
+pub enum Admission {
+    /// On loopback anybody. Elsewhere, encrypted, whoever has the join line, which is made and kept in the run folder.
+    ByAddress {
+        /// From the address that is listened on to those that workers are told.
+        advertise: fn(SocketAddr, &[String]) -> Vec<String>,
+        /// Those that the user has given, in place of what can be found out.
+        given: Vec<String>,
+    },
+    /// Anybody, unencrypted, wherever they come from.
+    Anybody,
+    /// Whoever says this, unencrypted.
+    Token(Secret),
+}
+
+/// A coordinator that workers may come to.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What to join with, and the file where that is, if it is needed.
+    pub join: Option<(JoinLine, PathBuf)>,
+}
+
 /// How to lead a run.
 #[derive(Clone, Debug)]
 pub struct Lead {
     /// `host:port` to listen on; port 0 takes a free one.
     pub listen: String,
+    /// Whom it lets in.
+    pub admission: Admission,
     /// The run folder, if there is to be one.
     pub out: Option<PathBuf>,
     /// Go on with the run in the run folder, if there is one.
@@ -47,8 +76,8 @@ pub struct Trained {
     pub weights_blake3: String,
 }
 
-/// Runs a plan to its end, or until `stop` is ready and the run has ended as that says. `listening` is told the address
-/// once workers may come.
+/// Runs a plan to its end, or until `stop` is ready and the run has ended as that says. `listening` is told where and
+/// how workers may come.
 ///
 /// # Errors
 /// If the address or the run folder cannot be used, the training diverges, or it is stopped.
@@ -57,7 +86,7 @@ pub async fn lead(
     lead: Lead,
     reporter: SharedReporter,
     stop: impl Future<Output = Stop> + Send + 'static,
-    listening: impl FnOnce(std::net::SocketAddr),
+    listening: impl FnOnce(Listening),
 ) -> Result<Trained> {
     let coordinator = Coordinator::bind(&lead.listen).await?;
     let warn = |message: &String| report(&reporter, &Report::Warning { message: message.clone() });
@@ -86,7 +115,8 @@ pub async fn lead(
             run_folder: run_folder.clone(),
         },
     );
-    listening(address);
+    let (access, join) = admit(lead.admission, address, folder.as_ref(), &reporter)?;
+    listening(Listening { address, join });
     let Checkpoint { snapshot, records: state } = start;
     let first_step = snapshot.step.0;
     let model = folder.as_ref().map(|folder| ModelFiles::new(folder, plan.clone()));
@@ -105,7 +135,7 @@ pub async fn lead(
     let to = Destination { metrics, journal, writer, every, address, reporter: reporter.clone() };
     let (recorder, records) = Recorder::new(&plan, to, state, first_step);
     let spec = plan.run_spec(&run_id, snapshot, lead.workers_start, lead.threads)?;
-    let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), stop).await;
+    let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), access, stop).await;
     let outcome = match result {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -119,6 +149,32 @@ pub async fn lead(
     }
     report(&reporter, &finished);
     Ok(Trained { weights: outcome.weights, history, weights_blake3 })
+}
+
+/// Whom to let in, and what to join with if that takes more than an address.
+fn admit(
+    admission: Admission,
+    address: SocketAddr,
+    folder: Option<&RunFolder>,
+    reporter: &SharedReporter,
+) -> Result<(Access, Option<(JoinLine, PathBuf)>)> {
+    let (advertise, given) = match admission {
+        Admission::Anybody => return Ok((Access::Open, None)),
+        Admission::Token(secret) => return Ok((Access::Token(secret), None)),
+        Admission::ByAddress { .. } if address.ip().is_loopback() => {
+            return Ok((Access::Open, None));
+        }
+        Admission::ByAddress { advertise, given } => (advertise, given),
+    };
+    let folder = folder.ok_or_else(|| {
+        Error::Internal("a run without a folder has nothing to be known by".to_string())
+    })?;
+    let mut warn = |message| report(reporter, &Report::Warning { message });
+    let identity = folder.identity(&mut warn)?;
+    let (pin, secret) = (identity.pin(), identity.secret().clone());
+    let line = JoinLine { addresses: advertise(address, &given), pin, secret };
+    let file = folder.write_join_line(&line)?;
+    Ok((Access::Tls(identity), Some((line, file))))
 }
 
 /// The run folder, if there is to be one, and where the run starts.

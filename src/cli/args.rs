@@ -51,7 +51,7 @@ Examples:
   lockstep check examples/boston/job.toml
   lockstep local examples/boston/job.toml --workers 4
   lockstep coordinator job.toml --listen 0.0.0.0:7070     (on one machine)
-  lockstep worker --coordinator 10.0.0.1:7070             (on every other)
+  lockstep worker 'HOST:PORT#lk1-...'                     (on every other: the line that it printed)
   lockstep predict runs/boston --data new.csv --output predictions.csv
   lockstep verify runs/boston --steps 1..200
 
@@ -75,6 +75,8 @@ pub(super) enum Command {
     Predict(Predict),
     /// Replay the steps of a run on this machine, and compare the weights with its journal.
     Verify(Verify),
+    /// Look after the secret of a run's join line.
+    Token(Token),
     /// Print a completion script for a shell.
     #[command(
         after_help = "Example:\n  lockstep completions bash > ~/.local/share/bash-completion/completions/lockstep"
@@ -139,6 +141,14 @@ pub(super) struct Coordinator {
     /// Where workers connect: HOST:PORT; port 0 takes a free one and prints it.
     #[arg(long, default_value = "127.0.0.1:7070", value_parser = address)]
     pub(super) listen: String,
+    /// An address of this machine that workers are told in the join line, instead of those that it has: HOST:PORT. Can be
+    /// given several times; workers try them in turn.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    pub(super) advertise: Vec<String>,
+    /// Encrypt nothing and let in whoever comes, also from other machines. Whoever can reach the port can then read the
+    /// training table and spoil the run.
+    #[arg(long)]
+    pub(super) insecure: bool,
     /// The run folder [default: runs/NAME].
     #[arg(long, short)]
     pub(super) out: Option<PathBuf>,
@@ -159,11 +169,23 @@ pub(super) struct Coordinator {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  lockstep worker --coordinator 10.0.0.1:7070 --threads 8")]
+#[command(
+    after_help = "Examples:\n  lockstep worker '10.0.0.1:7070#lk1-...' --threads 8\n  lockstep worker --coordinator 127.0.0.1:7070"
+)]
 pub(super) struct Worker {
-    /// Where the coordinator listens: HOST:PORT.
+    /// The join line that the coordinator printed and wrote to `join` in its run folder. In quotes: to a shell, `#` begins a
+    /// comment. Also read from LOCKSTEP_JOIN.
+    #[arg(value_name = "LINE", conflicts_with = "join_file")]
+    pub(super) line: Option<String>,
+    /// A file with the join line, so that no list of processes has it.
+    #[arg(long, value_name = "FILE")]
+    pub(super) join_file: Option<PathBuf>,
+    /// Where a coordinator without a join line listens, on this machine or with --insecure: HOST:PORT.
     #[arg(long, short, env = "LOCKSTEP_COORDINATOR")]
-    pub(super) coordinator: String,
+    pub(super) coordinator: Option<String>,
+    /// Join a coordinator on another machine without encryption, which was started with --insecure as well.
+    #[arg(long, requires = "coordinator")]
+    pub(super) insecure: bool,
     /// Compute threads [default: all cores].
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,
@@ -247,6 +269,16 @@ pub(super) struct Verify {
     /// Compute threads [default: all cores].
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  lockstep token runs/boston --rotate")]
+pub(super) struct Token {
+    /// The run folder. Its coordinator must not be running.
+    pub(super) run: PathBuf,
+    /// Make a new secret: join lines so far let nobody in any more. The next coordinator writes a new line.
+    #[arg(long, required = true)]
+    pub(super) rotate: bool,
 }
 
 #[derive(Debug, Args)]

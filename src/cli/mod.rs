@@ -5,13 +5,13 @@ mod args;
 mod check;
 mod completions;
 mod evaluate;
+mod joining;
 mod local;
 mod output;
 mod predict;
 mod process;
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ use lockstep_run::plan::Plan;
 use lockstep_run::report::escape::peer_name;
 use lockstep_run::report::{Report, SharedReporter, report};
 use lockstep_run::run_folder::Model;
-use lockstep_run::train::{self, Lead};
+use lockstep_run::train::{self, Lead, Listening};
 use lockstep_run::verify;
 
 /// Runs the command line of this process.
@@ -82,7 +82,9 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
             process::end_with_parent(coordinator.child.child_of);
             let job = coordinator.job.load()?;
             let threads = coordinator.threads.map_or_else(cores, usize::from);
+            let admission = joining::admission(&coordinator);
             let lead = Lead {
+                admission,
                 listen: coordinator.listen,
                 out: Some(coordinator.out.unwrap_or_else(|| default_out(&job))),
                 resume: coordinator.resume,
@@ -94,9 +96,9 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
             let reporter = reporter.clone();
             let is_child = coordinator.child.child_of.is_some();
             let teller = reporter.clone();
-            let listening = move |address: SocketAddr| {
-                if address.ip().is_loopback() && !is_child {
-                    report(&teller, &Report::Note { message: only_here(address) });
+            let listening = move |listening: Listening| {
+                if !is_child {
+                    joining::tell(&listening, &teller);
                 }
             };
             // The run lives on the runtime's own threads: see `Coordinator::run`.
@@ -111,7 +113,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
         Command::Worker(worker) => {
             process::end_with_parent(worker.child.child_of);
             let config = WorkerConfig {
-                coordinator: worker.coordinator,
+                coordinator: joining::target(&worker)?,
                 threads: worker.threads.map_or_else(cores, usize::from),
                 run_id: worker.run_id,
                 connect_wait: Duration::from_secs_f64(worker.wait),
@@ -131,6 +133,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
             let reporter: SharedReporter = reporter.clone();
             verify::verify(&options.run, options.steps, threads, &reporter, process::stop_signal())
         }
+        Command::Token(token) => joining::rotate(&token.run, reporter),
         Command::Completions(completions) => {
             let script = completions::script(completions.shell);
             let written = data_output().write_all(&script);
@@ -154,7 +157,7 @@ fn load_model(run: &Path, reporter: &SharedConsole) -> Result<Model> {
 }
 
 fn work(config: WorkerConfig, reporter: &SharedConsole) -> Result<()> {
-    let address = config.coordinator.clone();
+    let address = config.coordinator.shown();
     let mut retry_told = false;
     let mut tell = |event: WorkerEvent<'_>| {
         let told = match event {
@@ -199,15 +202,6 @@ fn work(config: WorkerConfig, reporter: &SharedConsole) -> Result<()> {
     };
     report(reporter, &Report::Note { message: message.to_string() });
     Ok(())
-}
-
-/// That workers elsewhere cannot come, and how they could.
-fn only_here(address: SocketAddr) -> String {
-    let (ip, port) = (address.ip(), address.port());
-    format!(
-        "only this machine can reach {ip}: for workers on other machines, listen on all of this machine's addresses with \
-         --listen 0.0.0.0:{port}"
-    )
 }
 
 fn default_out(job: &Job) -> PathBuf {

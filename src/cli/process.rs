@@ -54,6 +54,40 @@ impl StopSignals {
     }
 }
 
+/// Overwrites what stands behind `#` in an argument of this process, where others can read it, as in a list of processes.
+/// Does nothing where the system has no such place.
+#[cfg(target_os = "linux")]
+pub(super) fn wipe_argument(argument: &str) {
+    use std::os::unix::fs::FileExt as _;
+    let wipe = || -> Option<()> {
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // Behind the program's name, which may hold anything: `arg_start` is the 48th of all fields, the third comes first.
+        let start: u64 = stat.rsplit_once(") ")?.1.split(' ').nth(45)?.parse().ok()?;
+        let line = std::fs::read("/proc/self/cmdline").ok()?;
+        let secret = argument.split_once('#')?.1.as_bytes();
+        let place = line.windows(secret.len()).position(|bytes| bytes == secret)?;
+        let memory = std::fs::File::options().write(true).open("/proc/self/mem").ok()?;
+        memory.write_all_at(&vec![b'x'; secret.len()], start + place as u64).ok()
+    };
+    // What cannot be wiped stays: whoever wants to hide it more surely has --join-file.
+    let _ = wipe();
+}
+
+/// Nothing is known of where this system keeps them.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn wipe_argument(_: &str) {}
+
+/// The addresses of this machine, as far as the system says.
+pub(super) fn own_addresses() -> Vec<std::net::IpAddr> {
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let address = |interface: nix::ifaddrs::InterfaceAddress| {
+        let storage = interface.address?;
+        let v4 = storage.as_sockaddr_in().map(|address| address.ip().into());
+        v4.or_else(|| storage.as_sockaddr_in6().map(|address| address.ip().into()))
+    };
+    interfaces.filter_map(address).collect()
+}
+
 /// Does a work that ends soon after the first signal; at the second one the process ends at once.
 pub(super) async fn stop_or_end<T>(work: impl AsyncFnOnce(oneshot::Receiver<()>) -> T) -> T {
     let mut signals = StopSignals::new();

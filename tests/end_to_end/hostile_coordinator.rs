@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lockstep_net::{CREDENTIAL_KEY, SECRET_BYTES};
 use lockstep_proto::wire::cluster_server::{Cluster, ClusterServer};
 use lockstep_proto::wire::coordinator_message::Kind;
 use lockstep_proto::wire::{
@@ -16,6 +17,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::metadata::BinaryMetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::bad_job::small;
@@ -114,7 +116,10 @@ impl Cluster for Service {
             let listen = async { while let Some(Ok(_)) = said.next().await {} };
             tokio::join!(script, listen);
         });
-        Ok(Response::new(ReceiverStream::new(hear)))
+        let mut response = Response::new(ReceiverStream::new(hear));
+        let credential = BinaryMetadataValue::from_bytes(&[7; SECRET_BYTES]);
+        response.metadata_mut().insert_bin(CREDENTIAL_KEY, credential);
+        Ok(response)
     }
 
     async fn fetch_shard(

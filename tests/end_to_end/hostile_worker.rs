@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use lockstep_net::CREDENTIAL_KEY;
 use lockstep_proto::wire::cluster_client::ClusterClient;
 use lockstep_proto::wire::worker_message::Kind;
 use lockstep_proto::wire::{
@@ -14,17 +15,22 @@ use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::BinaryMetadataValue;
 use tonic::transport::Channel;
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 
 use crate::faults::{HASH, JOB, folder};
 use crate::folder::Folder;
-use crate::process::{Process, WAIT_MAX};
+use crate::process::{Process, WAIT_MAX, poll};
 
 /// A client that says what it likes.
 pub(crate) struct Peer {
     runtime: Runtime,
     client: ClusterClient<Channel>,
+    /// What a member was given; said with every request for rows.
+    credential: Option<BinaryMetadataValue>,
+    /// As the welcome says.
+    run_id: String,
     say: mpsc::Sender<WorkerMessage>,
     hear: Option<Streaming<CoordinatorMessage>>,
 }
@@ -51,16 +57,28 @@ impl Peer {
             let client = ClusterClient::connect(format!("http://{address}")).await.unwrap();
             let mut client = client.max_encoding_message_size(usize::MAX);
             say.send(WorkerMessage { kind: first }).await.unwrap();
-            let hear = client.train(ReceiverStream::new(said)).await.map(|hear| hear.into_inner());
+            let hear = client.train(ReceiverStream::new(said)).await;
             (client, hear)
         });
-        Ok(Peer { runtime, client, say, hear: Some(hear?) })
+        let hear = hear?;
+        let credential = hear.metadata().get_bin(CREDENTIAL_KEY).cloned();
+        Ok(Peer {
+            runtime,
+            client,
+            say,
+            credential,
+            run_id: String::new(),
+            hear: Some(hear.into_inner()),
+        })
     }
 
     /// A member.
     pub(crate) fn joined(address: &str) -> Peer {
         let mut peer = Peer::new(address, Some(Kind::Join(join()))).unwrap();
-        assert!(matches!(peer.hear(), Ok(Some(coordinator_message::Kind::Welcome(_)))));
+        let Ok(Some(coordinator_message::Kind::Welcome(welcome))) = peer.hear() else {
+            panic!("no welcome")
+        };
+        peer.run_id = welcome.run_id;
         peer
     }
 
@@ -102,6 +120,10 @@ impl Peer {
 
     fn fetch(&mut self, request: ShardRequest) -> Result<(), Status> {
         let client = &mut self.client;
+        let mut request = Request::new(request);
+        if let Some(credential) = &self.credential {
+            request.metadata_mut().insert_bin(CREDENTIAL_KEY, credential.clone());
+        }
         self.runtime.block_on(async {
             let mut parts = client.fetch_shard(request).await?.into_inner();
             while parts.message().await?.is_some() {}
@@ -359,6 +381,23 @@ fn strangers() {
     ] {
         assert_eq!(peer.fetch(request).unwrap_err().code(), code);
     }
+    // Rows are for members alone, and as long as they are.
+    let mut stranger = Peer::joined(&address);
+    let run_id = peer.run_id.clone();
+    peer.fetch(shard(&run_id, 1, 0)).unwrap();
+    let credential = stranger.credential.replace(BinaryMetadataValue::from_bytes(&[7; 16]));
+    let refused = stranger.fetch(shard(&run_id, 1, 0)).unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message().contains("run-")),
+        (Code::Unauthenticated, false)
+    );
+    stranger.credential = None;
+    assert_eq!(stranger.fetch(shard(&run_id, 1, 0)).unwrap_err().code(), Code::Unauthenticated);
+    stranger.leave();
+    peer.credential = credential;
+    assert!(poll(|| peer
+        .fetch(shard(&run_id, 1, 0))
+        .is_err_and(|e| e.code() == Code::Unauthenticated)));
     drop(peer);
     std::thread::sleep(Duration::from_millis(10));
     folder.worker(&address, &[]).end().expect(0);

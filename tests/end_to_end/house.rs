@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 /// Folders of the crates; the root package's code is in `src`.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 11] = [
     "src",
     "api",
     "run",
@@ -16,6 +16,7 @@ const CRATES: [&str; 10] = [
     "coordinator",
     "worker",
     "reduce",
+    "net",
     "model",
     "data",
     "proto",

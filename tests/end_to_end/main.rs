@@ -45,6 +45,8 @@ mod hostile_worker;
 mod house;
 mod idx;
 #[cfg(target_os = "linux")]
+mod joining;
+#[cfg(target_os = "linux")]
 mod journal;
 mod kinds;
 mod large;

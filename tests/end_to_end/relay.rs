@@ -68,7 +68,8 @@ impl Cluster for Service {
         &self,
         request: Request<Streaming<WorkerMessage>>,
     ) -> Result<Response<Self::TrainStream>, Status> {
-        let (change, mut said) = (self.change.clone(), request.into_inner());
+        let change = self.change.clone();
+        let (metadata, extensions, mut said) = request.into_parts();
         let (to, heard) = mpsc::channel(16);
         tokio::spawn(async move {
             while let Ok(Some(message)) = said.message().await {
@@ -79,13 +80,14 @@ impl Cluster for Service {
                 }
             }
         });
-        self.upstream.clone().train(ReceiverStream::new(heard)).await
+        let request = Request::from_parts(metadata, extensions, ReceiverStream::new(heard));
+        self.upstream.clone().train(request).await
     }
 
     async fn fetch_shard(
         &self,
         request: Request<ShardRequest>,
     ) -> Result<Response<Self::FetchShardStream>, Status> {
-        self.upstream.clone().fetch_shard(request.into_inner()).await
+        self.upstream.clone().fetch_shard(request).await
     }
 }

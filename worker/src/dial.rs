@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use lockstep_proto::connection::{Watch, Watched};
+use lockstep_net::{Connector, HandshakeError, Stream, Target, Trust, Watch, Watched};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::codegen::{Service, http::Uri};
@@ -27,68 +27,107 @@ const STREAM_WINDOW_BYTES: u32 = 16 << 20;
 
 /// Where a coordinator is looked for.
 pub(crate) struct Dialer {
-    address: String,
+    addresses: Vec<String>,
+    /// Makes sure who is there; `None` where nothing is encrypted.
+    connector: Option<Connector>,
+    /// Whether only this machine's own addresses are spoken to.
+    is_local: bool,
     endpoint: Endpoint,
 }
 
 impl Dialer {
-    /// For a `host:port`.
-    pub(crate) fn new(address: &str) -> Result<Dialer, WorkerError> {
-        let wrong = || WorkerError::Address(address.to_string());
-        let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
-        if host.is_empty() || host.contains(['/', '@', ' ']) || port.parse::<u16>().is_err() {
-            return Err(wrong());
-        }
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| wrong())?;
-        let endpoint = endpoint
+    /// For one coordinator.
+    pub(crate) fn new(target: &Target) -> Result<Dialer, WorkerError> {
+        target.addresses.iter().try_for_each(|address| check(address))?;
+        let connector = match &target.trust {
+            Trust::Pinned(pin, _) => Some(Connector::new(*pin).map_err(WorkerError::Threads)?),
+            Trust::Loopback(_) | Trust::Insecure => None,
+        };
+        // Only a name: connections are made here.
+        let endpoint = Endpoint::from_static("http://coordinator")
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(4 * STREAM_WINDOW_BYTES)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-        Ok(Dialer { address: address.to_string(), endpoint })
+        let is_local = matches!(target.trust, Trust::Loopback(_));
+        Ok(Dialer { addresses: target.addresses.clone(), connector, is_local, endpoint })
     }
 
-    /// A channel of one connection: when that breaks, so does the channel.
-    pub(crate) async fn dial(&self) -> Result<(Channel, Arc<Watch>), Loss> {
-        let stream = Watched::new(self.connect().await?);
+    /// A channel of one connection: when that breaks, so does the channel. The first address at which the coordinator is
+    /// wins; if it is at none, the last one's loss is told.
+    pub(crate) async fn dial(&self) -> Result<(Channel, Arc<Watch>), WorkerError> {
+        let mut found = Err(WorkerError::Lost(Loss::Unresolved("it has no address".to_string())));
+        for address in &self.addresses {
+            found = self.dial_one(address).await;
+            if found.is_ok() {
+                break;
+            }
+        }
+        found
+    }
+
+    async fn dial_one(&self, address: &str) -> Result<(Channel, Arc<Watch>), WorkerError> {
+        let stream = Watched::new(self.connect(address).await?);
         let watch = stream.watch();
-        let channel = self.endpoint.connect_with_connector(Once(Some(stream))).await;
-        match channel {
+        let stream = match &self.connector {
+            None => Stream::Plain(stream),
+            Some(connector) => connector.connect(stream).await.map_err(|error| match error {
+                HandshakeError::WrongKey => WorkerError::WrongKey(address.to_string()),
+                error => WorkerError::Lost(Loss::of_handshake(error, &watch)),
+            })?,
+        };
+        match self.endpoint.connect_with_connector(Once(Some(stream))).await {
             Ok(channel) => Ok((channel, watch)),
-            Err(error) => Err(Loss::Broken(root_cause(&error)).explained(&watch)),
+            Err(error) => {
+                Err(WorkerError::Lost(Loss::Broken(root_cause(&error)).explained(&watch)))
+            }
         }
     }
 
-    async fn connect(&self) -> Result<TcpStream, Loss> {
-        let resolving = timeout(RESOLVE_WAIT_MAX, tokio::net::lookup_host(&self.address)).await;
-        let addresses: Vec<SocketAddr> = match resolving {
-            Ok(Ok(addresses)) => addresses.take(ADDRESSES_MAX).collect(),
-            Ok(Err(error)) => return Err(Loss::Unresolved(without_code(&error))),
+    async fn connect(&self, address: &str) -> Result<TcpStream, WorkerError> {
+        let unresolved = |why: String| Err(WorkerError::Lost(Loss::Unresolved(why)));
+        let resolving = timeout(RESOLVE_WAIT_MAX, tokio::net::lookup_host(address)).await;
+        let resolved: Vec<SocketAddr> = match resolving {
+            Ok(Ok(resolved)) => resolved.take(ADDRESSES_MAX).collect(),
+            Ok(Err(error)) => return unresolved(without_code(&error)),
             Err(_) => {
-                let why = format!("no answer within {} s", RESOLVE_WAIT_MAX.as_secs());
-                return Err(Loss::Unresolved(why));
+                return unresolved(format!("no answer within {} s", RESOLVE_WAIT_MAX.as_secs()));
             }
         };
+        if self.is_local && !resolved.iter().all(|address| address.ip().is_loopback()) {
+            return Err(WorkerError::NotLoopback(address.to_string()));
+        }
         let mut loss = Loss::Unresolved("it has no address".to_string());
-        for address in addresses {
+        for address in resolved {
             match timeout(CONNECT_WAIT_MAX, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
-                    stream.set_nodelay(true).map_err(|e| Loss::Broken(without_code(&e)))?;
+                    let broken = |error| WorkerError::Lost(Loss::Broken(without_code(&error)));
+                    stream.set_nodelay(true).map_err(broken)?;
                     return Ok(stream);
                 }
                 Ok(Err(error)) => loss = Loss::of_connecting(&error, CONNECT_WAIT_MAX),
                 Err(_) => loss = Loss::NoAnswer(CONNECT_WAIT_MAX),
             }
         }
-        Err(loss)
+        Err(WorkerError::Lost(loss))
     }
 }
 
+fn check(address: &str) -> Result<(), WorkerError> {
+    let wrong = || WorkerError::Address(address.to_string());
+    let (host, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+    if host.is_empty() || host.contains(['/', '@', ' ']) || port.parse::<u16>().is_err() {
+        return Err(wrong());
+    }
+    // What is no part of an address in a URI is none here.
+    Endpoint::from_shared(format!("http://{address}")).map(drop).map_err(|_| wrong())
+}
+
 /// Gives a connection away, once.
-struct Once(Option<Watched<TcpStream>>);
+struct Once(Option<Stream>);
 
 impl Service<Uri> for Once {
-    type Response = TokioIo<Watched<TcpStream>>;
+    type Response = TokioIo<Stream>;
     type Error = std::io::Error;
     type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
 

@@ -3,11 +3,10 @@
 
 use std::pin::Pin;
 
-use lockstep_proto::frame::ShardRequest;
 use lockstep_proto::wire::cluster_client::ClusterClient;
 use lockstep_proto::wire::{self};
 use tonic::transport::Channel;
-use tonic::{Code, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::WorkerError;
 use crate::core::Input;
@@ -26,8 +25,11 @@ pub(crate) enum Fetch {
 
 impl Fetch {
     /// Asks for a shard.
-    pub(crate) fn begin(mut client: ClusterClient<Channel>, request: ShardRequest) -> Fetch {
-        let asked = async move { client.fetch_shard(request.into_wire()).await };
+    pub(crate) fn begin(
+        mut client: ClusterClient<Channel>,
+        request: Request<wire::ShardRequest>,
+    ) -> Fetch {
+        let asked = async move { client.fetch_shard(request).await };
         Fetch::Asked(Box::pin(asked))
     }
 

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_model::NUMERIC_PROFILE;
+use lockstep_net::Target;
 use lockstep_proto::frame::{FrameError, Join, Welcome};
 use lockstep_proto::ids::{Span, WorkerId};
 use lockstep_proto::{PROTOCOL, VERSION};
@@ -32,7 +33,7 @@ pub use core::Ended;
 use dial::Dialer;
 pub use loss::{Foreign, Loss};
 use search::{Search, random};
-use session::Session;
+use session::{Line, Session};
 
 /// Longest wait for a coordinator to answer a join.
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -44,8 +45,8 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How to be a worker.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
-    /// `host:port`.
-    pub coordinator: String,
+    /// Where the coordinator is, and how to convince it.
+    pub coordinator: Target,
     /// Compute threads.
     pub threads: usize,
     /// The only run to take part in; `None` for whichever is there.
@@ -116,6 +117,15 @@ pub enum WorkerError {
     /// The address cannot be one.
     #[error("{0:?} is not an address: wanted HOST:PORT")]
     Address(String),
+    /// Somebody else than the coordinator of the join line is there.
+    #[error(
+        "another key than the join line's is at {0}: another run's coordinator listens there, or somebody between; take the \
+         line that this run's coordinator wrote last"
+    )]
+    WrongKey(String),
+    /// Without encryption nothing is sent to other machines.
+    #[error("{0} is another machine, and nothing is sent there without encryption")]
+    NotLoopback(String),
     /// The coordinator will not have this worker.
     #[error("the coordinator refused this worker: {0}")]
     Refused(String),
@@ -170,6 +180,7 @@ impl From<tonic::Status> for WorkerError {
         let message = status.message().to_string();
         match status.code() {
             Code::FailedPrecondition => WorkerError::Refused(message),
+            Code::Unauthenticated => WorkerError::Refused(loss::shown(&message)),
             Code::InvalidArgument => WorkerError::Expelled(message),
             // A message that is too long, or cannot be read. A connection's error has a source.
             Code::OutOfRange => WorkerError::Protocol(message),
@@ -209,6 +220,7 @@ pub async fn run(
     tell: &mut dyn FnMut(WorkerEvent<'_>),
 ) -> Result<Ended, WorkerError> {
     let dialer = Dialer::new(&config.coordinator)?;
+    let address = config.coordinator.shown();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(config.threads.max(1))
         .thread_name(|i| format!("compute-{i}"))
@@ -242,7 +254,7 @@ pub async fn run(
             Err(WorkerError::Lost(loss)) => loss.explained(&watch),
             ended => return ended,
         };
-        let pause = search.lost(&config.coordinator, &loss, worked, joined_at.elapsed())?;
+        let pause = search.lost(&address, &loss, worked, joined_at.elapsed())?;
         tell(WorkerEvent::Lost { error: &loss });
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -278,7 +290,7 @@ async fn find(
             }
             Err(error) => return Err(error),
         };
-        let (pause, left) = search.pause(&config.coordinator, &loss)?;
+        let (pause, left) = search.pause(&config.coordinator.shown(), &loss)?;
         tell(WorkerEvent::Retrying { error: &loss, pause, left });
         tokio::time::sleep(pause).await;
     }
@@ -290,8 +302,9 @@ async fn attempt(
     join: &Join,
     pool: &Arc<rayon::ThreadPool>,
 ) -> Result<(Session, Welcome), WorkerError> {
-    let (channel, watch) = dialer.dial().await.map_err(WorkerError::Lost)?;
-    let joining = Session::join(channel, watch.clone(), join.clone(), config.share, pool.clone());
+    let (channel, watch) = dialer.dial().await?;
+    let line = Line { channel, watch: watch.clone(), secret: config.coordinator.secret().cloned() };
+    let joining = Session::join(line, join.clone(), config.share, pool.clone());
     match tokio::time::timeout(JOIN_WAIT_MAX, joining).await {
         Ok(Err(WorkerError::Lost(loss))) => Err(WorkerError::Lost(loss.explained(&watch))),
         Ok(answer) => answer,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
-use lockstep_proto::connection::{Break, Watch};
+use lockstep_net::{Break, HandshakeError, Watch};
 use tonic::{Code, Status};
 
 use crate::KEEPALIVE_TIMEOUT;
@@ -28,6 +28,8 @@ pub enum Loss {
     Mute(Duration),
     /// The connection was taken and closed at once.
     HungUp,
+    /// Something listens there that does not encrypt what it says.
+    NotEncrypted,
     /// Somebody else listens there.
     Foreign(Foreign),
     /// A coordinator took the connection, but did not answer the request to join, so long.
@@ -74,13 +76,27 @@ impl Loss {
         }
     }
 
+    /// Of a handshake that failed for another reason than the key.
+    pub(crate) fn of_handshake(error: HandshakeError, watch: &Watch) -> Loss {
+        match error {
+            HandshakeError::NotTls => match Foreign::of(&watch.first()) {
+                None | Some(Foreign::Tls) => Loss::NotEncrypted,
+                Some(foreign) => Loss::Foreign(foreign),
+            },
+            HandshakeError::TimedOut(waited) if watch.first().is_empty() => Loss::Mute(waited),
+            HandshakeError::TimedOut(waited) => Loss::NoWelcome(waited),
+            HandshakeError::Closed => Loss::HungUp,
+            HandshakeError::WrongKey => Loss::Broken("another key".to_string()),
+            HandshakeError::Failed(why) => Loss::Broken(shown(&why)),
+        }
+    }
+
     /// Of a request's end.
     pub(crate) fn of_status(status: &Status) -> Loss {
         match status.code() {
-            Code::Unimplemented
-            | Code::NotFound
-            | Code::PermissionDenied
-            | Code::Unauthenticated => Loss::Foreign(Foreign::Answers(shown(status.message()))),
+            Code::Unimplemented | Code::NotFound | Code::PermissionDenied => {
+                Loss::Foreign(Foreign::Answers(shown(status.message())))
+            }
             _ => Loss::Broken(shown(status.message())),
         }
     }
@@ -91,7 +107,7 @@ impl Loss {
         match (self, watch.broke()) {
             // The watch knows nothing of these.
             (loss @ (Loss::NoRows(..) | Loss::Stopped), _) => loss,
-            (_, _) if Foreign::of(&first).is_some() => {
+            (_, _) if !watch.is_encrypted() && Foreign::of(&first).is_some() => {
                 Foreign::of(&first).map_or(Loss::HungUp, Loss::Foreign)
             }
             (_, Some(Break::Closed | Break::Reset)) if first.is_empty() => Loss::HungUp,
@@ -157,6 +173,14 @@ impl fmt::Display for Loss {
             ),
             Loss::HungUp => f.write_str(
                 "something takes the connection and closes it at once: is it a coordinator, or a proxy whose target is down?",
+            ),
+            Loss::NotEncrypted => f.write_str(
+                "what listens there does not encrypt: a coordinator that was started with --insecure (then give \
+                 --coordinator HOST:PORT --insecure), or another program",
+            ),
+            Loss::Foreign(foreign @ Foreign::Tls) => write!(
+                f,
+                "{foreign}: if that is a coordinator, join with the line that it wrote to `join` in its run folder"
             ),
             Loss::Foreign(foreign) => {
                 write!(f, "{foreign}, not a coordinator: check the address and the port")

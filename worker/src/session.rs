@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lockstep_model::PARALLEL_FLOPS_MIN;
-use lockstep_proto::connection::Watch;
+use lockstep_net::{CREDENTIAL_KEY, SECRET_KEY, Secret, Watch};
 use lockstep_proto::frame::{FromWorker, Join, ShardRequest, Welcome};
 use lockstep_proto::ticket::Ticket;
 use lockstep_proto::wire::cluster_client::ClusterClient;
@@ -15,8 +15,9 @@ use lockstep_proto::{MESSAGE_BYTES_MAX, wire};
 use lockstep_reduce::shared::lane::Lane;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::BinaryMetadataValue;
 use tonic::transport::Channel;
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
 use crate::core::{Core, End, Ended, Input, Job, Output, network};
 use crate::fetch::Fetch;
@@ -28,10 +29,19 @@ use crate::{WorkerError, WorkerEvent, memory, sharing};
 /// Most messages that wait for the link; whoever computes waits when there are more.
 const OUTBOX_MESSAGES_MAX: usize = 16;
 
+/// A connection, and what is said on it first.
+pub(crate) struct Line {
+    pub(crate) channel: Channel,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) secret: Option<Secret>,
+}
+
 pub(crate) struct Session {
     core: Core,
     run_id: String,
     client: ClusterClient<Channel>,
+    /// What later calls say.
+    credential: BinaryMetadataValue,
     /// Where the coordinator's memory is, until this worker has tried to open it.
     ticket: Option<Ticket>,
     /// Where gradients are put, if that is shared.
@@ -50,12 +60,12 @@ pub(crate) struct Session {
 impl Session {
     /// Joins the run that the channel leads to.
     pub(crate) async fn join(
-        channel: Channel,
-        watch: Arc<Watch>,
+        line: Line,
         join: Join,
         share: bool,
         threads: Arc<rayon::ThreadPool>,
     ) -> Result<(Session, Welcome), WorkerError> {
+        let Line { channel, watch, secret } = line;
         let mut client = ClusterClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -63,7 +73,16 @@ impl Session {
         let paces = Arc::new(Paces::default());
         let outgoing = Paced::new(ReceiverStream::new(outgoing), paces.clone());
         out.send(join.into_wire()).await.map_err(|_| WorkerError::lost("before the join"))?;
-        let mut inbound = client.train(outgoing).await?.into_inner();
+        let mut request = Request::new(outgoing);
+        if let Some(secret) = &secret {
+            let secret = BinaryMetadataValue::from_bytes(secret.expose());
+            request.metadata_mut().insert_bin(SECRET_KEY, secret);
+        }
+        let response = client.train(request).await?;
+        let credential = response.metadata().get_bin(CREDENTIAL_KEY).cloned();
+        let credential = credential
+            .ok_or_else(|| WorkerError::Protocol("a welcome without a credential".to_string()))?;
+        let mut inbound = response.into_inner();
         let first = inbound.message().await?;
         let first = first.ok_or(WorkerError::Lost(Loss::Dismissed))?;
         let welcome = Welcome::from_wire(first)?;
@@ -73,6 +92,7 @@ impl Session {
             core: Core::new(&welcome, network, memory_bytes, PARALLEL_FLOPS_MIN),
             run_id: welcome.run_id.clone(),
             client,
+            credential,
             ticket: welcome.weights.clone().filter(|_| share),
             lane: None,
             pool: Pool::new(threads, out.clone()),
@@ -167,7 +187,9 @@ impl Session {
                 Output::Say(message) => self.say(message)?,
                 Output::Fetch(table, shard) => {
                     let request = ShardRequest { run_id: self.run_id.clone(), table, shard };
-                    self.fetch = Fetch::begin(self.client.clone(), request);
+                    let mut call = Request::new(request.into_wire());
+                    call.metadata_mut().insert_bin(CREDENTIAL_KEY, self.credential.clone());
+                    self.fetch = Fetch::begin(self.client.clone(), call);
                 }
                 Output::Start(job) if job.is_small() => self.compute(job)?,
                 Output::Start(job) => self.pool.start(job, self.lane.clone()),

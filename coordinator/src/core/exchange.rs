@@ -16,6 +16,8 @@ pub enum Input {
     Joined(WorkerId, Peer),
     /// A worker was not let in, and why.
     Refused(Peer, String),
+    /// Something outside of the run goes wrong, in words; nothing follows from it here.
+    Trouble(String),
     /// A worker can read weights in this machine's memory, where they are published there.
     Shares(WorkerId),
     /// A worker said this: a message that was checked.

@@ -150,6 +150,7 @@ impl Core {
         self.now = now;
         match input {
             Input::Joined(worker, peer) => self.join(worker, peer),
+            Input::Trouble(what) => self.observer.observe(RunEvent::Warning(&what)),
             Input::Refused(peer, reason) => {
                 self.observer.observe(RunEvent::Refused { peer: &peer, reason: &reason });
             }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::identity::FILES;
 use crate::error::{Error, Result};
 
 /// That a folder may be made a run folder; with `resume`, one that was being made may be made again.
@@ -49,7 +50,7 @@ pub(super) fn remove(path: &Path, with_folder: bool) -> Result<()> {
     };
     // Only empty ones: nothing of anybody's is lost.
     remove("checkpoints", |at| fs::remove_dir(at))?;
-    for name in files {
+    for name in files.into_iter().chain(FILES) {
         remove(name, |at| fs::remove_file(at))?;
     }
     remove("model", |at| fs::remove_dir(at))?;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lockstep_coordinator::{Coordinator, RunError, Stop};
+use lockstep_net::Access;
 use lockstep_proto::VERSION;
 use lockstep_proto::ids::{Pass, Step};
 use tokio::sync::oneshot;
@@ -174,7 +175,7 @@ fn make_again(
             told_to_stop.store(true, Ordering::Release);
         }
     };
-    cluster::run(1, threads, |start_workers, failed| async {
+    cluster::run(1, threads, |token, start_workers, failed| async {
         let coordinator = Coordinator::bind("127.0.0.1:0").await?;
         let address = coordinator.address();
         let take = comparing(shared.clone());
@@ -194,7 +195,9 @@ fn make_again(
             }
             Stop::Now
         };
-        let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), stop).await;
+        let result = coordinator
+            .run(spec, plan.tables.clone(), Box::new(recorder), Access::Token(token), stop)
+            .await;
         // What is still to be hashed is compared.
         records.flush();
         if let Ok(outcome) = &result {

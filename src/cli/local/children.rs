@@ -14,7 +14,10 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use lockstep_net::Secret;
 use lockstep_run::error::{Error, Result};
+
+use crate::cli::joining::token_for_children;
 
 /// Most lines of children that wait to be shown.
 const LINES_MAX: usize = 256;
@@ -267,7 +270,8 @@ pub(super) async fn until(time: Option<Instant>) {
 }
 
 /// A command of this program, tied to this process.
-pub(super) fn command(name: &str) -> Result<Command> {
+pub(super) fn command(name: &str, token: &Secret) -> Result<Command> {
+    let (variable, token) = token_for_children(token);
     let program = std::env::current_exe()
         .map_err(|error| Error::Internal(format!("cannot find this program: {error}")))?;
     let mut command = Command::new(program);
@@ -275,6 +279,7 @@ pub(super) fn command(name: &str) -> Result<Command> {
         .args(["--log-format", "json", name])
         .args(["--child-of", &std::process::id().to_string()])
         .env_remove("LOCKSTEP_LOG_FORMAT")
+        .env(variable, token)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

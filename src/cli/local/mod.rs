@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use lockstep_net::Secret;
 use lockstep_proto::words::count;
 use nix::sys::signal::Signal;
 
@@ -51,7 +52,8 @@ pub(super) struct Options {
 /// Runs the cluster to the end of its job.
 pub(super) async fn run(options: Options, reporter: &SharedConsole) -> Result<()> {
     let mut signals = process::StopSignals::new();
-    let mut cluster = Cluster::new(&options, reporter);
+    let token = Secret::random().map_err(|error| Error::Internal(error.to_string()))?;
+    let mut cluster = Cluster::new(&options, reporter, token);
     cluster.start_coordinator()?;
     let result = tokio::select! {
         result = cluster.watch() => result,
@@ -106,6 +108,8 @@ struct Cluster<'a> {
     options: &'a Options,
     reporter: &'a SharedConsole,
     children: Children,
+    /// By which its processes know each other.
+    token: Secret,
     /// Its process; `None` when it has ended.
     coordinator: Option<u32>,
     /// Where the coordinator said that it listens.
@@ -130,12 +134,13 @@ struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    fn new(options: &'a Options, reporter: &'a SharedConsole) -> Cluster<'a> {
+    fn new(options: &'a Options, reporter: &'a SharedConsole, token: Secret) -> Cluster<'a> {
         let disturber = |chaos| Disturber::new(chaos, options.workers);
         Cluster {
             options,
             reporter,
             children: Children::new(),
+            token,
             coordinator: None,
             address: None,
             workers: Vec::new(),
@@ -153,7 +158,7 @@ impl<'a> Cluster<'a> {
     /// Starts the coordinator; again where it listened before, to go on with the run.
     fn start_coordinator(&mut self) -> Result<()> {
         let Options { job, workers, workers_min, out, resume, .. } = self.options;
-        let mut command = command("coordinator")?;
+        let mut command = command("coordinator", &self.token)?;
         command.arg(&job.job).arg("--out").arg(out);
         for setting in &job.settings {
             command.args(["--set", &setting.to_string()]);
@@ -175,7 +180,7 @@ impl<'a> Cluster<'a> {
         let Options { workers, threads, .. } = self.options;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = threads.unwrap_or((cores / workers).max(1));
-        let mut command = command("worker")?;
+        let mut command = command("worker", &self.token)?;
         command.args(["--coordinator", self.address.as_deref().unwrap_or_default()]);
         command.args(["--threads", &threads.to_string()]);
         Ok(Worker::AtWork(self.children.start(From::Worker, command)?))

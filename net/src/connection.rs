@@ -1,15 +1,18 @@
 //! Notes how a connection went, for whoever has to explain its end: the first bytes that came, when the last ones did,
-//! and how it broke. Every byte passes unchanged. Knows no sockets and explains nothing itself.
+//! and how it broke. Every byte passes unchanged, until a limit is met of a peer that has not joined. Explains nothing itself.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 use tonic::transport::server::Connected;
+
+use crate::strangers::{JOIN_WAIT_MAX, Place, STRANGER_BYTES_MAX};
 
 /// How many of the first bytes are kept: enough to tell one protocol from another.
 const FIRST_BYTES_MAX: usize = 64;
@@ -44,6 +47,10 @@ pub struct Watch {
     heard_after: AtomicU64,
     /// All that is kept of the first bytes is there.
     has_first: AtomicBool,
+    /// Whether the peer has joined.
+    is_known: AtomicBool,
+    /// Whether what passes is encrypted.
+    is_encrypted: AtomicBool,
     // A std mutex: held to copy a few bytes, never across a wait.
     state: Mutex<State>,
 }
@@ -52,6 +59,10 @@ pub struct Watch {
 struct State {
     first: Vec<u8>,
     broke: Option<Break>,
+    /// Whether a peer that has not joined has to make room for others.
+    is_dismissed: bool,
+    /// Of the task that reads, while it waits for a peer that has not joined.
+    reader: Option<Waker>,
 }
 
 impl Watch {
@@ -60,6 +71,8 @@ impl Watch {
             began_at: Instant::now(),
             heard_after: AtomicU64::new(0),
             has_first: AtomicBool::new(false),
+            is_known: AtomicBool::new(false),
+            is_encrypted: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -78,6 +91,29 @@ impl Watch {
     /// How it broke, if the system knows that it did.
     pub fn broke(&self) -> Option<Break> {
         self.lock().broke
+    }
+
+    /// Whether what passes is encrypted, by a handshake that succeeded.
+    pub fn is_encrypted(&self) -> bool {
+        self.is_encrypted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_encryption(&self) {
+        self.is_encrypted.store(true, Ordering::Relaxed);
+    }
+
+    /// The peer has joined: limits on strangers are none of its any more.
+    pub fn know(&self) {
+        self.is_known.store(true, Ordering::Release);
+    }
+
+    /// Ends the connection, unless the peer has joined meanwhile.
+    pub(crate) fn dismiss(&self) {
+        let mut state = self.lock();
+        state.is_dismissed = true;
+        if let Some(reader) = state.reader.take() {
+            reader.wake();
+        }
     }
 
     fn hear(&self, bytes: &[u8]) {
@@ -107,12 +143,46 @@ impl Watch {
 pub struct Watched<S> {
     stream: S,
     watch: Arc<Watch>,
+    /// As long as the peer has not joined.
+    stranger: Option<Stranger>,
+}
+
+/// What is left to a peer that has not joined.
+#[derive(Debug)]
+struct Stranger {
+    time: Pin<Box<Sleep>>,
+    bytes: usize,
+    _place: Place,
+}
+
+impl Stranger {
+    /// Ready when it has to go.
+    fn poll_limit(&mut self, watch: &Watch, context: &mut Context<'_>) -> Poll<()> {
+        if self.bytes == 0 {
+            return Poll::Ready(());
+        }
+        {
+            let mut state = watch.lock();
+            if state.is_dismissed {
+                return Poll::Ready(());
+            }
+            state.reader = Some(context.waker().clone());
+        }
+        self.time.as_mut().poll(context)
+    }
 }
 
 impl<S> Watched<S> {
     /// Watches a connection that has just been made.
     pub fn new(stream: S) -> Watched<S> {
-        Watched { stream, watch: Arc::new(Watch::new()) }
+        Watched { stream, watch: Arc::new(Watch::new()), stranger: None }
+    }
+
+    /// The same of one that somebody else has made, who has to join before limits are met.
+    pub(crate) fn of_stranger(stream: S, place: Place) -> Watched<S> {
+        let time = Box::pin(sleep(JOIN_WAIT_MAX));
+        let stranger = Stranger { time, bytes: STRANGER_BYTES_MAX, _place: place };
+        Watched { stranger: Some(stranger), ..Watched::new(stream) }
     }
 
     /// What is noted of it, now and later.
@@ -134,11 +204,24 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
+        let this = &mut *self;
+        if this.watch.is_known.load(Ordering::Acquire) {
+            this.stranger = None;
+        }
+        if let Some(stranger) = &mut this.stranger
+            && stranger.poll_limit(&this.watch, context).is_ready()
+        {
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
         let (before, room) = (buffer.filled().len(), buffer.remaining());
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
         match &result {
             Poll::Ready(Ok(())) if buffer.filled().len() > before => {
-                self.watch.hear(&buffer.filled()[before..]);
+                let heard = &buffer.filled()[before..];
+                self.watch.hear(heard);
+                if let Some(stranger) = &mut self.stranger {
+                    stranger.bytes = stranger.bytes.saturating_sub(heard.len());
+                }
             }
             Poll::Ready(Ok(())) if room > 0 => self.watch.note(Break::Closed),
             Poll::Ready(Err(error)) => self.watch.note(Break::of(error)),

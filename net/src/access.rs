@@ -1,0 +1,81 @@
+//! Whom a coordinator lets in, and how a worker finds and convinces it.
+
+use crate::identity::Identity;
+use crate::join_line::JoinLine;
+use crate::secret::Secret;
+use crate::tls::Pin;
+
+/// Metadata of a request to join: the secret of the join line.
+pub const SECRET_KEY: &str = "lockstep-secret-bin";
+
+/// Metadata of the answer to a join, and of every later request: what a member was given, which ends with its membership.
+pub const CREDENTIAL_KEY: &str = "lockstep-credential-bin";
+
+/// Whom a coordinator lets in.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Anybody who reaches it, unencrypted: for loopback, or where somebody has decided so.
+    Open,
+    /// Who says this, unencrypted: for the processes of one launcher on loopback.
+    Token(Secret),
+    /// Who says the identity's secret, encrypted.
+    Tls(Identity),
+}
+
+impl Access {
+    /// What a worker has to say.
+    pub fn secret(&self) -> Option<&Secret> {
+        match self {
+            Access::Open => None,
+            Access::Token(secret) => Some(secret),
+            Access::Tls(identity) => Some(identity.secret()),
+        }
+    }
+}
+
+/// Where a coordinator is, and how to convince it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `HOST:PORT`, tried in turn.
+    pub addresses: Vec<String>,
+    /// How it is known, and what it is told.
+    pub trust: Trust,
+}
+
+/// How a coordinator is known, and what it is told.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// It is on this machine: unencrypted, and never beyond loopback.
+    Loopback(Option<Secret>),
+    /// Whoever answers, unencrypted: somebody has decided so.
+    Insecure,
+    /// By its key; it is told the secret once it has proved to have that.
+    Pinned(Pin, Secret),
+}
+
+impl Target {
+    /// A coordinator on this machine.
+    pub fn loopback(address: impl Into<String>, token: Option<Secret>) -> Target {
+        Target { addresses: vec![address.into()], trust: Trust::Loopback(token) }
+    }
+
+    /// The addresses, as people are shown them.
+    pub fn shown(&self) -> String {
+        self.addresses.join(", ")
+    }
+
+    /// What is said to a coordinator that is known.
+    pub fn secret(&self) -> Option<&Secret> {
+        match &self.trust {
+            Trust::Loopback(token) => token.as_ref(),
+            Trust::Insecure => None,
+            Trust::Pinned(_, secret) => Some(secret),
+        }
+    }
+}
+
+impl From<JoinLine> for Target {
+    fn from(line: JoinLine) -> Target {
+        Target { addresses: line.addresses, trust: Trust::Pinned(line.pin, line.secret) }
+    }
+}

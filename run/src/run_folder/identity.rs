@@ -1,0 +1,94 @@
+//! The coordinator's identity in its run folder, and the join line beside it: files that nobody else may read, so that a run
+//! that is resumed is joined by the same line.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use lockstep_net::{Identity, JoinLine};
+use zeroize::Zeroizing;
+
+use super::lock::Lock;
+use crate::error::{Error, Result};
+use crate::job::plain;
+use crate::read_file;
+use crate::whole_file::write_private;
+
+/// The key and the secret.
+const IDENTITY: &str = "identity";
+
+/// The line to join with.
+pub(super) const JOIN: &str = "join";
+
+/// Both.
+pub(super) const FILES: [&str; 2] = [IDENTITY, JOIN];
+
+const IDENTITY_BYTES_MAX: u64 = 1 << 16;
+
+/// The identity of a run folder; a new one, if it has none. What is unsafe about an old one is told to `warn`.
+pub(super) fn load_or_make(folder: &Path, warn: &mut dyn FnMut(String)) -> Result<Identity> {
+    let path = folder.join(IDENTITY);
+    if !path.exists() {
+        let identity = Identity::generate().map_err(|error| Error::Internal(error.to_string()))?;
+        write_private(&path, identity.to_text().as_bytes())?;
+        return Ok(identity);
+    }
+    if let Some(mode) = readable_by_others(&path) {
+        warn(format!(
+            "{}: others on this machine can read it (mode {mode:03o}), and so join the run: chmod 600 it, and renew its secret \
+             with `lockstep token`",
+            path.display()
+        ));
+    }
+    read(folder)
+}
+
+/// The identity of a run folder that has one.
+fn read(folder: &Path) -> Result<Identity> {
+    let path = folder.join(IDENTITY);
+    let wrong = |problem: String| Error::File { path: path.clone(), problem };
+    let text = read_file::text(&path, IDENTITY_BYTES_MAX);
+    let text = Zeroizing::new(text.map_err(|error| wrong(plain(&error)))?);
+    Identity::from_text(&text)
+        .map_err(|error| wrong(format!("{error}: remove it, and workers join with a new line")))
+}
+
+/// Gives the run's identity a new secret: join lines so far let nobody in any more.
+///
+/// # Errors
+/// If it has none, a coordinator of it is running, or it cannot be written.
+pub fn renew_secret(folder: &Path) -> Result<()> {
+    let path = folder.join(IDENTITY);
+    if !path.exists() {
+        let problem = "the run has no identity yet: a coordinator makes one when it listens to other machines";
+        return Err(Error::File { path: folder.to_path_buf(), problem: problem.to_string() });
+    }
+    let _lock = Lock::take(folder)?;
+    let renewed = read(folder)?.with_new_secret();
+    let renewed = renewed.map_err(|error| Error::Internal(error.to_string()))?;
+    write_private(&path, renewed.to_text().as_bytes())?;
+    match fs::remove_file(folder.join(JOIN)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::file(folder.join(JOIN), "remove it", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the join line beside it.
+pub(super) fn write_line(folder: &Path, line: &JoinLine) -> Result<()> {
+    let text = Zeroizing::new(format!("{}\n", *line.to_line()));
+    write_private(&folder.join(JOIN), text.as_bytes())
+}
+
+#[cfg(unix)]
+fn readable_by_others(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then_some(mode)
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_: &Path) -> Option<u32> {
+    None
+}

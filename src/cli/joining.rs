@@ -1,0 +1,146 @@
+//! How workers find and convince a coordinator, from what the command line and the environment say; and what a coordinator
+//! tells them. Secrets go to terminals and private files, never to logs.
+
+use std::io::IsTerminal as _;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use data_encoding::HEXLOWER;
+use lockstep_net::{JoinLine, Secret, Target, Trust};
+use lockstep_run::error::{Error, Result};
+use lockstep_run::report::{Report, report};
+use lockstep_run::run_folder::renew_secret;
+use lockstep_run::train::{Admission, Listening};
+
+use super::args::{Coordinator, Worker};
+use super::process;
+use crate::report::SharedConsole;
+
+/// By which a launcher tells its children the token of their cluster.
+const TOKEN_VARIABLE: &str = "LOCKSTEP_TOKEN";
+
+/// The join line, where no argument says it.
+const LINE_VARIABLE: &str = "LOCKSTEP_JOIN";
+
+/// Most addresses that are found out for a join line.
+const FOUND_MAX: usize = 4;
+
+/// What a launcher sets for its children.
+pub(super) fn token_for_children(token: &Secret) -> (&'static str, String) {
+    (TOKEN_VARIABLE, HEXLOWER.encode(token.expose()))
+}
+
+fn token_of_parent() -> Option<Secret> {
+    let text = std::env::var(TOKEN_VARIABLE).ok()?;
+    Secret::from_bytes(&HEXLOWER.decode(text.as_bytes()).ok()?)
+}
+
+/// Whom a coordinator lets in.
+pub(super) fn admission(arguments: &Coordinator) -> Admission {
+    let token = arguments.child.child_of.and_then(|_| token_of_parent());
+    match token {
+        Some(token) => Admission::Token(token),
+        None if arguments.insecure => Admission::Anybody,
+        None => Admission::ByAddress { advertise: advertised, given: arguments.advertise.clone() },
+    }
+}
+
+/// Where a worker looks for its coordinator. A join line among the arguments is wiped from what others can read of them.
+///
+/// # Errors
+/// If nothing says so, or the line is damaged.
+pub(super) fn target(arguments: &Worker) -> Result<Target> {
+    if let Some(line) = &arguments.line {
+        process::wipe_argument(line);
+        return join("the join line", line);
+    }
+    if let Some(path) = &arguments.join_file {
+        let line = std::fs::read_to_string(path)
+            .map_err(|error| Error::file(path, "read the join line", &error))?;
+        return join(&path.display().to_string(), &line);
+    }
+    let trust = || match arguments.insecure {
+        true => Trust::Insecure,
+        false => Trust::Loopback(arguments.child.child_of.and_then(|_| token_of_parent())),
+    };
+    match (&arguments.coordinator, std::env::var(LINE_VARIABLE)) {
+        (Some(address), _) => Ok(Target { addresses: vec![address.clone()], trust: trust() }),
+        (None, Ok(line)) => join(LINE_VARIABLE, &line),
+        (None, Err(_)) => Err(Error::Arguments(
+            "found no coordinator, wanted the join line that it printed, in quotes; or --join-file, or for one on this machine \
+             --coordinator"
+                .to_string(),
+        )),
+    }
+}
+
+fn join(what: &str, line: &str) -> Result<Target> {
+    let line = JoinLine::parse(line);
+    line.map(Target::from).map_err(|error| Error::Arguments(format!("{what}: {error}")))
+}
+
+/// Tells people how workers may come.
+pub(super) fn tell(listening: &Listening, reporter: &SharedConsole) {
+    let Listening { address, join } = listening;
+    let message = match join {
+        Some((line, _)) if std::io::stderr().is_terminal() => {
+            format!(
+                "workers on other machines join with\n\n  lockstep worker '{}'\n",
+                *line.to_line()
+            )
+        }
+        Some((_, file)) => {
+            format!("workers on other machines join with the line in {}", file.display())
+        }
+        None if address.ip().is_loopback() => only_here(*address),
+        None => format!(
+            "whoever can reach {address} can join, read the training table and spoil the run: nothing is encrypted"
+        ),
+    };
+    report(reporter, &Report::Note { message });
+}
+
+/// That workers elsewhere cannot come, and how they could.
+fn only_here(address: SocketAddr) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    format!(
+        "only this machine can reach {ip}: for workers on other machines, listen on all of this machine's addresses with \
+         --listen 0.0.0.0:{port}"
+    )
+}
+
+/// What workers are told: what the user has given, or the address that is listened on; of all addresses, those of this
+/// machine that others may reach.
+fn advertised(address: SocketAddr, given: &[String]) -> Vec<String> {
+    if !given.is_empty() {
+        return given.to_vec();
+    }
+    if !address.ip().is_unspecified() {
+        return vec![address.to_string()];
+    }
+    let takes = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
+        IpAddr::V6(ip) => address.is_ipv6() && !ip.is_loopback() && !ip.is_unicast_link_local(),
+    };
+    let mut found: Vec<IpAddr> = process::own_addresses().into_iter().filter(takes).collect();
+    found.sort_by_key(IpAddr::is_ipv6);
+    found.dedup();
+    found.truncate(FOUND_MAX);
+    match found.is_empty() {
+        true => vec![format!("{}:{}", lockstep_run::host_name(), address.port())],
+        false => {
+            found.into_iter().map(|ip| SocketAddr::new(ip, address.port()).to_string()).collect()
+        }
+    }
+}
+
+/// Gives a run a new secret.
+///
+/// # Errors
+/// If it has no identity, or its coordinator is running.
+pub(super) fn rotate(run: &Path, reporter: &SharedConsole) -> Result<()> {
+    renew_secret(run)?;
+    let message = "the run has a new secret: its next coordinator writes a new join line";
+    report(reporter, &Report::Note { message: message.to_string() });
+    Ok(())
+}
