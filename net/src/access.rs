@@ -2,8 +2,8 @@
 
 use crate::identity::Identity;
 use crate::join_line::JoinLine;
+use crate::key::Pin;
 use crate::secret::Secret;
-use crate::tls::Pin;
 
 /// Metadata of a request to join: the secret of the join line.
 pub const SECRET_KEY: &str = "lockstep-secret-bin";

@@ -12,8 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use tonic::transport::server::Connected;
 
-use crate::strangers::{JOIN_WAIT_MAX, Place, STRANGER_BYTES_MAX};
-
 /// How many of the first bytes are kept: enough to tell one protocol from another.
 const FIRST_BYTES_MAX: usize = 64;
 
@@ -155,6 +153,9 @@ struct Stranger {
     _place: Place,
 }
 
+/// What is given up when the peer has joined or gone.
+pub(crate) type Place = Box<dyn std::fmt::Debug + Send + Sync>;
+
 impl Stranger {
     /// Ready when it has to go.
     fn poll_limit(&mut self, watch: &Watch, context: &mut Context<'_>) -> Poll<()> {
@@ -179,9 +180,9 @@ impl<S> Watched<S> {
     }
 
     /// The same of one that somebody else has made, who has to join before limits are met.
-    pub(crate) fn of_stranger(stream: S, place: Place) -> Watched<S> {
-        let time = Box::pin(sleep(JOIN_WAIT_MAX));
-        let stranger = Stranger { time, bytes: STRANGER_BYTES_MAX, _place: place };
+    pub(crate) fn of_stranger(stream: S, time: Duration, bytes: usize, place: Place) -> Watched<S> {
+        let time = Box::pin(sleep(time));
+        let stranger = Stranger { time, bytes, _place: place };
         Watched { stranger: Some(stranger), ..Watched::new(stream) }
     }
 

@@ -7,8 +7,8 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
+use crate::key::{Pin, signing_key};
 use crate::secret::Secret;
-use crate::tls::{Pin, signing_key};
 
 /// First line of the text form.
 const TITLE: &str = "lockstep identity 1";

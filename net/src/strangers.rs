@@ -11,10 +11,10 @@ use tokio::net::TcpStream;
 use crate::connection::{Watch, Watched};
 
 /// Time to join, from the connection on.
-pub(crate) const JOIN_WAIT_MAX: Duration = Duration::from_secs(15);
+const JOIN_WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// Most bytes that are read of a peer that has not joined. A handshake and a join take less than a tenth.
-pub(crate) const STRANGER_BYTES_MAX: usize = 1 << 16;
+const STRANGER_BYTES_MAX: usize = 1 << 16;
 
 /// Most connections that have not joined, in all and from one address.
 const STRANGERS_MAX: usize = 512;
@@ -43,7 +43,7 @@ struct Entry {
 
 /// A place among the strangers, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+struct Place {
     number: u64,
     list: Arc<Mutex<List>>,
 }
@@ -57,7 +57,8 @@ impl Strangers {
         list.next += 1;
         list.make_room(origin);
         let place = Place { number, list: self.list.clone() };
-        let watched = Watched::of_stranger(stream, place);
+        let watched =
+            Watched::of_stranger(stream, JOIN_WAIT_MAX, STRANGER_BYTES_MAX, Box::new(place));
         let watch = Arc::downgrade(&watched.watch());
         list.entries.push_back(Entry { number, origin, watch });
         watched

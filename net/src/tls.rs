@@ -9,14 +9,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ring::digest::{SHA256, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring as provider, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
-};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
-use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
     ServerConfig, SignatureScheme,
@@ -29,28 +26,13 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::connection::Watched;
 use crate::identity::Identity;
+use crate::key::{Pin, signing_key};
 
 /// Longest wait for the other side to finish a handshake.
 const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What is spoken inside: gRPC's.
 const PROTOCOL: &[u8] = b"h2";
-
-/// The SHA-256 digest of a coordinator's public key (its SubjectPublicKeyInfo).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pin(pub [u8; 32]);
-
-impl Pin {
-    pub(crate) fn of_key(key: &SubjectPublicKeyInfoDer<'_>) -> Pin {
-        let mut pin = [0; 32];
-        pin.copy_from_slice(digest(&SHA256, key.as_ref()).as_ref());
-        Pin(pin)
-    }
-}
-
-pub(crate) fn signing_key(key: &PrivateKeyDer<'_>) -> Option<Arc<dyn SigningKey>> {
-    provider::sign::any_supported_type(key).ok()
-}
 
 /// Why there was no handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lockstep_coordinator::{Coordinator, Outcome, RunError, Stop};
+use lockstep_coordinator::{Coordinator, RunError, Stop};
 use lockstep_net::{Access, JoinLine, Secret};
 
 use crate::checkpoint::{self, Checkpoint, RecordState};
