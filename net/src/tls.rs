@@ -19,7 +19,7 @@ use rustls::{
     ServerConfig, SignatureScheme,
 };
 use subtle::ConstantTimeEq;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tonic::transport::server::{Connected, TcpConnectInfo};
@@ -30,6 +30,9 @@ use crate::key::{Pin, signing_key};
 
 /// Longest wait for the other side to finish a handshake.
 const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Longest time that is heard whom a handshake failed with.
+const LINGER_MAX: Duration = Duration::from_secs(1);
 
 /// What is spoken inside: gRPC's.
 const PROTOCOL: &[u8] = b"h2";
@@ -91,11 +94,18 @@ impl Acceptor {
     /// # Errors
     /// See [`HandshakeError`].
     pub async fn accept(&self, stream: Watched<TcpStream>) -> Result<Stream, HandshakeError> {
-        let handshake = tokio::time::timeout(HANDSHAKE_WAIT_MAX, self.0.accept(stream)).await;
-        let stream = handshake.map_err(|_| HandshakeError::TimedOut(HANDSHAKE_WAIT_MAX))?;
-        let stream = stream.map_err(|error| explained(&error))?;
-        stream.get_ref().0.watch().note_encryption();
-        Ok(Stream::Tls(Box::new(TlsStream::Server(stream))))
+        let accepted = self.0.accept(stream).into_fallible();
+        let handshake = tokio::time::timeout(HANDSHAKE_WAIT_MAX, accepted).await;
+        match handshake.map_err(|_| HandshakeError::TimedOut(HANDSHAKE_WAIT_MAX))? {
+            Ok(stream) => {
+                stream.get_ref().0.watch().note_encryption();
+                Ok(Stream::Tls(Box::new(TlsStream::Server(stream))))
+            }
+            Err((error, stream)) => {
+                let _ = tokio::time::timeout(LINGER_MAX, hear_out(stream)).await;
+                Err(explained(&error))
+            }
+        }
     }
 }
 
@@ -137,6 +147,14 @@ impl Connector {
 /// One set of algorithms, whatever else a process links.
 fn crypto() -> CryptoProvider {
     provider::default_provider()
+}
+
+/// Reads what still comes after a failed handshake. A connection closed over unread bytes is reset, and the other side then
+/// may never see the alert that tells it what is spoken here.
+async fn hear_out(mut stream: Watched<TcpStream>) {
+    let _ = stream.shutdown().await;
+    let mut unread = [0; 1024];
+    while matches!(stream.read(&mut unread).await, Ok(1..)) {}
 }
 
 fn explained(error: &io::Error) -> HandshakeError {
@@ -315,7 +333,6 @@ impl Connected for Stream {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;

@@ -1,9 +1,9 @@
 //! How workers find and convince a coordinator, from what the command line and the environment say; and what a coordinator
 //! tells them. Secrets go to terminals and private files, never to logs.
 
-use std::io::IsTerminal as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::PoisonError;
 
 use data_encoding::HEXLOWER;
 use lockstep_net::{JoinLine, Secret, Target, Trust};
@@ -38,6 +38,7 @@ fn token_of_parent() -> Option<Secret> {
 /// Whom a coordinator lets in.
 pub(super) fn admission(arguments: &Coordinator) -> Admission {
     let token = arguments.child.child_of.and_then(|_| token_of_parent());
+    process::refuse_core_dumps();
     match token {
         Some(token) => Admission::Token(token),
         None if arguments.insecure => Admission::Anybody,
@@ -50,6 +51,7 @@ pub(super) fn admission(arguments: &Coordinator) -> Admission {
 /// # Errors
 /// If nothing says so, or the line is damaged.
 pub(super) fn target(arguments: &Worker) -> Result<Target> {
+    process::refuse_core_dumps();
     if let Some(line) = &arguments.line {
         process::wipe_argument(line);
         return join("the join line", line);
@@ -82,8 +84,11 @@ fn join(what: &str, line: &str) -> Result<Target> {
 /// Tells people how workers may come.
 pub(super) fn tell(listening: &Listening, reporter: &SharedConsole) {
     let Listening { address, join } = listening;
+    let console = reporter.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_on_a_terminal = console.is_on_a_terminal();
+    drop(console);
     let message = match join {
-        Some((line, _)) if std::io::stderr().is_terminal() => {
+        Some((line, _)) if is_on_a_terminal => {
             format!(
                 "workers on other machines join with\n\n  lockstep worker '{}'\n",
                 *line.to_line()

@@ -64,6 +64,11 @@ impl Console {
         }
     }
 
+    /// Whether what is reported is read by a person and kept nowhere.
+    pub(crate) fn is_on_a_terminal(&self) -> bool {
+        self.format == LogFormat::Text && !self.terminal.is_log()
+    }
+
     /// The same for a child, whose launcher reads one stream.
     pub(crate) fn on_one_stream(self) -> Console {
         Console { one_stream: true, ..self }

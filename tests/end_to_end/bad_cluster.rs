@@ -28,7 +28,7 @@ fn a_wrong_command_line() {
             &["coordinator", "job.toml", "--listen", "h:99999"],
             "invalid value 'h:99999' for '--listen",
         ),
-        (&["worker"], "--coordinator <COORDINATOR>"),
+        (&["worker"], "found no coordinator, wanted the join line that it printed"),
         (
             &["worker", "--coordinator", "nowhere"],
             "\"nowhere\" is not an address: wanted HOST:PORT",

@@ -24,11 +24,21 @@ fn help_has_examples() {
     ] {
         assert!(help.stdout.contains(part), "no {part:?} in\n{help}");
     }
-    for command in ["local", "coordinator", "worker", "check", "evaluate", "predict", "completions"]
-    {
+    for command in [
+        "local",
+        "coordinator",
+        "worker",
+        "check",
+        "evaluate",
+        "predict",
+        "verify",
+        "token",
+        "completions",
+    ] {
         let help = folder.run(&[command, "--help"]);
         help.expect(0);
-        assert!(help.stdout.contains("Example:\n  lockstep "), "{help}");
+        let has_example = ["Example:\n  lockstep ", "Examples:\n  lockstep "];
+        assert!(has_example.iter().any(|example| help.stdout.contains(example)), "{help}");
         assert!(!help.stdout.contains("--child-of"), "{help}");
     }
     let version = folder.run(&["--version"]);

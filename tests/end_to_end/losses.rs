@@ -137,7 +137,7 @@ fn another_protocol() {
             true,
             "a web server (HTTP/1) listens there, not a coordinator: check the address",
         ),
-        (&tls[..], true, "something behind TLS listens there, not a coordinator"),
+        (&tls[..], true, "something behind TLS listens there: if that is a coordinator"),
         (&ssh[..], false, "an SSH server listens there, not a coordinator"),
         (
             &mail[..],

@@ -10,6 +10,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::WorkerError;
 use crate::core::Input;
+use crate::loss::Loss;
 
 type Answer = Result<Response<Streaming<wire::ShardPart>>, Status>;
 
@@ -47,6 +48,8 @@ impl Fetch {
                     *self = Fetch::Idle;
                     return Input::NoRows(match status.code() {
                         Code::NotFound => WorkerError::Protocol(status.message().to_string()),
+                        // This membership is over: the stream of it says why.
+                        Code::Unauthenticated => WorkerError::Lost(Loss::Dismissed),
                         _ => status.into(),
                     });
                 }

@@ -4,11 +4,11 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lockstep_model::PARALLEL_FLOPS_MIN;
 use lockstep_net::{CREDENTIAL_KEY, SECRET_KEY, Secret, Watch};
-use lockstep_proto::frame::{FromWorker, Join, ShardRequest, Welcome};
+use lockstep_proto::frame::{FromWorker, Join, ShardRequest, ToWorker, Welcome};
 use lockstep_proto::ticket::Ticket;
 use lockstep_proto::wire::cluster_client::ClusterClient;
 use lockstep_proto::{MESSAGE_BYTES_MAX, wire};
@@ -19,7 +19,7 @@ use tonic::metadata::BinaryMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
-use crate::core::{Core, End, Ended, Input, Job, Output, network};
+use crate::core::{Core, End, Ended, Input, Job, Output, ended, network};
 use crate::fetch::Fetch;
 use crate::loss::Loss;
 use crate::outbox::{Paced, Paces};
@@ -28,6 +28,9 @@ use crate::{WorkerError, WorkerEvent, memory, sharing};
 
 /// Most messages that wait for the link; whoever computes waits when there are more.
 const OUTBOX_MESSAGES_MAX: usize = 16;
+
+/// Longest wait for the reason of a membership's end.
+const LAST_WORDS_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// A connection, and what is said on it first.
 pub(crate) struct Line {
@@ -129,13 +132,31 @@ impl Session {
                 None => ControlFlow::Continue(()),
             };
             if let ControlFlow::Break(end) = handled {
-                return end;
+                return match end {
+                    Err(WorkerError::Lost(Loss::Dismissed)) => self.last_words().await,
+                    end => end,
+                };
             }
             if let ControlFlow::Break(end) = self.carry(tell) {
                 return end;
             }
             input = self.next(&mut stop).await;
         }
+    }
+
+    /// Why this membership is over, when something else told that it is: what the coordinator says last.
+    async fn last_words(&mut self) -> Result<Ended, WorkerError> {
+        let dismissed = || Err(WorkerError::Lost(Loss::Dismissed));
+        let heard = tokio::time::timeout(LAST_WORDS_WAIT_MAX, async {
+            loop {
+                match take_in(&self.core, None, self.inbound.message().await) {
+                    Input::Message(ToWorker::Finish(ending)) => return ended(ending),
+                    Input::Ended(error) => return Err(error),
+                    _ => {}
+                }
+            }
+        });
+        heard.await.unwrap_or_else(|_| dismissed())
     }
 
     /// Shares memory with a coordinator on this machine, as far as that can be had. It is asked before anything is computed.

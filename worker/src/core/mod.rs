@@ -393,7 +393,8 @@ fn dropped(deal: &Deal) -> FromWorker {
     FromWorker::Part(Part { pass: deal.pass, slices: Vec::new(), sums: Vec::new(), done })
 }
 
-fn ended(ending: Ending) -> End {
+/// What the end of a run is to a worker.
+pub(crate) fn ended(ending: Ending) -> Result<Ended, WorkerError> {
     match ending {
         Ending::Finished => Ok(Ended::Finished),
         Ending::Failed(error) => Err(WorkerError::RunFailed(error)),
