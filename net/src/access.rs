@@ -59,11 +59,6 @@ impl Target {
         Target { addresses: vec![address.into()], trust: Trust::Loopback(token) }
     }
 
-    /// The addresses, as people are shown them.
-    pub fn shown(&self) -> String {
-        self.addresses.join(", ")
-    }
-
     /// What is said to a coordinator that is known.
     pub fn secret(&self) -> Option<&Secret> {
         match &self.trust {

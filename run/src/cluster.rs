@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -104,10 +105,10 @@ impl Drop for Alarm {
     }
 }
 
-fn start(coordinator: Target, threads: usize, failed: mpsc::Sender<()>) -> Worker {
+fn start(target: Target, threads: usize, failed: mpsc::Sender<()>) -> Worker {
     std::thread::spawn(move || {
         let config = WorkerConfig {
-            coordinator,
+            coordinator: Arc::new(target),
             threads: threads.max(1),
             run_id: None,
             connect_wait: CONNECT_WAIT,

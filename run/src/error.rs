@@ -109,8 +109,12 @@ impl Error {
                 WorkerError::Refused(_) | WorkerError::Expelled(_) | WorkerError::WrongKey(_),
             ) => exit::REFUSED,
             Error::Worker(WorkerError::RunFailed(_)) => exit::RUN_FAILED,
-            Error::Worker(WorkerError::Threads(_) | WorkerError::Panicked(_)) => exit::INTERNAL,
-            Error::Worker(WorkerError::Address(_) | WorkerError::NotLoopback(_))
+            Error::Worker(
+                WorkerError::Threads(_) | WorkerError::Panicked(_) | WorkerError::Over,
+            ) => exit::INTERNAL,
+            Error::Worker(
+                WorkerError::Address(_) | WorkerError::NotLoopback(_) | WorkerError::Guide(_),
+            )
             | Error::Arguments(_) => 2,
             Error::Differs(_) => exit::DIFFERS,
             Error::Child(_, code) => *code,

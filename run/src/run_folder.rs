@@ -33,7 +33,7 @@ use crate::weights_file;
 use crate::whole_file::write_whole;
 use lock::Lock;
 
-pub use identity::renew_secret;
+pub use identity::{JOIN, renew_secret};
 pub use manifest::{Cadence, Files, Manifest, Status};
 pub use model::{Model, ModelDescription, ModelFiles, model_stamp};
 
@@ -273,6 +273,11 @@ impl RunFolder {
         self.lock.check()?;
         write_whole(&self.path.join("job.toml"), text.as_bytes())
     }
+}
+
+/// Whether a folder is that of a run that is finished.
+pub fn is_finished(run: &Path) -> bool {
+    Manifest::read(run).is_ok_and(|manifest| manifest.status == Status::Finished)
 }
 
 /// The `job.toml` of a run folder.

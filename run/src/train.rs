@@ -107,6 +107,8 @@ pub async fn lead(
         folder.as_ref().map_or_else(|| new_run_id("memory"), |folder| folder.run_id().to_string());
     let run_folder = folder.as_ref().map(|folder| folder.path().display().to_string());
     let address = coordinator.address();
+    // The join line is there for whoever is told next that the coordinator is.
+    let (access, join) = admit(lead.admission, address, folder.as_ref(), &reporter)?;
     report(
         &reporter,
         &Report::Listening {
@@ -115,7 +117,6 @@ pub async fn lead(
             run_folder: run_folder.clone(),
         },
     );
-    let (access, join) = admit(lead.admission, address, folder.as_ref(), &reporter)?;
     listening(Listening { address, join });
     let Checkpoint { snapshot, records: state } = start;
     let first_step = snapshot.step.0;

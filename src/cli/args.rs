@@ -63,6 +63,10 @@ coordinator), 8 a verified step differs, 130 stopped by a signal.";
 pub(super) enum Command {
     /// Train on a cluster of processes on this machine.
     Local(Local),
+    /// Train on several machines at once: the tasks of a Slurm or MPI allocation, or machines that ssh reaches.
+    Launch(Launch),
+    /// Write a batch script for Slurm.
+    Slurm(Slurm),
     /// Coordinate a run: hand out work to workers and keep the weights.
     Coordinator(Coordinator),
     /// Work for a coordinator.
@@ -133,6 +137,71 @@ pub(super) struct Local {
 
 #[derive(Debug, Args)]
 #[command(
+    after_help = "Examples:\n  srun lockstep launch job.toml --out runs/first --resume     (inside a Slurm allocation)\n  \
+                  lockstep launch job.toml --hosts node1,node2,node3          (over ssh)"
+)]
+pub(super) struct Launch {
+    #[command(flatten)]
+    pub(super) job: JobFile,
+    /// The run folder [default: runs/NAME]. Inside an allocation all tasks have to see it.
+    #[arg(long, short)]
+    pub(super) out: Option<PathBuf>,
+    /// Continue the run in the run folder from its newest whole checkpoint, or start it if there is none.
+    #[arg(long)]
+    pub(super) resume: bool,
+    /// Compute threads of each worker [default: all cores].
+    #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) threads: Option<u16>,
+    /// Wait for this many workers before the first step [default: all].
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(super) workers_start: Option<u16>,
+    /// Where the coordinator listens: HOST:PORT; port 0 takes a free one.
+    #[arg(long, default_value = "0.0.0.0:0", value_parser = address)]
+    pub(super) listen: String,
+    /// An address that workers are told instead of those that this machine has: HOST:PORT; port 0 stands for that which is
+    /// listened on. Can be given several times.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    pub(super) advertise: Vec<String>,
+    /// Seconds that a worker keeps trying to reach the coordinator, at the start and after a lost connection.
+    #[arg(long, default_value = "300", value_parser = seconds)]
+    pub(super) wait: f64,
+    /// Machines that workers are started on over ssh, as ssh takes them: HOST or USER@HOST.
+    #[arg(long, value_name = "HOST,...", value_delimiter = ',', value_parser = host)]
+    pub(super) hosts: Vec<String>,
+    /// The ssh command and its options.
+    #[arg(long, default_value = "ssh", requires = "hosts")]
+    pub(super) ssh: String,
+    /// The program on those machines.
+    #[arg(long, default_value = "lockstep", requires = "hosts")]
+    pub(super) program: String,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  lockstep slurm job.toml --nodes 4 --time 02:00:00 > job.sbatch && sbatch job.sbatch"
+)]
+pub(super) struct Slurm {
+    #[command(flatten)]
+    pub(super) job: JobFile,
+    /// Machines, each with one worker.
+    #[arg(long, short = 'N', value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(super) nodes: u16,
+    /// Processors of each worker.
+    #[arg(long, short = 'c', value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) cpus_per_task: Option<u16>,
+    /// The time limit, as Slurm takes it; at its end the run is put back into the queue and goes on.
+    #[arg(long, short = 't', default_value = "01:00:00", value_parser = slurm_word)]
+    pub(super) time: String,
+    /// The partition.
+    #[arg(long, short, value_parser = slurm_word)]
+    pub(super) partition: Option<String>,
+    /// The run folder [default: runs/NAME]. All machines have to see it.
+    #[arg(long, short)]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(
     after_help = "Example:\n  lockstep coordinator job.toml --listen 0.0.0.0:7070 --out /data/runs/first"
 )]
 pub(super) struct Coordinator {
@@ -141,8 +210,8 @@ pub(super) struct Coordinator {
     /// Where workers connect: HOST:PORT; port 0 takes a free one and prints it.
     #[arg(long, default_value = "127.0.0.1:7070", value_parser = address)]
     pub(super) listen: String,
-    /// An address of this machine that workers are told in the join line, instead of those that it has: HOST:PORT. Can be
-    /// given several times; workers try them in turn.
+    /// An address of this machine that workers are told in the join line, instead of those that it has: HOST:PORT; port 0
+    /// stands for that which is listened on. Can be given several times; workers try them in turn.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub(super) advertise: Vec<String>,
     /// Encrypt nothing and let in whoever comes, also from other machines. Whoever can reach the port can then read the
@@ -177,7 +246,8 @@ pub(super) struct Worker {
     /// comment. Also read from LOCKSTEP_JOIN.
     #[arg(value_name = "LINE", conflicts_with = "join_file")]
     pub(super) line: Option<String>,
-    /// A file with the join line, so that no list of processes has it.
+    /// A file with the join line, so that no list of processes has it; `-` for standard input. A file that is not there yet
+    /// is waited for, and it is read anew before every try to connect.
     #[arg(long, value_name = "FILE")]
     pub(super) join_file: Option<PathBuf>,
     /// Where a coordinator without a join line listens, on this machine or with --insecure: HOST:PORT.
@@ -195,6 +265,9 @@ pub(super) struct Worker {
     /// Seconds to keep trying to reach the coordinator, at the start and after a lost connection.
     #[arg(long, default_value = "60", value_parser = seconds)]
     pub(super) wait: f64,
+    /// End when standard input ends, which whoever started this worker holds open.
+    #[arg(long, hide = true)]
+    pub(super) end_with_input: bool,
     /// Send everything over the network, even to a coordinator on this machine.
     #[arg(long, env = "LOCKSTEP_NO_SHARED_MEMORY", value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) no_shared_memory: bool,
@@ -292,6 +365,23 @@ fn address(text: &str) -> Result<String, String> {
     match text.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.into()),
         _ => Err("wanted HOST:PORT, the port from 0 to 65535".into()),
+    }
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '\'' | '"' | '\\');
+    match text.is_empty() || text.starts_with('-') || text.contains(is_odd) {
+        true => Err(format!("found {text:?}, wanted HOST or USER@HOST")),
+        false => Ok(text.into()),
+    }
+}
+
+/// A value of a line of a batch script.
+fn slurm_word(text: &str) -> Result<String, String> {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | ',');
+    match !text.is_empty() && text.chars().all(is_fine) {
+        true => Ok(text.into()),
+        false => Err(format!("found {text:?}, wanted letters, digits, and any of : - _ . ,")),
     }
 }
 

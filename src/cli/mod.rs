@@ -6,10 +6,12 @@ mod check;
 mod completions;
 mod evaluate;
 mod joining;
+mod launch;
 mod local;
 mod output;
 mod predict;
 mod process;
+mod slurm;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -25,7 +27,8 @@ use lockstep_worker::{Ended, WorkerConfig, WorkerEvent};
 
 use crate::report::{Console, SharedConsole, data_output};
 use args::{Arguments, Command};
-use lockstep_run::error::{Error, Result};
+use local::Seat;
+use lockstep_run::error::{Error, Result, STOPPED};
 use lockstep_run::job::Job;
 use lockstep_run::plan::Plan;
 use lockstep_run::report::escape::peer_name;
@@ -71,13 +74,17 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
                 out: local.out.unwrap_or_else(|| default_out(&job)),
                 job: local.job,
                 resume: local.resume,
-                workers,
+                seats: vec![Seat::Here; workers],
+                workers_start: workers,
                 workers_min,
                 threads: local.threads.map(usize::from),
+                open: None,
                 chaos: local.chaos,
             };
             runtime(1)?.block_on(local::run(options, reporter))
         }
+        Command::Launch(launch) => launch::run(launch, reporter),
+        Command::Slurm(slurm) => slurm::run(&slurm, reporter),
         Command::Coordinator(coordinator) => {
             process::end_with_parent(coordinator.child.child_of);
             let job = coordinator.job.load()?;
@@ -112,8 +119,12 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
         }
         Command::Worker(worker) => {
             process::end_with_parent(worker.child.child_of);
+            let coordinator = joining::guide(&worker)?;
+            if worker.end_with_input {
+                process::end_with_input();
+            }
             let config = WorkerConfig {
-                coordinator: joining::target(&worker)?,
+                coordinator,
                 threads: worker.threads.map_or_else(cores, usize::from),
                 run_id: worker.run_id,
                 connect_wait: Duration::from_secs_f64(worker.wait),
@@ -157,7 +168,7 @@ fn load_model(run: &Path, reporter: &SharedConsole) -> Result<Model> {
 }
 
 fn work(config: WorkerConfig, reporter: &SharedConsole) -> Result<()> {
-    let address = config.coordinator.shown();
+    let guide = config.coordinator.clone();
     let mut retry_told = false;
     let mut tell = |event: WorkerEvent<'_>| {
         let told = match event {
@@ -166,7 +177,8 @@ fn work(config: WorkerConfig, reporter: &SharedConsole) -> Result<()> {
                 let left = left.as_secs_f64().ceil();
                 Report::Warning {
                     message: format!(
-                        "no coordinator at {address} yet ({error}): trying for {left} s"
+                        "no coordinator at {} yet ({error}): trying for {left} s",
+                        guide.shown()
                     ),
                 }
             }
@@ -195,13 +207,16 @@ fn work(config: WorkerConfig, reporter: &SharedConsole) -> Result<()> {
     let runtime = runtime.map_err(|error| Error::Internal(format!("cannot start: {error}")))?;
     let ended =
         runtime.block_on(lockstep_worker::run(config, process::stop_signal(), &mut tell))?;
-    let message = match ended {
-        Ended::Finished => "the run is finished",
-        Ended::SaidGoodbye => "stopped: said goodbye to the coordinator",
-        Ended::Stopped => "stopped",
-    };
-    report(reporter, &Report::Note { message: message.to_string() });
-    Ok(())
+    match ended {
+        Ended::Finished => {
+            report(reporter, &Report::Note { message: "the run is finished".to_string() });
+            Ok(())
+        }
+        Ended::SaidGoodbye => {
+            Err(Error::Stopped("stopped: said goodbye to the coordinator".to_string()))
+        }
+        Ended::Stopped => Err(Error::Stopped(STOPPED.to_string())),
+    }
 }
 
 fn default_out(job: &Job) -> PathBuf {

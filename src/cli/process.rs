@@ -4,16 +4,16 @@ use std::io::Read as _;
 
 use tokio::sync::oneshot;
 
-/// Ready when the process is asked to stop: Ctrl-C, or SIGTERM.
+/// Ready when the process is asked to stop: Ctrl-C, SIGTERM, or SIGUSR1, by which schedulers warn of a time limit.
 pub(super) async fn stop_signal() {
     StopSignals::new().next().await;
 }
 
 /// Every time that the process is asked to stop.
 pub(super) struct StopSignals {
-    /// Ctrl-C and SIGTERM, as far as they can be caught.
+    /// Ctrl-C, SIGTERM and SIGUSR1, as far as they can be caught.
     #[cfg(unix)]
-    signals: [Option<tokio::signal::unix::Signal>; 2],
+    signals: [Option<tokio::signal::unix::Signal>; 3],
 }
 
 impl StopSignals {
@@ -23,7 +23,9 @@ impl StopSignals {
             #[cfg(unix)]
             signals: {
                 use tokio::signal::unix::{SignalKind, signal};
-                [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok())
+                let kinds =
+                    [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::user_defined1()];
+                kinds.map(|kind| signal(kind).ok())
             },
         }
     }
@@ -40,10 +42,11 @@ impl StopSignals {
                 std::future::pending::<()>().await;
             }
         }
-        let [interrupt, terminate] = &mut self.signals;
+        let [interrupt, terminate, warning] = &mut self.signals;
         tokio::select! {
             () = next(interrupt) => {}
             () = next(terminate) => {}
+            () = next(warning) => {}
         }
     }
 
@@ -130,6 +133,11 @@ pub(super) fn end_with_parent(parent: Option<u32>) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = parent;
+    end_with_input();
+}
+
+/// Ends this process when its standard input does, which whoever started it holds open.
+pub(super) fn end_with_input() {
     std::thread::spawn(|| {
         let mut byte = [0];
         while matches!(std::io::stdin().read(&mut byte), Ok(1..)) {}

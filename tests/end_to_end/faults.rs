@@ -78,7 +78,7 @@ fn a_worker_says_goodbye_in_mid_run() {
     proxies.iter().for_each(Proxy::wait_held);
     leaving.signal(Signal::SIGTERM);
     proxies[1].release();
-    leaving.end().expect_with(0, "stopped: said goodbye to the coordinator");
+    leaving.end().expect_with(130, "stopped: said goodbye to the coordinator");
     coordinator.report("worker_left", |left| left["cause"] == "goodbye" && left["workers"] == 1);
     proxies[0].release();
     held.end().expect(0);

@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use lockstep_net::{JoinLine, Secret};
 use nix::sys::signal::Signal;
 
-use crate::faults::{HASH, folder, long_folder};
+use crate::faults::{HASH, JOB, folder, long_folder};
 use crate::folder::Folder;
 use crate::process::{Process, lockstep, poll, run};
+use crate::proxy::Proxy;
 
 /// A coordinator that other machines can reach, and its line with an address of this one.
 fn coordinator(folder: &Folder, arguments: &[&str]) -> (Process, JoinLine) {
@@ -125,6 +126,52 @@ fn a_coordinator_without_encryption_is_told_apart() {
     assert!(
         !folder.path().join("run/join").exists() && !folder.path().join("run/identity").exists()
     );
+}
+
+/// How many of a table's rows are in what passed, as the network takes them in; and whether the run's name is.
+fn readable(folder: &Folder, passed: &[Vec<u8>; 2]) -> (usize, bool) {
+    let contains = |wanted: &[u8]| {
+        passed.iter().any(|bytes| bytes.windows(wanted.len()).any(|window| window == wanted))
+    };
+    let table = folder.read("train.csv");
+    let rows = table.lines().skip(1).take(20).map(|line| {
+        let cells = line.split(',').map(|cell| cell.parse::<f64>().unwrap() as f32);
+        cells.flat_map(f32::to_le_bytes).collect::<Vec<u8>>()
+    });
+    (rows.filter(|row| contains(row)).count(), contains(b"faults-"))
+}
+
+/// Read on the way: everything without encryption, which shows that the reader can read, and nothing with it.
+#[test]
+fn nothing_of_a_run_is_readable_on_the_way() {
+    let folder = folder();
+    folder.write("job.toml", &JOB.replace("scale = \"standard\"\n", ""));
+    let open = ["coordinator", "job.toml", "--out", "open", "--listen", "0.0.0.0:0", "--insecure"];
+    let open = folder.start(&[&["--log-format", "json"][..], &open].concat());
+    let port = open.address().rsplit_once(':').unwrap().1.to_string();
+    let proxy = Proxy::listening(&format!("127.0.0.1:{port}"));
+    folder.worker(&proxy.address(), &[]).end().expect(0);
+    open.end().expect(0);
+    let (rows, name) = readable(&folder, &proxy.passed());
+    assert!(rows >= 10 && name, "{rows} rows");
+
+    let (coordinator, line) = coordinator(&folder, &[]);
+    let proxy = Proxy::listening(&line.addresses[0]);
+    let line = JoinLine { addresses: vec![proxy.address()], ..line };
+    join(&folder, &line.to_line()).end().expect(0);
+    coordinator.end().expect(0);
+    let passed = proxy.passed();
+    assert!(passed.iter().all(|bytes| bytes.len() > 5_000), "all went through the proxy");
+    assert_eq!(readable(&folder, &passed), (0, false));
+    let secret = line.secret.expose();
+    let says = |bytes: &Vec<u8>| bytes.windows(secret.len()).any(|window| window == secret);
+    assert!(!passed.iter().any(says));
+    let hash = |run: &str| {
+        let manifest: serde_json::Value =
+            serde_json::from_str(&folder.read(&format!("{run}/manifest.json"))).unwrap();
+        manifest["weights_blake3"].clone()
+    };
+    assert_eq!(hash("open"), hash("run"));
 }
 
 #[test]

@@ -50,6 +50,7 @@ mod joining;
 mod journal;
 mod kinds;
 mod large;
+mod launch;
 #[cfg(target_os = "linux")]
 mod lifecycle;
 mod long_messages;

@@ -69,11 +69,10 @@ fn a_cable_is_pulled_and_put_back() {
     let folder = long_folder();
     let listen = format!("{ADDRESS}:0");
     let coordinator = ["--log-format", "json", "coordinator", "job.toml", "--out", "run"];
-    let coordinator =
-        [&coordinator[..], &["--listen", &listen, "--insecure", "--workers-start", "2"]].concat();
+    let coordinator = [&coordinator[..], &["--listen", &listen, "--workers-start", "2"]].concat();
     let coordinator = hosts.start(0, &folder, &coordinator);
-    let address = coordinator.address();
-    let worker = ["worker", "--threads", "1", "--insecure", "--coordinator", &address];
+    assert!(coordinator.address().starts_with(ADDRESS));
+    let worker = ["worker", "--threads", "1", "--join-file", "run/join"];
     let workers = [hosts.start(1, &folder, &worker), hosts.start(1, &folder, &worker)];
     coordinator.report("progress", |_| true);
     // Nothing ends while the cable is being pulled.

@@ -28,6 +28,8 @@ struct State {
     held: bool,
     is_over: bool,
     sockets: Vec<TcpStream>,
+    /// What passed, if that is wanted, of each side by itself.
+    passed: Option<[Vec<u8>; 2]>,
 }
 
 impl Proxy {
@@ -46,6 +48,20 @@ impl Proxy {
         assert_eq!(said.len(), heard.len());
         let replace = (said.to_vec(), heard.to_vec());
         Proxy::new(coordinator, State::default(), Some(replace))
+    }
+
+    /// A proxy that keeps what passes.
+    pub(crate) fn listening(coordinator: &str) -> Proxy {
+        Proxy::new(
+            coordinator,
+            State { passed: Some(Default::default()), ..State::default() },
+            None,
+        )
+    }
+
+    /// What passed: of workers, and of the coordinator.
+    pub(crate) fn passed(&self) -> [Vec<u8>; 2] {
+        self.shared.state.lock().unwrap().passed.clone().unwrap()
     }
 
     fn new(coordinator: &str, state: State, replace: Option<(Vec<u8>, Vec<u8>)>) -> Proxy {
@@ -112,23 +128,23 @@ fn accept(listener: &TcpListener, coordinator: &str, shared: &Arc<Shared>) {
         let clone = |socket: &TcpStream| socket.try_clone().unwrap();
         state.sockets.extend([clone(&worker), clone(&coordinator)]);
         let (up, down) = ((clone(&worker), clone(&coordinator)), (coordinator, worker));
-        let shared = shared.clone();
-        pumps.push(std::thread::spawn(move || pump(up, Some(&shared))));
-        pumps.push(std::thread::spawn(move || pump(down, None)));
+        let (of_worker, of_coordinator) = (shared.clone(), shared.clone());
+        pumps.push(std::thread::spawn(move || pump(up, |bytes| of_worker.pass(bytes))));
+        pumps.push(std::thread::spawn(move || {
+            pump(down, |bytes| of_coordinator.keep(1, bytes));
+        }));
     }
     for pump in pumps {
         let _ = pump.join();
     }
 }
 
-/// Moves bytes until one side closes. With `shared`, the bytes are a worker's.
-fn pump((mut from, mut to): (TcpStream, TcpStream), shared: Option<&Shared>) {
+/// Moves bytes until one side closes; some are held back by `pass`, or changed.
+fn pump((mut from, mut to): (TcpStream, TcpStream), mut pass: impl FnMut(&mut [u8])) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let bytes = &mut buffer[..count];
-        if let Some(shared) = shared {
-            shared.pass(bytes);
-        }
+        pass(bytes);
         if to.write_all(bytes).is_err() {
             break;
         }
@@ -138,8 +154,15 @@ fn pump((mut from, mut to): (TcpStream, TcpStream), shared: Option<&Shared>) {
 }
 
 impl Shared {
-    /// Returns when these bytes may pass.
+    fn keep(&self, side: usize, bytes: &[u8]) {
+        if let Some(passed) = &mut self.state.lock().unwrap().passed {
+            passed[side].extend_from_slice(bytes);
+        }
+    }
+
+    /// Returns when these bytes of a worker may pass.
     fn pass(&self, bytes: &mut [u8]) {
+        self.keep(0, bytes);
         if let Some((said, heard)) = &self.replace {
             while let Some(at) = bytes.windows(said.len()).position(|window| window == &said[..]) {
                 bytes[at..at + heard.len()].copy_from_slice(heard);

@@ -8,6 +8,7 @@ mod compute;
 pub mod core;
 mod dial;
 mod fetch;
+mod guide;
 mod loss;
 mod memory;
 mod outbox;
@@ -24,13 +25,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_model::NUMERIC_PROFILE;
-use lockstep_net::Target;
 use lockstep_proto::frame::{FrameError, Join, Welcome};
 use lockstep_proto::ids::{Span, WorkerId};
 use lockstep_proto::{PROTOCOL, VERSION};
 
 pub use core::Ended;
 use dial::Dialer;
+pub use guide::{Guide, GuideError};
 pub use loss::{Foreign, Loss};
 use search::{Search, random};
 use session::{Line, Session};
@@ -45,8 +46,8 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How to be a worker.
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
-    /// Where the coordinator is, and how to convince it.
-    pub coordinator: Target,
+    /// Knows where the coordinator is, and how to convince it.
+    pub coordinator: Arc<dyn Guide>,
     /// Compute threads.
     pub threads: usize,
     /// The only run to take part in; `None` for whichever is there.
@@ -117,6 +118,12 @@ pub enum WorkerError {
     /// The address cannot be one.
     #[error("{0:?} is not an address: wanted HOST:PORT")]
     Address(String),
+    /// There is no coordinator to look for any more.
+    #[error("the run is finished")]
+    Over,
+    /// What says where the coordinator is is wrong.
+    #[error("{0}")]
+    Guide(String),
     /// Somebody else than the coordinator of the join line is there.
     #[error(
         "another key than the join line's is at {0}: another run's coordinator listens there, or somebody between; take the \
@@ -219,7 +226,6 @@ pub async fn run(
     stop: impl Future<Output = ()>,
     tell: &mut dyn FnMut(WorkerEvent<'_>),
 ) -> Result<Ended, WorkerError> {
-    let dialer = Dialer::new(&config.coordinator)?;
     let address = config.coordinator.shown();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(config.threads.max(1))
@@ -241,7 +247,10 @@ pub async fn run(
     tokio::pin!(stop);
     loop {
         let (mut session, welcome) = tokio::select! {
-            joined = find(&dialer, &mut search, &config, &join, &pool, tell) => joined?,
+            joined = find(&mut search, &config, &join, &pool, tell) => match joined {
+                Err(WorkerError::Over) => return Ok(Ended::Finished),
+                joined => joined?,
+            },
             () = &mut stop => return Ok(Ended::Stopped),
         };
         tell(WorkerEvent::Joined { run_id: &welcome.run_id, worker: welcome.worker });
@@ -273,7 +282,6 @@ fn numeric_profile(pool: &rayon::ThreadPool) -> &'static str {
 
 /// Tries to connect and join until it works, a coordinator refuses, or the search is over.
 async fn find(
-    dialer: &Dialer,
     search: &mut Search,
     config: &WorkerConfig,
     join: &Join,
@@ -282,7 +290,7 @@ async fn find(
 ) -> Result<(Session, Welcome), WorkerError> {
     search.begin();
     loop {
-        let loss = match attempt(dialer, config, join, pool).await {
+        let loss = match attempt(config, join, pool).await {
             Err(WorkerError::Lost(loss)) => loss,
             Ok(joined) => {
                 search.found();
@@ -297,13 +305,17 @@ async fn find(
 }
 
 async fn attempt(
-    dialer: &Dialer,
     config: &WorkerConfig,
     join: &Join,
     pool: &Arc<rayon::ThreadPool>,
 ) -> Result<(Session, Welcome), WorkerError> {
-    let (channel, watch) = dialer.dial().await?;
-    let line = Line { channel, watch: watch.clone(), secret: config.coordinator.secret().cloned() };
+    let target = config.coordinator.target().map_err(|error| match error {
+        GuideError::NotYet(why) => WorkerError::Lost(Loss::Unknown(why)),
+        GuideError::Wrong(why) => WorkerError::Guide(why),
+        GuideError::Over => WorkerError::Over,
+    })?;
+    let (channel, watch) = Dialer::new(&target)?.dial().await?;
+    let line = Line { channel, watch: watch.clone(), secret: target.secret().cloned() };
     let joining = Session::join(line, join.clone(), config.share, pool.clone());
     match tokio::time::timeout(JOIN_WAIT_MAX, joining).await {
         Ok(Err(WorkerError::Lost(loss))) => Err(WorkerError::Lost(loss.explained(&watch))),

@@ -16,6 +16,8 @@ const TEXT_CHARS_MAX: usize = 200;
 /// Why there is no connection, or none any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loss {
+    /// Where it is has not been told yet, for this reason.
+    Unknown(String),
     /// The host's name leads nowhere.
     Unresolved(String),
     /// Nothing listens at the port.
@@ -151,6 +153,7 @@ impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |time: &Duration| format!("{:.1} s", time.as_secs_f64());
         match self {
+            Loss::Unknown(why) => f.write_str(why),
             Loss::Unresolved(why) => write!(
                 f,
                 "the host's name does not resolve ({why}): check its spelling, or give the IP address"

@@ -18,7 +18,7 @@ use crate::whole_file::write_private;
 const IDENTITY: &str = "identity";
 
 /// The line to join with.
-pub(super) const JOIN: &str = "join";
+pub const JOIN: &str = "join";
 
 /// Both.
 pub(super) const FILES: [&str; 2] = [IDENTITY, JOIN];

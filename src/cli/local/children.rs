@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use zeroize::Zeroizing;
 
 use lockstep_net::Secret;
 use lockstep_run::error::{Error, Result};
 
-use crate::cli::joining::token_for_children;
+use crate::cli::joining::{TOKEN_VARIABLE, token_for_children};
 
 /// Most lines of children that wait to be shown.
 const LINES_MAX: usize = 256;
@@ -38,15 +39,6 @@ pub(super) enum From {
     Coordinator,
     /// By process id, as the coordinator lists it too.
     Worker(u32),
-}
-
-impl From {
-    pub(super) fn name(self) -> String {
-        match self {
-            From::Coordinator => "coordinator".to_string(),
-            From::Worker(pid) => format!("process {pid}"),
-        }
-    }
 }
 
 /// How far the end has come; each stage holds what the ones before it do.
@@ -97,11 +89,12 @@ impl Children {
         }
     }
 
-    /// Starts a child and returns its process id.
+    /// Starts a child, tells it something on its standard input, and returns its process id.
     pub(super) fn start(
         &mut self,
         from: impl FnOnce(u32) -> From,
         mut command: Command,
+        told: Option<Zeroizing<String>>,
     ) -> Result<u32> {
         let failed = |error| Error::Internal(format!("cannot start a process: {error}"));
         let mut child = command.spawn().map_err(failed)?;
@@ -117,7 +110,12 @@ impl Children {
         self.tasks.spawn(async move {
             let lines = child.stderr.take();
             // Held open: its end tells the child that this process is gone. (`wait` would close it.)
-            let _tie = child.stdin.take();
+            let mut tie = child.stdin.take();
+            if let (Some(tie), Some(told)) = (&mut tie, told) {
+                // Fails only if it has ended, and that is heard.
+                let _ = tie.write_all(told.as_bytes()).await;
+                let _ = tie.flush().await;
+            }
             let (end, ()) =
                 tokio::join!(attend(child, asked_at, stage, orders), listen(from, lines, &heard),);
             let _ = heard.send(Heard::Ended(from, end)).await;
@@ -269,22 +267,26 @@ pub(super) async fn until(time: Option<Instant>) {
     }
 }
 
-/// A command of this program, tied to this process.
-pub(super) fn command(name: &str, token: &Secret) -> Result<Command> {
-    let (variable, token) = token_for_children(token);
+/// A command of this program, tied to this process. With a token it is one of a cluster that only knows its own.
+pub(super) fn command(name: &str, token: Option<&Secret>) -> Result<Command> {
     let program = std::env::current_exe()
         .map_err(|error| Error::Internal(format!("cannot find this program: {error}")))?;
     let mut command = Command::new(program);
     command
         .args(["--log-format", "json", name])
         .args(["--child-of", &std::process::id().to_string()])
-        .env_remove("LOCKSTEP_LOG_FORMAT")
-        .env(variable, token)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+        .env_remove("LOCKSTEP_LOG_FORMAT");
+    match token.map(token_for_children) {
+        Some((variable, token)) => command.env(variable, token),
+        None => command.env_remove(TOKEN_VARIABLE),
+    };
+    Ok(tied(command))
+}
+
+/// A command whose errors are heard, and that notices by its standard input when this process is gone.
+pub(super) fn tied(mut command: Command) -> Command {
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     #[cfg(unix)]
     command.process_group(0);
-    Ok(command)
+    command
 }

@@ -132,7 +132,8 @@ impl Disturber {
 impl Cluster<'_> {
     /// When [`Cluster::disturb`] has something to do.
     pub(super) fn disturb_at(&mut self) -> Option<Instant> {
-        let disturber = self.disturber.as_mut()?;
+        let worker_at = self.replacement_at();
+        let Some(disturber) = self.disturber.as_mut() else { return worker_at };
         let coordinator_at = match disturber.coordinator {
             Coordinator::DueAt(at) => Some(at),
             Coordinator::Doomed(at) if !self.ending_by_itself => Some(at),
@@ -141,19 +142,16 @@ impl Cluster<'_> {
         if self.ending_by_itself {
             return coordinator_at;
         }
-        let worker_at = self.workers.iter().filter_map(|&worker| match worker {
-            Worker::DueAt(at) => Some(at),
-            _ => None,
-        });
-        let at = [coordinator_at, disturber.fault_at()];
-        at.into_iter().flatten().chain(worker_at).min()
+        let at = [coordinator_at, disturber.fault_at(), worker_at];
+        at.into_iter().flatten().min()
     }
 
     /// Does what is due: starts who is to be started again, and makes the next faults.
     pub(super) fn disturb(&mut self) -> Result<()> {
         let now = Instant::now();
-        let Some(disturber) = &self.disturber else { return Ok(()) };
-        if matches!(disturber.coordinator, Coordinator::DueAt(at) if at <= now) {
+        if let Some(disturber) = &self.disturber
+            && matches!(disturber.coordinator, Coordinator::DueAt(at) if at <= now)
+        {
             self.ending_by_itself = false;
             self.error = None;
             self.start_coordinator()?;
@@ -161,11 +159,7 @@ impl Cluster<'_> {
         if self.ending_by_itself {
             return Ok(());
         }
-        for at in 0..self.workers.len() {
-            if matches!(self.workers[at], Worker::DueAt(due) if due <= now) {
-                self.workers[at] = self.start_worker()?;
-            }
-        }
+        self.start_replacements(now)?;
         while let Some(disturber) = &mut self.disturber
             && disturber.fault_at().is_some_and(|at| at <= now)
             && let Some(planned) = disturber.plan.next()
@@ -255,18 +249,21 @@ impl Cluster<'_> {
 
     /// What becomes of a worker that has ended.
     pub(super) fn replacement(
-        &self,
-        worker: Worker,
+        &mut self,
+        seat: usize,
         status: &std::io::Result<ExitStatus>,
     ) -> Worker {
-        match worker {
+        match self.workers[seat] {
             Worker::Killed { pause, .. } if was_killed(status) => {
                 Worker::DueAt(Instant::now() + pause)
             }
             _ if self.disturber.is_some() && was_told(status) => {
                 Worker::DueAt(Instant::now() + REPLACEMENT_PAUSE)
             }
-            _ => Worker::Gone,
+            _ => match self.pause_elsewhere(seat, status) {
+                Some(pause) => Worker::DueAt(Instant::now() + pause),
+                None => Worker::Gone,
+            },
         }
     }
 

@@ -6,6 +6,7 @@
 mod chaos;
 mod children;
 mod disturb;
+mod seat;
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ use nix::sys::signal::Signal;
 pub(super) use self::chaos::Chaos;
 use self::children::{Children, From, Heard, Stage, command, until};
 use self::disturb::Disturber;
+use self::seat::Backoff;
+pub(super) use self::seat::{Seat, Ssh, words};
 use super::args::JobFile;
 use super::process;
 use crate::report::SharedConsole;
@@ -40,19 +43,38 @@ const WRITING_MAX: Duration = Duration::from_secs(600);
 /// What to start.
 pub(super) struct Options {
     pub(super) job: JobFile,
-    pub(super) workers: usize,
+    /// Where its workers are.
+    pub(super) seats: Vec<Seat>,
+    /// The first step waits for this many.
+    pub(super) workers_start: usize,
     /// The run pauses with fewer.
     pub(super) workers_min: usize,
+    /// Compute threads of each.
     pub(super) threads: Option<usize>,
+    /// How it is open to other machines; `None` if it is this machine's alone.
+    pub(super) open: Option<Open>,
     pub(super) out: PathBuf,
     pub(super) resume: bool,
     pub(super) chaos: Option<Chaos>,
 }
 
+/// How a cluster is open to other machines: whoever has the join line in the run folder may come.
+pub(super) struct Open {
+    /// Where the coordinator listens.
+    pub(super) listen: String,
+    /// What workers are told instead.
+    pub(super) advertise: Vec<String>,
+    /// Whether others come that are not this cluster's to start.
+    pub(super) expects_others: bool,
+}
+
 /// Runs the cluster to the end of its job.
 pub(super) async fn run(options: Options, reporter: &SharedConsole) -> Result<()> {
     let mut signals = process::StopSignals::new();
-    let token = Secret::random().map_err(|error| Error::Internal(error.to_string()))?;
+    let token = match options.open {
+        None => Some(Secret::random().map_err(|error| Error::Internal(error.to_string()))?),
+        Some(_) => None,
+    };
     let mut cluster = Cluster::new(&options, reporter, token);
     cluster.start_coordinator()?;
     let result = tokio::select! {
@@ -108,13 +130,16 @@ struct Cluster<'a> {
     options: &'a Options,
     reporter: &'a SharedConsole,
     children: Children,
-    /// By which its processes know each other.
-    token: Secret,
+    /// By which its processes know each other, where the cluster is this machine's alone.
+    token: Option<Secret>,
     /// Its process; `None` when it has ended.
     coordinator: Option<u32>,
     /// Where the coordinator said that it listens.
     address: Option<String>,
+    /// One for each seat.
     workers: Vec<Worker>,
+    /// How long each waits before it is started again.
+    backoffs: Vec<Backoff>,
     /// A run that ends takes its workers with it: a few moments are left to the coordinator to say so.
     too_few_since: Option<Instant>,
     /// Whether the first step has been made.
@@ -134,8 +159,12 @@ struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    fn new(options: &'a Options, reporter: &'a SharedConsole, token: Secret) -> Cluster<'a> {
-        let disturber = |chaos| Disturber::new(chaos, options.workers);
+    fn new(
+        options: &'a Options,
+        reporter: &'a SharedConsole,
+        token: Option<Secret>,
+    ) -> Cluster<'a> {
+        let disturber = |chaos| Disturber::new(chaos, options.seats.len());
         Cluster {
             options,
             reporter,
@@ -144,6 +173,7 @@ impl<'a> Cluster<'a> {
             coordinator: None,
             address: None,
             workers: Vec::new(),
+            backoffs: vec![Backoff::default(); options.seats.len()],
             too_few_since: None,
             training: false,
             is_stopping: false,
@@ -157,33 +187,27 @@ impl<'a> Cluster<'a> {
 
     /// Starts the coordinator; again where it listened before, to go on with the run.
     fn start_coordinator(&mut self) -> Result<()> {
-        let Options { job, workers, workers_min, out, resume, .. } = self.options;
-        let mut command = command("coordinator", &self.token)?;
+        let Options { job, workers_start, workers_min, out, resume, open, .. } = self.options;
+        let mut command = command("coordinator", self.token.as_ref())?;
         command.arg(&job.job).arg("--out").arg(out);
         for setting in &job.settings {
             command.args(["--set", &setting.to_string()]);
         }
-        command.args(["--listen", self.address.as_deref().unwrap_or("127.0.0.1:0")]);
+        let listen = open.as_ref().map_or("127.0.0.1:0", |open| &open.listen);
+        command.args(["--listen", self.address.as_deref().unwrap_or(listen)]);
+        for address in open.iter().flat_map(|open| &open.advertise) {
+            command.args(["--advertise", address]);
+        }
         if *resume || self.address.is_some() {
             command.arg("--resume");
         }
-        let first = if self.training { workers_min } else { workers };
+        let first = if self.training { workers_min } else { workers_start };
         command.args(["--workers-start", &first.to_string()]);
         if let Some(disturber) = &mut self.disturber {
             command.args(disturber.before_start(out));
         }
-        self.coordinator = Some(self.children.start(|_| From::Coordinator, command)?);
+        self.coordinator = Some(self.children.start(|_| From::Coordinator, command, None)?);
         Ok(())
-    }
-
-    fn start_worker(&mut self) -> Result<Worker> {
-        let Options { workers, threads, .. } = self.options;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = threads.unwrap_or((cores / workers).max(1));
-        let mut command = command("worker", &self.token)?;
-        command.args(["--coordinator", self.address.as_deref().unwrap_or_default()]);
-        command.args(["--threads", &threads.to_string()]);
-        Ok(Worker::AtWork(self.children.start(From::Worker, command)?))
     }
 
     /// Shows what is heard until the coordinator has ended, or cannot end for want of workers.
@@ -221,8 +245,8 @@ impl<'a> Cluster<'a> {
     fn listening(&mut self, address: String) -> Result<()> {
         self.address = Some(address);
         if self.workers.is_empty() {
-            for _ in 0..self.options.workers {
-                let worker = self.start_worker()?;
+            for seat in 0..self.options.seats.len() {
+                let worker = self.start_worker(seat)?;
                 self.workers.push(worker);
             }
         }
@@ -236,10 +260,9 @@ impl<'a> Cluster<'a> {
         let Some(at) = self.workers.iter().position(|worker| worker.pid() == Some(pid)) else {
             return;
         };
-        let replacement = self.replacement(self.workers[at], status);
-        if replacement == Worker::Gone && !was_told(status) {
-            let message = format!("worker process {pid} ended early ({})", text(status));
-            report(self.reporter, &Report::Warning { message });
+        let replacement = self.replacement(at, status);
+        if !was_told(status) && !matches!(self.workers[at], Worker::Killed { .. }) {
+            self.tell_of_early_end(at, pid, replacement, status);
         }
         self.workers[at] = replacement;
         if self.workers_left() < self.workers_wanted() {
@@ -251,9 +274,13 @@ impl<'a> Cluster<'a> {
         self.workers.iter().filter(|&&worker| worker != Worker::Gone).count()
     }
 
-    /// All until the first step is made, then as many as the job asks for.
+    /// All until the first step is made, then as many as the job asks for; of others nobody here knows.
     fn workers_wanted(&self) -> usize {
-        if self.training { self.options.workers_min } else { self.options.workers }
+        match &self.options.open {
+            Some(open) if open.expects_others => 0,
+            _ if self.training => self.options.workers_min,
+            _ => self.options.workers_start,
+        }
     }
 
     fn too_few(&self) -> Error {
@@ -270,7 +297,7 @@ impl<'a> Cluster<'a> {
     /// Shows a line; returns the address if it says where the coordinator listens.
     fn show(&mut self, from: From, line: &str) -> Option<String> {
         let mut reporter = self.reporter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let prefix = if from == From::Coordinator { String::new() } else { from.name() };
+        let prefix = if from == From::Coordinator { String::new() } else { self.name(from) };
         match serde_json::from_str::<Report>(line) {
             Ok(Report::Error { message, exit_code }) if from == From::Coordinator => {
                 self.error = Some((message, exit_code));
@@ -297,7 +324,7 @@ impl<'a> Cluster<'a> {
                     return Some(address);
                 }
             }
-            Err(_) => reporter.foreign(&from.name(), line),
+            Err(_) => reporter.foreign(&self.name(from), line),
         }
         None
     }
@@ -375,10 +402,11 @@ impl<'a> Cluster<'a> {
     }
 }
 
-/// Whether a worker ended because the coordinator said so.
+/// Whether a worker ended because the coordinator said so, or somebody else.
 fn was_told(status: &std::io::Result<ExitStatus>) -> bool {
     let code = status.as_ref().ok().and_then(ExitStatus::code);
-    matches!(code, Some(0)) || code == Some(i32::from(exit::RUN_FAILED))
+    let told = [exit::RUN_FAILED, exit::STOPPED].map(i32::from);
+    code.is_some_and(|code| code == 0 || told.contains(&code))
 }
 
 fn was_killed(status: &std::io::Result<ExitStatus>) -> bool {
