@@ -109,7 +109,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
                 }
             };
             // The run lives on the runtime's own threads: see `Coordinator::run`.
-            runtime(threads.min(4))?.block_on(process::stop_or_end(async |stop| {
+            runtime(threads.min(4))?.block_on(process::stop_or_end(is_child, async |stop| {
                 let stop = async {
                     let _ = stop.await;
                     Stop::AfterPass

@@ -103,8 +103,13 @@ pub(super) fn own_addresses() -> Vec<std::net::IpAddr> {
     interfaces.filter_map(address).collect()
 }
 
-/// Does a work that ends soon after the first signal; at the second one the process ends at once.
-pub(super) async fn stop_or_end<T>(work: impl AsyncFnOnce(oneshot::Receiver<()>) -> T) -> T {
+/// Does a work that ends soon after the first signal; at the second one the process ends at once. Not a launcher's child:
+/// schedulers signal every process of a task, the launcher hands the signal on, and it is the launcher that decides when it has
+/// waited long enough.
+pub(super) async fn stop_or_end<T>(
+    is_child: bool,
+    work: impl AsyncFnOnce(oneshot::Receiver<()>) -> T,
+) -> T {
     let mut signals = StopSignals::new();
     let (stop, stopped) = oneshot::channel();
     let twice = async {
@@ -112,6 +117,9 @@ pub(super) async fn stop_or_end<T>(work: impl AsyncFnOnce(oneshot::Receiver<()>)
         // Fails only when the work has just ended.
         let _ = stop.send(());
         signals.next().await;
+        while is_child {
+            signals.next().await;
+        }
     };
     tokio::select! {
         result = work(stopped) => result,

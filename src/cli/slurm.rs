@@ -73,8 +73,9 @@ fn body(slurm: &Slurm, out: &str) -> String {
     format!(
         "
 # The run folder has to be on a file system that all machines see.
-time_is_up=no
-trap 'time_is_up=yes; kill -USR1 \"$run\"' USR1
+trap 'kill -USR1 \"$run\"' USR1
+# Before a preemption the tasks are told by Slurm.
+trap : TERM
 
 srun --no-kill --kill-on-bad-exit=0 \\
     {launch} &
@@ -87,8 +88,8 @@ while kill -0 \"$run\" 2>/dev/null; do
     code=$?
 done
 
-# 130: stopped, with a checkpoint. Back into the queue, to go on where it was.
-if [ \"$time_is_up\" = yes ] && [ \"$code\" -eq 130 ]; then
+# 130: stopped, with a checkpoint. Back into the queue, to go on where it was. A job that was cancelled is not running any more.
+if [ \"$code\" -eq 130 ] && [ \"$(squeue -h -j \"$SLURM_JOB_ID\" -o %T)\" = RUNNING ]; then
     scontrol requeue \"$SLURM_JOB_ID\"
 fi
 exit \"$code\"

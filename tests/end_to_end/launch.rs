@@ -249,7 +249,8 @@ fn a_batch_script_puts_itself_back_into_the_queue_when_its_time_is_up() {
         done\n\
         exit $code\n";
     let scontrol = "#!/bin/sh\necho \"$@\" >> requeued\n";
-    for (name, text) in [("srun", srun), ("scontrol", scontrol)] {
+    let squeue = "#!/bin/sh\necho RUNNING\n";
+    for (name, text) in [("srun", srun), ("scontrol", scontrol), ("squeue", squeue)] {
         let path = format!("bin/{name}");
         folder.write(&path, text);
         std::fs::set_permissions(

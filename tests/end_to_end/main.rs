@@ -87,6 +87,8 @@ mod sharing;
 #[cfg(target_os = "linux")]
 mod silence;
 #[cfg(target_os = "linux")]
+mod slurm;
+#[cfg(target_os = "linux")]
 mod stopping;
 mod terminal;
 #[cfg(target_os = "linux")]
