@@ -195,6 +195,26 @@ fn lines_of_comments_are_left_out() {
 }
 
 #[test]
+fn comments_end_where_lines_do() {
+    let dialect = Dialect { comment: Some('#'), ..Dialect::default() };
+    let table = "# made by hand\n#\"\na,b,class\n1,2,x\n# 3,4,y\n5,6,y\n\n#\n7,8,\"z#\"\n#\"";
+    let read = |content: String| {
+        let files = files(&[("t.csv", content.into())]);
+        load(&TableSpec { dialect: dialect.clone(), ..spec(&files, "t.csv") }, THREE_CLASSES, 1)
+            .map(|found| found.train)
+            .map_err(|error| files.message(&error))
+    };
+    let wanted = read(table.to_owned()).unwrap();
+    assert_eq!(wanted.len(), 3);
+    for end in ["\r", "\r\n"] {
+        assert_eq!(read(table.replace('\n', end)), Ok(wanted.clone()), "{end:?}");
+        let bad = table.replace("5,6", "no,6").replace('\n', end);
+        let error = read(bad).unwrap_err();
+        assert!(error.starts_with("t.csv:6: column 1 (a): found \"no\""), "{error}");
+    }
+}
+
+#[test]
 fn a_matrix_has_columns_by_its_name_or_as_they_are_named() {
     let x = floats("(3, 2)", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     let y = floats("(3,)", &[7.0, 8.0, 9.0]);

@@ -1,6 +1,7 @@
 //! CSV files as tables: rows of cells, parsed once and kept as blocks.
 
 mod cells;
+mod comments;
 mod header;
 mod parse;
 mod quotes;

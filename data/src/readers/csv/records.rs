@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 
+use super::comments::Comments;
 use super::quotes::{self, Quoting};
 use crate::bytes::packing::unreadable;
 use crate::bytes::source::{Source, Span};
@@ -54,8 +55,12 @@ impl<'a> Records<'a> {
         delimiter: u8,
         dialect: &'a Dialect,
     ) -> Records<'a> {
-        let limited =
-            Limited { span: source.span(range.clone()), left: LINE_LEN_MAX, is_over: false };
+        let limited = Limited {
+            span: source.span(range.clone()),
+            left: LINE_LEN_MAX,
+            is_over: false,
+            comments: Comments::new(dialect, delimiter),
+        };
         let mut builder = csv::ReaderBuilder::new();
         builder.has_headers(false).flexible(true).delimiter(delimiter).buffer_capacity(BUFFER_LEN);
         builder.comment(dialect.comment_byte());
@@ -153,6 +158,7 @@ struct Limited<'a> {
     span: Span<'a>,
     left: u64,
     is_over: bool,
+    comments: Option<Comments>,
 }
 
 impl Read for Limited<'_> {
@@ -164,6 +170,15 @@ impl Read for Limited<'_> {
         }
         let found = self.span.read(&mut buffer[..wanted])?;
         self.left -= found as u64;
+        let Some(comments) = &mut self.comments else { return Ok(found) };
+        comments.end(&mut buffer[..found]);
+        if found == 0
+            && let Some(last) = buffer.first_mut()
+            && let Some(byte) = comments.end_of_file()
+        {
+            *last = byte;
+            return Ok(1);
+        }
         Ok(found)
     }
 }

@@ -250,6 +250,8 @@ mod tests {
             ("a,\"b\r\nc\"\r\n1,2\r\n\r\n3,4\r\n", [3, 5]),
             ("a,b\r1,2\r3,4\r", [2, 3]),
             ("#x\na,b\n#\"\n1,2\n\n# y\n#\n3,4\n", [4, 8]),
+            ("#x\ra,b\r#\"\r1,2\r\r# y\r#\r3,4\r", [4, 8]),
+            ("#x\r\na,b\r\n#\"\r\n1,2\r\n\r\n# y\r\n#\r\n3,4\r\n", [4, 8]),
         ] {
             let text = text_with(bytes.as_bytes(), Some('#'));
             let lines = [0, 1].map(|row| text.line(text.offset_of(row)).unwrap());
