@@ -66,7 +66,7 @@ impl<'a> Classes<'a> {
 
 /// What makes two labels the same: a whole number's digits without the ".0" that pandas adds to a column with holes, or
 /// the text as it is.
-fn identity(label: &str) -> &str {
+pub(crate) fn identity(label: &str) -> &str {
     let whole = match label.split_once('.') {
         Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|c| c == b'0') => whole,
         Some(_) => return label,

@@ -298,3 +298,28 @@ fn a_feature_that_is_the_target_is_warned_of() {
     let kind = TargetKind::Classes { outputs: 2 };
     assert_eq!(load_one(&content, kind, |_| {}).unwrap().warnings, [leak]);
 }
+
+#[test]
+fn numbers_that_are_the_labels_are_warned_of() {
+    let table = |number: fn(usize) -> usize, label: fn(usize) -> String| {
+        let row = |row: usize| format!("{},{},{}\n", number(row), row % 5, label(row));
+        format!("a,b,y\n{}", (0..60).map(row).collect::<String>())
+    };
+    let warnings = |content: &str, outputs: usize| {
+        let kind = TargetKind::Classes { outputs };
+        load_one(content, kind, |_| {}).unwrap().warnings
+    };
+    let advice =
+        "nothing else will be learned; leave it out (`data.columns.a = { encoder = \"ignore\" }`)";
+    let same = format!("feature \"a\" is the same as target \"y\" in every row: {advice}");
+    assert_eq!(warnings(&table(|row| row % 2, |row| (row % 2).to_string()), 2), [same]);
+    let goes_with = format!(
+        "feature \"a\" has a number of its own for each label of target \"y\", the same in every row: {advice}"
+    );
+    let label = |row: usize| ["p", "q", "r"][row % 3].to_string();
+    assert_eq!(warnings(&table(|row| 10 * (row % 3), label), 3), [goes_with]);
+    // One row tells them apart.
+    assert!(warnings(&table(|row| if row == 59 { 0 } else { row % 3 }, label), 3).is_empty());
+    // Numbers that no two rows share go with anything.
+    assert!(warnings(&table(|row| row, label), 3).is_empty());
+}
