@@ -250,6 +250,73 @@ fn early_stopping_that_cannot_be() {
     }
 }
 
+/// The weights after a fit of a model with these losses and last units, whose rows of class 1 are a quarter.
+fn fitted_classes(
+    (loss, units, activation): (Loss, usize, Activation),
+    class_weights: Option<ClassWeights>,
+    workers: usize,
+) -> lockstep::Result<Vec<f32>> {
+    let x =
+        Array2::from_shape_fn((40, 3), |(row, column)| ((7 * row + 3 * column) % 11) as f32 / 11.0);
+    let y = Array2::from_shape_fn((40, units.min(1)), |(row, _)| u8::from(row % 4 == 0).into());
+    let mut model = Sequential::new();
+    model.add(Dense::new(4).activation(Activation::Tanh));
+    model.add(Dense::new(units).activation(activation));
+    model.compile(adam().learning_rate(0.02), loss, &[]);
+    let fit = Fit { epochs: 3, batch_size: 10, workers, class_weights, ..Fit::default() };
+    model.fit(x.view(), y.view(), &fit)?;
+    Ok(model.weights().unwrap().to_vec())
+}
+
+fn class_weights(weights: &[(&str, f32)]) -> Option<ClassWeights> {
+    let weights = weights.iter().map(|(label, weight)| (label.to_string(), *weight));
+    Some(ClassWeights::Of(weights.collect()))
+}
+
+#[test]
+fn classes_may_weigh_more_or_less() {
+    for model in [
+        (Loss::BinaryCrossEntropy, 1, Activation::Sigmoid),
+        (Loss::CrossEntropy, 2, Activation::Softmax),
+    ] {
+        let by = |weights: Option<ClassWeights>| {
+            let one = fitted_classes(model, weights.clone(), 1).unwrap();
+            assert_eq!(fitted_classes(model, weights, 3).unwrap(), one);
+            one
+        };
+        let plain = by(None);
+        assert_eq!(by(class_weights(&[("0", 1.0), ("1", 1.0)])), plain);
+        assert_eq!(by(class_weights(&[])), plain, "a label that is left out weighs 1");
+        // 40 rows, 10 of them of class 1.
+        let balanced = by(Some(ClassWeights::Balanced));
+        assert_eq!(by(class_weights(&[("0", 40.0 / 60.0), ("1", 2.0)])), balanced);
+        assert_ne!(balanced, plain);
+        assert_ne!(by(class_weights(&[("1", 2.0)])), balanced);
+    }
+}
+
+#[test]
+fn class_weights_that_cannot_be() {
+    let binary = (Loss::BinaryCrossEntropy, 1, Activation::Sigmoid);
+    for (model, weights, message) in [
+        (binary, class_weights(&[("2", 1.0)]), "found \"2\", wanted one of: 0, 1"),
+        (
+            binary,
+            class_weights(&[("1", -1.0)]),
+            "found -1 for \"1\", wanted a number of at least 0",
+        ),
+        (binary, class_weights(&[("1", f32::NAN)]), "found NaN for \"1\", wanted a number"),
+        (
+            (Loss::Mse, 1, Activation::Linear),
+            Some(ClassWeights::Balanced),
+            "found the loss `mse`, which has no classes, wanted `cross_entropy` or",
+        ),
+    ] {
+        let error = fitted_classes(model, weights, 1).unwrap_err().to_string();
+        assert!(error.contains(message), "no {message:?} in {error}");
+    }
+}
+
 /// Targets of a price and a clock, and what they are fitted from.
 fn far_targets() -> (Array2<f32>, Array2<f32>) {
     let x =

@@ -21,7 +21,7 @@ impl ClassWeights {
     /// The weight of each class, of which these are the labels and the numbers of training rows.
     ///
     /// # Errors
-    /// What was found and wanted, if a label is none of them, or is named twice.
+    /// What was found and wanted, if a label is none of them, or is named twice, or a weight is no weight.
     pub fn by_class(&self, labels: &[String], counts: &[u64]) -> Result<Vec<f32>, String> {
         let given = match self {
             ClassWeights::Balanced => return Ok(balanced(counts)),
@@ -29,6 +29,9 @@ impl ClassWeights {
         };
         let mut weights = vec![None; labels.len()];
         for (label, &weight) in given {
+            if !(weight.is_finite() && weight >= 0.0) {
+                return Err(format!("found {weight} for {label:?}, wanted a number of at least 0"));
+            }
             let Some(class) = lockstep_data::class_of(labels, label) else {
                 let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
                 return Err(unknown_name(label, &labels));
@@ -106,6 +109,10 @@ mod tests {
         assert_eq!(of(&[]).unwrap(), [1.0; 3]);
         let twice = of(&[("1", 2.0), ("1.0", 3.0)]).unwrap_err();
         assert!(twice.starts_with("found the label \"1\" twice"), "{twice}");
+        for bad in [-1.0, f32::NAN, f32::INFINITY] {
+            let error = of(&[("1", bad)]).unwrap_err();
+            assert_eq!(error, format!("found {bad} for \"1\", wanted a number of at least 0"));
+        }
         let unknown = of(&[("y", 2.0)]).unwrap_err();
         assert_eq!(unknown, "found \"y\", wanted one of: 0, 1, x");
     }
