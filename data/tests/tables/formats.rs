@@ -38,6 +38,32 @@ fn text(rows: &[Row], delimiter: char) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// A column of these numbers that are all there.
+fn parquet_numbers(numbers: &[f64], dictionary: bool, compression: Compression) -> Vec<u8> {
+    let message = "message t { required double a; required double y; }";
+    let schema = Arc::new(parse_message_type(message).expect("it is one"));
+    let properties = WriterProperties::builder()
+        .set_compression(compression)
+        .set_dictionary_enabled(dictionary)
+        .set_data_page_row_count_limit(numbers.len())
+        .build();
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))
+        .expect("memory is writable");
+    let mut group = file.next_row_group().expect("memory is writable");
+    while let Some(mut column) = group.next_column().expect("memory is writable") {
+        column.typed::<DoubleType>().write_batch(numbers, None, None).expect("memory is writable");
+        column.close().expect("memory is writable");
+    }
+    group.close().expect("memory is writable");
+    file.into_inner().expect("memory is writable")
+}
+
+/// The bytes with the first of some replaced.
+fn altered(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(from.len()).position(|found| found == from).expect("they are there");
+    [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+}
+
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).expect("memory is writable")
 }
@@ -356,6 +382,57 @@ fn files_that_are_cut_short_or_damaged() {
         altered[at] ^= 0x55;
         let _ = message("t.npz", &altered);
     }
+}
+
+/// What pyarrow wrote with a key of its own for column `b`, its footer in plain text or encrypted.
+#[test]
+fn encrypted_parquet_files_are_told_as_such() {
+    let (columns, footer) =
+        (include_bytes!("encrypted-column.parquet"), include_bytes!("encrypted-footer.parquet"));
+    let files = files(&[("c.parquet", columns.to_vec()), ("f.parquet", footer.to_vec())]);
+    let mut spec = files.spec("c.parquet");
+    let error = load(&spec, NUMBERS, 1).unwrap_err();
+    assert_eq!(
+        files.message(&error),
+        "c.parquet: column \"b\": it is encrypted, wanted a plain one; decrypt the file, or leave it out of `data.features`"
+    );
+    spec.features = Some(strings(&["a"]));
+    let found = load(&spec, NUMBERS, 1).unwrap().train;
+    assert_eq!((found.len(), &found.values[..4]), (40, &[0.0, 0.0, 1.5, 1.0][..]));
+    let error = load(&files.spec("f.parquet"), NUMBERS, 1).unwrap_err();
+    let wanted = "f.parquet: the file is encrypted, wanted a plain one; decrypt it first";
+    assert_eq!(files.message(&error), wanted);
+}
+
+/// Nothing is made room for that so few bytes cannot hold.
+#[test]
+fn parquet_pages_that_claim_to_be_huge() {
+    let message = |bytes: Vec<u8>| {
+        let files = files(&[("t.parquet", bytes)]);
+        let found = load(&files.spec("t.parquet"), NUMBERS, 1);
+        found.map(|found| found.train.len()).map_err(|error| files.message(&error))
+    };
+    // A page of 2^20 bytes, which is twice that as Thrift counts, then one that claims 2^27 - 1.
+    let zeros = vec![0.0; 1 << 17];
+    for compression in [Compression::ZSTD(Default::default()), Compression::SNAPPY] {
+        let whole = parquet_numbers(&zeros, false, compression);
+        assert_eq!(message(whole.clone()), Ok(1 << 17));
+        let size = [0x15, 0, 0x15, 0x80, 0x80, 0x80, 0x01];
+        let error = message(altered(&whole, &size, &[0x15, 0, 0x15, 0xfe, 0xff, 0xff, 0x7f]));
+        let error = error.unwrap_err();
+        let wanted = "t.parquet: its Parquet data are damaged, cut short or not understood (found a page of ";
+        assert!(error.starts_with(wanted), "{error}");
+        let wanted = "bytes that claims to have 134217727 when it is unpacked, wanted at most 1032 times as much, or 16 MiB)";
+        assert!(error.contains(wanted), "{error}");
+    }
+    // A dictionary of 20,000 numbers, then one that claims 2^20 - 1.
+    let numbers: Vec<f64> = (0..20_000).map(f64::from).collect();
+    let whole = parquet_numbers(&numbers, true, Compression::UNCOMPRESSED);
+    assert_eq!(message(whole.clone()), Ok(20_000));
+    let count = [0x4c, 0x15, 0xc0, 0xb8, 0x02];
+    let error = message(altered(&whole, &count, &[0x4c, 0x15, 0xfe, 0xff, 0x7f])).unwrap_err();
+    let wanted = "(found a dictionary of 160000 bytes that claims to have 1048575 values)";
+    assert!(error.contains(wanted), "{error}");
 }
 
 #[test]

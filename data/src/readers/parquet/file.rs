@@ -9,6 +9,8 @@ use ::parquet::file::reader::{ChunkReader, Length, SerializedFileReader};
 use bytes::Bytes;
 use lockstep_proto::panics;
 
+use super::pages;
+use super::thrift::encrypted_columns;
 use crate::bytes::packing::unreadable;
 use crate::bytes::source::{Cursor, Source};
 use crate::bytes::stream::hex;
@@ -20,8 +22,15 @@ pub(super) const MAGIC: [u8; 4] = *b"PAR1";
 /// How one begins and ends whose footer is encrypted.
 pub(super) const ENCRYPTED_MAGIC: [u8; 4] = *b"PARE";
 
+/// What follows the footer: its length, and how the file ends.
+const FOOTER_END_LEN: u64 = 8;
+
 /// A file whose footer has been read.
-pub(super) type File = SerializedFileReader<Chunks>;
+pub(super) struct File {
+    pub(super) reader: SerializedFileReader<Chunks>,
+    /// Leaves of the schema that are encrypted.
+    pub(super) encrypted: Vec<usize>,
+}
 
 /// Opens a file and reads its footer.
 pub(super) fn open(path: &Path) -> Result<File, DataError> {
@@ -42,7 +51,23 @@ pub(super) fn open(path: &Path) -> Result<File, DataError> {
         return Err(DataError::table(path, problem));
     }
     source.len().map_err(|cause| unreadable(path, cause))?;
-    guard(path, || SerializedFileReader::new(Chunks(Arc::new(source))))
+    let source = Arc::new(source);
+    let reader = guard(path, || SerializedFileReader::new(Chunks(Arc::clone(&source))))?;
+    let encrypted = encrypted_columns(&footer(&source).map_err(|cause| unreadable(path, cause))?);
+    Ok(File { reader, encrypted })
+}
+
+/// The footer of a file, which the `parquet` crate has read before.
+fn footer(source: &Source) -> io::Result<Vec<u8>> {
+    let read = |range| -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        source.span(range).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let behind = source.end().saturating_sub(FOOTER_END_LEN);
+    let end = read(behind..source.end())?;
+    let len = end.first_chunk().map_or(0, |len| u32::from_le_bytes(*len));
+    read(behind.saturating_sub(len.into())..behind)
 }
 
 const ENCRYPTED: &str = "the file is encrypted, wanted a plain one; decrypt it first";
@@ -88,6 +113,14 @@ impl ChunkReader for Chunks {
     type T = Cursor<Arc<Source>>;
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        let end = self.0.end();
+        // What is read like this is the header of a page, or the end of the file, which is no longer than its own length.
+        if end.saturating_sub(start) > FOOTER_END_LEN {
+            let mut header = Vec::new();
+            let range = start..end.min(start.saturating_add(pages::HEADER_LEN));
+            self.0.span(range).read_to_end(&mut header)?;
+            pages::check_header(&header)?;
+        }
         Ok(Cursor::new(Arc::clone(&self.0), start))
     }
 

@@ -4,8 +4,10 @@
 
 mod column;
 mod file;
+mod pages;
 mod scalar;
 mod table;
+mod thrift;
 
 use super::format::{Beginning, Format};
 use table::Parquet;

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ::parquet::column::reader::ColumnReader;
+use ::parquet::column::reader::{ColumnReader, get_column_reader};
 use ::parquet::file::reader::FileReader as _;
 use ::parquet::schema::types::SchemaDescriptor;
 use lockstep_proto::panics;
@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use super::column::{self, Bad, Cells};
 use super::file::{self, File};
+use super::pages::Checked;
 use super::scalar::Reading;
 use crate::block::{Block, Builder};
 use crate::dialect::Dialect;
@@ -27,6 +28,9 @@ const BLOCK_NUMBERS: usize = 1 << 18;
 
 /// Rows that are looked at to guess what a column holds.
 const LOOK_ROWS: usize = 1024;
+
+/// What to do about a column that cannot be used.
+const LEAVE_OUT: &str = "leave it out of `data.features`";
 
 /// An open file.
 pub(super) struct Parquet {
@@ -56,7 +60,7 @@ impl Parquet {
     pub(super) fn open(request: &Request<'_>) -> Result<Parquet, DataError> {
         let path = request.path.to_owned();
         let file = file::open(&path)?;
-        let schema = file.metadata().file_metadata().schema_descr();
+        let schema = file.reader.metadata().file_metadata().schema_descr();
         let fields = schema.root_schema().get_fields();
         if !(1..=COLUMNS_MAX).contains(&fields.len()) {
             let found = fields.len();
@@ -64,14 +68,14 @@ impl Parquet {
             return Err(DataError::table(&path, problem));
         }
         let columns: Vec<String> = fields.iter().map(|field| field.name().to_owned()).collect();
-        let leaves = leaves(schema, columns.len());
+        let leaves = leaves(schema, columns.len(), &file.encrypted);
         let named = NamedColumns::new(columns.iter().enumerate());
         Ok(Parquet { path, file, dialect: request.dialect.clone(), columns, named, leaves })
     }
 
     /// The number of rows, as the footer and every row group of it say.
     fn rows(&self) -> Result<usize, DataError> {
-        let groups = self.file.metadata().row_groups();
+        let groups = self.file.reader.metadata().row_groups();
         let rows = groups.iter().try_fold(0_usize, |rows, group| {
             rows.checked_add(usize::try_from(group.num_rows()).ok()?)
         });
@@ -90,8 +94,7 @@ impl Parquet {
     fn leaf(&self, column: usize) -> Result<Leaf, DataError> {
         self.leaves[column].clone().map_err(|problem| {
             let name = quote(self.columns[column].as_bytes());
-            let problem = format!("column {name}: {problem}; leave it out of `data.features`");
-            DataError::table(&self.path, problem)
+            DataError::table(&self.path, format!("column {name}: {problem}"))
         })
     }
 
@@ -114,8 +117,17 @@ impl Parquet {
     /// Readers of these leaves in a row group.
     fn readers(&self, group: usize, leaves: &[Leaf]) -> Result<Vec<ColumnReader>, DataError> {
         file::guard(&self.path, || {
-            let group = self.file.get_row_group(group)?;
-            leaves.iter().map(|leaf| group.get_column_reader(leaf.index)).collect()
+            let reader = &self.file.reader;
+            let (group, schema) =
+                (reader.get_row_group(group)?, reader.metadata().file_metadata().schema_descr());
+            let of = |leaf: &Leaf| {
+                let column = schema.column(leaf.index);
+                let has_levels = column.max_def_level() > 0;
+                let pages =
+                    Checked { pages: group.get_column_page_reader(leaf.index)?, has_levels };
+                Ok(get_column_reader(column, Box::new(pages)))
+            };
+            leaves.iter().map(of).collect()
         })
     }
 
@@ -152,15 +164,26 @@ impl Parquet {
 }
 
 /// The leaf of each field of the root, which has so many.
-fn leaves(schema: &SchemaDescriptor, fields: usize) -> Vec<Result<Leaf, String>> {
-    let nested = "it is nested, wanted a column of numbers or texts";
-    let mut leaves: Vec<Result<Leaf, String>> = vec![Err(nested.to_owned()); fields];
+fn leaves(
+    schema: &SchemaDescriptor,
+    fields: usize,
+    encrypted: &[usize],
+) -> Vec<Result<Leaf, String>> {
+    let nested = format!("it is nested, wanted a column of numbers or texts; {LEAVE_OUT}");
+    let mut leaves: Vec<Result<Leaf, String>> = vec![Err(nested); fields];
     for index in 0..schema.num_columns() {
         let leaf = schema.column(index);
         // Flat: a field of the root itself, of which there is at most one value a row.
         if schema.get_column_root(index).is_primitive() && leaf.max_rep_level() == 0 {
             let root = schema.get_column_root_idx(index);
-            leaves[root] = Reading::of(&leaf).map(|reading| Leaf { index, reading });
+            leaves[root] = match encrypted.contains(&index) {
+                true => Err(format!(
+                    "it is encrypted, wanted a plain one; decrypt the file, or {LEAVE_OUT}"
+                )),
+                false => Reading::of(&leaf)
+                    .map(|reading| Leaf { index, reading })
+                    .map_err(|problem| format!("{problem}; {LEAVE_OUT}")),
+            };
         }
     }
     leaves
@@ -211,7 +234,7 @@ impl OpenTable for Parquet {
         let mut blocks = Vec::new();
         let mut block = Builder::default();
         let mut before = 0;
-        for (place, group) in self.file.metadata().row_groups().iter().enumerate() {
+        for (place, group) in self.file.reader.metadata().row_groups().iter().enumerate() {
             let mut readers = self.readers(place, &leaves)?;
             let mut left = group.num_rows() as usize;
             while left > 0 {
