@@ -126,11 +126,9 @@ impl Seen {
         self
     }
 
-    /// Whether a thousand seeds went where faults are. Answers that are given up are rarer than that, and so are runs that begin
-    /// anew between an early end and the last evaluation.
+    /// Whether a thousand seeds went where faults are. Answers that are given up are rarer than that.
     pub fn is_enough(mut self) -> bool {
         self.given_up += 5;
-        self.begun_at_the_end += 5;
         self.counts().into_iter().all(|count| *count >= 5)
     }
 }
@@ -187,6 +185,14 @@ impl Book {
             let after = &after[after.len() - weights.len()..];
             assert!(after.iter().copied().eq(weights.iter().copied().map(u64::from)));
         }
+    }
+
+    /// Whether the run ended early with the last pass that was told of, and the test table is still to be measured.
+    pub(crate) fn is_at_an_early_end(&self) -> bool {
+        let (epochs, passes) = (self.schedule.epochs, self.history.len() as u64);
+        epochs < self.case.job.schedule.epochs
+            && passes == u64::from(epochs) * self.passes_per_epoch()
+            && self.planned(Pass(passes)).is_some()
     }
 
     fn passes_per_epoch(&self) -> u64 {
@@ -296,7 +302,9 @@ impl Observer for Teller {
 
     fn wants_snapshot(&mut self, is_last: bool) -> bool {
         let book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        is_last || book.disk.is_due(book.history.len() as u64, book.case.checkpoint_passes)
+        let is_wanted = book.case.dies_at_the_end && book.is_at_an_early_end();
+        let (passes, every) = (book.history.len() as u64, book.case.checkpoint_passes);
+        is_last || is_wanted || book.disk.is_due(passes, every)
     }
 
     fn take_snapshot(&mut self, snapshot: Snapshot) {

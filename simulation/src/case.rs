@@ -27,6 +27,9 @@ pub struct Case {
     pub(crate) blackouts: Vec<Duration>,
     /// When the coordinator ends and starts again from its newest checkpoint, and whether it is killed or told to stop.
     pub(crate) restarts: Vec<(Duration, Ending)>,
+    /// Whether the coordinator is killed, once, as soon as the run has ended early and that is saved, and the test table is still to
+    /// be measured.
+    pub(crate) dies_at_the_end: bool,
     /// When the coordinator's process is stopped dead, and for how long.
     pub(crate) standstills: Vec<(Duration, Duration)>,
     /// Longest time in which the disk takes in a checkpoint.
@@ -147,6 +150,7 @@ impl Case {
         let strangers = if one_in(random, 4) { 1 + random.below(20) } else { 0 };
         Case {
             restarts: (0..restarts).map(|_| draw_restart(random)).collect(),
+            dies_at_the_end: one_in(&mut Random::new(seed, Purpose::Split, 3, 0), 2),
             // Shorter than a silence that workers would leave for.
             standstills: (0..standstills)
                 .map(|_| (up_to_ms(random, 2_000), up_to_ms(random, 4_000)))
@@ -190,6 +194,7 @@ impl Case {
             visits: vec![visit],
             blackouts: Vec::new(),
             restarts: Vec::new(),
+            dies_at_the_end: false,
             standstills: Vec::new(),
             strangers: Vec::new(),
             audit_fraction: 0.0,

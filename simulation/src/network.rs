@@ -115,6 +115,8 @@ struct Network<'a> {
     coordinator: Coordinator<'a>,
     /// Of workers. Those of the coordinator are in its book.
     seen: Seen,
+    /// Whether the coordinator is still to be killed at an early end.
+    dies_at_the_end: bool,
     /// Until when the coordinator's process does nothing.
     still_until: Duration,
     /// What happens to it then, in order.
@@ -135,6 +137,7 @@ pub fn run(case: &Case) -> (Outcome, Seen) {
         links: BTreeMap::new(),
         coordinator: Coordinator::new(case, started, beginning, Seen::default()),
         seen: Seen::default(),
+        dies_at_the_end: case.dies_at_the_end,
         still_until: Duration::ZERO,
         held_back: Vec::new(),
     };
@@ -214,10 +217,21 @@ impl Network<'_> {
             self.happen(happening);
         }
         self.carry();
-        if self.coordinator.end == Some(End::Stopped) {
+        if self.coordinator.end == Some(End::Stopped) || self.dies_now() {
             self.restarts();
             self.carry();
         }
+    }
+
+    /// Whether the coordinator is killed at an early end that is saved.
+    fn dies_now(&mut self) -> bool {
+        let mut book = self.coordinator.book();
+        if !self.dies_at_the_end || self.coordinator.end.is_some() || !book.is_at_an_early_end() {
+            return false;
+        }
+        book.disk.sync();
+        self.dies_at_the_end = false;
+        true
     }
 
     /// Whether it is the coordinator's process that does this.
