@@ -18,7 +18,7 @@ use lockstep_data::{
     Cells, Column, Dataset, Dialect, Missing, Rows, Scale, Schema, Summary, TableFile, TableSpec,
     TargetKind,
 };
-use lockstep_model::{LayerSpec, Loss, Metric, NetworkSpec};
+use lockstep_model::{LayerSpec, Loss, Metric, NetworkSpec, Threshold};
 use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
 use ndarray::{Array2, ArrayView2};
@@ -192,7 +192,9 @@ impl Sequential {
         let job = self.job(&Fit::default())?;
         let schema = schema(&job, *inputs, targets.clone());
         let network = job.network_of(*inputs, Vec::new(), plan::units(&schema))?;
-        let model = Model { network, schema, shards: 1, weights: weights.clone(), step: None };
+        let weights = weights.clone();
+        let (shards, step, threshold) = (1, None, Threshold::HALF);
+        let model = Model { network, schema, shards, weights, step, threshold };
         let rows = Rows::new(*inputs, 0, x.iter().copied().collect());
         let mut outputs = inference::outputs(&model, &rows);
         for ((_, target), value) in outputs.indexed_iter_mut() {

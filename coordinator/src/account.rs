@@ -97,11 +97,29 @@ impl Account {
 /// Sums over many rows are rounded: they may be beyond the rows' bounds by this factor.
 const ROUNDING: f64 = 1.0 + 1e-6;
 
+/// What the sums of a pass can be.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds<'a> {
+    /// Of a table that is measured.
+    pub(crate) of_table: &'a [SumBounds],
+    /// How many of them, from the first, a training step has.
+    pub(crate) step_sums: usize,
+}
+
+impl<'a> Bounds<'a> {
+    fn of(self, task: Task) -> &'a [SumBounds] {
+        match task {
+            Task::Train { .. } => &self.of_table[..self.step_sums],
+            Task::Evaluate { .. } => self.of_table,
+        }
+    }
+}
+
 /// What is wrong with the rows that a worker says it counted, or with its sums, if anything. Passes and nodes that the run
 /// does not have are the engine's business.
 pub(crate) fn complaint(
     schedule: &Schedule,
-    bounds: &[SumBounds],
+    bounds: Bounds<'_>,
     pass: Pass,
     sums: &NodeSums,
 ) -> Option<String> {
@@ -112,6 +130,14 @@ pub(crate) fn complaint(
         return Some(format!(
             "it counted {} in {node} of {pass}, which has {wanted} there: what it computes cannot be trusted",
             count(rows, "row")
+        ));
+    }
+    let bounds = bounds.of(planned.task);
+    if values.len() != bounds.len() {
+        return Some(format!(
+            "it sent {} in {node} of {pass}, which has {}: what it computes cannot be trusted",
+            count(values.len() as u64, "sum"),
+            bounds.len()
         ));
     }
     let (place, sum, bounds) =
@@ -188,7 +214,9 @@ mod tests {
     #[test]
     fn what_a_worker_counted_is_held_against_the_batch() {
         let schedule = schedule();
-        let check = |pass, node, rows| complaint(&schedule, &[], Pass(pass), &sums(node, rows));
+        let free = SumBounds { low: -1e9, high: 1e9, is_whole: false };
+        let bounds = Bounds { of_table: &[free], step_sums: 1 };
+        let check = |pass, node, rows| complaint(&schedule, bounds, Pass(pass), &sums(node, rows));
         // Batch 2 is the last row; a table that is measured is whole.
         for (pass, rows) in [(0, 6), (1, 6), (2, 1), (3, 3)] {
             assert_eq!(check(pass, schedule.tree.root(), rows), None);
@@ -212,7 +240,8 @@ mod tests {
         let check = |values: [f64; 2]| {
             let values = [values[0], values[1], 6.0];
             let sums = NodeSums { node: schedule.tree.root(), rows: 6, values: values.to_vec() };
-            complaint(&schedule, &bounds, Pass(0), &sums)
+            let bounds = Bounds { of_table: &bounds, step_sums: 3 };
+            complaint(&schedule, bounds, Pass(0), &sums)
         };
         for good in [[0.0, 0.0], [-0.0, -6.0], [12.000_000_1, 6.0]] {
             assert_eq!(check(good), None, "{good:?}");
@@ -223,6 +252,26 @@ mod tests {
                 "{bad:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_step_has_fewer_sums_than_a_table() {
+        let schedule = schedule();
+        let count = SumBounds { low: 0.0, high: 1.0, is_whole: true };
+        let bounds = Bounds { of_table: &[count; 3], step_sums: 2 };
+        let check = |pass, len| {
+            let rows = if pass == 3 { 3 } else { 6 };
+            let sums = NodeSums { node: schedule.tree.root(), rows, values: vec![1.0; len] };
+            complaint(&schedule, bounds, Pass(pass), &sums)
+        };
+        assert_eq!((check(0, 2), check(3, 3)), (None, None));
+        assert!(
+            check(0, 3).is_some_and(|found| found.starts_with("it sent 3 sums in node 2:0 of"))
+        );
+        assert!(
+            check(3, 2)
+                .is_some_and(|found| found.contains("2 sums in node 2:0 of pass 3, which has 3"))
+        );
     }
 
     #[test]

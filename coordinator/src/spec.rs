@@ -21,8 +21,10 @@ pub struct RunSpec {
     pub numeric_profile: String,
     /// The flat vector.
     pub layout: Arc<Layout>,
-    /// What each loss and metric sum can be.
+    /// What each sum of a table that is measured can be.
     pub sum_bounds: Vec<SumBounds>,
+    /// How many of them, from the first, a training step has: loss and metrics.
+    pub step_sums: usize,
     /// Where to start: the beginning, or where an earlier execution was.
     pub start: Snapshot,
     /// The training table's rows, shards and batches.

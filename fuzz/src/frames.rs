@@ -31,7 +31,7 @@ fn limits(shards: u32, precision: Precision) -> Limits {
     let layout = Layout::new(&[shape(2, 2), shape(2, 8191), shape(8191, 1)]);
     let batches = Batches { rows: 50, shards, batch_size: 10 };
     let (tree, layout) = (ShardTree::new(shards), Arc::new(layout));
-    Limits { batches, tree, layout, precision, sums_len: SUMS_LEN }
+    Limits { batches, tree, layout, precision, sums_len: SUMS_LEN, table_sums_len: SUMS_LEN }
 }
 
 fn limits_and_message(data: &[u8]) -> (Limits, Bytes) {

@@ -66,7 +66,7 @@ fn check_network(spec: NetworkSpec, len: usize) -> Option<Network> {
     let network = BUDGET.hold(len, || Network::new(spec)).ok()?;
     let layout = network.layout();
     assert_eq!(layout.chunks().last().map(|chunk| chunk.range.end), Some(layout.len()));
-    assert_eq!(network.sum_bounds().len(), network.sums_len());
+    assert_eq!(network.sum_bounds().len(), network.table_sums_len());
     let json = serde_json::to_string(network.spec()).expect("a network is JSON");
     let again: NetworkSpec = serde_json::from_str(&json).expect("what was written");
     assert_eq!(again, *network.spec());

@@ -135,14 +135,14 @@ impl Network {
         self.layers.iter().map(|layer| layer.shape.kept).sum()
     }
 
-    /// Length of the vectors of loss and metric sums.
+    /// Length of the vectors of loss and metric sums, such as those of a training step.
     pub fn sums_len(&self) -> usize {
-        metrics::sums_len(&self.spec.metrics, (self.outputs(), self.target_width()))
+        metrics::sums_len(&self.spec.metrics, self.target_widths())
     }
 
     /// The metric with the most sums, and how many; `None` without metrics.
     pub fn longest_metric(&self) -> Option<(&'static str, usize)> {
-        let widths = (self.outputs(), self.target_width());
+        let widths = self.target_widths();
         let lens = self
             .spec
             .metrics
@@ -151,7 +151,8 @@ impl Network {
         lens.max_by_key(|&(_, len)| len)
     }
 
-    /// What each of the sums can be, a row: the least and the most that it adds, and whether that is a whole number.
+    /// What each of the sums of a table can be, a row: the least and the most that it adds, and whether that is a whole number.
+    /// Those of a step are the first of them.
     pub fn sum_bounds(&self) -> Vec<(f64, f64, bool)> {
         let most = f64::from(f32::MAX);
         let loss = match self.spec.loss {
@@ -159,26 +160,28 @@ impl Network {
             // Targets outside 0 to 1 make it negative.
             Loss::BinaryCrossEntropy => (-most, most),
         };
-        let widths = (self.outputs(), self.target_width());
-        let limits = Limits { loss, widths, units: &self.spec.units };
-        metrics::sum_bounds(&self.spec.metrics, &limits)
+        let limits = Limits { loss, widths: self.target_widths(), units: &self.spec.units };
+        let mut bounds = metrics::sum_bounds(&self.spec.metrics, &limits);
+        bounds.extend(self.tally().bounds(&limits));
+        bounds
     }
 
     /// What the sums over `rows` rows mean: first `loss`, then each metric under its own name.
     ///
     /// # Panics
-    /// If `sums` is not [`sums_len`](Self::sums_len) long.
+    /// If `sums` are neither those of a step nor those of a table.
     pub fn report(&self, sums: &[f64], rows: u64) -> Vec<(&'static str, f64)> {
-        metrics::report(&self.spec.metrics, (self.outputs(), self.target_width()), sums, rows)
+        let (sums, _) = self.parted(sums);
+        metrics::report(&self.spec.metrics, self.target_widths(), sums, rows)
     }
 
     /// What the sums over `rows` rows mean for each target, where there are several: metric, target, value.
     ///
     /// # Panics
-    /// If `sums` is not [`sums_len`](Self::sums_len) long.
+    /// If `sums` are neither those of a step nor those of a table.
     pub fn report_each(&self, sums: &[f64], rows: u64) -> Vec<(&'static str, usize, f64)> {
-        let widths = (self.outputs(), self.target_width());
-        metrics::report_each(&self.spec.metrics, widths, sums, rows)
+        let (sums, _) = self.parted(sums);
+        metrics::report_each(&self.spec.metrics, self.target_widths(), sums, rows)
     }
 
     /// Parameters before the first step: they depend on the description and the seed alone.

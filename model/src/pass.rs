@@ -38,8 +38,8 @@ impl Network {
         view(outputs, rows, self.outputs())
     }
 
-    /// Adds loss and metrics of these rows to `sums`, row by row. Calls for successive rows give the bits of one
-    /// call for all of them.
+    /// Adds loss and metrics of these rows to `sums`, row by row, and what else is counted of a table if they are as long as
+    /// [`Network::table_sums_len`]. Calls for successive rows give the bits of one call for all of them.
     ///
     /// # Errors
     /// If the loss is not finite; `sums` is of no use then.
@@ -54,7 +54,7 @@ impl Network {
         ws: &mut Workspace,
         sums: &mut [f64],
     ) -> Result<(), NonFinite> {
-        assert_eq!(sums.len(), self.sums_len(), "sums of another network");
+        let counts = !self.parted(sums).1.is_empty();
         let rows = x.nrows();
         if rows == 0 {
             return Ok(());
@@ -64,7 +64,11 @@ impl Network {
         let pieces = product::pieces(self.flops(rows));
         self.forward(params, x, ws, pieces, !self.fused());
         self.losses(targets, ws, pieces, false);
-        self.add_rows(targets, ws, 0..rows, sums);
+        let (own, counted) = sums.split_at_mut(self.sums_len());
+        self.add_rows(targets, ws, 0..rows, own);
+        if counts {
+            self.tally().add(self.rows(targets, ws, 0..rows), counted);
+        }
         if sums[0].is_finite() {
             return Ok(());
         }
@@ -215,16 +219,25 @@ impl Network {
         rows: std::ops::Range<usize>,
         sums: &mut [f64],
     ) {
-        let (units, target_width) = (self.outputs(), self.target_width());
+        metrics::add_rows(&self.spec().metrics, self.rows(targets, ws, rows), sums);
+    }
+
+    /// Rows as metrics see them.
+    fn rows<'a>(
+        &'a self,
+        targets: &'a [f32],
+        ws: &'a Workspace,
+        rows: std::ops::Range<usize>,
+    ) -> Rows<'a> {
+        let (units, target_width) = self.target_widths();
         let outputs = &ws.outputs[self.layers().len() - 1];
-        let rows = Rows {
+        Rows {
             losses: &ws.losses[rows.clone()],
             outputs: &outputs[rows.start * units..rows.end * units],
             targets: &targets[rows.start * target_width..rows.end * target_width],
             widths: (units, target_width),
             units: &self.spec().units,
-        };
-        metrics::add_rows(&self.spec().metrics, rows, sums);
+        }
     }
 
     /// The first layer with an output that is not finite in these rows.

@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::format::{FORMAT, newer};
 use crate::report::{Values, null_as_nan};
 use crate::tensor_file::{self, TensorFile};
+use crate::validated::Validated;
 use crate::weights_file::WeightsError;
 
 pub use expected::{Expected, Origin};
@@ -54,6 +55,12 @@ pub struct RecordState {
     /// Loss and metrics of the best epoch so far, where early stopping watches them.
     #[serde(default, skip_serializing_if = "Values::is_empty", deserialize_with = "null_as_nan")]
     pub best_values: Values,
+    /// What the validation table says of the last epoch that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validated: Option<Validated>,
+    /// The same of the best epoch so far, where early stopping watches them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_validated: Option<Validated>,
 }
 
 /// A checkpoint, read back.

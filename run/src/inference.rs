@@ -2,6 +2,8 @@
 
 mod classes;
 
+pub(crate) use classes::classes_of_sums;
+
 use std::io::Write;
 
 use lockstep_data::{ReadTable, RowOrder, Rows, Sharded, TableFile, TargetKind, Unseen, Want};
@@ -10,6 +12,7 @@ use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_reduce::fold::{Fold, Leaves};
 use ndarray::{Array2, ArrayView2, s};
 
+use crate::constant_guess::Guess;
 use crate::error::{Error, Result};
 use crate::report::Values;
 use crate::report::classes::TargetClasses;
@@ -32,11 +35,14 @@ pub struct Evaluation {
     pub loss_is_scaled: bool,
     /// Of each target whose values are classes.
     pub classes: Vec<TargetClasses>,
+    /// What there is to warn of: that a guess would be as good.
+    pub warning: Option<String>,
 }
 
 /// Loss and metrics of a raw table. At precision `f32`, to the same bits as the run's own measure of it; at another, the
 /// run measures with the rounded weights that its workers have, and this with what it saved.
-/// Ranks (`roc_auc`, `average_precision`) are of the outputs themselves, where a run has bins of them.
+/// Ranks (`roc_auc`, `average_precision`) are of the outputs themselves, where a run has bins of them. What is predicted of a target
+/// with two classes follows from the model's threshold.
 ///
 /// # Errors
 /// If the table cannot be used, or the model gives something that is not finite.
@@ -50,19 +56,23 @@ pub fn evaluate(model: &Model, data: &TableFile) -> Result<Evaluation> {
     }
     let has_classes = !matches!(model.schema.kind, TargetKind::Numbers);
     let compared = has_classes.then(|| (outputs(model, &table), targets(&table)));
-    let sums = sums(model, table).map_err(|fault| Error::File {
+    let mut sums = sums(model, table).map_err(|fault| Error::File {
         path: data.path().to_path_buf(),
         problem: format!("the model's loss is not finite on rows of shard {}", fault.shard),
     })?;
+    let (network, threshold) = (&model.network, model.threshold);
+    let guess = Guess::found(network, &sums, rows, threshold);
+    let warning = guess.map(|guess| guess.text("table", &model.schema));
+    network.count_at(threshold, &mut sums);
     let mut values = Values::new();
-    add_values(&mut values, &model.network, &model.schema.target_names(), &sums, rows, "");
+    add_values(&mut values, network, &model.schema.target_names(), &sums, rows, "");
     let mut classes = Vec::new();
     if let Some((outputs, targets)) = &compared {
         classes::rank(&mut values, model, targets, outputs);
         classes = classes::classes(model, targets, outputs);
     }
     let loss_is_scaled = model.network.has_units();
-    Ok(Evaluation { rows, left_out, unseen, values, loss_is_scaled, classes })
+    Ok(Evaluation { rows, left_out, unseen, values, loss_is_scaled, classes, warning })
 }
 
 /// Adds loss and metrics under a prefix, as [`add_measures`] does; a loss that is a metric itself goes by that name as
@@ -112,7 +122,7 @@ fn sums(model: &Model, rows: Rows) -> std::result::Result<Vec<f64>, NonFinite> {
     let mut root = Vec::new();
     let mut block = Vec::new();
     for shard in leaves.iter() {
-        let mut sums = vec![0.0; network.sums_len()];
+        let mut sums = vec![0.0; network.table_sums_len()];
         block.clear();
         sharded.copy(shard, 0..sharded.rows_in(shard), &mut block);
         network
@@ -206,7 +216,7 @@ fn write_csv(model: &Model, outputs: &Array2<f32>, output: &mut dyn Write) -> cs
             }
             TargetKind::Binary { .. } => {
                 for (target, probability) in row.iter().enumerate() {
-                    let class = usize::from(*probability > 0.5);
+                    let class = model.class_of(*probability);
                     record.push(schema.label(target, class).to_string());
                     record.push(probability.to_string());
                 }

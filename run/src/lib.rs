@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 pub mod cluster;
+pub mod constant_guess;
 pub mod error;
 pub mod failpoints;
 pub mod format;
@@ -19,6 +20,7 @@ pub mod report;
 pub mod run_folder;
 mod tensor_file;
 pub mod train;
+pub mod validated;
 pub mod verify;
 pub mod weights_file;
 mod whole_file;

@@ -161,6 +161,7 @@ impl Plan {
             numeric_profile: NUMERIC_PROFILE.to_string(),
             layout: Arc::new(self.network.layout().clone()),
             sum_bounds: self.sum_bounds(),
+            step_sums: self.network.sums_len(),
             start,
             batches: self.batches(),
             is_weighted: self.tables.train.rows().is_weighted,
@@ -230,11 +231,12 @@ impl Plan {
         }
     }
 
-    /// The plan of a run that makes the same weights on one worker, and measures nothing but what early stopping watches.
-    pub fn to_replay(mut self) -> Plan {
+    /// The plan of a run that makes the same weights on one worker, and measures nothing but the validation table, if early
+    /// stopping watches it or `validates`.
+    pub fn to_replay(mut self, validates: bool) -> Plan {
         // How many workers there had to be, and who checked whom, was for the cluster that trained.
         self.job.cluster = Cluster::default();
-        let is_watched = self.job.train.early_stopping.is_some();
+        let is_watched = validates || self.job.train.early_stopping.is_some();
         // No run has the tables yet, so nothing is copied.
         let Tables { train, validation, .. } =
             Arc::try_unwrap(self.tables).unwrap_or_else(|shared| Tables {
@@ -269,6 +271,12 @@ impl Plan {
     /// Steps of the whole run.
     pub fn steps(&self) -> u64 {
         u64::from(self.job.train.epochs) * self.batches().count()
+    }
+
+    /// Whether a threshold is chosen for the model: there is one output with two classes, and a validation table to choose it on.
+    pub fn chooses_threshold(&self) -> bool {
+        self.job.target_kind() == TargetKind::Binary { outputs: 1 }
+            && self.tables.validation.as_ref().is_some_and(|table| !table.rows().is_empty())
     }
 
     /// Rows of the test table, if there is one.

@@ -10,17 +10,20 @@ use std::time::{Duration, Instant};
 
 use lockstep_coordinator::engine::{Planned, Wait, WaitReason};
 use lockstep_coordinator::{Judged, Observer, Outcome, Peer, RunEvent, Snapshot};
-use lockstep_model::Network;
+use lockstep_model::{Network, Threshold};
 use lockstep_proto::ids::{Table, Task};
 
 use crate::checkpoint::{Checkpoint, RecordState};
-use crate::inference::{add_measures, add_values};
+use crate::constant_guess::Guess;
+use crate::inference::{add_measures, add_values, classes_of_sums};
 use crate::job::Every;
 use crate::journal::{Journal, Made};
 use crate::line_file::LineFile;
 use crate::plan::Plan;
+use crate::report::classes::TargetClasses;
 use crate::report::words::machine;
-use crate::report::{EarlyStop, Report, SharedReporter, Values, report};
+use crate::report::{Chosen, EarlyStop, Report, SharedReporter, Values, report};
+use crate::validated::{Validated, warnings};
 use checkpoints::Checkpoints;
 use line::Line;
 pub use writer::{Handed, Writer};
@@ -68,6 +71,18 @@ struct Shared {
     history: History,
     progress_at: Option<Instant>,
     checkpoints: Option<Checkpoints>,
+}
+
+/// What the records make of a run that has ended.
+pub struct FinishedRun {
+    /// Loss and metrics by epoch.
+    pub history: History,
+    /// The run's report.
+    pub report: Report,
+    /// What there is to warn of: that a guess would be as good.
+    pub warning: Option<String>,
+    /// The threshold that was chosen for the model, if one was.
+    pub threshold: Option<Threshold>,
 }
 
 /// Where the records of a run go.
@@ -134,6 +149,17 @@ impl Observer for Recorder {
 }
 
 impl Records {
+    /// What the validation table says of the model that the run ended with, if there is such a table.
+    pub fn validated(&self, plan: &Plan, outcome: &Outcome) -> Option<Validated> {
+        let rule = plan.job.train.early_stopping.as_ref();
+        let found = rule.and_then(|rule| EarlyStop::of(rule, outcome));
+        let state = &self.shared.lock().unwrap_or_else(PoisonError::into_inner).state;
+        match found {
+            Some(EarlyStop { restored: true, .. }) => state.best_validated,
+            _ => state.validated,
+        }
+    }
+
     /// Writes the last line and returns the history with the run's report.
     pub fn finish(
         self,
@@ -141,13 +167,13 @@ impl Records {
         outcome: &Outcome,
         weights_blake3: &str,
         run_folder: Option<String>,
-    ) -> (History, Report) {
+    ) -> FinishedRun {
+        let validated = self.validated(plan, outcome).unwrap_or_default();
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut values = Values::new();
-        if let (Some(sums), Some(rows)) = (&outcome.test_sums, plan.test_rows()) {
-            let targets = &plan.schema.target_names();
-            add_values(&mut values, &plan.network, targets, sums, rows, "test_");
-        }
+        let Tested { values, classes, guess } = Tested::of(plan, outcome, validated.value());
+        let chosen: Option<Chosen> = validated.threshold.filter(|_| plan.chooses_threshold());
+        let tables = [("validation table", validated.guess), ("test table", guess)];
+        let warning = warnings(tables, &plan.schema);
         let rule = plan.job.train.early_stopping.as_ref();
         let early_stopping = rule.and_then(|rule| EarlyStop::of(rule, outcome));
         let best_epoch = early_stopping.as_ref().and_then(|found| found.best_epoch);
@@ -160,7 +186,16 @@ impl Records {
         let measured = |values: &Values, prefix| measured(values, prefix, &plan.network);
         let test = measured(&values, "test_");
         let (epochs, steps, seconds) = (shared.state.epoch, shared.step, shared.state.seconds);
-        shared.write(&Line::Final { values: &values, steps, seconds, best_epoch, weights_blake3 });
+        let threshold = chosen.map(|chosen| chosen.value);
+        let values = &values;
+        shared.write(&Line::Final {
+            values,
+            steps,
+            seconds,
+            best_epoch,
+            threshold,
+            weights_blake3,
+        });
         shared.close();
         let report = Report::Finished {
             name: plan.job.name.clone(),
@@ -173,10 +208,13 @@ impl Records {
             test,
             loss_is_scaled: plan.network.has_units(),
             early_stopping,
+            threshold: chosen,
+            classes,
             weights_blake3: weights_blake3.to_string(),
             run_folder,
         };
-        (History { best_epoch, ..std::mem::take(&mut shared.history) }, report)
+        let history = History { best_epoch, ..std::mem::take(&mut shared.history) };
+        FinishedRun { history, report, warning, threshold }
     }
 
     /// Writes out what waits, after a run that ended early. The last step, and that of the last checkpoint that this
@@ -185,6 +223,32 @@ impl Records {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let written = shared.close();
         (shared.step, written)
+    }
+}
+
+/// What the test table says of a model.
+#[derive(Default)]
+struct Tested {
+    /// Loss and metrics, as `test_loss`.
+    values: Values,
+    classes: Vec<TargetClasses>,
+    guess: Option<Guess>,
+}
+
+impl Tested {
+    /// Of a run that has ended; nothing, if there is no such table, or it could not be measured.
+    fn of(plan: &Plan, outcome: &Outcome, threshold: Threshold) -> Tested {
+        let mut tested = Tested::default();
+        let (Some(sums), Some(rows)) = (&outcome.test_sums, plan.test_rows()) else {
+            return tested;
+        };
+        let (network, schema, mut sums) = (&plan.network, &plan.schema, sums.clone());
+        tested.classes = classes_of_sums(network, schema, &sums, threshold);
+        tested.guess = Guess::found(network, &sums, rows, threshold);
+        // As `evaluate` counts.
+        network.count_at(threshold, &mut sums);
+        add_values(&mut tested.values, network, &schema.target_names(), &sums, rows, "test_");
+        tested
     }
 }
 
@@ -323,6 +387,7 @@ impl Shared {
         if let Some((sums, rows)) = validation {
             add_values(&mut values, network, targets, sums, rows, "validation_");
         }
+        self.state.validated = validation.map(|(sums, rows)| Validated::of(network, sums, rows));
         let (epoch, seconds) = (self.state.epoch, self.state.seconds);
         self.write(&Line::Epoch { epoch, values: &values, seconds });
         self.flush();
@@ -332,6 +397,7 @@ impl Shared {
         if let Some(Judged { is_best, stops, .. }) = judged {
             if is_best {
                 self.state.best_values = values.clone();
+                self.state.best_validated = self.state.validated;
             }
             if stops {
                 // It is the last, whatever the job says.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_coordinator::Outcome;
+use lockstep_model::Threshold;
 use lockstep_net::{Identity, JoinLine};
 use lockstep_proto::VERSION;
 use serde::Serialize;
@@ -170,6 +171,7 @@ impl RunFolder {
         self.manifest.status = Status::Running;
         self.manifest.weights_blake3 = None;
         self.manifest.early_stopping = None;
+        self.manifest.threshold = None;
         self.write_manifest()?;
         // After the manifest: a finished run has the steps of its job.
         let text = to_toml(&plan.job);
@@ -239,19 +241,26 @@ impl RunFolder {
         Ok((LineFile::start(&path, file, kept.clone(), reporter), kept))
     }
 
-    /// Writes the model, then that the run is finished.
+    /// Writes the model and its threshold, if one was chosen, then that the run is finished.
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn finish(&mut self, model: &ModelFiles, plan: &Plan, outcome: &Outcome) -> Result<()> {
+    pub fn finish(
+        &mut self,
+        model: &ModelFiles,
+        plan: &Plan,
+        outcome: &Outcome,
+        threshold: Option<Threshold>,
+    ) -> Result<()> {
         let rule = plan.job.train.early_stopping.as_ref();
         let early_stopping = rule.and_then(|rule| EarlyStop::of(rule, outcome));
         let epochs = early_stopping.as_ref().map_or(outcome.epochs, EarlyStop::kept_epoch);
         let weights = &outcome.weights;
-        model.write(u64::from(epochs) * plan.batches().count(), weights)?;
+        model.write_last(u64::from(epochs) * plan.batches().count(), weights, threshold)?;
         self.manifest.status = Status::Finished;
         self.manifest.weights_blake3 = Some(weights_file::weights_hash(weights));
         self.manifest.early_stopping = early_stopping;
+        self.manifest.threshold = threshold;
         self.write_manifest()
     }
 

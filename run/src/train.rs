@@ -15,7 +15,7 @@ use crate::job::Every;
 use crate::journal::{self, Due, Journal};
 use crate::line_file::LineFile;
 use crate::plan::Plan;
-use crate::record::{Destination, History, Recorder, Records, Writer};
+use crate::record::{Destination, FinishedRun, History, Recorder, Records, Writer};
 use crate::report::Report;
 use crate::report::{SharedReporter, report};
 use crate::run_folder::{Model, ModelFiles, RunFolder, Status};
@@ -144,9 +144,13 @@ pub async fn lead(
         }
     };
     let weights_blake3 = weights_hash(&outcome.weights);
-    let (history, finished) = records.finish(&plan, &outcome, &weights_blake3, run_folder);
+    let ended = records.finish(&plan, &outcome, &weights_blake3, run_folder);
+    let FinishedRun { history, report: finished, warning, threshold } = ended;
     if let Some((folder, model)) = folder.as_mut().zip(model) {
-        folder.finish(&model, &plan, &outcome).map_err(unsaved)?;
+        folder.finish(&model, &plan, &outcome, threshold).map_err(unsaved)?;
+    }
+    if let Some(message) = warning {
+        report(&reporter, &Report::Warning { message });
     }
     report(&reporter, &finished);
     Ok(Trained { weights: outcome.weights, history, weights_blake3 })

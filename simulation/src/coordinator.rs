@@ -72,7 +72,8 @@ impl<'a> Coordinator<'a> {
             tree: case.tree(),
             layout: spec.layout.clone(),
             precision: spec.precision,
-            sums_len: spec.sum_bounds.len(),
+            sums_len: spec.step_sums,
+            table_sums_len: spec.sum_bounds.len(),
         };
         let book = Arc::new(Mutex::new(Book::new(case.clone(), start, seen)));
         let observer = Box::new(Teller(book.clone()));

@@ -128,6 +128,7 @@ impl Job {
             numeric_profile: String::new(),
             layout: Arc::new(self.network.layout().clone()),
             sum_bounds: bounds.collect(),
+            step_sums: self.network.sums_len(),
             start,
             batches: train,
             is_weighted: self.is_weighted(),

@@ -64,7 +64,9 @@ fn part(case: &Case, now: Pass, random: &mut Random) -> wire::Part {
         let (level, index) = node(case, random);
         let rows = if may_name_values { u64::from(random.below(70)) } else { u64::MAX };
         let first = [0.5, -1e300, f64::NAN, f64::INFINITY][random.below(4) as usize];
-        let mut values = vec![0.0; case.job.network.sums_len() - random.below(2) as usize];
+        let network = &case.job.network;
+        let lens = [network.sums_len(), network.sums_len() - 1, network.table_sums_len()];
+        let mut values = vec![0.0; lens[random.below(3) as usize]];
         values.iter_mut().take(1).for_each(|value| *value = first);
         wire::NodeSums { level, index, rows, values }
     };

@@ -20,9 +20,12 @@ pub(super) fn evaluate(evaluate: Evaluate, reporter: &SharedConsole) -> Result<(
         file::check(&run, &data, output, force)?;
     }
     let model = load_model(&run, reporter)?;
-    let Evaluation { rows, left_out, unseen, values, loss_is_scaled, classes } =
+    let Evaluation { rows, left_out, unseen, values, loss_is_scaled, classes, warning } =
         inference::evaluate(&model, &data)?;
     report_unseen(reporter, &unseen);
+    if let Some(message) = warning {
+        report(reporter, &Report::Warning { message });
+    }
     let result = Report::Evaluated { rows, left_out, values, loss_is_scaled, classes };
     if let Some(output) = &output {
         // Numbers, names and lists of them can always be written.

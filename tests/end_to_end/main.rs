@@ -92,6 +92,8 @@ mod slurm;
 mod stopping;
 mod terminal;
 #[cfg(target_os = "linux")]
+mod thresholds;
+#[cfg(target_os = "linux")]
 mod tools;
 #[cfg(target_os = "linux")]
 mod unfinished;

@@ -115,10 +115,10 @@ fn what_a_run_writes_down() {
     folder.write("job.toml", &other);
     let resume = folder.run(&["local", "job.toml", "--out", "run", "--resume"]);
     resume.expect_with(3, "it was `\"train\" = { scale = \"none\"");
-    let later = folder.read("run/model/model.json").replacen("\"format\": 2", "\"format\": 3", 1);
+    let later = folder.read("run/model/model.json").replacen("\"format\": 2", "\"format\": 4", 1);
     folder.write("run/model/model.json", &later);
     let refused = folder.run(&["predict", "run", "--data", "test.csv", "--output", "-"]);
-    refused.expect_with(3, "written in format 3, this program reads up to 2: use a newer lockstep");
+    refused.expect_with(3, "written in format 4, this program reads up to 3: use a newer lockstep");
 }
 
 /// What is said of every column may be said of the table, and of some of them again: one hash, and one model.json, which is

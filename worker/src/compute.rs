@@ -237,7 +237,7 @@ impl Compute {
         self.ran_forward = None;
         let mut parts = SumParts::new(work.deal.pass);
         for (shard, rows) in &work.shards {
-            let mut values = vec![0.0; self.network.sums_len()];
+            let mut values = vec![0.0; self.network.table_sums_len()];
             self.network
                 .evaluate_rows(&*work.weights, rows, &mut self.workspace, &mut values)
                 .map_err(|fault| NonFinite { shard: shard.0, ..fault })?;

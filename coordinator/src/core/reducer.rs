@@ -334,6 +334,7 @@ mod tests {
             start: Snapshot::fresh(vec![0.0; layout.len()], &optimizer),
             layout,
             sum_bounds: Vec::new(),
+            step_sums: 0,
             batches: Batches { rows: 2, shards: 2, batch_size: 2 },
             is_weighted: false,
             validation_rows: None,

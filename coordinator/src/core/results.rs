@@ -6,7 +6,7 @@ use lockstep_proto::ids::{Pass, Span, Table, Task, WorkerId};
 use lockstep_proto::tree::Node;
 
 use super::Core;
-use crate::account::complaint;
+use crate::account::{Bounds, complaint};
 use crate::audit::{Judgement, Value};
 use crate::engine::{Answered, Event, Track, Verdict};
 use crate::error::RunError;
@@ -15,7 +15,8 @@ use crate::observer::RunEvent;
 impl Core {
     pub(super) fn part(&mut self, worker: WorkerId, part: Part) -> Result<(), RunError> {
         let Part { pass, slices, sums, done } = part;
-        let complain = |sums| complaint(&self.schedule, &self.sum_bounds, pass, sums);
+        let bounds = Bounds { of_table: &self.sum_bounds, step_sums: self.step_sums };
+        let complain = |sums| complaint(&self.schedule, bounds, pass, sums);
         if let Some(complaint) = sums.iter().find_map(complain) {
             self.expel(worker, &complaint);
             return Ok(());

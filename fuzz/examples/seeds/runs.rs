@@ -76,7 +76,7 @@ fn description(
     let file = TableFile::at(file.path().to_path_buf());
     let spec = TableSpec { scale, missing, ..TableSpec::new(file, vec!["y".to_owned()]) };
     let schema = load(&spec, kind, 1, Detail::Usual).expect("a table").schema;
-    let description = ModelDescription { format: 1, network, schema, shards: 16 };
+    let description = ModelDescription { format: 1, network, schema, shards: 16, threshold: None };
     serde_json::to_vec(&description).expect("JSON")
 }
 

@@ -2,6 +2,7 @@
 //! part is the count over all outputs, then, where there are several targets, that of each.
 
 use super::rows::{Bounds, Limits, Rows, Widths, each_len, first_largest, is_class_1, is_label};
+use super::tally::Recounted;
 use super::{Measure, without_classes};
 use crate::kinds::Loss;
 
@@ -41,5 +42,9 @@ impl Measure for Accuracy {
 
     fn each(&self, _: Widths, part: &[f64], rows: f64) -> Vec<f64> {
         part[1..].iter().map(|count| count / rows).collect()
+    }
+
+    fn recounted(&self) -> Option<Recounted> {
+        Some(Recounted::Right)
     }
 }

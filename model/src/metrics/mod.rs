@@ -1,7 +1,8 @@
 //! Loss and metric sums: what is added for each row, and what the sums mean at the end. One file for each family of metrics,
 //! behind one trait; `measure` lists them.
 //!
-//! A vector of sums is `[loss, then each metric's part]`. All arithmetic is `f64`, rows strictly in order.
+//! A vector of sums is `[loss, then each metric's part]`, and of a table that is measured what `tally` counts of it after that.
+//! All arithmetic is `f64`, rows strictly in order.
 //!
 //! Where targets are scaled, the loss is that of the scaled values, and every metric that of the values in the target's own
 //! unit.
@@ -13,15 +14,21 @@ mod r2;
 mod ranking;
 mod rows;
 mod shares;
+mod tally;
 #[cfg(test)]
 mod tests;
+mod threshold;
 mod top_k;
 
 pub use ranking::{Group, average_precision, roc_auc};
 pub(crate) use rows::{Limits, Rows, Widths};
 pub use shares::Counts;
+pub use tally::ClassTally;
+pub(crate) use tally::Tally;
+pub use threshold::{Scores, Threshold};
 
 use rows::Bounds;
+use tally::Recounted;
 
 use crate::error::SpecError;
 use crate::kinds::{Loss, Metric};
@@ -48,6 +55,11 @@ trait Measure {
 
     /// The same of each target, where there are several; empty where there is one, or it is not told apart.
     fn each(&self, widths: Widths, part: &[f64], rows: f64) -> Vec<f64>;
+
+    /// How another threshold than 0.5 changes its sums over one output with two classes, if it does.
+    fn recounted(&self) -> Option<Recounted> {
+        None
+    }
 }
 
 /// The list of metrics.
@@ -147,6 +159,18 @@ pub(crate) fn report(
     };
     let loss = ("loss", sums[0] / rows);
     std::iter::once(loss).chain(parts(metrics, widths, sums).map(of)).collect()
+}
+
+/// Puts what a threshold makes of one output with two classes, `class_1` of so many rows, in the place of what 0.5 does.
+pub(crate) fn at_threshold(metrics: &[Metric], class_1: &Counts, rows: f64, sums: &mut [f64]) {
+    let mut rest = &mut sums[1..];
+    for &metric in metrics {
+        let (part, after) = rest.split_at_mut(part_len(metric, (1, 1)));
+        if let Some(kind) = measure(metric).recounted() {
+            tally::at_threshold(kind, class_1, rows, part);
+        }
+        rest = after;
+    }
 }
 
 /// What the sums say of each target, where there are several: metric, target, value.

@@ -4,6 +4,7 @@
 use super::rows::{
     Bounds, COUNT, Limits, Rows, Widths, each_len, first_largest, is_class_1, is_label,
 };
+use super::tally::Recounted;
 use super::{Measure, without_classes};
 use crate::kinds::Loss;
 
@@ -154,9 +155,14 @@ impl Measure for Shares {
         let outputs = counts(part).into_iter().take(each_len(widths));
         outputs.map(|class_1| self.of_output(class_1, rows)).collect()
     }
+
+    fn recounted(&self) -> Option<Recounted> {
+        Some(Recounted::Shares)
+    }
 }
 
-fn counts(part: &[f64]) -> Vec<Counts> {
+/// Of each class or output, in its part.
+pub(super) fn counts(part: &[f64]) -> Vec<Counts> {
     let of = |class: &[f64]| Counts { hits: class[0], predicted: class[1], actual: class[2] };
     part.chunks_exact(3).map(of).collect()
 }

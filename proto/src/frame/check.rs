@@ -130,8 +130,13 @@ impl Limits {
         let slices = slices.collect::<Checked<_>>()?;
         let sums = part.sums.into_iter().map(|sums| {
             let node = self.node(sums.level, sums.index)?;
-            if sums.values.len() != self.sums_len {
-                return broken(format!("{} sums, wanted {}", sums.values.len(), self.sums_len));
+            // Which of the two is told apart where it is known what the pass is.
+            let (of_step, of_table) = (self.sums_len, self.table_sums_len);
+            if ![of_step, of_table].contains(&sums.values.len()) {
+                return broken(format!(
+                    "{} sums, wanted {of_step} of a step or {of_table} of a table",
+                    sums.values.len()
+                ));
             }
             if !sums.values.iter().all(|sum| sum.is_finite()) {
                 return broken("sums that are not finite");

@@ -216,8 +216,10 @@ pub struct Limits {
     pub layout: Arc<Layout>,
     /// Of gradients and weights on the wire.
     pub precision: Precision,
-    /// Length of loss and metric sums.
+    /// Length of the loss and metric sums of a step.
     pub sums_len: usize,
+    /// Length of the sums of a table that is measured, which are as long or longer.
+    pub table_sums_len: usize,
 }
 
 /// A request for one shard's rows.

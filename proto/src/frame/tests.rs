@@ -22,7 +22,7 @@ fn limits() -> Limits {
     assert_eq!(layout.chunks().len(), 2);
     let batches = Batches { rows: 50, shards: 5, batch_size: 10 };
     let (tree, layout, precision) = (ShardTree::new(5), Arc::new(layout), Precision::F32);
-    Limits { batches, tree, layout, precision, sums_len: SUMS_LEN }
+    Limits { batches, tree, layout, precision, sums_len: SUMS_LEN, table_sums_len: SUMS_LEN + 2 }
 }
 
 fn frame(values: usize) -> Bytes {
@@ -80,8 +80,8 @@ fn broken_words_of_a_worker() {
         (slice(0, 0, 0, long), "chunk 0 with 79999 bytes"),
         (slice(0, 0, 1, Bytes::new()), "chunk 1 with 0 bytes"),
         (sums(0, 5, SUMS_LEN), "node 0:5 is not in the tree"),
-        (sums(0, 0, SUMS_LEN + 1), "3 sums, wanted 2"),
-        (sums(0, 0, 0), "0 sums, wanted 2"),
+        (sums(0, 0, SUMS_LEN + 1), "3 sums, wanted 2 of a step or 4 of a table"),
+        (sums(0, 0, 0), "0 sums, wanted 2 of a step or 4 of a table"),
         (no_rows, "sums over no rows in node 0:1"),
         (fault(5), "a fault in a shard that the run does not have"),
         (Kind::Join(wire::Join::default()), "a second join"),

@@ -1,13 +1,13 @@
 //! How well a model tells classes apart, from all of its outputs: counts, and ranks of outputs that are compared themselves,
 //! not bins of them. Rows are only counted and sorted, so that the result depends on nothing else.
 
-use lockstep_data::TargetKind;
-use lockstep_model::{Counts, Group, average_precision, roc_auc};
+use lockstep_data::{Schema, TargetKind};
+use lockstep_model::{ClassTally, Counts, Group, Network, Threshold, average_precision, roc_auc};
 use ndarray::Array2;
 
 use super::largest;
 use crate::report::Values;
-use crate::report::classes::{Class, TargetClasses, Threshold};
+use crate::report::classes::{AtThreshold, Class, TargetClasses};
 use crate::run_folder::Model;
 
 /// Most classes of a confusion matrix: more would be as many cells as a large table has.
@@ -28,22 +28,17 @@ pub(super) fn classes(
     targets: &Array2<f32>,
     outputs: &Array2<f32>,
 ) -> Vec<TargetClasses> {
-    let names = model.schema.target_names();
+    let own = own_threshold(&model.schema, model.threshold);
     let of = |target: usize, classes: usize, pairs: &[(usize, usize)], scores: Option<usize>| {
         let thresholds = scores.map_or_else(Vec::new, |output| {
             let scored: Vec<_> = outputs.column(output).iter().copied().collect();
-            (1..10).map(|tenths| threshold(tenths, &scored, pairs)).collect()
+            let mut tried: Vec<f64> = (1..10).map(|tenths| f64::from(tenths) / 10.0).collect();
+            tried.extend(own.filter(|&own| own != Threshold::HALF).map(f64::from));
+            tried.sort_by(f64::total_cmp);
+            tried.into_iter().map(|threshold| at_threshold(threshold, &scored, pairs)).collect()
         });
-        let (counts, confusion) = counted(classes, pairs);
-        let class = |(class, counts): (usize, Counts)| Class {
-            label: model.schema.label(target, class).to_string(),
-            precision: counts.precision(),
-            recall: counts.recall(),
-            f1: counts.f1(),
-            support: counts.actual as u64,
-        };
-        let classes = counts.into_iter().enumerate().map(class).collect();
-        TargetClasses { target: names[target].clone(), classes, confusion, thresholds }
+        let told = told(&model.schema, target, counted(classes, pairs), own);
+        TargetClasses { thresholds, ..told }
     };
     match model.schema.kind {
         TargetKind::Numbers => Vec::new(),
@@ -57,7 +52,7 @@ pub(super) fn classes(
         TargetKind::Binary { .. } => {
             let one = |place: usize| {
                 let pair = |(row, &output): (usize, &f32)| {
-                    (usize::from(targets[[row, place]] > 0.5), usize::from(output > 0.5))
+                    (usize::from(targets[[row, place]] > 0.5), model.class_of(output))
                 };
                 let pairs: Vec<_> = outputs.column(place).iter().enumerate().map(pair).collect();
                 of(place, 2, &pairs, Some(place))
@@ -65,6 +60,47 @@ pub(super) fn classes(
             (0..outputs.ncols()).map(one).collect()
         }
     }
+}
+
+/// The same, but for what other thresholds would give, of a table of which these are the sums: exact counts, too. Empty where
+/// there are too many classes.
+pub(crate) fn classes_of_sums(
+    network: &Network,
+    schema: &Schema,
+    sums: &[f64],
+    threshold: Threshold,
+) -> Vec<TargetClasses> {
+    if schema.labels.is_none() {
+        return Vec::new();
+    }
+    let own = own_threshold(schema, threshold);
+    let tallies = network.class_tallies(sums, threshold).into_iter().enumerate();
+    tallies.map(|(target, tally)| told(schema, target, tally, own)).collect()
+}
+
+/// The threshold, where there is one target with two classes.
+fn own_threshold(schema: &Schema, threshold: Threshold) -> Option<Threshold> {
+    (schema.kind == TargetKind::Binary { outputs: 1 }).then_some(threshold)
+}
+
+/// What was counted of a target, with the names of its classes.
+fn told(
+    schema: &Schema,
+    target: usize,
+    tally: ClassTally,
+    threshold: Option<Threshold>,
+) -> TargetClasses {
+    let class = |(class, counts): (usize, Counts)| Class {
+        label: schema.label(target, class).to_string(),
+        precision: counts.precision(),
+        recall: counts.recall(),
+        f1: counts.f1(),
+        support: counts.actual as u64,
+    };
+    let ClassTally { counts, matrix: confusion } = tally;
+    let classes = counts.into_iter().enumerate().map(class).collect();
+    let target = schema.targets[target].name().to_string();
+    TargetClasses { target, classes, confusion, threshold, thresholds: Vec::new() }
 }
 
 /// Puts the exact ranks in the place of those from bins, where a model's metrics have any.
@@ -99,7 +135,7 @@ pub(super) fn rank(
 }
 
 /// Of pairs of a true and a predicted class: the counts of each class, and the rows by both.
-fn counted(classes: usize, pairs: &[(usize, usize)]) -> (Vec<Counts>, Vec<Vec<u64>>) {
+fn counted(classes: usize, pairs: &[(usize, usize)]) -> ClassTally {
     let mut counts = vec![Counts::default(); classes];
     let side = if classes <= MATRIX_CLASSES_MAX { classes } else { 0 };
     let mut matrix = vec![vec![0; side]; side];
@@ -111,11 +147,10 @@ fn counted(classes: usize, pairs: &[(usize, usize)]) -> (Vec<Counts>, Vec<Vec<u6
             matrix[actual][predicted] += 1;
         }
     }
-    (counts, matrix)
+    ClassTally { counts, matrix }
 }
 
-fn threshold(tenths: u32, scores: &[f32], pairs: &[(usize, usize)]) -> Threshold {
-    let threshold = f64::from(tenths) / 10.0;
+fn at_threshold(threshold: f64, scores: &[f32], pairs: &[(usize, usize)]) -> AtThreshold {
     let mut counts = Counts::default();
     for (&score, &(actual, _)) in scores.iter().zip(pairs) {
         let (is_predicted, is_actual) = (score > threshold as f32, actual == 1);
@@ -124,7 +159,7 @@ fn threshold(tenths: u32, scores: &[f32], pairs: &[(usize, usize)]) -> Threshold
         counts.actual += f64::from(is_actual);
     }
     let (precision, recall, f1) = (counts.precision(), counts.recall(), counts.f1());
-    Threshold { threshold, precision, recall, f1 }
+    AtThreshold { threshold, precision, recall, f1 }
 }
 
 /// Rows of equal scores, the largest first.
@@ -155,10 +190,10 @@ mod tests {
 
     #[test]
     fn rows_by_true_and_predicted_class() {
-        let (counts, matrix) = counted(3, &[(0, 0), (0, 1), (2, 2), (1, 2)]);
+        let ClassTally { counts, matrix } = counted(3, &[(0, 0), (0, 1), (2, 2), (1, 2)]);
         assert_eq!(matrix, [[1, 1, 0], [0, 0, 1], [0, 0, 1]]);
         assert_eq!(counts[2], Counts { hits: 1.0, predicted: 2.0, actual: 1.0 });
-        let counted = threshold(3, &[0.2, 0.4, 0.3, 0.9], &[(1, 0), (0, 0), (1, 0), (1, 1)]);
+        let counted = at_threshold(0.3, &[0.2, 0.4, 0.3, 0.9], &[(1, 0), (0, 0), (1, 0), (1, 1)]);
         assert_eq!((counted.precision, counted.recall), (0.5, 1.0 / 3.0));
     }
 }

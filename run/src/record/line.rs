@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_model::Threshold;
 use serde::Serialize;
 
 use crate::report::Values;
@@ -32,6 +33,9 @@ pub(super) enum Line<'a> {
         /// Where early stopping watches them.
         #[serde(skip_serializing_if = "Option::is_none")]
         best_epoch: Option<u32>,
+        /// Where one was chosen.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        threshold: Option<Threshold>,
         weights_blake3: &'a str,
     },
 }

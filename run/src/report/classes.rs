@@ -1,5 +1,6 @@
 //! How well classes are told apart, as `evaluate` reports it: numbers and, for people, tables. Computes nothing.
 
+use lockstep_model::Threshold;
 use lockstep_proto::words::count;
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +18,12 @@ pub struct TargetClasses {
     pub classes: Vec<Class>,
     /// Rows of each class (outer) by predicted class (inner); empty where there are too many classes.
     pub confusion: Vec<Vec<u64>>,
+    /// Where there are two classes and one output: the score above which a row was predicted to be of class 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<Threshold>,
     /// Of class 1, where there are two: what it would be with another threshold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub thresholds: Vec<Threshold>,
+    pub thresholds: Vec<AtThreshold>,
 }
 
 /// One class.
@@ -39,7 +43,7 @@ pub struct Class {
 
 /// What a threshold makes of class 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Threshold {
+pub struct AtThreshold {
     /// Rows with a larger probability are predicted to be of class 1.
     pub threshold: f64,
     /// As of a class.
@@ -48,6 +52,31 @@ pub struct Threshold {
     pub recall: f64,
     /// As of a class.
     pub f1: f64,
+}
+
+/// The tables of a run's test table, a line each; only a word of those that are long.
+pub(super) fn lines_at_end(all: &[TargetClasses]) -> Vec<String> {
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let targets = all.len();
+    let classes = all.iter().map(|of| of.classes.len()).max().unwrap_or(0);
+    if targets.max(classes) > SHOWN_MAX {
+        let what = match classes > SHOWN_MAX {
+            true => count(classes as u64, "class"),
+            false => count(targets as u64, "target"),
+        };
+        let text = format!(
+            "{what} of the test table: lockstep evaluate shows precision and recall of each"
+        );
+        return vec![text];
+    }
+    let tables = all.iter().flat_map(lines);
+    ["".to_string(), "test table:".to_string()]
+        .into_iter()
+        .chain(tables.skip(1))
+        .chain([String::new()])
+        .collect()
 }
 
 /// The tables of a target, a line each.
@@ -65,17 +94,23 @@ pub(super) fn lines(of: &TargetClasses) -> Vec<String> {
     ];
     let mut lines = vec![String::new()];
     lines.extend(side_by_side(&classes, &[0]));
+    if let Some(threshold) = of.threshold.filter(|&threshold| threshold != Threshold::HALF)
+        && let Some(positive) = of.classes.get(1)
+    {
+        let (label, threshold) = (&positive.label, figure(threshold.into()));
+        lines.push(format!("{label} is predicted where its probability is above {threshold}"));
+    }
     lines.push(String::new());
     lines.extend(confusion(of));
     if let Some(positive) = of.classes.get(1).filter(|_| !of.thresholds.is_empty()) {
-        let column = |name: &str, cell: &dyn Fn(&Threshold) -> String| {
+        let column = |name: &str, cell: &dyn Fn(&AtThreshold) -> String| {
             let cells = of.thresholds.iter().map(cell);
             std::iter::once(name.to_string()).chain(cells).collect::<Vec<_>>()
         };
         lines
             .extend([String::new(), format!("{} where its probability is above:", positive.label)]);
         let columns = [
-            column("threshold", &|row| format!("{:.1}", row.threshold)),
+            column("threshold", &|row| tenths(row.threshold)),
             column("precision", &|row| figure(row.precision)),
             column("recall", &|row| figure(row.recall)),
             column("f1", &|row| figure(row.f1)),
@@ -83,6 +118,14 @@ pub(super) fn lines(of: &TargetClasses) -> Vec<String> {
         lines.extend(side_by_side(&columns, &[]));
     }
     lines
+}
+
+/// A threshold of one that is chosen has more digits than those that are tried.
+fn tenths(threshold: f64) -> String {
+    match (threshold * 10.0).fract() == 0.0 {
+        true => format!("{threshold:.1}"),
+        false => figure(threshold),
+    }
 }
 
 fn confusion(of: &TargetClasses) -> Vec<String> {
@@ -116,7 +159,8 @@ mod tests {
             target: "ill".into(),
             classes: vec![class("no", 3), class("yes", 1)],
             confusion: vec![vec![2, 1], vec![0, 1]],
-            thresholds: vec![Threshold { threshold: 0.1, precision: 0.5, recall: 1.0, f1: 0.25 }],
+            threshold: Some(Threshold::HALF),
+            thresholds: vec![AtThreshold { threshold: 0.1, precision: 0.5, recall: 1.0, f1: 0.25 }],
         };
         let wanted = [
             "",
@@ -133,5 +177,17 @@ mod tests {
             "      0.1     0.5000  1.0000  0.2500",
         ];
         assert_eq!(lines(&of), wanted);
+        let threshold = Threshold::try_from(0.25).ok();
+        let found = lines(&TargetClasses { threshold, ..of.clone() });
+        assert_eq!(found[4], "yes is predicted where its probability is above 0.2500");
+        assert_eq!((found.len(), &found[5..]), (wanted.len() + 1, &lines(&of)[4..]));
+        let found = lines_at_end(&[TargetClasses { thresholds: Vec::new(), ..of.clone() }]);
+        assert_eq!(found[..2], ["", "test table:"]);
+        assert_eq!(found[2..10], wanted[1..9]);
+        let many = TargetClasses { classes: vec![of.classes[0].clone(); 21], ..of };
+        let text =
+            "21 classes of the test table: lockstep evaluate shows precision and recall of each";
+        assert_eq!(lines_at_end(&[many]), [text]);
+        assert!(lines_at_end(&[]).is_empty());
     }
 }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lockstep_coordinator::Outcome;
 use lockstep_coordinator::policy::{EarlyStopping, Watch};
+use lockstep_model::Threshold;
 use serde::{Deserialize, Serialize};
 
 use classes::TargetClasses;
@@ -121,6 +122,15 @@ impl EarlyStop {
     pub fn kept_epoch(&self) -> u32 {
         self.best_epoch.filter(|_| self.restored).unwrap_or(self.epochs)
     }
+}
+
+/// A threshold that was chosen for a model.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// Rows whose probability is above it are predicted to be of class 1.
+    pub value: Threshold,
+    /// The F1 of class 1 that it gives on the validation table: the largest.
+    pub validation_f1: f64,
 }
 
 /// Something worth telling.
@@ -264,6 +274,12 @@ pub enum Report {
         /// What early stopping made of it, if it was asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         early_stopping: Option<EarlyStop>,
+        /// The threshold that was chosen for the model, if one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        threshold: Option<Chosen>,
+        /// Of each target of the test table whose values are classes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        classes: Vec<TargetClasses>,
         /// Hash of the weights in the run folder: the last, or those of the best epoch.
         weights_blake3: String,
         /// Where everything is.

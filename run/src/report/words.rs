@@ -4,7 +4,7 @@ use lockstep_proto::words::{count, nouns};
 
 use super::escape::peer_name;
 use super::figures::{figure, listed, measures, numbered, shown, thousands, verified};
-use super::{EarlyStop, FaultKind, Report, classes};
+use super::{Chosen, EarlyStop, FaultKind, Report, classes};
 
 /// What happens, in words. Progress and errors are shown in their own way.
 pub fn line_of(report: &Report) -> String {
@@ -104,6 +104,8 @@ fn finished_lines(report: &Report) -> Vec<String> {
         test,
         loss_is_scaled,
         early_stopping,
+        threshold,
+        classes: tables_of_classes,
         weights_blake3,
         run_folder,
     } = report
@@ -117,9 +119,21 @@ fn finished_lines(report: &Report) -> Vec<String> {
     lines.extend(early_stopping.as_ref().map(early_stop));
     let tables = [("training", training), ("validation", validation), ("test", test)];
     lines.extend(measures(&tables, *loss_is_scaled));
+    lines.extend(threshold.as_ref().map(|chosen| chosen_threshold(chosen, !test.is_empty())));
+    lines.extend(classes::lines_at_end(tables_of_classes));
     lines.push(format!("weights_blake3 {weights_blake3}"));
     lines.extend(run_folder.iter().map(|folder| format!("run folder {folder}")));
     lines
+}
+
+/// Which threshold was chosen, and whose figures are with it.
+fn chosen_threshold(chosen: &Chosen, has_test: bool) -> String {
+    let (value, f1) = (figure(chosen.value.into()), figure(chosen.validation_f1));
+    let whose = match has_test {
+        true => "; the row of test is with it, the others with 0.5",
+        false => "; the figures above are with 0.5",
+    };
+    format!("threshold {value}, with the largest F1 on the validation table ({f1}){whose}")
 }
 
 /// How a run ended that was watched.

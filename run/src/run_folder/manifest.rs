@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use lockstep_model::NUMERIC_PROFILE;
+use lockstep_model::{NUMERIC_PROFILE, Threshold};
 use lockstep_proto::VERSION;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,9 @@ pub struct Manifest {
     /// What early stopping made of the run, once it is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStop>,
+    /// The threshold that was chosen for the model, once the run is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<Threshold>,
     /// What the folder's other files must be; runs of earlier versions do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Files>,
@@ -119,6 +122,7 @@ impl Manifest {
             status: Status::Running,
             weights_blake3: None,
             early_stopping: None,
+            threshold: None,
             files: None,
             manifest_blake3: None,
         }

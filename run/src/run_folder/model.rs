@@ -2,14 +2,17 @@
 //! checkpoint.
 //!
 //! `model.json` says what is the same through the whole run, and is there before any weights; the weights' file is replaced
-//! whole and carries its step and hash. So whoever reads both, at any time, has what belongs together.
+//! whole and carries its step and hash. So whoever reads both, at any time, has what belongs together. When the run is over, and its
+//! last weights are there, `model.json` gets one more line, the threshold that was chosen for these; it goes again before others
+//! are written.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lockstep_data::Schema;
-use lockstep_model::{Network, NetworkSpec};
+use lockstep_data::{Schema, TargetKind};
+use lockstep_model::{Network, NetworkSpec, Threshold};
 use lockstep_proto::layout::Layout;
 use lockstep_proto::tree::SHARDS_MAX;
 use lockstep_proto::words::count;
@@ -20,7 +23,7 @@ use super::manifest::{hash, parse};
 use super::{Manifest, RunFolder, Status, json};
 use crate::checkpoint::Origin;
 use crate::error::{Error, Result};
-use crate::format::{FORMAT, FORMAT_OF_COLUMNS};
+use crate::format::{FORMAT, FORMAT_OF_COLUMNS, FORMAT_OF_THRESHOLDS};
 use crate::job::target_kind;
 use crate::plan::{Plan, embeddings, units};
 use crate::read_file;
@@ -37,7 +40,7 @@ const DESCRIPTION_BYTES_MAX: u64 = 256 << 20;
 /// `model/model.json`: with the weights, all that is needed to use the model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ModelDescription {
-    /// [`FORMAT`], or [`FORMAT_OF_COLUMNS`] where it has to be.
+    /// [`FORMAT`], or [`FORMAT_OF_COLUMNS`] or [`FORMAT_OF_THRESHOLDS`] where it has to be.
     pub format: u32,
     /// The network.
     pub network: NetworkSpec,
@@ -45,16 +48,20 @@ pub struct ModelDescription {
     pub schema: Schema,
     /// `S`: tables are measured in the same tree as in the run.
     pub shards: u32,
+    /// Of a model with one output and two classes, where one was chosen: at the end, as a line of its own that
+    /// [`without_threshold`] finds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<Threshold>,
 }
 
 impl ModelDescription {
     /// The network, the schema and `S`, which fit each other: whatever row the schema reads has a value for each input and
-    /// target of the network.
+    /// target of the network, and a threshold is one of a model that has one.
     ///
     /// # Errors
     /// What was found and wanted, if they do not.
     fn fitting(self) -> std::result::Result<(Network, Schema, u32), String> {
-        let ModelDescription { network, schema, shards, .. } = self;
+        let ModelDescription { network, schema, shards, threshold, .. } = self;
         let network = Network::new(network).map_err(|error| error.to_string())?;
         if !(1..=SHARDS_MAX).contains(&shards) {
             return Err(format!("{shards} shards, wanted 1 to {SHARDS_MAX}"));
@@ -77,6 +84,9 @@ impl ModelDescription {
             || network.spec().embeddings != embeddings(&schema)
         {
             return Err("its network and its columns do not go together".to_string());
+        }
+        if threshold.is_some() && wanted != (TargetKind::Binary { outputs: 1 }) {
+            return Err("it has a threshold, and not one target with two classes".to_string());
         }
         Ok((network, schema, shards))
     }
@@ -119,42 +129,81 @@ impl ModelFiles {
         self.lock.check()
     }
 
-    /// Writes the model with the weights after `step`.
+    /// Writes the model with the weights after `step`, of a run that goes on.
     ///
     /// # Errors
     /// If a file cannot be written; the model that was there before stays then.
     pub fn write(&self, step: u64, weights: &[f32]) -> Result<()> {
         self.check_held()?;
-        let plan = &self.plan;
-        let path = self.run.join(DESCRIPTION);
-        let text = description(&path, plan)?;
-        if read_file::text(&path, DESCRIPTION_BYTES_MAX).ok().as_deref() != Some(&*text) {
-            write_whole(&path, text.as_bytes())?;
+        // First: a threshold that is there is not one of these weights.
+        self.write_description(None)?;
+        self.write_weights(step, weights)
+    }
+
+    /// Writes the model that a run ends with, and the threshold that was chosen for it.
+    ///
+    /// # Errors
+    /// As [`ModelFiles::write`].
+    pub fn write_last(
+        &self,
+        step: u64,
+        weights: &[f32],
+        threshold: Option<Threshold>,
+    ) -> Result<()> {
+        self.write(step, weights)?;
+        match threshold {
+            Some(_) => self.write_description(threshold),
+            None => Ok(()),
         }
+    }
+
+    fn write_description(&self, threshold: Option<Threshold>) -> Result<()> {
+        let path = self.run.join(DESCRIPTION);
+        let text = description(&path, &self.plan, threshold)?;
+        match read_file::text(&path, DESCRIPTION_BYTES_MAX) {
+            Ok(there) if there == text => Ok(()),
+            _ => write_whole(&path, text.as_bytes()),
+        }
+    }
+
+    fn write_weights(&self, step: u64, weights: &[f32]) -> Result<()> {
         let origin_blake3 = self.origin_blake3.clone();
         let weights_blake3 = weights_hash(weights);
         let stamp = Stamp { format: FORMAT, step, weights_blake3, origin_blake3 };
-        let bytes = weights_file::to_bytes(plan.network.layout(), weights, &stamp)
+        let bytes = weights_file::to_bytes(self.plan.network.layout(), weights, &stamp)
             .map_err(|error| Error::Internal(format!("cannot write the weights: {error}")))?;
         write_whole(&self.run.join(WEIGHTS), &bytes)
     }
 }
 
-/// The text of `model.json`: the same through the whole run.
-fn description(path: &Path, plan: &Plan) -> Result<String> {
+/// The text of `model.json`: the same through the whole run, but for the line with the threshold.
+fn description(path: &Path, plan: &Plan, threshold: Option<Threshold>) -> Result<String> {
     let is_as_ever = plan.schema.is_of_the_first_form() && !plan.network.has_units();
     let description = ModelDescription {
-        format: if is_as_ever { FORMAT } else { FORMAT_OF_COLUMNS },
+        format: match (plan.chooses_threshold(), is_as_ever) {
+            (true, _) => FORMAT_OF_THRESHOLDS,
+            (false, true) => FORMAT,
+            (false, false) => FORMAT_OF_COLUMNS,
+        },
         network: plan.network.spec().clone(),
         schema: plan.schema.clone(),
         shards: plan.job.train.shards,
+        threshold,
     };
     json(path, &description)
 }
 
-/// The hash of what a plan's `model.json` is to be.
+/// The text of `model.json` without the line of its threshold.
+fn without_threshold(text: &str) -> Cow<'_, str> {
+    match text.rfind(",\n  \"threshold\": ") {
+        Some(at) => Cow::Owned(format!("{}\n}}\n", &text[..at])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// The hash of what a plan's `model.json` is to be, apart from a threshold.
 pub(super) fn description_hash(run: &Path, plan: &Plan) -> Result<String> {
-    Ok(hash(description(&run.join(DESCRIPTION), plan)?.as_bytes()))
+    Ok(hash(description(&run.join(DESCRIPTION), plan, None)?.as_bytes()))
 }
 
 /// A model, read back.
@@ -169,6 +218,8 @@ pub struct Model {
     pub weights: Vec<f32>,
     /// The step after which they were so, if the file says.
     pub step: Option<u64>,
+    /// Above which score a row is of class 1, where there is one target with two classes.
+    pub threshold: Threshold,
 }
 
 impl Model {
@@ -191,14 +242,22 @@ impl Model {
             }
         })?;
         let damaged = |problem: String| Error::File { path: path.clone(), problem };
-        let description: ModelDescription = parse(&path, &text, FORMAT_OF_COLUMNS)?;
+        let description: ModelDescription = parse(&path, &text, FORMAT_OF_THRESHOLDS)?;
         let manifest = Manifest::read(run)?;
-        check_description(&path, &text, &manifest)?;
+        let threshold = description.threshold;
+        check_description(&path, &text, threshold, &manifest)?;
         let fitting = description.fitting();
         let (network, schema, shards) =
             fitting.map_err(|problem| damaged(format!("damaged: {problem}; copy it again")))?;
         let (weights, stamp) = read_weights(run, &manifest, network.layout())?;
-        Ok(Model { network, schema, shards, weights, step: stamp.map(|stamp| stamp.step) })
+        let step = stamp.map(|stamp| stamp.step);
+        let threshold = threshold.unwrap_or_default();
+        Ok(Model { network, schema, shards, weights, step, threshold })
+    }
+
+    /// The class, 0 or 1, of a row with such an output for a target with two classes.
+    pub fn class_of(&self, probability: f32) -> usize {
+        self.threshold.class(probability)
     }
 
     /// From which step it is and what has become of its run, for people.
@@ -215,14 +274,27 @@ impl Model {
     }
 }
 
-/// That the description is the one that the manifest names.
-fn check_description(path: &Path, text: &str, manifest: &Manifest) -> Result<()> {
+/// That the description, which has this threshold, is the one that the manifest names.
+fn check_description(
+    path: &Path,
+    text: &str,
+    threshold: Option<Threshold>,
+    manifest: &Manifest,
+) -> Result<()> {
+    let fail = |problem: String| Err(Error::File { path: path.to_path_buf(), problem });
     match &manifest.files {
-        Some(files) if files.model_blake3 != hash(text.as_bytes()) => Err(Error::File {
-            path: path.to_path_buf(),
-            problem: "altered, or of another run: its hash is not the one that manifest.json names; put it back"
+        Some(files) if files.model_blake3 != hash(without_threshold(text).as_bytes()) => fail(
+            "altered, or of another run: its hash is not the one that manifest.json names; put it back"
                 .to_string(),
-        }),
+        ),
+        // Before that, the model may be there and the manifest not say so yet.
+        Some(_) if manifest.status == Status::Finished && manifest.threshold != threshold => {
+            let text = |threshold: Option<Threshold>| {
+                threshold.map_or("no threshold".to_string(), |of| format!("threshold {}", f64::from(of)))
+            };
+            let (found, wanted) = (text(threshold), text(manifest.threshold));
+            fail(format!("altered: it has {found}, manifest.json {wanted}; put it back"))
+        }
         _ => Ok(()),
     }
 }
@@ -274,7 +346,8 @@ pub fn model_stamp(run: &Path, manifest: &Manifest, layout: &Layout) -> Result<O
     check_stamp(&path, stamp.as_ref(), manifest)?;
     let text = read_file::text(&description, DESCRIPTION_BYTES_MAX)
         .map_err(|error| Error::file(&description, "read it", &error))?;
-    check_description(&description, &text, manifest)?;
+    let found: ModelDescription = parse(&description, &text, FORMAT_OF_THRESHOLDS)?;
+    check_description(&description, &text, found.threshold, manifest)?;
     Ok(stamp)
 }
 
@@ -287,6 +360,15 @@ mod tests {
         "network": {"inputs": 2, "layers": [{"units": 3, "activation": "softmax"}], "loss": "cross_entropy"},
         "schema": {"features": ["a", "b"], "targets": ["y"], "kind": {"classes": {"outputs": 3}},
             "labels": [["x", "y", "z"]], "scale": "none", "missing": "error"}}"#;
+
+    #[test]
+    fn a_description_is_the_same_without_its_threshold() {
+        let base = "{\n  \"format\": 3,\n  \"shards\": 16\n}\n";
+        let with = base.replace("16\n", "16,\n  \"threshold\": 0.25\n");
+        assert_ne!(with, base);
+        assert_eq!(without_threshold(&with), base);
+        assert_eq!(without_threshold(base), base);
+    }
 
     #[test]
     fn a_description_holds_together_or_is_refused() {
@@ -305,6 +387,11 @@ mod tests {
                 "\"inputs\": 2",
                 "\"inputs\": 2, \"embeddings\": [{\"column\": \"b\", \"rows\": 9, \"dimension\": 1}]",
                 "its network and its columns do not go together",
+            ),
+            (
+                "\"shards\": 16",
+                "\"shards\": 16, \"threshold\": 0.25",
+                "it has a threshold, and not one target with two classes",
             ),
         ] {
             let text = FITTING.replacen(from, to, 1);

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lockstep_coordinator::policy::EarlyStopping;
-use lockstep_coordinator::{Outcome, Snapshot};
+use lockstep_coordinator::Snapshot;
+use lockstep_model::Threshold;
 use lockstep_proto::words::count;
 use tokio::sync::oneshot;
 
@@ -90,6 +90,41 @@ impl End {
     }
 }
 
+/// How a run ended, beside its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Ending {
+    /// What early stopping made of it, if it was asked for.
+    pub(super) early_stopping: Option<EarlyStop>,
+    /// The threshold that was chosen.
+    pub(super) threshold: Option<Threshold>,
+}
+
+impl Ending {
+    /// As a manifest has it; `None` if there is nothing to compare.
+    fn of(manifest: &Manifest) -> Option<Ending> {
+        let Manifest { early_stopping, threshold, .. } = manifest;
+        let is_there = early_stopping.is_some() || threshold.is_some();
+        is_there.then(|| Ending { early_stopping: early_stopping.clone(), threshold: *threshold })
+    }
+
+    fn text(&self) -> String {
+        let watched = self.early_stopping.as_ref();
+        let watched = watched.map_or("that it is not watched".to_string(), |found| {
+            let best = found.best_epoch.map_or("none".to_string(), |best| best.to_string());
+            let end = if found.stopped { "stopped early" } else { "ended" };
+            let kept = found.kept_epoch();
+            let EarlyStop { epochs, metric, best_value, .. } = found;
+            format!(
+                "that it {end} after epoch {epochs} with the weights of epoch {kept}, the best being {best} ({metric} \
+                 {best_value:?})"
+            )
+        });
+        let threshold =
+            self.threshold.map(|threshold| format!(", threshold {}", f64::from(threshold)));
+        watched + &threshold.unwrap_or_default()
+    }
+}
+
 /// A comparison that the journal's thread makes and others wait for.
 pub(super) type Shared = Arc<Mutex<Comparison>>;
 
@@ -109,8 +144,8 @@ pub(super) struct Comparison {
     last: u64,
     agreed: Option<u64>,
     difference: Option<String>,
-    /// How early stopping ended the run, if that is to be compared as well.
-    end: Option<EarlyStop>,
+    /// How the run ended, if that is to be compared as well.
+    end: Option<Ending>,
     over: Option<oneshot::Sender<()>>,
 }
 
@@ -146,7 +181,7 @@ impl Comparison {
             claims.push(Claim::Model(stamp.step, stamp.weights_blake3.clone()));
         }
         claims.sort_by_key(Claim::step);
-        let end = manifest.early_stopping.clone().filter(|_| range.contains(&end.last));
+        let end = Ending::of(manifest).filter(|_| range.contains(&end.last));
         let (journal, claims) = (journal.to_vec(), claims.into());
         Ok(Comparison {
             journal,
@@ -222,35 +257,26 @@ impl Comparison {
         !self.is_over()
     }
 
-    /// Compares how the run ended: early, or after all of its epochs.
-    pub(super) fn ended(&mut self, rule: Option<&EarlyStopping>, outcome: &Outcome) {
+    /// Compares how the run ended: early, or after all of its epochs, and with which threshold.
+    pub(super) fn ended(&mut self, made: Ending, epochs: u32) {
         let Some(says) = self.end.take() else {
-            if rule.is_some() && !self.claims.is_empty() {
-                let epochs = outcome.epochs;
+            if made.early_stopping.is_some() && !self.claims.is_empty() {
                 self.difference = Some(format!(
                     "the end of the run differs: this machine ends it after epoch {epochs}, the journal goes on"
                 ));
             }
             return;
         };
-        let made = rule.and_then(|rule| EarlyStop::of(rule, outcome));
-        if made.as_ref() == Some(&says) && self.claims.is_empty() {
+        // A run of before there were thresholds does not say which it has.
+        let threshold = made.threshold.filter(|_| says.threshold.is_some());
+        let made = Ending { threshold, ..made };
+        if made == says && self.claims.is_empty() {
             return;
         }
-        let text = |found: &EarlyStop| {
-            let best = found.best_epoch.map_or("none".to_string(), |best| best.to_string());
-            let end = if found.stopped { "stopped early" } else { "ended" };
-            let kept = found.kept_epoch();
-            let EarlyStop { epochs, metric, best_value, .. } = found;
-            format!(
-                "that it {end} after epoch {epochs} with the weights of epoch {kept}, the best being {best} ({metric} \
-                 {best_value:?})"
-            )
-        };
-        let made = made.as_ref().map_or("that it is not watched".to_string(), text);
         self.difference = Some(format!(
-            "the end of the run differs: the manifest says {}, this machine found {made}",
-            text(&says)
+            "the end of the run differs: the manifest says {}, this machine found {}",
+            says.text(),
+            made.text()
         ));
     }
 

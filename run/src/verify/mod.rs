@@ -3,8 +3,9 @@
 //!
 //! Works from the run folder and the tables alone, for runs that are finished, failed, killed or going on, and writes
 //! nothing there. Starts from the newest checkpoint before the first step that is asked for, stops behind the last, and
-//! measures no table, since that changes no weights; but for the validation table where early stopping watches it: whether
-//! the run ended rightly, and with the weights of the right epoch, is compared as well.
+//! measures no table, since that changes no weights; but for the validation table where early stopping watches it, or a threshold
+//! was chosen on it: whether the run ended rightly, and with the weights of the right epoch and the right threshold, is compared
+//! as well.
 
 mod comparison;
 mod steps;
@@ -27,12 +28,11 @@ use crate::job::Job;
 use crate::journal::{self, Due, Journal};
 use crate::plan::Plan;
 use crate::record::{Destination, Recorder};
-use crate::report::Report;
-use crate::report::{SharedReporter, report};
+use crate::report::{EarlyStop, Report, SharedReporter, report};
 use crate::run_folder::{Manifest, Status, model_stamp, read_job};
 use crate::weights_file::weights_hash;
 
-use comparison::{Comparison, End, Shared, Written, check_model, lock};
+use comparison::{Comparison, End, Ending, Shared, Written, check_model, lock};
 pub use steps::Steps;
 
 /// Verifies the steps of a run folder, and reports that they agree.
@@ -50,7 +50,7 @@ pub fn verify(
     // What is wrong with it is found out by comparing, or said where it leads to anything else, or in the end.
     let manifest = Manifest::read_unsealed(run)?;
     let blame = |error| manifest.check_seal(run).err().unwrap_or(error);
-    let (mut plan, expected) = plan(run, &manifest).map_err(blame)?;
+    let (mut plan, expected) = plan(run, &manifest, steps).map_err(blame)?;
     let model = model_stamp(run, &manifest, plan.network.layout()).map_err(blame)?;
     // Before the journal: what a checkpoint counts on is in it. What is passed over is named where one is used.
     let newest = match manifest.status {
@@ -86,7 +86,7 @@ pub fn verify(
 }
 
 /// The run's own plan, if its job and its tables are still the same, and what its checkpoints must be like.
-fn plan(run: &Path, manifest: &Manifest) -> Result<(Plan, Expected)> {
+fn plan(run: &Path, manifest: &Manifest, steps: Steps) -> Result<(Plan, Expected)> {
     let wrong = |problem: String| {
         let problem = format!("cannot verify: {problem}");
         Error::File { path: run.to_path_buf(), problem }
@@ -123,7 +123,9 @@ fn plan(run: &Path, manifest: &Manifest) -> Result<(Plan, Expected)> {
     }
     is_its_job?;
     let expected = plan.checkpoints(&manifest.run_id);
-    Ok((plan.to_replay(), expected))
+    // Without its end, the threshold of a run cannot be compared.
+    let reaches_end = steps.last.is_none_or(|last| last >= End::new(manifest, &plan).last);
+    Ok((plan.to_replay(manifest.threshold.is_some() && reaches_end), expected))
 }
 
 /// The newest whole checkpoint before the steps, or the beginning.
@@ -185,6 +187,7 @@ fn make_again(
         let to = Destination { metrics: None, journal, writer: None, every, address, reporter };
         let Checkpoint { snapshot, records: state } = start;
         let (recorder, records) = Recorder::new(&plan, to, state, snapshot.step.0);
+        let rule = plan.job.train.early_stopping.as_ref();
         let spec = plan.run_spec("verify", snapshot, 1, threads)?;
         start_workers(address);
         let stop = async {
@@ -201,7 +204,12 @@ fn make_again(
         // What is still to be hashed is compared.
         records.flush();
         if let Ok(outcome) = &result {
-            lock(&shared).ended(plan.job.train.early_stopping.as_ref(), outcome);
+            let threshold = records.validated(&plan, outcome).and_then(|found| found.threshold);
+            let made = Ending {
+                early_stopping: rule.and_then(|rule| EarlyStop::of(rule, outcome)),
+                threshold: threshold.map(|chosen| chosen.value),
+            };
+            lock(&shared).ended(made, outcome.epochs);
         }
         match result {
             _ if lock(&shared).is_over() => Ok(()),

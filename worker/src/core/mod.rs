@@ -85,8 +85,9 @@ pub fn network(welcome: &Welcome, memory_bytes: Option<u64>) -> Result<Network, 
     let spec: NetworkSpec =
         serde_json::from_str(&welcome.network).map_err(|error| broken(error.to_string()))?;
     let network = Network::new(spec).map_err(|error| broken(error.to_string()))?;
-    if network.sums_len() > SUMS_LEN_MAX {
-        return Err(broken(format!("{} sums, wanted {SUMS_LEN_MAX} at most", network.sums_len())));
+    let sums = network.table_sums_len();
+    if sums > SUMS_LEN_MAX {
+        return Err(broken(format!("{sums} sums, wanted {SUMS_LEN_MAX} at most")));
     }
     let parameters = network.layout().len();
     let what = format!("the run's network of {parameters} parameters");
@@ -109,9 +110,11 @@ impl Core {
         let layout = Arc::new(network.layout().clone());
         let network = Arc::new(network);
         let order = RowOrder { batches, shuffle: welcome.shuffle, seed: welcome.seed };
-        let sums_len = network.sums_len();
+        let (sums_len, table_sums_len) = (network.sums_len(), network.table_sums_len());
         let frames = Frames { precision, lane: None };
-        let limits = Limits { batches, tree, layout: layout.clone(), precision, sums_len };
+        let layout_of = layout.clone();
+        let limits =
+            Limits { batches, tree, layout: layout_of, precision, sums_len, table_sums_len };
         Core {
             limits,
             weights: Weights::new(layout),
