@@ -41,8 +41,8 @@ fn value(threshold: Option<Chosen>) -> Threshold {
     threshold.map_or(Threshold::HALF, |chosen| chosen.value)
 }
 
-/// What there is to warn of at the end of a run or an evaluation, for the tables of these names.
-pub(crate) fn warnings<'a>(
+/// What there is to warn of at the end of a run that measured the tables of these names.
+pub(crate) fn warning<'a>(
     tables: impl IntoIterator<Item = (&'a str, Option<Guess>)>,
     schema: &Schema,
 ) -> Option<String> {

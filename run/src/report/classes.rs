@@ -1,4 +1,4 @@
-//! How well classes are told apart, as `evaluate` reports it: numbers and, for people, tables. Computes nothing.
+//! How well classes are told apart, as `evaluate` and the end of a run report it: numbers and, for people, tables. Computes nothing.
 
 use lockstep_model::Threshold;
 use lockstep_proto::words::count;
