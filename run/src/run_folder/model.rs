@@ -48,8 +48,7 @@ pub struct ModelDescription {
     pub schema: Schema,
     /// `S`: tables are measured in the same tree as in the run.
     pub shards: u32,
-    /// Of a model with one output and two classes, where one was chosen: at the end, as a line of its own that
-    /// [`without_threshold`] finds.
+    /// Of a model with one output and two classes, where one was chosen: a line of its own, the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<Threshold>,
 }
