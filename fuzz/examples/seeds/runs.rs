@@ -211,6 +211,7 @@ pub(crate) fn manifests() {
         started_unix: 1,
         status,
         early_stopping: None,
+        threshold: None,
         weights_blake3: (status == Status::Finished).then(|| "ef".repeat(32)),
         files,
         manifest_blake3: None,
