@@ -117,8 +117,8 @@ pub(super) async fn stop_or_end<T>(
         // Fails only when the work has just ended.
         let _ = stop.send(());
         signals.next().await;
-        while is_child {
-            signals.next().await;
+        if is_child {
+            std::future::pending::<()>().await;
         }
     };
     tokio::select! {
