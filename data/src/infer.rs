@@ -46,7 +46,7 @@ pub(crate) struct Found {
 
 /// What a text looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+pub(crate) enum Shape {
     Number,
     /// A number with a comma in place of the point.
     Comma,
@@ -54,7 +54,7 @@ enum Shape {
     Text,
 }
 
-fn shape(text: &str) -> Shape {
+pub(crate) fn shape(text: &str) -> Shape {
     if number(text.as_bytes()).is_some() {
         return Shape::Number;
     }

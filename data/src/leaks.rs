@@ -1,117 +1,191 @@
 //! Features that are a target under another name: whoever learns from them learns nothing else. Changes nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+
+use rayon::prelude::*;
 
 use crate::error::{column_key, quote};
-use crate::labels::identity;
 use crate::raw::RawTable;
 use crate::selection::Kind;
 use crate::statistics;
-use crate::summary::{FeatureSummary, TableSummary, TargetSummary};
+use crate::summary::{Detail, FeatureSummary, NumberSummary, TableSummary, TargetSummary};
 
 /// Rows from which on it is no accident.
 const ROWS_MIN: usize = 50;
 
-/// A warning for each feature that has the same cell as a target in every one of these rows, or numbers that go with its labels one
-/// to one; `seen` is of them, before its labels are counted.
-pub(crate) fn leaks(raw: &RawTable, rows: &[u32], seen: &TableSummary) -> Vec<String> {
+/// How much of a target's variance a straight line of a feature may leave: what writing numbers in a few digits takes.
+const LINE_LEAVES_MAX: f64 = 1e-9;
+
+/// How a feature repeats a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeats {
+    /// Both have the same cell in every row.
+    Same,
+    /// Each value of one goes with one value of the other.
+    Renamed,
+    /// One is the other times a number, plus a number, but for its last digits.
+    Line,
+}
+
+impl Repeats {
+    /// What the feature is, in words that the target's name may follow.
+    pub fn words(self) -> &'static str {
+        match self {
+            Repeats::Same => "is the same as target",
+            Repeats::Renamed => "has one value for each value of target",
+            Repeats::Line => "is a multiple of, or differs by a constant from, target",
+        }
+    }
+}
+
+/// The cells of a column, row after row.
+#[derive(Clone, Debug)]
+pub(crate) enum Cells {
+    /// NaN is a missing one.
+    Numbers(Vec<f64>),
+    /// Ids, and the text of each.
+    Texts(Vec<u32>, Vec<String>),
+}
+
+impl Cells {
+    /// A column at this place in these rows.
+    pub(crate) fn of(raw: &RawTable, rows: &[u32], place: Kind) -> Cells {
+        match place {
+            Kind::Number(number) => {
+                Cells::Numbers(statistics::cells(raw, rows, &[number]).pop().unwrap_or_default())
+            }
+            Kind::Label(label) => {
+                let mut ids = Vec::with_capacity(rows.len());
+                raw.visit_labels(rows, label, |_, id| ids.push(id));
+                Cells::Texts(ids, raw.label_names[label].clone())
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Cells::Numbers(numbers) => numbers.len(),
+            Cells::Texts(ids, _) => ids.len(),
+        }
+    }
+
+    /// What tells a row's value from others; all missing cells are one value.
+    fn key(&self, row: usize) -> u64 {
+        match self {
+            Cells::Numbers(numbers) if numbers[row].is_nan() => f64::NAN.to_bits(),
+            Cells::Numbers(numbers) => (numbers[row] + 0.0).to_bits(),
+            Cells::Texts(ids, _) => u64::from(ids[row]),
+        }
+    }
+
+    /// How this feature repeats a target of the same rows, if it does.
+    pub(crate) fn repeats(&self, target: &Cells) -> Option<Repeats> {
+        if self.len() < ROWS_MIN {
+            return None;
+        }
+        let is_same = match (self, target) {
+            (Cells::Numbers(ours), Cells::Numbers(theirs)) => {
+                let mut pairs = ours.iter().zip(theirs);
+                pairs.all(|(a, b)| a == b || a.is_nan() && b.is_nan())
+            }
+            (Cells::Texts(ours, names), Cells::Texts(theirs, other_names)) => {
+                let name = |names: &[String], id: u32| names.get(id as usize).cloned();
+                let mut pairs = ours.iter().zip(theirs);
+                pairs.all(|(&a, &b)| name(names, a) == name(other_names, b))
+            }
+            _ => false,
+        };
+        match () {
+            () if is_same && !self.is_constant() => Some(Repeats::Same),
+            () if self.is_renamed(target) => Some(Repeats::Renamed),
+            () if self.is_line(target) => Some(Repeats::Line),
+            () => None,
+        }
+    }
+
+    fn is_constant(&self) -> bool {
+        (1..self.len()).all(|row| self.key(row) == self.key(0))
+    }
+
+    /// Whether each value goes with one of the target's, and each of the target's with one, of at least two rows on average:
+    /// among values of their own in every row there is always such a pairing.
+    fn is_renamed(&self, target: &Cells) -> bool {
+        let (mut there, mut back) = (HashMap::new(), HashMap::new());
+        let is_pair = |row: usize| {
+            let (ours, theirs) = (self.key(row), target.key(row));
+            *there.entry(ours).or_insert(theirs) == theirs
+                && *back.entry(theirs).or_insert(ours) == ours
+        };
+        (0..self.len()).all(is_pair) && there.len() > 1 && 2 * there.len() <= self.len()
+    }
+
+    /// Whether a straight line leads from one to the other.
+    fn is_line(&self, target: &Cells) -> bool {
+        let (Cells::Numbers(x), Cells::Numbers(y)) = (self, target) else { return false };
+        let pairs = || x.iter().zip(y).filter(|(x, y)| !x.is_nan() && !y.is_nan());
+        let count = pairs().count() as f64;
+        // A line through a few points of many rows with holes says nothing.
+        if 2.0 * count < x.len() as f64 {
+            return false;
+        }
+        let (sum_x, sum_y) = pairs().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
+        let (mean_x, mean_y) = (sum_x / count, sum_y / count);
+        let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
+        for (x, y) in pairs() {
+            let (x, y) = (x - mean_x, y - mean_y);
+            (xx, yy, xy) = (xx + x * x, yy + y * y, xy + x * y);
+        }
+        xx > 0.0 && yy > 0.0 && xx * yy - xy * xy <= LINE_LEAVES_MAX * xx * yy
+    }
+}
+
+/// A warning for each feature that repeats a target in these rows; `seen` is of them, before its labels are counted. Without
+/// [`Detail::Full`] only those that have the same cell in every one.
+pub(crate) fn leaks(
+    raw: &RawTable,
+    rows: &[u32],
+    seen: &TableSummary,
+    detail: Detail,
+) -> Vec<String> {
     if rows.len() < ROWS_MIN || seen.images {
         return Vec::new();
     }
     let places = raw.selection.places();
     let (features, targets) = places.split_at(raw.selection.features.len());
     let targets = &targets[..raw.selection.targets.len()];
-    let text_of = |place: &Kind| match *place {
-        Kind::Label(label) => texts(raw, rows, label),
-        Kind::Number(_) => Vec::new(),
-    };
-    let target_texts: Vec<_> = targets.iter().map(text_of).collect();
-    let mut warnings = Vec::new();
-    for (at, (feature, place)) in seen.features.iter().zip(features).enumerate() {
-        let likeness = |(target, other): (usize, &Kind)| match (*place, *other) {
-            (Kind::Number(number), Kind::Number(other)) => {
-                let is_it = may_be_same(feature, &seen.targets[target]) && {
-                    let cells = statistics::cells(raw, rows, &[number, other]);
-                    cells[0] == cells[1]
-                };
-                is_it.then_some((target, Likeness::Same))
-            }
-            (Kind::Label(label), Kind::Label(_)) => {
-                let is_it = texts(raw, rows, label) == target_texts[target];
-                is_it.then_some((target, Likeness::Same))
-            }
-            (Kind::Number(number), Kind::Label(_)) => {
-                let texts = &target_texts[target];
-                // The first rows tell nearly all columns from labels.
-                let some = rows.len().min(ROWS_MIN);
-                one_to_one(&numbers(raw, &rows[..some], number), &texts[..some])?;
-                let found = one_to_one(&numbers(raw, rows, number), texts)?;
-                may_be_labels(texts).then_some((target, found))
-            }
-            (Kind::Label(_), Kind::Number(_)) => None,
-        };
-        let found = targets.iter().enumerate().find_map(likeness);
-        warnings.extend(found.map(|(target, likeness)| {
-            let name = |column: usize| quote(raw.columns()[column].as_bytes());
-            let (feature_name, target_name) = (
-                name(raw.selection.features[at].column),
-                name(raw.selection.targets[target].column),
-            );
-            let is_it = match likeness {
-                Likeness::Same => {
-                    format!("feature {feature_name} is the same as target {target_name} in every row")
+    let target_cells: Vec<Cells> =
+        targets.iter().map(|&place| Cells::of(raw, rows, place)).collect();
+    let found = |(at, (feature, &place)): (usize, (&FeatureSummary, &Kind))| {
+        let may_be = |target: &usize| {
+            detail == Detail::Full
+                || match (place, targets[*target]) {
+                    (Kind::Number(_), Kind::Number(_)) => {
+                        may_be_same(feature, &seen.targets[*target])
+                    }
+                    (Kind::Label(_), Kind::Label(_)) => true,
+                    _ => false,
                 }
-                Likeness::OneToOne => format!(
-                    "feature {feature_name} has a number of its own for each label of target {target_name}, the same in every row"
-                ),
-            };
-            let key = column_key(feature.name());
-            format!(
-                "{is_it}: nothing else will be learned; leave it out (`{key} = {{ encoder = \"ignore\" }}`)"
-            )
-        }));
-    }
-    warnings
-}
-
-/// How a feature is like a target.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Likeness {
-    /// The same cells.
-    Same,
-    /// For each label a number of its own.
-    OneToOne,
-}
-
-/// Whether rows with one number are those with one label.
-fn one_to_one(numbers: &[f64], texts: &[Option<&str>]) -> Option<Likeness> {
-    let (mut by_label, mut by_number) = (HashMap::new(), HashMap::new());
-    let mut is_same = true;
-    for (number, text) in numbers.iter().zip(texts) {
-        let label = text.map(identity);
-        // Both zeros are one number, and all missing cells are one.
-        let bits = if number.is_nan() { f64::NAN.to_bits() } else { (number + 0.0).to_bits() };
-        if *by_label.entry(label).or_insert(bits) != bits
-            || *by_number.entry(bits).or_insert(label) != label
-        {
+        };
+        let candidates: Vec<usize> = (0..targets.len()).filter(may_be).collect();
+        if candidates.is_empty() {
             return None;
         }
-        is_same &= match label {
-            Some(label) => label.parse() == Ok(*number),
-            None => number.is_nan(),
-        };
-    }
-    Some(if is_same { Likeness::Same } else { Likeness::OneToOne })
-}
-
-/// Whether these are labels of classes, and not of which every row has another, which numbers may go with by chance.
-fn may_be_labels(texts: &[Option<&str>]) -> bool {
-    let labels = texts.iter().collect::<HashSet<_>>().len();
-    labels > 1 && labels <= texts.len() / 2
-}
-
-fn numbers(raw: &RawTable, rows: &[u32], number: usize) -> Vec<f64> {
-    statistics::cells(raw, rows, &[number]).pop().unwrap_or_default()
+        let cells = Cells::of(raw, rows, place);
+        let repeat = |&target: &usize| Some((target, cells.repeats(&target_cells[target])?));
+        let is_wanted = |repeats| detail == Detail::Full || repeats == Repeats::Same;
+        let (target, repeats) =
+            candidates.iter().filter_map(repeat).find(|(_, repeats)| is_wanted(*repeats))?;
+        let name = |column: usize| quote(raw.columns()[column].as_bytes());
+        Some(format!(
+            "feature {} {} {} in every row: nothing else will be learned; leave it out (`{} = {{ encoder = \"ignore\" }}`)",
+            name(raw.selection.features[at].column),
+            repeats.words(),
+            name(raw.selection.targets[target].column),
+            column_key(feature.name()),
+        ))
+    };
+    let all: Vec<_> = seen.features.iter().zip(features).enumerate().collect();
+    all.into_par_iter().filter_map(found).collect()
 }
 
 /// Whether what is known of two columns of numbers is the same, and they are not constant.
@@ -119,16 +193,8 @@ fn may_be_same(feature: &FeatureSummary, target: &TargetSummary) -> bool {
     let (FeatureSummary::Number(a), TargetSummary::Numbers(b)) = (feature, target) else {
         return false;
     };
-    let of = |seen: &crate::summary::NumberSummary| (seen.min, seen.max, seen.mean, seen.missing);
+    let of = |seen: &NumberSummary| (seen.min, seen.max, seen.mean, seen.missing);
     of(a) == of(b) && !a.is_constant()
-}
-
-/// The text of each row.
-fn texts<'a>(raw: &'a RawTable, rows: &[u32], label: usize) -> Vec<Option<&'a str>> {
-    let names = &raw.label_names[label];
-    let mut texts = Vec::with_capacity(rows.len());
-    raw.visit_labels(rows, label, |_, id| texts.push(names.get(id as usize).map(String::as_str)));
-    texts
 }
 
 #[cfg(test)]
@@ -136,21 +202,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_go_with_labels() {
-        let of = |numbers: &[f64], labels: &[&str]| {
-            let texts: Vec<_> = labels.iter().map(|label| Some(*label)).collect();
-            one_to_one(numbers, &texts)
+    fn a_feature_that_repeats_a_target() {
+        let number = |of: &dyn Fn(usize) -> f64| Cells::Numbers((0..60).map(of).collect());
+        let text = |of: &dyn Fn(usize) -> u32, names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            Cells::Texts((0..60).map(of).collect(), names)
         };
-        assert_eq!(of(&[0.0, 1.0, -0.0], &["0", "1", "0.0"]), Some(Likeness::Same));
-        assert_eq!(of(&[1.5, 2.0, 1.5], &["1.5", "2", "1.5"]), Some(Likeness::Same));
-        assert_eq!(of(&[2.0, 1.0, 2.0], &["yes", "no", "yes"]), Some(Likeness::OneToOne));
-        assert_eq!(of(&[1.0, 0.0, 1.0], &["0", "1", "0"]), Some(Likeness::OneToOne));
-        assert_eq!(of(&[2.0, 1.0, 1.0], &["yes", "no", "yes"]), None, "a number of two labels");
-        assert_eq!(of(&[2.0, 1.0, 3.0], &["yes", "no", "yes"]), None, "a label of two numbers");
-        let missing = [Some("a"), None, None];
-        assert_eq!(one_to_one(&[1.0, f64::NAN, f64::NAN], &missing), Some(Likeness::OneToOne));
-        assert!(may_be_labels(&[Some("a"), Some("b"), Some("a"), Some("b")]));
-        assert!(!may_be_labels(&[Some("a"), Some("b"), Some("c"), Some("a")]), "ids");
-        assert!(!may_be_labels(&[Some("a"), Some("a")]), "one label");
+        let price = number(&|row| (row * row % 97) as f64 + 0.25);
+        let class = text(&|row| u32::from(row % 7 < 3), &["no", "yes"]);
+        for (feature, target, wanted) in [
+            (price.clone(), &price, Some(Repeats::Same)),
+            (number(&|row| 3.0 - (row * row % 97) as f64 * 2.5), &price, Some(Repeats::Line)),
+            (number(&|row| ((row * row % 97) as f64).sqrt()), &price, None),
+            (number(&|row| f64::from(u8::from(row % 7 < 3))), &class, Some(Repeats::Renamed)),
+            (text(&|row| u32::from(row % 7 >= 3), &["yes", "no"]), &class, Some(Repeats::Same)),
+            (text(&|row| u32::from(row % 7 >= 3), &["1", "0"]), &class, Some(Repeats::Renamed)),
+            (text(&|row| row as u32 % 7, &["a"; 7]), &class, None),
+            (number(&|_| 1.0), &number(&|_| 1.0), None),
+            (number(&|row| row as f64), &number(&|row| (row * 31 % 60) as f64), None),
+        ] {
+            assert_eq!(feature.repeats(target), wanted, "{feature:?}");
+        }
     }
 }

@@ -34,6 +34,7 @@ mod block;
 mod bytes;
 mod columns;
 mod dialect;
+mod doubles;
 mod error;
 mod fit;
 mod infer;
@@ -52,6 +53,7 @@ mod split;
 mod statistics;
 mod strata;
 mod summary;
+mod survey;
 mod table_file;
 mod warnings;
 mod weights;
@@ -63,6 +65,7 @@ pub use columns::{
 pub use dialect::{Dialect, MISSING_DEFAULT, MISSING_NUMBERS_DEFAULT};
 pub use error::DataError;
 pub use labels::class_of;
+pub use leaks::Repeats;
 pub use load::{Dataset, load};
 pub use order::RowOrder;
 pub use readers::open_table::{COLUMNS_MAX, ROWS_MAX};
@@ -74,4 +77,5 @@ pub use summary::{
     Detail, Distinct, FeatureSummary, KindFound, NumberSummary, Summary, TableSummary,
     TargetSummary, TextSummary,
 };
+pub use survey::{OpenedTable, SeenCells, SeenColumn, SeenNumbers, SeenTexts, Strays, Survey};
 pub use table_file::TableFile;

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use lockstep_proto::ids::Table;
 
 use crate::columns::{ColumnEncoder, ColumnKind, Missing, Scale};
+use crate::doubles;
 use crate::error::{DataError, count, no_column, quote};
 use crate::fit::fit;
 use crate::infer::{self, Found, Guess};
@@ -21,6 +22,9 @@ use crate::strata::{Split, split};
 use crate::summary::{Detail, FeatureSummary, KindFound, Summary, TableSummary};
 use crate::table_file::TableFile;
 use crate::weights;
+
+/// The share of a table's rows that may have categories that training never saw without a word.
+const UNSEEN_SHARE_MAX: f64 = 0.02;
 
 /// The tables of a job, preprocessed.
 #[derive(Clone, Debug)]
@@ -63,7 +67,7 @@ pub fn load(
     let kind_of = |found: &Found| KindFound { kind: found.kind, why: found.why.clone() };
     let kinds = found.iter().map(kind_of).collect();
     let schema = fit(&raw, &train_rows, &seen, found, kind, spec)?;
-    let leaks = leaks(&raw, &train_rows, &seen);
+    let leaks = leaks(&raw, &train_rows, &seen, detail);
     seen.count_distinct(&raw, &train_rows, &schema, detail);
     let held_out = |table, rows: Option<Vec<u32>>| {
         rows.map(|rows| HeldOut {
@@ -96,7 +100,10 @@ pub fn load(
             (None, _) => return Ok(None),
         };
         let place = format!("{table} table ({})", seen.path.display());
-        unseen_warnings.extend(unseen.iter().map(|unseen| format!("{place}: {unseen}")));
+        // A few are in every table that is measured; `evaluate` and `predict` tell all.
+        let is_odd = |unseen: &&Unseen| unseen.rows as f64 > UNSEEN_SHARE_MAX * seen.rows as f64;
+        let odd = unseen.iter().filter(is_odd);
+        unseen_warnings.extend(odd.map(|unseen| format!("{place}: {unseen}")));
         tables.push(seen);
         Ok::<_, DataError>(Some(values))
     };
@@ -104,7 +111,13 @@ pub fn load(
     let test = measure(Table::Test, &spec.test, test, test_rows)?;
 
     let summary = Summary { tables, kinds };
-    let warnings = [summary.warnings(&schema), leaks, warnings, unseen_warnings].concat();
+    let doubled = match detail {
+        Detail::Full => {
+            doubles::warnings(&train, [(Table::Validation, &validation), (Table::Test, &test)])
+        }
+        Detail::Usual => Vec::new(),
+    };
+    let warnings = [summary.warnings(&schema), leaks, warnings, unseen_warnings, doubled].concat();
     Ok(Dataset { train, validation, test, schema, summary, warnings })
 }
 
@@ -150,7 +163,7 @@ fn open(
         Selection { weight, ..selection }
     };
     let first = select(&*opened, &guesses);
-    let mut raw = RawTable::read(opened, first)?;
+    let mut raw = RawTable::read(opened.into(), first)?;
     if !raw.noted.is_empty() {
         let features = features.iter().zip(&mut guesses);
         let noted = features.filter(|(column, _)| raw.noted.contains(column));

@@ -1,6 +1,7 @@
 //! A table's numbers and labels before anything is filled, dropped, scaled or split, whatever the file's format.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -15,7 +16,7 @@ const BLOCK_ROWS: usize = 256;
 /// A table as it is, only its selected columns.
 #[derive(Debug)]
 pub(crate) struct RawTable {
-    pub(crate) table: Box<dyn OpenTable>,
+    pub(crate) table: Arc<dyn OpenTable>,
     pub(crate) selection: Selection,
     pub(crate) rows: usize,
     stored: Stored,
@@ -30,7 +31,7 @@ pub(crate) struct RawTable {
 impl RawTable {
     /// Reads the selected columns.
     pub(crate) fn read(
-        table: Box<dyn OpenTable>,
+        table: Arc<dyn OpenTable>,
         selection: Selection,
     ) -> Result<RawTable, DataError> {
         let Contents { rows, stored, label_names, noted } = table.read(&selection)?;

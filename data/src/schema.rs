@@ -215,7 +215,7 @@ impl Schema {
             want,
             reader,
         );
-        RawTable::read(opened, selection)
+        RawTable::read(opened.into(), selection)
     }
 
     fn check_image(&self, opened: &dyn OpenTable) -> Result<(), DataError> {

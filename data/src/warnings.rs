@@ -24,6 +24,9 @@ const IDENTIFIER_ROWS_MIN: u64 = 50;
 /// The range of numbers that number rows, in rows: some of them may be in other tables.
 const IDENTIFIER_RANGE_MAX: f64 = 2.0;
 
+/// Rows of a class below which nothing is learned of it.
+const ROWS_OF_CLASS_MIN: u64 = 5;
+
 /// The part of distinct values that may fall together without a word.
 const FALLEN_PART_MAX: f64 = 0.1;
 
@@ -69,7 +72,7 @@ impl Summary {
         let mut warnings = Vec::new();
         for table in &self.tables {
             let place = format!("{} table ({})", table.table, table.path.display());
-            if table.dropped > 0 {
+            if table.dropped > 0 && !is_asked_for(schema) {
                 let dropped = count(table.dropped, "row");
                 warnings.push(format!("{place}: left out {dropped} with a missing cell"));
             }
@@ -80,6 +83,7 @@ impl Summary {
                     table.fallen_together(schema),
                     table.far_targets(schema),
                     table.identifiers(schema),
+                    table.rare_classes(),
                 ];
                 let odd = odd.into_iter().flatten();
                 warnings.extend(odd.map(|text| format!("{place}: {text}")));
@@ -87,6 +91,12 @@ impl Summary {
         }
         warnings
     }
+}
+
+/// Whether rows are left out for a missing target alone, which teaches nothing: only a target's own rule does that.
+fn is_asked_for(schema: &Schema) -> bool {
+    let drops = |column: &Column| column.settings().missing == Missing::Drop;
+    schema.targets.iter().any(drops) && !schema.features.iter().any(drops)
 }
 
 /// Whether a column is more than rounded.
@@ -99,8 +109,10 @@ impl TableSummary {
     fn filled(&self, schema: &Schema) -> Vec<String> {
         let gaps: Vec<(&NumberSummary, Missing)> = self
             .numbers(schema)
+            // The network is told of those that have an indicator, which somebody asked for.
+            .filter(|(feature, column)| feature.missing > 0 && !column.settings().indicator)
             .map(|(feature, column)| (feature, column.settings().missing))
-            .filter(|(feature, rule)| feature.missing > 0 && rule.fills())
+            .filter(|(_, rule)| rule.fills())
             .collect();
         let mut rules: Vec<Missing> = Vec::new();
         for &(_, rule) in &gaps {
@@ -196,6 +208,35 @@ impl TableSummary {
             })
         };
         self.features.iter().zip(&schema.features).filter_map(text).collect()
+    }
+
+    /// Classes with too few rows to learn from.
+    fn rare_classes(&self) -> Vec<String> {
+        let text = |target: &TargetSummary| {
+            let TargetSummary::Classes { name, counts } = target else { return None };
+            let used = || counts.iter().filter(|(_, rows)| *rows > 0);
+            let name = quote(name.as_bytes());
+            let classes = used().count() as u64;
+            if self.rows < ROWS_OF_CLASS_MIN * classes {
+                return Some(format!(
+                    "target {name} has {} in {}, too few rows of each to learn from: add rows, or join classes",
+                    count(classes, "class"),
+                    count(self.rows, "row"),
+                ));
+            }
+            let few: Vec<&String> = used()
+                .filter(|(_, rows)| *rows < ROWS_OF_CLASS_MIN)
+                .map(|(label, _)| label)
+                .collect();
+            (!few.is_empty()).then(|| {
+                format!(
+                    "target {name}: fewer than {ROWS_OF_CLASS_MIN} rows to learn from of {}: what is predicted and measured of them \
+                     is an accident; add rows, or join them with another class",
+                    list(&few),
+                )
+            })
+        };
+        self.targets.iter().filter_map(text).collect()
     }
 
     /// Columns of which many values become one for the network.

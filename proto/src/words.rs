@@ -8,10 +8,12 @@ pub fn count(number: u64, noun: &str) -> String {
 /// The noun alone, as it goes with the number: for numbers that are written in a way of their own.
 pub fn nouns(number: u64, noun: &str) -> String {
     let hisses = ["s", "x", "sh", "tch", "nch"].iter().any(|end| noun.ends_with(end));
-    match (number, hisses) {
+    let is_after_consonant = |stem: &&str| !stem.ends_with(['a', 'e', 'i', 'o', 'u']);
+    match (number, noun.strip_suffix('y').filter(is_after_consonant)) {
         (1, _) => noun.to_string(),
-        (_, true) => format!("{noun}es"),
-        (_, false) => format!("{noun}s"),
+        (_, Some(stem)) => format!("{stem}ies"),
+        (_, None) if hisses => format!("{noun}es"),
+        (_, None) => format!("{noun}s"),
     }
 }
 
@@ -31,6 +33,8 @@ mod tests {
             (2, "batch", "2 batches"),
             (2, "epoch", "2 epochs"),
             (1, "missing cell", "1 missing cell"),
+            (2, "category", "2 categories"),
+            (2, "key", "2 keys"),
         ] {
             assert_eq!(count(number, noun), wanted);
         }

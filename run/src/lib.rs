@@ -10,6 +10,7 @@ pub mod error;
 pub mod failpoints;
 pub mod format;
 pub mod inference;
+pub mod init;
 pub mod job;
 pub mod journal;
 mod line_file;

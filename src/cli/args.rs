@@ -48,6 +48,7 @@ impl Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
+  lockstep init table.csv
   lockstep check examples/boston/job.toml
   lockstep local examples/boston/job.toml --workers 4
   lockstep coordinator job.toml --listen 0.0.0.0:7070     (on one machine)
@@ -61,6 +62,8 @@ coordinator), 8 a verified step differs, 130 stopped by a signal.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Look at a table and write a job for it.
+    Init(Init),
     /// Train on a cluster of processes on this machine.
     Local(Local),
     /// Train on several machines at once: the tasks of a Slurm or MPI allocation, or machines that ssh reaches.
@@ -103,6 +106,42 @@ impl JobFile {
     pub(super) fn load(&self) -> Result<Job, JobError> {
         Job::load_with(&self.job, &self.settings)
     }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  lockstep init houses.csv --target price")]
+pub(super) struct Init {
+    /// A table: CSV, TSV, Parquet, NPY, NPZ or IDX, a folder of parts, or a pattern of them.
+    pub(super) table: PathBuf,
+    /// The targets of the table where they are a file of their own: in NPY, or the images' labels in IDX.
+    #[arg(long)]
+    pub(super) labels: Option<PathBuf>,
+    /// The column to predict; can be given several times [default: a column named target, label, class, y, outcome,
+    /// response, labels or price, or else the last].
+    #[arg(long, short, value_name = "COLUMN")]
+    pub(super) target: Vec<String>,
+    /// What the target is [default: classes if it has texts, truth values, or the whole numbers 0 to 19 at most; or else
+    /// numbers].
+    #[arg(long, short, value_enum)]
+    pub(super) kind: Option<TargetKind>,
+    /// A table with the same columns, measured once at the end [default: a share of the rows is held back for that].
+    #[arg(long, value_name = "TABLE")]
+    pub(super) test: Option<PathBuf>,
+    /// Where the job goes; never over a file that is there [default: job.toml beside the table].
+    #[arg(long, short)]
+    pub(super) output: Option<PathBuf>,
+    /// The job's name, and that of its run folder [default: the job file's stem].
+    #[arg(long)]
+    pub(super) name: Option<String>,
+}
+
+/// What a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum TargetKind {
+    /// A label out of a few.
+    Classification,
+    /// A number.
+    Regression,
 }
 
 #[derive(Debug, Args)]

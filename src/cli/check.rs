@@ -148,7 +148,7 @@ fn data(plan: &Plan, text: &mut Lines) -> fmt::Result {
         writeln!(text, "warning: {warning}")?;
     }
     if let Some(hint) = plan.summary.scaling_hint(&plan.schema) {
-        writeln!(text, "hint: {hint}")?;
+        writeln!(text, "warning: {hint}")?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ mod args;
 mod check;
 mod completions;
 mod evaluate;
+mod init;
 mod joining;
 mod launch;
 mod local;
@@ -62,6 +63,7 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
     match arguments.command {
+        Command::Init(options) => init::run(options, reporter),
         Command::Local(local) => {
             let job = local.job.load()?;
             let (workers, workers_min) = (usize::from(local.workers), job.cluster.workers_min);

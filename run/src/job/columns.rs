@@ -89,7 +89,7 @@ fn dimension(value: &Value<'_>) -> Result<usize, JobError> {
 }
 
 /// A column's table, as a job file has it.
-pub(super) fn to_toml(column: &ColumnOverride) -> String {
+pub(crate) fn to_toml(column: &ColumnOverride) -> String {
     let ColumnOverride { kind, encoder, dimension, .. } = *column;
     let ColumnOverride { scale: own_scale, missing: own_missing, indicator, .. } = *column;
     let parts = [

@@ -24,10 +24,12 @@ use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
 
 pub use class_weights::ClassWeights;
+pub(crate) use columns::to_toml as column_to_toml;
 pub(crate) use early_stopping::measure as measure_watched;
 pub use early_stopping::{METRIC_DEFAULT, mode as mode_watched};
 pub use optimizer::from_name as optimizer_named;
 pub use reader::{JobError, Place};
+pub(crate) use reader::{quoted, written_key};
 pub use resolved::to_toml;
 pub use settings::Setting;
 

@@ -342,7 +342,7 @@ pub(super) fn full_name(section: &str, key: &str) -> String {
 }
 
 /// A key as TOML has it: bare, or in quotes.
-pub(super) fn written_key(key: &str) -> Cow<'_, str> {
+pub(crate) fn written_key(key: &str) -> Cow<'_, str> {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     match !key.is_empty() && key.chars().all(is_bare) {
         true => Cow::Borrowed(key),
@@ -351,7 +351,7 @@ pub(super) fn written_key(key: &str) -> Cow<'_, str> {
 }
 
 /// A text in the quotes of TOML, whose basic strings escape as JSON's do.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::String(text.to_string()).to_string().replace('\u{7f}', "\\u007f")
 }
 

@@ -1,0 +1,306 @@
+//! What every column of a table holds, before a job says what it is for: kinds, holes, spread, and whether it repeats a
+//! target. Columns are in memory some at a time. Decides nothing: what a job should say of a column is for whoever asks.
+
+mod numbers;
+mod texts;
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::columns::ColumnKind;
+use crate::dialect::Dialect;
+use crate::error::DataError;
+use crate::infer::{self, Guess};
+use crate::labels;
+use crate::leaks::{Cells, Repeats};
+use crate::raw::RawTable;
+use crate::readers::cell::Look;
+use crate::readers::open_table::OpenTable;
+use crate::selection::{CellKind, OnText, Selected, Selection};
+use crate::statistics;
+use crate::table_file::TableFile;
+
+pub use numbers::SeenNumbers;
+pub use texts::{SeenTexts, Strays};
+
+/// Cells that are in memory at once, about: 256 MiB at most.
+const CELLS_AT_ONCE: usize = 1 << 25;
+
+/// A table that has been opened: its columns have names, and nothing else is known of them.
+#[derive(Debug)]
+pub struct OpenedTable {
+    opened: Arc<dyn OpenTable>,
+}
+
+/// What the columns of a table hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Survey {
+    /// Rows of the table.
+    pub rows: u64,
+    /// In the table's order. Those of images hold nothing, except for the targets: their pixels are not looked at.
+    pub columns: Vec<SeenColumn>,
+}
+
+/// One column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeenColumn {
+    /// Its name; empty if it has none.
+    pub name: String,
+    /// Missing cells.
+    pub missing: u64,
+    /// How many values differ.
+    pub distinct: u64,
+    /// What the cells that are there hold.
+    pub cells: SeenCells,
+    /// Of a feature: how it repeats a target.
+    pub repeats: Option<Repeats>,
+}
+
+/// What the cells of a column hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SeenCells {
+    /// No cell is there, or none was looked at.
+    Nothing,
+    /// They cannot be read, and why not.
+    Unreadable(String),
+    /// Numbers or truth values.
+    Numbers(SeenNumbers),
+    /// Texts of any kind, dates among them.
+    Texts(SeenTexts),
+}
+
+impl OpenedTable {
+    /// Opens a table.
+    ///
+    /// # Errors
+    /// If it is no table of its format.
+    pub fn open(file: &TableFile, dialect: &Dialect) -> Result<OpenedTable, DataError> {
+        Ok(OpenedTable { opened: file.open(dialect)?.into() })
+    }
+
+    /// The file of the features, for messages.
+    pub fn path(&self) -> &Path {
+        self.opened.path()
+    }
+
+    /// Column names, in the table's order. Any number may be empty or the same.
+    pub fn columns(&self) -> &[String] {
+        self.opened.columns()
+    }
+
+    /// The columns that the table itself keeps as targets; none where any column may be one.
+    pub fn targets(&self) -> Range<usize> {
+        self.opened.targets()
+    }
+
+    /// The dimensions of an image, if rows are images.
+    pub fn image_shape(&self) -> Option<&[usize]> {
+        self.opened.image_shape()
+    }
+
+    /// Looks at every column; `targets` are places among [`OpenedTable::columns`].
+    ///
+    /// # Errors
+    /// If the table cannot be read, or a target cannot.
+    pub fn survey(&self, targets: &[usize]) -> Result<Survey, DataError> {
+        let table = &self.opened;
+        let mut seen: Vec<Option<SeenColumn>> = vec![None; table.columns().len()];
+        let first = Group::read(table, targets)?;
+        let rows = first.rows;
+        let target_cells: Vec<Cells> = (0..targets.len()).map(|place| first.cells(place)).collect();
+        for (place, &column) in targets.iter().enumerate() {
+            seen[column] = Some(first.seen(place, &[]));
+        }
+        let own = table.targets();
+        let is_open = |column: &usize| !targets.contains(column) && !own.contains(column);
+        let features: Vec<usize> = (0..seen.len()).filter(is_open).collect();
+        let features = if table.image_shape().is_some() { Vec::new() } else { features };
+        for columns in features.chunks((CELLS_AT_ONCE / rows.max(1)).max(1)) {
+            let group = match Group::read(table, columns) {
+                Ok(group) => group,
+                Err(_) => {
+                    one_by_one(table, columns, &target_cells, &mut seen)?;
+                    continue;
+                }
+            };
+            let look = |(place, _)| group.seen(place, &target_cells);
+            let found: Vec<SeenColumn> = columns.par_iter().enumerate().map(look).collect();
+            columns.iter().zip(found).for_each(|(&column, found)| seen[column] = Some(found));
+        }
+        let names = table.columns().iter();
+        let columns = names.zip(seen).map(|(name, seen)| {
+            seen.unwrap_or_else(|| SeenColumn::of(name, 0, 0, SeenCells::Nothing))
+        });
+        Ok(Survey { rows: rows as u64, columns: columns.collect() })
+    }
+
+    /// The labels of a column with the rows of each, in class order: what a target of classes has. Missing cells are left out.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn labels(&self, column: usize) -> Result<Vec<(String, u64)>, DataError> {
+        let group = Group::read_as(&self.opened, &[column], &[true])?;
+        let found = texts::counts(&group.raw, &group.all, 0);
+        let classes = labels::classes(found.iter().map(|(label, _)| label.clone()).collect());
+        let find = labels::Classes::new(&classes);
+        let mut rows = vec![0; classes.len()];
+        for (label, count) in &found {
+            if let Some(class) = find.find(label) {
+                rows[class as usize] += count;
+            }
+        }
+        Ok(classes.iter().cloned().zip(rows).collect())
+    }
+}
+
+impl SeenColumn {
+    fn of(name: &str, missing: u64, distinct: u64, cells: SeenCells) -> SeenColumn {
+        SeenColumn { name: name.to_owned(), missing, distinct, cells, repeats: None }
+    }
+}
+
+/// Looks at columns of which at least one cannot be read.
+fn one_by_one(
+    table: &Arc<dyn OpenTable>,
+    columns: &[usize],
+    targets: &[Cells],
+    seen: &mut [Option<SeenColumn>],
+) -> Result<(), DataError> {
+    let mut first = None;
+    for &column in columns {
+        seen[column] = Some(match Group::read(table, &[column]) {
+            Ok(group) => group.seen(0, targets),
+            Err(error) => {
+                let problem = error.to_string();
+                first.get_or_insert(error);
+                let name = &table.columns()[column];
+                SeenColumn::of(name, 0, 0, SeenCells::Unreadable(problem))
+            }
+        });
+    }
+    let is_bad = |column: &usize| {
+        let cells = seen[*column].as_ref().map(|seen| &seen.cells);
+        matches!(cells, Some(SeenCells::Unreadable(_)))
+    };
+    // What no column can be read for is wrong with the table.
+    match first {
+        Some(error) if columns.iter().all(is_bad) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Some columns in memory.
+struct Group<'a> {
+    table: &'a Arc<dyn OpenTable>,
+    raw: RawTable,
+    rows: usize,
+    all: Vec<u32>,
+    columns: Vec<usize>,
+    guesses: Vec<Guess>,
+    /// For each of the columns its place among the numbers, or among the labels, of a row.
+    places: Vec<usize>,
+}
+
+impl<'a> Group<'a> {
+    /// Reads columns, each as what it holds.
+    fn read(table: &'a Arc<dyn OpenTable>, columns: &[usize]) -> Result<Group<'a>, DataError> {
+        let looks = table.look(columns);
+        let mut guesses: Vec<Guess> = looks.iter().map(|&look| Guess::new(None, look)).collect();
+        let texts = |guesses: &[Guess]| guesses.iter().map(|guess| guess.is_text).collect();
+        let are_texts: Vec<bool> = texts(&guesses);
+        let group = Group::read_as(table, columns, &are_texts)?;
+        let noted = &group.raw.noted;
+        if noted.is_empty() {
+            return Ok(Group { guesses, ..group });
+        }
+        let among = columns.iter().zip(&mut guesses).filter(|(column, _)| noted.contains(column));
+        among.for_each(|(_, guess)| guess.is_text = true);
+        let are_texts: Vec<bool> = texts(&guesses);
+        Ok(Group { guesses, ..Group::read_as(table, columns, &are_texts)? })
+    }
+
+    fn read_as(
+        table: &'a Arc<dyn OpenTable>,
+        columns: &[usize],
+        are_texts: &[bool],
+    ) -> Result<Group<'a>, DataError> {
+        let select = |(&column, &is_text): (&usize, &bool)| Selected {
+            column,
+            cells: match is_text {
+                true => CellKind::Texts,
+                false => CellKind::Numbers { takes_any_size: true, text: OnText::Note },
+            },
+            missing: None,
+            drops: false,
+        };
+        let features: Vec<Selected> = columns.iter().zip(are_texts).map(select).collect();
+        let selection = Selection { features, targets: Vec::new(), weight: None };
+        let raw = RawTable::read(table.clone(), selection)?;
+        let (mut numbers, mut labels) = (0, 0);
+        let mut place = |&is_text: &bool| {
+            let next = if is_text { &mut labels } else { &mut numbers };
+            *next += 1;
+            *next - 1
+        };
+        let places = are_texts.iter().map(&mut place).collect();
+        let guess =
+            |&is_text: &bool| Guess::new(None, if is_text { Look::Texts } else { Look::Numbers });
+        let guesses = are_texts.iter().map(guess).collect();
+        let (rows, all) = (raw.rows, raw.all_rows());
+        Ok(Group { table, raw, rows, all, columns: columns.to_vec(), guesses, places })
+    }
+
+    /// The cells of a column, to be held against those of another.
+    fn cells(&self, at: usize) -> Cells {
+        let place = self.places[at];
+        match self.guesses[at].is_text {
+            true => {
+                let mut ids = Vec::with_capacity(self.rows);
+                self.raw.visit_labels(&self.all, place, |_, id| ids.push(id));
+                Cells::Texts(ids, self.raw.label_names[place].clone())
+            }
+            false => Cells::Numbers(self.numbers(place)),
+        }
+    }
+
+    fn numbers(&self, place: usize) -> Vec<f64> {
+        statistics::cells(&self.raw, &self.all, &[place]).pop().unwrap_or_default()
+    }
+
+    /// What a column holds, held against the targets.
+    fn seen(&self, at: usize, targets: &[Cells]) -> SeenColumn {
+        let (name, place) = (&self.table.columns()[self.columns[at]], self.places[at]);
+        let guess = self.guesses[at];
+        let mut seen = if guess.is_text {
+            let found = texts::counts(&self.raw, &self.all, place);
+            let present: u64 = found.iter().map(|(_, rows)| rows).sum();
+            let missing = self.rows as u64 - present;
+            let distinct = found.len() as u64;
+            match distinct {
+                0 => SeenColumn::of(name, missing, 0, SeenCells::Nothing),
+                _ => {
+                    SeenColumn::of(name, missing, distinct, SeenCells::Texts(SeenTexts::of(found)))
+                }
+            }
+        } else {
+            let cells = self.numbers(place);
+            let missing = cells.iter().filter(|cell| cell.is_nan()).count() as u64;
+            match SeenNumbers::of(&cells) {
+                None => SeenColumn::of(name, missing, 0, SeenCells::Nothing),
+                Some((numbers, distinct)) => {
+                    let range = Some((numbers.min, numbers.max));
+                    let kind = infer::of_numbers(guess, range).kind;
+                    let is_truth = kind == ColumnKind::Boolean;
+                    let cells = SeenCells::Numbers(SeenNumbers { is_truth, ..numbers });
+                    SeenColumn::of(name, missing, distinct, cells)
+                }
+            }
+        };
+        let cells = (!targets.is_empty()).then(|| self.cells(at));
+        seen.repeats = cells.and_then(|cells| targets.iter().find_map(|to| cells.repeats(to)));
+        seen
+    }
+}

@@ -1,0 +1,325 @@
+//! What becomes of each column that is no target. Reads no file: what the columns hold is shown to it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use lockstep_data::{
+    ColumnEncoder, ColumnKind, ColumnOverride, Scale, SeenCells, SeenColumn, SeenNumbers,
+    SeenTexts, Survey,
+};
+use lockstep_proto::words::count;
+
+use super::training::Inputs;
+use super::words;
+
+/// Rows from which on a value of its own in each is no accident.
+const IDENTIFIER_ROWS_MIN: u64 = 50;
+
+/// The range of numbers that number rows, in rows.
+const IDENTIFIER_RANGE_MAX: f64 = 2.0;
+
+/// Names of columns that number rows or things, as whole names or after a `_`, a space or a point.
+const IDENTIFIER_NAMES: [&str; 8] =
+    ["id", "index", "uuid", "guid", "rowid", "rownum", "rownames", "key"];
+
+/// Rows of each text, on average, below which texts are names rather than categories.
+const ROWS_PER_CATEGORY_MIN: f64 = 4.0;
+
+/// Texts among numbers that may be another way to write a missing cell, at most.
+const STRAYS_MAX: u64 = 3;
+
+/// Most categories that become an input each, as where a job does not say.
+const ONE_HOT_MAX: u64 = 16;
+
+/// Categories from which on a vector of a few values is learned better than an input for each, with many rows.
+const EMBEDDED_MIN: u64 = 5;
+
+/// Rows from which on that is so.
+const EMBEDDED_ROWS_MIN: u64 = 10_000;
+
+/// Greatest dimension of an embedding.
+const DIMENSION_MAX: u64 = 16;
+
+/// Dimension of one with few rows of each category, which would know the training rows by heart.
+const DIMENSION_FEW: u64 = 2;
+
+/// Categories from which on, and rows of each below which, that is so.
+const FEW: (u64, u64) = (100, 100);
+
+/// Skewness from which on numbers have a few values far from all others.
+const SKEWNESS_MAX: f64 = 10.0;
+
+/// A column, and what a job says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feature {
+    /// Its name.
+    pub name: String,
+    /// What its cells are; `None` if there is none to tell from.
+    pub kind: Option<ColumnKind>,
+    /// Missing cells.
+    pub missing: u64,
+    /// How many values differ.
+    pub distinct: u64,
+    /// What the job says of it; nothing where what goes for all columns is right.
+    pub said: ColumnOverride,
+    /// Why it says that.
+    pub why: Option<String>,
+    /// What was seen, in a few words.
+    pub seen: String,
+    /// Texts that mean a missing cell here.
+    pub missing_values: Vec<String>,
+}
+
+impl Feature {
+    /// Whether it is left out.
+    pub fn is_ignored(&self) -> bool {
+        self.said.encoder == Some(ColumnEncoder::Ignore)
+    }
+
+    /// Whether the job fills missing cells of it.
+    pub(super) fn is_filled(&self) -> bool {
+        let has_numbers = self.kind.is_some_and(|kind| kind != ColumnKind::Category);
+        self.missing > 0 && has_numbers && !self.is_ignored()
+    }
+
+    /// What it becomes, in a few words.
+    pub fn becomes(&self) -> String {
+        let filled = if self.is_filled() { ", holes filled, with an indicator" } else { "" };
+        match self.kind {
+            _ if self.is_ignored() => "left out".to_string(),
+            None => "left out".to_string(),
+            Some(ColumnKind::Category) => match self.embedding() {
+                Some((_, dimension)) => format!("embedding of {dimension}"),
+                None => count(self.places(), "input"),
+            },
+            Some(ColumnKind::Date) => format!("parts of a date{filled}"),
+            Some(ColumnKind::Number | ColumnKind::Boolean) => {
+                let scale =
+                    self.said.scale.map_or("standard".to_string(), |scale| scale.to_string());
+                format!("{scale}{filled}")
+            }
+        }
+    }
+
+    /// Categories, a missing one among them.
+    fn places(&self) -> u64 {
+        self.distinct + u64::from(self.missing > 0)
+    }
+
+    /// Rows and dimension of its embedding, if it has one.
+    fn embedding(&self) -> Option<(u64, u64)> {
+        let is_embedded = self.kind == Some(ColumnKind::Category)
+            && (self.places() > ONE_HOT_MAX || self.said.dimension.is_some());
+        let dimension =
+            self.said.dimension.map_or(self.places().div_ceil(2).min(50), |own| own as u64);
+        (is_embedded && !self.is_ignored()).then_some((self.places() + 1, dimension))
+    }
+}
+
+/// What the network gets of them.
+pub(super) fn inputs(features: &[Feature]) -> Inputs {
+    let mut inputs = Inputs { numbers: 0, embedded: 0 };
+    for feature in features.iter().filter(|feature| !feature.is_ignored()) {
+        let indicator = usize::from(feature.is_filled());
+        match (feature.kind, feature.embedding()) {
+            (_, Some((_, dimension))) => inputs.embedded += dimension as usize,
+            (Some(ColumnKind::Category), None) => inputs.numbers += feature.places() as usize,
+            (Some(ColumnKind::Date), None) => inputs.numbers += 5 + indicator,
+            _ => inputs.numbers += 1 + indicator,
+        }
+    }
+    inputs
+}
+
+/// Decides what becomes of every column that is no target.
+pub(super) fn decide(survey: &Survey, targets: &[usize], own: Range<usize>) -> Vec<Feature> {
+    let mut uses: HashMap<&str, usize> = HashMap::new();
+    survey.columns.iter().for_each(|column| *uses.entry(&column.name).or_default() += 1);
+    let is_feature = |place: &usize| !targets.contains(place) && !own.contains(place);
+    let mut features: Vec<Feature> = Vec::new();
+    for place in (0..survey.columns.len()).filter(is_feature) {
+        let column = &survey.columns[place];
+        let is_first = features.iter().all(|other| other.name != column.name);
+        let feature = match uses[column.name.as_str()] {
+            1 => feature(column, survey.rows),
+            _ if is_first => ignored(column, None, "two columns have this name".to_string()),
+            _ => continue,
+        };
+        features.push(feature);
+    }
+    features
+}
+
+/// What becomes of a column.
+fn feature(column: &SeenColumn, rows: u64) -> Feature {
+    let kind = kind_of(column);
+    if let Some(repeats) = column.repeats {
+        return ignored(column, kind, format!("it {} in every row", repeats.words()));
+    }
+    if column.distinct == 1 && column.missing == 0 {
+        let only = words::seen(column);
+        return ignored(column, kind, format!("every row has the same value ({only})"));
+    }
+    match &column.cells {
+        SeenCells::Nothing => ignored(column, None, "it has no value in any row".to_string()),
+        SeenCells::Unreadable(problem) => ignored(column, None, problem.clone()),
+        SeenCells::Numbers(numbers) => of_numbers(column, numbers, rows),
+        SeenCells::Texts(texts) => of_texts(column, texts, rows),
+    }
+}
+
+fn kind_of(column: &SeenColumn) -> Option<ColumnKind> {
+    match &column.cells {
+        SeenCells::Nothing | SeenCells::Unreadable(_) => None,
+        SeenCells::Numbers(numbers) if numbers.is_truth => Some(ColumnKind::Boolean),
+        SeenCells::Numbers(_) => Some(ColumnKind::Number),
+        SeenCells::Texts(_) => Some(ColumnKind::Category),
+    }
+}
+
+/// A column that nothing is said of.
+fn plain(column: &SeenColumn, kind: Option<ColumnKind>) -> Feature {
+    Feature {
+        name: column.name.clone(),
+        kind,
+        missing: column.missing,
+        distinct: column.distinct,
+        said: ColumnOverride::default(),
+        why: None,
+        seen: words::seen(column),
+        missing_values: Vec::new(),
+    }
+}
+
+fn ignored(column: &SeenColumn, kind: Option<ColumnKind>, why: String) -> Feature {
+    let said = ColumnOverride { encoder: Some(ColumnEncoder::Ignore), ..ColumnOverride::default() };
+    Feature { said, why: Some(why), ..plain(column, kind) }
+}
+
+fn of_numbers(column: &SeenColumn, numbers: &SeenNumbers, rows: u64) -> Feature {
+    let kind = kind_of(column);
+    let present = rows - column.missing;
+    let has_own = present >= IDENTIFIER_ROWS_MIN && column.distinct == present;
+    let is_run = numbers.max - numbers.min < IDENTIFIER_RANGE_MAX * rows as f64;
+    if has_own && numbers.are_whole && (is_run || is_identifier_name(&column.name)) {
+        let why = "a whole number of its own in every row, like an identifier: other rows will have others";
+        return ignored(column, kind, why.to_string());
+    }
+    if column.distinct == 1 {
+        // A number that is there or not is a category of one, and none.
+        let said = ColumnOverride { kind: Some(ColumnKind::Category), ..ColumnOverride::default() };
+        let why = format!(
+            "always {} or missing: which of the two is what it says",
+            words::short(numbers.min)
+        );
+        return Feature { said, why: Some(why), ..plain(column, Some(ColumnKind::Category)) };
+    }
+    let mut feature = plain(column, kind);
+    let mut why = Vec::new();
+    if let Some(scale) = scale_of(numbers).filter(|_| kind == Some(ColumnKind::Number)) {
+        feature.said.scale = Some(scale);
+        why.push(format!(
+            "very uneven: {}, median {}",
+            words::range(numbers),
+            words::short(numbers.quartiles[1])
+        ));
+    }
+    if column.missing > 0 {
+        feature.said.indicator = true;
+        why.push(format!("{} missing", count(column.missing, "cell")));
+    }
+    feature.why = (!why.is_empty()).then(|| why.join("; "));
+    feature
+}
+
+/// The scale of numbers that are too uneven for that of all columns.
+fn scale_of(numbers: &SeenNumbers) -> Option<Scale> {
+    (numbers.skewness.abs() > SKEWNESS_MAX).then(|| Scale::named("quantile")).flatten()
+}
+
+fn is_identifier_name(name: &str) -> bool {
+    let name = name.trim();
+    let lower = name.to_lowercase();
+    let last = lower.rsplit(['_', ' ', '.', '-']).next().unwrap_or(&lower);
+    lower.is_empty()
+        || lower.starts_with("unnamed")
+        || IDENTIFIER_NAMES.contains(&last)
+        || name.ends_with("Id")
+        || name.ends_with("ID")
+}
+
+fn of_texts(column: &SeenColumn, texts: &SeenTexts, rows: u64) -> Feature {
+    let present = rows - column.missing;
+    let is_date = 2 * texts.dates >= present;
+    if is_date && texts.dates == present && texts.date_forms.len() == 1 {
+        let mut feature = plain(column, Some(ColumnKind::Date));
+        if column.missing > 0 {
+            feature.said.indicator = true;
+            feature.why = Some(format!("{} missing", count(column.missing, "cell")));
+        }
+        return feature;
+    }
+    if let Some(strays) = &texts.strays {
+        if strays.has_comma {
+            let why = "numbers with a decimal comma: write them with a point to use them";
+            return ignored(column, Some(ColumnKind::Number), why.to_string());
+        }
+        let is_missing = strays.distinct <= STRAYS_MAX && column.distinct > 2 * ONE_HOT_MAX;
+        if is_missing {
+            let mut feature = plain(column, Some(ColumnKind::Number));
+            feature.missing += strays.rows;
+            feature.distinct -= strays.distinct;
+            feature.said.indicator = true;
+            feature.missing_values.clone_from(&strays.common);
+            let texts = words::listed(&strays.common);
+            let cells = count(feature.missing, "cell");
+            feature.why = Some(format!("numbers, but for {texts}, taken for missing: {cells}"));
+            return feature;
+        }
+    }
+    let per_text = present as f64 / column.distinct as f64;
+    if present >= IDENTIFIER_ROWS_MIN && per_text < ROWS_PER_CATEGORY_MIN {
+        let why = format!(
+            "{} in {}: names rather than categories, and other rows will have others",
+            count(column.distinct, "text"),
+            count(present, "row")
+        );
+        return ignored(column, Some(ColumnKind::Category), why);
+    }
+    category(column, texts, is_date, rows)
+}
+
+/// A column of categories, whether or not they look like something else.
+fn category(column: &SeenColumn, texts: &SeenTexts, is_date: bool, rows: u64) -> Feature {
+    let mut feature = plain(column, Some(ColumnKind::Category));
+    let mut why = Vec::new();
+    if is_date || texts.strays.is_some() {
+        feature.said.kind = Some(ColumnKind::Category);
+        let found = match (&texts.strays, is_date) {
+            (Some(strays), _) => {
+                format!("numbers, and texts such as {}", words::listed(&strays.common))
+            }
+            _ if texts.date_forms.len() > 1 => {
+                format!("dates in more than one form ({})", texts.date_forms.join(" and "))
+            }
+            _ => "dates, and other texts".to_string(),
+        };
+        why.push(found);
+    }
+    let places = feature.places();
+    if places > ONE_HOT_MAX || rows >= EMBEDDED_ROWS_MIN && places >= EMBEDDED_MIN {
+        feature.said.encoder = Some(ColumnEncoder::Embedding);
+        feature.said.dimension = Some(dimension(places, rows) as usize);
+        why.push(count(column.distinct, "category"));
+    }
+    feature.why = (!why.is_empty()).then(|| why.join("; "));
+    feature
+}
+
+/// Values of an embedding's vector: about the square root of the categories.
+fn dimension(places: u64, rows: u64) -> u64 {
+    match (places, rows / places) {
+        (places, each) if places >= FEW.0 && each < FEW.1 => DIMENSION_FEW,
+        (places, _) => ((places as f64).sqrt().ceil() as u64).clamp(2, DIMENSION_MAX),
+    }
+}
