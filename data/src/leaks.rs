@@ -33,7 +33,7 @@ impl Repeats {
         match self {
             Repeats::Same => "is the same as target",
             Repeats::Renamed => "has one value for each value of target",
-            Repeats::Line => "is a multiple of, or differs by a constant from, target",
+            Repeats::Line => "lies on one straight line with target",
         }
     }
 }

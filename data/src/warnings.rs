@@ -217,6 +217,10 @@ impl TableSummary {
             let used = || counts.iter().filter(|(_, rows)| *rows > 0);
             let name = quote(name.as_bytes());
             let classes = used().count() as u64;
+            // That there is one alone is told already.
+            if classes < 2 {
+                return None;
+            }
             if self.rows < ROWS_OF_CLASS_MIN * classes {
                 return Some(format!(
                     "target {name} has {} in {}, too few rows of each to learn from: add rows, or join classes",

@@ -12,7 +12,7 @@ fn help_has_examples() {
     let help = folder.run(&["--help"]);
     help.expect(0);
     for part in [
-        "Examples:\n  lockstep check examples/boston/job.toml\n",
+        "Examples:\n  lockstep init table.csv\n  lockstep check examples/boston/job.toml\n",
         "Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 fix the job",
         "local",
         "coordinator",
@@ -25,6 +25,9 @@ fn help_has_examples() {
         assert!(help.stdout.contains(part), "no {part:?} in\n{help}");
     }
     for command in [
+        "init",
+        "launch",
+        "slurm",
         "local",
         "coordinator",
         "worker",

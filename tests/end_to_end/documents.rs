@@ -463,6 +463,7 @@ fn documents_that_are_named_are_there() {
         "CONTRIBUTING.md",
         "docs/job.md",
         "docs/cluster.md",
+        "docs/init.md",
         "docs/output.md",
         "docs/runs.md",
         "docs/tables.md",

@@ -44,6 +44,7 @@ mod hostile_text;
 mod hostile_worker;
 mod house;
 mod idx;
+mod init;
 #[cfg(target_os = "linux")]
 mod joining;
 #[cfg(target_os = "linux")]

@@ -18,6 +18,9 @@ const IDENTIFIER_ROWS_MIN: u64 = 50;
 /// The range of numbers that number rows, in rows.
 const IDENTIFIER_RANGE_MAX: f64 = 2.0;
 
+/// Rows that differ from all others below which a column may be constant in the training rows.
+const ODD_ROWS_MIN: u64 = 5;
+
 /// Names of columns that number rows or things, as whole names or after a `_`, a space or a point.
 const IDENTIFIER_NAMES: [&str; 8] =
     ["id", "index", "uuid", "guid", "rowid", "rownum", "rownames", "key"];
@@ -160,12 +163,28 @@ fn feature(column: &SeenColumn, rows: u64) -> Feature {
         let only = words::seen(column);
         return ignored(column, kind, format!("every row has the same value ({only})"));
     }
+    if let Some(odd) = odd_rows(column, rows).filter(|odd| *odd < ODD_ROWS_MIN) {
+        let why = format!("all rows but {odd} have the same value");
+        return ignored(column, kind, why);
+    }
     match &column.cells {
         SeenCells::Nothing => ignored(column, None, "it has no value in any row".to_string()),
         SeenCells::Unreadable(problem) => ignored(column, None, problem.clone()),
         SeenCells::Numbers(numbers) => of_numbers(column, numbers, rows),
         SeenCells::Texts(texts) => of_texts(column, texts, rows),
     }
+}
+
+/// Of a column with cells in all of many rows, those that have not the most frequent value.
+fn odd_rows(column: &SeenColumn, rows: u64) -> Option<u64> {
+    let most = match &column.cells {
+        SeenCells::Numbers(numbers) => {
+            numbers.values.as_ref()?.iter().map(|(_, rows)| *rows).max()?
+        }
+        SeenCells::Texts(texts) => texts.common.first()?.1,
+        SeenCells::Nothing | SeenCells::Unreadable(_) => return None,
+    };
+    (column.missing == 0 && rows >= IDENTIFIER_ROWS_MIN).then_some(rows - most)
 }
 
 fn kind_of(column: &SeenColumn) -> Option<ColumnKind> {

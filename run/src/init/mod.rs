@@ -125,3 +125,6 @@ pub fn propose(request: &Request) -> Result<Proposal> {
     proposal.name = job.name;
     Ok(proposal)
 }
+
+#[cfg(test)]
+mod tests;

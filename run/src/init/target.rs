@@ -126,9 +126,13 @@ pub(super) fn choose(
         let why = "what the table keeps as its targets".to_string();
         return Ok(Chosen { columns: own.collect(), why });
     }
-    let named = NAMES
-        .iter()
-        .find_map(|known| names.iter().position(|name| name.trim().eq_ignore_ascii_case(known)));
+    let named = NAMES.iter().find_map(|known| {
+        let is_it = |(place, name): &(usize, &String)| {
+            let is_edge = *place == 0 || *place + 1 == names.len();
+            name.trim().eq_ignore_ascii_case(known) && (*known != EDGE_NAME || is_edge)
+        };
+        names.iter().enumerate().find(is_it).map(|(place, _)| place)
+    });
     match (named, names.len().checked_sub(1)) {
         (Some(column), _) => Ok(Chosen { columns: vec![column], why: "by its name".to_string() }),
         (None, Some(0) | None) => {

@@ -21,11 +21,17 @@ const STEPS: u64 = 3_000;
 /// Bounds of the epochs.
 const EPOCHS: (u64, u64) = (10, 200);
 
-/// Largest learning rate, where the run's warm-up ends.
-const LEARNING_RATE: f64 = 0.01;
+/// Rows to learn numbers from, and to learn classes from, below which a network soon knows them by heart.
+const FEW_ROWS: (u64, u64) = (2_000, 50_000);
 
-/// The same with few rows, which a network soon knows by heart.
-const LEARNING_RATE_FEW: f64 = 0.003;
+/// Largest learning rate, where the warm-up ends; with few rows, and with many.
+const LEARNING_RATES: (f64, f64) = (0.003, 0.01);
+
+/// Dropout with few rows.
+const DROPOUT_FEW: f64 = 0.2;
+
+/// Epochs without an improvement that end a run, at least.
+const PATIENCE_MIN: u64 = 10;
 
 /// Inputs of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,13 +116,14 @@ pub(super) fn decide(target: &Decided, inputs: Inputs, has_test: bool) -> Traini
             ("cross_entropy", vec!["accuracy", "f1"], classes, Some("softmax"))
         }
     };
-    let few = train < 2_000;
+    let few_rows = if target.task == Task::Regression { FEW_ROWS.0 } else { FEW_ROWS.1 };
+    let is_few = train < few_rows;
     Training {
         loss,
         metrics,
         hidden: hidden(train, inputs.all()),
-        activation: if few { "relu" } else { "gelu" },
-        dropout: 0.0,
+        activation: "gelu",
+        dropout: if is_few { DROPOUT_FEW } else { 0.0 },
         outputs,
         output_activation,
         test,
@@ -124,11 +131,11 @@ pub(super) fn decide(target: &Decided, inputs: Inputs, has_test: bool) -> Traini
         rows: train,
         batch_size,
         epochs,
-        learning_rate: if few { LEARNING_RATE_FEW } else { LEARNING_RATE },
+        learning_rate: if is_few { LEARNING_RATES.0 } else { LEARNING_RATES.1 },
         warmup_steps,
         decay_steps: steps - warmup_steps,
         clip_norm: 1.0,
-        patience: (epochs / 5).max(5),
+        patience: (epochs / 5).max(PATIENCE_MIN),
         notes: Vec::new(),
     }
 }
@@ -141,10 +148,9 @@ fn taken(rows: u64, share: f64) -> u64 {
 /// Units of the hidden layers: more with more rows and inputs.
 fn hidden(rows: u64, inputs: usize) -> Vec<usize> {
     match (rows, inputs) {
-        (0..2_000, 0..100) => vec![32, 16],
-        (0..2_000, _) => vec![64, 32],
-        (2_000..10_000, 0..100) => vec![64, 32],
+        (0..2_000, 0..200) => vec![64, 64],
         (_, 0..200) => vec![64, 64, 64],
+        (0..10_000, _) => vec![128, 64],
         (_, _) => vec![256, 128],
     }
 }

@@ -53,6 +53,9 @@ pub(super) fn short(value: f64) -> String {
 /// The range of numbers.
 pub(super) fn range(numbers: &SeenNumbers) -> String {
     let SeenNumbers { min, max, mean, .. } = numbers;
+    if min == max {
+        return short(*min);
+    }
     format!("{} to {}, mean {}", short(*min), short(*max), short(*mean))
 }
 

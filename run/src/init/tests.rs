@@ -1,0 +1,219 @@
+//! Decisions on small tables: what is predicted, from what, and what is said of it.
+
+use std::path::PathBuf;
+
+use lockstep_data::TableFile;
+
+use super::*;
+
+/// What is proposed for a table, or why there is nothing.
+fn propose_for(csv: &str, targets: &[&str], kind: Option<Kind>) -> Result<Proposal> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.csv");
+    std::fs::write(&path, csv).unwrap();
+    propose(&Request {
+        table: TableFile::at(path),
+        table_as_toml: "\"table.csv\"".to_string(),
+        test_as_toml: None,
+        targets: targets.iter().map(ToString::to_string).collect(),
+        kind,
+        job: PathBuf::from("job.toml"),
+        name: None,
+    })
+}
+
+fn proposed(csv: &str) -> Proposal {
+    propose_for(csv, &[], None).unwrap()
+}
+
+/// A table of so many rows, each made of its number.
+fn table(header: &str, rows: usize, row: impl Fn(usize) -> String) -> String {
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!("{header}\n{}\n", rows.join("\n"))
+}
+
+/// A number without a pattern, from 0 to 1.
+fn noise(row: usize) -> f64 {
+    (((row as f64 + 1.0) * 12.9898).sin() * 43_758.547).rem_euclid(1.0)
+}
+
+fn feature<'a>(proposal: &'a Proposal, name: &str) -> &'a Feature {
+    proposal.features.iter().find(|feature| feature.name == name).unwrap()
+}
+
+#[test]
+fn the_target_is_the_one_that_people_expect() {
+    let of = |header: &str, wanted: &[&str]| {
+        let columns = header.split(',').count();
+        let cells = |row| (0..columns).map(move |at| noise(row * columns + at).to_string());
+        let csv = table(header, 60, |row| cells(row).collect::<Vec<_>>().join(","));
+        let proposal = propose_for(&csv, wanted, None).unwrap();
+        (
+            proposal.targets.iter().map(|target| target.name.clone()).collect::<Vec<_>>(),
+            proposal.why_targets,
+        )
+    };
+    for (header, wanted, name, why) in [
+        ("a,b,c", &[][..], "c", "the last column"),
+        ("a,Target,c", &[], "Target", "by its name"),
+        ("a,price,x,y,z", &[], "price", "by its name"),
+        ("x,y,z", &[], "z", "the last column"),
+        ("y,a,b", &[], "y", "by its name"),
+        ("a,target,c", &["a"], "a", "as told by --target"),
+    ] {
+        assert_eq!(of(header, wanted), (vec![name.to_string()], why.to_string()), "{header}");
+    }
+    assert_eq!(of("a,b,c", &["a", "c"]).0, ["a", "c"]);
+}
+
+#[test]
+fn whole_numbers_are_classes_only_from_0_on() {
+    let of = |target: &dyn Fn(usize) -> String, kind| {
+        let csv = table("a,t", 100, |row| format!("{},{}", noise(row + 11), target(row)));
+        let proposal = propose_for(&csv, &[], kind).unwrap();
+        (proposal.task, proposal.why_task)
+    };
+    let task = |target: &dyn Fn(usize) -> String| of(target, None).0;
+    assert_eq!(task(&|row| (row % 2).to_string()), Task::Binary);
+    assert_eq!(task(&|row| (row % 3).to_string()), Task::Classes(3));
+    assert_eq!(task(&|row| (row % 3 + 1).to_string()), Task::Regression);
+    assert_eq!(task(&|row| (row % 40).to_string()), Task::Regression);
+    assert_eq!(task(&|row| ["no", "yes"][row % 2].to_string()), Task::Binary);
+    assert_eq!(task(&|row| ["True", "False"][row % 2].to_string()), Task::Binary);
+    assert_eq!(task(&|row| ["a", "b", "c"][row % 3].to_string()), Task::Classes(3));
+    assert_eq!(task(&|row| noise(row).to_string()), Task::Regression);
+    let (task, why) = of(&|row| (row % 3 + 1).to_string(), Some(Kind::Classification));
+    assert_eq!((task, why.as_str()), (Task::Classes(3), "as told by --kind"));
+    let (task, _) = of(&|row| (row % 3).to_string(), Some(Kind::Regression));
+    assert_eq!(task, Task::Regression);
+    let (_, why) = of(&|row| (row % 3).to_string(), None);
+    assert!(why.contains("--kind regression"), "{why}");
+    let (_, why) = of(&|row| (row % 3 + 1).to_string(), None);
+    assert!(why.contains("--kind classification"), "{why}");
+}
+
+#[test]
+fn a_target_that_cannot_be_learned_is_refused() {
+    let refused = |target: &dyn Fn(usize) -> String, kind| {
+        let csv = table("a,t", 100, |row| format!("{},{}", noise(row), target(row)));
+        propose_for(&csv, &[], kind).unwrap_err().to_string()
+    };
+    for (target, kind, wanted) in [
+        (&(|_| "7".to_string()) as &dyn Fn(usize) -> String, None, "the same value in every row"),
+        (&|_| String::new(), None, "no value in any row"),
+        (&|row| format!("2024-01-{:02}", row % 28 + 1), None, "has dates"),
+        (&|row| format!("name {row}"), None, "100 classes in 100 rows"),
+        (
+            &|row| if row == 3 { "x".into() } else { row.to_string() },
+            None,
+            "texts in 1 cell (\"x\")",
+        ),
+        (&|row| ["a", "b"][row % 2].to_string(), Some(Kind::Regression), "wanted numbers"),
+    ] {
+        let found = refused(target, kind);
+        assert!(found.contains(wanted), "{found}");
+    }
+    let unknown = propose_for("a,b\n1,2\n", &["c"], None).unwrap_err().to_string();
+    assert!(unknown.contains("found no column \"c\""), "{unknown}");
+    let alone = propose_for("a\n1\n2\n", &[], None).unwrap_err().to_string();
+    assert!(alone.contains("found one column"), "{alone}");
+}
+
+/// A table with everything that is of no use, or needs a word.
+fn traps() -> Proposal {
+    let header = ",user_id,name,size,group,const,odd,empty,seen,when,flag,mixed,holes,cents,same,twice,twice,price";
+    let csv = table(header, 200, |row| {
+        let price = 100.0 + 50.0 * noise(row);
+        let mixed = if row % 20 == 3 { "unknown".to_string() } else { noise(row + 7).to_string() };
+        let holes = if row % 5 == 1 { String::new() } else { noise(row + 9).to_string() };
+        let seen = if row % 3 == 0 { "9" } else { "" };
+        let (size, group) = (noise(row + 1), ["a", "b", "c"][row % 3]);
+        format!(
+            "{row},{},n{row},{size},{group},5,{},,{seen},2024-{:02}-{:02},{},{mixed},{holes},{},{price},1,2,{price}",
+            row * 7919 + 13,
+            u8::from(row == 70),
+            row % 12 + 1,
+            row % 28 + 1,
+            ["true", "false"][row % 2],
+            price * 100.0
+        )
+    });
+    proposed(&csv)
+}
+
+#[test]
+fn columns_that_teach_nothing_are_left_out_with_the_reason() {
+    let proposal = traps();
+    for (name, why) in [
+        ("", "like an identifier"),
+        ("user_id", "like an identifier"),
+        ("name", "200 texts in 200 rows"),
+        ("const", "the same value"),
+        ("odd", "all rows but 1"),
+        ("empty", "no value"),
+        ("cents", "it lies on one straight line with target"),
+        ("same", "it is the same as target"),
+        ("twice", "two columns have this name"),
+    ] {
+        let found = feature(&proposal, name);
+        assert!(found.is_ignored(), "{found:?}");
+        assert!(found.why.as_deref().is_some_and(|found| found.contains(why)), "{found:?}");
+    }
+    for name in ["size", "group", "seen", "when", "flag", "mixed", "holes"] {
+        assert!(!feature(&proposal, name).is_ignored(), "{name}");
+    }
+    assert!(!proposal.text.contains("\nsize = ") && !proposal.text.contains("\ngroup = "));
+    for line in [
+        "\"\" = { encoder = \"ignore\" }",
+        "missing = \"median\"",
+        "seen = { kind = \"category\" }",
+        "holes = { indicator = true }  # 40 cells missing",
+        "missing_values = [\"unknown\", \"?\"",
+        "price = { scale = \"standard\" }",
+    ] {
+        assert!(proposal.text.contains(line), "{line}\n{}", proposal.text);
+    }
+}
+
+#[test]
+fn texts_become_what_their_number_allows() {
+    let csv = table("few,many,rare,y", 400, |row| {
+        format!("c{},m{},r{},{}", row % 4, row % 40, row % 200, noise(row))
+    });
+    let proposal = proposed(&csv);
+    assert_eq!(feature(&proposal, "few").becomes(), "4 inputs");
+    assert_eq!(feature(&proposal, "many").becomes(), "embedding of 7");
+    assert_eq!(feature(&proposal, "rare").becomes(), "left out");
+}
+
+#[test]
+fn rows_without_a_target_are_left_out_and_targets_near_1_stay_as_they_are() {
+    let csv = table("a,y", 100, |row| match row % 10 {
+        0 => format!("{},", noise(row)),
+        _ => format!("{},{}", noise(row), 4.0 * noise(row + 3) - 2.0),
+    });
+    let proposal = proposed(&csv);
+    assert_eq!((proposal.rows, proposal.targets[0].missing), (90, 10));
+    assert!(!proposal.targets[0].is_scaled);
+    assert!(proposal.text.contains("y = { missing = \"drop\" }"), "{}", proposal.text);
+}
+
+#[test]
+fn a_few_rows_make_a_job_as_well() {
+    for rows in [10, 11, 17, 30] {
+        let csv = table("a,y", rows, |row| format!("{},{}", noise(row), noise(row + 5)));
+        let training = proposed(&csv).training;
+        assert!(training.batch_size <= training.rows, "{training:?}");
+        assert!(training.decay_steps > 0 && training.warmup_steps > 0, "{training:?}");
+    }
+}
+
+#[test]
+fn names_with_quotes_and_line_ends_make_a_job_that_can_be_read() {
+    let csv = table("\"a \"\"b\"\"\",\"c\nd\",\"k = 1 # x\",y", 80, |row| {
+        format!("1,{},{},{}", row, noise(row), ["\"p\nq\"", "\"r\"\"\""][row % 2])
+    });
+    let proposal = proposed(&csv);
+    assert_eq!(proposal.task, Task::Binary);
+    assert!(feature(&proposal, "c\nd").is_ignored());
+}

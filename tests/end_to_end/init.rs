@@ -1,0 +1,129 @@
+//! `init`: a table in, a job out that trains as it is and that `check` has nothing to say of.
+
+use serde_json::Value;
+
+use crate::folder::Folder;
+
+/// Every 450th row of the diamonds of ggplot2.
+const DIAMONDS: &str = include_str!("diamonds.csv");
+
+/// A number without a pattern, from 0 to 1.
+fn noise(row: usize) -> f64 {
+    (((row as f64 + 1.0) * 12.9898).sin() * 43_758.547).rem_euclid(1.0)
+}
+
+fn table(header: &str, rows: usize, row: impl Fn(usize) -> String) -> String {
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!("{header}\n{}\n", rows.join("\n"))
+}
+
+/// Texts of two classes, with holes, an index without a name, and columns that teach nothing.
+fn classes() -> String {
+    table(",size,color,const,answer,class", 240, |row| {
+        let is_large = noise(row) > 0.5;
+        let size = if row % 9 == 4 { String::new() } else { noise(row).to_string() };
+        let class = if is_large { "large" } else { "small" };
+        let color = ["red", "green", "blue"][row % 3];
+        format!("{row},{size},{color},1,{},{class}", u8::from(is_large))
+    })
+}
+
+/// The last value of a run's figures of this name.
+fn last(folder: &Folder, run: &str, name: &str) -> f64 {
+    let text = folder.read(&format!("{run}/metrics.jsonl"));
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let found: Vec<f64> = lines.filter_map(|line| line[name].as_f64()).collect();
+    *found.last().unwrap_or_else(|| panic!("no {name} in {text}"))
+}
+
+/// Writes a job for a table, checks it, and trains it as it is.
+fn trained(folder: &Folder, arguments: &[&str]) {
+    let ended = folder.run(&[&["init"], arguments].concat());
+    ended.expect(0);
+    assert!(ended.stdout.contains("lockstep local job.toml --workers 4"), "{ended}");
+    let checked = folder.run(&["check", "job.toml"]);
+    checked.expect(0);
+    assert!(!checked.stdout.contains("warning:"), "{checked}");
+    folder.run(&["--quiet", "local", "job.toml", "--workers", "2", "--out", "run"]).expect(0);
+}
+
+#[test]
+fn numbers_are_learned_from_a_mixed_table() {
+    let folder = Folder::new(&[("diamonds.csv", DIAMONDS)]);
+    trained(&folder, &["diamonds.csv"]);
+    // A constant guess has 0.
+    assert!(last(&folder, "run", "test_r2") > 0.8);
+    let job = folder.read("job.toml");
+    assert!(job.contains("target = \"price\"  # by its name"), "{job}");
+}
+
+#[test]
+fn classes_are_learned_and_what_gives_them_away_is_left_out() {
+    let folder = Folder::new(&[("table.csv", &classes())]);
+    trained(&folder, &["table.csv"]);
+    assert!(last(&folder, "run", "test_accuracy") > 0.8);
+    let job = folder.read("job.toml");
+    for line in [
+        "\"\" = { encoder = \"ignore\" }",
+        "const = { encoder = \"ignore\" }",
+        "answer = { encoder = \"ignore\" }",
+        "size = { indicator = true }",
+        "stratif",
+    ] {
+        assert_eq!(job.contains(line), line != "stratif", "{line}: {job}");
+    }
+}
+
+#[test]
+fn a_job_that_is_there_is_never_written_over() {
+    let folder = Folder::new(&[("table.csv", &classes()), ("job.toml", "mine")]);
+    let ended = folder.run(&["init", "table.csv"]);
+    ended.expect_with(3, "job.toml: it is there already, and is not written over");
+    assert!(ended.stderr.contains("--output"), "{ended}");
+    assert_eq!(folder.read("job.toml"), "mine");
+    folder.run(&["init", "table.csv", "--output", "other.toml"]).expect(0);
+    folder.run(&["check", "other.toml"]).expect(0);
+}
+
+#[test]
+fn what_the_options_say_is_what_is_written() {
+    let folder = Folder::new(&[("table.csv", &classes()), ("test.csv", &classes())]);
+    let options =
+        ["init", "table.csv", "--target", "size", "--test", "test.csv", "--name", "sizes"];
+    let ended = folder.run(&options);
+    ended.expect(0);
+    assert!(ended.stdout.contains("predict runs/sizes"), "{ended}");
+    let job = folder.read("job.toml");
+    for line in
+        ["name = \"sizes\"", "test = \"test.csv\"", "target = \"size\"", "missing = \"drop\""]
+    {
+        assert!(job.contains(line), "{line}: {job}");
+    }
+    // Every row of the one table is in the other.
+    folder.run(&["check", "job.toml"]).expect_with(0, "");
+    let checked = folder.run(&["check", "job.toml"]);
+    assert!(checked.stdout.contains("warning: test table:"), "{checked}");
+    folder
+        .run(&["init", "table.csv", "--target", "sise", "--output", "a.toml"])
+        .expect_with(3, "found no column \"sise\", wanted by `--target`");
+    let facts = folder.run(&["--log-format", "json", "init", "table.csv", "--output", "b.toml"]);
+    let facts: Value = serde_json::from_str(facts.stdout.trim()).unwrap();
+    assert_eq!(
+        (&facts["event"], &facts["task"]),
+        (&"initialized".into(), &"binary_classification".into())
+    );
+}
+
+#[test]
+fn a_folder_of_parts_has_its_job_beside_it() {
+    let text = classes();
+    let half = text.len() / 2 + text[text.len() / 2..].find('\n').unwrap() + 1;
+    let header = text.lines().next().unwrap();
+    let folder = Folder::new(&[]);
+    std::fs::create_dir(folder.path().join("parts")).unwrap();
+    folder.write("parts/a.csv", &text[..half]);
+    folder.write("parts/b.csv", &format!("{header}\n{}", &text[half..]));
+    folder.run(&["init", "parts"]).expect(0);
+    assert!(folder.read("job.toml").contains("train = \"parts\""));
+    folder.run(&["check", "job.toml"]).expect(0);
+}
