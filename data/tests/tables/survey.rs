@@ -27,9 +27,9 @@ fn table() -> String {
 }
 
 fn surveyed(files: &Files, name: &str) -> (OpenedTable, Survey) {
-    let table = OpenedTable::open(&files.csv(name), &Dialect::default()).unwrap();
+    let table = OpenedTable::open(&files.csv(name), &Dialect::default()).expect("a table");
     let target = table.columns().len() - 1;
-    let survey = table.survey(&[target]).unwrap();
+    let survey = table.survey(&[target]).expect("a table that can be read");
     (table, survey)
 }
 

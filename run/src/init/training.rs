@@ -9,26 +9,32 @@ const TEST_ROWS_FIFTH: u64 = 10_000;
 /// Rows from which on a twentieth is enough to watch the training.
 const VALIDATION_ROWS_TWENTIETH: u64 = 100_000;
 
-/// Steps of an epoch that are aimed at.
-const STEPS_PER_EPOCH: u64 = 160;
-
 /// Bounds of the rows of a step.
 const BATCH_SIZES: (u64, u64) = (16, 1024);
-
-/// Steps of a run that are aimed at.
-const STEPS: u64 = 3_000;
 
 /// Bounds of the epochs.
 const EPOCHS: (u64, u64) = (10, 200);
 
 /// Rows to learn numbers from, and to learn classes from, below which a network soon knows them by heart.
-const FEW_ROWS: (u64, u64) = (2_000, 50_000);
+const FEW_ROWS: (u64, u64) = (10_000, 50_000);
 
-/// Largest learning rate, where the warm-up ends; with few rows, and with many.
-const LEARNING_RATES: (f64, f64) = (0.003, 0.01);
+/// How fast a network learns, and what keeps it from learning rows by heart.
+struct Pace {
+    /// Steps of an epoch that are aimed at.
+    steps_per_epoch: u64,
+    /// Steps of a run that are aimed at.
+    steps: u64,
+    /// The learning rate where the warm-up ends.
+    learning_rate: f64,
+    dropout: f64,
+}
 
-/// Dropout with few rows.
-const DROPOUT_FEW: f64 = 0.2;
+/// With few rows.
+const CAREFUL: Pace =
+    Pace { steps_per_epoch: 160, steps: 3_000, learning_rate: 0.003, dropout: 0.2 };
+
+/// With many.
+const FAST: Pace = Pace { steps_per_epoch: 80, steps: 1_900, learning_rate: 0.02, dropout: 0.0 };
 
 /// Epochs without an improvement that end a run, at least.
 const PATIENCE_MIN: u64 = 10;
@@ -97,10 +103,12 @@ pub(super) fn decide(target: &Decided, inputs: Inputs, has_test: bool) -> Traini
     let validation = if left < VALIDATION_ROWS_TWENTIETH { 0.1 } else { 0.05 };
     let validation = if left < 1_000 { 0.2 } else { validation };
     let train = left - taken(left, validation);
-    let batch_size = (train / STEPS_PER_EPOCH).max(1).next_power_of_two();
+    let few_rows = if target.task == Task::Regression { FEW_ROWS.0 } else { FEW_ROWS.1 };
+    let pace = if train < few_rows { CAREFUL } else { FAST };
+    let batch_size = (train / pace.steps_per_epoch).max(1).next_power_of_two();
     let batch_size = batch_size.clamp(BATCH_SIZES.0, BATCH_SIZES.1).min(train.max(1));
     let steps_per_epoch = train.div_ceil(batch_size).max(1);
-    let epochs = STEPS.div_ceil(steps_per_epoch).clamp(EPOCHS.0, EPOCHS.1);
+    let epochs = pace.steps.div_ceil(steps_per_epoch).clamp(EPOCHS.0, EPOCHS.1);
     let steps = steps_per_epoch * epochs;
     let warmup_steps = steps_per_epoch.min(steps / 10).max(1).min(steps - 1);
     let (loss, metrics, outputs, output_activation) = match target.task {
@@ -116,14 +124,12 @@ pub(super) fn decide(target: &Decided, inputs: Inputs, has_test: bool) -> Traini
             ("cross_entropy", vec!["accuracy", "f1"], classes, Some("softmax"))
         }
     };
-    let few_rows = if target.task == Task::Regression { FEW_ROWS.0 } else { FEW_ROWS.1 };
-    let is_few = train < few_rows;
     Training {
         loss,
         metrics,
         hidden: hidden(train, inputs.all()),
         activation: "gelu",
-        dropout: if is_few { DROPOUT_FEW } else { 0.0 },
+        dropout: pace.dropout,
         outputs,
         output_activation,
         test,
@@ -131,7 +137,7 @@ pub(super) fn decide(target: &Decided, inputs: Inputs, has_test: bool) -> Traini
         rows: train,
         batch_size,
         epochs,
-        learning_rate: if is_few { LEARNING_RATES.0 } else { LEARNING_RATES.1 },
+        learning_rate: pace.learning_rate,
         warmup_steps,
         decay_steps: steps - warmup_steps,
         clip_norm: 1.0,
