@@ -130,12 +130,11 @@ fn path_as_toml(path: &Path, folder: &Path) -> Result<String> {
 
 fn lines(proposal: &Proposal, table: &Path, job: &Path) -> Vec<String> {
     let columns = (proposal.features.len() + proposal.targets.len()) as u64;
-    let mut lines = vec![format!(
-        "{}: {}, {}",
-        table.display(),
-        count(proposal.rows, "row"),
-        count(columns, "column")
-    )];
+    let holds = match proposal.features.is_empty() {
+        true => "images and their labels".to_string(),
+        false => count(columns, "column"),
+    };
+    let mut lines = vec![format!("{}: {}, {holds}", table.display(), count(proposal.rows, "row"))];
     let title = ["column", "kind", "distinct", "missing", "holds", "becomes", "because"];
     let mut rows = vec![title.map(str::to_string).to_vec()];
     for target in &proposal.targets {

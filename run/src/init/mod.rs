@@ -77,13 +77,18 @@ pub fn toml_text(text: &str) -> String {
 pub fn propose(request: &Request) -> Result<Proposal> {
     let table = OpenedTable::open(&request.table, &Dialect::default())?;
     let refuse = |problem: String| Error::File { path: table.path().to_path_buf(), problem };
+    let is_image = table.image_shape().is_some();
+    if is_image && table.targets().is_empty() {
+        let problem =
+            "found images without labels, wanted these as well; name their file with `--labels`";
+        return Err(refuse(problem.to_string()));
+    }
     let chosen =
         target::choose(table.columns(), table.targets(), &request.targets).map_err(refuse)?;
     let survey = table.survey(&chosen.columns)?;
     let labels = |column: usize| table.labels(column);
     let decided =
         target::decide(&survey, &chosen.columns, request.kind, labels)?.map_err(refuse)?;
-    let is_image = table.image_shape().is_some();
     let features = match is_image {
         true => Vec::new(),
         false => features::decide(&survey, &chosen.columns, table.targets()),

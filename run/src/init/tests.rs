@@ -217,3 +217,33 @@ fn names_with_quotes_and_line_ends_make_a_job_that_can_be_read() {
     assert_eq!(proposal.task, Task::Binary);
     assert!(feature(&proposal, "c\nd").is_ignored());
 }
+
+#[test]
+fn images_need_their_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let (images, labels) = (folder.path().join("i.idx"), folder.path().join("l.idx"));
+    let file = |header: &[u32], values: Vec<u8>| {
+        let header: Vec<u8> = header.iter().flat_map(|number| number.to_be_bytes()).collect();
+        [header, values].concat()
+    };
+    let pixels = (0..60 * 4).map(|at| (noise(at) * 255.0) as u8);
+    std::fs::write(&images, file(&[0x0803, 60, 2, 2], pixels.collect())).unwrap();
+    let classes = (0..60).map(|row| (row % 3) as u8);
+    std::fs::write(&labels, file(&[0x0801, 60], classes.collect())).unwrap();
+    let of = |labels: Option<PathBuf>| {
+        propose(&Request {
+            table: TableFile::guess(images.clone(), labels),
+            table_as_toml: "{ images = \"i.idx\", labels = \"l.idx\" }".to_string(),
+            test_as_toml: None,
+            targets: Vec::new(),
+            kind: None,
+            job: PathBuf::from("job.toml"),
+            name: None,
+        })
+    };
+    let refused = of(None).unwrap_err().to_string();
+    assert!(refused.contains("--labels"), "{refused}");
+    let proposal = of(Some(labels)).unwrap();
+    assert_eq!((proposal.task, proposal.features.len()), (Task::Classes(3), 0));
+    assert!(proposal.text.contains("scale = { divide = 255 }"), "{}", proposal.text);
+}
