@@ -1,8 +1,8 @@
 //! A first job for a table: looks at its columns, decides what to predict, from what and how, and writes that as a commented job
 //! file. Every decision returns its reason. Trains nothing, knows no terminal, and writes no file itself.
 //!
-//! The three steps are `look` (the data crate's [`Survey`](lockstep_data::Survey)), `decide` ([`target`], [`features`],
-//! [`training`]), which reads no file, and `write` ([`toml`]).
+//! The three steps are `look` (the data crate's [`Survey`](lockstep_data::Survey)), `decide` (`target`, `features`,
+//! `training`), which reads no file, and `write` (`toml`).
 
 mod features;
 mod target;
