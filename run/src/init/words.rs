@@ -1,7 +1,6 @@
 //! What was seen, in a few words: for comments of a job and for tables on a terminal.
 
 use lockstep_data::{SeenCells, SeenColumn, SeenNumbers};
-use lockstep_proto::words::count;
 
 use super::features::Feature;
 
@@ -86,7 +85,7 @@ pub(super) fn reasons(features: &[Feature]) -> String {
     };
     let some: Vec<String> = features.iter().take(LISTED_MAX).map(reason).collect();
     match features.len().checked_sub(LISTED_MAX) {
-        Some(more @ 1..) => format!("{}; and {}", some.join("; "), count(more as u64, "more")),
+        Some(more @ 1..) => format!("{}; and {more} more", some.join("; ")),
         _ => some.join("; "),
     }
 }
