@@ -55,8 +55,10 @@ mod strata;
 mod summary;
 mod survey;
 mod table_file;
+mod values;
 mod warnings;
 mod weights;
+mod writers;
 
 pub use columns::{
     Back, Column, ColumnEncoder, ColumnKind, ColumnOverride, ColumnSettings, Missing, Parameter,
@@ -70,7 +72,10 @@ pub use load::{Dataset, load};
 pub use order::RowOrder;
 pub use readers::open_table::{COLUMNS_MAX, ROWS_MAX};
 pub use rows::Rows;
-pub use schema::{Cells, EmbeddedColumn, ReadTable, Schema, Unseen, Want};
+pub use schema::{
+    Cells, EmbeddedColumn, EncodedRows, PassedColumn, RawRows, ReadTable, RowEncoder, RowSource,
+    Schema, Unseen, Want,
+};
 pub use sharded::Sharded;
 pub use spec::{Source, TableSpec, TargetKind};
 pub use summary::{
@@ -79,3 +84,5 @@ pub use summary::{
 };
 pub use survey::{OpenedTable, SeenCells, SeenColumn, SeenNumbers, SeenTexts, Strays, Survey};
 pub use table_file::TableFile;
+pub use values::{Texts, ValueKind, Values};
+pub use writers::{OutputFormat, ReadyRows, Sink, TableWriter, WrittenColumn};

@@ -2,6 +2,7 @@
 //! order. The steps themselves live elsewhere.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use lockstep_proto::ids::Table;
 
@@ -68,19 +69,24 @@ pub fn load(
     let kinds = found.iter().map(kind_of).collect();
     let schema = fit(&raw, &train_rows, &seen, found, kind, spec)?;
     let leaks = leaks(&raw, &train_rows, &seen, detail);
+    let lookups = schema.lookups();
     seen.count_distinct(&raw, &train_rows, &schema, detail);
     let held_out = |table, rows: Option<Vec<u32>>| {
         rows.map(|rows| HeldOut {
             seen: TableSummary::new(table, &raw, &rows, 0),
-            unseen: schema.unseen(&raw, &rows),
+            unseen: lookups.unseen(&raw, &rows),
             rows,
         })
     };
     let validation = held_out(Table::Validation, validation);
     let test = held_out(Table::Test, test);
     let weights = weights::of(&raw, &train_rows)?;
-    let [train, validation_rows, test_rows] =
-        schema.preprocess(&mut raw, [&train_rows, rows_of(&validation), rows_of(&test)])?;
+    let [train, validation_rows, test_rows] = schema.preprocess(
+        &lookups,
+        &mut raw,
+        [&train_rows, rows_of(&validation), rows_of(&test)],
+    )?;
+    drop(lookups);
     seen.count_labels(&schema, &train);
     drop((raw, train_rows));
     let train = match weights {
@@ -138,7 +144,7 @@ struct Opened {
 /// later; then all is read again.
 fn open(
     spec: &TableSpec,
-    opened: Box<dyn OpenTable>,
+    opened: Arc<dyn OpenTable>,
     (features, targets, weight): (Vec<usize>, Vec<usize>, Option<Selected>),
     kind: TargetKind,
 ) -> Result<Opened, DataError> {
@@ -219,8 +225,9 @@ fn read(
     let mut raw = schema.open(file, Want::FeaturesAndTargets, Reader::Job)?;
     let rows = usable_rows(&raw)?;
     let mut summary = TableSummary::new(table, &raw, &rows, (raw.rows - rows.len()) as u64);
-    let unseen = schema.unseen(&raw, &rows);
-    let [values] = schema.preprocess(&mut raw, [&rows])?;
+    let lookups = schema.lookups();
+    let unseen = lookups.unseen(&raw, &rows);
+    let [values] = schema.preprocess(&lookups, &mut raw, [&rows])?;
     summary.count_labels(schema, &values);
     Ok((values, summary, unseen))
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::block::{Block, MISSING_LABEL, Places};
+use crate::columns::date_form::MIDNIGHT;
 use crate::error::DataError;
-use crate::readers::open_table::{Contents, OpenTable, Stored};
+use crate::readers::open_table::{Batch, Contents, OpenTable, Stored};
 use crate::selection::Selection;
 
 /// Rows that are made a block at once, where they are not kept as blocks.
@@ -17,8 +18,10 @@ const BLOCK_ROWS: usize = 256;
 #[derive(Debug)]
 pub(crate) struct RawTable {
     pub(crate) table: Arc<dyn OpenTable>,
-    pub(crate) selection: Selection,
+    pub(crate) selection: Arc<Selection>,
     pub(crate) rows: usize,
+    /// The row of `table` that is the first here.
+    first: u32,
     stored: Stored,
     /// File columns of the numbers of a row.
     number_columns: Vec<usize>,
@@ -34,9 +37,35 @@ impl RawTable {
         table: Arc<dyn OpenTable>,
         selection: Selection,
     ) -> Result<RawTable, DataError> {
-        let Contents { rows, stored, label_names, noted } = table.read(&selection)?;
-        let number_columns = selection.number_columns();
-        Ok(RawTable { table, selection, rows, stored, number_columns, label_names, noted })
+        let Contents { rows, stored, mut label_names, noted } = table.read(&selection)?;
+        for (selected, names) in selection.labels().zip(&mut label_names) {
+            let is_midnight = |name: &String| name.ends_with(MIDNIGHT);
+            if names.iter().all(is_midnight) && table.has_times(selected.column) {
+                names.iter_mut().for_each(|name| name.truncate(name.len() - MIDNIGHT.len()));
+            }
+        }
+        if rows == 0 {
+            return Err(DataError::table(table.path(), table.no_rows()));
+        }
+        let (number_columns, selection) = (selection.number_columns(), Arc::new(selection));
+        Ok(RawTable {
+            table,
+            selection,
+            rows,
+            first: 0,
+            stored,
+            number_columns,
+            label_names,
+            noted,
+        })
+    }
+
+    /// Some rows of a table that is never in memory as a whole.
+    pub(crate) fn of(batch: Batch) -> RawTable {
+        let Batch { table, selection, first, block, label_names, kept: _ } = batch;
+        let (rows, number_columns) = (block.rows, selection.number_columns());
+        let (stored, noted) = (Stored::Blocks(vec![block]), Vec::new());
+        RawTable { table, selection, rows, first, stored, number_columns, label_names, noted }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -184,7 +213,7 @@ impl RawTable {
 
     /// The error of one cell of a row that has been read.
     pub(crate) fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {
-        self.table.cell_error(row, column, problem)
+        self.table.cell_error(self.first + row, column, problem)
     }
 
     /// Turns the table into preprocessed rows: those of each part, whose rows are in the file's order, to where it

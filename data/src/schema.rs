@@ -3,6 +3,7 @@
 
 mod kept;
 mod rules;
+mod stream;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -16,9 +17,11 @@ use crate::error::{DataError, count, list, quote, suggest};
 use crate::raw::RawTable;
 use crate::readers::open_table::OpenTable;
 use crate::rows::Rows;
+use crate::selection::Selection;
 use crate::spec::TargetKind;
 use crate::table_file::TableFile;
 pub(crate) use rules::{Reader, Rule, selection, usable_rows};
+pub use stream::{EncodedRows, PassedColumn, RawRows, RowEncoder, RowSource};
 
 /// How cells become numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +89,26 @@ pub struct Unseen {
     pub categories: Vec<String>,
 }
 
+/// Most categories that are remembered where there is no end of them.
+const CATEGORIES_MAX: usize = 1000;
+
+impl Unseen {
+    /// Counts more rows in, which come after these.
+    pub fn add(all: &mut Vec<Unseen>, more: Vec<Unseen>) {
+        for mut found in more {
+            let Some(own) = all.iter_mut().find(|own| own.feature == found.feature) else {
+                found.categories.truncate(CATEGORIES_MAX);
+                all.push(found);
+                continue;
+            };
+            own.rows += found.rows;
+            found.categories.retain(|category| !own.categories.contains(category));
+            own.categories.extend(found.categories);
+            own.categories.truncate(CATEGORIES_MAX);
+        }
+    }
+}
+
 impl std::fmt::Display for Unseen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Unseen { feature, rows, categories } = self;
@@ -121,8 +144,9 @@ impl Schema {
         let mut raw = self.open(file, want, Reader::Model)?;
         let rows = usable_rows(&raw)?;
         let left_out = (raw.rows - rows.len()) as u64;
-        let unseen = self.unseen(&raw, &rows);
-        let [rows] = self.preprocess(&mut raw, [&rows])?;
+        let lookups = self.lookups();
+        let unseen = lookups.unseen(&raw, &rows);
+        let [rows] = self.preprocess(&lookups, &mut raw, [&rows])?;
         Ok(ReadTable { rows, left_out, unseen })
     }
 
@@ -189,7 +213,18 @@ impl Schema {
         reader: Reader,
     ) -> Result<RawTable, DataError> {
         let opened = file.open(&self.dialect)?;
-        self.check_image(&*opened)?;
+        let selection = self.select(&*opened, want, reader)?;
+        RawTable::read(opened, selection)
+    }
+
+    /// The wanted columns of a file.
+    fn select(
+        &self,
+        opened: &dyn OpenTable,
+        want: Want,
+        reader: Reader,
+    ) -> Result<Selection, DataError> {
+        self.check_image(opened)?;
         let target_names = self.target_names();
         if want == Want::FeaturesAndTargets
             && let Some(problem) = opened.lacks_targets(&target_names)
@@ -200,22 +235,22 @@ impl Schema {
             Want::Features => &[][..],
             Want::FeaturesAndTargets => &self.targets,
         };
-        let features = self.find(&*opened, &self.features, "feature")?;
-        let targets = self.find(&*opened, targets, "target")?;
+        let features = self.find(opened, &self.features, "feature")?;
+        let targets = self.find(opened, targets, "target")?;
         let rule = |column: &Column| Rule {
             missing: column.settings().missing,
             takes_any_size: column.takes_any_size() && self.cells == Cells::F64,
             is_text: column.kind().is_text(),
             notes_text: false,
         };
-        let selection = selection(
+        let selected = selection(
             features.into_iter().zip(self.features.iter().map(rule)),
             targets.into_iter().zip(self.targets.iter().map(rule)),
             self.kind,
             want,
             reader,
         );
-        RawTable::read(opened.into(), selection)
+        Ok(selected)
     }
 
     fn check_image(&self, opened: &dyn OpenTable) -> Result<(), DataError> {

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::bytes::packing::Unpacked;
 use crate::dialect::Dialect;
@@ -32,6 +33,8 @@ enum Choice {
     Name,
     /// Its name or its beginning; CSV where neither says one.
     NameOrBeginning,
+    /// CSV, from what this process is given to read.
+    StandardInput,
     Told(&'static Format),
 }
 
@@ -80,7 +83,12 @@ impl TableFile {
     }
 
     /// A table to use a model on: in the format that its name or its beginning says; in two files if `targets` are given.
+    /// `-` is a CSV file on standard input.
     pub fn guess(path: PathBuf, targets: Option<PathBuf>) -> TableFile {
+        if path == Path::new("-") && targets.is_none() {
+            let (choice, path) = (Choice::StandardInput, PathBuf::from("standard input"));
+            return TableFile { choice, path, targets };
+        }
         let choice = Choice::NameOrBeginning;
         let Some(targets) = targets else { return TableFile { choice, path, targets: None } };
         let has_pair = |format: &&'static Format| format.pair.is_some();
@@ -107,10 +115,20 @@ impl TableFile {
 
     /// The files that are read for it, as far as they can be told: every part, or the one or two files.
     pub fn inputs(&self) -> Vec<PathBuf> {
+        if self.choice == Choice::StandardInput {
+            return vec![PathBuf::from("/dev/stdin")];
+        }
         match parts::paths(&self.path) {
             Ok(Some(parts)) if self.targets.is_none() => parts,
             _ => std::iter::once(&self.path).chain(&self.targets).cloned().collect(),
         }
+    }
+
+    /// Whether a new file of this name would be one more part.
+    pub fn would_read(&self, path: &Path) -> bool {
+        self.targets.is_none()
+            && self.choice != Choice::StandardInput
+            && parts::would_read(&self.path, path)
     }
 
     /// What `data.target` is where a job leaves it out, if it may: all that the targets' file holds.
@@ -126,10 +144,15 @@ impl TableFile {
         }
     }
 
-    pub(crate) fn open(&self, dialect: &Dialect) -> Result<Box<dyn OpenTable>, DataError> {
-        let parts = if self.targets.is_some() { None } else { parts::paths(&self.path)? };
+    pub(crate) fn open(&self, dialect: &Dialect) -> Result<Arc<dyn OpenTable>, DataError> {
+        let is_one = self.targets.is_some() || self.choice == Choice::StandardInput;
+        let parts = if is_one { None } else { parts::paths(&self.path)? };
         let Some(paths) = parts else {
-            return open(self.choice.of(&self.path), &self.path, self.targets.as_deref(), dialect);
+            return (self.choice.of(&self.path).open)(&Request {
+                is_standard_input: self.choice == Choice::StandardInput,
+                targets: self.targets.as_deref(),
+                ..request(&self.path, dialect)
+            });
         };
         let mut formats = paths.iter().map(|path| self.choice.of(path));
         let format = formats.next().unwrap_or(readers::FORMATS[0]);
@@ -144,8 +167,8 @@ impl TableFile {
             return Err(DataError::table(path, problem));
         }
         let dialect = dialect.clone();
-        let open = Box::new(move |path: &Path| open(format, path, None, &dialect));
-        Ok(Box::new(Parts::open(&self.path, paths, open)?))
+        let open = Box::new(move |path: &Path| (format.open)(&request(path, &dialect)));
+        Ok(Arc::new(Parts::open(&self.path, paths, open)?))
     }
 }
 
@@ -154,6 +177,7 @@ impl Choice {
     fn of(self, path: &Path) -> &'static Format {
         let format = match self {
             Choice::Told(format) => Some(format),
+            Choice::StandardInput => None,
             Choice::Name => readers::by_name(path),
             Choice::NameOrBeginning => readers::by_name(path).or_else(|| by_beginning(path)),
         };
@@ -161,13 +185,10 @@ impl Choice {
     }
 }
 
-fn open(
-    format: &Format,
-    path: &Path,
-    targets: Option<&Path>,
-    dialect: &Dialect,
-) -> Result<Box<dyn OpenTable>, DataError> {
-    (format.open)(&Request { path, targets, dialect, recognize: readers::recognize })
+/// What is asked of a format for one file.
+fn request<'a>(path: &'a Path, dialect: &'a Dialect) -> Request<'a> {
+    let recognize = readers::recognize;
+    Request { path, is_standard_input: false, targets: None, dialect, recognize }
 }
 
 /// The format that a file's beginning says.

@@ -1,9 +1,11 @@
 //! `model.json`, schema and network: a model that loads can be used on a table with its columns, and nothing else is ever
 //! tried with it. The network's part is also what a worker is told in a welcome.
 
-use lockstep_data::{Schema, TableFile};
+use std::path::Path;
+
+use lockstep_data::{OutputFormat, Schema, Sink, TableFile};
 use lockstep_model::{Network, NetworkSpec};
-use lockstep_run::inference::{evaluate, predict};
+use lockstep_run::inference::{Request, evaluate, predict};
 use lockstep_run::run_folder::{Model, ModelDescription};
 use lockstep_run::weights_file::{Stamp, to_bytes, weights_hash};
 
@@ -51,9 +53,10 @@ pub fn check(data: &[u8]) {
     let table = table(&schema);
     let file = TableFile::at(scratch::write("table.csv", table.as_bytes()));
     BUDGET.hold(text.len() + table.len(), || {
-        let mut output = Vec::new();
-        if let Ok(found) = predict(&model, &file, &mut output) {
-            assert!(found.rows > 0 && !output.is_empty());
+        let (format, output) = (OutputFormat::CSV, Path::new("output"));
+        let request = Request { data: &file, keep: &[], format, output };
+        if let Ok(found) = predict(&model, &request, Sink::Stream(Box::new(std::io::sink()))) {
+            assert!(found.rows > 0);
         }
         if let Ok(found) = evaluate(&model, &file) {
             assert!(found.rows > 0 && found.values.contains_key("loss"));

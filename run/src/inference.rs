@@ -1,10 +1,10 @@
 //! Using a model on tables: measuring it and predicting with it. No cluster; rows are independent.
 
 mod classes;
+mod pipeline;
+mod predict;
 
 pub(crate) use classes::classes_of_sums;
-
-use std::io::Write;
 
 use lockstep_data::{ReadTable, RowOrder, Rows, Sharded, TableFile, TargetKind, Unseen, Want};
 use lockstep_model::{Loss, Network, NonFinite, Workspace};
@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::report::Values;
 use crate::report::classes::TargetClasses;
 use crate::run_folder::Model;
+pub use predict::{Predicted, Request, predict};
 
 /// Rows that go through the network together.
 const BLOCK_ROWS: usize = 1024;
@@ -150,82 +151,6 @@ pub fn outputs(model: &Model, rows: &Rows) -> Array2<f32> {
         outputs.extend(network.predict(&model.weights, x, &mut workspace).iter());
     }
     Array2::from_shape_vec((rows.len(), network.outputs()), outputs).expect("one row for each")
-}
-
-/// What was predicted.
-pub struct Predicted {
-    /// Rows.
-    pub rows: u64,
-    /// Categories that training never saw.
-    pub unseen: Vec<Unseen>,
-}
-
-/// Writes predictions for a raw table as CSV, a line for each row, in the table's order: the target's value, or the
-/// label and the probability of every class. A target that is scaled comes in its own unit, with all the digits of an `f64`.
-///
-/// # Errors
-/// If the table lacks a feature or a cell, or the output cannot be written.
-pub fn predict(model: &Model, data: &TableFile, output: &mut dyn Write) -> Result<Predicted> {
-    let ReadTable { rows, unseen, .. } = model.schema.read_counted(data, Want::Features)?;
-    let outputs = outputs(model, &rows);
-    let predicted = Predicted { rows: rows.len() as u64, unseen };
-    match write_csv(model, &outputs, output) {
-        Ok(()) => Ok(predicted),
-        // The reader has seen enough.
-        Err(error) if is_broken_pipe(&error) => Ok(predicted),
-        Err(error) => Err(Error::Internal(format!("cannot write the predictions: {error}"))),
-    }
-}
-
-fn is_broken_pipe(error: &csv::Error) -> bool {
-    matches!(error.kind(), csv::ErrorKind::Io(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
-fn write_csv(model: &Model, outputs: &Array2<f32>, output: &mut dyn Write) -> csv::Result<()> {
-    let schema = &model.schema;
-    let mut writer = csv::Writer::from_writer(output);
-    let (names, mut header) = (schema.target_names(), Vec::new());
-    match schema.kind {
-        TargetKind::Numbers => header.extend(names),
-        TargetKind::Classes { outputs } => {
-            header.push(names[0].clone());
-            header.extend(
-                (0..outputs).map(|class| format!("{}_{}", names[0], schema.label(0, class))),
-            );
-        }
-        TargetKind::Binary { .. } => {
-            for (target, name) in names.iter().enumerate() {
-                header.push(name.clone());
-                header.push(format!("{name}_{}", schema.label(target, 1)));
-            }
-        }
-    }
-    writer.write_record(&header)?;
-    let mut record = Vec::with_capacity(header.len());
-    for row in outputs.rows() {
-        record.clear();
-        match schema.kind {
-            TargetKind::Numbers if model.network.has_units() => {
-                let own = |(target, &value)| model.network.in_own_unit(target, value).to_string();
-                record.extend(row.iter().enumerate().map(own));
-            }
-            TargetKind::Numbers => record.extend(row.iter().map(f32::to_string)),
-            TargetKind::Classes { .. } => {
-                record.push(schema.label(0, largest(row.iter().copied())).to_string());
-                record.extend(row.iter().map(f32::to_string));
-            }
-            TargetKind::Binary { .. } => {
-                for (target, probability) in row.iter().enumerate() {
-                    let class = model.class_of(*probability);
-                    record.push(schema.label(target, class).to_string());
-                    record.push(probability.to_string());
-                }
-            }
-        }
-        writer.write_record(&record)?;
-    }
-    writer.flush()?;
-    Ok(())
 }
 
 /// Place of the largest value, the first of equals: as accuracy counts it.

@@ -359,12 +359,18 @@ pub(super) struct Evaluate {
 pub(super) struct Predict {
     /// The run folder; the run may be unfinished.
     pub(super) run: PathBuf,
-    /// A table with the run's feature columns, as they were before scaling, in CSV or NPY; or images in IDX.
+    /// A table with the run's feature columns, as they were before scaling, in any format of a job's tables; `-` for a CSV
+    /// table on standard input.
     #[arg(long, short)]
     pub(super) data: PathBuf,
-    /// Where the predictions go, one line for each row, in the table's order; `-` for standard output.
-    #[arg(long, short)]
+    /// Where the predictions go, a row for each row, in the table's order: CSV, or what the name says (.tsv, .parquet, .npy,
+    /// .csv.gz, .csv.zst); `-` for standard output, as CSV.
+    #[arg(long, short, default_value = "-")]
     pub(super) output: PathBuf,
+    /// A column of the table that comes first in the predictions, as it is; any number of times, or several with commas
+    /// between them.
+    #[arg(long, short, value_name = "COLUMN")]
+    pub(super) keep: Vec<String>,
     /// Replace the output file if it exists. Never the table or a file of the run folder.
     #[arg(long)]
     pub(super) force: bool,

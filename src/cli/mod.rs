@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lockstep_coordinator::Stop;
-use lockstep_data::{TableFile, Unseen};
+use lockstep_data::Unseen;
 use lockstep_proto::panics;
 use lockstep_proto::words::count;
 use lockstep_worker::{Ended, WorkerConfig, WorkerEvent};
@@ -137,10 +137,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
         }
         Command::Check(check) => check::run(&check.job, usize::from(check.workers), reporter),
         Command::Evaluate(evaluate) => evaluate::evaluate(evaluate, reporter),
-        Command::Predict(predict) => {
-            let data = TableFile::guess(predict.data, None);
-            predict::predict(&predict.run, &data, &predict.output, predict.force, reporter)
-        }
+        Command::Predict(predict) => predict::predict(predict, reporter),
         Command::Verify(options) => {
             let threads = options.threads.map_or_else(cores, usize::from);
             let reporter: SharedReporter = reporter.clone();

@@ -1,10 +1,10 @@
 //! Files that the user named for results: never over what they were made from, and over another file only if told to.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use lockstep_data::TableFile;
+use lockstep_data::{Sink, TableFile};
 use lockstep_run::error::{Error, Result};
 use tempfile::NamedTempFile;
 
@@ -21,9 +21,13 @@ pub(super) fn check(run: &Path, data: &TableFile, output: &Path, force: bool) ->
     if fs::canonicalize(run).is_ok_and(|run| folder.starts_with(run)) {
         return refused("it lies in the run folder, which only its run writes: name another place");
     }
+    if data.would_read(output) {
+        return refused(
+            "it would be one more part of the table that is read, the next time: name another folder",
+        );
+    }
     let Ok(there) = fs::metadata(output) else { return Ok(()) };
-    let is_it = |input: PathBuf| fs::metadata(input).is_ok_and(|input| is_same(&there, &input));
-    if data.inputs().into_iter().any(is_it) {
+    if is_input(data, &there) {
         return refused("it is the table that is read: name another file");
     }
     if there.is_file() && has(run, &there) {
@@ -36,6 +40,25 @@ pub(super) fn check(run: &Path, data: &TableFile, output: &Path, force: bool) ->
         return Err(there_already(output));
     }
     Ok(())
+}
+
+/// The same of standard output, which may have been led to a file.
+///
+/// # Errors
+/// If that is the table.
+pub(super) fn check_standard_output(data: &TableFile) -> Result<()> {
+    let there = fs::metadata("/dev/stdout").ok().filter(Metadata::is_file);
+    if !there.is_some_and(|there| is_input(data, &there)) {
+        return Ok(());
+    }
+    let problem = "it is the table that is read: name another file".to_owned();
+    Err(Error::File { path: "standard output".into(), problem })
+}
+
+/// Whether a file is one that is read.
+fn is_input(data: &TableFile, there: &Metadata) -> bool {
+    let is_it = |input: PathBuf| fs::metadata(input).is_ok_and(|input| is_same(there, &input));
+    data.inputs().into_iter().any(is_it)
 }
 
 fn there_already(output: &Path) -> Error {
@@ -75,33 +98,74 @@ fn folder_of(file: &Path) -> &Path {
 /// # Errors
 /// If it cannot be written, or is there by now and `force` is not given. An older file stays as it was then.
 pub(super) fn write(output: &Path, bytes: &[u8], force: bool) -> Result<()> {
-    write_whole(output, bytes, force).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => there_already(output),
-        _ => Error::file(output, "write it", &error),
-    })
+    let (pending, mut sink) = Pending::begin(output)?;
+    sink.write_all(bytes).map_err(|error| Error::file(output, "write it", &error))?;
+    drop(sink);
+    pending.replace(force)
 }
 
-/// Writes a file whole, beside its place under a name that nobody else has, then moves it there.
-fn write_whole(output: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
-    if fs::metadata(output).is_ok_and(|there| !there.is_file()) {
-        // A pipe or a device is written to, not replaced.
-        return fs::write(output, bytes);
+/// A file that is written beside its place, under a name that nobody else has, and moved there when it is whole. What is
+/// dropped before leaves nothing.
+pub(super) struct Pending {
+    output: PathBuf,
+    /// `None` for a pipe or a device, which is written to and not replaced.
+    file: Option<NamedTempFile>,
+}
+
+impl Pending {
+    /// Begins what [`check`] let pass.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn begin(output: &Path) -> Result<(Pending, Sink)> {
+        let begun = Pending::new(output);
+        begun.map_err(|error| Error::file(output, "write it", &error))
     }
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // What any new file gets, less the user's mask.
-        builder.permissions(fs::Permissions::from_mode(0o666));
+
+    fn new(output: &Path) -> io::Result<(Pending, Sink)> {
+        let name = output.to_path_buf();
+        if fs::metadata(output).is_ok_and(|there| !there.is_file()) {
+            let stream = File::options().write(true).open(output)?;
+            return Ok((Pending { output: name, file: None }, Sink::Stream(Box::new(stream))));
+        }
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            // What any new file gets, less the user's mask.
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let file = builder.prefix(".predictions-").tempfile_in(folder_of(output))?;
+        let sink = Sink::File(file.as_file().try_clone()?);
+        Ok((Pending { output: name, file: Some(file) }, sink))
     }
-    let mut file: NamedTempFile = builder.prefix(".predictions-").tempfile_in(folder_of(output))?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    match force {
-        true => file.persist(output),
-        // Also if it was made by somebody else meanwhile.
-        false => file.persist_noclobber(output),
+
+    /// The unfinished file, which is to be removed if this process ends early.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(NamedTempFile::path)
     }
-    .map_err(|error| error.error)?;
-    Ok(())
+
+    /// Moves the whole file to its place.
+    ///
+    /// # Errors
+    /// If that cannot be done, or a file is there by now and `force` is not given. An older file stays as it was then.
+    pub(super) fn replace(self, force: bool) -> Result<()> {
+        let Some(file) = self.file else { return Ok(()) };
+        let synced = file.as_file().sync_all();
+        let moved = synced.and_then(|()| {
+            match force {
+                true => file.persist(&self.output),
+                // Also if it was made by somebody else meanwhile.
+                false => file.persist_noclobber(&self.output),
+            }
+            .map_err(|error| error.error)
+        });
+        match moved {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Err(there_already(&self.output))
+            }
+            Err(error) => Err(Error::file(&self.output, "write it", &error)),
+        }
+    }
 }

@@ -1,8 +1,13 @@
 //! What a process has to do with its parent, its signals and its host.
 
 use std::io::Read as _;
+use std::path::Path;
 
+use lockstep_run::error::{STOPPED, exit};
+use lockstep_run::report::{Report, report};
 use tokio::sync::oneshot;
+
+use crate::report::SharedConsole;
 
 /// Ready when the process is asked to stop: Ctrl-C, SIGTERM, or SIGUSR1, by which schedulers warn of a time limit.
 pub(super) async fn stop_signal() {
@@ -125,6 +130,31 @@ pub(super) async fn stop_or_end<T>(
         result = work(stopped) => result,
         () = twice => std::process::exit(i32::from(lockstep_run::error::exit::STOPPED)),
     }
+}
+
+/// Ends this process at the first signal that asks it to stop, and removes a file that is not whole yet.
+pub(super) fn remove_if_stopped(file: Option<&Path>, reporter: &SharedConsole) {
+    let Some(file) = file.map(Path::to_path_buf) else { return };
+    let reporter = reporter.clone();
+    // Where it cannot be started, a signal leaves the file.
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return;
+    };
+    let (is_watched, watched) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            let mut signals = StopSignals::new();
+            // Fails only if nobody waits for it.
+            let _ = is_watched.send(());
+            signals.next().await;
+        });
+        // It may be in its place by now.
+        let _ = std::fs::remove_file(file);
+        let exit_code = exit::STOPPED;
+        report(&reporter, &Report::Error { message: STOPPED.to_owned(), exit_code });
+        std::process::exit(i32::from(exit_code));
+    });
+    let _ = watched.recv();
 }
 
 /// Ends this process when its parent ends, however that happens. The kernel's death signal reaches a stopped process

@@ -124,7 +124,7 @@ fn write_result(text: &str) -> io::Result<()> {
 }
 
 /// Standard output for data and scripts: as they are for a file or a program, line by line and escaped on a terminal.
-pub(crate) fn data_output() -> Box<dyn Write> {
+pub(crate) fn data_output() -> Box<dyn Write + Send> {
     let out = io::stdout();
     match out.is_terminal() {
         true => Box::new(Escaping { out, rest: Vec::new() }),

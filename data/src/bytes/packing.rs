@@ -2,11 +2,12 @@
 //! may be compressed, so no format is known here. Believes no length that a header claims: what is unpacked is what is read.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 
+use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
+use flate2::write::GzEncoder;
 
 use crate::error::DataError;
 
@@ -60,6 +61,24 @@ impl Packing {
         }
     }
 
+    /// How a file of this name is compressed, if its name says so.
+    pub(crate) fn of_name(path: &Path) -> Option<Packing> {
+        let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+        Packing::ALL.into_iter().find(|packing| ending.as_deref() == Some(packing.ending()))
+    }
+
+    /// These bytes compressed, whole: what follows them is compressed by itself.
+    pub(crate) fn pack(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        match self {
+            Packing::Gzip => {
+                let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+                packed.write_all(bytes)?;
+                packed.finish()
+            }
+            Packing::Zstd => zstd::encode_all(bytes, zstd::DEFAULT_COMPRESSION_LEVEL),
+        }
+    }
+
     /// Unpacks what comes.
     fn unpack<'a>(self, from: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
         let from = BufReader::with_capacity(BUFFER_LEN, from);
@@ -76,9 +95,7 @@ impl Packing {
 
 /// A file's name without the ending that says how it is compressed: what tells its format.
 pub(crate) fn unpacked_name(path: &Path) -> PathBuf {
-    let ending = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
-    let is_packed = Packing::ALL.iter().any(|packing| ending.as_deref() == Some(packing.ending()));
-    if is_packed { path.with_extension("") } else { path.to_owned() }
+    if Packing::of_name(path).is_some() { path.with_extension("") } else { path.to_owned() }
 }
 
 /// An open file, unpacked if it is compressed.
@@ -96,17 +113,23 @@ impl std::fmt::Debug for Unpacked {
 
 impl Unpacked {
     /// From a file's first byte on.
-    pub(crate) fn new(mut file: File) -> io::Result<Unpacked> {
+    pub(crate) fn new(mut from: impl Read + Send + 'static) -> io::Result<Unpacked> {
         let mut start = Vec::with_capacity(MAGIC_LEN);
-        (&mut file).take(MAGIC_LEN as u64).read_to_end(&mut start)?;
+        (&mut from).take(MAGIC_LEN as u64).read_to_end(&mut start)?;
         let packing = Packing::of_start(&start);
         // Put back what was read: a pipe cannot be rewound.
-        let whole = io::Cursor::new(start).chain(file);
+        let whole = io::Cursor::new(start).chain(from);
         let from = match packing {
             Some(packing) => packing.unpack(whole)?,
             None => Box::new(whole),
         };
         Ok(Unpacked { from, packing })
+    }
+
+    /// The same behind what was taken from its beginning.
+    pub(crate) fn behind(self, start: Vec<u8>) -> Unpacked {
+        let Unpacked { from, packing } = self;
+        Unpacked { from: Box::new(io::Cursor::new(start).chain(from)), packing }
     }
 
     pub(crate) fn is_packed(&self) -> bool {
@@ -154,7 +177,7 @@ pub(crate) fn unreadable(path: &Path, cause: io::Error) -> DataError {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::fs::File;
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! The bytes of a file, read by position from any thread. A regular file stays where it is and is read again each time.
 //! What is compressed is unpacked once, into a file of its own in the system's folder for temporary files, and only as far
 //! as it is asked for: memory stays bounded, and a file that is refused at its beginning is not unpacked to its end. What
-//! can be read only once, such as a pipe, is kept in memory, up to a limit. Knows no format.
+//! can be read only once, such as a pipe, is kept in memory if it is short, and else in such a file, too. Knows no format.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write as _};
@@ -11,8 +11,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::packing::Unpacked;
 
-/// Most bytes of what has to be kept in memory.
-const KEPT_LEN_MAX: u64 = 4 << 30;
+/// Most bytes of a pipe that are kept in memory.
+const KEPT_LEN_MAX: u64 = 16 << 20;
 
 /// Bytes unpacked at once.
 const UNPACKED_LEN: usize = 1 << 18;
@@ -29,19 +29,51 @@ impl Source {
     /// # Errors
     /// What the system says.
     pub(crate) fn open(path: &Path) -> io::Result<Source> {
-        let file = File::open(path)?;
+        Source::of_file(File::open(path)?)
+    }
+
+    /// What this process is given to read.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn standard_input() -> io::Result<Source> {
+        #[cfg(unix)]
+        {
+            use std::os::fd::AsFd as _;
+            let mut file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+            let is_at_start = file.stream_position().is_ok_and(|at| at == 0);
+            if is_at_start {
+                return Source::of_file(file);
+            }
+            Source::of_stream(Unpacked::new(file)?, KEPT_LEN_MAX)
+        }
+        #[cfg(not(unix))]
+        Source::of_stream(Unpacked::new(io::stdin())?, KEPT_LEN_MAX)
+    }
+
+    fn of_file(file: File) -> io::Result<Source> {
         let metadata = file.metadata()?;
         // Files that the system makes up as they are read say that they are empty.
         let is_regular = metadata.is_file() && metadata.len() > 0;
         let by_position = Handle::new(file.try_clone()?);
-        let mut unpacked = Unpacked::new(file)?;
+        let unpacked = Unpacked::new(file)?;
+        if is_regular && !unpacked.is_packed() {
+            return Ok(Source::File(by_position, metadata.len()));
+        }
+        Source::of_stream(unpacked, KEPT_LEN_MAX)
+    }
+
+    /// What can be read only once, or is compressed.
+    fn of_stream(mut unpacked: Unpacked, kept_len_max: u64) -> io::Result<Source> {
         if unpacked.is_packed() {
             return Packed::new(unpacked).map(Source::Packed);
         }
-        if is_regular {
-            return Ok(Source::File(by_position, metadata.len()));
+        let mut start = Vec::new();
+        (&mut unpacked).take(kept_len_max + 1).read_to_end(&mut start)?;
+        if start.len() as u64 <= kept_len_max {
+            return Ok(Source::Memory(start));
         }
-        keep(&mut unpacked, KEPT_LEN_MAX).map(Source::Memory)
+        Packed::new(unpacked.behind(start)).map(Source::Packed)
     }
 
     /// The file's length when it was opened; of a compressed one, that of what it holds.
@@ -86,7 +118,7 @@ impl Source {
     }
 }
 
-/// A compressed file, as far as it has been unpacked.
+/// A compressed file, as far as it has been unpacked; or a long pipe, as far as it has been read.
 #[derive(Debug)]
 pub(crate) struct Packed {
     /// What has been unpacked: a file without a name, gone when it is closed.
@@ -126,8 +158,8 @@ impl Packed {
             rest.to.write_all(&buffer).map_err(|cause| {
                 let folder = std::env::temp_dir();
                 let problem = format!(
-                    "there is no room to unpack it in {} ({cause}); unpack it yourself, or set TMPDIR to a folder with \
-                     more room",
+                    "there is no room for it in {} ({cause}); unpack it yourself, or set TMPDIR to a folder with more \
+                     room",
                     folder.display()
                 );
                 io::Error::new(cause.kind(), problem)
@@ -141,20 +173,6 @@ impl Packed {
         let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         if rest.from.is_some() { u64::MAX } else { rest.len }
     }
-}
-
-/// All that comes, if it ends soon enough.
-fn keep(from: &mut impl Read, len_max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    from.take(len_max + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > len_max {
-        let problem = format!(
-            "more than {len_max} bytes come from what is not a regular file: write them to one, which is not kept in \
-             memory"
-        );
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
-    }
-    Ok(bytes)
 }
 
 /// A reader of a range of a file.
@@ -307,10 +325,15 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_not_kept() {
-        assert_eq!(keep(&mut &b"0123"[..], 4).unwrap(), b"0123");
-        let error = keep(&mut io::repeat(b'x'), 4).unwrap_err().to_string();
-        assert!(error.starts_with("more than 4 bytes come from"), "{error}");
+    fn a_long_pipe_is_kept_in_a_file() {
+        for (kept_len_max, is_kept) in [(10, true), (9, false), (3, false)] {
+            let unpacked = Unpacked::new(&b"0123456789"[..]).unwrap();
+            let source = Source::of_stream(unpacked, kept_len_max).unwrap();
+            assert_eq!(matches!(source, Source::Memory(_)), is_kept);
+            assert_eq!(source.len().unwrap(), 10);
+            assert_eq!(read(&source, 0..10).unwrap(), b"0123456789");
+            assert_eq!(read(&source, 3..7).unwrap(), b"3456");
+        }
     }
 
     #[test]

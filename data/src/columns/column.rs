@@ -101,22 +101,12 @@ impl Column {
         Some((1 + self.places(), self.fitted.dimension()?))
     }
 
-    /// The number of each of these texts: infinite for one that is no date in the column's form.
-    pub(crate) fn numbers_of(&self, texts: &[String]) -> Vec<f64> {
+    /// Finds the number of each text of the column.
+    pub(crate) fn lookup(&self) -> Lookup<'_> {
         match &self.reading {
-            Reading::Numbers => Vec::new(),
-            Reading::Categories(categories) => {
-                let places = Classes::new(categories);
-                let place = |text: &String| places.find(text).map_or(0.0, |at| f64::from(at + 1));
-                texts.iter().map(place).collect()
-            }
-            Reading::Dates(form) => {
-                let seconds = |text: &String| match DateForm::parse(text) {
-                    Some((found, seconds)) if found == *form => seconds,
-                    _ => f64::INFINITY,
-                };
-                texts.iter().map(seconds).collect()
-            }
+            Reading::Numbers => Lookup::Dates(None),
+            Reading::Categories(categories) => Lookup::Categories(Classes::new(categories)),
+            Reading::Dates(form) => Lookup::Dates(Some(*form)),
         }
     }
 
@@ -198,6 +188,28 @@ impl Column {
 
     pub(crate) fn formula(&self, cell: f64) -> Option<String> {
         self.fitted.formula(cell)
+    }
+}
+
+/// Finds the number of each text of a column.
+pub(crate) enum Lookup<'a> {
+    /// Its place among these categories, from 1 on; 0 where it is none of them.
+    Categories(Classes<'a>),
+    /// The seconds of a date that goes with this form; infinite for any other text.
+    Dates(Option<DateForm>),
+}
+
+impl Lookup<'_> {
+    /// The number of each of these texts.
+    pub(crate) fn numbers(&self, texts: &[String]) -> Vec<f64> {
+        let number = |text: &String| match self {
+            Lookup::Categories(places) => places.find(text).map_or(0.0, |at| f64::from(at + 1)),
+            Lookup::Dates(form) => match (form, DateForm::parse(text)) {
+                (Some(form), Some((found, seconds))) if form.takes(found, seconds) => seconds,
+                _ => f64::INFINITY,
+            },
+        };
+        texts.iter().map(number).collect()
     }
 }
 

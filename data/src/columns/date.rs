@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::date_form::civil;
 use super::standard::standard;
 use super::{Back, Encoder, Fitted, Looks, Scaling, Seen, State, StateValue, affine};
 
@@ -81,20 +82,11 @@ impl Fitted for Dates {
     }
 }
 
-/// Year, month, day, weekday and hour, in the proleptic Gregorian calendar: Howard Hinnant, "chrono-Compatible Low-Level
-/// Date Algorithms", `civil_from_days`.
+/// Year, month, day, weekday and hour.
 fn parts(seconds: f64) -> [f64; PARTS] {
     let day = (seconds / DAY).floor();
     let hour = ((seconds - day * DAY) / 3600.0).floor();
-    let days = day as i64 + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // Months from March on.
-    let shifted = (5 * of_year + 2) / 153;
-    let day_of_month = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (year, month, day_of_month) = civil(day as i64);
     let weekday = (day as i64 + 3).rem_euclid(7);
     [year as f64, month as f64, day_of_month as f64, weekday as f64, hour]
 }

@@ -40,6 +40,19 @@ impl DateForm {
         Some((DateForm { time: Some(time) }, days + seconds))
     }
 
+    /// Whether a date of another form is as good as one of this: pandas leaves out the time where all of a table's are
+    /// midnight, so that a day is as good as its midnight where times are written as pandas does.
+    pub(crate) fn takes(self, found: DateForm, seconds: f64) -> bool {
+        let pandas = Time { separator: ' ', has_seconds: true, zone: Zone::None };
+        let is_pandas = |time: Time| time == pandas;
+        self == found
+            || match (self.time, found.time) {
+                (Some(own), None) => is_pandas(own),
+                (None, Some(time)) => is_pandas(time) && seconds.rem_euclid(86_400.0) == 0.0,
+                _ => false,
+            }
+    }
+
     /// The form that is written so; `None` if there is none.
     pub(crate) fn named(name: &str) -> Option<DateForm> {
         let times = ['T', ' '].into_iter().flat_map(|separator| {
@@ -93,6 +106,56 @@ fn days(year: u32, month: u32, day: u32) -> Option<i64> {
     Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
 }
 
+/// Year, month and day of the day that is so many days from the beginning of 1970 on, in the proleptic Gregorian calendar:
+/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // Months from March on.
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// A day as pandas writes it into a CSV file.
+pub(crate) fn spell_day(days: i64) -> String {
+    // Far beyond what any date is parsed from, and no sum overflows.
+    let (year, month, day) = civil(days.clamp(-(1 << 40), 1 << 40));
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// What [`spell_time`] ends with at midnight.
+pub(crate) const MIDNIGHT: &str = " 00:00:00";
+
+/// A point in time, so many ticks from the beginning of 1970 on, as pandas writes it into a CSV file, with three, six or nine
+/// digits behind the seconds where these are not whole; `is_utc`: with the offset of UTC.
+pub(crate) fn spell_time(ticks: i128, ticks_per_second: i64, is_utc: bool) -> String {
+    let per_second = i128::from(ticks_per_second);
+    let (seconds, rest) = (ticks.div_euclid(per_second), ticks.rem_euclid(per_second));
+    let (day, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let day = spell_day(day.clamp(i64::MIN.into(), i64::MAX.into()) as i64);
+    let time = spell_clock(of_day * per_second + rest, ticks_per_second);
+    format!("{day} {time}{}", if is_utc { "+00:00" } else { "" })
+}
+
+/// A time of a day, so many ticks from midnight on.
+pub(crate) fn spell_clock(ticks: i128, ticks_per_second: i64) -> String {
+    let per_second = i128::from(ticks_per_second);
+    let (seconds, rest) = (ticks.div_euclid(per_second), ticks.rem_euclid(per_second));
+    let nanoseconds = rest * 1_000_000_000 / per_second;
+    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let fraction = match nanoseconds {
+        0 => String::new(),
+        _ if nanoseconds % 1_000_000 == 0 => format!(".{:03}", nanoseconds / 1_000_000),
+        _ if nanoseconds % 1_000 == 0 => format!(".{:06}", nanoseconds / 1_000),
+        _ => format!(".{nanoseconds:09}"),
+    };
+    format!("{hours:02}:{minutes:02}:{seconds:02}{fraction}")
+}
+
 /// What follows a date, and its seconds from midnight on.
 fn parse_time(text: &[u8]) -> Option<(Time, f64)> {
     let &[separator @ (b'T' | b' '), a, b, b':', c, d, ref rest @ ..] = text else { return None };
@@ -132,6 +195,51 @@ fn parse_time(text: &[u8]) -> Option<(Time, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_is_its_midnight_in_either_form() {
+        for (form, text, wanted) in [
+            ("YYYY-MM-DD", "2024-03-01", true),
+            ("YYYY-MM-DD", "2024-03-01 00:00:00", true),
+            ("YYYY-MM-DD", "2024-03-01 00:00:01", false),
+            ("YYYY-MM-DD", "2024-03-01 00:00:00+00:00", false),
+            ("YYYY-MM-DD HH:MM:SS", "2024-03-01", true),
+            ("YYYY-MM-DD HH:MM:SS", "2024-03-01T00:00:00", false),
+            ("YYYY-MM-DD HH:MM:SS+HH:MM", "2024-03-01", false),
+            ("YYYY-MM-DD HH:MM", "2024-03-01", false),
+            ("YYYY-MM-DD", "2024-03-01T00:00:00", false),
+        ] {
+            let (found, seconds) = DateForm::parse(text).unwrap();
+            assert_eq!(DateForm::named(form).unwrap().takes(found, seconds), wanted, "{text}");
+        }
+    }
+
+    /// What `to_csv` of pandas writes.
+    #[test]
+    fn what_is_spelled_is_parsed_as_the_same() {
+        for (ticks, per_second, is_utc, wanted) in [
+            (0, 1, false, "1970-01-01 00:00:00"),
+            (-1, 1_000, false, "1969-12-31 23:59:59.999"),
+            (1_709_296_245_500_000, 1_000_000, false, "2024-03-01 12:30:45.500"),
+            (1_709_296_245_000_001, 1_000_000, true, "2024-03-01 12:30:45.000001+00:00"),
+            (951_782_400_000_000_001, 1_000_000_000, false, "2000-02-29 00:00:00.000000001"),
+            (253_402_300_799, 1, true, "9999-12-31 23:59:59+00:00"),
+        ] {
+            let spelled = spell_time(ticks, per_second, is_utc);
+            assert_eq!(spelled, wanted);
+            let (_, seconds) = DateForm::parse(&spelled).unwrap();
+            let at = ticks as f64 / per_second as f64;
+            assert!((seconds - at).abs() < 1e-6, "{wanted}: {seconds}");
+        }
+        for (days, wanted) in [(-719_162, "0001-01-01"), (19_783, "2024-03-01")] {
+            assert_eq!(spell_day(days), wanted);
+            assert_eq!(DateForm::parse(wanted).unwrap().1, days as f64 * 86_400.0);
+        }
+        for days in [i64::MIN, i64::MAX] {
+            assert_eq!(DateForm::parse(&spell_day(days)), None);
+        }
+        assert_eq!(spell_clock(45_045_250, 1_000), "12:30:45.250");
+    }
 
     #[test]
     fn forms_of_dates_go_both_ways() {

@@ -31,7 +31,7 @@ mod settings;
 mod standard;
 
 pub use column::Column;
-pub(crate) use column::{KeptColumn, Reading};
+pub(crate) use column::{KeptColumn, Lookup, Reading};
 pub use encoder::{Back, Parameter, Scaling};
 pub(crate) use encoder::{Encoder, Fitted, Looks, Seen, State, StateValue};
 pub use kind::{ColumnEncoder, ColumnKind};

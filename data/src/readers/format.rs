@@ -2,6 +2,7 @@
 //! format by name.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::open_table::OpenTable;
 use crate::bytes::packing::unpacked_name;
@@ -20,7 +21,7 @@ pub(crate) struct Format {
     /// Where features and targets may be two files.
     pub(crate) pair: Option<Pair>,
     /// Opens a table.
-    pub(crate) open: fn(&Request<'_>) -> Result<Box<dyn OpenTable>, DataError>,
+    pub(crate) open: fn(&Request<'_>) -> Result<Arc<dyn OpenTable>, DataError>,
 }
 
 /// How a file may begin that some format knows.
@@ -51,6 +52,8 @@ pub(crate) struct Pair {
 pub(crate) struct Request<'a> {
     /// The file, or that of the features.
     pub(crate) path: &'a Path,
+    /// Whether it is no file, but what this process is given to read; `path` is then for messages alone.
+    pub(crate) is_standard_input: bool,
     /// The file of the targets, where it is another.
     pub(crate) targets: Option<&'a Path>,
     /// How texts are written.

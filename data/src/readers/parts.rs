@@ -8,14 +8,15 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::cell::{Look, Names};
 use super::names::NamedColumns;
-use super::open_table::{Contents, OpenTable, ROWS_MAX, Stored};
+use super::open_table::{Batches, Contents, Load, OpenTable, ROWS_MAX, Stored, Wanted};
 use crate::block::{Block, MISSING_LABEL};
 use crate::error::{DataError, list, quote};
 use crate::selection::{Selected, Selection};
+use crate::values::ValueKind;
 
 /// The files of a table, in order; `None` if the path is that of a file, or of nothing.
 pub(crate) fn paths(path: &Path) -> Result<Option<Vec<PathBuf>>, DataError> {
@@ -29,6 +30,35 @@ pub(crate) fn paths(path: &Path) -> Result<Option<Vec<PathBuf>>, DataError> {
     };
     Ok(Some(found))
 }
+
+/// Whether a file of this name in a folder, or one that a pattern fits, would be a part, if it were there.
+pub(crate) fn would_read(path: &Path, file: &Path) -> bool {
+    let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let (Ok(folder), Some(name)) = (fs::canonicalize(folder), file.file_name()) else {
+        return false;
+    };
+    if is_left_out(file) {
+        return false;
+    }
+    if path.is_dir() {
+        return fs::canonicalize(path).is_ok_and(|parts| parts == folder);
+    }
+    let (there, rest) = there(path);
+    let there = if there == Path::new("") { Path::new(".").to_owned() } else { there };
+    let Ok(there) = fs::canonicalize(there) else { return false };
+    let text = there.to_str().map(glob::Pattern::escape);
+    let whole = text.map(|there| Path::new(&there).join(rest));
+    let pattern = whole.and_then(|whole| glob::Pattern::new(whole.to_str()?).ok());
+    let is_it = |pattern: glob::Pattern| pattern.matches_path_with(&folder.join(name), MATCHING);
+    pattern.is_some_and(is_it)
+}
+
+/// How names are compared with a pattern.
+const MATCHING: glob::MatchOptions = glob::MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
 
 /// Names that are no part: hidden files, and what other programs leave beside parts, such as `_SUCCESS`.
 fn is_left_out(path: &Path) -> bool {
@@ -75,12 +105,7 @@ fn pattern(path: &Path) -> Option<String> {
         let bytes = part.as_encoded_bytes();
         bytes.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['))
     };
-    let mut there = PathBuf::new();
-    let mut parts = path.components().peekable();
-    while let Some(part) = parts.next_if(|part| there.join(part).exists()) {
-        there.push(part);
-    }
-    let rest: PathBuf = parts.collect();
+    let (there, rest) = there(path);
     if !is_pattern(rest.as_os_str()) {
         return None;
     }
@@ -88,9 +113,18 @@ fn pattern(path: &Path) -> Option<String> {
     Some(Path::new(&there).join(rest).to_str()?.to_owned())
 }
 
+/// As much of a path as is there, and the rest.
+fn there(path: &Path) -> (PathBuf, PathBuf) {
+    let mut there = PathBuf::new();
+    let mut parts = path.components().peekable();
+    while let Some(part) = parts.next_if(|part| there.join(part).exists()) {
+        there.push(part);
+    }
+    (there, parts.collect())
+}
+
 fn matching(path: &Path, pattern: &str) -> Result<Vec<PathBuf>, DataError> {
-    let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
-    let paths = glob::glob_with(pattern, options)
+    let paths = glob::glob_with(pattern, MATCHING)
         .map_err(|error| DataError::table(path, format!("not a pattern of file names: {error}")))?;
     let mut found = Vec::new();
     for path in paths {
@@ -111,7 +145,7 @@ fn matching(path: &Path, pattern: &str) -> Result<Vec<PathBuf>, DataError> {
 }
 
 /// Opens a part.
-type Open = Box<dyn Fn(&Path) -> Result<Box<dyn OpenTable>, DataError> + Send + Sync>;
+type Open = Box<dyn Fn(&Path) -> Result<Arc<dyn OpenTable>, DataError> + Send + Sync>;
 
 /// A table in several files.
 pub(crate) struct Parts {
@@ -130,7 +164,7 @@ pub(crate) struct Parts {
 struct Part {
     path: PathBuf,
     /// Unless it would keep its file open.
-    table: Option<Box<dyn OpenTable>>,
+    table: Option<Arc<dyn OpenTable>>,
     /// The part's column for each of the table's.
     columns: Vec<usize>,
 }
@@ -169,21 +203,17 @@ impl Parts {
         Ok(Parts { path, open, parts, columns, named, image_shape, firsts: OnceLock::new() })
     }
 
-    /// Shows the table of a part.
-    fn with<T>(
-        &self,
-        part: &Part,
-        see: impl FnOnce(&dyn OpenTable) -> Result<T, DataError>,
-    ) -> Result<T, DataError> {
+    /// The table of a part, opened again if it is not open.
+    fn table(&self, part: &Part) -> Result<Arc<dyn OpenTable>, DataError> {
         if let Some(table) = &part.table {
-            return see(&**table);
+            return Ok(Arc::clone(table));
         }
         let table = (self.open)(&part.path)?;
         if part.columns.iter().any(|&column| column >= table.columns().len()) {
             let problem = "the file changed while it was read; try again";
             return Err(DataError::table(&part.path, problem));
         }
-        see(&*table)
+        Ok(table)
     }
 
     /// The part that a row is in, and the row's place there.
@@ -257,12 +287,20 @@ impl OpenTable for Parts {
         self.parts.first().and_then(|first| first.table.as_ref()?.lacks_targets(targets))
     }
 
-    /// As the first part does: where another differs, that is found when it is read.
+    /// As the first part does that has something in a column: where another differs, that is found when it is read.
     fn look(&self, columns: &[usize]) -> Vec<Look> {
         let guess = || vec![Look::Numbers; columns.len()];
-        let Some(part) = self.parts.first() else { return guess() };
-        let own: Vec<usize> = columns.iter().map(|&column| part.columns[column]).collect();
-        self.with(part, |table| Ok(table.look(&own))).unwrap_or_else(|_| guess())
+        let mut looks = vec![Look::Nothing; columns.len()];
+        for part in &self.parts {
+            let own: Vec<usize> = columns.iter().map(|&column| part.columns[column]).collect();
+            let found = self.table(part).map(|table| table.look(&own)).unwrap_or_else(|_| guess());
+            let open = looks.iter_mut().zip(found).filter(|(look, _)| **look == Look::Nothing);
+            open.for_each(|(look, found)| *look = found);
+            if !looks.contains(&Look::Nothing) {
+                break;
+            }
+        }
+        looks
     }
 
     fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
@@ -273,7 +311,7 @@ impl OpenTable for Parts {
         let mut noted: Vec<usize> = Vec::new();
         for part in &self.parts {
             let selection = selection.with_columns(|column| part.columns[column]);
-            let contents = self.with(part, |table| table.read(&selection))?;
+            let contents = self.table(part)?.read(&selection)?;
             firsts.push(rows as u32);
             let of_table = |own| part.columns.iter().position(|&column| column == own);
             noted.extend(contents.noted.into_iter().filter_map(of_table));
@@ -316,6 +354,28 @@ impl OpenTable for Parts {
         Ok(Contents { rows, stored, label_names, noted })
     }
 
+    fn no_rows(&self) -> &'static str {
+        "no rows in any of its parts, wanted at least one"
+    }
+
+    fn kept_kind(&self, column: usize) -> ValueKind {
+        // Of what no part can tell, a text can be made.
+        let kind = |part: &Part| Some(self.table(part).ok()?.kept_kind(part.columns[column]));
+        let mut kinds = self.parts.iter().filter_map(kind);
+        let first = kinds.next().unwrap_or(ValueKind::Text);
+        if kinds.all(|kind| kind == first) { first } else { ValueKind::Text }
+    }
+
+    fn has_times(&self, column: usize) -> bool {
+        let mut parts = self.parts.iter();
+        parts.any(|part| self.table(part).is_ok_and(|table| table.has_times(part.columns[column])))
+    }
+
+    fn batches(self: Arc<Self>, wanted: Arc<Wanted>) -> Result<Box<dyn Batches>, DataError> {
+        let kinds = wanted.kept.iter().map(|&column| self.kept_kind(column)).collect();
+        Ok(Box::new(InTurn { table: self, wanted, kinds, next: 0, open: None }))
+    }
+
     fn block(&self, rows: &[u32], columns: &[usize]) -> Block {
         let mut numbers = vec![Vec::with_capacity(rows.len()); columns.len()];
         let of_one_part = rows.chunk_by(|&one, &next| self.of(one).0 == self.of(next).0);
@@ -336,7 +396,7 @@ impl OpenTable for Parts {
     fn row_place(&self, row: u32) -> String {
         let (part, row) = self.of(row);
         let part = &self.parts[part];
-        let place = self.with(part, |table| Ok(table.row_place(row)));
+        let place = self.table(part).map(|table| table.row_place(row));
         let place = place.unwrap_or_else(|_| format!("in row {row}"));
         format!("{place} of {}", part.path.file_name().unwrap_or_default().to_string_lossy())
     }
@@ -344,9 +404,47 @@ impl OpenTable for Parts {
     fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {
         let (part, row) = self.of(row);
         let part = &self.parts[part];
-        let told =
-            self.with(part, |table| Ok(table.cell_error(row, part.columns[column], problem)));
-        told.unwrap_or_else(|error| error)
+        match self.table(part) {
+            Ok(table) => table.cell_error(row, part.columns[column], problem),
+            Err(error) => error,
+        }
+    }
+}
+
+/// The batches of one part after another.
+struct InTurn {
+    table: Arc<Parts>,
+    wanted: Arc<Wanted>,
+    /// What the kept columns are in all parts.
+    kinds: Arc<[ValueKind]>,
+    /// The part after the one that is open.
+    next: usize,
+    open: Option<Box<dyn Batches>>,
+}
+
+impl Batches for InTurn {
+    fn next(&mut self) -> Result<Option<Load>, DataError> {
+        loop {
+            if let Some(open) = &mut self.open
+                && let Some(load) = open.next()?
+            {
+                let kinds = Arc::clone(&self.kinds);
+                return Ok(Some(Box::new(move || {
+                    let mut batch = load()?;
+                    let kept = std::mem::take(&mut batch.kept).into_iter().zip(&*kinds);
+                    batch.kept = kept.map(|(kept, &kind)| kept.into_kind(kind)).collect();
+                    Ok(batch)
+                })));
+            }
+            self.open = None;
+            let Some(part) = self.table.parts.get(self.next) else { return Ok(None) };
+            self.next += 1;
+            let Wanted { selection, kept, rows_max } = &*self.wanted;
+            let selection = Arc::new(selection.with_columns(|column| part.columns[column]));
+            let kept = kept.iter().map(|&column| part.columns[column]).collect();
+            let wanted = Arc::new(Wanted { selection, kept, rows_max: *rows_max });
+            self.open = Some(self.table.table(part)?.batches(wanted)?);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Cells, Schema, Unseen};
 use crate::block::{Block, MISSING_LABEL, Places};
-use crate::columns::{Column, Missing};
+use crate::columns::{Column, Lookup, Missing};
 use crate::error::{DataError, column_key, list, quote};
 use crate::labels::Classes;
 use crate::raw::{BadCell, RawTable};
@@ -17,13 +17,14 @@ impl Schema {
     /// rows.
     pub(crate) fn preprocess<const PARTS: usize>(
         &self,
+        lookups: &Lookups<'_>,
         raw: &mut RawTable,
         parts: [&[u32]; PARTS],
     ) -> Result<[Rows; PARTS], DataError> {
         let (numbers, targets) = (self.inputs(), raw.selection.targets.len());
         let inputs = numbers + self.embeddings().len();
         let width = inputs + targets;
-        let texts = self.texts(raw);
+        let texts = lookups.numbers(raw);
         let sources = raw.selection.places();
         let mut values = parts.map(|rows| vec![0.0; rows.len() * width]);
         let outs = values.iter_mut().map(Vec::as_mut_slice);
@@ -134,32 +135,60 @@ impl Schema {
         });
     }
 
+    /// What finds the numbers of texts, for any number of tables.
+    pub(crate) fn lookups(&self) -> Lookups<'_> {
+        let features = self.features.iter().filter(|column| column.kind().is_text());
+        let targets = self.labels.iter().flatten();
+        Lookups {
+            features: features.map(|column| (column, column.lookup())).collect(),
+            targets: targets.map(|labels| Classes::new(labels)).collect(),
+        }
+    }
+
+    fn unseen_label(&self, raw: &RawTable, target: usize, column: usize, id: u32) -> String {
+        let known = self.labels.as_ref().map(|labels| list(&labels[target])).unwrap_or_default();
+        let label = quote(raw.label_names[column][id as usize].as_bytes());
+        format!("found label {label}, wanted one that the training rows have: {known}")
+    }
+}
+
+/// What finds the numbers of texts.
+pub(crate) struct Lookups<'a> {
+    /// Of each feature of texts.
+    features: Vec<(&'a Column, Lookup<'a>)>,
+    /// Of each target of labels.
+    targets: Vec<Classes<'a>>,
+}
+
+impl Lookups<'_> {
     /// For each column of texts, the number of each label of the raw table: of a feature what it is encoded from, of a target
     /// its class, infinite where training never saw it.
-    fn texts(&self, raw: &RawTable) -> Vec<Vec<f64>> {
-        let targets = self.labels.iter().flatten().map(Some);
-        let features = raw.selection.features.iter().zip(&self.features);
-        let features = features.filter(|(selected, _)| selected.is_text());
-        let numbers = features.map(|(_, column)| Some(column)).chain(std::iter::repeat(None));
-        let mut targets = targets;
-        let number = |(names, column): (&Vec<String>, Option<&Column>)| match column {
-            Some(column) => column.numbers_of(names),
+    fn numbers(&self, raw: &RawTable) -> Vec<Vec<f64>> {
+        let features = self.features.iter().map(|(_, lookup)| Some(lookup));
+        let mut targets = self.targets.iter();
+        let number = |(names, lookup): (&Vec<String>, Option<&Lookup<'_>>)| match lookup {
+            Some(lookup) => lookup.numbers(names),
             None => {
-                let classes = Classes::new(targets.next().flatten().map_or(&[], Vec::as_slice));
-                let class = |name: &String| classes.find(name).map_or(f64::INFINITY, f64::from);
+                let classes = targets.next();
+                let class = |name: &String| {
+                    let class = classes.and_then(|classes| classes.find(name));
+                    class.map_or(f64::INFINITY, f64::from)
+                };
                 names.iter().map(class).collect()
             }
         };
-        raw.label_names.iter().zip(numbers).map(number).collect()
+        let lookups = features.chain(std::iter::repeat(None));
+        raw.label_names.iter().zip(lookups).map(number).collect()
     }
 
     /// The categories of these rows of a raw table that training never saw.
     pub(crate) fn unseen(&self, raw: &RawTable, rows: &[u32]) -> Vec<Unseen> {
-        let features = raw.selection.features.iter().zip(&self.features);
-        let texts = features.filter(|(selected, _)| selected.is_text()).enumerate();
-        let unseen = texts.filter_map(|(label, (_, column))| {
-            let numbers = column.numbers_of(&raw.label_names[label]);
-            if column.date_form().is_some() || numbers.iter().all(|number| *number > 0.0) {
+        let unseen = self.features.iter().enumerate().filter_map(|(label, (column, lookup))| {
+            if column.date_form().is_some() {
+                return None;
+            }
+            let numbers = lookup.numbers(&raw.label_names[label]);
+            if numbers.iter().all(|number| *number > 0.0) {
                 return None;
             }
             let (mut found, mut counted) = (vec![false; numbers.len()], 0);
@@ -175,12 +204,6 @@ impl Schema {
             (counted > 0).then_some(Unseen { feature, rows: counted, categories })
         });
         unseen.collect()
-    }
-
-    fn unseen_label(&self, raw: &RawTable, target: usize, column: usize, id: u32) -> String {
-        let known = self.labels.as_ref().map(|labels| list(&labels[target])).unwrap_or_default();
-        let label = quote(raw.label_names[column][id as usize].as_bytes());
-        format!("found label {label}, wanted one that the training rows have: {known}")
     }
 }
 

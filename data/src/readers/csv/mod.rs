@@ -1,5 +1,6 @@
 //! CSV files as tables: rows of cells, parsed once and kept as blocks.
 
+mod batches;
 mod cells;
 mod comments;
 mod header;
@@ -10,10 +11,11 @@ mod scan;
 mod text;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::cell::Look;
 use super::format::Format;
-use super::open_table::{Contents, OpenTable};
+use super::open_table::{Batches, Contents, OpenTable, Wanted};
 use crate::block::Block;
 use crate::error::DataError;
 use crate::selection::Selection;
@@ -28,7 +30,7 @@ pub(super) static FORMAT: Format = Format {
     endings: &[],
     beginnings: &[],
     pair: None,
-    open: |request| Ok(Box::new(Text::open(request)?)),
+    open: |request| Ok(Arc::new(Text::open(request)?)),
 };
 
 /// CSV with tabs: its cells are separated by what its name says unless the job says otherwise.
@@ -37,7 +39,7 @@ pub(super) static TSV: Format = Format {
     endings: &[".tsv"],
     beginnings: &[],
     pair: None,
-    open: |request| Ok(Box::new(Text::open_tsv(request)?)),
+    open: |request| Ok(Arc::new(Text::open_tsv(request)?)),
 };
 
 impl OpenTable for Text {
@@ -75,6 +77,17 @@ impl OpenTable for Text {
 
     fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
         parse::parse(self, selection)
+    }
+
+    fn no_rows(&self) -> &'static str {
+        match self.dialect().header {
+            true => "no rows below the header, wanted at least one",
+            false => "no rows, wanted at least one",
+        }
+    }
+
+    fn batches(self: Arc<Self>, wanted: Arc<Wanted>) -> Result<Box<dyn Batches>, DataError> {
+        batches::batches(self, wanted)
     }
 
     fn block(&self, _rows: &[u32], _columns: &[usize]) -> Block {

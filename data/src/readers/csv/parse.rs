@@ -11,10 +11,11 @@ use super::cells::{Cells, Fault};
 use super::scan::Piece;
 use super::text::Text;
 use crate::block::{Block, Builder, MISSING_LABEL};
-use crate::error::DataError;
+use crate::error::{DataError, quote};
 use crate::readers::cell::Names;
 use crate::readers::open_table::{Contents, ROWS_MAX, Stored};
 use crate::selection::Selection;
+use crate::values::Texts;
 
 /// Bytes parsed by one task.
 const PIECE_LEN: u64 = 2 << 20;
@@ -32,7 +33,7 @@ fn parse_in_pieces(
     selection: &Selection,
     piece_len: u64,
 ) -> Result<Contents, DataError> {
-    let parser = Parser { text, cells: Cells::new(text, selection) };
+    let parser = Parser::new(text, selection, &[]);
     let (blocks, names) = match text.pieces(piece_len)? {
         Some(pieces) => parser.pieces(&pieces)?,
         None => parser.in_order()?,
@@ -43,18 +44,30 @@ fn parse_in_pieces(
     Ok(Contents { rows, stored: Stored::Blocks(blocks), label_names, noted })
 }
 
-/// A block, with the names of its label ids, which are its own.
-type Part = (Block, Vec<Names>);
+/// Some rows, with the names of their label ids, which are their own, and the cells that are kept as they are.
+pub(super) struct Part {
+    pub(super) block: Block,
+    pub(super) names: Vec<Names>,
+    pub(super) kept: Vec<Texts>,
+}
 
-struct Parser<'a> {
+pub(super) struct Parser<'a> {
     text: &'a Text,
     cells: Cells<'a>,
+    /// Columns of the file.
+    kept: &'a [usize],
+}
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(text: &'a Text, selection: &Selection, kept: &'a [usize]) -> Parser<'a> {
+        Parser { text, cells: Cells::new(text, selection), kept }
+    }
 }
 
 impl Parser<'_> {
     /// Reads pieces in parallel.
     fn pieces(&self, pieces: &[Piece]) -> Result<(Vec<Block>, Vec<Names>), DataError> {
-        self.check_rows(pieces.iter().map(|piece| piece.rows).sum())?;
+        check_rows(self.text, pieces.iter().map(|piece| piece.rows).sum())?;
         let first_bad = AtomicUsize::new(usize::MAX);
         let read = |block: &mut Builder, (index, piece): (usize, &Piece)| {
             // Nothing after a bad piece can matter.
@@ -72,18 +85,16 @@ impl Parser<'_> {
         let mut names = self.cells.names();
         let mut blocks = Vec::with_capacity(pieces.len());
         for found in read {
-            let Some((mut block, found)) = found.map_err(|fault| fault.told(self.text))? else {
-                continue;
-            };
-            rename(&mut block, &found, &mut names);
-            blocks.push(block);
+            let Some(part) = found.map_err(|fault| fault.told(self.text))? else { continue };
+            blocks.push(part.renamed(&mut names));
         }
         Ok((blocks, names))
     }
 
     /// Reads a piece.
-    fn piece(&self, piece: &Piece, block: &mut Builder) -> Result<Part, Fault> {
+    pub(super) fn piece(&self, piece: &Piece, block: &mut Builder) -> Result<Part, Fault> {
         let mut names = self.cells.names();
+        let mut kept = vec![Texts::default(); self.kept.len()];
         let mut records = self.text.records(piece.bytes.clone()).without_quotes();
         let mut record = csv::ByteRecord::new();
         self.cells.begin(block, piece.rows);
@@ -92,70 +103,107 @@ impl Parser<'_> {
                 return Err(Fault::Changed);
             }
             self.cells.row(&record, piece.bytes.start, block, &mut names)?;
+            self.keep(&record, piece.bytes.start, &mut kept)?;
         }
         if !block.is_full() {
             return Err(Fault::Changed);
         }
-        Ok((block.block(), names))
+        Ok(Part { block: block.block(), names, kept })
     }
 
     /// Reads the file as one piece. There are as many blocks as the rows that are really there take.
     fn in_order(&self) -> Result<(Vec<Block>, Vec<Names>), DataError> {
         let width = self.cells.number_width + self.cells.label_width;
         let rows_max = (BLOCK_NUMBERS / width.max(1)).max(1);
-        let mut rows = 0;
+        let (mut rows, mut at) = (0, self.text.body().start);
         let mut blocks = Vec::new();
         let mut names = self.cells.names();
-        let body = self.text.body();
-        let mut records = self.text.records(body.clone());
-        let mut record = csv::ByteRecord::new();
         let mut block = Builder::default();
-        self.cells.begin(&mut block, rows_max);
-        while records.read(&mut record).map_err(|fault| self.text.record_error(fault))? {
-            if block.is_full() {
-                blocks.push(block.block());
-                self.cells.begin(&mut block, rows_max);
-            }
-            if let Err(fault) = self.cells.row(&record, body.start, &mut block, &mut names) {
-                // A quote that is missing is the cause of whatever is wrong with its record.
-                records.check_last().map_err(|fault| self.text.record_error(fault))?;
-                return Err(fault.told(self.text));
-            }
-            rows += 1;
-            if rows > ROWS_MAX {
-                break;
-            }
+        while let Some(part) = self.next_part(&mut at, rows_max, &mut block)? {
+            rows += part.block.rows;
+            check_rows(self.text, rows)?;
+            blocks.push(part.renamed(&mut names));
         }
-        blocks.push(block.block());
-        self.check_rows(rows)?;
         Ok((blocks, names))
     }
 
-    fn check_rows(&self, rows: usize) -> Result<(), DataError> {
-        if rows == 0 {
-            let problem = match self.text.dialect().header {
-                true => "no rows below the header, wanted at least one",
-                false => "no rows, wanted at least one",
-            };
-            return Err(DataError::table(self.text.path(), problem));
+    /// The next rows from byte `at` on, which is where the last ones ended; `None` at the end.
+    pub(super) fn next_part(
+        &self,
+        at: &mut u64,
+        rows_max: usize,
+        block: &mut Builder,
+    ) -> Result<Option<Part>, DataError> {
+        let body = self.text.body();
+        // From the line end before it on: the `csv` crate leaves out a byte order mark at the very beginning of what it
+        // reads, and where parts begin must not matter.
+        let start = if *at == body.start { *at } else { *at - 1 };
+        let told = |fault| self.text.record_error(fault);
+        let mut records = self.text.records(start..body.end);
+        let mut record = csv::ByteRecord::new();
+        let (mut names, mut kept) = (self.cells.names(), vec![Texts::default(); self.kept.len()]);
+        self.cells.begin(block, rows_max);
+        while !block.is_full() && *at < body.end {
+            if !records.read(&mut record).map_err(told)? {
+                *at = body.end;
+                break;
+            }
+            *at = records.offset();
+            let read = self.cells.row(&record, start, block, &mut names);
+            if let Err(fault) = read.and_then(|()| self.keep(&record, start, &mut kept)) {
+                // A quote that is missing is the cause of whatever is wrong with its record.
+                records.check_last().map_err(told)?;
+                return Err(fault.told(self.text));
+            }
+            if *at >= body.end {
+                // Only the end of the file shows that a quote of the last record never closes.
+                records.check_last().map_err(told)?;
+            }
         }
-        if rows > ROWS_MAX {
-            let problem = format!("found more than {ROWS_MAX} rows, wanted at most so many");
-            return Err(DataError::table(self.text.path(), problem));
+        let block = block.block();
+        Ok((block.rows > 0).then_some(Part { block, names, kept }))
+    }
+
+    /// Keeps the cells of a record that are to be kept.
+    fn keep(&self, record: &csv::ByteRecord, start: u64, kept: &mut [Texts]) -> Result<(), Fault> {
+        for (&column, kept) in self.kept.iter().zip(kept) {
+            match str::from_utf8(&record[column]) {
+                Ok(text) => kept.push(Some(text)),
+                Err(_) => {
+                    let problem = format!(
+                        "found {}, wanted UTF-8; save the file as UTF-8",
+                        quote(&record[column])
+                    );
+                    let offset = start + record.position().map_or(0, csv::Position::byte);
+                    return Err(Fault::Cell { offset, column, problem });
+                }
+            }
         }
         Ok(())
     }
 }
 
-/// From the label ids of a block to those of the table.
-fn rename(block: &mut Block, found: &[Names], names: &mut [Names]) {
-    for (column, (names, found)) in names.iter_mut().zip(found).enumerate() {
-        let ids: Vec<u32> = found.list.iter().map(|name| names.id(name)).collect();
-        let labels = block.labels_mut(column).iter_mut();
-        for id in labels.filter(|id| **id != MISSING_LABEL) {
-            *id = ids[*id as usize];
+impl Part {
+    /// The block with the label ids of a table that has such names so far.
+    fn renamed(self, names: &mut [Names]) -> Block {
+        let Part { mut block, names: found, kept: _ } = self;
+        for (column, (names, found)) in names.iter_mut().zip(&found).enumerate() {
+            let ids: Vec<u32> = found.list.iter().map(|name| names.id(name)).collect();
+            let labels = block.labels_mut(column).iter_mut();
+            for id in labels.filter(|id| **id != MISSING_LABEL) {
+                *id = ids[*id as usize];
+            }
         }
+        block
     }
+}
+
+pub(super) fn check_rows(text: &Text, rows: usize) -> Result<(), DataError> {
+    if rows > ROWS_MAX {
+        let problem = format!("found more than {ROWS_MAX} rows, wanted at most so many");
+        return Err(DataError::table(text.path(), problem));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -199,6 +247,7 @@ mod tests {
         fs::write(file.path(), content).unwrap();
         let request = Request {
             path: file.path(),
+            is_standard_input: false,
             targets: None,
             dialect: &Dialect::default(),
             recognize: |_| None,

@@ -39,7 +39,11 @@ pub(crate) struct Text {
 impl Text {
     pub(crate) fn open(request: &Request<'_>) -> Result<Text, DataError> {
         let path = request.path;
-        let source = Source::open(path).map_err(|cause| unreadable(path, cause))?;
+        let source = match request.is_standard_input {
+            true => Source::standard_input(),
+            false => Source::open(path),
+        };
+        let source = source.map_err(|cause| unreadable(path, cause))?;
         Text::new(request, source)
     }
 
@@ -233,6 +237,7 @@ mod tests {
     fn text_with(bytes: &[u8], comment: Option<char>) -> Text {
         let request = Request {
             path: Path::new("t.csv"),
+            is_standard_input: false,
             targets: None,
             dialect: &Dialect { comment, ..Dialect::default() },
             recognize: |_| None,

@@ -102,6 +102,11 @@ impl Array {
         &self.path
     }
 
+    /// Whether its elements are whole numbers.
+    pub(crate) fn is_whole(&self) -> bool {
+        !matches!(self.element, Element::F32 | Element::F64)
+    }
+
     pub(crate) fn items(&self) -> usize {
         self.dimensions[0]
     }

@@ -3,13 +3,18 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::array::Array;
 use crate::block::Block;
 use crate::bytes::stream::shape;
 use crate::error::{DataError, count, quote};
-use crate::readers::open_table::{COLUMNS_MAX, Contents, OpenTable, ROWS_MAX, Stored};
+use crate::readers::open_table::{
+    Batches, COLUMNS_MAX, Contents, OpenTable, ROWS_MAX, Stored, Wanted,
+};
+use crate::readers::whole;
 use crate::selection::Selection;
+use crate::values::{ValueKind, Values};
 
 /// Name of the column that the labels are.
 pub(super) const LABEL: &str = "label";
@@ -38,12 +43,16 @@ impl Images {
 
     /// The numbers of one column of these rows.
     fn column(&self, rows: &[u32], column: usize) -> impl Iterator<Item = f64> {
-        let pixels = self.images.item_len();
-        let (array, place) = match &self.labels {
-            Some(labels) if column == pixels => (labels, 0),
-            _ => (&self.images, column),
-        };
+        let (array, place) = self.array(column);
         array.column(rows, place)
+    }
+
+    /// The array that a column is of, and its place there.
+    fn array(&self, column: usize) -> (&Array, usize) {
+        match &self.labels {
+            Some(labels) if column == self.images.item_len() => (labels, 0),
+            _ => (&self.images, column),
+        }
     }
 
     /// Distinct numbers of a column as they first come, as texts, and that list's place for each row.
@@ -106,6 +115,26 @@ impl OpenTable for Images {
             selection.labels().map(|selected| self.label_ids(selected.column)).unzip();
         let stored = Stored::Open { labels, may_miss: false };
         Ok(Contents { rows: self.images.items(), stored, label_names, noted: Vec::new() })
+    }
+
+    fn batches(self: Arc<Self>, wanted: Arc<Wanted>) -> Result<Box<dyn Batches>, DataError> {
+        whole::batches(self, wanted)
+    }
+
+    fn kept_kind(&self, column: usize) -> ValueKind {
+        match self.array(column).0.is_whole() {
+            true => ValueKind::Whole,
+            false => ValueKind::Double,
+        }
+    }
+
+    fn kept(&self, rows: Range<u32>, column: usize) -> Result<Values, DataError> {
+        let rows: Vec<u32> = rows.collect();
+        let cells = self.column(&rows, column);
+        Ok(match self.kept_kind(column) {
+            ValueKind::Whole => Values::Wholes(cells.map(|cell| Some(cell as i64)).collect()),
+            _ => Values::Doubles(cells.map(Some).collect()),
+        })
     }
 
     fn block(&self, rows: &[u32], columns: &[usize]) -> Block {

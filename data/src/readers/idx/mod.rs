@@ -3,6 +3,8 @@
 mod array;
 mod images;
 
+use std::sync::Arc;
+
 use super::format::{Beginning, Format, Pair};
 use crate::error::quote;
 use images::{Images, LABEL};
@@ -18,7 +20,7 @@ pub(super) static FORMAT: Format = Format {
         is_read: true,
     }],
     pair: Some(Pair { keys: ["images", "labels"], target: LABEL, target_problem }),
-    open: |request| Ok(Box::new(Images::open(request.path, request.targets)?)),
+    open: |request| Ok(Arc::new(Images::open(request.path, request.targets)?)),
 };
 
 fn target_problem(found: &str) -> Option<String> {

@@ -47,6 +47,21 @@ impl<'a> Cell<'a> {
         self.element.number(self.element.bits(self.bytes))
     }
 
+    /// The cell as the text that it is, with all spaces, or that its number is.
+    ///
+    /// # Errors
+    /// If it holds what are no characters.
+    pub(super) fn whole_text(&self) -> Result<String, String> {
+        if !self.element.is_text() {
+            return Ok(self.element.label(self.element.bits(self.bytes)));
+        }
+        let text = self.element.whole_text(self.bytes)?.into_owned();
+        String::from_utf8(text).map_err(|error| {
+            let found = quote(error.as_bytes());
+            format!("found {found}, wanted UTF-8; save it again as UTF-8")
+        })
+    }
+
     /// The cell as a text, without spaces around it; unspecified for a number.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::block::{Block, MISSING_LABEL};
 use crate::dialect::Dialect;
 use crate::readers::cell::{self, Kind, Look, Names, Slot};
 use crate::selection::Selection;
+use crate::values::{Texts, ValueKind, Values};
 
 /// Rows that are checked at once.
 const CHUNK_ROWS: usize = 4096;
@@ -39,6 +40,35 @@ pub(super) struct Bad {
     /// Column of the table.
     pub(super) column: usize,
     pub(super) problem: String,
+}
+
+/// Some cells of a column as they are: it is `column` of the table, and at this place of the array.
+pub(super) fn kept(
+    array: &Array,
+    rows: Range<u32>,
+    (column, place): (usize, usize),
+) -> Result<Values, Bad> {
+    let cells = rows.clone().map(|row| array.cell(row, place));
+    let bits = |cell: &Cell<'_>| cell.element.bits(cell.bytes);
+    Ok(match array.element(place).kept_kind() {
+        ValueKind::Truth => Values::Truths(cells.map(|cell| Some(bits(&cell) != 0)).collect()),
+        ValueKind::Whole => {
+            Values::Wholes(cells.map(|cell| Some(cell.element.whole(bits(&cell)))).collect())
+        }
+        ValueKind::Single => {
+            Values::Singles(cells.map(|cell| Some(cell.number() as f32)).collect())
+        }
+        ValueKind::Double => Values::Doubles(cells.map(|cell| Some(cell.number())).collect()),
+        ValueKind::Text => {
+            let mut texts = Texts::default();
+            for (row, cell) in rows.zip(cells) {
+                let text = cell.whole_text();
+                let text = text.map_err(|problem| Bad { row, column, problem })?;
+                texts.push(Some(&text));
+            }
+            Values::Texts(texts)
+        }
+    })
 }
 
 impl Cells {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use crate::error::quote;
 use crate::readers::cell;
+use crate::values::ValueKind;
 
 /// The type of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +91,19 @@ impl Element {
         Some(format!("found dtype {}, {WANTED}; {advice}", quote(dtype.as_bytes())))
     }
 
+    /// What it becomes where it is kept as it is.
+    pub(super) fn kept_kind(self) -> ValueKind {
+        match (self.kind, self.size) {
+            (Kind::Truth, _) => ValueKind::Truth,
+            (Kind::Float, 8) => ValueKind::Double,
+            (Kind::Float, _) => ValueKind::Single,
+            (Kind::Signed, _) => ValueKind::Whole,
+            (Kind::Unsigned, size) if size < 8 => ValueKind::Whole,
+            // Half of them are no signed number.
+            (Kind::Unsigned | Kind::Text | Kind::Bytes | Kind::Other, _) => ValueKind::Text,
+        }
+    }
+
     pub(super) fn is_text(self) -> bool {
         matches!(self.kind, Kind::Text | Kind::Bytes)
     }
@@ -138,6 +152,14 @@ impl Element {
         }
     }
 
+    /// The whole number that these bits are; unspecified for anything else.
+    pub(super) fn whole(self, bits: u64) -> i64 {
+        match self.kind {
+            Kind::Signed => signed(bits, self.size),
+            _ => bits.cast_signed(),
+        }
+    }
+
     /// The label that these bits are, as numpy and pandas write it into a CSV file, but for the `.0` of whole floats.
     pub(super) fn label(self, bits: u64) -> String {
         let float = self.number(bits);
@@ -155,9 +177,20 @@ impl Element {
     /// # Errors
     /// If they are no characters.
     pub(super) fn text(self, bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
+        Ok(match self.whole_text(bytes)? {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim_ascii()),
+            Cow::Owned(text) => Cow::Owned(text.trim_ascii().to_vec()),
+        })
+    }
+
+    /// The same with all spaces.
+    ///
+    /// # Errors
+    /// If they are no characters.
+    pub(super) fn whole_text(self, bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
         if self.kind != Kind::Text {
             let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-            return Ok(Cow::Borrowed(bytes[..end].trim_ascii()));
+            return Ok(Cow::Borrowed(&bytes[..end]));
         }
         let codes = || bytes.chunks_exact(4).map(|bytes| self.with_size(4).bits(bytes) as u32);
         let length = codes().collect::<Vec<u32>>().iter().rposition(|&code| code != 0);
@@ -167,7 +200,7 @@ impl Element {
                 format!("found the code 0x{code:x} in a text, which is no character; save it again")
             })?);
         }
-        Ok(Cow::Owned(text.trim_ascii().as_bytes().to_vec()))
+        Ok(Cow::Owned(text.into_bytes()))
     }
 
     fn with_size(self, size: usize) -> Element {

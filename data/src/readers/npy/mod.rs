@@ -14,6 +14,8 @@ mod literal;
 mod npz;
 mod table;
 
+use std::sync::Arc;
+
 use super::format::{Beginning, Format, Pair};
 use crate::error::quote;
 use npz::Npz;
@@ -30,7 +32,7 @@ pub(super) static FORMAT: Format = Format {
         is_read: true,
     }],
     pair: Some(Pair { keys: ["features", "target"], target: TARGET, target_problem }),
-    open: |request| Ok(Box::new(Npy::open(request)?)),
+    open: |request| Ok(Arc::new(Npy::open(request)?)),
 };
 
 /// NPZ: arrays with names in one file.
@@ -44,7 +46,7 @@ pub(super) static NPZ: Format = Format {
         is_read: true,
     }],
     pair: None,
-    open: |request| Ok(Box::new(Npz::open(request)?)),
+    open: |request| Ok(Arc::new(Npz::open(request)?)),
 };
 
 fn target_problem(found: &str) -> Option<String> {

@@ -7,14 +7,16 @@
 //! - A single value, such as a version, is left out.
 
 use std::io::{BufReader, Read as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lockstep_proto::panics;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::array::Array;
-use super::cells::{Cells, Found};
+use super::cells::{self, Cells, Found};
 use super::header::{self, ZIP_MAGIC};
 use crate::block::Block;
 use crate::bytes::packing::{DEFLATE_RATIO_MAX, unreadable};
@@ -24,8 +26,10 @@ use crate::error::{DataError, count, quote};
 use crate::readers::cell::Look;
 use crate::readers::format::Request;
 use crate::readers::names::NamedColumns;
-use crate::readers::open_table::{COLUMNS_MAX, Contents, OpenTable, Stored};
+use crate::readers::open_table::{Batches, COLUMNS_MAX, Contents, OpenTable, Stored, Wanted};
+use crate::readers::whole;
 use crate::selection::Selection;
+use crate::values::{ValueKind, Values};
 
 /// The array that names the columns of another.
 const COLUMNS: &str = "columns";
@@ -265,6 +269,21 @@ impl OpenTable for Npz {
             found.map_err(|bad| self.cell_error(bad.row, bad.column, bad.problem))?;
         let stored = Stored::Open { labels, may_miss };
         Ok(Contents { rows, stored, label_names, noted: Vec::new() })
+    }
+
+    fn batches(self: Arc<Self>, wanted: Arc<Wanted>) -> Result<Box<dyn Batches>, DataError> {
+        whole::batches(self, wanted)
+    }
+
+    fn kept_kind(&self, column: usize) -> ValueKind {
+        let (array, place) = self.of(column);
+        array.element(place).kept_kind()
+    }
+
+    fn kept(&self, rows: Range<u32>, column: usize) -> Result<Values, DataError> {
+        let (array, place) = self.of(column);
+        let kept = cells::kept(array, rows, (column, place));
+        kept.map_err(|bad| self.cell_error(bad.row, bad.column, bad.problem))
     }
 
     fn block(&self, rows: &[u32], columns: &[usize]) -> Block {

@@ -3,17 +3,20 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::array::Array;
-use super::cells::{Cells, Found};
+use super::cells::{self, Cells, Found};
 use crate::block::Block;
 use crate::bytes::stream::shape;
 use crate::error::{DataError, count, quote};
 use crate::readers::cell::Look;
 use crate::readers::format::Request;
 use crate::readers::names::NamedColumns;
-use crate::readers::open_table::{COLUMNS_MAX, Contents, OpenTable, Stored};
+use crate::readers::open_table::{Batches, COLUMNS_MAX, Contents, OpenTable, Stored, Wanted};
+use crate::readers::whole;
 use crate::selection::Selection;
+use crate::values::{ValueKind, Values};
 
 /// Name of the target where there is one, and what the names of several begin with.
 pub(super) const TARGET: &str = "target";
@@ -160,6 +163,21 @@ impl OpenTable for Npy {
             label_names,
             noted: Vec::new(),
         })
+    }
+
+    fn batches(self: Arc<Self>, wanted: Arc<Wanted>) -> Result<Box<dyn Batches>, DataError> {
+        whole::batches(self, wanted)
+    }
+
+    fn kept_kind(&self, column: usize) -> ValueKind {
+        let (array, place) = self.of(column);
+        array.element(place).kept_kind()
+    }
+
+    fn kept(&self, rows: Range<u32>, column: usize) -> Result<Values, DataError> {
+        let (array, place) = self.of(column);
+        let kept = cells::kept(array, rows, (column, place));
+        kept.map_err(|bad| self.cell_error(bad.row, bad.column, bad.problem))
     }
 
     fn block(&self, rows: &[u32], columns: &[usize]) -> Block {

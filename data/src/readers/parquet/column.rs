@@ -11,6 +11,7 @@ use super::scalar::{self, Reading, Scalar};
 use crate::block::MISSING_LABEL;
 use crate::dialect::Dialect;
 use crate::readers::cell::{self, Kind, Look, Names, Slot};
+use crate::values::{Texts, Values};
 
 /// A column being read.
 pub(super) struct Cells<'a> {
@@ -91,8 +92,8 @@ impl Cells<'_> {
         rows: usize,
         of: impl Fn(&T::T) -> Result<Scalar, String>,
     ) -> ParquetResult<Result<(), Bad>> {
-        let values = self.values(from, rows)?;
-        let levels = std::mem::take(&mut self.found.levels);
+        let mut levels = std::mem::take(&mut self.found.levels);
+        let values = values(from, rows, &mut levels)?;
         let read = each(&values, &levels, rows, |value| {
             let scalar = value.map(&of).transpose()?;
             match self.slot.kind {
@@ -109,8 +110,8 @@ impl Cells<'_> {
         from: &mut ColumnReaderImpl<::parquet::data_type::ByteArrayType>,
         rows: usize,
     ) -> ParquetResult<Result<(), Bad>> {
-        let values = self.values(from, rows)?;
-        let levels = std::mem::take(&mut self.found.levels);
+        let mut levels = std::mem::take(&mut self.found.levels);
+        let values = values(from, rows, &mut levels)?;
         let read = each(&values, &levels, rows, |value| {
             let text = value.map_or(&b""[..], |value| value.data().trim_ascii());
             match self.slot.kind {
@@ -141,27 +142,6 @@ impl Cells<'_> {
         })
     }
 
-    /// The values of the next rows, without nulls; where those are, the levels say.
-    fn values<T: DataType>(
-        &mut self,
-        from: &mut ColumnReaderImpl<T>,
-        rows: usize,
-    ) -> ParquetResult<Vec<T::T>> {
-        let levels = &mut self.found.levels;
-        levels.clear();
-        let mut values = Vec::new();
-        let (records, found, _) = from.read_records(rows, Some(levels), None, &mut values)?;
-        let present = match levels.is_empty() {
-            true => rows,
-            false => levels.iter().filter(|&&level| level > 0).count(),
-        };
-        if records != rows || found != present || !(levels.is_empty() || levels.len() == rows) {
-            let problem = format!("a column has {records} values where {rows} rows are left");
-            return Err(ParquetError::General(problem));
-        }
-        Ok(values)
-    }
-
     #[inline]
     fn number(&mut self, scalar: Option<Scalar>) -> Result<(), String> {
         let Some(scalar) = scalar else {
@@ -186,21 +166,21 @@ impl Cells<'_> {
             self.found.labels.push(MISSING_LABEL);
             return Ok(());
         };
-        if matches!(self.reading, Reading::Date | Reading::Ticks(_)) {
-            let problem =
-                "found a date or a time, wanted a label; write it as a text, or as a number";
-            return Err(problem.to_owned());
-        }
         let number = scalar.number();
-        // Of what a double holds exactly, its bits say which value it is.
-        let bits = (number.abs() < 9e15).then(|| (number + 0.0).to_bits());
+        let bits = match scalar {
+            Scalar::Date(days) => Some(days.cast_unsigned()),
+            Scalar::Time(ticks, ..) => i64::try_from(ticks).ok().map(i64::cast_unsigned),
+            // Of what a double holds exactly, its bits say which value it is.
+            _ => (number.abs() < 9e15).then(|| (number + 0.0).to_bits()),
+        };
         if let Some(&id) = bits.and_then(|bits| self.found.known.get(&bits)) {
             self.found.labels.push(id);
             return Ok(());
         }
         let text = scalar.spelled();
-        let is_missing =
-            self.or_missing(number).is_nan() || self.dialect.is_missing(text.as_bytes(), false);
+        let is_number = !self.reading.is_spelled();
+        let is_missing = is_number && self.or_missing(number).is_nan()
+            || self.dialect.is_missing(text.as_bytes(), false);
         let name = self.slot.label(text.as_bytes(), is_missing)?;
         let id = name.map_or(MISSING_LABEL, |name| self.found.names.id(name));
         if let (Some(bits), false) = (bits, matches!(scalar, Scalar::Decimal(..))) {
@@ -209,6 +189,113 @@ impl Cells<'_> {
         self.found.labels.push(id);
         Ok(())
     }
+}
+
+/// The next cells of a column as they are.
+///
+/// # Errors
+/// If the file has no more of them, or cannot be read; inside, for the first text that is none.
+pub(super) fn kept(
+    from: &mut ColumnReader,
+    reading: Reading,
+    rows: usize,
+) -> ParquetResult<Result<Values, Bad>> {
+    let single = |scalar: Scalar| scalar.number() as f32;
+    let is_whole = matches!(reading, Reading::Plain | Reading::Unsigned);
+    match from {
+        ColumnReader::BoolColumnReader(from) => {
+            kept_as(from, rows, |&value| Ok(value), Values::Truths)
+        }
+        ColumnReader::Int32ColumnReader(from) if is_whole => {
+            let whole = |&value: &i32| match reading {
+                Reading::Unsigned => Ok(value.cast_unsigned().into()),
+                _ => Ok(value.into()),
+            };
+            kept_as(from, rows, whole, Values::Wholes)
+        }
+        ColumnReader::Int64ColumnReader(from) if reading == Reading::Plain => {
+            kept_as(from, rows, |&value| Ok(value), Values::Wholes)
+        }
+        ColumnReader::Int32ColumnReader(from) => {
+            kept_as(from, rows, |&value| Ok(reading.kept_text(value.into())), texts)
+        }
+        ColumnReader::Int64ColumnReader(from) => {
+            kept_as(from, rows, |&value| Ok(reading.kept_text(value)), texts)
+        }
+        ColumnReader::Int96ColumnReader(from) => {
+            kept_as(from, rows, |value| Ok(scalar::of_int96(value.data()).spelled()), texts)
+        }
+        ColumnReader::FloatColumnReader(from) => {
+            kept_as(from, rows, |&value| Ok(value), Values::Singles)
+        }
+        ColumnReader::DoubleColumnReader(from) => {
+            kept_as(from, rows, |&value| Ok(value), Values::Doubles)
+        }
+        ColumnReader::FixedLenByteArrayColumnReader(from) if reading == Reading::Half => {
+            kept_as(from, rows, |value| reading.of_bytes(value.data()).map(single), Values::Singles)
+        }
+        ColumnReader::FixedLenByteArrayColumnReader(from) => {
+            let spelled = |scalar: Scalar| scalar.spelled();
+            kept_as(from, rows, |value| reading.of_bytes(value.data()).map(spelled), texts)
+        }
+        ColumnReader::ByteArrayColumnReader(from) => kept_as(
+            from,
+            rows,
+            |value| match reading {
+                Reading::Plain => utf8(value.data()),
+                _ => reading.of_bytes(value.data()).map(Scalar::spelled),
+            },
+            texts,
+        ),
+    }
+}
+
+fn utf8(text: &[u8]) -> Result<String, String> {
+    let text = str::from_utf8(text);
+    text.map(str::to_owned)
+        .map_err(|_| "found a text that is not UTF-8; write it as UTF-8".to_owned())
+}
+
+fn texts(cells: Vec<Option<String>>) -> Values {
+    let mut texts = Texts::default();
+    cells.iter().for_each(|cell| texts.push(cell.as_deref()));
+    Values::Texts(texts)
+}
+
+fn kept_as<T: DataType, V>(
+    from: &mut ColumnReaderImpl<T>,
+    rows: usize,
+    of: impl Fn(&T::T) -> Result<V, String>,
+    kept: impl FnOnce(Vec<Option<V>>) -> Values,
+) -> ParquetResult<Result<Values, Bad>> {
+    let mut levels = Vec::new();
+    let values = values(from, rows, &mut levels)?;
+    let mut cells = Vec::with_capacity(rows);
+    let read = each(&values, &levels, rows, |value| {
+        cells.push(value.map(&of).transpose()?);
+        Ok(())
+    });
+    Ok(read.map(|()| kept(cells)))
+}
+
+/// The values of the next rows, without nulls; where those are, the levels say.
+fn values<T: DataType>(
+    from: &mut ColumnReaderImpl<T>,
+    rows: usize,
+    levels: &mut Vec<i16>,
+) -> ParquetResult<Vec<T::T>> {
+    levels.clear();
+    let mut values = Vec::new();
+    let (records, found, _) = from.read_records(rows, Some(levels), None, &mut values)?;
+    let present = match levels.is_empty() {
+        true => rows,
+        false => levels.iter().filter(|&&level| level > 0).count(),
+    };
+    if records != rows || found != present || !(levels.is_empty() || levels.len() == rows) {
+        let problem = format!("a column has {records} values where {rows} rows are left");
+        return Err(ParquetError::General(problem));
+    }
+    Ok(values)
 }
 
 /// What the first texts of a column look like, at most so many; nothing where it has none.

@@ -2,12 +2,15 @@
 //! types without a number or a text are refused by name. How pages are encoded and compressed is the `parquet` crate's
 //! business.
 
+mod batches;
 mod column;
 mod file;
 mod pages;
 mod scalar;
 mod table;
 mod thrift;
+
+use std::sync::Arc;
 
 use super::format::{Beginning, Format};
 use table::Parquet;
@@ -31,5 +34,5 @@ pub(super) static FORMAT: Format = Format {
         },
     ],
     pair: None,
-    open: |request| Ok(Box::new(Parquet::open(request)?)),
+    open: |request| Ok(Arc::new(Parquet::open(request)?)),
 };

@@ -1,13 +1,16 @@
 //! What one value of a Parquet column is: as a number, and as it is spelled as a label. How the types of the format are
 //! read stands here and nowhere else. Reads no file.
 //!
-//! Dates and timestamps are whole seconds since 1970-01-01 00:00 UTC, rounded down, and times of a day seconds since
-//! midnight: numbers, as long as columns are numbers and labels alone.
+//! Dates and timestamps are texts, spelled as pandas writes them into a CSV file: from there on they are what the same texts
+//! are in one. Where a job or a model wants numbers of them, they are whole seconds since 1970-01-01 00:00 UTC, rounded down;
+//! times of a day are always numbers, of seconds since midnight.
 
 use ::parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
 use ::parquet::schema::types::ColumnDescriptor;
 
+use crate::columns::date_form::{spell_clock, spell_day, spell_time};
 use crate::readers::cell;
+use crate::values::ValueKind;
 
 /// Seconds of a day.
 const DAY: i64 = 86_400;
@@ -24,8 +27,14 @@ pub(super) enum Reading {
     Decimal(u32),
     /// Days since 1970-01-01.
     Date,
-    /// A point in time, or one of a day: so many ticks a second.
-    Ticks(i64),
+    /// A time of a day: so many ticks a second.
+    Clock(i64),
+    /// A point in time: so many ticks a second since 1970-01-01.
+    Time {
+        ticks: i64,
+        /// Whether the clock is UTC's; else it is nobody knows whose.
+        is_utc: bool,
+    },
 }
 
 /// A value that is no text.
@@ -37,6 +46,10 @@ pub(super) enum Scalar {
     Double(f64),
     /// A whole number over a power of ten.
     Decimal(i128, u32),
+    /// Days since 1970-01-01.
+    Date(i64),
+    /// Ticks since 1970-01-01, so many a second, and whether the clock is UTC's.
+    Time(i128, i64, bool),
 }
 
 /// Most digits of a decimal that is read: any 16 bytes hold.
@@ -55,8 +68,10 @@ impl Reading {
             Some(LogicalType::Integer(_)) => Reading::Unsigned,
             Some(LogicalType::Decimal(_)) => return decimal(leaf),
             Some(LogicalType::Date) => Reading::Date,
-            Some(LogicalType::Time(time)) => Reading::Ticks(ticks(&time.unit)),
-            Some(LogicalType::Timestamp(time)) => Reading::Ticks(ticks(&time.unit)),
+            Some(LogicalType::Time(time)) => Reading::Clock(ticks(&time.unit)),
+            Some(LogicalType::Timestamp(time)) => {
+                Reading::Time { ticks: ticks(&time.unit), is_utc: time.is_adjusted_to_u_t_c }
+            }
             Some(LogicalType::Float16) => Reading::Half,
             Some(LogicalType::String | LogicalType::Enum | LogicalType::Json) => Reading::Plain,
             // Of a column without a single value.
@@ -71,26 +86,55 @@ impl Reading {
                 | ConvertedType::UINT_64 => Reading::Unsigned,
                 ConvertedType::DECIMAL => return decimal(leaf),
                 ConvertedType::DATE => Reading::Date,
-                ConvertedType::TIME_MILLIS | ConvertedType::TIMESTAMP_MILLIS => {
-                    Reading::Ticks(1_000)
-                }
-                ConvertedType::TIME_MICROS | ConvertedType::TIMESTAMP_MICROS => {
-                    Reading::Ticks(1_000_000)
-                }
+                ConvertedType::TIME_MILLIS => Reading::Clock(1_000),
+                ConvertedType::TIME_MICROS => Reading::Clock(1_000_000),
+                ConvertedType::TIMESTAMP_MILLIS => Reading::Time { ticks: 1_000, is_utc: true },
+                ConvertedType::TIMESTAMP_MICROS => Reading::Time { ticks: 1_000_000, is_utc: true },
                 ConvertedType::INTERVAL => return holds("intervals"),
                 ConvertedType::BSON => return holds("BSON"),
+                _ if physical == Physical::INT96 => INT96,
                 _ => Reading::Plain,
             },
         };
         let fits = match physical {
             Physical::FIXED_LEN_BYTE_ARRAY => reading == Reading::Half && leaf.type_length() == 2,
             Physical::INT32 | Physical::INT64 => reading != Reading::Half,
-            Physical::INT96 => reading == Reading::Plain || matches!(reading, Reading::Ticks(_)),
+            Physical::INT96 => reading == INT96,
             Physical::BOOLEAN | Physical::FLOAT | Physical::DOUBLE | Physical::BYTE_ARRAY => {
                 reading == Reading::Plain
             }
         };
         if fits { Ok(reading) } else { holds(&format!("{physical} values without a known type")) }
+    }
+
+    /// Whether it is spelled with a time, which at midnight pandas leaves out.
+    pub(super) fn has_time(self) -> bool {
+        matches!(self, Reading::Time { is_utc: false, .. })
+    }
+
+    /// Whether it is a text, though its values are numbers in the file.
+    pub(super) fn is_spelled(self) -> bool {
+        matches!(self, Reading::Date | Reading::Time { .. })
+    }
+
+    /// What its values become where they are kept as they are.
+    pub(super) fn kept_kind(self, physical: Physical) -> ValueKind {
+        match (self, physical) {
+            (Reading::Plain, Physical::BOOLEAN) => ValueKind::Truth,
+            (Reading::Plain, Physical::INT32 | Physical::INT64)
+            | (Reading::Unsigned, Physical::INT32) => ValueKind::Whole,
+            (Reading::Plain, Physical::FLOAT) | (Reading::Half, _) => ValueKind::Single,
+            (Reading::Plain, Physical::DOUBLE) => ValueKind::Double,
+            _ => ValueKind::Text,
+        }
+    }
+
+    /// A value that is kept as a text.
+    pub(super) fn kept_text(self, value: i64) -> String {
+        match self {
+            Reading::Clock(ticks) => spell_clock(value.into(), ticks),
+            _ => self.of_i64(value).spelled(),
+        }
     }
 
     #[inline]
@@ -107,8 +151,9 @@ impl Reading {
             Reading::Plain | Reading::Half => value.into(),
             Reading::Unsigned => value.cast_unsigned().into(),
             Reading::Decimal(scale) => return Scalar::Decimal(value.into(), scale),
-            Reading::Date => i128::from(value) * i128::from(DAY),
-            Reading::Ticks(ticks) => value.div_euclid(ticks).into(),
+            Reading::Date => return Scalar::Date(value),
+            Reading::Clock(ticks) => value.div_euclid(ticks).into(),
+            Reading::Time { ticks, is_utc } => return Scalar::Time(value.into(), ticks, is_utc),
         })
     }
 
@@ -156,11 +201,13 @@ fn decimal(leaf: &ColumnDescriptor) -> Result<Reading, String> {
 const JULIAN_EPOCH: i64 = 2_440_588;
 
 /// The old timestamps of Hive, Impala and Spark: nanoseconds of a day, and the day.
+const INT96: Reading = Reading::Time { ticks: 1_000_000_000, is_utc: false };
+
 pub(super) fn of_int96(data: &[u32]) -> Scalar {
     let [low, high, day] = [0, 1, 2].map(|place| data.get(place).copied().unwrap_or_default());
     let nanoseconds = (u64::from(high) << 32 | u64::from(low)).cast_signed();
-    let seconds = nanoseconds.div_euclid(1_000_000_000);
-    Scalar::Whole(((i64::from(day) - JULIAN_EPOCH) * DAY + seconds).into())
+    let day = i128::from(i64::from(day) - JULIAN_EPOCH) * i128::from(DAY);
+    Scalar::Time(day * 1_000_000_000 + i128::from(nanoseconds), 1_000_000_000, false)
 }
 
 /// Powers of ten, all of them exact.
@@ -176,6 +223,8 @@ impl Scalar {
         match self {
             Scalar::Truth(is_true) => f64::from(u8::from(is_true)),
             Scalar::Whole(whole) => whole as f64,
+            Scalar::Date(days) => (i128::from(days) * i128::from(DAY)) as f64,
+            Scalar::Time(ticks, per_second, _) => ticks.div_euclid(per_second.into()) as f64,
             Scalar::Single(value) => value.into(),
             Scalar::Double(value) => value,
             Scalar::Decimal(whole, scale) => match POWERS.get(scale as usize) {
@@ -191,6 +240,8 @@ impl Scalar {
         match self {
             Scalar::Truth(is_true) => if is_true { "True" } else { "False" }.to_owned(),
             Scalar::Whole(whole) => whole.to_string(),
+            Scalar::Date(days) => spell_day(days),
+            Scalar::Time(ticks, per_second, is_utc) => spell_time(ticks, per_second, is_utc),
             Scalar::Single(value) => cell::spell_single(value),
             Scalar::Double(value) => cell::spell_double(value),
             Scalar::Decimal(whole, 0) => whole.to_string(),
@@ -229,13 +280,17 @@ mod tests {
 
     #[test]
     fn times_are_whole_seconds_rounded_down() {
-        assert_eq!(Reading::Date.of_i32(-1), Scalar::Whole(-86_400));
-        assert_eq!(Reading::Ticks(1_000).of_i64(-1), Scalar::Whole(-1));
-        assert_eq!(Reading::Ticks(1_000_000).of_i64(2_999_999), Scalar::Whole(2));
+        assert_eq!(Reading::Date.of_i32(-1).number(), -86_400.0);
+        assert_eq!(Reading::Date.of_i32(-1).spelled(), "1969-12-31");
+        assert_eq!(Reading::Clock(1_000).of_i64(-1), Scalar::Whole(-1));
+        let time = Reading::Time { ticks: 1_000_000, is_utc: true };
+        assert_eq!(time.of_i64(2_999_999).number(), 2.0);
+        assert_eq!(time.of_i64(2_999_999).spelled(), "1970-01-01 00:00:02.999999+00:00");
         // 2000-01-01 12:00:01.5
         let nanoseconds = 43_201_500_000_000_u64;
         let data = [nanoseconds as u32, (nanoseconds >> 32) as u32, 2_451_545];
-        assert_eq!(of_int96(&data), Scalar::Whole(946_728_001));
+        assert_eq!(of_int96(&data).number(), 946_728_001.0);
+        assert_eq!(of_int96(&data).spelled(), "2000-01-01 12:00:01.500");
     }
 
     #[test]

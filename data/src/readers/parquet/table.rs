@@ -3,6 +3,7 @@
 //! Scales and splits nothing.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ::parquet::column::reader::{ColumnReader, get_column_reader};
 use ::parquet::file::reader::FileReader as _;
@@ -10,6 +11,7 @@ use ::parquet::schema::types::SchemaDescriptor;
 use lockstep_proto::panics;
 use rayon::prelude::*;
 
+use super::batches;
 use super::column::{self, Bad, Cells};
 use super::file::{self, File};
 use super::pages::Checked;
@@ -17,14 +19,17 @@ use super::scalar::Reading;
 use crate::block::{Block, Builder};
 use crate::dialect::Dialect;
 use crate::error::{DataError, quote};
-use crate::readers::cell::{self, Kind, Look};
+use crate::readers::cell::{self, Kind, Look, Slot};
 use crate::readers::format::Request;
 use crate::readers::names::NamedColumns;
-use crate::readers::open_table::{COLUMNS_MAX, Contents, OpenTable, ROWS_MAX, Stored};
+use crate::readers::open_table::{
+    Batches, COLUMNS_MAX, Contents, OpenTable, ROWS_MAX, Stored, Wanted,
+};
 use crate::selection::Selection;
+use crate::values::ValueKind;
 
 /// Numbers of a block.
-const BLOCK_NUMBERS: usize = 1 << 18;
+pub(super) const BLOCK_NUMBERS: usize = 1 << 18;
 
 /// Rows that are looked at to guess what a column holds.
 const LOOK_ROWS: usize = 1024;
@@ -36,7 +41,7 @@ const LEAVE_OUT: &str = "leave it out of `data.features`";
 pub(super) struct Parquet {
     path: PathBuf,
     file: File,
-    dialect: Dialect,
+    pub(super) dialect: Dialect,
     /// The fields of the schema's root.
     columns: Vec<String>,
     named: NamedColumns,
@@ -45,9 +50,9 @@ pub(super) struct Parquet {
 
 /// Where the values of a column are, or why there are none.
 #[derive(Clone, Copy, Debug)]
-struct Leaf {
+pub(super) struct Leaf {
     index: usize,
-    reading: Reading,
+    pub(super) reading: Reading,
 }
 
 impl std::fmt::Debug for Parquet {
@@ -74,7 +79,7 @@ impl Parquet {
     }
 
     /// The number of rows, as the footer and every row group of it say.
-    fn rows(&self) -> Result<usize, DataError> {
+    pub(super) fn rows(&self) -> Result<usize, DataError> {
         let groups = self.file.reader.metadata().row_groups();
         let rows = groups.iter().try_fold(0_usize, |rows, group| {
             rows.checked_add(usize::try_from(group.num_rows()).ok()?)
@@ -82,8 +87,7 @@ impl Parquet {
         let rows =
             rows.ok_or_else(|| file::damaged(&self.path, "its numbers of rows are wrong"))?;
         match rows {
-            0 => Err(DataError::table(&self.path, "no rows, wanted at least one")),
-            1..=ROWS_MAX => Ok(rows),
+            0..=ROWS_MAX => Ok(rows),
             _ => {
                 let problem = format!("found {rows} rows, wanted at most {ROWS_MAX}");
                 Err(DataError::table(&self.path, problem))
@@ -91,16 +95,29 @@ impl Parquet {
         }
     }
 
-    fn leaf(&self, column: usize) -> Result<Leaf, DataError> {
+    pub(super) fn leaf(&self, column: usize) -> Result<Leaf, DataError> {
         self.leaves[column].clone().map_err(|problem| {
             let name = quote(self.columns[column].as_bytes());
             DataError::table(&self.path, format!("column {name}: {problem}"))
         })
     }
 
+    pub(super) fn leaves(
+        &self,
+        columns: impl Iterator<Item = usize>,
+    ) -> Result<Vec<Leaf>, DataError> {
+        columns.map(|column| self.leaf(column)).collect()
+    }
+
     /// What a column looks like; what is wrong with it is told when it is read.
     fn look_at(&self, column: usize) -> Option<Look> {
         let leaf = self.leaf(column).ok()?;
+        if self.rows().ok()? == 0 {
+            return Some(Look::Nothing);
+        }
+        if leaf.reading.is_spelled() {
+            return Some(Look::Texts);
+        }
         if leaf.reading != Reading::Plain {
             return Some(Look::Numbers);
         }
@@ -115,7 +132,11 @@ impl Parquet {
     }
 
     /// Readers of these leaves in a row group.
-    fn readers(&self, group: usize, leaves: &[Leaf]) -> Result<Vec<ColumnReader>, DataError> {
+    pub(super) fn readers(
+        &self,
+        group: usize,
+        leaves: &[Leaf],
+    ) -> Result<Vec<ColumnReader>, DataError> {
         file::guard(&self.path, || {
             let reader = &self.file.reader;
             let (group, schema) =
@@ -131,8 +152,13 @@ impl Parquet {
         })
     }
 
+    /// The rows of each row group.
+    pub(super) fn group_rows(&self) -> impl Iterator<Item = usize> {
+        self.file.reader.metadata().row_groups().iter().map(|group| group.num_rows() as usize)
+    }
+
     /// Reads so many rows of every column.
-    fn part(
+    pub(super) fn part(
         &self,
         cells: &mut [Cells<'_>],
         readers: &mut [ColumnReader],
@@ -161,6 +187,53 @@ impl Parquet {
             None => Ok(()),
         }
     }
+}
+
+/// The selected cells of these slots and leaves, none of them read yet.
+pub(super) fn cells<'a>(
+    slots: &'a [Slot],
+    leaves: &[Leaf],
+    dialect: &'a Dialect,
+    missing_numbers: &'a [f64],
+) -> Vec<Cells<'a>> {
+    let cells = |(slot, leaf): (&'a Slot, &Leaf)| Cells {
+        slot,
+        reading: leaf.reading,
+        dialect,
+        missing_numbers,
+        noted: false,
+        found: Default::default(),
+    };
+    slots.iter().zip(leaves).map(cells).collect()
+}
+
+/// So many rows that were read.
+pub(super) fn block(
+    cells: &[Cells<'_>],
+    selection: &Selection,
+    rows: usize,
+    block: &mut Builder,
+) -> Block {
+    block.begin(rows, selection.number_width(), selection.label_width());
+    for cells in cells {
+        match cells.slot.kind {
+            Kind::Number(place) => block.set_numbers(place, &cells.found.numbers),
+            Kind::Label(place) => block.set_labels(place, &cells.found.labels),
+        }
+    }
+    block.end_rows(rows);
+    block.block()
+}
+
+/// The labels that were read, column of texts by column of texts.
+pub(super) fn label_names(cells: Vec<Cells<'_>>, selection: &Selection) -> Vec<Vec<String>> {
+    let mut names = vec![Vec::new(); selection.label_width()];
+    for cells in cells {
+        if let Kind::Label(place) = cells.slot.kind {
+            names[place] = cells.found.names.list;
+        }
+    }
+    names
 }
 
 /// The leaf of each field of the root, which has so many.
@@ -215,52 +288,42 @@ impl OpenTable for Parquet {
         let rows = self.rows()?;
         let slots = cell::slots(selection);
         let missing_numbers = cell::missing_numbers(&self.dialect);
-        let leaves: Result<Vec<Leaf>, DataError> =
-            slots.iter().map(|slot| self.leaf(slot.column)).collect();
-        let leaves = leaves?;
-        let mut cells: Vec<Cells<'_>> = slots
-            .iter()
-            .zip(&leaves)
-            .map(|(slot, leaf)| Cells {
-                slot,
-                reading: leaf.reading,
-                dialect: &self.dialect,
-                missing_numbers: &missing_numbers,
-                noted: false,
-                found: Default::default(),
-            })
-            .collect();
+        let leaves = self.leaves(slots.iter().map(|slot| slot.column))?;
+        let mut cells = cells(&slots, &leaves, &self.dialect, &missing_numbers);
         let block_rows = (BLOCK_NUMBERS / slots.len().max(1)).max(1);
         let mut blocks = Vec::new();
         let mut block = Builder::default();
         let mut before = 0;
-        for (place, group) in self.file.reader.metadata().row_groups().iter().enumerate() {
+        for (place, mut left) in self.group_rows().enumerate() {
             let mut readers = self.readers(place, &leaves)?;
-            let mut left = group.num_rows() as usize;
             while left > 0 {
                 let rows = left.min(block_rows);
                 self.part(&mut cells, &mut readers, before, rows)?;
-                block.begin(rows, selection.number_width(), selection.label_width());
-                for cells in &cells {
-                    match cells.slot.kind {
-                        Kind::Number(place) => block.set_numbers(place, &cells.found.numbers),
-                        Kind::Label(place) => block.set_labels(place, &cells.found.labels),
-                    }
-                }
-                block.end_rows(rows);
-                blocks.push(block.block());
+                blocks.push(self::block(&cells, selection, rows, &mut block));
                 (before, left) = (before + rows, left - rows);
             }
         }
         let noted = cells.iter().filter(|cells| cells.noted);
         let noted = noted.map(|cells| cells.slot.column).collect();
-        let mut label_names = vec![Vec::new(); selection.label_width()];
-        for cells in cells {
-            if let Kind::Label(place) = cells.slot.kind {
-                label_names[place] = cells.found.names.list;
-            }
-        }
+        let label_names = label_names(cells, selection);
         Ok(Contents { rows, stored: Stored::Blocks(blocks), label_names, noted })
+    }
+
+    fn batches(self: Arc<Self>, wanted: Arc<Wanted>) -> Result<Box<dyn Batches>, DataError> {
+        batches::batches(self, wanted)
+    }
+
+    fn kept_kind(&self, column: usize) -> ValueKind {
+        let schema = self.file.reader.metadata().file_metadata().schema_descr();
+        match self.leaf(column) {
+            Ok(leaf) => leaf.reading.kept_kind(schema.column(leaf.index).physical_type()),
+            // That there is none is told where it is read.
+            Err(_) => ValueKind::Text,
+        }
+    }
+
+    fn has_times(&self, column: usize) -> bool {
+        self.leaf(column).is_ok_and(|leaf| leaf.reading.has_time())
     }
 
     fn block(&self, _rows: &[u32], _columns: &[usize]) -> Block {
