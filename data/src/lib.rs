@@ -23,9 +23,11 @@
 //! with the same columns.
 //!
 //! Cells are read as `f64`, filled and scaled so, and rounded once. The text of a CSV file is never in memory as a
-//! whole, unless it is a pipe (a compressed one is unpacked into a temporary file): while it is read a table takes eight bytes a cell (four where a column's numbers are
+//! whole (a compressed one is unpacked into a temporary file, and a long pipe copied there): while it is read a table takes eight bytes a cell (four where a column's numbers are
 //! `f32` as they stand), afterwards its `f32` values, and a few bytes for each row and label. IDX, NPY and NPZ files are read
 //! whole, Parquet files some rows at a time. What a header claims sets no allocation, and a row, a cell and the number of columns have limits.
+//!
+//! Rows to predict come batch by batch ([`Schema::stream`]), and [`OutputFormat`] writes tables such as predictions.
 //!
 //! [`load`] makes the tables of a job; [`Schema`] is what is kept of it to read further rows the same way;
 //! [`Sharded`] deals a table to its shards in the order that [`RowOrder`] fixes.

@@ -11,6 +11,7 @@ use zip::write::{SimpleFileOptions, ZipWriter};
 
 use crate::folder::Folder;
 use crate::npy::{doubles, npy};
+use crate::process::{lockstep, run};
 
 /// A classification with holes, a part of the rows kept for validation.
 const JOB: &str = r#"seed = 5
@@ -167,4 +168,86 @@ fn the_place_of_an_error_names_the_part() {
     folder.write("job.toml", job("parts\"\nformat = \"xlsx").as_bytes());
     let ended = folder.run(&["check", "job.toml"]);
     ended.expect_with(3, "found \"xlsx\", wanted one of csv, tsv, idx, npy, npz, parquet");
+}
+
+/// One table of predictions, whatever it was read from, with however many threads, and whatever it is written to.
+#[test]
+fn predictions_are_one_table_in_every_format() {
+    let folder = folder();
+    folder.write("job.toml", job("t.csv").as_bytes());
+    folder.train_into("run");
+    let keep = ["predict", "run", "--keep", "b", "--data"];
+    let mut wanted = None;
+    for (data, threads) in [("t.csv", "1"), ("t.csv", "3"), ("parts", "2"), ("t.tsv.zst", "2")] {
+        let mut command = lockstep(folder.path(), &[&keep[..], &[data]].concat());
+        command.env("RAYON_NUM_THREADS", threads);
+        let ended = run(command);
+        ended.expect(0);
+        assert!(ended.stdout.starts_with("b,class,class_9,class_10,class_nine\n"), "{ended}");
+        assert_eq!(&ended.stdout, wanted.get_or_insert(ended.stdout.clone()), "{data} {threads}");
+    }
+    let wanted = wanted.unwrap_or_default();
+    // Each file that is written is a table that can be read again, with the same cells.
+    let other = JOB.replace("\"class\"", "\"class_9\"").replace("cross_entropy", "mse");
+    let other = other.replace(", activation = \"softmax\"", "").replace("units = 3", "units = 1");
+    let other = other.replace("metrics = [\"accuracy\"]", "");
+    let mut hashes = Vec::new();
+    for output in ["p.csv", "p.csv.gz", "p.tsv.zst", "p.parquet", "p.npy"] {
+        let data =
+            if output == "p.npy" { ["t.csv", "--output"] } else { ["t.parquet", "--output"] };
+        let keep = if output == "p.npy" { &["predict", "run", "--data"][..] } else { &keep[..] };
+        folder.run(&[keep, &data, &[output]].concat()).expect_with(0, "200 predictions in p.");
+        let job = other.replace("TRAIN", output);
+        let features = "features = [\"class_10\", \"class_nine\", \"class\"]\nscale = \"standard\"";
+        folder.write("job.toml", job.replace("scale = \"standard\"", features).as_bytes());
+        hashes.push(folder.train(1, 1));
+    }
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+    assert_eq!(folder.read("p.csv").lines().count(), wanted.lines().count());
+    for (arguments, code, message) in [
+        (&["--data", "t.csv", "--keep", "class"][..], 2, "--keep class: the predictions have"),
+        (&["--data", "t.csv", "--keep", "b,b"], 2, "--keep b: found it twice"),
+        (&["--data", "t.csv", "--keep", "c"], 3, "found no column \"c\", wanted by `--keep`"),
+        (&["--data", "t.csv", "--output", "q.npz"], 3, "its name is that of an NPZ file"),
+        (&["--data", "t.csv", "--keep", "b", "--output", "q.npy"], 3, "holds texts of any length"),
+        (&["--data", "parts", "--output", "parts/q.csv"], 3, "one more part of the table"),
+        (&["--data", "days/*.parquet", "--output", "days/q.parquet"], 3, "one more part"),
+    ] {
+        let before = folder.files();
+        folder.run(&[&["predict", "run"], arguments].concat()).expect_with(code, message);
+        assert_eq!(folder.files(), before, "{arguments:?}");
+    }
+}
+
+/// A table on standard input, plain or compressed, through a pipe or from a file.
+#[test]
+#[cfg(unix)]
+fn a_table_may_come_on_standard_input() {
+    let folder = folder();
+    folder.write("job.toml", job("t.csv").as_bytes());
+    folder.train_into("run");
+    let wanted = folder.run(&["predict", "run", "--data", "t.csv"]);
+    wanted.expect(0);
+    let program = env!("CARGO_BIN_EXE_lockstep");
+    let shell = |line: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.arg("-c").arg(line.replace("PREDICT", &format!("{program} predict run --data")));
+        command.current_dir(folder.path());
+        run(command)
+    };
+    for line in ["PREDICT - < t.csv", "cat t.csv | PREDICT -", "cat t.csv.gz | PREDICT -"] {
+        let ended = shell(line);
+        ended.expect(0);
+        assert_eq!(ended.stdout, wanted.stdout, "{line}");
+    }
+    let before = folder.files();
+    shell("PREDICT - --force --output t.csv < t.csv")
+        .expect_with(3, "it is the table that is read");
+    shell("PREDICT t.csv >> t.csv").expect_with(3, "standard output: it is the table");
+    shell("printf 'a,b\\n1,x\\n' | PREDICT -").expect_with(3, "standard input:2: column 2 (b)");
+    // Whoever has seen enough ends it, and that is no error.
+    let ended = shell("(PREDICT t.csv; echo ended with $? >&2) | head -n 1");
+    ended.expect_with(0, "ended with 0");
+    assert_eq!(ended.stdout.lines().count(), 1);
+    assert_eq!(folder.files(), before);
 }

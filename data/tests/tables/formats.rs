@@ -19,9 +19,9 @@ use crate::{Files, load, strings};
 const THREE_CLASSES: TargetKind = TargetKind::Classes { outputs: 3 };
 
 /// A float with holes, a whole number, and a class in no order.
-type Row = (Option<f64>, i64, &'static str);
+pub(crate) type Row = (Option<f64>, i64, &'static str);
 
-fn rows() -> Vec<Row> {
+pub(crate) fn rows() -> Vec<Row> {
     let row = |row: i64| {
         let a = (row % 11 != 3).then_some((row * 37 % 101) as f64 / 7.0);
         (a, 1_700_000_000 + row * 53 % 97, ["10", "9", "nine"][(row * row % 7 % 3) as usize])
@@ -29,7 +29,7 @@ fn rows() -> Vec<Row> {
     (0..150).map(row).collect()
 }
 
-fn text(rows: &[Row], delimiter: char) -> Vec<u8> {
+pub(crate) fn text(rows: &[Row], delimiter: char) -> Vec<u8> {
     let mut text = ["a", "b", "class\n"].join(&delimiter.to_string());
     for (a, b, class) in rows {
         let a = a.map(|a| a.to_string()).unwrap_or_default();
@@ -72,7 +72,7 @@ const MESSAGE: &str =
     "message t { optional double a; required int64 b; required binary class (STRING); }";
 
 /// Row groups of so many rows.
-fn parquet(rows: &[Row], group: usize, compression: Compression) -> Vec<u8> {
+pub(crate) fn parquet(rows: &[Row], group: usize, compression: Compression) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(MESSAGE).expect("memory is writable"));
     let properties = Arc::new(WriterProperties::builder().set_compression(compression).build());
     let mut file =
@@ -122,7 +122,7 @@ fn utf32(texts: &[&str], length: usize) -> Vec<u8> {
     characters.flat_map(|c| (c as u32).to_le_bytes()).collect()
 }
 
-fn npz(rows: &[Row], method: zip::CompressionMethod) -> Vec<u8> {
+pub(crate) fn npz(rows: &[Row], method: zip::CompressionMethod) -> Vec<u8> {
     let shape = format!("({},)", rows.len());
     let a: Vec<f64> = rows.iter().map(|row| row.0.unwrap_or(f64::NAN)).collect();
     let b: Vec<u8> = rows.iter().flat_map(|row| row.1.to_be_bytes()).collect();
@@ -136,7 +136,7 @@ fn npz(rows: &[Row], method: zip::CompressionMethod) -> Vec<u8> {
     zipped(&arrays, method)
 }
 
-fn spec(files: &Files, train: &str) -> TableSpec {
+pub(crate) fn spec(files: &Files, train: &str) -> TableSpec {
     TableSpec { target: strings(&["class"]), missing: Missing::Mean, ..files.spec(train) }
 }
 

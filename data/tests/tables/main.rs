@@ -10,6 +10,7 @@ mod npy;
 mod npy_errors;
 mod schema;
 mod splits;
+mod stream;
 mod survey;
 mod values;
 mod weights;
