@@ -21,15 +21,16 @@ pub(super) fn check(run: &Path, data: &TableFile, output: &Path, force: bool) ->
     if fs::canonicalize(run).is_ok_and(|run| folder.starts_with(run)) {
         return refused("it lies in the run folder, which only its run writes: name another place");
     }
+    let there = fs::metadata(output).ok();
+    if there.as_ref().is_some_and(|there| is_input(data, there)) {
+        return refused("it is the table that is read: name another file");
+    }
     if data.would_read(output) {
         return refused(
             "it would be one more part of the table that is read, the next time: name another folder",
         );
     }
-    let Ok(there) = fs::metadata(output) else { return Ok(()) };
-    if is_input(data, &there) {
-        return refused("it is the table that is read: name another file");
-    }
+    let Some(there) = there else { return Ok(()) };
     if there.is_file() && has(run, &there) {
         return refused("it is a file of the run folder, under another name: name another file");
     }

@@ -91,27 +91,36 @@ type Moment = (i32, i64, i64, f64);
 fn moments(rows: &[Moment]) -> Vec<u8> {
     let fields = "required int32 day (DATE); required int64 at (TIMESTAMP(MILLIS,false));
                   required int64 utc (TIMESTAMP(MICROS,true)); required double y;";
-    let schema = Arc::new(parse_message_type(&format!("message t {{ {fields} }}")).unwrap());
-    let mut file = SerializedFileWriter::new(Vec::new(), schema, Default::default()).unwrap();
+    let schema = Arc::new(
+        parse_message_type(&format!("message t {{ {fields} }}")).expect("memory is writable"),
+    );
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, Default::default())
+        .expect("memory is writable");
     if !rows.is_empty() {
-        let mut group = file.next_row_group().unwrap();
-        let mut column = group.next_column().unwrap().unwrap();
+        let mut group = file.next_row_group().expect("memory is writable");
+        let mut column =
+            group.next_column().expect("memory is writable").expect("memory is writable");
         let cells: Vec<i32> = rows.iter().map(|row| row.0).collect();
-        column.typed::<Int32Type>().write_batch(&cells, None, None).unwrap();
-        column.close().unwrap();
+        column.typed::<Int32Type>().write_batch(&cells, None, None).expect("memory is writable");
+        column.close().expect("memory is writable");
         for of in [|row: &Moment| row.1, |row: &Moment| row.2] {
-            let mut column = group.next_column().unwrap().unwrap();
+            let mut column =
+                group.next_column().expect("memory is writable").expect("memory is writable");
             let cells: Vec<i64> = rows.iter().map(of).collect();
-            column.typed::<Int64Type>().write_batch(&cells, None, None).unwrap();
-            column.close().unwrap();
+            column
+                .typed::<Int64Type>()
+                .write_batch(&cells, None, None)
+                .expect("memory is writable");
+            column.close().expect("memory is writable");
         }
-        let mut column = group.next_column().unwrap().unwrap();
+        let mut column =
+            group.next_column().expect("memory is writable").expect("memory is writable");
         let cells: Vec<f64> = rows.iter().map(|row| row.3).collect();
-        column.typed::<DoubleType>().write_batch(&cells, None, None).unwrap();
-        column.close().unwrap();
-        group.close().unwrap();
+        column.typed::<DoubleType>().write_batch(&cells, None, None).expect("memory is writable");
+        column.close().expect("memory is writable");
+        group.close().expect("memory is writable");
     }
-    file.into_inner().unwrap()
+    file.into_inner().expect("memory is writable")
 }
 
 /// What `to_csv` of pandas 3 writes of the same table.
