@@ -3,7 +3,7 @@
 use lockstep_coordinator::Optimizer as Rule;
 use lockstep_coordinator::policy::LearningRate;
 
-use lockstep_run::job;
+use lockstep_run::job::{self, Descent};
 
 /// How gradients become weights, and the learning rate, a number or a schedule.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +68,7 @@ pub fn sgd(learning_rate: impl Into<LearningRate>) -> Optimizer {
 }
 
 fn named(name: &str) -> Optimizer {
-    let (rule, learning_rate) =
+    let Descent { optimizer, learning_rate } =
         job::optimizer_named(name).expect("every name here is one of the list");
-    Optimizer { rule, learning_rate }
+    Optimizer { rule: optimizer, learning_rate }
 }

@@ -63,8 +63,8 @@ mod weights;
 mod writers;
 
 pub use columns::{
-    Back, Column, ColumnEncoder, ColumnKind, ColumnOverride, ColumnSettings, Missing, Parameter,
-    Scale, Scaling,
+    Back, Column, ColumnEncoder, ColumnKind, ColumnOverride, ColumnSettings, Missing, Scale,
+    Scaling,
 };
 pub use dialect::{Dialect, MISSING_DEFAULT, MISSING_NUMBERS_DEFAULT};
 pub use error::DataError;

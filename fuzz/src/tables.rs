@@ -4,6 +4,7 @@
 use lockstep_data::{
     Dataset, Detail, Dialect, Rows, Scale, Schema, TableFile, TableSpec, TargetKind, Want, load,
 };
+use lockstep_parameters::Choice;
 
 use crate::budget::Budget;
 use crate::scratch;
@@ -14,10 +15,8 @@ const BUDGET: Budget = Budget { fixed: 4 << 20, per_byte: 1024 };
 
 /// Every scale of the job file; one that takes a number with that of a pixel.
 pub(crate) fn scales() -> Vec<Scale> {
-    let alone = Scale::names().into_iter().filter_map(Scale::named);
-    let parameters = Scale::parameters().into_iter();
-    let numbered = parameters.filter_map(|(name, _)| Scale::with_parameter(name, 255.0));
-    alone.chain(numbered).collect()
+    let scale = |name| Scale::named(name).or_else(|| Scale::with_parameter(name, 255.0));
+    <Scale as Choice>::names().into_iter().filter_map(scale).collect()
 }
 
 /// A table to train on, without others.

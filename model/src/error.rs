@@ -111,9 +111,11 @@ pub enum SpecError {
         problem: String,
     },
     /// A parameter of the loss outside its range.
-    #[error("loss huber has delta {value}, it must be finite and above 0")]
-    HuberDelta {
-        /// What was found.
-        value: f32,
+    #[error("loss {loss}: {problem}")]
+    Loss {
+        /// The loss' name.
+        loss: &'static str,
+        /// The parameter, found, wanted.
+        problem: String,
     },
 }

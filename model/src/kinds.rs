@@ -2,13 +2,14 @@
 //!
 //! Names and defaults are Keras 3's, and the JSON forms are stable. Computes nothing, and knows no kind of layer.
 
-use std::fmt;
+use lockstep_parameters::{AnyChoice, Range, choices};
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
 
-use serde::{Deserialize, Serialize};
+use crate::json::{Json, choose};
 
 /// Applied to each sum of a layer; `Softmax` to each row of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Activation {
     /// `z`.
     #[default]
@@ -18,13 +19,11 @@ pub enum Activation {
     /// `z`, or `slope * z` below 0.
     LeakyRelu {
         /// Factor below 0.
-        #[serde(default = "default_slope")]
         slope: f32,
     },
     /// `z`, or `alpha * (exp(z) - 1)` below 0.
     Elu {
         /// Minus the limit at minus infinity.
-        #[serde(default = "default_one")]
         alpha: f32,
     },
     /// `1 / (1 + exp(-z))`.
@@ -41,24 +40,8 @@ pub enum Activation {
     Softmax,
 }
 
-impl Activation {
-    /// What is wrong with its parameter, if it has one: what was found, and what would do.
-    pub(crate) fn problem(self) -> Option<String> {
-        let name = self.name();
-        let (parameter, value, fits, wanted) = match self {
-            Activation::LeakyRelu { slope } => ("slope", slope, slope >= 0.0, "at least 0"),
-            Activation::Elu { alpha } => ("alpha", alpha, alpha > 0.0, "above 0"),
-            _ => return None,
-        };
-        let is_fine = value.is_finite() && fits;
-        (!is_fine)
-            .then(|| format!("{name} has {parameter} {value}, it must be finite and {wanted}"))
-    }
-}
-
 /// What training makes small. The loss of a row is the mean over its outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
     /// Squared error.
     Mse,
@@ -67,7 +50,6 @@ pub enum Loss {
     /// Half the squared error up to `delta`, linear beyond it.
     Huber {
         /// Where it becomes linear.
-        #[serde(default = "default_one")]
         delta: f32,
     },
     /// Minus the log of the label's softmax; the target is one class index.
@@ -77,8 +59,7 @@ pub enum Loss {
 }
 
 /// Reported beside the loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Metric {
     /// Mean squared error.
     Mse,
@@ -118,8 +99,7 @@ pub enum Metric {
 }
 
 /// How a tensor starts. Fans are Keras': `[in, out]` for a kernel, the length twice for a bias.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Initializer {
     /// Uniform with variance `2 / (fan_in + fan_out)`.
     GlorotUniform,
@@ -143,109 +123,92 @@ pub enum Initializer {
     RandomUniform,
 }
 
-/// Keras' `k` of `TopKCategoricalAccuracy`.
-const K_DEFAULT: u32 = 5;
+choices!(Activation {
+    "linear" => Linear,
+    "relu" => Relu,
+    "leaky_relu" => LeakyRelu { slope = 0.2 => Number32(Range::AT_LEAST_0_F32) },
+    "elu" => Elu { alpha = 1.0 => Number32(Range::ABOVE_0_F32) },
+    "sigmoid" => Sigmoid,
+    "tanh" => Tanh,
+    "gelu" => Gelu,
+    "silu" => Silu,
+    "softplus" => Softplus,
+    "softmax" => Softmax,
+});
 
-fn default_slope() -> f32 {
-    0.2
-}
+choices!(Loss {
+    "mse" => Mse,
+    "mae" => Mae,
+    "huber" => Huber { delta = 1.0 => Number32(Range::ABOVE_0_F32) },
+    "cross_entropy" => CrossEntropy,
+    "binary_cross_entropy" => BinaryCrossEntropy,
+});
 
-fn default_one() -> f32 {
-    1.0
-}
+choices!(Metric {
+    "mse" => Mse,
+    "rmse" => Rmse,
+    "mae" => Mae,
+    "mape" => Mape,
+    "r2" => R2,
+    "accuracy" => Accuracy,
+    "top_k_accuracy" => TopKAccuracy { k = 5 => Whole(1, u32::MAX.into()) },
+    "precision" => Precision,
+    "precision_weighted" => PrecisionWeighted,
+    "recall" => Recall,
+    "recall_weighted" => RecallWeighted,
+    "f1" => F1,
+    "f1_weighted" => F1Weighted,
+    "roc_auc" => RocAuc,
+    "average_precision" => AveragePrecision,
+    "log_loss" => LogLoss,
+});
 
-macro_rules! names {
-    ($type:ident { $($name:literal => $pattern:pat, $value:expr;)* }) => {
-        impl $type {
-            /// Every name, as written in jobs.
-            pub const NAMES: &[&str] = &[$($name),*];
+choices!(Initializer {
+    "glorot_uniform" => GlorotUniform,
+    "glorot_normal" => GlorotNormal,
+    "he_uniform" => HeUniform,
+    "he_normal" => HeNormal,
+    "lecun_uniform" => LecunUniform,
+    "lecun_normal" => LecunNormal,
+    "zeros" => Zeros,
+    "ones" => Ones,
+    "random_normal" => RandomNormal,
+    "random_uniform" => RandomUniform,
+});
 
-            /// The name as written in jobs.
-            pub fn name(&self) -> &'static str {
-                match self {
-                    $($pattern => $name,)*
-                }
-            }
-
-            /// The value of a name, its parameters at their defaults.
-            pub fn from_name(name: &str) -> Option<$type> {
-                match name {
-                    $($name => Some($value),)*
-                    _ => None,
-                }
+macro_rules! json {
+    ($($type:ident),*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let value = { *self }.value();
+                value.as_ref().map(Json).serialize(serializer)
             }
         }
 
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
+                let mut found = None::<$type>;
+                choose(&mut found, Deserialize::deserialize(deserializer)?)
+                    .map_err(D::Error::custom)?;
+                found.ok_or_else(|| D::Error::custom("nothing is chosen"))
             }
         }
-    };
+    )*};
 }
 
-names!(Activation {
-    "linear" => Activation::Linear, Activation::Linear;
-    "relu" => Activation::Relu, Activation::Relu;
-    "leaky_relu" => Activation::LeakyRelu { .. }, Activation::LeakyRelu { slope: default_slope() };
-    "elu" => Activation::Elu { .. }, Activation::Elu { alpha: default_one() };
-    "sigmoid" => Activation::Sigmoid, Activation::Sigmoid;
-    "tanh" => Activation::Tanh, Activation::Tanh;
-    "gelu" => Activation::Gelu, Activation::Gelu;
-    "silu" => Activation::Silu, Activation::Silu;
-    "softplus" => Activation::Softplus, Activation::Softplus;
-    "softmax" => Activation::Softmax, Activation::Softmax;
-});
-
-names!(Loss {
-    "mse" => Loss::Mse, Loss::Mse;
-    "mae" => Loss::Mae, Loss::Mae;
-    "huber" => Loss::Huber { .. }, Loss::Huber { delta: default_one() };
-    "cross_entropy" => Loss::CrossEntropy, Loss::CrossEntropy;
-    "binary_cross_entropy" => Loss::BinaryCrossEntropy, Loss::BinaryCrossEntropy;
-});
-
-names!(Metric {
-    "mse" => Metric::Mse, Metric::Mse;
-    "rmse" => Metric::Rmse, Metric::Rmse;
-    "mae" => Metric::Mae, Metric::Mae;
-    "mape" => Metric::Mape, Metric::Mape;
-    "r2" => Metric::R2, Metric::R2;
-    "accuracy" => Metric::Accuracy, Metric::Accuracy;
-    "top_k_accuracy" => Metric::TopKAccuracy { .. }, Metric::TopKAccuracy { k: K_DEFAULT };
-    "precision" => Metric::Precision, Metric::Precision;
-    "precision_weighted" => Metric::PrecisionWeighted, Metric::PrecisionWeighted;
-    "recall" => Metric::Recall, Metric::Recall;
-    "recall_weighted" => Metric::RecallWeighted, Metric::RecallWeighted;
-    "f1" => Metric::F1, Metric::F1;
-    "f1_weighted" => Metric::F1Weighted, Metric::F1Weighted;
-    "roc_auc" => Metric::RocAuc, Metric::RocAuc;
-    "average_precision" => Metric::AveragePrecision, Metric::AveragePrecision;
-    "log_loss" => Metric::LogLoss, Metric::LogLoss;
-});
-
-names!(Initializer {
-    "glorot_uniform" => Initializer::GlorotUniform, Initializer::GlorotUniform;
-    "glorot_normal" => Initializer::GlorotNormal, Initializer::GlorotNormal;
-    "he_uniform" => Initializer::HeUniform, Initializer::HeUniform;
-    "he_normal" => Initializer::HeNormal, Initializer::HeNormal;
-    "lecun_uniform" => Initializer::LecunUniform, Initializer::LecunUniform;
-    "lecun_normal" => Initializer::LecunNormal, Initializer::LecunNormal;
-    "zeros" => Initializer::Zeros, Initializer::Zeros;
-    "ones" => Initializer::Ones, Initializer::Ones;
-    "random_normal" => Initializer::RandomNormal, Initializer::RandomNormal;
-    "random_uniform" => Initializer::RandomUniform, Initializer::RandomUniform;
-});
+json!(Activation, Loss, Metric, Initializer);
 
 #[cfg(test)]
 mod tests {
+    use lockstep_parameters::Choice;
+
     use super::*;
 
     /// Names, serde names and `Display` agree, and every name has a value.
     macro_rules! check_names {
         ($type:ident) => {
-            for &name in $type::NAMES {
-                let value = $type::from_name(name).unwrap();
+            for name in <$type as Choice>::names() {
+                let value = $type::named(name).unwrap();
                 assert_eq!(value.name(), name);
                 assert_eq!(value.to_string(), name);
                 let json = serde_json::to_string(&value).unwrap();
@@ -255,7 +218,7 @@ mod tests {
                 );
                 assert_eq!(serde_json::from_str::<$type>(&json).unwrap(), value);
             }
-            assert_eq!($type::from_name("no such name"), None);
+            assert_eq!($type::named("no such name"), None);
         };
     }
 

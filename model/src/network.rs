@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use lockstep_parameters::AnyChoice;
 use lockstep_proto::layout::Layout;
 
 use crate::embeddings::{self, BadPlace};
@@ -209,10 +210,10 @@ fn check_loss(loss: Loss, output: Activation) -> Result<(), SpecError> {
         Loss::BinaryCrossEntropy if output != Activation::Sigmoid => {
             Err(SpecError::BinaryCrossEntropyOutput { activation: output.name() })
         }
-        Loss::Huber { delta } if !(delta.is_finite() && delta > 0.0) => {
-            Err(SpecError::HuberDelta { value: delta })
-        }
-        _ => Ok(()),
+        mut loss => AnyChoice::check(&mut loss).map_err(|wrong| SpecError::Loss {
+            loss: loss.name(),
+            problem: format!("`{}`: {}", wrong.parameter, wrong.problem),
+        }),
     }
 }
 
@@ -337,11 +338,31 @@ mod tests {
             ),
             (&[(1, Linear)], mse, &[Metric::F1], "metric f1 does not fit loss mse: it needs"),
             (&[(1, Linear)], mse, &[Metric::LogLoss], "metric log_loss does not fit loss mse"),
-            (&[(1, LeakyRelu { slope: -0.1 })], mse, none, "layer 0: leaky_relu has slope -0.1"),
-            (&[(1, LeakyRelu { slope: f32::NAN })], mse, none, "layer 0: leaky_relu has slope NaN"),
-            (&[(1, Elu { alpha: 0.0 })], mse, none, "layer 0: elu has alpha 0"),
-            (&[(1, Elu { alpha: f32::INFINITY })], mse, none, "layer 0: elu has alpha inf"),
-            (&[(1, Linear)], Loss::Huber { delta: 0.0 }, none, "loss huber has delta 0"),
+            (
+                &[(1, LeakyRelu { slope: -0.1 })],
+                mse,
+                none,
+                "layer 0: `activation.slope`: found -0.1",
+            ),
+            (
+                &[(1, LeakyRelu { slope: f32::NAN })],
+                mse,
+                none,
+                "layer 0: `activation.slope`: found NaN",
+            ),
+            (&[(1, Elu { alpha: 0.0 })], mse, none, "layer 0: `activation.alpha`: found 0,"),
+            (
+                &[(1, Elu { alpha: f32::INFINITY })],
+                mse,
+                none,
+                "layer 0: `activation.alpha`: found inf",
+            ),
+            (
+                &[(1, Linear)],
+                Loss::Huber { delta: 0.0 },
+                none,
+                "loss huber: `delta`: found 0, wanted",
+            ),
         ];
         for &(layers, loss, metrics, want) in rows {
             let error = Network::new(spec(layers, loss, metrics)).unwrap_err().to_string();

@@ -101,6 +101,6 @@ fn checked_len(sides: &[usize]) -> Option<usize> {
 }
 
 fn shape(described: &LayerSpec, input: &[usize]) -> Result<Shape, String> {
-    described.problem().map_or(Ok(()), Err)?;
+    described.check().map_err(|wrong| format!("`{}`: {}", wrong.parameter, wrong.problem))?;
     described.layer().shape(input)
 }

@@ -171,8 +171,8 @@ impl Plan {
             early_stopping: self.watched()?,
             shuffle: self.job.train.shuffle,
             seed: self.job.seed,
-            optimizer: self.job.train.optimizer,
-            learning_rate: self.job.train.learning_rate.clone(),
+            optimizer: self.job.train.descent.optimizer,
+            learning_rate: self.job.train.descent.learning_rate.clone(),
             clip_norm: self.job.train.gradient_clip_norm,
             precision: self.job.train.precision,
             workers_min: self.job.cluster.workers_min,
@@ -214,7 +214,7 @@ impl Plan {
 
     /// The beginning of the run.
     pub fn beginning(&self) -> Snapshot {
-        Snapshot::fresh(self.weights.clone(), &self.job.train.optimizer)
+        Snapshot::fresh(self.weights.clone(), &self.job.train.descent.optimizer)
     }
 
     /// What the checkpoints of a run of this plan must be like.
@@ -222,7 +222,7 @@ impl Plan {
         Expected {
             origin: Origin::new(run_id, self.network.layout()),
             weights: self.weights.len(),
-            optimizer: self.job.train.optimizer,
+            optimizer: self.job.train.descent.optimizer,
             batches: self.batches(),
             epochs: self.job.train.epochs,
             has_validation: self.tables.validation.is_some(),

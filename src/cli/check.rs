@@ -274,7 +274,7 @@ fn steps(plan: &Plan, text: &mut Lines) -> fmt::Result {
         count(batches.batch_size, "row"),
         if last == batches.batch_size { String::new() } else { format!(", the last of {last}") }
     )?;
-    writeln!(text, "  {}", learning_rate(&train.learning_rate, plan.steps()))?;
+    writeln!(text, "  {}", learning_rate(&train.descent.learning_rate, plan.steps()))?;
     if let Some(text_of) = weights(plan) {
         writeln!(text, "  {text_of}")?;
     }

@@ -19,6 +19,7 @@ const CRATES: [&str; 11] = [
     "net",
     "model",
     "data",
+    "parameters",
     "proto",
 ];
 

@@ -1,6 +1,8 @@
 //! The same rate at every step, after a warm-up if there is one.
 
-use super::schedule::{NumberRange, Parameter, RateSchedule, Slot, after_warmup};
+use lockstep_parameters::{Parameter, Range, Slot};
+
+use super::schedule::{RateSchedule, STEPS_MAX, after_warmup};
 
 /// A constant learning rate.
 #[derive(Clone, Debug)]
@@ -33,9 +35,9 @@ impl RateSchedule for ConstantRate {
         vec![
             Parameter::required(
                 "learning_rate",
-                Slot::Number(&mut self.learning_rate, NumberRange::Above0),
+                Slot::Number(&mut self.learning_rate, Range::ABOVE_0_F32),
             ),
-            Parameter::optional("warmup_steps", Slot::Steps(&mut self.warmup_steps, 0)),
+            Parameter::optional("warmup_steps", Slot::Whole(&mut self.warmup_steps, 0, STEPS_MAX)),
         ]
     }
 

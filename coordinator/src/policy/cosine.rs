@@ -1,8 +1,10 @@
 //! A rate that falls along half a cosine: `keras.optimizers.schedules.CosineDecay` (Loshchilov and Hutter 2016), with
 //! Keras' own linear warm-up.
 
+use lockstep_parameters::{Parameter, ParameterError, Range, Slot};
+
 use super::math::raised_cosine;
-use super::schedule::{NumberRange, Parameter, ParameterError, RateSchedule, Slot, line};
+use super::schedule::{RateSchedule, STEPS_MAX, line};
 
 /// `rate * ((1 - alpha) * (1 + cos(pi * step / decay_steps)) / 2 + alpha)`, after a warm-up if there is one.
 #[derive(Clone, Debug)]
@@ -53,15 +55,15 @@ impl RateSchedule for CosineDecay {
         vec![
             Parameter::required(
                 "initial_learning_rate",
-                Slot::Number(&mut self.initial_learning_rate, NumberRange::AtLeast0),
+                Slot::Number(&mut self.initial_learning_rate, Range::AT_LEAST_0_F32),
             ),
-            Parameter::required("decay_steps", Slot::Steps(&mut self.decay_steps, 1)),
-            Parameter::optional("alpha", Slot::Number(&mut self.alpha, NumberRange::AtLeast0)),
+            Parameter::required("decay_steps", Slot::Whole(&mut self.decay_steps, 1, STEPS_MAX)),
+            Parameter::optional("alpha", Slot::Number(&mut self.alpha, Range::AT_LEAST_0_F32)),
             Parameter::optional(
                 "warmup_target",
-                Slot::MaybeNumber(&mut self.warmup_target, NumberRange::AtLeast0),
+                Slot::Number(&mut self.warmup_target, Range::AT_LEAST_0_F32),
             ),
-            Parameter::optional("warmup_steps", Slot::Steps(&mut self.warmup_steps, 0)),
+            Parameter::optional("warmup_steps", Slot::Whole(&mut self.warmup_steps, 0, STEPS_MAX)),
         ]
     }
 
@@ -191,7 +193,7 @@ mod tests {
         assert!(wrong.problem.starts_with("found 100 without warmup_target"), "{wrong:?}");
         let negative = CosineDecay::new(0.1, 1000).warmup(3, -0.1);
         let wrong = LearningRate::from(negative).check().unwrap_err();
-        assert_eq!((wrong.parameter, &wrong.problem[..10]), ("warmup_target", "found -0.1"));
+        assert_eq!((&wrong.parameter[..], &wrong.problem[..10]), ("warmup_target", "found -0.1"));
         let none = LearningRate::from(CosineDecay::new(0.0, 1000));
         let problem = none.check_over(7).unwrap_err();
         assert!(problem.starts_with("it is 0 at every step of the run"), "{problem}");

@@ -6,7 +6,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::schedule::ParameterError;
+use lockstep_parameters::{AnyTable, Parameter, ParameterError, Range, Slot, Table};
+
+/// What is watched, where a job does not say.
+pub const METRIC_DEFAULT: &str = "validation_loss";
 
 /// How many epochs without an improvement a run goes on, where a job does not say.
 pub const PATIENCE_DEFAULT: u32 = 10;
@@ -93,6 +96,28 @@ pub struct Watched {
     pub measure: Measure,
 }
 
+impl Default for EarlyStopping {
+    fn default() -> EarlyStopping {
+        EarlyStopping::new(METRIC_DEFAULT)
+    }
+}
+
+impl Table for EarlyStopping {
+    fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        vec![
+            Parameter::optional("metric", Slot::Text(&mut self.metric)),
+            Parameter::optional("patience", Slot::Whole(&mut self.patience, 0, u32::MAX.into())),
+            Parameter::optional("min_delta", Slot::Number(&mut self.min_delta, Range::AT_LEAST_0)),
+            Parameter::optional("restore_best_weights", Slot::Flag(&mut self.restore_best_weights)),
+            Parameter::optional(
+                "start_from_epoch",
+                Slot::Whole(&mut self.start_from_epoch, 0, u32::MAX.into()),
+            ),
+            Parameter::optional("baseline", Slot::Number(&mut self.baseline, Range::ANY)),
+        ]
+    }
+}
+
 impl EarlyStopping {
     /// Watches a measure of the validation table: `validation_loss`, or `validation_` and the name of a metric.
     pub fn new(metric: impl Into<String>) -> EarlyStopping {
@@ -141,18 +166,7 @@ impl EarlyStopping {
     /// # Errors
     /// The first that is wrong.
     pub fn check(&self) -> Result<(), ParameterError> {
-        let found = self.min_delta;
-        if !(found.is_finite() && found >= 0.0) {
-            let problem = format!("found {found:?}, wanted a number of at least 0");
-            return Err(ParameterError::new("min_delta", problem));
-        }
-        match self.baseline {
-            Some(found) if !found.is_finite() => {
-                let problem = format!("found {found:?}, wanted a number");
-                Err(ParameterError::new("baseline", problem))
-            }
-            _ => Ok(()),
-        }
+        AnyTable::check(&mut self.clone())
     }
 
     /// Takes in the value after an epoch (from 1); whether it is the best so far. A NaN never is.

@@ -1,7 +1,9 @@
 //! A rate that shrinks by the same factor every so many steps: `keras.optimizers.schedules.ExponentialDecay`.
 
+use lockstep_parameters::{Parameter, Range, Slot};
+
 use super::math::power;
-use super::schedule::{NumberRange, Parameter, RateSchedule, Slot, after_warmup};
+use super::schedule::{RateSchedule, STEPS_MAX, after_warmup};
 
 /// `initial_learning_rate * decay_rate^(step / decay_steps)`.
 #[derive(Clone, Debug)]
@@ -52,15 +54,15 @@ impl RateSchedule for ExponentialDecay {
         vec![
             Parameter::required(
                 "initial_learning_rate",
-                Slot::Number(&mut self.initial_learning_rate, NumberRange::Above0),
+                Slot::Number(&mut self.initial_learning_rate, Range::ABOVE_0_F32),
             ),
-            Parameter::required("decay_steps", Slot::Steps(&mut self.decay_steps, 1)),
+            Parameter::required("decay_steps", Slot::Whole(&mut self.decay_steps, 1, STEPS_MAX)),
             Parameter::required(
                 "decay_rate",
-                Slot::Number(&mut self.decay_rate, NumberRange::Above0),
+                Slot::Number(&mut self.decay_rate, Range::ABOVE_0_F32),
             ),
             Parameter::optional("staircase", Slot::Flag(&mut self.staircase)),
-            Parameter::optional("warmup_steps", Slot::Steps(&mut self.warmup_steps, 0)),
+            Parameter::optional("warmup_steps", Slot::Whole(&mut self.warmup_steps, 0, STEPS_MAX)),
         ]
     }
 

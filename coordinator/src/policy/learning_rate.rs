@@ -1,13 +1,14 @@
 //! The learning rate of a run: a schedule, asked once for each update and rounded once to `f32`.
 
-use std::sync::Arc;
+use lockstep_parameters::{AnyChoice, Choice, Form, Parameter, ParameterError, Range, values};
 
+use super::SCHEDULES;
 use super::constant::ConstantRate;
-use super::schedule::{ParameterError, ParameterValue, RateSchedule};
+use super::schedule::RateSchedule;
 
 /// The learning rate as a function of the step.
-#[derive(Clone, Debug)]
-pub struct LearningRate(Arc<dyn RateSchedule>);
+#[derive(Debug)]
+pub struct LearningRate(Box<dyn RateSchedule>);
 
 /// The learning rate over a whole run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,25 +39,12 @@ impl LearningRate {
         self.0.constant().map(|rate| rate as f32)
     }
 
-    /// Names and values of the schedule's parameters, but for those that are left out.
-    pub fn values(&self) -> Vec<(&'static str, ParameterValue)> {
-        let mut copy = self.0.boxed();
-        let parameters = copy.parameters().into_iter();
-        parameters.filter_map(|found| Some((found.name, found.slot.value()?))).collect()
-    }
-
     /// Checks the parameters, one by one and together.
     ///
     /// # Errors
     /// The first that is wrong.
     pub fn check(&self) -> Result<(), ParameterError> {
-        let mut copy = self.0.boxed();
-        for parameter in copy.parameters() {
-            if let Some(problem) = parameter.slot.problem() {
-                return Err(ParameterError::new(parameter.name, problem));
-            }
-        }
-        self.0.check()
+        AnyChoice::check(&mut self.clone())
     }
 
     /// The rate over the first `updates` updates, of which there is at least one.
@@ -102,9 +90,56 @@ impl LearningRate {
     }
 }
 
+/// A number, which is [`constant`](ConstantRate), or one of [`SCHEDULES`].
+impl Choice for LearningRate {
+    fn names() -> Vec<&'static str> {
+        SCHEDULES.iter().map(|(name, _)| *name).collect()
+    }
+
+    fn named(name: &str) -> Option<LearningRate> {
+        let found = SCHEDULES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, make)| LearningRate(make()))
+    }
+
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        self.0.parameters()
+    }
+
+    fn check_together(&self) -> Result<(), ParameterError> {
+        self.0.check()
+    }
+
+    fn form() -> Form {
+        Form::Tag("schedule")
+    }
+
+    fn numbers() -> Option<Range> {
+        Some(Range::ABOVE_0_F32)
+    }
+
+    fn of_number(rate: f32) -> Option<LearningRate> {
+        Some(rate.into())
+    }
+
+    fn number(&self) -> Option<f32> {
+        self.constant()
+    }
+}
+
+impl Clone for LearningRate {
+    fn clone(&self) -> LearningRate {
+        LearningRate(self.0.boxed())
+    }
+}
+
 impl PartialEq for LearningRate {
     fn eq(&self, other: &LearningRate) -> bool {
-        self.name() == other.name() && self.values() == other.values()
+        let of = |rate: &LearningRate| (rate.name(), values(rate.clone().0.parameters()));
+        of(self) == of(other)
     }
 }
 
@@ -124,12 +159,6 @@ impl From<f64> for LearningRate {
 
 impl<S: RateSchedule> From<S> for LearningRate {
     fn from(schedule: S) -> LearningRate {
-        LearningRate(Arc::new(schedule))
-    }
-}
-
-impl From<Box<dyn RateSchedule>> for LearningRate {
-    fn from(schedule: Box<dyn RateSchedule>) -> LearningRate {
-        LearningRate(schedule.into())
+        LearningRate(Box::new(schedule))
     }
 }

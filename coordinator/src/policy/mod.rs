@@ -19,13 +19,13 @@ mod schedule;
 
 pub use constant::ConstantRate;
 pub use cosine::CosineDecay;
-pub use early_stopping::{Best, EarlyStopping, Measure, Mode, PATIENCE_DEFAULT, Watch, Watched};
+pub use early_stopping::{
+    Best, EarlyStopping, METRIC_DEFAULT, Measure, Mode, PATIENCE_DEFAULT, Watch, Watched,
+};
 pub use exponential::ExponentialDecay;
 pub use learning_rate::{LearningRate, RateSummary};
 pub use piecewise::PiecewiseConstantDecay;
-pub use schedule::{
-    NumberRange, Parameter, ParameterError, ParameterValue, RateSchedule, STEPS_MAX, Slot,
-};
+pub use schedule::{RateSchedule, STEPS_MAX};
 
 /// Makes a schedule whose required parameters are still to be filled in.
 pub type MakeSchedule = fn() -> Box<dyn RateSchedule>;
@@ -40,6 +40,8 @@ pub const SCHEDULES: &[(&str, MakeSchedule)] = &[
 
 #[cfg(test)]
 mod tests {
+    use lockstep_parameters::names;
+
     use super::*;
 
     /// That a schedule has these rates after so many steps. They are Keras 3.15's own, computed in `f32`.
@@ -63,8 +65,7 @@ mod tests {
         for (name, make) in SCHEDULES {
             let mut schedule = make();
             assert_eq!(schedule.name(), *name);
-            let parameters = schedule.parameters();
-            let names: Vec<_> = parameters.iter().map(|parameter| parameter.name).collect();
+            let names = names(schedule.parameters());
             assert!(!names.contains(&"schedule") && names.contains(&"warmup_steps"), "{names:?}");
         }
     }

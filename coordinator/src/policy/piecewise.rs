@@ -1,6 +1,8 @@
 //! A rate that jumps at given steps: `keras.optimizers.schedules.PiecewiseConstantDecay`.
 
-use super::schedule::{NumberRange, Parameter, ParameterError, RateSchedule, Slot, after_warmup};
+use lockstep_parameters::{Parameter, ParameterError, Range, Slot};
+
+use super::schedule::{RateSchedule, STEPS_MAX, after_warmup};
 
 /// One rate up to each boundary, and one after the last.
 #[derive(Clone, Debug)]
@@ -37,9 +39,9 @@ impl RateSchedule for PiecewiseConstantDecay {
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
         vec![
-            Parameter::required("boundaries", Slot::StepList(&mut self.boundaries)),
-            Parameter::required("values", Slot::Numbers(&mut self.values, NumberRange::AtLeast0)),
-            Parameter::optional("warmup_steps", Slot::Steps(&mut self.warmup_steps, 0)),
+            Parameter::required("boundaries", Slot::Wholes(&mut self.boundaries, 0, STEPS_MAX)),
+            Parameter::required("values", Slot::Numbers(&mut self.values, Range::AT_LEAST_0_F32)),
+            Parameter::optional("warmup_steps", Slot::Whole(&mut self.warmup_steps, 0, STEPS_MAX)),
         ]
     }
 

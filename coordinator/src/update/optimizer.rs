@@ -5,6 +5,8 @@
 //! neither the chunk nor the thread can reach the numbers. Powers of the decay rates are taken in `f64` by
 //! repeated squaring and rounded once. Knows no layers and no schedule: the learning rate of an update comes from outside.
 
+use lockstep_parameters::{Choice, Parameter, ParameterError, Range, Slot};
+
 /// How gradients become new weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimizer {
@@ -42,6 +44,77 @@ pub enum Optimizer {
         /// Added to the sum of squares.
         epsilon: f32,
     },
+}
+
+/// Keras' default of every `epsilon`.
+const EPSILON: f32 = 1e-7;
+
+impl Choice for Optimizer {
+    fn names() -> Vec<&'static str> {
+        vec!["sgd", "adam", "adamw", "rmsprop", "adagrad"]
+    }
+
+    fn named(name: &str) -> Option<Optimizer> {
+        let epsilon = EPSILON;
+        let adam =
+            |weight_decay| Optimizer::Adam { beta_1: 0.9, beta_2: 0.999, epsilon, weight_decay };
+        match name {
+            "sgd" => Some(Optimizer::Sgd { momentum: 0.0, nesterov: false }),
+            "adam" => Some(adam(None)),
+            "adamw" => Some(adam(Some(0.004))),
+            "rmsprop" => Some(Optimizer::RmsProp { rho: 0.9, momentum: 0.0, epsilon }),
+            "adagrad" => Some(Optimizer::Adagrad { initial_accumulator: 0.1, epsilon }),
+            _ => None,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Optimizer::Sgd { .. } => "sgd",
+            Optimizer::Adam { weight_decay: None, .. } => "adam",
+            Optimizer::Adam { .. } => "adamw",
+            Optimizer::RmsProp { .. } => "rmsprop",
+            Optimizer::Adagrad { .. } => "adagrad",
+        }
+    }
+
+    fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        let share =
+            |name, into| Parameter::optional(name, Slot::Number32(into, Range::BELOW_1_F32));
+        let above_0 =
+            |name, into| Parameter::optional(name, Slot::Number32(into, Range::ABOVE_0_F32));
+        match self {
+            Optimizer::Sgd { momentum, nesterov } => vec![
+                share("momentum", momentum),
+                Parameter::optional("nesterov", Slot::Flag(nesterov)),
+            ],
+            Optimizer::Adam { beta_1, beta_2, epsilon, weight_decay } => {
+                let decay = weight_decay.as_mut().map(|decay| {
+                    let slot = Slot::Number32(decay, Range::AT_LEAST_0_F32);
+                    Parameter::optional("weight_decay", slot)
+                });
+                let adam =
+                    [share("beta_1", beta_1), share("beta_2", beta_2), above_0("epsilon", epsilon)];
+                adam.into_iter().chain(decay).collect()
+            }
+            Optimizer::RmsProp { rho, momentum, epsilon } => {
+                vec![share("rho", rho), share("momentum", momentum), above_0("epsilon", epsilon)]
+            }
+            Optimizer::Adagrad { initial_accumulator, epsilon } => vec![
+                above_0("initial_accumulator", initial_accumulator),
+                above_0("epsilon", epsilon),
+            ],
+        }
+    }
+
+    fn check_together(&self) -> Result<(), ParameterError> {
+        match self {
+            Optimizer::Sgd { momentum: 0.0, nesterov: true } => {
+                Err(ParameterError::new("nesterov", "nesterov needs a momentum above 0"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Optimizer {

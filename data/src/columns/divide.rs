@@ -1,13 +1,15 @@
 //! `{ divide = d }`: by the same number, above 0, whatever the rows hold.
 
-use super::{Encoder, Looks, Parameter, StateValue, affine};
+use lockstep_parameters::Range;
+
+use super::{Encoder, Looks, StateValue, affine};
 
 /// What is divided by less is hardly finite.
 const LEAST: f64 = f32::MIN_POSITIVE as f64;
 
 pub(super) static DIVIDE: Encoder = Encoder {
     name: "divide",
-    parameter: Some(Parameter { wanted: "a number above 0", fits: |divisor| divisor >= LEAST }),
+    parameter: Some(Range::new("a number above 0", |divisor| divisor >= LEAST)),
     looks: Looks::Nothing,
     takes_any_size: true,
     fit: |divisor, _| affine::exactly(0.0, divisor),

@@ -3,19 +3,18 @@
 
 use std::sync::Arc;
 
-use super::{Back, Encoder, Fitted, Looks, Parameter, State};
+use lockstep_parameters::Range;
+
+use super::{Back, Encoder, Fitted, Looks, State};
 
 /// Most values of a vector, as units of a layer.
 pub(crate) const DIMENSION_MAX: usize = 1 << 24;
 
 pub(super) static EMBEDDING: Encoder = Encoder {
     name: "embedding",
-    parameter: Some(Parameter {
-        wanted: "a whole number from 1 to 16777216",
-        fits: |dimension| {
-            dimension.fract() == 0.0 && (1.0..=DIMENSION_MAX as f64).contains(&dimension)
-        },
-    }),
+    parameter: Some(Range::new("a whole number from 1 to 16777216", |dimension| {
+        dimension.fract() == 0.0 && (1.0..=DIMENSION_MAX as f64).contains(&dimension)
+    })),
     looks: Looks::Nothing,
     takes_any_size: false,
     fit: |dimension, _| Arc::new(Place { dimension: dimension as usize }),

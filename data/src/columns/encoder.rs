@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use lockstep_parameters::Range;
 use serde::{Deserialize, Serialize};
 
 /// A way to turn the cells of a column into network inputs. There is one of each; two are the same if their names are.
@@ -12,7 +13,7 @@ pub(crate) struct Encoder {
     /// As a job has it.
     pub(crate) name: &'static str,
     /// The number that a job gives with it, as in `{ divide = 255 }`; `None` where its name stands alone.
-    pub(crate) parameter: Option<Parameter>,
+    pub(crate) parameter: Option<Range>,
     /// What of the training rows it looks at.
     pub(crate) looks: Looks,
     /// Whether a number that no `f32` holds is as good as any: the result is rounded, never the number.
@@ -33,15 +34,6 @@ impl PartialEq for Encoder {
     fn eq(&self, other: &Encoder) -> bool {
         self.name == other.name
     }
-}
-
-/// A number that a job gives with an encoder.
-#[derive(Clone, Copy, Debug)]
-pub struct Parameter {
-    /// Which numbers, in words.
-    pub wanted: &'static str,
-    /// Whether it is one of those; it is finite.
-    pub fits: fn(f64) -> bool,
 }
 
 /// What of a column's training rows an encoder looks at. Less is faster.

@@ -1,7 +1,6 @@
 //! What to do about a missing cell. Which cells are missing ones is said by the [`Dialect`](crate::Dialect).
 
-use std::fmt;
-
+use lockstep_parameters::{Range, choices};
 use serde::{Deserialize, Serialize};
 
 use super::quantiles::{median, sorted};
@@ -20,37 +19,26 @@ pub enum Missing {
     Median,
     /// Leave the row out.
     Drop,
-    /// It takes this number; a missing target is an error.
-    Constant(f64),
     /// It is a category of its own; for columns of categories alone.
     Category,
+    /// It takes this number; a missing target is an error.
+    Constant(f64),
 }
 
+/// Numbers of which sums of squares are finite.
+const FILLING: Range =
+    Range::new("a number of at most 1e100 in size", |number| number.abs() <= NUMBER_MAX);
+
+choices!(Missing {
+    "error" => Error,
+    "mean" => Mean,
+    "median" => Median,
+    "drop" => Drop,
+    "category" => Category,
+    "constant" => Constant(number = 0.0 => Number(FILLING)),
+});
+
 impl Missing {
-    /// Every name that stands alone, in the order in which messages list them.
-    pub const NAMES: &'static [&'static str] = &["error", "mean", "median", "drop"];
-
-    /// Every name that stands alone in what is said of a single column.
-    pub const COLUMN_NAMES: &'static [&'static str] =
-        &["error", "mean", "median", "drop", "category"];
-
-    /// The value of that name; `None` for a name that is not in [`Self::COLUMN_NAMES`].
-    pub fn named(name: &str) -> Option<Missing> {
-        match name {
-            "error" => Some(Missing::Error),
-            "mean" => Some(Missing::Mean),
-            "median" => Some(Missing::Median),
-            "drop" => Some(Missing::Drop),
-            "category" => Some(Missing::Category),
-            _ => None,
-        }
-    }
-
-    /// A rule that fills with this number; `None` if sums of its squares might not be finite.
-    pub fn constant(number: f64) -> Option<Missing> {
-        (number.abs() <= NUMBER_MAX).then_some(Missing::Constant(number))
-    }
-
     /// Whether a missing cell takes some number.
     pub fn fills(self) -> bool {
         matches!(self, Missing::Mean | Missing::Median | Missing::Constant(_))
@@ -73,34 +61,24 @@ impl Missing {
     }
 }
 
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Missing::Error => f.write_str("error"),
-            Missing::Mean => f.write_str("mean"),
-            Missing::Median => f.write_str("median"),
-            Missing::Drop => f.write_str("drop"),
-            Missing::Category => f.write_str("category"),
-            Missing::Constant(number) => write!(f, "constant {number}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use lockstep_parameters::{AnyChoice, Choice};
+
     use super::*;
 
     #[test]
     fn names_go_both_ways_and_match_serde() {
-        for &name in Missing::COLUMN_NAMES {
+        for name in ["error", "mean", "median", "drop", "category"] {
             let missing = Missing::named(name).unwrap();
             assert_eq!(missing.to_string(), name);
             assert_eq!(serde_json::from_str::<Missing>(&format!("\"{name}\"")).unwrap(), missing);
         }
+        assert_eq!(Missing::Constant(-1.5).to_string(), "constant -1.5");
         let constant = serde_json::to_string(&Missing::Constant(-1.5)).unwrap();
         assert_eq!(constant, r#"{"constant":-1.5}"#);
         assert_eq!(serde_json::from_str::<Missing>(&constant).unwrap(), Missing::Constant(-1.5));
-        assert_eq!(Missing::constant(1e101), None);
+        assert!(Missing::Constant(1e101).check().is_err());
         assert_eq!((Missing::named("Mean"), Missing::default()), (None, Missing::Error));
     }
 

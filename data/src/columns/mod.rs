@@ -32,7 +32,7 @@ mod standard;
 
 pub use column::Column;
 pub(crate) use column::{KeptColumn, Lookup, Reading};
-pub use encoder::{Back, Parameter, Scaling};
+pub use encoder::{Back, Scaling};
 pub(crate) use encoder::{Encoder, Fitted, Looks, Seen, State, StateValue};
 pub use kind::{ColumnEncoder, ColumnKind};
 pub use missing::Missing;

@@ -4,9 +4,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use lockstep_parameters::{Choice, Form, Parameter, Slot};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{ColumnKind, ENCODERS, Encoder, Fitted, Looks, Parameter, SCALES, Seen, State};
+use super::{ColumnKind, ENCODERS, Encoder, Fitted, Looks, SCALES, Seen, State};
 
 /// How a column of numbers is scaled, or how one of categories or dates becomes numbers. Statistics come from the training
 /// rows alone.
@@ -41,17 +42,6 @@ impl Scale {
         }
     }
 
-    /// Every name of a scale that stands alone, in the order in which messages list them.
-    pub fn names() -> Vec<&'static str> {
-        let alone = SCALES.iter().filter(|encoder| encoder.parameter.is_none());
-        alone.map(|encoder| encoder.name).collect()
-    }
-
-    /// Every name that takes a number, and which numbers.
-    pub fn parameters() -> Vec<(&'static str, Parameter)> {
-        SCALES.iter().filter_map(|encoder| Some((encoder.name, encoder.parameter?))).collect()
-    }
-
     /// The scale of a name that stands alone.
     pub fn named(name: &str) -> Option<Scale> {
         let is_it = |encoder: &&&Encoder| encoder.name == name && encoder.parameter.is_none();
@@ -61,7 +51,7 @@ impl Scale {
     /// The scale of a name with its number; `None` if it takes none, or not this.
     pub fn with_parameter(name: &str, number: f64) -> Option<Scale> {
         let encoder = SCALES.iter().find(|encoder| encoder.name == name)?;
-        let fits = number.is_finite() && (encoder.parameter?.fits)(number);
+        let fits = encoder.parameter?.fits(number);
         fits.then_some(Scale { encoder, parameter: number })
     }
 
@@ -102,6 +92,31 @@ impl Scale {
     }
 }
 
+impl Choice for Scale {
+    fn names() -> Vec<&'static str> {
+        SCALES.iter().map(|encoder| encoder.name).collect()
+    }
+
+    /// A number that is to be given is 0 until then.
+    fn named(name: &str) -> Option<Scale> {
+        let encoder = SCALES.iter().find(|encoder| encoder.name == name)?;
+        Some(Scale { encoder, parameter: 0.0 })
+    }
+
+    fn name(&self) -> &'static str {
+        self.encoder.name
+    }
+
+    fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        let Some(range) = self.encoder.parameter else { return Vec::new() };
+        vec![Parameter::required(self.encoder.name, Slot::Number(&mut self.parameter, range))]
+    }
+
+    fn form() -> Form {
+        Form::Key
+    }
+}
+
 impl Default for Scale {
     fn default() -> Scale {
         Scale::NONE
@@ -129,7 +144,7 @@ fn kept(name: &str, number: Option<f64>) -> Option<Scale> {
     let encoder = SCALES.iter().chain(&ENCODERS).find(|encoder| encoder.name == name)?;
     match (encoder.parameter, number) {
         (None, None) => Some(Scale { encoder, parameter: 0.0 }),
-        (Some(parameter), Some(number)) if number.is_finite() && (parameter.fits)(number) => {
+        (Some(parameter), Some(number)) if parameter.fits(number) => {
             Some(Scale { encoder, parameter: number })
         }
         _ => None,
@@ -174,8 +189,7 @@ mod tests {
 
     #[test]
     fn names_go_both_ways_and_match_serde() {
-        assert_eq!(Scale::names(), ["none", "standard", "minmax", "robust", "log1p", "quantile"]);
-        for name in Scale::names() {
+        for name in ["none", "standard", "minmax", "robust", "log1p", "quantile"] {
             let scale = Scale::named(name).unwrap();
             assert_eq!(scale.to_string(), name);
             assert_eq!(serde_json::to_string(&scale).unwrap(), format!("\"{name}\""));

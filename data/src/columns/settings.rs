@@ -1,6 +1,8 @@
 //! What a job says of single columns, over what it says of all. Knows no table: whether such columns are there, and what they
 //! may be told, is for whoever opens it.
 
+use lockstep_parameters::{Parameter, Slot, Table};
+
 use super::{ColumnEncoder, ColumnKind, Missing, Scale};
 
 /// What a job says of one column; what it does not say is as for the whole table, or is inferred from the training rows.
@@ -18,6 +20,22 @@ pub struct ColumnOverride {
     pub missing: Option<Missing>,
     /// Whether there is an input that says where a cell was missing.
     pub indicator: bool,
+}
+
+/// Most values of an embedding's vector that a job may ask for.
+const DIMENSION_MAX: u64 = 65_536;
+
+impl Table for ColumnOverride {
+    fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        vec![
+            Parameter::optional("kind", Slot::Choice(&mut self.kind)),
+            Parameter::optional("encoder", Slot::Choice(&mut self.encoder)),
+            Parameter::optional("dimension", Slot::Whole(&mut self.dimension, 1, DIMENSION_MAX)),
+            Parameter::optional("scale", Slot::Choice(&mut self.scale)),
+            Parameter::optional("missing", Slot::Choice(&mut self.missing)),
+            Parameter::optional("indicator", Slot::Flag(&mut self.indicator)),
+        ]
+    }
 }
 
 impl ColumnOverride {

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
+use lockstep_parameters::{Parameter, Slot};
 use lockstep_proto::layout::TensorShape;
 use ndarray::s;
 
 use super::layer::{
     Backward, Forward, Gradient, Layer, Part, Shape, Slopes, Stage, Tensor, with_scratch,
 };
-use super::parameter::{Parameter, Slot};
 use super::spec::LayerSpec;
 use crate::activation;
 use crate::blocks::{each_beside, each_block, each_pair, view, view_mut};
@@ -84,14 +84,11 @@ impl Layer for Dense {
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
         vec![
-            Parameter::required("units", Slot::Count(&mut self.units, UNITS_MAX)),
-            Parameter::optional("activation", Slot::Activation(&mut self.activation)),
+            Parameter::required("units", Slot::Whole(&mut self.units, 1, UNITS_MAX)),
+            Parameter::optional("activation", Slot::Choice(&mut self.activation)),
             Parameter::optional("use_bias", Slot::Flag(&mut self.use_bias)),
-            Parameter::optional(
-                "kernel_initializer",
-                Slot::Initializer(&mut self.kernel_initializer),
-            ),
-            Parameter::optional("bias_initializer", Slot::Initializer(&mut self.bias_initializer)),
+            Parameter::optional("kernel_initializer", Slot::Choice(&mut self.kernel_initializer)),
+            Parameter::optional("bias_initializer", Slot::Choice(&mut self.bias_initializer)),
         ]
     }
 

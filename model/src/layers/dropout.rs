@@ -4,10 +4,10 @@
 //! Which values of a row are dropped is drawn from a stream of the row's own, keyed by seed, layer, step, shard and place in
 //! the microbatch. So it depends neither on who computes the row, nor with which others, nor how often.
 
+use lockstep_parameters::{Parameter, Range, Slot};
 use lockstep_proto::random::{Purpose, Random};
 
 use super::layer::{Backward, Forward, Layer, Shape, Stage};
-use super::parameter::{NumberRange, Parameter, Slot};
 use super::spec::LayerSpec;
 use crate::blocks::{each_beside, each_pair};
 use crate::leaves::TrainingRows;
@@ -74,7 +74,7 @@ impl Layer for Dropout {
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        vec![Parameter::required("rate", Slot::Number(&mut self.rate, NumberRange::Share))]
+        vec![Parameter::required("rate", Slot::Number32(&mut self.rate, Range::BELOW_1_F32))]
     }
 
     fn boxed(&self) -> Box<dyn Layer> {

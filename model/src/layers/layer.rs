@@ -1,15 +1,16 @@
 //! What a layer is: parameters and a shape, and, as any stage that rows go through, two passes. Knows no layer by name, and
 //! nothing of threads, other layers, or where values are kept: a stage is lent all that it reads and writes.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
+use lockstep_parameters::Parameter;
 use lockstep_proto::layout::TensorShape;
 use lockstep_proto::values::Precision;
 use ndarray::ArrayView2;
 
-use super::parameter::Parameter;
 use crate::finite::all_finite;
 use crate::fold::{self, Leaves, Order};
 use crate::kinds::{Activation, Initializer};
@@ -54,7 +55,7 @@ pub(crate) trait Layer: Stage {
 
 /// What rows go through: a layer, or the embeddings before the first one. A row's results may depend on the row, its identity,
 /// the seed and the tensors, and on nothing else.
-pub(crate) trait Stage: fmt::Debug + Send + Sync + 'static {
+pub(crate) trait Stage: Any + fmt::Debug + Send + Sync {
     /// Fills the outputs of all rows, and what the backward pass needs besides.
     fn forward(&self, pass: &Forward<'_>, outputs: &mut [f32], kept: &mut [f32]);
 

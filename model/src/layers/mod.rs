@@ -9,7 +9,6 @@
 mod dense;
 mod dropout;
 mod layer;
-mod parameter;
 mod spec;
 
 pub use dense::Dense;
@@ -17,7 +16,6 @@ pub use dropout::Dropout;
 pub(crate) use layer::{
     Backward, Forward, Gradient, Part, Shape, Slopes, Stage, Tensor, Tensors, with_scratch,
 };
-pub use parameter::{NumberRange, Parameter, ParameterValue, Slot};
 pub use spec::LayerSpec;
 
 /// Makes a layer whose required parameters are still to be filled in.
@@ -30,6 +28,8 @@ static LAYERS: &[(&str, MakeLayer)] =
 
 #[cfg(test)]
 mod tests {
+    use lockstep_parameters::{Choice, names};
+
     use super::*;
 
     #[test]
@@ -38,7 +38,7 @@ mod tests {
             let mut layer = make();
             assert_eq!(layer.name(), *name);
             assert_eq!(LayerSpec::named(name), Some(make()));
-            let names: Vec<_> = layer.parameters().iter().map(|found| found.name).collect();
+            let names = names(layer.parameters());
             assert!(!names.contains(&"type"), "{names:?}");
         }
         assert_eq!(LayerSpec::named("conv2d"), None);

@@ -3,15 +3,17 @@
 //! In JSON a layer is an object of its parameters after `type`, which the first of the list goes without. Defaults may be left
 //! out, and unknown parameters are errors.
 
+use std::any::Any;
 use std::fmt;
 
+use lockstep_parameters::{Choice, Parameter, ParameterError, Value, Values, check, values};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::LAYERS;
 use super::layer::Layer;
-use super::parameter::{Parameter, ParameterValue, Slot};
+use crate::json::{Json, fill_all};
 
 /// The key that says which layer it is.
 const TAG: &str = "type";
@@ -24,31 +26,28 @@ impl LayerSpec {
         LayerSpec(Box::new(layer))
     }
 
-    /// The names of all layers, in the order in which messages list them.
-    pub fn names() -> Vec<&'static str> {
-        LAYERS.iter().map(|(name, _)| *name).collect()
-    }
-
-    /// The layer of that name. Parameters that have no default are still to be filled in.
-    pub fn named(name: &str) -> Option<LayerSpec> {
-        LAYERS.iter().find(|(known, _)| *known == name).map(|(_, make)| make())
-    }
-
     /// The name in a job.
     pub fn name(&self) -> &'static str {
         self.0.name()
     }
 
-    /// The parameters, in the order in which they are written.
-    pub fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        self.0.parameters()
+    /// Names and values of the parameters.
+    pub fn values(&self) -> Values {
+        values(self.clone().parameters())
     }
 
-    /// Names and values of the parameters.
-    pub fn values(&self) -> Vec<(&'static str, ParameterValue)> {
-        let mut copy = self.clone();
-        let parameters = copy.parameters().into_iter();
-        parameters.map(|found| (found.name, found.slot.value())).collect()
+    /// The layer itself, if it is of that type.
+    pub fn get<T: 'static>(&self) -> Option<&T> {
+        let layer: &dyn Any = &*self.0;
+        layer.downcast_ref()
+    }
+
+    /// The name of its activation, if it has one.
+    pub fn activation(&self) -> Option<&'static str> {
+        self.values().into_iter().find_map(|(name, value)| match value {
+            Value::Chosen(chosen) if name == "activation" => Some(chosen.name),
+            _ => None,
+        })
     }
 
     /// What a table of layers says of it in a few words.
@@ -60,9 +59,27 @@ impl LayerSpec {
         &*self.0
     }
 
-    /// What is wrong with a parameter by itself.
-    pub(crate) fn problem(&self) -> Option<String> {
-        self.clone().parameters().iter().find_map(Parameter::problem)
+    /// Checks each parameter by itself.
+    pub(crate) fn check(&self) -> Result<(), ParameterError> {
+        check(self.clone().parameters())
+    }
+}
+
+impl Choice for LayerSpec {
+    fn names() -> Vec<&'static str> {
+        LAYERS.iter().map(|(name, _)| *name).collect()
+    }
+
+    fn named(name: &str) -> Option<LayerSpec> {
+        LAYERS.iter().find(|(known, _)| *known == name).map(|(_, make)| make())
+    }
+
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        self.0.parameters()
     }
 }
 
@@ -91,13 +108,7 @@ impl Serialize for LayerSpec {
             map.serialize_entry(TAG, self.name())?;
         }
         for (name, value) in self.values() {
-            match value {
-                ParameterValue::Count(count) => map.serialize_entry(name, &count)?,
-                ParameterValue::Number(number) => map.serialize_entry(name, &number)?,
-                ParameterValue::Flag(flag) => map.serialize_entry(name, &flag)?,
-                ParameterValue::Activation(activation) => map.serialize_entry(name, &activation)?,
-                ParameterValue::Initializer(how) => map.serialize_entry(name, &how)?,
-            }
+            map.serialize_entry(name, &Json(&value))?;
         }
         map.end()
     }
@@ -113,34 +124,7 @@ impl<'de> Deserialize<'de> for LayerSpec {
                 D::Error::custom(format!("unknown layer type {name}, expected one of: {names}"))
             })?,
         };
-        let mut names = Vec::new();
-        for parameter in layer.parameters() {
-            names.push(parameter.name);
-            match map.remove(parameter.name) {
-                Some(value) => fill(parameter.slot, value).map_err(D::Error::custom)?,
-                None if parameter.is_required => {
-                    return Err(D::Error::missing_field(parameter.name));
-                }
-                None => {}
-            }
-        }
-        match map.keys().next() {
-            None => Ok(layer),
-            Some(unknown) => Err(D::Error::custom(format!(
-                "unknown field `{unknown}`, expected one of: {}",
-                names.join(", ")
-            ))),
-        }
+        fill_all(layer.parameters(), map).map_err(D::Error::custom)?;
+        Ok(layer)
     }
-}
-
-fn fill(slot: Slot<'_>, value: Value) -> serde_json::Result<()> {
-    match slot {
-        Slot::Count(into, _) => *into = serde_json::from_value(value)?,
-        Slot::Number(into, _) => *into = serde_json::from_value(value)?,
-        Slot::Flag(into) => *into = serde_json::from_value(value)?,
-        Slot::Activation(into) => *into = serde_json::from_value(value)?,
-        Slot::Initializer(into) => *into = serde_json::from_value(value)?,
-    }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! What each metric says of a few rows, by its definition, and that every sum has bounds.
 
+use lockstep_parameters::Choice;
 use serde_json::Value;
 
 use super::*;
@@ -162,7 +163,7 @@ fn scikit_learn_agrees() {
         let (outputs, targets) = (flat(&recorded["outputs"]), flat(&recorded["targets"]));
         let widths = (width, targets.len() / rows.len());
         for (name, wanted) in recorded["values"].as_object().unwrap() {
-            let found = one(Metric::from_name(name).unwrap(), widths, &outputs, &targets);
+            let found = one(Metric::named(name).unwrap(), widths, &outputs, &targets);
             let wanted = wanted.as_f64().unwrap();
             assert!((found - wanted).abs() < 1e-6, "{case}, {name}: {found}, wanted {wanted}");
             seen += 1;
@@ -243,7 +244,7 @@ fn each_target_with_two_classes_has_its_own_values() {
 #[test]
 fn counts_have_bounds() {
     let names = ["precision", "f1_weighted", "roc_auc", "average_precision", "top_k_accuracy"];
-    let metrics: Vec<Metric> = names.iter().map(|name| Metric::from_name(name).unwrap()).collect();
+    let metrics: Vec<Metric> = names.iter().map(|name| Metric::named(name).unwrap()).collect();
     for (outputs, targets) in [([1.0, -3.0, f32::MAX], [9.0]), ([0.0, 0.0, f32::NAN], [-1.0])] {
         let sums = sums(&metrics, (3, 1), &outputs, &targets);
         let limits = Limits { loss: (0.0, 1.0), widths: (3, 1), units: &[] };
@@ -258,8 +259,8 @@ fn counts_have_bounds() {
 #[test]
 fn scores_get_better_as_they_grow_and_errors_as_they_shrink() {
     let smaller = ["mse", "rmse", "mae", "mape", "log_loss"];
-    for &name in Metric::NAMES {
-        let metric = Metric::from_name(name).unwrap();
+    for name in Metric::names() {
+        let metric = Metric::named(name).unwrap();
         assert_eq!(metric.is_better_larger(), !smaller.contains(&name), "{name}");
     }
 }

@@ -1,8 +1,8 @@
 //! What the tests share: networks, data, and a plain `f64` network written from the formulas alone.
 
 use lockstep_model::{
-    Activation, Batch, Dense, Embedding, LayerSpec, Loss, Metric, Microbatch, Network, NetworkSpec,
-    NodeGradient, ParameterValue, TrainingRows,
+    Activation, Batch, Dense, Dropout, Embedding, LayerSpec, Loss, Metric, Microbatch, Network,
+    NetworkSpec, NodeGradient, TrainingRows,
 };
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::Node;
@@ -193,29 +193,21 @@ pub(crate) fn reference_outputs(
         at += embedding.rows * embedding.dimension;
     }
     for (place, layer) in network.spec().layers.iter().enumerate() {
-        match layer.values()[..] {
-            [("rate", ParameterValue::Number(rate))] => {
-                reference_dropout(place as u32, rate, row, &mut values);
-            }
-            [
-                (_, ParameterValue::Count(units)),
-                (_, ParameterValue::Activation(activation)),
-                (_, ParameterValue::Flag(use_bias)),
-                ..,
-            ] => {
-                let kernel = &params[at..at + values.len() * units];
-                at += kernel.len();
-                let sum =
-                    |j| values.iter().enumerate().map(move |(i, v)| v * kernel[i * units + j]);
-                let mut sums: Vec<f64> = (0..units).map(|j| sum(j).sum()).collect();
-                if use_bias {
-                    sums.iter_mut().zip(&params[at..]).for_each(|(sum, bias)| *sum += bias);
-                    at += units;
-                }
-                values = reference_activation(activation, &sums);
-            }
-            _ => panic!("no reference for {layer:?}"),
+        if let Some(dropout) = layer.get::<Dropout>() {
+            reference_dropout(place as u32, dropout.rate, row, &mut values);
+            continue;
         }
+        let Some(dense) = layer.get::<Dense>() else { panic!("no reference for {layer:?}") };
+        let units = dense.units;
+        let kernel = &params[at..at + values.len() * units];
+        at += kernel.len();
+        let sum = |j| values.iter().enumerate().map(move |(i, v)| v * kernel[i * units + j]);
+        let mut sums: Vec<f64> = (0..units).map(|j| sum(j).sum()).collect();
+        if dense.use_bias {
+            sums.iter_mut().zip(&params[at..]).for_each(|(sum, bias)| *sum += bias);
+            at += units;
+        }
+        values = reference_activation(dense.activation, &sums);
     }
     values
 }

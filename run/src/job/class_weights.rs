@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use lockstep_parameters::Range;
+
 use super::hints::unknown_name;
 use super::reader::{JobError, Value, quoted};
 
@@ -65,8 +67,8 @@ pub(super) fn read(value: &Value<'_>) -> Result<ClassWeights, JobError> {
     }
     let mut weights = BTreeMap::new();
     for (label, weight) in value.open_section()?.entries() {
-        let weight = weight.number32("a number of at least 0", |weight| weight >= 0.0)?;
-        weights.insert(label.to_string(), weight);
+        let weight = weight.number(Range::AT_LEAST_0_F32)?;
+        weights.insert(label.to_string(), weight as f32);
     }
     Ok(ClassWeights::Of(weights))
 }

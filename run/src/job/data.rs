@@ -1,109 +1,109 @@
 //! The section `data` of a job file: the tables, and how they are read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use lockstep_data::{Dialect, Source, TableFile, TableSpec};
+use lockstep_data::{Missing, Source, TableFile, TableSpec};
+use lockstep_parameters::{Choice, Range, Slot};
 
-use super::columns::{read_missing, read_scale};
-use super::reader::{JobError, Section, Value};
-use super::sections::path;
+use super::keys::{Bound, Key, Keys, choose, inline};
+use super::reader::{JobError, Section, Value, quoted};
 
-/// The section's keys.
-pub(super) const KEYS: &[&str] = &[
-    "train",
-    "test",
-    "validation",
-    "target",
-    "features",
-    "sample_weight",
-    "scale",
-    "missing",
-    "columns",
-    "missing_values",
-    "stratify",
-    "delimiter",
-    "format",
-    "quote",
-    "comment",
-    "header",
-];
-
-/// Reads the section.
-pub(super) fn read(value: &Value<'_>, folder: &Path) -> Result<TableSpec, JobError> {
-    let section = value.section(KEYS)?;
-    let format = section.get("format");
-    let in_format = |file: TableFile| match &format {
-        Some(value) => file.in_format(value.string()?).map_err(|problem| value.fail(problem)),
-        None => Ok(file),
-    };
-    let source = |key| match section.get(key).map(|value| source(&value, folder)).transpose()? {
-        Some(Source::File(file)) => Ok(Some(Source::File(in_format(file)?))),
-        found => Ok::<_, JobError>(found),
-    };
-    let train = in_format(table_file(&section.require("train")?, folder)?)?;
-    let target = match (train.default_target(), section.get("target")) {
-        // What the table itself keeps as its targets.
-        (Some(name), None) => vec![name.to_string()],
-        _ => columns(&section.require("target")?)?,
-    };
-    Ok(TableSpec {
-        train,
-        test: source("test")?,
-        validation: source("validation")?,
-        target,
-        features: section.get("features").map(|value| columns(&value)).transpose()?,
-        sample_weight: section
-            .get("sample_weight")
-            .map(|value| value.string().map(str::to_string))
-            .transpose()?,
-        scale: section
-            .get("scale")
-            .map(|value| read_scale(&value))
-            .transpose()?
-            .unwrap_or_default(),
-        missing: section
-            .get("missing")
-            .map(|value| read_missing(&value))
-            .transpose()?
-            .unwrap_or_default(),
-        columns: section
-            .get("columns")
-            .map(|value| super::columns::read(&value))
-            .transpose()?
-            .unwrap_or_default(),
-        stratify: section.get("stratify").map_or(Ok(true), |value| value.boolean())?,
-        dialect: dialect(&section)?,
-    })
+/// The section: the tables, and the format that is said of all those that are not in two files.
+pub(super) struct Data<'a> {
+    spec: &'a mut TableSpec,
+    format: Option<String>,
 }
 
-/// How CSV files are written.
-fn dialect(section: &Section<'_>) -> Result<Dialect, JobError> {
-    let mut dialect = Dialect::default();
-    // Each is checked by itself, for its place, and the two together at the end.
-    if let Some(value) = section.get("delimiter") {
-        dialect.delimiter = Some(character(&value, "one character")?);
-        check(&value, &dialect)?;
+impl Data<'_> {
+    pub(super) fn of(spec: &mut TableSpec) -> Data<'_> {
+        let format = files(spec).find_map(|file| file.format());
+        Data { spec, format }
     }
-    if let Some(value) = section.get("quote") {
-        dialect.quote = match value.string()? {
-            "" => None,
-            _ => Some(character(&value, "one character, or \"\" where nothing is quoted")?),
-        };
-        check(&value, &dialect)?;
+}
+
+impl Keys for Data<'_> {
+    fn keys(&mut self) -> Vec<Key<'_>> {
+        let spec = &mut *self.spec;
+        let dialect = &mut spec.dialect;
+        let source = |value: &Value<'_>| read_source(value).map(Some);
+        let write_source = |found: &Option<Source>| found.as_ref().map(source_to_toml);
+        let one = |value: &Value<'_>| character(value, "one character").map(Some);
+        let write_one = |found: &Option<char>| found.map(|one| quoted(&one.to_string()));
+        let train = |file: &TableFile| Some(table_to_toml(file));
+        vec![
+            Key::own("train", &mut spec.train, table_file, train).required(),
+            Key::own("test", &mut spec.test, source, write_source),
+            Key::own("validation", &mut spec.validation, source, write_source),
+            Key::slot("format", Slot::Text(&mut self.format)),
+            Key::own("target", &mut spec.target, columns, |names| Some(list(names))),
+            Key::own(
+                "features",
+                &mut spec.features,
+                |value| columns(value).map(Some),
+                |names| names.as_deref().map(list),
+            ),
+            Key::slot("sample_weight", Slot::Text(&mut spec.sample_weight)),
+            Key::slot("scale", Slot::Choice(&mut spec.scale)),
+            Key::own("missing", &mut spec.missing, missing, |rule| {
+                Slot::Choice(&mut rule.clone()).value().map(|value| inline(&value))
+            }),
+            Key::slot("missing_values", Slot::Texts(&mut dialect.missing_values)),
+            Key::slot("stratify", Slot::Flag(&mut spec.stratify)),
+            Key::own("delimiter", &mut dialect.delimiter, one, write_one),
+            Key::own("quote", &mut dialect.quote, quote, |found| {
+                Some(quoted(&found.map(String::from).unwrap_or_default()))
+            }),
+            Key::own("comment", &mut dialect.comment, one, write_one),
+            Key::slot("header", Slot::Flag(&mut dialect.header)),
+            Key::new("columns", Bound::Columns(&mut spec.columns)),
+        ]
     }
-    if let Some(value) = section.get("comment") {
-        dialect.comment = Some(character(&value, "one character")?);
-        check(&value, &dialect)?;
+
+    fn finish(&mut self, section: &Section<'_>) -> Result<(), JobError> {
+        if let (Some(value), Some(format)) = (section.get("format"), &self.format) {
+            for file in files(self.spec) {
+                let told = file.clone().in_format(format);
+                *file = told.map_err(|problem| value.fail(problem))?;
+            }
+        }
+        if section.get("target").is_none() {
+            // What the table itself keeps as its targets.
+            match self.spec.train.default_target() {
+                Some(name) => self.spec.target = vec![name.to_string()],
+                None => _ = section.require("target")?,
+            }
+        }
+        match self.spec.dialect.problem() {
+            Some((key, problem)) => Err(section.fail_at(key, problem)),
+            None => Ok(()),
+        }
     }
-    if let Some(value) = section.get("header") {
-        dialect.header = value.boolean()?;
+}
+
+/// The tables that are not a share of another.
+fn files(spec: &mut TableSpec) -> impl Iterator<Item = &mut TableFile> {
+    let held_out = [&mut spec.validation, &mut spec.test].into_iter().flatten();
+    let held_out = held_out.filter_map(|source| match source {
+        Source::File(file) => Some(file),
+        Source::Fraction(_) => None,
+    });
+    std::iter::once(&mut spec.train).chain(held_out)
+}
+
+/// A rule for all columns: any but the one that is for single ones alone.
+fn missing(value: &Value<'_>) -> Result<Missing, JobError> {
+    let mut rule = Missing::default();
+    let mut names = <Missing as Choice>::names();
+    names.retain(|name| *name != Missing::Category.name());
+    choose(value, &mut rule, &names)?;
+    Ok(rule)
+}
+
+fn quote(value: &Value<'_>) -> Result<Option<char>, JobError> {
+    match value.string()? {
+        "" => Ok(None),
+        _ => character(value, "one character, or \"\" where nothing is quoted").map(Some),
     }
-    if let Some(value) = section.get("missing_values") {
-        let texts: Result<Vec<String>, JobError> =
-            value.list()?.iter().map(|value| value.string().map(str::to_string)).collect();
-        dialect.missing_values = Some(texts?);
-    }
-    Ok(dialect)
 }
 
 fn character(value: &Value<'_>, wanted: &str) -> Result<char, JobError> {
@@ -115,25 +115,25 @@ fn character(value: &Value<'_>, wanted: &str) -> Result<char, JobError> {
     }
 }
 
-fn check(value: &Value<'_>, dialect: &Dialect) -> Result<(), JobError> {
-    dialect.problem().map_or(Ok(()), |(_, problem)| Err(value.fail(problem)))
-}
-
 /// Every key of tables in two files.
 fn pair_keys() -> Vec<&'static str> {
     TableFile::pairs().flatten().collect()
 }
 
+/// A share of the training table's rows.
+const FRACTION: Range =
+    Range::new("a number above 0 and below 1", |number| number > 0.0 && number < 1.0);
+
 /// A table of its own: a path, or the paths of two files.
-fn table_file(value: &Value<'_>, folder: &Path) -> Result<TableFile, JobError> {
+fn table_file(value: &Value<'_>) -> Result<TableFile, JobError> {
     match value.table(&pair_keys()) {
-        Some(section) => pair(value, &section?, folder),
-        None => Ok(TableFile::at(path(value, folder)?)),
+        Some(section) => pair(value, &section?),
+        None => Ok(TableFile::at(value.path()?)),
     }
 }
 
 /// A table in two files, in the format that has these keys.
-fn pair(value: &Value<'_>, section: &Section<'_>, folder: &Path) -> Result<TableFile, JobError> {
+fn pair(value: &Value<'_>, section: &Section<'_>) -> Result<TableFile, JobError> {
     let given: Vec<&str> =
         pair_keys().into_iter().filter(|key| section.get(key).is_some()).collect();
     let is_of = |keys: &[&str; 2]| given.iter().all(|key| keys.contains(key));
@@ -148,29 +148,28 @@ fn pair(value: &Value<'_>, section: &Section<'_>, folder: &Path) -> Result<Table
         return Err(value.fail(format!("found {found}, wanted a path, or {forms}")));
     };
     let [features, targets] = keys;
-    let features = path(&section.require(features)?, folder)?;
-    let targets = path(&section.require(targets)?, folder)?;
+    let features = section.require(features)?.path()?;
+    let targets = section.require(targets)?.path()?;
     let file = TableFile::pair(keys, features, targets);
     file.ok_or_else(|| value.fail("no format has these keys"))
 }
 
-fn source(value: &Value<'_>, folder: &Path) -> Result<Source, JobError> {
+fn read_source(value: &Value<'_>) -> Result<Source, JobError> {
     let pair_keys = pair_keys();
     let known = [&["fraction"], &pair_keys[..]].concat();
     let Some(section) = value.table(&known) else {
-        return Ok(Source::File(table_file(value, folder)?));
+        return Ok(Source::File(table_file(value)?));
     };
     let section = section?;
     let is_pair = pair_keys.iter().any(|key| section.get(key).is_some());
     match section.get("fraction") {
-        None if is_pair => Ok(Source::File(pair(value, &section, folder)?)),
+        None if is_pair => Ok(Source::File(pair(value, &section)?)),
         Some(fraction) if is_pair => {
             Err(fraction.fail("wanted either a fraction or a table of its own, not both"))
         }
         _ => {
             let fraction = section.require("fraction")?;
-            let number = fraction.number("a number above 0 and below 1", |n| n > 0.0 && n < 1.0)?;
-            Ok(Source::Fraction(number))
+            Ok(Source::Fraction(fraction.number(FRACTION)?))
         }
     }
 }
@@ -188,4 +187,37 @@ fn columns(value: &Value<'_>) -> Result<Vec<String>, JobError> {
         return Err(value.fail("found an empty list, wanted at least one column"));
     }
     Ok(columns)
+}
+
+/// A path as it is wherever the job is read.
+pub(super) fn absolute(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+    quoted(&absolute.to_string_lossy())
+}
+
+fn list(texts: &[String]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+fn source_to_toml(source: &Source) -> String {
+    match source {
+        Source::File(file) => table_to_toml(file),
+        Source::Fraction(fraction) => format!("{{ fraction = {fraction:?} }}"),
+    }
+}
+
+fn table_to_toml(file: &TableFile) -> String {
+    let files: Vec<String> = file
+        .files()
+        .into_iter()
+        .map(|(key, file)| match key {
+            None => absolute(file),
+            Some(key) => format!("{key} = {}", absolute(file)),
+        })
+        .collect();
+    match &files[..] {
+        [file] => file.clone(),
+        files => format!("{{ {} }}", files.join(", ")),
+    }
 }

@@ -1,9 +1,11 @@
 //! What to say of a key or a name that there is not: the one that was probably meant, or the place where it belongs. Knows the
 //! keys of a job, and what other programs call them; reads nothing.
 
+use std::sync::LazyLock;
+
+use super::Job;
+use super::keys::all_keys;
 use super::reader::full_name;
-use super::sections::SECTIONS;
-use super::{columns, early_stopping, layers, learning_rate};
 
 /// Keys by what Keras, scikit-learn and PyTorch call them, or people do.
 const ALIASES: &[(&str, &str)] = &[
@@ -58,9 +60,67 @@ const ALIASES: &[(&str, &str)] = &[
     ("num_workers", "workers_min"),
 ];
 
-/// Where the parameters of layers and of schedules belong.
+/// Tables that are no sections, for messages: where they stand, what they are, the section and the rest of its line around an
+/// example, and the example.
+const TABLES: &[(&str, &str, &str, &str, &str)] = &[
+    (
+        "data.columns",
+        "a column",
+        "[data.columns]",
+        "{}",
+        "price = { scale = \"robust\", missing = \"mean\", indicator = true }",
+    ),
+    (
+        LAYERS,
+        "a layer",
+        "[model]",
+        "layers = [{}]",
+        "{ type = \"dense\", units = 10, activation = \"relu\" }",
+    ),
+    (
+        "train.optimizer",
+        "the optimizer",
+        "[train]",
+        "optimizer = {}",
+        "{ type = \"adam\", learning_rate = 0.001 }",
+    ),
+    (
+        LEARNING_RATE,
+        "the learning rate",
+        "[train]",
+        "optimizer = { type = \"adam\", learning_rate = {} }",
+        "{ schedule = \"cosine\", initial_learning_rate = 0.001, decay_steps = 4000 }",
+    ),
+    (
+        "train.early_stopping",
+        "early stopping",
+        "[train]",
+        "{}",
+        "early_stopping = { metric = \"validation_loss\", patience = 10 }",
+    ),
+];
+
 const LAYERS: &str = "model.layers";
 const LEARNING_RATE: &str = "train.optimizer.learning_rate";
+
+/// The keys of every section, and of every one of [`TABLES`].
+static KEYS: LazyLock<Vec<(String, Vec<&'static str>)>> = LazyLock::new(|| {
+    let mut keys = all_keys("", &mut Job::blank());
+    let is_table = |name: &str| TABLES.iter().any(|(table, ..)| *table == name);
+    keys.retain(|(name, _)| !name.contains('.') || is_table(name));
+    // What a number stands for otherwise.
+    keys.push((LEARNING_RATE.to_string(), vec!["schedule"]));
+    keys
+});
+
+/// What a table in this place looks like.
+pub(super) fn example(name: &str) -> &'static str {
+    let is_in = |table: &&str| {
+        name.strip_prefix(*table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let tables = TABLES.iter().filter(|(table, ..)| is_in(table));
+    tables.max_by_key(|(table, ..)| table.len()).map_or("key = value", |(.., example)| example)
+}
 
 /// The complaint about a key that a section does not have.
 pub(super) fn unknown_key(section: &str, key: &str, known: &[&str]) -> String {
@@ -84,13 +144,11 @@ pub(super) fn unknown_key(section: &str, key: &str, known: &[&str]) -> String {
     }
 }
 
-/// The other section that has a key.
+/// The other section or table that has a key. Of layers the keys are known where one is read.
 fn home(section: &str, key: &str) -> Option<&'static str> {
-    let has = |(name, keys): &&(&'static str, &[&str])| *name != section && keys.contains(&key);
-    let home = SECTIONS.iter().find(has).map(|(name, _)| *name);
-    let is_layers = || (!section.starts_with(LAYERS)).then_some(LAYERS);
-    let home = home.or_else(|| is_layers().filter(|_| layers::is_parameter(key)));
-    home.or_else(|| learning_rate::is_parameter(key).then_some(LEARNING_RATE))
+    let is_other = |name: &str| name != section && !(name == LAYERS && section.starts_with(LAYERS));
+    let home = KEYS.iter().find(|(name, keys)| is_other(name) && keys.contains(&key));
+    home.map(|(name, _)| &name[..])
 }
 
 /// The complaint about a name that nothing has.
@@ -104,23 +162,14 @@ pub(super) fn unknown_name(found: &str, names: &[&str]) -> String {
 
 /// A key where it belongs, in words.
 fn at_home(section: &str, key: &str) -> String {
-    match section {
-        "" => format!("`{key}` at the top of the file, before the first section"),
-        "train.optimizer" => format!(
-            "`{key}` inside the optimizer, as in [train] `optimizer = {{ type = \"adam\", learning_rate = 0.001 }}`"
-        ),
-        LEARNING_RATE => format!(
-            "`{key}` inside the learning rate, as in [train] `optimizer = {{ type = \"adam\", learning_rate = {} }}`",
-            learning_rate::EXAMPLE
-        ),
-        "train.early_stopping" => {
-            format!("`{key}` inside early stopping, as in [train] `{}`", early_stopping::EXAMPLE)
+    if section.is_empty() {
+        return format!("`{key}` at the top of the file, before the first section");
+    }
+    match TABLES.iter().find(|(name, ..)| *name == section) {
+        Some((_, what, section, line, example)) => {
+            format!("`{key}` inside {what}, as in {section} `{}`", line.replace("{}", example))
         }
-        LAYERS => format!("`{key}` inside a layer, as in [model] `layers = [{}]`", layers::EXAMPLE),
-        "data.columns" => {
-            format!("`{key}` inside a column, as in [data.columns] `{}`", columns::EXAMPLE)
-        }
-        section => format!("`{key}` in [{section}]"),
+        None => format!("`{key}` in [{section}]"),
     }
 }
 
@@ -160,13 +209,10 @@ mod tests {
 
     #[test]
     fn every_alias_stands_for_a_key() {
+        let is_key = |key: &str| KEYS.iter().any(|(_, keys)| keys.contains(&key));
         for (alias, key) in ALIASES {
-            let is_parameter =
-                |key: &str| layers::is_parameter(key) || learning_rate::is_parameter(key);
-            let is_key = SECTIONS.iter().any(|(_, keys)| keys.contains(key));
-            assert!(is_key || is_parameter(key), "{alias}: {key}");
-            assert!(!is_parameter(alias), "{alias} is a parameter");
-            assert!(SECTIONS.iter().all(|(_, keys)| !keys.contains(alias)), "{alias} is a key");
+            assert!(is_key(key), "{alias}: {key}");
+            assert!(!is_key(alias), "{alias} is a key");
         }
     }
 }

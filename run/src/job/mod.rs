@@ -1,22 +1,21 @@
 //! The job file, read and checked as far as it can be without the data.
 
 mod class_weights;
-mod columns;
 mod data;
 mod early_stopping;
 mod hints;
-mod layers;
-mod learning_rate;
+mod keys;
 mod optimizer;
 pub(crate) mod reader;
-mod resolved;
 mod sections;
 mod settings;
+#[cfg(test)]
+mod tests;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use lockstep_coordinator::Optimizer;
-use lockstep_coordinator::policy::{EarlyStopping, LearningRate};
+use lockstep_coordinator::policy::EarlyStopping;
 use lockstep_data::{TableSpec, TargetKind};
 use lockstep_model::{Embedding, LayerSpec, Loss, Metric, Network, NetworkSpec, Unit};
 use lockstep_proto::frame::{NETWORK_BYTES_MAX, SUMS_LEN_MAX};
@@ -26,11 +25,13 @@ use lockstep_proto::words::count;
 pub use class_weights::ClassWeights;
 pub(crate) use columns::to_toml as column_to_toml;
 pub(crate) use early_stopping::measure as measure_watched;
-pub use early_stopping::{METRIC_DEFAULT, mode as mode_watched};
-pub use optimizer::from_name as optimizer_named;
+pub use early_stopping::mode as mode_watched;
+pub use optimizer::{Descent, from_name as optimizer_named};
 pub use reader::{JobError, Place};
 pub(crate) use reader::{quoted, written_key};
-pub use resolved::to_toml;
+
+use reader::Document;
+pub use sections::to_toml;
 pub use settings::Setting;
 
 /// Default of `train.shards`.
@@ -60,7 +61,8 @@ pub struct Job {
     pub checkpoint: Checkpointing,
     /// The journal.
     pub journal: Journaling,
-    places: Places,
+    /// For complaints that need the data.
+    document: Document,
 }
 
 /// Section `model`.
@@ -79,10 +81,8 @@ pub struct Model {
 /// Section `train`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Train {
-    /// How gradients become weights.
-    pub optimizer: Optimizer,
-    /// How far they move them, step by step; in the file a part of the optimizer.
-    pub learning_rate: LearningRate,
+    /// How gradients become weights; in the file `optimizer`.
+    pub descent: Descent,
     /// Times through the training table.
     pub epochs: u32,
     /// What may end the run before that.
@@ -156,17 +156,6 @@ impl Default for Cluster {
     }
 }
 
-/// Where things stand in the file, for complaints that need the data.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Places {
-    layers: Option<Place>,
-    train: Option<Place>,
-    learning_rate: Option<Place>,
-    class_weights: Option<Place>,
-    /// `None` where the default holds.
-    batch_size: Option<Place>,
-}
-
 impl Job {
     /// Reads a job file. Paths in it are taken relative to its folder.
     ///
@@ -197,6 +186,7 @@ impl Job {
         // All that does not depend on the table is found before the table is read.
         job.check_messages(&job.network(1)?)?;
         job.check_class_weights()?;
+        job.check_early_stopping()?;
         Ok(job)
     }
 
@@ -212,7 +202,7 @@ impl Job {
             cluster: Cluster::default(),
             checkpoint: Checkpointing::default(),
             journal: Journaling::default(),
-            places: Places::default(),
+            document: Document::default(),
         }
     }
 
@@ -243,7 +233,7 @@ impl Job {
             metrics: self.model.metrics.clone(),
             units,
         };
-        Network::new(spec).map_err(|error| self.complain(&self.places.layers, error.to_string()))
+        Network::new(spec).map_err(|error| self.complain("model.layers", error.to_string()))
     }
 
     /// How target cells become numbers.
@@ -267,7 +257,7 @@ impl Job {
                 targets.join(", "),
                 targets.len()
             );
-            return Err(self.complain(&self.places.layers, problem));
+            return Err(self.complain("model.layers", problem));
         }
         let batch_size = self.train.batch_size;
         if batch_size <= rows {
@@ -275,21 +265,16 @@ impl Job {
             return self.check_learning_rate(steps);
         }
         let rows = count(rows, "row");
-        Err(match &self.places.batch_size {
-            None => self.complain(
-                &self.places.train,
-                format!(
-                    "`train.batch_size` is not set, and its default, {batch_size}, is more than the training table has: \
-                     set it to at most {rows}"
-                ),
+        let problem = match self.document.has("train.batch_size") {
+            false => format!(
+                "`train.batch_size` is not set, and its default, {batch_size}, is more than the training table has: \
+                 set it to at most {rows}"
             ),
-            place => self.complain(
-                place,
-                format!(
-                    "`train.batch_size`: found {batch_size}, but the training table has {rows}: wanted at most that"
-                ),
+            true => format!(
+                "`train.batch_size`: found {batch_size}, but the training table has {rows}: wanted at most that"
             ),
-        })
+        };
+        Err(self.complain("train.batch_size", problem))
     }
 
     /// Checks that classes that are to be weighted are there: one target of labels.
@@ -311,7 +296,20 @@ impl Job {
                 self.model.loss
             ),
         };
-        Err(self.complain(&self.places.class_weights, format!("`train.class_weights`: {problem}")))
+        Err(self.wrong("train.class_weights", problem))
+    }
+
+    /// Checks that what is watched for early stopping is there.
+    fn check_early_stopping(&self) -> Result<(), JobError> {
+        let Some(rule) = &self.train.early_stopping else { return Ok(()) };
+        if let Err(problem) = mode_watched(rule, &self.model) {
+            return Err(self.wrong("train.early_stopping.metric", problem));
+        }
+        if self.data.validation.is_some() {
+            return Ok(());
+        }
+        let problem = "there is no validation table to watch: add one in [data], such as `validation = { fraction = 0.2 }`";
+        Err(self.wrong("train.early_stopping", problem))
     }
 
     /// Labels and weights of the classes, of which these are the rows in the training table; `None` where none are weighted.
@@ -326,16 +324,13 @@ impl Job {
         let Some(weights) = &self.train.class_weights else { return Ok(None) };
         match weights.by_class(&labels, counts) {
             Ok(weights) => Ok(Some(labels.into_iter().zip(weights).collect())),
-            Err(problem) => Err(self
-                .complain(&self.places.class_weights, format!("`train.class_weights`: {problem}"))),
+            Err(problem) => Err(self.wrong("train.class_weights", problem)),
         }
     }
 
     fn check_learning_rate(&self, steps: u64) -> Result<(), JobError> {
-        self.train.learning_rate.check_over(steps).map_err(|problem| {
-            let problem = format!("`train.optimizer.learning_rate`: {problem}");
-            self.complain(&self.places.learning_rate, problem)
-        })
+        let checked = self.train.descent.learning_rate.check_over(steps);
+        checked.map_err(|problem| self.wrong("train.optimizer.learning_rate", problem))
     }
 
     /// Checks that all that workers are told of the network, and their sums, fit into a message.
@@ -351,7 +346,7 @@ impl Job {
                  has {most} of them, or some outputs",
                 network.outputs()
             );
-            return Err(self.complain(&self.places.layers, problem));
+            return Err(self.complain("model.layers", problem));
         }
         let bytes = serde_json::to_string(network.spec()).map_or(0, |text| text.len());
         if bytes > NETWORK_BYTES_MAX {
@@ -359,7 +354,7 @@ impl Job {
             let problem = format!(
                 "the description of {layers} layers has {bytes} bytes, wanted at most {NETWORK_BYTES_MAX}: leave out layers"
             );
-            return Err(self.complain(&self.places.layers, problem));
+            return Err(self.complain("model.layers", problem));
         }
         Ok(())
     }
@@ -369,8 +364,14 @@ impl Job {
         self.network(1).map_or(0, |network| network.outputs())
     }
 
-    fn complain(&self, place: &Option<Place>, problem: String) -> JobError {
-        JobError { path: self.path.clone(), place: place.clone(), problem }
+    /// A complaint about a key, by its full name.
+    fn wrong(&self, key: &str, problem: impl Display) -> JobError {
+        self.complain(key, format!("`{key}`: {problem}"))
+    }
+
+    /// A complaint in the place of a key.
+    fn complain(&self, key: &str, problem: String) -> JobError {
+        JobError { path: self.path.clone(), place: self.document.place_of(key), problem }
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use lockstep_parameters::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -54,6 +55,7 @@ impl fmt::Display for JobError {
 impl std::error::Error for JobError {}
 
 /// A text and where it came from, with what the command line sets in it.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Document {
     path: PathBuf,
     text: String,
@@ -84,6 +86,30 @@ impl Document {
             applied.map_err(|problem| self.error(setting.start, problem))?;
         }
         Ok(table)
+    }
+
+    /// Where a key stands, by its full name, or what around it is there; `None` where nothing is.
+    pub(crate) fn place_of(&self, name: &str) -> Option<Place> {
+        self.find(name).map(|(offset, _)| self.place(offset))
+    }
+
+    /// Whether a key is there, by its full name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|(_, is_it)| is_it)
+    }
+
+    /// Where a key stands, or the nearest around it, and which of both it is.
+    fn find(&self, name: &str) -> Option<(usize, bool)> {
+        let root = self.parse().ok()?;
+        let (mut table, mut found) = (Some(root.get_ref()), None);
+        for key in name.split('.') {
+            let Some(value) = table.and_then(|table| table.get(key)) else {
+                return found.map(|offset| (offset, false));
+            };
+            found = Some(value.span().start);
+            table = value.get_ref().as_table();
+        }
+        found.map(|offset| (offset, true))
     }
 
     fn place(&self, offset: usize) -> Place {
@@ -132,7 +158,7 @@ impl<'d> Section<'d> {
         Ok(Section { document, name: name.into(), table, offset })
     }
 
-    pub(crate) fn get(&self, key: &'static str) -> Option<Value<'d>> {
+    pub(crate) fn get(&self, key: &str) -> Option<Value<'d>> {
         let value = self.table.get(key)?;
         Some(Value { document: self.document, name: full_name(&self.name, key).into(), value })
     }
@@ -156,8 +182,19 @@ impl<'d> Section<'d> {
         })
     }
 
-    pub(crate) fn place(&self) -> Place {
-        self.document.place(self.offset)
+    /// An error about a key of it, by its full name.
+    pub(crate) fn fail_at(&self, name: &str, problem: impl fmt::Display) -> JobError {
+        let place = self.document.place_of(name);
+        JobError {
+            path: self.document.path.clone(),
+            place,
+            problem: format!("`{name}`: {problem}"),
+        }
+    }
+
+    /// An error about the section as a whole.
+    pub(crate) fn fail(&self, problem: impl fmt::Display) -> JobError {
+        self.document.error(self.offset, format!("`{}`: {problem}", self.name))
     }
 }
 
@@ -171,8 +208,14 @@ pub(crate) struct Value<'d> {
 }
 
 impl<'d> Value<'d> {
-    pub(crate) fn place(&self) -> Place {
-        self.document.place(self.value.span().start)
+    /// The keys that lead to it, with dots between.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The last of them.
+    pub(crate) fn key(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or_default()
     }
 
     /// An error about this value.
@@ -211,79 +254,45 @@ impl<'d> Value<'d> {
         if (min..=max).contains(&number) { Ok(number) } else { Err(wanted()) }
     }
 
-    /// A finite number for which `fits` holds; `wanted` says which numbers those are.
-    pub(crate) fn number(&self, wanted: &str, fits: impl Fn(f64) -> bool) -> Result<f64, JobError> {
+    /// A number of this range.
+    pub(crate) fn number(&self, range: Range) -> Result<f64, JobError> {
         let text = match self.value.get_ref() {
             DeValue::Float(float) => float.as_str(),
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
-            _ => return Err(self.wanted(wanted)),
+            _ => return Err(self.wanted(range.wanted)),
         };
         let number = text.replace('_', "").parse::<f64>().ok();
-        number.filter(|&n| n.is_finite() && fits(n)).ok_or_else(|| self.wanted(wanted))
+        number.filter(|&number| range.fits(number)).ok_or_else(|| self.wanted(range.wanted))
     }
 
-    /// A number as the training uses it: `f32`, finite after rounding.
-    pub(crate) fn number32(
-        &self,
-        wanted: &str,
-        fits: impl Fn(f32) -> bool,
-    ) -> Result<f32, JobError> {
-        let wanted = format!("{wanted}, as a 32-bit float");
-        let number = self.number(&wanted, |n| (n as f32).is_finite() && fits(n as f32))?;
-        Ok(number as f32)
-    }
-
-    /// One of the names that `from_name` knows.
-    pub(crate) fn name<T>(
-        &self,
-        names: &[&str],
-        from_name: impl Fn(&str) -> Option<T>,
-    ) -> Result<T, JobError> {
+    /// One of these names.
+    pub(crate) fn one_of(&self, names: &[&'static str]) -> Result<&'static str, JobError> {
         let name = self.string()?;
-        from_name(name).ok_or_else(|| self.fail(unknown_name(name, names)))
+        let found = names.iter().find(|known| **known == name);
+        found.copied().ok_or_else(|| self.fail(unknown_name(name, names)))
     }
 
-    /// A name, or a table whose `type` is the name and whose other keys are that name's own, which `keys_of` lists. The
+    /// A table whose key `tag` is one of the names and whose other keys are that name's own, which `keys_of` lists. The
     /// name is judged before the keys beside it.
-    pub(crate) fn kind<T>(
-        &self,
-        names: &[&'static str],
-        from_name: impl Fn(&str) -> Option<T>,
-        keys_of: impl Fn(&str) -> &'static [&'static str],
-    ) -> Result<(T, Option<Section<'d>>), JobError> {
-        if !self.is_table() {
-            return Ok((self.name(names, from_name)?, None));
-        }
-        self.tagged("type", names, from_name, keys_of)
-            .map(|(found, section)| (found, Some(section)))
-    }
-
-    /// A table whose key `tag` is the name and whose other keys are that name's own, which `keys_of` lists.
-    pub(crate) fn tagged<T, K: AsRef<[&'static str]>>(
+    pub(crate) fn tagged(
         &self,
         tag: &'static str,
         names: &[&'static str],
-        from_name: impl Fn(&str) -> Option<T>,
-        keys_of: impl Fn(&str) -> K,
-    ) -> Result<(T, Section<'d>), JobError> {
-        let Some(table) = self.value.get_ref().as_table() else {
-            return Err(self.wanted("a table"));
-        };
-        let any: Vec<&str> = table.keys().map(|key| key.get_ref().as_ref()).collect();
-        let section = self.section(&any)?;
+        keys_of: impl Fn(&str) -> Vec<&'static str>,
+    ) -> Result<(&'static str, Section<'d>), JobError> {
+        let section = self.open_section()?;
         let Some(kind) = section.get(tag) else {
             let listed = names.join(", ");
             return Err(self.fail(format!("`{tag}` is missing, wanted one of: {listed}")));
         };
-        let (found, name) = (kind.name(names, from_name)?, kind.string()?);
+        let name = kind.one_of(names)?;
         let own = keys_of(name);
-        let own = own.as_ref();
-        for key in table.keys() {
+        for key in section.table.keys() {
             let text = key.get_ref().as_ref();
             if text == tag || own.contains(&text) {
                 continue;
             }
-            let owns = |name: &&str| keys_of(name).as_ref().contains(&text);
+            let owns = |name: &&str| keys_of(name).contains(&text);
             let owners: Vec<&str> = names.iter().copied().filter(owns).collect();
             if !owners.is_empty() {
                 let has = if owners.len() == 1 { "has" } else { "have" };
@@ -293,8 +302,7 @@ impl<'d> Value<'d> {
                     .error(key.span().start, format!("`{}.{text}`: {problem}", self.name)));
             }
         }
-        let known = [&[tag], own].concat();
-        Ok((found, self.section(&known)?))
+        Ok((name, self.section(&[&[tag], &own[..]].concat())?))
     }
 
     /// The value as a table, if it is one.
@@ -313,6 +321,15 @@ impl<'d> Value<'d> {
 
     pub(crate) fn section(&self, known: &[&str]) -> Result<Section<'d>, JobError> {
         self.table(known).unwrap_or_else(|| Err(self.wanted("a table")))
+    }
+
+    /// A path, relative to the job's folder.
+    pub(crate) fn path(&self) -> Result<PathBuf, JobError> {
+        let text = self.string()?;
+        if text.is_empty() {
+            return Err(self.fail("found \"\", wanted a path"));
+        }
+        Ok(self.document.path.parent().unwrap_or(Path::new("")).join(text))
     }
 
     pub(crate) fn list(&self) -> Result<Vec<Value<'d>>, JobError> {
@@ -373,7 +390,7 @@ mod tests {
         let read = || {
             section.require("epochs")?.integer(1, 100)?;
             if let Some(name) = section.get("name") {
-                name.name(&["adam", "sgd"], |name| (name == "adam").then_some(()))?;
+                name.one_of(&["adam", "sgd"])?;
             }
             Ok(())
         };

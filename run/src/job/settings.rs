@@ -76,6 +76,7 @@ fn keys(key: &str) -> Option<Vec<String>> {
 }
 
 /// A setting as TOML text, its value at an offset at which no other text has anything, so that an offset names the setting.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Placed {
     pub(super) shown: String,
     path: Vec<String>,

@@ -8,7 +8,6 @@ use lockstep_data::{
     Column as Fitted, ColumnSettings, FeatureSummary, KindFound, NumberSummary, TableSummary,
     TargetSummary, TextSummary,
 };
-use lockstep_model::ParameterValue;
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::ShardTree;
 use serde::Serialize;
@@ -231,7 +230,7 @@ impl From<EarlyStopping> for Stopping {
 
 impl Rate {
     fn new(plan: &Plan) -> Rate {
-        let rate = &plan.job.train.learning_rate;
+        let rate = &plan.job.train.descent.learning_rate;
         let RateSummary { first, largest, largest_at, last } = rate.over(plan.steps());
         Rate { schedule: rate.name(), first, largest, largest_at_step: largest_at, last }
     }
@@ -244,10 +243,7 @@ impl Network {
         let layers = placed.map(|(layer, (units, parameters))| Layer {
             kind: layer.name(),
             units,
-            activation: layer.values().iter().find_map(|(_, value)| match value {
-                ParameterValue::Activation(activation) => Some(activation.to_string()),
-                _ => None,
-            }),
+            activation: layer.activation().map(str::to_string),
             parameters,
         });
         let embeddings = network.spec().embeddings.iter().map(|embedding| Embedding {
@@ -350,7 +346,7 @@ impl Traffic {
         let all_rows = batches.rows
             + tables.validation.as_ref().map_or(0, |table| table.rows().len() as u64)
             + plan.test_rows().unwrap_or(0);
-        let moments = plan.job.train.optimizer.moment_count() as u64;
+        let moments = plan.job.train.descent.optimizer.moment_count() as u64;
         let rule = plan.job.train.early_stopping.as_ref();
         let best = u64::from(rule.is_some_and(|rule| rule.restore_best_weights));
         let precision = plan.job.train.precision;

@@ -1,0 +1,429 @@
+//! A section of a job file as one list of keys, each bound to the place of its value. Which keys there are, how they are read,
+//! what holds where one is not given, and how the run folder's job has them: all follow from the list.
+//!
+//! Knows TOML, and no key by name.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use lockstep_data::ColumnOverride;
+use lockstep_parameters::{AnyChoice, AnyTable, Chosen, Form, Parameter, Slot, Value, Values};
+
+use super::hints::example;
+use super::reader::{self, JobError, full_name, quoted};
+
+/// Most values of a list: more than anybody writes.
+const LISTED_MAX: usize = 1 << 16;
+
+/// One key.
+pub(super) struct Key<'a> {
+    pub(super) name: &'static str,
+    pub(super) is_required: bool,
+    pub(super) value: Bound<'a>,
+}
+
+/// What a key's value is, and where it is kept. What is there is the default.
+pub(super) enum Bound<'a> {
+    /// What any crate may have.
+    Slot(Slot<'a>),
+    /// The same, each of its items on a line of its own.
+    Lines(Slot<'a>),
+    /// One of several keys, which are the names of a choice; this one has no name itself.
+    OneOf(&'a mut dyn AnyChoice),
+    /// A section of its own.
+    Section(Box<dyn Keys + 'a>),
+    /// A section of a table for each column, by its name.
+    Columns(&'a mut BTreeMap<String, ColumnOverride>),
+    /// What only job files have.
+    Own(Box<dyn Own + 'a>),
+}
+
+/// What has keys.
+pub(super) trait Keys {
+    /// The keys, in the order in which they are written. Sections come last.
+    fn keys(&mut self) -> Vec<Key<'_>>;
+
+    /// Does what is left when all keys are read.
+    fn finish(&mut self, _section: &reader::Section<'_>) -> Result<(), JobError> {
+        Ok(())
+    }
+}
+
+/// A value that is read and written in a way of its own.
+pub(super) trait Own {
+    fn read(&mut self, value: &reader::Value<'_>) -> Result<(), JobError>;
+
+    /// `None` where it is left out.
+    fn write(&self) -> Option<String>;
+}
+
+/// A way to read a value, and one to write it.
+struct Way<'a, T> {
+    into: &'a mut T,
+    read: fn(&reader::Value<'_>) -> Result<T, JobError>,
+    write: fn(&T) -> Option<String>,
+}
+
+impl<T> Own for Way<'_, T> {
+    fn read(&mut self, value: &reader::Value<'_>) -> Result<(), JobError> {
+        *self.into = (self.read)(value)?;
+        Ok(())
+    }
+
+    fn write(&self) -> Option<String> {
+        (self.write)(self.into)
+    }
+}
+
+impl<'a> Key<'a> {
+    pub(super) fn new(name: &'static str, value: Bound<'a>) -> Key<'a> {
+        Key { name, is_required: false, value }
+    }
+
+    pub(super) fn slot(name: &'static str, slot: Slot<'a>) -> Key<'a> {
+        Key::new(name, Bound::Slot(slot))
+    }
+
+    pub(super) fn section(name: &'static str, keys: impl Keys + 'a) -> Key<'a> {
+        Key::new(name, Bound::Section(Box::new(keys)))
+    }
+
+    pub(super) fn own<T>(
+        name: &'static str,
+        into: &'a mut T,
+        read: fn(&reader::Value<'_>) -> Result<T, JobError>,
+        write: fn(&T) -> Option<String>,
+    ) -> Key<'a> {
+        Key::new(name, Bound::Own(Box::new(Way { into, read, write })))
+    }
+
+    pub(super) fn required(mut self) -> Key<'a> {
+        self.is_required = true;
+        self
+    }
+
+    /// As it is written in a section.
+    fn names(&self) -> Vec<&'static str> {
+        match &self.value {
+            Bound::OneOf(choice) => choice.names(),
+            _ => vec![self.name],
+        }
+    }
+}
+
+/// The names of all keys.
+fn names(keys: &mut dyn Keys) -> Vec<&'static str> {
+    keys.keys().iter().flat_map(Key::names).collect()
+}
+
+/// Reads the keys of a section, which is opened with their names.
+pub(super) fn read<'d>(
+    keys: &mut dyn Keys,
+    open: &dyn Fn(&[&str]) -> Result<reader::Section<'d>, JobError>,
+) -> Result<(), JobError> {
+    let section = open(&names(keys))?;
+    for key in keys.keys() {
+        if let Bound::OneOf(choice) = key.value {
+            read_one_of(&section, choice)?;
+            continue;
+        }
+        let value = match section.get(key.name) {
+            Some(value) => value,
+            None if key.is_required => section.require(key.name)?,
+            None => continue,
+        };
+        match key.value {
+            Bound::Slot(slot) | Bound::Lines(slot) => fill(&value, slot)?,
+            Bound::Section(mut keys) => read(&mut *keys, &|names| value.section(names))?,
+            Bound::Columns(columns) => {
+                for (name, value) in value.open_section()?.entries() {
+                    let mut column = ColumnOverride::default();
+                    fill(&value, Slot::Table(&mut column))?;
+                    columns.insert(name.to_string(), column);
+                }
+            }
+            Bound::Own(mut own) => own.read(&value)?,
+            Bound::OneOf(_) => {}
+        }
+    }
+    keys.finish(&section)
+}
+
+/// Reads the one of a choice's names that is a key of the section, if one is.
+fn read_one_of(section: &reader::Section<'_>, choice: &mut dyn AnyChoice) -> Result<(), JobError> {
+    let names = choice.names();
+    let given: Vec<_> = names.iter().filter(|name| section.get(name).is_some()).collect();
+    match given[..] {
+        [] => Ok(()),
+        [name] => {
+            choice.choose(name);
+            fill_all(section, choice.parameters())
+        }
+        _ => Err(section.fail(format!("wanted one of: {}", names.join(", ")))),
+    }
+}
+
+fn fill_all(section: &reader::Section<'_>, parameters: Vec<Parameter<'_>>) -> Result<(), JobError> {
+    for parameter in parameters {
+        match section.get(parameter.name) {
+            Some(value) => fill(&value, parameter.slot)?,
+            None if parameter.is_required => _ = section.require(parameter.name)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn fill(value: &reader::Value<'_>, slot: Slot<'_>) -> Result<(), JobError> {
+    match slot {
+        Slot::Flag(into) => *into = value.boolean()?,
+        Slot::Whole(into, min, max) => into.set(value.integer(min, max)?),
+        Slot::Wholes(into, min, max) => {
+            into.set(all(value, LISTED_MAX, |item| item.integer(min, max))?);
+        }
+        Slot::Number(into, range) => into.set(value.number(range)?),
+        Slot::Numbers(into, range) => {
+            into.set(all(value, LISTED_MAX, |item| item.number(range))?);
+        }
+        Slot::Number32(into, range) => into.set(value.number(range)? as f32),
+        Slot::Text(into) => into.set(value.string()?.to_string()),
+        Slot::Texts(into) => {
+            into.set(all(value, LISTED_MAX, |item| item.string().map(str::to_string))?);
+        }
+        Slot::Choice(choice) => {
+            let names = choice.names();
+            choose(value, choice, &names)?;
+        }
+        Slot::Choices(choices, most) => {
+            choices.empty();
+            let choose = |item: &reader::Value<'_>| {
+                let choice = choices.add();
+                let names = choice.names();
+                choose(item, choice, &names)
+            };
+            all(value, most, choose)?;
+        }
+        Slot::Table(table) => {
+            let names = lockstep_parameters::names(table.open());
+            let Some(section) = value.table(&names) else {
+                return Err(value.wanted(format!("a table, as in `{}`", example(value.name()))));
+            };
+            fill_all(&section?, table.open())?;
+        }
+    }
+    Ok(())
+}
+
+/// The items of a list, each read.
+fn all<'d, T>(
+    value: &reader::Value<'d>,
+    most: usize,
+    read: impl FnMut(&reader::Value<'d>) -> Result<T, JobError>,
+) -> Result<Vec<T>, JobError> {
+    let items = value.list()?;
+    if items.len() > most {
+        let (found, what) = (items.len(), value.key());
+        return Err(value.fail(format!("found {found} {what}, wanted at most {most}")));
+    }
+    items.iter().map(read).collect()
+}
+
+/// Chooses by a name, by a table, or by the number that stands for one, among these names.
+pub(super) fn choose(
+    value: &reader::Value<'_>,
+    choice: &mut dyn AnyChoice,
+    names: &[&'static str],
+) -> Result<(), JobError> {
+    if let Some(range) = choice.numbers()
+        && !value.is_table()
+    {
+        if !value.is_number() {
+            let wanted = format!("{}, or a table such as {}", range.plain(), example(value.name()));
+            return Err(value.wanted(wanted));
+        }
+        choice.choose_number(value.number(range)? as f32);
+        return Ok(());
+    }
+    match choice.form() {
+        Form::Tag(tag) => choose_tagged(value, choice, names, tag)?,
+        Form::Key => choose_keyed(value, choice, names)?,
+    }
+    // Written as a number, and one, it is the same job.
+    if let Some(number) = choice.number() {
+        choice.choose_number(number);
+    }
+    Ok(())
+}
+
+fn choose_tagged(
+    value: &reader::Value<'_>,
+    choice: &mut dyn AnyChoice,
+    names: &[&'static str],
+    tag: &'static str,
+) -> Result<(), JobError> {
+    if !value.is_table() {
+        let name = value.one_of(names)?;
+        choice.choose(name);
+        if choice.parameters().iter().any(|found| found.is_required) {
+            let example = example(value.name());
+            let problem = format!("found \"{name}\" alone, wanted a table such as {example}");
+            return Err(value.fail(problem));
+        }
+        return Ok(());
+    }
+    let (name, section) = value.tagged(tag, names, |name| choice.parameters_of(name))?;
+    choice.choose(name);
+    fill_all(&section, choice.parameters())?;
+    choice.check().map_err(|wrong| match section.get(&wrong.parameter) {
+        Some(value) => value.fail(wrong.problem),
+        None => value.fail(format!("{}: {}", wrong.parameter, wrong.problem)),
+    })
+}
+
+fn choose_keyed(
+    value: &reader::Value<'_>,
+    choice: &mut dyn AnyChoice,
+    names: &[&'static str],
+) -> Result<(), JobError> {
+    let has_value = |name: &&&'static str| !choice.parameters_of(name).is_empty();
+    let (keys, alone): (Vec<_>, Vec<_>) = names.iter().partition(has_value);
+    let Some(section) = value.table(&keys) else {
+        choice.choose(value.one_of(&alone)?);
+        return Ok(());
+    };
+    let section = section?;
+    let given: Vec<_> = keys.iter().filter(|name| section.get(name).is_some()).collect();
+    let name = match (&given[..], &keys[..]) {
+        ([name], _) => name,
+        ([], [first, ..]) => first,
+        _ => return Err(value.fail(format!("wanted one of: {}", keys.join(", ")))),
+    };
+    choice.choose(name);
+    fill_all(&section, choice.parameters())
+}
+
+/// Writes the keys of a section, by its name, as TOML, every default written out.
+pub(super) fn write(name: &str, keys: &mut dyn Keys, text: &mut String) {
+    for key in keys.keys() {
+        let value = match key.value {
+            Bound::Slot(slot) => slot.value().map(|value| inline(&value)),
+            Bound::Lines(slot) => slot.value().map(|value| lines(&value)),
+            Bound::Own(own) => own.write(),
+            Bound::OneOf(choice) => {
+                if let Some(Value::Chosen(Chosen { values, .. })) = choice.value() {
+                    for (name, value) in values {
+                        line(text, name, &inline(&value));
+                    }
+                }
+                None
+            }
+            Bound::Section(mut keys) => {
+                let name = full_name(name, key.name);
+                let _ = writeln!(text, "\n[{name}]");
+                write(&name, &mut *keys, text);
+                None
+            }
+            Bound::Columns(columns) => {
+                if !columns.is_empty() {
+                    let _ = writeln!(text, "\n[{}]", full_name(name, key.name));
+                }
+                for (name, column) in columns {
+                    // In quotes, whatever it is: no line of a column is like one of a key.
+                    line(text, &quoted(name), &column_to_toml(column));
+                }
+                None
+            }
+        };
+        if let Some(value) = value {
+            line(text, key.name, &value);
+        }
+    }
+}
+
+/// Writing to a String cannot fail.
+fn line(text: &mut String, key: &str, value: &str) {
+    let _ = writeln!(text, "{key} = {value}");
+}
+
+/// A value as TOML has it, on one line.
+pub(super) fn inline(value: &Value) -> String {
+    match value {
+        Value::Flag(flag) => flag.to_string(),
+        Value::Whole(number) => number.to_string(),
+        Value::Number(number) => format!("{number:?}"),
+        Value::Number32(number) => format!("{number:?}"),
+        Value::Text(text) => quoted(text),
+        Value::List(items) => format!("[{}]", joined(items.iter().map(inline))),
+        Value::Chosen(Chosen { name, values, .. }) if values.is_empty() => quoted(name),
+        Value::Chosen(Chosen { form: Form::Key, values, .. }) => table(None, values),
+        Value::Chosen(Chosen { form: Form::Tag(tag), name, values }) => {
+            table(Some(format!("{tag} = {}", quoted(name))), values)
+        }
+        Value::Table(values) => table(None, values),
+    }
+}
+
+fn lines(value: &Value) -> String {
+    let Value::List(items) = value else { return inline(value) };
+    format!("[\n{}]", items.iter().map(|item| format!("  {},\n", inline(item))).collect::<String>())
+}
+
+fn table(first: Option<String>, values: &Values) -> String {
+    let rest = values.iter().map(|(name, value)| format!("{name} = {}", inline(value)));
+    match first.is_none() && values.is_empty() {
+        true => "{}".to_string(),
+        false => format!("{{ {} }}", joined(first.into_iter().chain(rest))),
+    }
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// What is said of a column, and nothing of what is not.
+fn column_to_toml(column: &mut ColumnOverride) -> String {
+    let mut values = column.values().unwrap_or_default();
+    values.retain(|(_, value)| *value != Value::Flag(false));
+    table(None, &values)
+}
+
+/// The keys of every table of a job by the name of where it stands: of what is chosen by name those of all its names.
+pub(super) fn all_keys(name: &str, keys: &mut dyn Keys) -> Vec<(String, Vec<&'static str>)> {
+    let mut found = vec![(name.to_string(), names(keys))];
+    for key in keys.keys() {
+        let name = full_name(name, key.name);
+        match key.value {
+            Bound::Slot(slot) | Bound::Lines(slot) => found.extend(keys_of(&name, slot)),
+            Bound::Section(mut keys) => found.extend(all_keys(&name, &mut *keys)),
+            Bound::Columns(_) => {
+                found.extend(keys_of(&name, Slot::Table(&mut ColumnOverride::default())));
+            }
+            Bound::OneOf(_) | Bound::Own(_) => {}
+        }
+    }
+    found
+}
+
+fn keys_of(name: &str, slot: Slot<'_>) -> Vec<(String, Vec<&'static str>)> {
+    let (mut own, mut below) = (Vec::new(), Vec::new());
+    let mut add = |parameters: Vec<Parameter<'_>>| {
+        for parameter in parameters {
+            own.push(parameter.name);
+            below.extend(keys_of(&full_name(name, parameter.name), parameter.slot));
+        }
+    };
+    let mut add_choice = |choice: &mut dyn AnyChoice| {
+        for each in choice.names() {
+            choice.choose(each);
+            add(choice.parameters());
+        }
+    };
+    match slot {
+        Slot::Choice(choice) => add_choice(choice),
+        Slot::Choices(choices, _) => add_choice(choices.add()),
+        Slot::Table(table) => add(table.open()),
+        _ => return Vec::new(),
+    }
+    below.insert(0, (name.to_string(), own));
+    below
+}
