@@ -52,98 +52,86 @@ pub trait Choice: Sized {
     }
 }
 
-impl<T: Choice> AnyChoice for T {
+/// Where a choice is kept: the choice itself, or an `Option` of it, which may hold none.
+trait Held {
+    type Of: Choice;
+
+    fn get(&mut self) -> Option<&mut Self::Of>;
+
+    fn put(&mut self, chosen: Self::Of);
+}
+
+impl<T: Choice> Held for T {
+    type Of = T;
+
+    fn get(&mut self) -> Option<&mut T> {
+        Some(self)
+    }
+
+    fn put(&mut self, chosen: T) {
+        *self = chosen;
+    }
+}
+
+impl<T: Choice> Held for Option<T> {
+    type Of = T;
+
+    fn get(&mut self) -> Option<&mut T> {
+        self.as_mut()
+    }
+
+    fn put(&mut self, chosen: T) {
+        *self = Some(chosen);
+    }
+}
+
+impl<H: Held> AnyChoice for H {
     fn form(&self) -> Form {
-        T::form()
+        <H::Of as Choice>::form()
     }
 
     fn names(&self) -> Vec<&'static str> {
-        T::names()
-    }
-
-    fn choose(&mut self, name: &str) -> bool {
-        T::named(name).map(|chosen| *self = chosen).is_some()
-    }
-
-    fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        Choice::parameters(self)
-    }
-
-    fn parameters_of(&self, name: &str) -> Vec<&'static str> {
-        T::named(name).map_or_else(Vec::new, |mut found| names(Choice::parameters(&mut found)))
+        <H::Of as Choice>::names()
     }
 
     fn numbers(&self) -> Option<Range> {
-        T::numbers()
+        <H::Of as Choice>::numbers()
+    }
+
+    fn choose(&mut self, name: &str) -> bool {
+        H::Of::named(name).map(|chosen| self.put(chosen)).is_some()
     }
 
     fn choose_number(&mut self, number: f32) {
-        if let Some(chosen) = T::of_number(number) {
-            *self = chosen;
+        if let Some(chosen) = H::Of::of_number(number) {
+            self.put(chosen);
         }
     }
 
-    fn number(&self) -> Option<f32> {
-        Choice::number(self)
+    fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        self.get().map(Choice::parameters).unwrap_or_default()
+    }
+
+    fn parameters_of(&self, name: &str) -> Vec<&'static str> {
+        H::Of::named(name).map_or_else(Vec::new, |mut found| names(Choice::parameters(&mut found)))
     }
 
     fn value(&mut self) -> Option<Value> {
-        Some(match Choice::number(self) {
+        let chosen = self.get()?;
+        Some(match Choice::number(chosen) {
             Some(number) => Value::Number32(number),
             None => Value::Chosen(Chosen {
-                form: T::form(),
-                name: self.name(),
-                values: values(Choice::parameters(self)),
+                form: <H::Of as Choice>::form(),
+                name: chosen.name(),
+                values: values(Choice::parameters(chosen)),
             }),
         })
     }
 
     fn check(&mut self) -> Result<(), ParameterError> {
-        check(Choice::parameters(self))?;
-        self.check_together()
-    }
-}
-
-impl<T: Choice> AnyChoice for Option<T> {
-    fn form(&self) -> Form {
-        T::form()
-    }
-
-    fn names(&self) -> Vec<&'static str> {
-        T::names()
-    }
-
-    fn choose(&mut self, name: &str) -> bool {
-        *self = T::named(name);
-        self.is_some()
-    }
-
-    fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        self.as_mut().map(Choice::parameters).unwrap_or_default()
-    }
-
-    fn parameters_of(&self, name: &str) -> Vec<&'static str> {
-        T::named(name).map_or_else(Vec::new, |found| found.parameters_of(name))
-    }
-
-    fn numbers(&self) -> Option<Range> {
-        T::numbers()
-    }
-
-    fn choose_number(&mut self, number: f32) {
-        *self = T::of_number(number);
-    }
-
-    fn number(&self) -> Option<f32> {
-        self.as_ref().and_then(Choice::number)
-    }
-
-    fn value(&mut self) -> Option<Value> {
-        self.as_mut().and_then(AnyChoice::value)
-    }
-
-    fn check(&mut self) -> Result<(), ParameterError> {
-        self.as_mut().map_or(Ok(()), AnyChoice::check)
+        let Some(chosen) = self.get() else { return Ok(()) };
+        check(Choice::parameters(chosen))?;
+        chosen.check_together()
     }
 }
 

@@ -224,9 +224,6 @@ pub trait AnyChoice {
     /// Becomes what a number stands for.
     fn choose_number(&mut self, number: f32);
 
-    /// The number that stands for what is chosen.
-    fn number(&self) -> Option<f32>;
-
     /// The value, to be looked at.
     fn value(&mut self) -> Option<Value>;
 

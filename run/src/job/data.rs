@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use lockstep_data::{Missing, Source, TableFile, TableSpec};
 use lockstep_parameters::{Choice, Range, Slot};
 
-use super::keys::{Bound, Key, Keys, choose, inline};
+use super::keys::{Bound, Key, Keys, choose};
 use super::reader::{JobError, Section, Value, quoted};
+use super::resolved::inline;
 
 /// The section: the tables, and the format that is said of all those that are not in two files.
 pub(super) struct Data<'a> {

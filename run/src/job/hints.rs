@@ -60,42 +60,31 @@ const ALIASES: &[(&str, &str)] = &[
     ("num_workers", "workers_min"),
 ];
 
-/// Tables that are no sections, for messages: where they stand, what they are, the section and the rest of its line around an
-/// example, and the example.
-const TABLES: &[(&str, &str, &str, &str, &str)] = &[
+/// Tables that are no sections: where they stand, in words with the line around an example, and the example.
+const TABLES: &[(&str, &str, &str)] = &[
     (
         "data.columns",
-        "a column",
-        "[data.columns]",
-        "{}",
+        "a column, as in [data.columns] `{}`",
         "price = { scale = \"robust\", missing = \"mean\", indicator = true }",
     ),
     (
         LAYERS,
-        "a layer",
-        "[model]",
-        "layers = [{}]",
+        "a layer, as in [model] `layers = [{}]`",
         "{ type = \"dense\", units = 10, activation = \"relu\" }",
     ),
     (
         "train.optimizer",
-        "the optimizer",
-        "[train]",
-        "optimizer = {}",
+        "the optimizer, as in [train] `optimizer = {}`",
         "{ type = \"adam\", learning_rate = 0.001 }",
     ),
     (
         LEARNING_RATE,
-        "the learning rate",
-        "[train]",
-        "optimizer = { type = \"adam\", learning_rate = {} }",
+        "the learning rate, as in [train] `optimizer = { type = \"adam\", learning_rate = {} }`",
         "{ schedule = \"cosine\", initial_learning_rate = 0.001, decay_steps = 4000 }",
     ),
     (
         "train.early_stopping",
-        "early stopping",
-        "[train]",
-        "{}",
+        "early stopping, as in [train] `{}`",
         "early_stopping = { metric = \"validation_loss\", patience = 10 }",
     ),
 ];
@@ -166,8 +155,8 @@ fn at_home(section: &str, key: &str) -> String {
         return format!("`{key}` at the top of the file, before the first section");
     }
     match TABLES.iter().find(|(name, ..)| *name == section) {
-        Some((_, what, section, line, example)) => {
-            format!("`{key}` inside {what}, as in {section} `{}`", line.replace("{}", example))
+        Some((_, inside, example)) => {
+            format!("`{key}` inside {}", inside.replace("{}", example))
         }
         None => format!("`{key}` in [{section}]"),
     }

@@ -1,16 +1,15 @@
 //! A section of a job file as one list of keys, each bound to the place of its value. Which keys there are, how they are read,
-//! what holds where one is not given, and how the run folder's job has them: all follow from the list.
+//! what holds where one is not given, and how the run folder's job has them ([`resolved`](super::resolved)) follow from the list.
 //!
 //! Knows TOML, and no key by name.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use lockstep_data::ColumnOverride;
-use lockstep_parameters::{AnyChoice, AnyTable, Chosen, Form, Parameter, Slot, Value, Values};
+use lockstep_parameters::{AnyChoice, Form, Parameter, Slot, Value};
 
 use super::hints::example;
-use super::reader::{self, JobError, full_name, quoted};
+use super::reader::{self, JobError, full_name};
 
 /// Most values of a list: more than anybody writes.
 const LISTED_MAX: usize = 1 << 16;
@@ -57,23 +56,20 @@ pub(super) trait Own {
     fn write(&self) -> Option<String>;
 }
 
-/// A way to read a value, and one to write it.
-struct Way<'a, T> {
-    into: &'a mut T,
-    read: fn(&reader::Value<'_>) -> Result<T, JobError>,
-    write: fn(&T) -> Option<String>,
-}
-
-impl<T> Own for Way<'_, T> {
+/// The place of the value, with a way to read it and one to write it.
+impl<T> Own for (&mut T, Read<T>, Write<T>) {
     fn read(&mut self, value: &reader::Value<'_>) -> Result<(), JobError> {
-        *self.into = (self.read)(value)?;
+        *self.0 = (self.1)(value)?;
         Ok(())
     }
 
     fn write(&self) -> Option<String> {
-        (self.write)(self.into)
+        (self.2)(self.0)
     }
 }
+
+type Read<T> = fn(&reader::Value<'_>) -> Result<T, JobError>;
+type Write<T> = fn(&T) -> Option<String>;
 
 impl<'a> Key<'a> {
     pub(super) fn new(name: &'static str, value: Bound<'a>) -> Key<'a> {
@@ -91,10 +87,10 @@ impl<'a> Key<'a> {
     pub(super) fn own<T>(
         name: &'static str,
         into: &'a mut T,
-        read: fn(&reader::Value<'_>) -> Result<T, JobError>,
-        write: fn(&T) -> Option<String>,
+        read: Read<T>,
+        write: Write<T>,
     ) -> Key<'a> {
-        Key::new(name, Bound::Own(Box::new(Way { into, read, write })))
+        Key::new(name, Bound::Own(Box::new((into, read, write))))
     }
 
     pub(super) fn required(mut self) -> Key<'a> {
@@ -249,7 +245,7 @@ pub(super) fn choose(
         Form::Key => choose_keyed(value, choice, names)?,
     }
     // Written as a number, and one, it is the same job.
-    if let Some(number) = choice.number() {
+    if let Some(Value::Number32(number)) = choice.value() {
         choice.choose_number(number);
     }
     Ok(())
@@ -300,91 +296,6 @@ fn choose_keyed(
     };
     choice.choose(name);
     fill_all(&section, choice.parameters())
-}
-
-/// Writes the keys of a section, by its name, as TOML, every default written out.
-pub(super) fn write(name: &str, keys: &mut dyn Keys, text: &mut String) {
-    for key in keys.keys() {
-        let value = match key.value {
-            Bound::Slot(slot) => slot.value().map(|value| inline(&value)),
-            Bound::Lines(slot) => slot.value().map(|value| lines(&value)),
-            Bound::Own(own) => own.write(),
-            Bound::OneOf(choice) => {
-                if let Some(Value::Chosen(Chosen { values, .. })) = choice.value() {
-                    for (name, value) in values {
-                        line(text, name, &inline(&value));
-                    }
-                }
-                None
-            }
-            Bound::Section(mut keys) => {
-                let name = full_name(name, key.name);
-                let _ = writeln!(text, "\n[{name}]");
-                write(&name, &mut *keys, text);
-                None
-            }
-            Bound::Columns(columns) => {
-                if !columns.is_empty() {
-                    let _ = writeln!(text, "\n[{}]", full_name(name, key.name));
-                }
-                for (name, column) in columns {
-                    // In quotes, whatever it is: no line of a column is like one of a key.
-                    line(text, &quoted(name), &column_to_toml(column));
-                }
-                None
-            }
-        };
-        if let Some(value) = value {
-            line(text, key.name, &value);
-        }
-    }
-}
-
-/// Writing to a String cannot fail.
-fn line(text: &mut String, key: &str, value: &str) {
-    let _ = writeln!(text, "{key} = {value}");
-}
-
-/// A value as TOML has it, on one line.
-pub(super) fn inline(value: &Value) -> String {
-    match value {
-        Value::Flag(flag) => flag.to_string(),
-        Value::Whole(number) => number.to_string(),
-        Value::Number(number) => format!("{number:?}"),
-        Value::Number32(number) => format!("{number:?}"),
-        Value::Text(text) => quoted(text),
-        Value::List(items) => format!("[{}]", joined(items.iter().map(inline))),
-        Value::Chosen(Chosen { name, values, .. }) if values.is_empty() => quoted(name),
-        Value::Chosen(Chosen { form: Form::Key, values, .. }) => table(None, values),
-        Value::Chosen(Chosen { form: Form::Tag(tag), name, values }) => {
-            table(Some(format!("{tag} = {}", quoted(name))), values)
-        }
-        Value::Table(values) => table(None, values),
-    }
-}
-
-fn lines(value: &Value) -> String {
-    let Value::List(items) = value else { return inline(value) };
-    format!("[\n{}]", items.iter().map(|item| format!("  {},\n", inline(item))).collect::<String>())
-}
-
-fn table(first: Option<String>, values: &Values) -> String {
-    let rest = values.iter().map(|(name, value)| format!("{name} = {}", inline(value)));
-    match first.is_none() && values.is_empty() {
-        true => "{}".to_string(),
-        false => format!("{{ {} }}", joined(first.into_iter().chain(rest))),
-    }
-}
-
-fn joined(parts: impl Iterator<Item = String>) -> String {
-    parts.collect::<Vec<_>>().join(", ")
-}
-
-/// What is said of a column, and nothing of what is not.
-fn column_to_toml(column: &mut ColumnOverride) -> String {
-    let mut values = column.values().unwrap_or_default();
-    values.retain(|(_, value)| *value != Value::Flag(false));
-    table(None, &values)
 }
 
 /// The keys of every table of a job by the name of where it stands: of what is chosen by name those of all its names.

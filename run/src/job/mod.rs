@@ -7,10 +7,9 @@ mod hints;
 mod keys;
 mod optimizer;
 pub(crate) mod reader;
+mod resolved;
 mod sections;
 mod settings;
-#[cfg(test)]
-mod tests;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -31,7 +30,7 @@ pub use reader::{JobError, Place};
 pub(crate) use reader::{quoted, written_key};
 
 use reader::Document;
-pub use sections::to_toml;
+pub use resolved::to_toml;
 pub use settings::Setting;
 
 /// Default of `train.shards`.

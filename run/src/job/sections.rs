@@ -10,7 +10,7 @@ use lockstep_proto::tree::SHARDS_MAX;
 use lockstep_proto::values::Precision;
 
 use super::data::{Data, absolute};
-use super::keys::{Bound, Key, Keys, read as read_keys, write};
+use super::keys::{Bound, Key, Keys, read as read_keys};
 use super::optimizer::Descent;
 use super::reader::{Document, JobError, Section, Value, quoted};
 use super::settings::Setting;
@@ -39,13 +39,6 @@ pub(super) fn read(path: &Path, text: String, settings: &[Setting]) -> Result<Jo
     drop(table);
     job.document = document;
     Ok(job)
-}
-
-/// The job as TOML, every default written out, with absolute paths: what the run folder keeps.
-pub fn to_toml(job: &Job) -> String {
-    let mut text = String::new();
-    write("", &mut job.clone(), &mut text);
-    text
 }
 
 impl Job {
