@@ -169,7 +169,7 @@ fn open(
         Selection { weight, ..selection }
     };
     let first = select(&*opened, &guesses);
-    let mut raw = RawTable::read(opened.into(), first)?;
+    let mut raw = RawTable::read(opened, first)?;
     if !raw.noted.is_empty() {
         let features = features.iter().zip(&mut guesses);
         let noted = features.filter(|(column, _)| raw.noted.contains(column));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 /// Folders of the crates; the root package's code is in `src`.
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 12] = [
     "src",
     "api",
     "run",

@@ -78,7 +78,7 @@ impl OpenedTable {
     /// # Errors
     /// If it is no table of its format.
     pub fn open(file: &TableFile, dialect: &Dialect) -> Result<OpenedTable, DataError> {
-        Ok(OpenedTable { opened: file.open(dialect)?.into() })
+        Ok(OpenedTable { opened: file.open(dialect)? })
     }
 
     /// The file of the features, for messages.

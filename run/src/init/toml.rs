@@ -135,7 +135,7 @@ fn columns(proposal: &Proposal, is_image: bool, text: &mut String) -> fmt::Resul
     }
     writeln!(text, "\n[data.columns]")?;
     for (name, said, why) in said {
-        line(text, &format!("{} = {}", written_key(name), column_to_toml(&said)), &why)?;
+        line(text, &format!("{} = {}", written_key(name), column_to_toml(said)), &why)?;
     }
     Ok(())
 }

@@ -22,7 +22,6 @@ use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
 
 pub use class_weights::ClassWeights;
-pub(crate) use columns::to_toml as column_to_toml;
 pub(crate) use early_stopping::measure as measure_watched;
 pub use early_stopping::mode as mode_watched;
 pub use optimizer::{Descent, from_name as optimizer_named};
@@ -30,6 +29,7 @@ pub use reader::{JobError, Place};
 pub(crate) use reader::{quoted, written_key};
 
 use reader::Document;
+pub(crate) use resolved::column_to_toml;
 pub use resolved::to_toml;
 pub use settings::Setting;
 

@@ -43,7 +43,7 @@ fn write(name: &str, keys: &mut dyn Keys, text: &mut String) {
                 }
                 for (name, column) in columns {
                     // In quotes, whatever it is: no line of a column is like one of a key.
-                    line(text, &quoted(name), &column_to_toml(column));
+                    line(text, &quoted(name), &column_to_toml(*column));
                 }
                 None
             }
@@ -95,7 +95,7 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
 }
 
 /// What is said of a column, and nothing of what is not.
-fn column_to_toml(column: &mut ColumnOverride) -> String {
+pub(crate) fn column_to_toml(mut column: ColumnOverride) -> String {
     let mut values = column.values().unwrap_or_default();
     values.retain(|(_, value)| *value != Value::Flag(false));
     table(None, &values)
