@@ -93,6 +93,10 @@ impl Cells {
                 let mut pairs = ours.iter().zip(theirs);
                 pairs.all(|(&a, &b)| name(names, a) == name(other_names, b))
             }
+            (Cells::Numbers(ours), Cells::Texts(theirs, names)) => {
+                let number = |id: u32| names.get(id as usize).and_then(|name| name.parse().ok());
+                ours.iter().zip(theirs).all(|(a, &b)| number(b) == Some(*a))
+            }
             _ => false,
         };
         match () {
@@ -110,13 +114,19 @@ impl Cells {
     /// Whether each value goes with one of the target's, and each of the target's with one, of at least two rows on average:
     /// among values of their own in every row there is always such a pairing.
     fn is_renamed(&self, target: &Cells) -> bool {
+        let pairs = self.pairs(target);
+        pairs.is_some_and(|pairs| pairs > 1 && 2 * pairs <= self.len())
+    }
+
+    /// How many values there are, if each goes with one of the target's, and each of the target's with one.
+    fn pairs(&self, target: &Cells) -> Option<usize> {
         let (mut there, mut back) = (HashMap::new(), HashMap::new());
         let is_pair = |row: usize| {
             let (ours, theirs) = (self.key(row), target.key(row));
             *there.entry(ours).or_insert(theirs) == theirs
                 && *back.entry(theirs).or_insert(ours) == ours
         };
-        (0..self.len()).all(is_pair) && there.len() > 1 && 2 * there.len() <= self.len()
+        (0..self.len()).all(is_pair).then_some(there.len())
     }
 
     /// Whether a straight line leads from one to the other.
@@ -163,7 +173,12 @@ pub(crate) fn leaks(
                         may_be_same(feature, &seen.targets[*target])
                     }
                     (Kind::Label(_), Kind::Label(_)) => true,
-                    _ => false,
+                    (Kind::Number(_), Kind::Label(_)) => {
+                        // The first rows tell nearly all columns from labels.
+                        let of = |place| Cells::of(raw, &rows[..ROWS_MIN], place);
+                        of(place).pairs(&of(targets[*target])).is_some()
+                    }
+                    (Kind::Label(_), Kind::Number(_)) => false,
                 }
         };
         let candidates: Vec<usize> = (0..targets.len()).filter(may_be).collect();
@@ -172,9 +187,15 @@ pub(crate) fn leaks(
         }
         let cells = Cells::of(raw, rows, place);
         let repeat = |&target: &usize| Some((target, cells.repeats(&target_cells[target])?));
-        let is_wanted = |repeats| detail == Detail::Full || repeats == Repeats::Same;
-        let (target, repeats) =
-            candidates.iter().filter_map(repeat).find(|(_, repeats)| is_wanted(*repeats))?;
+        let is_number = matches!(place, Kind::Number(_));
+        let is_wanted = |target: usize, repeats| {
+            let is_label = matches!(targets[target], Kind::Label(_));
+            detail == Detail::Full || repeats == Repeats::Same || is_number && is_label
+        };
+        let (target, repeats) = candidates
+            .iter()
+            .filter_map(repeat)
+            .find(|&(target, repeats)| is_wanted(target, repeats))?;
         let name = |column: usize| quote(raw.columns()[column].as_bytes());
         Some(format!(
             "feature {} {} {} in every row: nothing else will be learned; leave it out (`{} = {{ encoder = \"ignore\" }}`)",
@@ -215,6 +236,11 @@ mod tests {
             (number(&|row| 3.0 - (row * row % 97) as f64 * 2.5), &price, Some(Repeats::Line)),
             (number(&|row| ((row * row % 97) as f64).sqrt()), &price, None),
             (number(&|row| f64::from(u8::from(row % 7 < 3))), &class, Some(Repeats::Renamed)),
+            (
+                number(&|row| (row % 2) as f64),
+                &text(&|row| row as u32 % 2, &["0", "1"]),
+                Some(Repeats::Same),
+            ),
             (text(&|row| u32::from(row % 7 >= 3), &["yes", "no"]), &class, Some(Repeats::Same)),
             (text(&|row| u32::from(row % 7 >= 3), &["1", "0"]), &class, Some(Repeats::Renamed)),
             (text(&|row| row as u32 % 7, &["a"; 7]), &class, None),

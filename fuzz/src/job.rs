@@ -40,7 +40,7 @@ fn check_limits(job: &Job) {
     let network = job.network(1).expect("a job's layers make a network");
     job.check_messages(&network).expect("what is accepted fits into a message");
     for step in STEPS {
-        let rate = train.learning_rate.after(step);
+        let rate = train.descent.learning_rate.after(step);
         assert!(rate >= 0.0, "a rate of {rate} after {step} steps");
     }
     // Whatever the table, the answer is one.

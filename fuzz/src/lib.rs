@@ -17,6 +17,8 @@ pub mod json;
 pub mod manifest;
 pub mod model;
 pub mod npy;
+pub mod npz;
+pub mod parquet;
 mod scratch;
 mod seal;
 mod tables;

@@ -13,6 +13,10 @@ use crate::scratch;
 /// byte, and each column has a name, a summary and statistics.
 const BUDGET: Budget = Budget { fixed: 4 << 20, per_byte: 1024 };
 
+/// Where parts of a file are compressed: a deflated byte stands for up to 1,032, each of which may be a row, and pages of
+/// Parquet files are 16 MiB or more.
+const PACKED_BUDGET: Budget = Budget { fixed: 64 << 20, per_byte: 64 << 10 };
+
 /// Every scale of the job file; one that takes a number with that of a pixel.
 pub(crate) fn scales() -> Vec<Scale> {
     let scale = |name| Scale::named(name).or_else(|| Scale::with_parameter(name, 255.0));
@@ -28,6 +32,16 @@ pub(crate) fn spec(train: TableFile, target: &str) -> TableSpec {
 pub(crate) fn read(spec: &TableSpec, kind: TargetKind, len: usize) -> Result<Dataset, String> {
     let read = || load(spec, kind, 7, Detail::Usual).map_err(|error| error.to_string());
     BUDGET.hold(len, read)
+}
+
+/// The same of a table that is compressed inside.
+pub(crate) fn read_packed(
+    spec: &TableSpec,
+    kind: TargetKind,
+    len: usize,
+) -> Result<Dataset, String> {
+    let read = || load(spec, kind, 7, Detail::Usual).map_err(|error| error.to_string());
+    PACKED_BUDGET.hold(len, read)
 }
 
 /// Checks a table that was loaded with `spec`, whose tables are all of one file.

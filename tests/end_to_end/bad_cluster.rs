@@ -37,7 +37,7 @@ fn a_wrong_command_line() {
         (&["worker", "--coordinator", "h:1", "--wait", "soon"], "wanted a number of seconds"),
         (&["--log-format", "xml", "check", "job.toml"], "[possible values: text, json]"),
         (&["completions", "cmd"], "invalid value 'cmd'"),
-        (&["predict", "run", "--data", "test.csv"], "--output <OUTPUT>"),
+        (&["predict", "run"], "--data <DATA>"),
     ] {
         let ended = folder.run(arguments);
         ended.expect_with(2, message);

@@ -223,7 +223,7 @@ fn a_worker_that_is_stopped_on_purpose() {
     let (coordinator, [first, second]) = cluster(&folder);
     first.signal(Signal::SIGTERM);
     is_left(&coordinator, "goodbye", "it was stopped and said goodbye");
-    first.end().expect(0);
+    first.end().expect(130);
     stop(coordinator);
     drop(second);
 }
@@ -281,7 +281,7 @@ fn a_coordinator_that_is_killed() {
         assert!(line.contains(KILLED), "{line}");
         is_plain(&line);
         worker.signal(Signal::SIGTERM);
-        worker.end().expect(0);
+        worker.end().expect(130);
     }
 }
 

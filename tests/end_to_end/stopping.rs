@@ -51,7 +51,7 @@ fn a_step_that_takes_long_is_not_lost() {
     let steps = records(&folder);
     assert_eq!(steps.iter().filter(|line| line.contains("\"kind\":\"step\"")).count() as u64, step);
     worker.signal(Signal::SIGTERM);
-    worker.end().expect(0);
+    worker.end().expect(130);
     folder
         .run(&[&RESUME[..], &["--resume"]].concat())
         .expect_with(0, &format!("continuing after step {step}\""));

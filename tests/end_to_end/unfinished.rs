@@ -52,7 +52,7 @@ fn a_run_that_goes_on_or_was_stopped_has_a_model() {
     coordinator.signal(Signal::SIGTERM);
     coordinator.end().expect_with(130, "stopped after step ");
     worker.signal(Signal::SIGTERM);
-    worker.end().expect(0);
+    worker.end().expect(130);
     let step = usable(&folder, "was stopped");
     let steps = records(&folder);
     assert_eq!(steps.iter().filter(|line| line.contains("\"kind\":\"step\"")).count() as u64, step);

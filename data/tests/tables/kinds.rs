@@ -314,7 +314,7 @@ fn numbers_that_are_the_labels_are_warned_of() {
     let same = format!("feature \"a\" is the same as target \"y\" in every row: {advice}");
     assert_eq!(warnings(&table(|row| row % 2, |row| (row % 2).to_string()), 2), [same]);
     let goes_with = format!(
-        "feature \"a\" has a number of its own for each label of target \"y\", the same in every row: {advice}"
+        "feature \"a\" has one value for each value of target \"y\" in every row: {advice}"
     );
     let label = |row: usize| ["p", "q", "r"][row % 3].to_string();
     assert_eq!(warnings(&table(|row| 10 * (row % 3), label), 3), [goes_with]);

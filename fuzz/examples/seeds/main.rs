@@ -4,6 +4,7 @@
 //! `cargo run --manifest-path fuzz/Cargo.toml --example seeds`
 
 mod frames;
+mod packed;
 mod runs;
 mod tables;
 
@@ -16,6 +17,8 @@ fn main() {
     tables::csv();
     tables::idx();
     tables::npy();
+    packed::npz();
+    packed::parquet();
     runs::jobs();
     runs::models();
     runs::weights();

@@ -78,7 +78,13 @@ pub(crate) fn idx() {
     );
 }
 
-fn npy_file(version: u8, descr: &str, order: &str, shape: &str, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn npy_file(
+    version: u8,
+    descr: &str,
+    order: &str,
+    shape: &str,
+    bytes: &[u8],
+) -> Vec<u8> {
     let text = format!("{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}\n");
     let mut file = [&b"\x93NUMPY"[..], &[version, 0]].concat();
     match version {

@@ -1,0 +1,5 @@
+//! NPZ files.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lockstep_fuzz::npz::check(data));
