@@ -30,8 +30,7 @@ pub(crate) fn spec(train: TableFile, target: &str) -> TableSpec {
 
 /// Loads a table of `len` bytes; the message if it is refused.
 pub(crate) fn read(spec: &TableSpec, kind: TargetKind, len: usize) -> Result<Dataset, String> {
-    let read = || load(spec, kind, 7, Detail::Usual).map_err(|error| error.to_string());
-    BUDGET.hold(len, read)
+    read_within(&BUDGET, spec, kind, len)
 }
 
 /// The same of a table that is compressed inside.
@@ -40,8 +39,16 @@ pub(crate) fn read_packed(
     kind: TargetKind,
     len: usize,
 ) -> Result<Dataset, String> {
-    let read = || load(spec, kind, 7, Detail::Usual).map_err(|error| error.to_string());
-    PACKED_BUDGET.hold(len, read)
+    read_within(&PACKED_BUDGET, spec, kind, len)
+}
+
+fn read_within(
+    budget: &Budget,
+    spec: &TableSpec,
+    kind: TargetKind,
+    len: usize,
+) -> Result<Dataset, String> {
+    budget.hold(len, || load(spec, kind, 7, Detail::Usual).map_err(|error| error.to_string()))
 }
 
 /// Checks a table that was loaded with `spec`, whose tables are all of one file.

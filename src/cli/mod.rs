@@ -86,7 +86,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
             runtime(1)?.block_on(local::run(options, reporter))
         }
         Command::Launch(launch) => launch::run(launch, reporter),
-        Command::Slurm(slurm) => slurm::run(&slurm, reporter),
+        Command::Slurm(slurm) => slurm::run(&slurm),
         Command::Coordinator(coordinator) => {
             process::end_with_parent(coordinator.child.child_of);
             let job = coordinator.job.load()?;

@@ -97,6 +97,16 @@ pub(super) fn refuse_core_dumps() {
     }
 }
 
+/// A text as one word of a shell's command.
+pub(super) fn shell_word(text: &str) -> String {
+    let is_plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '=' | ':');
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_string(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
 /// The addresses of this machine, as far as the system says.
 pub(super) fn own_addresses() -> Vec<std::net::IpAddr> {
     let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();

@@ -7,7 +7,8 @@ use lockstep_run::error::{Error, Result};
 
 use super::args::Slurm;
 use super::default_out;
-use crate::report::{SharedConsole, data_output};
+use super::process::shell_word;
+use crate::report::data_output;
 
 /// Seconds before the time limit at which a run is told to stop.
 const WARNING_SECONDS: u32 = 120;
@@ -16,7 +17,7 @@ const WARNING_SECONDS: u32 = 120;
 ///
 /// # Errors
 /// If the job is wrong, or standard output cannot be written.
-pub(super) fn run(slurm: &Slurm, _: &SharedConsole) -> Result<()> {
+pub(super) fn run(slurm: &Slurm) -> Result<()> {
     let job = slurm.job.load()?;
     let out = slurm.out.clone().unwrap_or_else(|| default_out(&job));
     let script = script(slurm, &job.name, &out.display().to_string());
@@ -62,10 +63,10 @@ fn script(slurm: &Slurm, name: &str, out: &str) -> String {
 }
 
 fn body(slurm: &Slurm, out: &str) -> String {
-    let job = quoted(&slurm.job.job.display().to_string());
-    let mut launch = format!("lockstep launch {job} --out {} --resume", quoted(out));
+    let job = shell_word(&slurm.job.job.display().to_string());
+    let mut launch = format!("lockstep launch {job} --out {} --resume", shell_word(out));
     for setting in &slurm.job.settings {
-        launch.push_str(&format!(" --set {}", quoted(&setting.to_string())));
+        launch.push_str(&format!(" --set {}", shell_word(&setting.to_string())));
     }
     if slurm.cpus_per_task.is_some() {
         launch.push_str(" --threads \"$SLURM_CPUS_PER_TASK\"");
@@ -95,14 +96,4 @@ fi
 exit \"$code\"
 "
     )
-}
-
-/// One word for the shell.
-fn quoted(text: &str) -> String {
-    let is_plain =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '=' | ':');
-    match !text.is_empty() && text.chars().all(is_plain) {
-        true => text.to_string(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
 }

@@ -99,7 +99,14 @@ impl Folder {
     /// The hash of the weights of the finished run in `run`.
     #[track_caller]
     pub(crate) fn hash(&self) -> String {
-        let manifest: Value = serde_json::from_str(&self.read("run/manifest.json")).unwrap();
+        self.hash_of("run")
+    }
+
+    /// That of the finished run in this folder.
+    #[track_caller]
+    pub(crate) fn hash_of(&self, run: &str) -> String {
+        let manifest = self.read(&format!("{run}/manifest.json"));
+        let manifest: Value = serde_json::from_str(&manifest).unwrap();
         assert_eq!(manifest["status"], "finished");
         manifest["weights_blake3"].as_str().unwrap().to_string()
     }

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use crate::faults::{HASH, LONG_HASH, folder, long_folder};
 use crate::folder::Folder;
 use crate::process::{Process, lockstep, poll, run};
-use crate::tools::skip;
+use crate::tools::{free_ports, skip};
 
 /// A task as srun starts it.
 fn task(folder: &Folder, rank: usize, tasks: usize, arguments: &[&str]) -> Process {
@@ -104,7 +104,7 @@ impl Sshd {
         }
         // It wants this folder, which a system without a running server may not have.
         let _ = std::fs::create_dir_all("/run/sshd");
-        let port = free_port();
+        let [port] = free_ports();
         let text = folder.display();
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {text}/host\nAuthorizedKeysFile {text}/key.pub\nStrictModes no\n\
@@ -134,10 +134,6 @@ impl Drop for Sshd {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The processes of a program.

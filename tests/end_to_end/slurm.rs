@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use crate::faults::long_folder;
 use crate::folder::Folder;
 use crate::process::poll;
-use crate::tools::skip;
+use crate::tools::{free_ports, skip};
 
 /// The daemons of a cluster; killed when dropped.
 struct Slurm {
@@ -17,11 +17,6 @@ struct Slurm {
 
 fn has(program: &str) -> bool {
     ["/usr/sbin", "/usr/bin"].iter().any(|folder| Path::new(folder).join(program).exists())
-}
-
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 impl Slurm {
@@ -199,13 +194,7 @@ fn a_preempted_run_ends_as_if_nothing_had_happened() {
     let is_over = || slurm.state(&job).is_empty();
     assert!(poll(is_over), "{}\n{}", log(), slurm.logs());
     assert_eq!(count(&folder, &job, "continuing after step "), 3, "{}", log());
-    let hash = |run: &str| {
-        let manifest = folder.read(&format!("{run}/manifest.json"));
-        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
-        assert_eq!(manifest["status"], "finished", "{}", log());
-        manifest["weights_blake3"].clone()
-    };
-    assert_eq!(hash("run"), hash("local"));
+    assert_eq!(folder.hash(), folder.hash_of("local"));
     // A job that is cancelled stays out.
     let script = script.map(|text| if text == "run" { "cancelled" } else { text });
     folder.write("cancelled.sbatch", &folder.run(&script).stdout);

@@ -1,4 +1,4 @@
-//! Tools of the system that some tests need. Where one is missing its tests skip themselves and say so, but fail where
+//! Tools of the system that some tests need, and ports for them. Where one is missing its tests skip themselves and say so, but fail where
 //! everything was promised to be there, as in `.ci/run`.
 
 use std::io::Write as _;
@@ -15,4 +15,10 @@ pub(crate) fn skip(wanted: &str) {
     assert!(std::env::var_os(REQUIRED).is_none(), "{REQUIRED} is set, but wanted {wanted}");
     // Not `eprintln!`: that is shown only when a test fails.
     let _ = writeln!(std::io::stderr(), "skipped: wanted {wanted}");
+}
+
+/// Ports of this machine that nobody listens on, for servers that cannot take one themselves.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }

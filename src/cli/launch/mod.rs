@@ -53,23 +53,7 @@ fn lead(
     reporter: &SharedConsole,
 ) -> Result<()> {
     check_enough(job, tasks, "tasks")?;
-    let threads = Some(launch.threads.map_or_else(cores, usize::from));
-    let options = local::Options {
-        workers_start: launch.workers_start.map_or(tasks, usize::from),
-        workers_min: job.cluster.workers_min,
-        job: launch.job,
-        seats: vec![Seat::Here],
-        threads,
-        out,
-        resume: launch.resume,
-        open: Some(Open {
-            listen: launch.listen,
-            advertise: launch.advertise,
-            expects_others: tasks > 1,
-        }),
-        chaos: None,
-    };
-    runtime(1)?.block_on(local::run(options, reporter))
+    coordinate(launch, job, out, vec![Seat::Here], tasks, reporter)
 }
 
 /// Any other task: works.
@@ -88,27 +72,40 @@ fn follow(launch: &Launch, out: PathBuf, reporter: &SharedConsole) -> Result<()>
 }
 
 /// Coordinates here; the workers are elsewhere.
-fn over_ssh(launch: Launch, job: &Job, out: PathBuf, reporter: &SharedConsole) -> Result<()> {
+fn over_ssh(mut launch: Launch, job: &Job, out: PathBuf, reporter: &SharedConsole) -> Result<()> {
     check_enough(job, launch.hosts.len(), "hosts")?;
     let command = words(&launch.ssh)?;
     let seat = |host| {
         let (command, program) = (command.clone(), launch.program.clone());
         Seat::There(Ssh { host, command, program, wait: launch.wait })
     };
-    let seats: Vec<Seat> = launch.hosts.into_iter().map(seat).collect();
+    let seats: Vec<Seat> = std::mem::take(&mut launch.hosts).into_iter().map(seat).collect();
+    let workers = seats.len();
+    coordinate(launch, job, out, seats, workers, reporter)
+}
+
+/// Coordinates a run of so many workers, of which those of `seats` are this process's to start.
+fn coordinate(
+    launch: Launch,
+    job: &Job,
+    out: PathBuf,
+    seats: Vec<Seat>,
+    workers: usize,
+    reporter: &SharedConsole,
+) -> Result<()> {
     let options = local::Options {
-        workers_start: launch.workers_start.map_or(seats.len(), usize::from),
+        workers_start: launch.workers_start.map_or(workers, usize::from),
         workers_min: job.cluster.workers_min,
         job: launch.job,
-        seats,
         threads: launch.threads.map(usize::from),
         out,
         resume: launch.resume,
         open: Some(Open {
             listen: launch.listen,
             advertise: launch.advertise,
-            expects_others: false,
+            expects_others: workers > seats.len(),
         }),
+        seats,
         chaos: None,
     };
     runtime(1)?.block_on(local::run(options, reporter))

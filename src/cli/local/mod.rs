@@ -1,4 +1,5 @@
-//! A cluster of processes on this machine: starts them, shows what they say, and sees them all end.
+//! A cluster of processes, on this machine or with workers that ssh starts elsewhere: starts them, shows what they say, and sees
+//! them all end.
 //!
 //! Children are this same program, tied to this process (see [`super::process`]), in process groups of their own so that
 //! Ctrl-C reaches only the launcher, which sees to the rest. Faults are injected only where they are asked for.

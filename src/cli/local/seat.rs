@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::children::{From, command, tied};
 use super::{Cluster, Worker, text};
 use crate::cli::joining::JoinFile;
+use crate::cli::process::shell_word;
 
 /// First and longest pause before a worker elsewhere is started again.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -46,8 +47,7 @@ impl Ssh {
     fn worker(&self, threads: Option<usize>) -> Command {
         let mut command = Command::new(self.command.first().map_or("ssh", String::as_str));
         command.args(self.command.iter().skip(1)).arg("--").arg(&self.host);
-        // One word for the shell there.
-        command.arg(format!("'{}'", self.program.replace('\'', "'\\''")));
+        command.arg(shell_word(&self.program));
         command.args(["--log-format", "json", "worker", "--join-file", "-", "--end-with-input"]);
         command.args(["--wait", &self.wait.to_string()]);
         if let Some(threads) = threads {

@@ -10,6 +10,7 @@ use super::array::{Array, Cell};
 use crate::block::{Block, MISSING_LABEL};
 use crate::dialect::Dialect;
 use crate::readers::cell::{self, Kind, Look, Names, Slot};
+use crate::readers::open_table::{Contents, Stored};
 use crate::selection::Selection;
 use crate::values::{Texts, ValueKind, Values};
 
@@ -22,15 +23,6 @@ pub(super) struct Cells {
     dialect: Dialect,
     /// The numbers among what the job lists as missing.
     missing_numbers: Vec<f64>,
-}
-
-/// What checking all cells found.
-pub(super) struct Found {
-    /// The label id of each row, column of texts by column of texts.
-    pub(super) labels: Vec<Vec<u32>>,
-    pub(super) label_names: Vec<Vec<String>>,
-    /// Whether any cell may be missing.
-    pub(super) may_miss: bool,
 }
 
 /// The first cell that cannot be used.
@@ -85,7 +77,7 @@ impl Cells {
         rows: usize,
         selection: &Selection,
         of: impl Fn(usize) -> (&'a Array, usize) + Sync,
-    ) -> Result<Found, Bad> {
+    ) -> Result<Contents, Bad> {
         let slots = cell::slots(selection);
         let (numbers, labels): (Vec<&Slot>, Vec<&Slot>) =
             slots.iter().partition(|slot| matches!(slot.kind, Kind::Number(_)));
@@ -102,16 +94,14 @@ impl Cells {
             bad.min_by_key(|bad| (bad.row, bad.column))
         });
         let mut first_bad = first_bad.min_by_key(|bad| (bad.row, bad.column));
-        let mut found = Found {
-            labels: vec![Vec::new(); labels.len()],
-            label_names: vec![Vec::new(); labels.len()],
-            may_miss: !odd.is_empty() || !labels.is_empty(),
-        };
+        let may_miss = !odd.is_empty() || !labels.is_empty();
+        let (mut all_ids, mut label_names) =
+            (vec![Vec::new(); labels.len()], vec![Vec::new(); labels.len()]);
         for slot in labels {
             let Kind::Label(place) = slot.kind else { continue };
             match self.labels(slot, rows, &of) {
                 Ok((ids, names)) => {
-                    (found.labels[place], found.label_names[place]) = (ids, names);
+                    (all_ids[place], label_names[place]) = (ids, names);
                 }
                 Err(bad) => {
                     let is_before = |first: &Bad| (first.row, first.column) < (bad.row, bad.column);
@@ -119,7 +109,11 @@ impl Cells {
                 }
             }
         }
-        first_bad.map_or(Ok(found), Err)
+        if let Some(bad) = first_bad {
+            return Err(bad);
+        }
+        let stored = Stored::Open { labels: all_ids, may_miss };
+        Ok(Contents { rows, stored, label_names, noted: Vec::new() })
     }
 
     /// What a column looks like: every cell, where they are texts.

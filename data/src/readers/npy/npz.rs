@@ -16,7 +16,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::array::Array;
-use super::cells::{self, Cells, Found};
+use super::cells::{self, Cells};
 use super::header::{self, ZIP_MAGIC};
 use crate::block::Block;
 use crate::bytes::packing::{DEFLATE_RATIO_MAX, unreadable};
@@ -26,7 +26,7 @@ use crate::error::{DataError, count, quote};
 use crate::readers::cell::Look;
 use crate::readers::format::Request;
 use crate::readers::names::NamedColumns;
-use crate::readers::open_table::{Batches, COLUMNS_MAX, Contents, OpenTable, Stored, Wanted};
+use crate::readers::open_table::{Batches, COLUMNS_MAX, Contents, OpenTable, Wanted};
 use crate::readers::whole;
 use crate::selection::Selection;
 use crate::values::{ValueKind, Values};
@@ -265,10 +265,7 @@ impl OpenTable for Npz {
         }
         let rows = self.arrays.first().map_or(0, |first| first.array.rows());
         let found = self.cells.read(rows, selection, |column| self.of(column));
-        let Found { labels, label_names, may_miss } =
-            found.map_err(|bad| self.cell_error(bad.row, bad.column, bad.problem))?;
-        let stored = Stored::Open { labels, may_miss };
-        Ok(Contents { rows, stored, label_names, noted: Vec::new() })
+        found.map_err(|bad| self.cell_error(bad.row, bad.column, bad.problem))
     }
 
     fn batches(self: Arc<Self>, wanted: Arc<Wanted>) -> Result<Box<dyn Batches>, DataError> {

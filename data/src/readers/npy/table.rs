@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::array::Array;
-use super::cells::{self, Cells, Found};
+use super::cells::{self, Cells};
 use crate::block::Block;
 use crate::bytes::stream::shape;
 use crate::error::{DataError, count, quote};
 use crate::readers::cell::Look;
 use crate::readers::format::Request;
 use crate::readers::names::NamedColumns;
-use crate::readers::open_table::{Batches, COLUMNS_MAX, Contents, OpenTable, Stored, Wanted};
+use crate::readers::open_table::{Batches, COLUMNS_MAX, Contents, OpenTable, Wanted};
 use crate::readers::whole;
 use crate::selection::Selection;
 use crate::values::{ValueKind, Values};
@@ -155,14 +155,7 @@ impl OpenTable for Npy {
         let rows = self.features.rows();
         // Whatever is a text was seen by `look`: it is an error here.
         let found = self.cells.read(rows, selection, |column| self.of(column));
-        let Found { labels, label_names, may_miss } =
-            found.map_err(|bad| self.cell_error(bad.row, bad.column, bad.problem))?;
-        Ok(Contents {
-            rows,
-            stored: Stored::Open { labels, may_miss },
-            label_names,
-            noted: Vec::new(),
-        })
+        found.map_err(|bad| self.cell_error(bad.row, bad.column, bad.problem))
     }
 
     fn batches(self: Arc<Self>, wanted: Arc<Wanted>) -> Result<Box<dyn Batches>, DataError> {
