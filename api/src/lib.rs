@@ -25,7 +25,7 @@ use ndarray::{Array2, ArrayView2};
 
 use lockstep_run::cluster;
 use lockstep_run::inference;
-use lockstep_run::job::{self, ClassWeights, Descent, Job, SHARDS_DEFAULT, Train};
+use lockstep_run::job::{self, ClassWeights, Descent, Job, SHARDS_DEFAULT, TrainSection};
 use lockstep_run::plan::{self, Plan};
 use lockstep_run::record::History;
 use lockstep_run::report::{self, Silent};
@@ -223,8 +223,8 @@ impl Sequential {
             self.compiled.clone().ok_or_else(|| wrong("fit before compile"))?;
         let data = TableSpec::new(TableFile::at(PathBuf::new()), Vec::new());
         let model =
-            job::Model { loss, metrics, layers: self.layers.clone(), initial_weights: None };
-        let train = Train {
+            job::ModelSection { loss, metrics, layers: self.layers.clone(), initial_weights: None };
+        let train = TrainSection {
             descent: Descent { optimizer: optimizer.rule, learning_rate: optimizer.learning_rate },
             epochs: fit.epochs,
             early_stopping: fit.early_stopping.clone(),

@@ -8,7 +8,7 @@ use lockstep_proto::frame::NodeSums;
 use lockstep_proto::ids::{Pass, Span, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::words::count;
-use lockstep_reduce::fold::{Counted, Fold, Leaves};
+use lockstep_reduce::fold::{Counted, Fold, LeafSet};
 
 use crate::engine::{Planned, Schedule};
 use crate::error::RunError;
@@ -19,15 +19,15 @@ pub(crate) struct Account {
     sums: Option<Fold<Counted>>,
     root: Counted,
     /// The shards that have rows, and those of them that were dealt.
-    leaves: Option<(Leaves, Leaves)>,
+    leaves: Option<(LeafSet, LeafSet)>,
     deals: Vec<(WorkerId, Span)>,
     recomputed: u64,
 }
 
 impl Account {
     /// Opens the account of a pass over these leaves.
-    pub(crate) fn begin(&mut self, tree: ShardTree, leaves: Leaves) {
-        self.leaves = Some((leaves.clone(), Leaves::none(tree)));
+    pub(crate) fn begin(&mut self, tree: ShardTree, leaves: LeafSet) {
+        self.leaves = Some((leaves.clone(), LeafSet::none(tree)));
         self.sums = Some(Fold::new(tree, leaves));
         self.root = Counted::default();
         self.deals.clear();

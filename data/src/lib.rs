@@ -79,7 +79,7 @@ pub use schema::{
     Schema, Unseen, Want,
 };
 pub use sharded::Sharded;
-pub use spec::{Source, TableSpec, TargetKind};
+pub use spec::{TableSource, TableSpec, TargetKind};
 pub use summary::{
     Detail, Distinct, FeatureSummary, KindFound, NumberSummary, Summary, TableSummary,
     TargetSummary, TextSummary,

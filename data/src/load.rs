@@ -17,8 +17,8 @@ use crate::readers::open_table::OpenTable;
 use crate::rows::Rows;
 use crate::schema::{Reader, Rule, Schema, Unseen, Want, selection, usable_rows};
 use crate::selection::{Selected, Selection};
-use crate::spec::{Source, TableSpec, TargetKind};
-use crate::split::{self, Part};
+use crate::spec::{TableSource, TableSpec, TargetKind};
+use crate::split::{self, SplitPart};
 use crate::strata::{Split, split};
 use crate::summary::{Detail, FeatureSummary, KindFound, Summary, TableSummary};
 use crate::table_file::TableFile;
@@ -96,13 +96,13 @@ pub fn load(
     let mut tables = vec![seen];
     let mut unseen_warnings = Vec::new();
 
-    let mut measure = |table, source: &Option<Source>, held_out: Option<HeldOut>, values| {
+    let mut measure = |table, source: &Option<TableSource>, held_out: Option<HeldOut>, values| {
         let (values, seen, unseen) = match (held_out, source) {
             (Some(HeldOut { mut seen, unseen, .. }), _) => {
                 seen.count_labels(&schema, &values);
                 (values, seen, unseen)
             }
-            (None, Some(Source::File(file))) => read(table, &schema, file)?,
+            (None, Some(TableSource::File(file))) => read(table, &schema, file)?,
             (None, _) => return Ok(None),
         };
         let place = format!("{table} table ({})", seen.path.display());
@@ -238,8 +238,9 @@ fn check(spec: &TableSpec, kind: TargetKind) -> Result<(), DataError> {
     if let Some((key, problem)) = spec.dialect.problem() {
         return fault(key, problem);
     }
-    for (source, part) in [(&spec.test, Part::Test), (&spec.validation, Part::Validation)] {
-        if let Some(Source::Fraction(fraction)) = source {
+    for (source, part) in [(&spec.test, SplitPart::Test), (&spec.validation, SplitPart::Validation)]
+    {
+        if let Some(TableSource::Fraction(fraction)) = source {
             split::check(*fraction, part)?;
         }
     }

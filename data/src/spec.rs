@@ -10,7 +10,7 @@ use crate::table_file::TableFile;
 
 /// Where the test or the validation table comes from.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Source {
+pub enum TableSource {
     /// A table of its own.
     File(TableFile),
     /// This share of the training file's rows, above 0 and below 1.
@@ -23,9 +23,9 @@ pub struct TableSpec {
     /// The training table.
     pub train: TableFile,
     /// Measured once, at the end.
-    pub test: Option<Source>,
+    pub test: Option<TableSource>,
     /// Measured after every epoch. A fraction is taken from what the test fraction left.
-    pub validation: Option<Source>,
+    pub validation: Option<TableSource>,
     /// Target columns, in the order of the network's outputs; [`TableFile::default_target`] alone stands for all that the
     /// training table's file of targets holds.
     pub target: Vec<String>,

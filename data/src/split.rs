@@ -7,16 +7,16 @@ use crate::error::{DataError, count};
 
 /// Counter of [`Purpose::Split`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum SplitPart {
     Test = 0,
     Validation = 1,
 }
 
-impl Part {
+impl SplitPart {
     pub(crate) fn key(self) -> &'static str {
         match self {
-            Part::Test => "data.test",
-            Part::Validation => "data.validation",
+            SplitPart::Test => "data.test",
+            SplitPart::Validation => "data.validation",
         }
     }
 }
@@ -33,7 +33,7 @@ impl Pool {
     pub(crate) fn take(
         &mut self,
         fraction: f64,
-        part: Part,
+        part: SplitPart,
         seed: u64,
     ) -> Result<Vec<u32>, DataError> {
         let from = self.rows.len();
@@ -88,7 +88,12 @@ fn chosen(from: usize, wanted: usize, mut random: Random) -> Vec<bool> {
 }
 
 /// The same with each stratum's share; `None` if that leaves a stratum without a row.
-fn chosen_by_stratum(strata: &[u32], wanted: usize, part: Part, seed: u64) -> Option<Vec<bool>> {
+fn chosen_by_stratum(
+    strata: &[u32],
+    wanted: usize,
+    part: SplitPart,
+    seed: u64,
+) -> Option<Vec<bool>> {
     let strata_len = strata.iter().max().map_or(0, |&last| last as usize + 1);
     let mut places: Vec<Vec<u32>> = vec![Vec::new(); strata_len];
     for (place, &stratum) in (0..).zip(strata) {
@@ -133,7 +138,7 @@ fn shares(sizes: &[usize], wanted: usize) -> Option<Vec<usize>> {
 }
 
 /// Whether a fraction leaves rows on both sides in principle.
-pub(crate) fn check(fraction: f64, part: Part) -> Result<(), DataError> {
+pub(crate) fn check(fraction: f64, part: SplitPart) -> Result<(), DataError> {
     if fraction > 0.0 && fraction < 1.0 {
         return Ok(());
     }
@@ -150,7 +155,7 @@ mod tests {
     fn take(
         rows: &mut Vec<u32>,
         fraction: f64,
-        part: Part,
+        part: SplitPart,
         seed: u64,
     ) -> Result<Vec<u32>, DataError> {
         let mut pool = Pool { rows: std::mem::take(rows), strata: None };
@@ -169,9 +174,9 @@ mod tests {
             let count = |rows: &[u32], class| {
                 rows.iter().filter(|&&row| strata[row as usize] == class).count()
             };
-            let test = pool.take(0.2, Part::Test, seed).unwrap();
+            let test = pool.take(0.2, SplitPart::Test, seed).unwrap();
             assert_eq!([0, 1, 2].map(|class| count(&test, class)), [29, 4, 0]);
-            let validation = pool.take(0.25, Part::Validation, seed).unwrap();
+            let validation = pool.take(0.25, SplitPart::Validation, seed).unwrap();
             assert_eq!([0, 1, 2].map(|class| count(&validation, class)), [28, 4, 0]);
             assert!([&test, &validation, &pool.rows].iter().all(|rows| rows.is_sorted()));
             assert_eq!(pool.strata.unwrap().len(), pool.rows.len());
@@ -198,7 +203,7 @@ mod tests {
     fn stratified_rows_are_fixed_for_all_time() {
         let strata = Some((0..10).map(|row| row % 3).collect());
         let mut pool = Pool { rows: (0..10).collect(), strata };
-        assert_eq!(pool.take(0.4, Part::Test, 42).unwrap(), FROZEN);
+        assert_eq!(pool.take(0.4, SplitPart::Test, 42).unwrap(), FROZEN);
     }
 
     const FROZEN: [u32; 4] = [1, 6, 8, 9];
@@ -209,13 +214,13 @@ mod tests {
             [(10, 0.2, 2), (10, 0.25, 3), (506, 0.2, 102), (2, 0.5, 1), (3, 0.01, 1)]
         {
             let mut left: Vec<u32> = (0..count).collect();
-            let taken = take(&mut left, fraction, Part::Test, 42).unwrap();
+            let taken = take(&mut left, fraction, SplitPart::Test, 42).unwrap();
             assert_eq!(taken.len(), wanted);
             assert!(taken.is_sorted() && left.is_sorted());
             let mut all = [taken.clone(), left].concat();
             all.sort_unstable();
             assert_eq!(all, (0..count).collect::<Vec<_>>());
-            let again = take(&mut (0..count).collect(), fraction, Part::Test, 42).unwrap();
+            let again = take(&mut (0..count).collect(), fraction, SplitPart::Test, 42).unwrap();
             assert_eq!(taken, again);
         }
     }
@@ -223,18 +228,19 @@ mod tests {
     #[test]
     fn seed_and_part_choose_the_rows() {
         let rows = |part, seed| take(&mut (0..1000).collect(), 0.1, part, seed).unwrap();
-        assert_ne!(rows(Part::Test, 1), rows(Part::Test, 2));
-        assert_ne!(rows(Part::Test, 1), rows(Part::Validation, 1));
+        assert_ne!(rows(SplitPart::Test, 1), rows(SplitPart::Test, 2));
+        assert_ne!(rows(SplitPart::Test, 1), rows(SplitPart::Validation, 1));
     }
 
     #[test]
     fn both_sides_keep_a_row() {
         for (count, fraction) in [(1, 0.5), (2, 0.9), (0, 0.5)] {
-            let error = take(&mut (0..count).collect(), fraction, Part::Validation, 1).unwrap_err();
+            let error =
+                take(&mut (0..count).collect(), fraction, SplitPart::Validation, 1).unwrap_err();
             assert!(error.to_string().contains("at least one row on each side"), "{error}");
         }
         for fraction in [0.0, 1.0, -0.5, f64::NAN, f64::INFINITY] {
-            let error = check(fraction, Part::Test).unwrap_err().to_string();
+            let error = check(fraction, SplitPart::Test).unwrap_err().to_string();
             assert!(error.starts_with("data.test: found a fraction of"), "{error}");
         }
     }

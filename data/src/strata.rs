@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use crate::error::{DataError, count, list, quote};
 use crate::labels;
 use crate::raw::RawTable;
-use crate::spec::{Source, TableSpec};
-use crate::split::{Part, Pool};
+use crate::spec::{TableSource, TableSpec};
+use crate::split::{Pool, SplitPart};
 
 /// The rows of each table, all of them the training file's.
 pub(crate) struct Split {
@@ -24,8 +24,9 @@ pub(crate) fn split(
     usable: Vec<u32>,
     seed: u64,
 ) -> Result<Split, DataError> {
-    let fractions = [(&spec.test, Part::Test), (&spec.validation, Part::Validation)];
-    let is_split = fractions.iter().any(|(source, _)| matches!(source, Some(Source::Fraction(_))));
+    let fractions = [(&spec.test, SplitPart::Test), (&spec.validation, SplitPart::Validation)];
+    let is_split =
+        fractions.iter().any(|(source, _)| matches!(source, Some(TableSource::Fraction(_))));
     let targets = if is_split { raw.selection.target_labels() } else { 0..0 };
     let targets: Vec<Target> = targets.map(|column| Target::new(raw, column, &usable)).collect();
     let strata = (spec.stratify && !targets.is_empty()).then(|| strata(raw, &targets, &usable));
@@ -33,7 +34,7 @@ pub(crate) fn split(
     let mut parts = [None, None];
     let mut warnings = Vec::new();
     for ((source, part), taken) in fractions.into_iter().zip(&mut parts) {
-        if let Some(Source::Fraction(fraction)) = source {
+        if let Some(TableSource::Fraction(fraction)) = source {
             let rows = pool.take(*fraction, part, seed)?;
             let too_few = targets.iter().find_map(|target| target.lacking(raw, &rows));
             warnings.extend(too_few.map(|Lacking { class, others }| {

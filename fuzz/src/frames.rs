@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lockstep_proto::batches::Batches;
-use lockstep_proto::frame::{FromWorker, Join, Limits, Part, ShardRequest, ToWorker, Welcome};
+use lockstep_proto::frame::{
+    FromWorker, Join, Limits, ResultPart, ShardRequest, ToWorker, Welcome,
+};
 use lockstep_proto::ids::{Span, Task};
 use lockstep_proto::layout::{Layout, TensorShape};
 use lockstep_proto::tree::{Node, SHARDS_MAX, ShardTree};
@@ -71,9 +73,9 @@ pub fn from_worker(data: &[u8]) {
         match &word {
             FromWorker::Prepared(span) => check_span(&limits, *span),
             FromWorker::Part(part) => check_part(&limits, part),
-            FromWorker::Fault(fault) => {
-                assert!(fault.shard.0 < limits.tree.shards());
-                assert!(fault.layer.is_none_or(|layer| layer < 3));
+            FromWorker::Divergence(divergence) => {
+                assert!(divergence.shard.0 < limits.tree.shards());
+                assert!(divergence.layer.is_none_or(|layer| layer < 3));
             }
             FromWorker::Goodbye => {}
         }
@@ -122,7 +124,7 @@ pub fn to_worker(data: &[u8]) {
     });
 }
 
-fn check_part(limits: &Limits, part: &Part) {
+fn check_part(limits: &Limits, part: &ResultPart) {
     for slice in &part.slices {
         check_node(limits, slice.node);
         check_chunk(limits, slice.chunk.0, &slice.values);

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::blocks::view;
 use crate::finite::{NonFinite, NonFiniteKind, all_finite};
 use crate::fold::{self, Leaves, Order};
-use crate::layers::{Backward, Gradient, Part, Stage};
+use crate::layers::{Backward, Gradient, Stage, TensorPart};
 use crate::leaves::{Microbatch, TrainingRows};
 use crate::network::Network;
 use crate::parameters::Parameters;
@@ -273,7 +273,7 @@ impl LayerGradient<'_, '_> {
             own.chunks_mut(places * place_len).enumerate().map(move |(i, values)| {
                 let start = i * places;
                 let places = start..start + values.len() / place_len;
-                Tile { node, part: Part { tensor, places }, values }
+                Tile { node, part: TensorPart { tensor, places }, values }
             })
         })
     }
@@ -292,8 +292,9 @@ impl LayerGradient<'_, '_> {
             let sides = &declared.shape.shape;
             let (first, rest) = (sides[0], sides[1..].iter().product::<usize>());
             let (count, step) = if sides.len() > 1 { (first, 1) } else { (1, first) };
-            (0..count)
-                .map(move |i| (Part { tensor, places: i * step..(i + 1) * step }, step * rest))
+            (0..count).map(move |i| {
+                (TensorPart { tensor, places: i * step..(i + 1) * step }, step * rest)
+            })
         });
         let mut values = Vec::new();
         parts.any(|(part, len)| {
@@ -334,7 +335,7 @@ fn orders(microbatches: &[Microbatch], nodes: &[Node], rows: usize) -> Vec<Order
 /// One task: a part of one node's gradient.
 struct Tile<'a> {
     node: usize,
-    part: Part,
+    part: TensorPart,
     values: &'a mut [f32],
 }
 

@@ -17,7 +17,7 @@ use crate::error::SpecError;
 use crate::finite::all_finite;
 use crate::fold::{self, Leaves, Order};
 use crate::kinds::Initializer;
-use crate::layers::{Backward, Forward, Gradient, Part, Shape, Stage, Tensor, with_scratch};
+use crate::layers::{Backward, Forward, Gradient, Shape, Stage, Tensor, TensorPart, with_scratch};
 use crate::product;
 
 /// Most rows of a table: places up to there are whole numbers in `f32`. And most values of a vector, as units of a layer.
@@ -176,7 +176,7 @@ impl Embeddings {
     fn each_slope(
         &self,
         gradient: &Gradient<'_, '_>,
-        part: &Part,
+        part: &TensorPart,
         rows: Range<usize>,
         mut f: impl FnMut(usize, &[f32]),
     ) {
@@ -191,7 +191,7 @@ impl Embeddings {
     }
 
     /// The place of a row in a part of a table, counted from the part's first; `None` if it lies elsewhere.
-    fn place(&self, pass: &Backward<'_>, part: &Part, row: usize) -> Option<usize> {
+    fn place(&self, pass: &Backward<'_>, part: &TensorPart, row: usize) -> Option<usize> {
         let found = pass.input[[row, self.numbers + part.tensor]];
         let place = self.tables[part.tensor].embedding.find(found)?;
         part.places.contains(&place).then(|| place - part.places.start)
@@ -225,7 +225,7 @@ impl Stage for Embeddings {
     fn leaf_gradient(
         &self,
         gradient: &Gradient<'_, '_>,
-        part: &Part,
+        part: &TensorPart,
         rows: Range<usize>,
         out: &mut [f32],
     ) {
@@ -241,7 +241,7 @@ impl Stage for Embeddings {
     fn node_gradient(
         &self,
         gradient: &Gradient<'_, '_>,
-        part: &Part,
+        part: &TensorPart,
         order: &Order,
         out: &mut [f32],
     ) -> bool {
@@ -297,7 +297,7 @@ impl Touched {
 struct PackedLeaves<'a, 'g, 'p> {
     embeddings: &'a Embeddings,
     gradient: &'a Gradient<'g, 'p>,
-    part: &'a Part,
+    part: &'a TensorPart,
     touched: &'a Touched,
 }
 

@@ -10,14 +10,14 @@ use lockstep_proto::tree::{Node, ShardTree};
 
 /// A set of leaves (shards), as a bitset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leaves {
+pub struct LeafSet {
     words: Vec<u64>,
 }
 
-impl Leaves {
+impl LeafSet {
     /// The shards for which `has_rows` holds.
-    pub fn new(tree: ShardTree, has_rows: impl Fn(u32) -> bool) -> Leaves {
-        let mut leaves = Leaves::none(tree);
+    pub fn new(tree: ShardTree, has_rows: impl Fn(u32) -> bool) -> LeafSet {
+        let mut leaves = LeafSet::none(tree);
         for shard in (0..tree.shards()).filter(|&shard| has_rows(shard)) {
             leaves.words[shard as usize / 64] |= 1 << (shard % 64);
         }
@@ -25,8 +25,8 @@ impl Leaves {
     }
 
     /// The shards of these spans.
-    pub fn of(tree: ShardTree, spans: impl IntoIterator<Item = Span>) -> Leaves {
-        let mut leaves = Leaves::none(tree);
+    pub fn of(tree: ShardTree, spans: impl IntoIterator<Item = Span>) -> LeafSet {
+        let mut leaves = LeafSet::none(tree);
         for (word, mask) in spans.into_iter().flat_map(words_of) {
             leaves.words[word] |= mask;
         }
@@ -34,8 +34,8 @@ impl Leaves {
     }
 
     /// No leaf.
-    pub fn none(tree: ShardTree) -> Leaves {
-        Leaves { words: vec![0; (tree.shards() as usize).div_ceil(64)] }
+    pub fn none(tree: ShardTree) -> LeafSet {
+        LeafSet { words: vec![0; (tree.shards() as usize).div_ceil(64)] }
     }
 
     /// Whether the shard is in the set.
@@ -49,7 +49,7 @@ impl Leaves {
     }
 
     /// Whether all shards of the span are in the set that are in `of`.
-    pub fn covers(&self, span: Span, of: &Leaves) -> bool {
+    pub fn covers(&self, span: Span, of: &LeafSet) -> bool {
         words_of(span).all(|(word, mask)| of.words[word] & mask & !self.words[word] == 0)
     }
 
@@ -66,7 +66,7 @@ impl Leaves {
     }
 
     /// Adds the shards of `span` that are in `of`. Returns whether any of them was new.
-    pub fn cover(&mut self, span: Span, of: &Leaves) -> bool {
+    pub fn cover(&mut self, span: Span, of: &LeafSet) -> bool {
         let mut new = false;
         for (word, mask) in words_of(span) {
             let bits = of.words[word] & mask;
@@ -77,15 +77,15 @@ impl Leaves {
     }
 
     /// The shards of `self` that are not in `other`.
-    pub fn without(&self, other: &Leaves) -> Leaves {
+    pub fn without(&self, other: &LeafSet) -> LeafSet {
         let words = self.words.iter().zip(&other.words).map(|(a, b)| a & !b).collect();
-        Leaves { words }
+        LeafSet { words }
     }
 
     /// The shards that are in either.
-    pub fn union(&self, other: &Leaves) -> Leaves {
+    pub fn union(&self, other: &LeafSet) -> LeafSet {
         let words = self.words.iter().zip(&other.words).map(|(a, b)| a | b).collect();
-        Leaves { words }
+        LeafSet { words }
     }
 
     /// Whether there is no leaf.
@@ -149,14 +149,14 @@ impl Addend for Counted {
 #[derive(Debug)]
 pub struct Fold<T> {
     tree: ShardTree,
-    leaves: Leaves,
+    leaves: LeafSet,
     pending: BTreeMap<Node, T>,
     done: bool,
 }
 
 impl<T: Addend> Fold<T> {
     /// A sum over these leaves; the others are absent and add nothing.
-    pub fn new(tree: ShardTree, leaves: Leaves) -> Fold<T> {
+    pub fn new(tree: ShardTree, leaves: LeafSet) -> Fold<T> {
         Fold { tree, leaves, pending: BTreeMap::new(), done: false }
     }
 
@@ -200,7 +200,7 @@ mod tests {
     use lockstep_proto::random::{Purpose, Random};
 
     /// The definition: children first, absent ones skipped.
-    fn by_definition(tree: ShardTree, leaves: &Leaves, values: &[f64], node: Node) -> Option<f64> {
+    fn by_definition(tree: ShardTree, leaves: &LeafSet, values: &[f64], node: Node) -> Option<f64> {
         let span = tree.span(node)?;
         let Some((left, right)) = node.children() else {
             return leaves.contains(span.start).then(|| values[span.start as usize]);
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn sets_of_leaves_are_as_shard_by_shard() {
         let tree = ShardTree::new(200);
-        let of = Leaves::new(tree, |shard| shard % 3 != 0);
+        let of = LeafSet::new(tree, |shard| shard % 3 != 0);
         let edges = [0, 1, 5, 63, 64, 65, 127, 128, 190, 199, 200];
         for (start, end) in edges.iter().flat_map(|&s| edges.iter().map(move |&e| (s, e))) {
             if start > end {
@@ -225,10 +225,10 @@ mod tests {
             let span = Span { start, end };
             let inside: Vec<u32> = (start..end).filter(|&shard| of.contains(shard)).collect();
             assert_eq!(
-                Leaves::of(tree, [span]),
-                Leaves::new(tree, |shard| (start..end).contains(&shard))
+                LeafSet::of(tree, [span]),
+                LeafSet::new(tree, |shard| (start..end).contains(&shard))
             );
-            let mut found = Leaves::none(tree);
+            let mut found = LeafSet::none(tree);
             assert_eq!(found.covers(span, &of), inside.is_empty());
             assert_eq!(found.cover(span, &of), !inside.is_empty());
             assert!(found.covers(span, &of) && !found.cover(span, &of));
@@ -243,7 +243,7 @@ mod tests {
             let mut random = Random::new(seed, Purpose::Split, 9, 9);
             let tree = ShardTree::new(1 + random.below(20));
             let keep: Vec<bool> = (0..tree.shards()).map(|_| random.below(4) > 0).collect();
-            let leaves = Leaves::new(tree, |shard| keep[shard as usize]);
+            let leaves = LeafSet::new(tree, |shard| keep[shard as usize]);
             if leaves.is_empty() {
                 continue;
             }
@@ -282,7 +282,7 @@ mod tests {
     fn a_node_is_only_kept_while_its_sibling_is_missing() {
         let tree = ShardTree::new(3);
         let [first, second, last] = [0, 1, 2].map(Node::leaf);
-        let mut fold = Fold::new(tree, Leaves::new(tree, |_| true));
+        let mut fold = Fold::new(tree, LeafSet::new(tree, |_| true));
         assert!(fold.keeps(first) && fold.keeps(second));
         assert!(fold.insert(first, vec![1.0]).is_none());
         assert!(!fold.keeps(second) && fold.keeps(first.parent()));
@@ -294,8 +294,8 @@ mod tests {
     #[test]
     fn leaves_cover_counts_only_what_is_new() {
         let tree = ShardTree::new(70);
-        let all = Leaves::new(tree, |shard| shard != 65);
-        let mut covered = Leaves::none(tree);
+        let all = LeafSet::new(tree, |shard| shard != 65);
+        let mut covered = LeafSet::none(tree);
         assert!(covered.cover(Span { start: 60, end: 70 }, &all));
         assert!(!covered.cover(Span { start: 63, end: 66 }, &all));
         assert!(!covered.contains(65) && covered.contains(69));

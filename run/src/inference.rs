@@ -9,7 +9,7 @@ pub(crate) use classes::classes_of_sums;
 use lockstep_data::{ReadTable, RowOrder, Rows, Sharded, TableFile, TargetKind, Unseen, Want};
 use lockstep_model::{Loss, Network, NonFinite, Workspace};
 use lockstep_proto::tree::{Node, ShardTree};
-use lockstep_reduce::fold::{Fold, Leaves};
+use lockstep_reduce::fold::{Fold, LeafSet};
 use ndarray::{Array2, ArrayView2, s};
 
 use crate::constant_guess::Guess;
@@ -117,7 +117,7 @@ fn sums(model: &Model, rows: Rows) -> std::result::Result<Vec<f64>, NonFinite> {
     let (network, tree) = (&model.network, ShardTree::new(model.shards));
     let order = RowOrder::whole(rows.len() as u64, model.shards);
     let sharded = Sharded::new(rows, order);
-    let leaves = Leaves::new(tree, |shard| sharded.rows_in(shard) > 0);
+    let leaves = LeafSet::new(tree, |shard| sharded.rows_in(shard) > 0);
     let mut fold = Fold::new(tree, leaves.clone());
     let mut workspace = Workspace::new(network);
     let mut root = Vec::new();

@@ -17,7 +17,7 @@ use lockstep_proto::layout::Layout;
 
 use crate::checkpoint::{self, Expected, Origin};
 use crate::error::{Error, Result};
-use crate::job::{Cluster, Job, measure_watched, mode_watched};
+use crate::job::{ClusterSection, Job, measure_watched, mode_watched};
 use crate::weights_file::{self, WeightsError};
 
 /// Values that are laid out for hashing at once.
@@ -235,7 +235,7 @@ impl Plan {
     /// stopping watches it or `validates`.
     pub fn to_replay(mut self, validates: bool) -> Plan {
         // How many workers there had to be, and who checked whom, was for the cluster that trained.
-        self.job.cluster = Cluster::default();
+        self.job.cluster = ClusterSection::default();
         let is_watched = validates || self.job.train.early_stopping.is_some();
         // No run has the tables yet, so nothing is copied.
         let Tables { train, validation, .. } =

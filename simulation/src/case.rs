@@ -81,7 +81,7 @@ pub(crate) enum Lie {
     /// Some of its values are wrong.
     Values,
     /// It says that something is not finite: what it was dealt, or anything else.
-    Faults,
+    Divergences,
     /// It says that it is done without having sent all values.
     HollowDone,
     /// It sends some values or none, and never says that it is done.
@@ -125,7 +125,7 @@ impl Case {
         // Wrong values are found only where everything is audited. What is audited is settled only with two that are honest;
         // two liars might agree.
         let lie = match random.below(8) {
-            0 => Some(Lie::Faults),
+            0 => Some(Lie::Divergences),
             1 => Some(Lie::HollowDone),
             2 => Some(Lie::Withholds),
             3 | 4 => Some(Lie::Anything),

@@ -2,7 +2,7 @@
 //! nobody audits, which nothing can find.
 
 use bytes::Bytes;
-use lockstep_proto::frame::{Fault, FromWorker};
+use lockstep_proto::frame::{Divergence, FromWorker};
 use lockstep_proto::ids::{Pass, Shard, Span};
 use lockstep_proto::random::Random;
 use lockstep_proto::wire::{self, worker_message::Kind};
@@ -10,8 +10,8 @@ use lockstep_proto::wire::{self, worker_message::Kind};
 use crate::case::Case;
 use crate::draw::one_in;
 
-/// A fault where there is none: in what was dealt, or anywhere in any pass.
-pub(crate) fn fault(case: &Case, dealt: (Pass, Span), random: &mut Random) -> FromWorker {
+/// A divergence where there is none: in what was dealt, or anywhere in any pass.
+pub(crate) fn divergence(case: &Case, dealt: (Pass, Span), random: &mut Random) -> FromWorker {
     let (now, span) = dealt;
     let own = Shard(span.start + random.below(span.len()));
     let any = Shard(random.below(case.tree().shards()));
@@ -23,14 +23,14 @@ pub(crate) fn fault(case: &Case, dealt: (Pass, Span), random: &mut Random) -> Fr
     };
     let shard = if one_in(random, 8) { any } else { own };
     let layer = one_in(random, 2).then_some(0);
-    FromWorker::Fault(Fault { pass, shard, layer, in_gradient: one_in(random, 2) })
+    FromWorker::Divergence(Divergence { pass, shard, layer, in_gradient: one_in(random, 2) })
 }
 
 /// Any message: what it says may be of the run or not, whole or not, and for any pass up to far beyond this one.
 pub(crate) fn anything(case: &Case, now: Pass, random: &mut Random) -> wire::WorkerMessage {
     let kind = match random.below(10) {
         0 => Some(Kind::Prepared(span(case, random))),
-        1 => Some(Kind::Fault(wire::Fault {
+        1 => Some(Kind::Divergence(wire::Divergence {
             pass: pass(now, random),
             shard: shard(case, random),
             layer: one_in(random, 2).then(|| random.below(8)),
@@ -44,7 +44,7 @@ pub(crate) fn anything(case: &Case, now: Pass, random: &mut Random) -> wire::Wor
     wire::WorkerMessage { kind }
 }
 
-fn part(case: &Case, now: Pass, random: &mut Random) -> wire::Part {
+fn part(case: &Case, now: Pass, random: &mut Random) -> wire::ResultPart {
     let is_audited = case.audit_fraction == 1.0;
     // Where nobody audits: values for a pass that it cannot have been dealt, or rows that it cannot have counted.
     let pass = if is_audited || one_in(random, 2) { pass(now, random) } else { now.0 + 1000 };
@@ -70,7 +70,7 @@ fn part(case: &Case, now: Pass, random: &mut Random) -> wire::Part {
         values.iter_mut().take(1).for_each(|value| *value = first);
         wire::NodeSums { level, index, rows, values }
     };
-    wire::Part {
+    wire::ResultPart {
         pass,
         slices: (0..slices).map(|_| slice(random)).collect(),
         sums: (0..random.below(3)).map(|_| sum(random)).collect(),

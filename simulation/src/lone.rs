@@ -12,7 +12,7 @@ use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::values;
 use lockstep_proto::wire::{self, coordinator_message::Kind};
 use lockstep_worker::core::{Core, DEALS_MAX, End, Ended, Finished, Input, Job, Output, Shared};
-use lockstep_worker::{Loss, WorkerError};
+use lockstep_worker::{Lost, WorkerError};
 
 use crate::draw::one_in;
 use crate::job;
@@ -200,10 +200,10 @@ impl Lone {
             return vec![self.rows()];
         }
         if self.core.is_leaving() && one_in(&mut self.random, 8) {
-            return vec![Input::Ended(WorkerError::Lost(Loss::Dismissed))];
+            return vec![Input::Ended(WorkerError::Lost(Lost::Dismissed))];
         }
         match self.random.below(4000) {
-            0 => vec![Input::Ended(WorkerError::Lost(Loss::Vanished))],
+            0 => vec![Input::Ended(WorkerError::Lost(Lost::Vanished))],
             1 => vec![Input::Unsaid],
             10..16 if !self.core.is_leaving() => vec![Input::Stop],
             3 => {
@@ -260,7 +260,7 @@ impl Lone {
             }
             4 => {
                 self.asked = None;
-                return Input::NoRows(WorkerError::Lost(Loss::Broken("cut".to_string())));
+                return Input::NoRows(WorkerError::Lost(Lost::Broken("cut".to_string())));
             }
             5..20 => Bytes::new(),
             20..25 => rows.slice(..4),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lockstep_proto::frame::{Done, FromWorker, NodeSums, Part, Slice};
+use lockstep_proto::frame::{Done, FromWorker, NodeSums, ResultPart, Slice};
 use lockstep_proto::ids::{Pass, Span};
 use lockstep_proto::random::Random;
 
@@ -29,8 +29,8 @@ pub(crate) fn said(
     let Some((pass, span)) = results.last_mut().and_then(|last| slow(last, visit)) else {
         return results;
     };
-    if lie == Some(Lie::Faults) && one_in(random, 3) {
-        return vec![lies::fault(case, (pass, span), random)];
+    if lie == Some(Lie::Divergences) && one_in(random, 3) {
+        return vec![lies::divergence(case, (pass, span), random)];
     }
     if !visit.recuts && lie.is_none() {
         return results;
@@ -49,7 +49,9 @@ pub(crate) fn said(
 
 /// As much time as the worker would take, instead of what this machine takes. Which deal is done with that.
 fn slow(last: &mut FromWorker, visit: &Visit) -> Option<(Pass, Span)> {
-    let FromWorker::Part(Part { pass, done: Some(done), .. }) = last else { return None };
+    let FromWorker::Part(ResultPart { pass, done: Some(done), .. }) = last else {
+        return None;
+    };
     done.busy = Duration::from_millis(u64::from(visit.pause_ms_max * done.span.len()));
     Some((*pass, done.span))
 }
@@ -62,7 +64,7 @@ fn recut(
     random: &mut Random,
 ) -> Vec<FromWorker> {
     let mut parts = Vec::new();
-    let mut part = Part { pass, slices: Vec::new(), sums: Vec::new(), done: None };
+    let mut part = ResultPart { pass, slices: Vec::new(), sums: Vec::new(), done: None };
     for mut piece in pieces {
         match lie {
             Some(Lie::Values) if one_in(random, 3) => piece.spoil(),

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lockstep_proto::wire::worker_message::Kind;
-use lockstep_proto::wire::{Join, Part, Span, WorkerMessage};
+use lockstep_proto::wire::{Join, ResultPart, Span, WorkerMessage};
 
 use crate::faults::{HASH, folder};
 use crate::relay::{Change, Relay};
 
 /// Changes the first results of a worker; what comes later passes.
-fn first_part(change: impl Fn(Part) -> Vec<Kind> + Send + Sync + 'static) -> Arc<Change> {
+fn first_part(change: impl Fn(ResultPart) -> Vec<Kind> + Send + Sync + 'static) -> Arc<Change> {
     let is_changed = AtomicBool::new(false);
     Arc::new(move |message| match message.kind {
         Some(Kind::Part(part)) if !is_changed.swap(true, Ordering::Relaxed) => {
@@ -24,7 +24,7 @@ fn first_part(change: impl Fn(Part) -> Vec<Kind> + Send + Sync + 'static) -> Arc
 }
 
 /// The first results without their sums, the gradient changed.
-fn gradient(change: impl Fn(&mut Part) + Send + Sync + 'static) -> Arc<Change> {
+fn gradient(change: impl Fn(&mut ResultPart) + Send + Sync + 'static) -> Arc<Change> {
     first_part(move |mut part| {
         assert!(!part.slices.is_empty());
         part.sums.clear();
@@ -69,7 +69,7 @@ fn a_gradient_that_nobody_asked_for() {
     shut_out(gradient(|part| part.pass = u64::MAX), reason);
     // The last of 12 shards is the other worker's.
     shut_out(gradient(|part| (part.slices[0].level, part.slices[0].index) = (0, 11)), reason);
-    let foreign_sums = |mut part: Part| {
+    let foreign_sums = |mut part: ResultPart| {
         part.slices.clear();
         (part.sums[0].level, part.sums[0].index) = (0, 11);
         // The batch has one row there.
@@ -81,14 +81,14 @@ fn a_gradient_that_nobody_asked_for() {
 
 #[test]
 fn a_gradient_that_cannot_be_one() {
-    let cut = |part: &mut Part| part.slices[0].values.truncate(8);
+    let cut = |part: &mut ResultPart| part.slices[0].values.truncate(8);
     shut_out(gradient(cut), "broken message: chunk 0 with 8 bytes, wanted ");
-    let chunk = |part: &mut Part| part.slices[0].chunk = 9;
+    let chunk = |part: &mut ResultPart| part.slices[0].chunk = 9;
     shut_out(gradient(chunk), "broken message: chunk 9 of 1");
-    let node = |part: &mut Part| part.slices[0].index = 4000;
+    let node = |part: &mut ResultPart| part.slices[0].index = 4000;
     shut_out(gradient(node), "broken message: ");
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let not_finite = move |part: &mut Part| {
+        let not_finite = move |part: &mut ResultPart| {
             let mut values = part.slices[0].values.to_vec();
             let at = values.len() - 4;
             values[at..].copy_from_slice(&bad.to_le_bytes());
@@ -96,7 +96,7 @@ fn a_gradient_that_cannot_be_one() {
         };
         shut_out(gradient(not_finite), "broken message: a gradient that is not finite, for ");
     }
-    let sums = |mut part: Part| {
+    let sums = |mut part: ResultPart| {
         part.sums[0].values[0] = f64::NAN;
         vec![Kind::Part(part)]
     };

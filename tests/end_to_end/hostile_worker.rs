@@ -7,8 +7,8 @@ use lockstep_net::CREDENTIAL_KEY;
 use lockstep_proto::wire::cluster_client::ClusterClient;
 use lockstep_proto::wire::worker_message::Kind;
 use lockstep_proto::wire::{
-    CoordinatorMessage, Deal, Done, Fault, Goodbye, Join, NodeSums, Part, ShardRequest, Slice,
-    Span, Ticket, WorkerMessage, coordinator_message,
+    CoordinatorMessage, Deal, Divergence, Done, Goodbye, Join, NodeSums, ResultPart, ShardRequest,
+    Slice, Span, Ticket, WorkerMessage, coordinator_message,
 };
 use lockstep_proto::{MESSAGE_BYTES_MAX, PROTOCOL, VERSION};
 use nix::sys::signal::Signal;
@@ -136,7 +136,7 @@ impl Peer {
 type Case = (&'static str, Option<Kind>, &'static str);
 
 fn part(pass: u64, slices: Vec<Slice>, sums: Vec<NodeSums>, done: Option<Done>) -> Option<Kind> {
-    Some(Kind::Part(Part { pass, slices, sums, done }))
+    Some(Kind::Part(ResultPart { pass, slices, sums, done }))
 }
 
 fn slice(pass: u64, change: impl Fn(&mut Slice)) -> Option<Kind> {
@@ -165,7 +165,7 @@ fn ticket(secret: usize, bytes: u64) -> Option<Kind> {
 /// What no worker may say, whatever it was told.
 fn never() -> Vec<Case> {
     let span = |start, end| Some(Kind::Prepared(Span { start, end }));
-    let fault = |shard| Some(Kind::Fault(Fault { shard, ..Fault::default() }));
+    let divergence = |shard| Some(Kind::Divergence(Divergence { shard, ..Divergence::default() }));
     let long = Join { host: "x".repeat(MESSAGE_BYTES_MAX + 1), ..Join::default() };
     vec![
         ("nothing", None, "broken message: no content"),
@@ -210,8 +210,8 @@ fn never() -> Vec<Case> {
         ),
         (
             "a fault outside",
-            fault(12),
-            "broken message: a fault in a shard that the run does not have",
+            divergence(12),
+            "broken message: a divergence in a shard that the run does not have",
         ),
         ("a file of absurd size", ticket(16, 1 << 62), "broken message: shared memory, a file of "),
         (

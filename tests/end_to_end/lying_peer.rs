@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lockstep_proto::wire::worker_message::Kind;
-use lockstep_proto::wire::{Fault, Part, WorkerMessage};
+use lockstep_proto::wire::{Divergence, ResultPart, WorkerMessage};
 
 use crate::faults::{HASH, JOB};
 use crate::folder::Folder;
@@ -17,8 +17,8 @@ const TEST_PASS: u64 = 81;
 
 /// Says something else instead of one of the results of a worker; the others pass.
 fn once(
-    applies: impl Fn(&Part) -> bool + Send + Sync + 'static,
-    change: impl Fn(Part) -> Vec<Kind> + Send + Sync + 'static,
+    applies: impl Fn(&ResultPart) -> bool + Send + Sync + 'static,
+    change: impl Fn(ResultPart) -> Vec<Kind> + Send + Sync + 'static,
 ) -> Arc<Change> {
     let is_changed = AtomicBool::new(false);
     Arc::new(move |message| match message.kind {
@@ -29,9 +29,11 @@ fn once(
     })
 }
 
-/// Sends a fault instead of the first results of training.
-fn fault(fault: impl Fn(&Part) -> Fault + Send + Sync + 'static) -> Arc<Change> {
-    once(|part| !part.slices.is_empty(), move |part| vec![Kind::Fault(fault(&part))])
+/// Sends a divergence instead of the first results of training.
+fn divergence(
+    divergence: impl Fn(&ResultPart) -> Divergence + Send + Sync + 'static,
+) -> Arc<Change> {
+    once(|part| !part.slices.is_empty(), move |part| vec![Kind::Divergence(divergence(&part))])
 }
 
 /// Several workers share the run, the first of which lies. It ends well; why the liar was shut out, and the records.
@@ -70,7 +72,12 @@ fn shut_out(audited: bool, workers: usize, change: Arc<Change>, reason: &str) {
 fn a_fault_in_the_test_table_in_mid_run() {
     let reason = "it reported a loss or gradient that is not finite in shard 0 of pass 81, which it was not dealt";
     for audited in [false, true] {
-        shut_out(audited, 2, fault(|_| Fault { pass: TEST_PASS, ..Fault::default() }), reason);
+        shut_out(
+            audited,
+            2,
+            divergence(|_| Divergence { pass: TEST_PASS, ..Divergence::default() }),
+            reason,
+        );
     }
 }
 
@@ -81,19 +88,31 @@ fn a_fault_in_what_it_was_not_dealt() {
     shut_out(
         false,
         2,
-        fault(|part| Fault { pass: part.pass, shard: 11, ..Fault::default() }),
+        divergence(|part| Divergence { pass: part.pass, shard: 11, ..Divergence::default() }),
         reason,
     );
-    let validation = |part: &Part| Fault { pass: part.pass + 26, ..Fault::default() };
-    shut_out(false, 2, fault(validation), reason);
-    shut_out(false, 2, fault(|_| Fault { pass: u64::MAX, ..Fault::default() }), reason);
+    let validation =
+        |part: &ResultPart| Divergence { pass: part.pass + 26, ..Divergence::default() };
+    shut_out(false, 2, divergence(validation), reason);
+    shut_out(
+        false,
+        2,
+        divergence(|_| Divergence { pass: u64::MAX, ..Divergence::default() }),
+        reason,
+    );
 }
 
 #[test]
 fn a_fault_that_others_do_not_find() {
     let reason = "it reported a loss or gradient that is not finite in shard 0 of pass 0, where others computed finite \
                   ones: check that machine";
-    let own = || fault(|part| Fault { pass: part.pass, in_gradient: true, ..Fault::default() });
+    let own = || {
+        divergence(|part| Divergence {
+            pass: part.pass,
+            in_gradient: true,
+            ..Divergence::default()
+        })
+    };
     for (audited, workers) in [(false, 2), (false, 3), (true, 2), (true, 3)] {
         shut_out(audited, workers, own(), reason);
     }
@@ -104,7 +123,7 @@ fn a_fault_in_a_table_that_others_measure() {
     for pass in [26, TEST_PASS] {
         let measured = once(
             move |part| part.pass == pass,
-            |part| vec![Kind::Fault(Fault { pass: part.pass, ..Fault::default() })],
+            |part| vec![Kind::Divergence(Divergence { pass: part.pass, ..Divergence::default() })],
         );
         let (reason, ended) = run_with(false, 3, measured);
         let wanted = format!(
@@ -118,12 +137,12 @@ fn a_fault_in_a_table_that_others_measure() {
 #[test]
 fn done_without_values() {
     let reason = "it said that it is done with shards 0..";
-    let empty = |mut part: Part| {
+    let empty = |mut part: ResultPart| {
         part.slices.clear();
         part.sums.clear();
         vec![Kind::Part(part)]
     };
-    let half = |mut part: Part| {
+    let half = |mut part: ResultPart| {
         part.slices.clear();
         vec![Kind::Part(part)]
     };
@@ -140,7 +159,7 @@ fn sums_that_cannot_be() {
         (-5e6, "it sent a sum of -5000000.0 over "),
         (-f64::MIN_POSITIVE, "it sent a sum of -2.2250738585072014e-308 over "),
     ] {
-        let spoil = move |mut part: Part| {
+        let spoil = move |mut part: ResultPart| {
             part.sums[0].values[0] = sum;
             vec![Kind::Part(part)]
         };

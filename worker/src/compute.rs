@@ -11,7 +11,7 @@ use lockstep_model::{
     Batch, Microbatch, Network, NonFinite, NonFiniteKind, TrainingRows, Workspace,
 };
 use lockstep_proto::batches::Batches;
-use lockstep_proto::frame::{Deal, Done, Fault, FromWorker, NodeSums};
+use lockstep_proto::frame::{Deal, Divergence, Done, FromWorker, NodeSums};
 use lockstep_proto::ids::{Shard, Span, Step, Task};
 use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_reduce::shared::lane::Lane;
@@ -139,12 +139,12 @@ impl Compute {
             Some(batch) => self.train(work, batch, send),
             None => self.evaluate(work, send),
         };
-        if let Err(fault) = result {
-            send(FromWorker::Fault(Fault {
+        if let Err(found) = result {
+            send(FromWorker::Divergence(Divergence {
                 pass: work.deal.pass,
-                shard: Shard(fault.shard),
-                layer: fault.layer.map(|layer| layer as u32),
-                in_gradient: matches!(fault.what, NonFiniteKind::Gradient),
+                shard: Shard(found.shard),
+                layer: found.layer.map(|layer| layer as u32),
+                in_gradient: matches!(found.what, NonFiniteKind::Gradient),
             }));
         }
     }
@@ -240,7 +240,7 @@ impl Compute {
             let mut values = vec![0.0; self.network.table_sums_len()];
             self.network
                 .evaluate_rows(&*work.weights, rows, &mut self.workspace, &mut values)
-                .map_err(|fault| NonFinite { shard: shard.0, ..fault })?;
+                .map_err(|found| NonFinite { shard: shard.0, ..found })?;
             let rows = (rows.len() / self.width()) as u64;
             parts.push(NodeSums { node: Node::leaf(shard.0), rows, values }, send);
         }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tonic::codegen::{Service, http::Uri};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::loss::{Loss, without_code};
+use crate::lost::{Lost, without_code};
 use crate::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, WorkerError};
 
 /// Longest wait for a host's name to be resolved, and for one connection to open.
@@ -56,7 +56,7 @@ impl Dialer {
     /// A channel of one connection: when that breaks, so does the channel. The first address at which the coordinator is
     /// wins; if it is at none, the last one's loss is told.
     pub(crate) async fn dial(&self) -> Result<(Channel, Arc<Watch>), WorkerError> {
-        let mut found = Err(WorkerError::Lost(Loss::Unresolved("it has no address".to_string())));
+        let mut found = Err(WorkerError::Lost(Lost::Unresolved("it has no address".to_string())));
         for address in &self.addresses {
             found = self.dial_one(address).await;
             if found.is_ok() {
@@ -73,19 +73,19 @@ impl Dialer {
             None => Stream::Plain(stream),
             Some(connector) => connector.connect(stream).await.map_err(|error| match error {
                 HandshakeError::WrongKey => WorkerError::WrongKey(address.to_string()),
-                error => WorkerError::Lost(Loss::of_handshake(error, &watch)),
+                error => WorkerError::Lost(Lost::of_handshake(error, &watch)),
             })?,
         };
         match self.endpoint.connect_with_connector(Once(Some(stream))).await {
             Ok(channel) => Ok((channel, watch)),
             Err(error) => {
-                Err(WorkerError::Lost(Loss::Broken(root_cause(&error)).explained(&watch)))
+                Err(WorkerError::Lost(Lost::Broken(root_cause(&error)).explained(&watch)))
             }
         }
     }
 
     async fn connect(&self, address: &str) -> Result<TcpStream, WorkerError> {
-        let unresolved = |why: String| Err(WorkerError::Lost(Loss::Unresolved(why)));
+        let unresolved = |why: String| Err(WorkerError::Lost(Lost::Unresolved(why)));
         let resolving = timeout(RESOLVE_WAIT_MAX, tokio::net::lookup_host(address)).await;
         let resolved: Vec<SocketAddr> = match resolving {
             Ok(Ok(resolved)) => resolved.take(ADDRESSES_MAX).collect(),
@@ -97,16 +97,16 @@ impl Dialer {
         if self.is_local && !resolved.iter().all(|address| address.ip().is_loopback()) {
             return Err(WorkerError::NotLoopback(address.to_string()));
         }
-        let mut loss = Loss::Unresolved("it has no address".to_string());
+        let mut loss = Lost::Unresolved("it has no address".to_string());
         for address in resolved {
             match timeout(CONNECT_WAIT_MAX, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
-                    let broken = |error| WorkerError::Lost(Loss::Broken(without_code(&error)));
+                    let broken = |error| WorkerError::Lost(Lost::Broken(without_code(&error)));
                     stream.set_nodelay(true).map_err(broken)?;
                     return Ok(stream);
                 }
-                Ok(Err(error)) => loss = Loss::of_connecting(&error, CONNECT_WAIT_MAX),
-                Err(_) => loss = Loss::NoAnswer(CONNECT_WAIT_MAX),
+                Ok(Err(error)) => loss = Lost::of_connecting(&error, CONNECT_WAIT_MAX),
+                Err(_) => loss = Lost::NoAnswer(CONNECT_WAIT_MAX),
             }
         }
         Err(WorkerError::Lost(loss))

@@ -10,7 +10,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::WorkerError;
 use crate::core::Input;
-use crate::loss::Loss;
+use crate::lost::Lost;
 
 type Answer = Result<Response<Streaming<wire::ShardPart>>, Status>;
 
@@ -49,7 +49,7 @@ impl Fetch {
                     return Input::NoRows(match status.code() {
                         Code::NotFound => WorkerError::Protocol(status.message().to_string()),
                         // This membership is over: the stream of it says why.
-                        Code::Unauthenticated => WorkerError::Lost(Loss::Dismissed),
+                        Code::Unauthenticated => WorkerError::Lost(Lost::Dismissed),
                         _ => status.into(),
                     });
                 }

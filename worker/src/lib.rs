@@ -9,7 +9,7 @@ pub mod core;
 mod dial;
 mod fetch;
 mod guide;
-mod loss;
+mod lost;
 mod memory;
 mod outbox;
 mod pace;
@@ -32,7 +32,7 @@ use lockstep_proto::{PROTOCOL, VERSION};
 pub use core::Ended;
 use dial::Dialer;
 pub use guide::{Guide, GuideError};
-pub use loss::{Foreign, Loss};
+pub use lost::{Foreign, Lost};
 use search::{Search, random};
 use session::{Line, Session};
 
@@ -66,7 +66,7 @@ pub enum WorkerEvent<'a> {
     /// A try to connect failed; there will be another.
     Retrying {
         /// Why it failed.
-        error: &'a Loss,
+        error: &'a Lost,
         /// Until the next try.
         pause: Duration,
         /// Until the worker gives up.
@@ -96,7 +96,7 @@ pub enum WorkerEvent<'a> {
     /// The connection broke; the worker will look for the coordinator again.
     Lost {
         /// How.
-        error: &'a Loss,
+        error: &'a Lost,
     },
 }
 
@@ -113,7 +113,7 @@ pub enum WorkerError {
         /// How often it was let in by a coordinator that ended before it gave any work.
         fruitless: u32,
         /// What the last try met.
-        loss: Loss,
+        loss: Lost,
     },
     /// The address cannot be one.
     #[error("{0:?} is not an address: wanted HOST:PORT")]
@@ -166,12 +166,12 @@ pub enum WorkerError {
     Panicked(String),
     /// There is no connection any more.
     #[error("lost the coordinator: {0}")]
-    Lost(Loss),
+    Lost(Lost),
 }
 
 impl WorkerError {
     fn lost(when: &str) -> WorkerError {
-        WorkerError::Lost(Loss::Broken(when.to_string()))
+        WorkerError::Lost(Lost::Broken(when.to_string()))
     }
 }
 
@@ -187,19 +187,19 @@ impl From<tonic::Status> for WorkerError {
         let message = status.message().to_string();
         match status.code() {
             Code::FailedPrecondition => WorkerError::Refused(message),
-            Code::Unauthenticated => WorkerError::Refused(loss::shown(&message)),
+            Code::Unauthenticated => WorkerError::Refused(lost::shown(&message)),
             Code::InvalidArgument => WorkerError::Expelled(message),
             // A message that is too long, or cannot be read. A connection's error has a source.
             Code::OutOfRange => WorkerError::Protocol(message),
             Code::Internal if std::error::Error::source(&status).is_none() => {
                 WorkerError::Protocol(message)
             }
-            _ => WorkerError::Lost(Loss::of_status(&status)),
+            _ => WorkerError::Lost(Lost::of_status(&status)),
         }
     }
 }
 
-fn no_coordinator_text(address: &str, waited: Duration, fruitless: u32, loss: &Loss) -> String {
+fn no_coordinator_text(address: &str, waited: Duration, fruitless: u32, loss: &Lost) -> String {
     let waited = waited.as_secs_f64();
     if fruitless == 0 {
         return format!("no coordinator at {address} for {waited:.1} s: {loss}");
@@ -310,7 +310,7 @@ async fn attempt(
     pool: &Arc<rayon::ThreadPool>,
 ) -> Result<(Session, Welcome), WorkerError> {
     let target = config.coordinator.target().map_err(|error| match error {
-        GuideError::NotYet(why) => WorkerError::Lost(Loss::Unknown(why)),
+        GuideError::NotYet(why) => WorkerError::Lost(Lost::Unknown(why)),
         GuideError::Wrong(why) => WorkerError::Guide(why),
         GuideError::Over => WorkerError::Over,
     })?;
@@ -320,7 +320,7 @@ async fn attempt(
     match tokio::time::timeout(JOIN_WAIT_MAX, joining).await {
         Ok(Err(WorkerError::Lost(loss))) => Err(WorkerError::Lost(loss.explained(&watch))),
         Ok(answer) => answer,
-        Err(_) => Err(WorkerError::Lost(Loss::NoWelcome(JOIN_WAIT_MAX).explained(&watch))),
+        Err(_) => Err(WorkerError::Lost(Lost::NoWelcome(JOIN_WAIT_MAX).explained(&watch))),
     }
 }
 

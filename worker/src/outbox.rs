@@ -98,7 +98,9 @@ mod tests {
 
     fn part(chunk: u32) -> wire::WorkerMessage {
         let slices = vec![wire::Slice { chunk, ..Default::default() }; 3];
-        wire::WorkerMessage { kind: Some(Kind::Part(wire::Part { slices, ..Default::default() })) }
+        wire::WorkerMessage {
+            kind: Some(Kind::Part(wire::ResultPart { slices, ..Default::default() })),
+        }
     }
 
     /// How many come before the stream pauses.

@@ -77,7 +77,7 @@ mod tests {
     fn part(pass: u64, chunk: u32) -> wire::WorkerMessage {
         let slices = vec![wire::Slice { chunk, ..Default::default() }; 3];
         wire::WorkerMessage {
-            kind: Some(Kind::Part(wire::Part { pass, slices, ..Default::default() })),
+            kind: Some(Kind::Part(wire::ResultPart { pass, slices, ..Default::default() })),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lockstep_model::{Network, Sink};
-use lockstep_proto::frame::{Done, FromWorker, NodeSums, Part, Slice};
+use lockstep_proto::frame::{Done, FromWorker, NodeSums, ResultPart, Slice};
 use lockstep_proto::ids::{Chunk, Pass};
 use lockstep_proto::layout::ChunkRange;
 use lockstep_proto::tree::Node;
@@ -93,7 +93,7 @@ impl<'a> Parts<'a> {
     fn flush(&mut self, sums: Vec<NodeSums>, done: Option<Done>) {
         self.bytes = 0;
         let slices = std::mem::take(&mut self.slices);
-        (self.send)(FromWorker::Part(Part { pass: self.pass, slices, sums, done }));
+        (self.send)(FromWorker::Part(ResultPart { pass: self.pass, slices, sums, done }));
     }
 }
 
@@ -126,7 +126,7 @@ impl SumParts {
 
     fn send(&mut self, done: Option<Done>, send: &mut dyn FnMut(FromWorker)) {
         let (sums, slices) = (std::mem::take(&mut self.sums), Vec::new());
-        send(FromWorker::Part(Part { pass: self.pass, slices, sums, done }));
+        send(FromWorker::Part(ResultPart { pass: self.pass, slices, sums, done }));
     }
 }
 

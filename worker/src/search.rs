@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
 use crate::WorkerError;
-use crate::loss::Loss;
+use crate::lost::Lost;
 
 /// First and longest pause between two tries.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -54,11 +54,11 @@ impl Search {
     pub(crate) fn lost(
         &mut self,
         address: &str,
-        loss: &Loss,
+        loss: &Lost,
         worked: bool,
         lasted: Duration,
     ) -> Result<Duration, WorkerError> {
-        let waited = lasted >= self.wait.max(LASTING) && !matches!(loss, Loss::NoRows(..));
+        let waited = lasted >= self.wait.max(LASTING) && !matches!(loss, Lost::NoRows(..));
         if worked || waited {
             let pause = if lasted >= STEADY { PAUSE_MIN } else { self.pause };
             *self = Search { pause, ..Search::new(self.wait) };
@@ -78,7 +78,7 @@ impl Search {
     pub(crate) fn pause(
         &mut self,
         address: &str,
-        loss: &Loss,
+        loss: &Lost,
     ) -> Result<(Duration, Duration), WorkerError> {
         let waited = self.elapsed();
         let left = self.wait.saturating_sub(waited);
@@ -134,7 +134,7 @@ mod tests {
     fn pauses_grow_until_a_membership_was_of_use() {
         let mut search = Search::new(Duration::from_secs(1000));
         let mut next = |worked, lasted| {
-            search.lost("there", &Loss::Vanished, worked, lasted).unwrap();
+            search.lost("there", &Lost::Vanished, worked, lasted).unwrap();
             search.pause
         };
         let short = Duration::from_secs(1);
@@ -153,8 +153,8 @@ mod tests {
     #[test]
     fn waiting_for_rows_in_vain_is_of_no_use() {
         let mut search = Search::new(Duration::ZERO);
-        let loss = Loss::NoRows("train shard 0".to_string(), LASTING);
-        assert!(search.lost("there", &Loss::Vanished, false, LASTING * 2).is_ok());
+        let loss = Lost::NoRows("train shard 0".to_string(), LASTING);
+        assert!(search.lost("there", &Lost::Vanished, false, LASTING * 2).is_ok());
         assert!(search.lost("there", &loss, false, LASTING * 2).is_err());
     }
 
@@ -164,7 +164,7 @@ mod tests {
         let mut lost = |worked| {
             search.begin();
             search.found();
-            search.lost("there", &Loss::Vanished, worked, Duration::from_secs(1))
+            search.lost("there", &Lost::Vanished, worked, Duration::from_secs(1))
         };
         assert!(lost(true).is_ok(), "one more try");
         let error = lost(false).unwrap_err();

@@ -21,7 +21,7 @@ use tonic::{Request, Status, Streaming};
 
 use crate::core::{Core, End, Ended, Input, Job, Output, ended, network};
 use crate::fetch::Fetch;
-use crate::loss::Loss;
+use crate::lost::Lost;
 use crate::outbox::{Paced, Paces};
 use crate::pool::Pool;
 use crate::{WorkerError, WorkerEvent, memory, sharing};
@@ -87,7 +87,7 @@ impl Session {
             .ok_or_else(|| WorkerError::Protocol("a welcome without a credential".to_string()))?;
         let mut inbound = response.into_inner();
         let first = inbound.message().await?;
-        let first = first.ok_or(WorkerError::Lost(Loss::Dismissed))?;
+        let first = first.ok_or(WorkerError::Lost(Lost::Dismissed))?;
         let welcome = Welcome::from_wire(first)?;
         let memory_bytes = memory::total_bytes();
         let network = network(&welcome, memory_bytes)?;
@@ -133,7 +133,7 @@ impl Session {
             };
             if let ControlFlow::Break(end) = handled {
                 return match end {
-                    Err(WorkerError::Lost(Loss::Dismissed)) => self.last_words().await,
+                    Err(WorkerError::Lost(Lost::Dismissed)) => self.last_words().await,
                     end => end,
                 };
             }
@@ -146,7 +146,7 @@ impl Session {
 
     /// Why this membership is over, when something else told that it is: what the coordinator says last.
     async fn last_words(&mut self) -> Result<Ended, WorkerError> {
-        let dismissed = || Err(WorkerError::Lost(Loss::Dismissed));
+        let dismissed = || Err(WorkerError::Lost(Lost::Dismissed));
         let heard = tokio::time::timeout(LAST_WORDS_WAIT_MAX, async {
             loop {
                 match take_in(&self.core, None, self.inbound.message().await) {
@@ -262,7 +262,7 @@ fn take_in(
             let checked = core.limits().to_worker(message);
             checked.map_or_else(|error| Input::Broken(error.to_string()), Input::Message)
         }
-        Ok(None) => Input::Ended(WorkerError::Lost(Loss::Dismissed)),
+        Ok(None) => Input::Ended(WorkerError::Lost(Lost::Dismissed)),
         Err(status) => Input::Ended(status.into()),
     }
 }

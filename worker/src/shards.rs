@@ -12,7 +12,7 @@ use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::{Shard, Span, Table};
 use lockstep_proto::{PART_VALUES_MAX, values};
 
-use crate::loss::{Loss, shown};
+use crate::lost::{Lost, shown};
 use crate::{WorkerError, memory};
 
 /// Longest wait for the next part of a shard: 1 MiB, on a link that is shared with other workers.
@@ -189,7 +189,7 @@ impl Shards {
         match &self.coming {
             Some(coming) if now >= coming.part_until => {
                 let name = format!("{} {}", coming.table, coming.shard);
-                Err(WorkerError::Lost(Loss::NoRows(name, PART_WAIT_MAX)))
+                Err(WorkerError::Lost(Lost::NoRows(name, PART_WAIT_MAX)))
             }
             _ => Ok(()),
         }

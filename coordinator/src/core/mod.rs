@@ -288,7 +288,7 @@ impl Core {
                 }
             }
             FromWorker::Part(part) => self.part(worker, part)?,
-            FromWorker::Fault(fault) => self.fault(worker, fault),
+            FromWorker::Divergence(divergence) => self.divergence(worker, divergence),
             FromWorker::Goodbye => self.leave(worker, &Departure::Goodbye),
         }
         Ok(())
@@ -353,8 +353,8 @@ impl Core {
                 Action::BeginPass(planned) => self.begin(&planned),
                 Action::Waive { pass, span, waited } => self.waive(pass, span, waited)?,
                 Action::GiveUp(worker, span) => self.give_up(worker, span),
-                Action::Diverged(fault) => self.diverged(fault)?,
-                Action::Refute(worker, fault) => self.refute(worker, fault),
+                Action::Diverged(divergence) => self.diverged(divergence)?,
+                Action::Refute(worker, divergence) => self.refute(worker, divergence),
                 Action::Update => {
                     for reduced in self.reducer.update() {
                         self.reduced(reduced)?;

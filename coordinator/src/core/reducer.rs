@@ -13,7 +13,7 @@ use lockstep_proto::frame::Slice;
 use lockstep_proto::ids::{Chunk, Pass, Step};
 use lockstep_proto::layout::{ChunkRange, Layout};
 use lockstep_proto::tree::ShardTree;
-use lockstep_reduce::fold::Leaves;
+use lockstep_reduce::fold::LeafSet;
 use lockstep_reduce::shared::weights::ChunkVersions;
 
 use super::jobs::{Done, Finished, Job, SharedChunk, Work, lock, squares};
@@ -114,7 +114,7 @@ impl Reducer {
     }
 
     /// Opens the update that makes the weights of `step`.
-    pub(super) fn begin(&mut self, leaves: &Leaves, step: Step, rows: u64, learning_rate: f32) {
+    pub(super) fn begin(&mut self, leaves: &LeafSet, step: Step, rows: u64, learning_rate: f32) {
         let update = Update { step: step.0, rows, learning_rate };
         self.step = step;
         self.is_open = true;
@@ -378,7 +378,7 @@ mod tests {
     /// As when a span that was compared is waived: all of its values at once, whether there is room or not.
     fn fold_all(reducer: &mut Reducer) {
         let tree = ShardTree::new(2);
-        reducer.begin(&Leaves::new(tree, |_| true), Step(1), 2, 1.0);
+        reducer.begin(&LeafSet::new(tree, |_| true), Step(1), 2, 1.0);
         let values = Bytes::from(4f32.to_le_bytes().repeat(1 << 16));
         for node in [0, 1].map(Node::leaf) {
             for chunk in (0..CHUNKS).map(Chunk) {

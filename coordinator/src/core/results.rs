@@ -1,7 +1,7 @@
 //! From a worker's results to sums: what the engine says to each, comparing what is audited, and words that there are no finite
 //! results.
 
-use lockstep_proto::frame::{Fault, Part, Slice};
+use lockstep_proto::frame::{Divergence, ResultPart, Slice};
 use lockstep_proto::ids::{Pass, Span, Table, Task, WorkerId};
 use lockstep_proto::tree::Node;
 
@@ -13,8 +13,8 @@ use crate::error::RunError;
 use crate::observer::RunEvent;
 
 impl Core {
-    pub(super) fn part(&mut self, worker: WorkerId, part: Part) -> Result<(), RunError> {
-        let Part { pass, slices, sums, done } = part;
+    pub(super) fn part(&mut self, worker: WorkerId, part: ResultPart) -> Result<(), RunError> {
+        let ResultPart { pass, slices, sums, done } = part;
         let bounds = Bounds { of_table: &self.sum_bounds, step_sums: self.step_sums };
         let complain = |sums| complaint(&self.schedule, bounds, pass, sums);
         if let Some(complaint) = sums.iter().find_map(complain) {
@@ -124,17 +124,17 @@ impl Core {
         agreed.map(|value| (track, node, value, false))
     }
 
-    pub(super) fn fault(&mut self, worker: WorkerId, fault: Fault) {
-        if !self.engine.faulted(self.now, worker, fault) {
-            self.expel(worker, &format!("{}, which it was not dealt", reported(fault)));
+    pub(super) fn divergence(&mut self, worker: WorkerId, divergence: Divergence) {
+        if !self.engine.diverged(self.now, worker, divergence) {
+            self.expel(worker, &format!("{}, which it was not dealt", reported(divergence)));
         }
     }
 
     /// A loss or gradient is really not finite.
-    pub(super) fn diverged(&mut self, fault: Fault) -> Result<(), RunError> {
-        let Some(planned) = self.schedule.planned(fault.pass) else { return Ok(()) };
+    pub(super) fn diverged(&mut self, divergence: Divergence) -> Result<(), RunError> {
+        let Some(planned) = self.schedule.planned(divergence.pass) else { return Ok(()) };
         if let Task::Evaluate { table } = planned.task {
-            let shard = Some(fault.shard);
+            let shard = Some(divergence.shard);
             let error = RunError::Unmeasurable { table, shard, step: planned.step };
             if table != Table::Test {
                 return Err(error);
@@ -146,16 +146,16 @@ impl Core {
         }
         Err(RunError::NonFinite {
             step: planned.step.0 + 1,
-            shard: Some(fault.shard),
-            layer: fault.layer.map(|layer| self.layout.layer_name(layer as usize)),
-            what: if fault.in_gradient { "gradient" } else { "loss" },
+            shard: Some(divergence.shard),
+            layer: divergence.layer.map(|layer| self.layout.layer_name(layer as usize)),
+            what: if divergence.in_gradient { "gradient" } else { "loss" },
             learning_rate: self.rate,
         })
     }
 
     /// The pass has ended on finite values.
-    pub(super) fn refute(&mut self, worker: WorkerId, fault: Fault) {
-        let reported = reported(fault);
+    pub(super) fn refute(&mut self, worker: WorkerId, divergence: Divergence) {
+        let reported = reported(divergence);
         let reason = format!(
             "{reported}, where others computed finite ones: check that machine's processor and memory"
         );
@@ -199,7 +199,7 @@ fn not_asked_for(track: Track) -> &'static str {
     }
 }
 
-fn reported(fault: Fault) -> String {
-    let Fault { pass, shard, .. } = fault;
+fn reported(divergence: Divergence) -> String {
+    let Divergence { pass, shard, .. } = divergence;
     format!("it reported a loss or gradient that is not finite in {shard} of {pass}")
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use lockstep_proto::ids::{Span, WorkerId};
-use lockstep_reduce::fold::Leaves;
+use lockstep_reduce::fold::LeafSet;
 
 /// One audited span.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Audit {
     /// Who of these gave all of its values.
     answered: BTreeSet<WorkerId>,
     /// By worker and track: the leaves whose values it gave.
-    delivered: BTreeMap<WorkerId, Vec<Leaves>>,
+    delivered: BTreeMap<WorkerId, Vec<LeafSet>>,
     /// Most answers to one node that all differ, if more than one.
     split: usize,
     /// It is not compared any more: the first answer is taken.
@@ -82,8 +82,8 @@ impl Audit {
     pub(super) fn deliver(
         &mut self,
         worker: WorkerId,
-        none: impl FnOnce() -> Vec<Leaves>,
-    ) -> &mut [Leaves] {
+        none: impl FnOnce() -> Vec<LeafSet>,
+    ) -> &mut [LeafSet] {
         self.delivered.entry(worker).or_insert_with(none)
     }
 
@@ -95,7 +95,7 @@ impl Audit {
     }
 
     /// The leaves whose values a worker gave in a track.
-    pub(super) fn delivered(&self, worker: WorkerId, track: usize) -> Option<&Leaves> {
+    pub(super) fn delivered(&self, worker: WorkerId, track: usize) -> Option<&LeafSet> {
         self.delivered.get(&worker).map(|tracks| &tracks[track])
     }
 }

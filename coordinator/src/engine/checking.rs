@@ -149,7 +149,8 @@ impl Engine {
         let since = audit.wants_since.unwrap_or(now);
         let until = company.map(|at| at.min(since) + COMPANY_WAIT_MAX).filter(|&until| until > now);
         let waited = audit.wants_since.is_some();
-        let claim = open.claims.iter().find(|claim| claim.span == span).map(|claim| claim.fault);
+        let claim =
+            open.claims.iter().find(|claim| claim.span == span).map(|claim| claim.divergence);
         let (has_values, is_disputed) = (audit.has_values(), audit.is_disputed());
         if let Some(audit) = self.open.as_mut().and_then(|open| open.audits.at(span)) {
             audit.wants_since = Some(since);
@@ -157,7 +158,7 @@ impl Engine {
         }
         match claim {
             _ if until.is_some() || is_disputed => {}
-            Some(fault) if !has_values => self.diverge(fault),
+            Some(divergence) if !has_values => self.diverge(divergence),
             // Finite values go before a word that there are none: they cannot end the run.
             _ => self.waive(span, waited),
         }

@@ -228,8 +228,8 @@ impl Members {
         place.map(|place| member.owes.remove(place)).is_some()
     }
 
-    /// Notes that a deal over this shard was answered with a fault, if there was such a deal.
-    pub(super) fn fault(&mut self, worker: WorkerId, pass: Pass, shard: Shard) {
+    /// Notes that a deal over this shard was answered with a divergence, if there was such a deal.
+    pub(super) fn diverged(&mut self, worker: WorkerId, pass: Pass, shard: Shard) {
         if let Some(member) = self.by_id.get_mut(&worker) {
             let over = |(owed, span): &(Pass, Span)| {
                 *owed == pass && (span.start..span.end).contains(&shard.0)

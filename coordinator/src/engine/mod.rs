@@ -8,7 +8,7 @@
 mod audits;
 mod checking;
 mod dealing;
-mod faults;
+mod divergence;
 mod holdings;
 mod late;
 mod members;
@@ -23,7 +23,7 @@ mod wait;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use lockstep_proto::frame::{Deal, Done, Fault};
+use lockstep_proto::frame::{Deal, Divergence, Done};
 use lockstep_proto::ids::{Pass, Span, Table, Task, WorkerId};
 use lockstep_proto::tree::Node;
 
@@ -32,7 +32,7 @@ use late::Usual;
 use members::Members;
 use open_pass::OpenPass;
 pub use open_pass::Track;
-use plan::Plan;
+use plan::SpanPlan;
 pub use schedule::{Planned, Schedule};
 pub use wait::{Wait, WaitReason};
 
@@ -88,9 +88,9 @@ pub enum Action {
     /// A worker's answer about an audited span is not waited for any more.
     GiveUp(WorkerId, Span),
     /// A loss or gradient is really not finite: the run cannot go on.
-    Diverged(Fault),
+    Diverged(Divergence),
     /// Others computed finite values for what a worker said is not: end its membership.
-    Refute(WorkerId, Fault),
+    Refute(WorkerId, Divergence),
     /// All chunks are held: scale by the global norm, update, commit.
     Update,
     /// Every track of the pass is committed.
@@ -136,7 +136,7 @@ pub struct Engine {
     workers_start: usize,
     audits: Option<AuditRule>,
     members: Members,
-    plan: Plan,
+    plan: SpanPlan,
     usual: Usual,
     /// The first pass of this execution.
     first: Pass,
@@ -162,7 +162,7 @@ impl Engine {
             workers_min: workers_min.max(1),
             workers_start: 1,
             audits: None,
-            plan: Plan::new(now),
+            plan: SpanPlan::new(now),
             usual: Usual::default(),
             first: Pass(0),
             next: Pass(0),

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use lockstep_proto::ids::{Chunk, Span, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
-use lockstep_reduce::fold::Leaves;
+use lockstep_reduce::fold::LeafSet;
 
 use super::audits::Audits;
-use super::faults::Claim;
+use super::divergence::Claim;
 use super::schedule::Planned;
 
 /// One tree that is added in a pass: a chunk of the gradient, or the loss and metric sums.
@@ -25,9 +25,9 @@ pub(super) struct OpenPass {
     pub(super) planned: Planned,
     tree: ShardTree,
     /// The shards that have rows.
-    leaves: Leaves,
+    leaves: LeafSet,
     /// By track: the leaves whose values are there.
-    covered: Vec<Leaves>,
+    covered: Vec<LeafSet>,
     /// What was dealt to workers that are still members.
     pub(super) deals: Vec<Dealt>,
     /// Spans that two workers compute.
@@ -49,7 +49,7 @@ pub(super) struct Dealt {
     /// How long the answer took, once it is whole.
     pub(super) answered: Option<Duration>,
     /// Whether the answer was that there is none that is finite.
-    pub(super) faulted: bool,
+    pub(super) diverged: bool,
     /// Whether it was late and dealt to others as well.
     pub(super) hedged: bool,
     /// How much longer than usual it may take before it is: what moving its rows would take.
@@ -59,7 +59,7 @@ pub(super) struct Dealt {
 impl OpenPass {
     pub(super) fn new(
         planned: Planned,
-        leaves: Leaves,
+        leaves: LeafSet,
         tree: ShardTree,
         chunks: usize,
     ) -> OpenPass {
@@ -71,7 +71,7 @@ impl OpenPass {
             planned,
             tree,
             leaves,
-            covered: vec![Leaves::none(tree); tracks],
+            covered: vec![LeafSet::none(tree); tracks],
             deals: Vec::new(),
             audits: Audits::default(),
             claims: Vec::new(),
@@ -90,8 +90,8 @@ impl OpenPass {
     }
 
     pub(super) fn deal(&mut self, now: Instant, worker: WorkerId, span: Span) {
-        let (answered, faulted, hedged, grace) = (None, false, false, None);
-        self.deals.push(Dealt { worker, span, at: now, answered, faulted, hedged, grace });
+        let (answered, diverged, hedged, grace) = (None, false, false, None);
+        self.deals.push(Dealt { worker, span, at: now, answered, diverged, hedged, grace });
     }
 
     /// Notes that a deal is answered with all of its values; how long that took.
@@ -146,7 +146,7 @@ impl OpenPass {
 
     /// Notes a worker's values for a node of an audited span.
     pub(super) fn deliver(&mut self, worker: WorkerId, track: Track, span: Span) {
-        let none = || vec![Leaves::none(self.tree); self.covered.len()];
+        let none = || vec![LeafSet::none(self.tree); self.covered.len()];
         let audits = self.audits.open_mut();
         for audit in audits.filter(|a| a.span.contains(span) && a.dealt.contains(&worker)) {
             audit.deliver(worker, none)[index(track)].cover(span, &self.leaves);
@@ -176,7 +176,7 @@ impl OpenPass {
     pub(super) fn undealt(&self) -> Vec<u32> {
         let mut dealt = self.leaves.without(&self.leaves);
         let audited = self.audits.open().map(|audit| audit.span);
-        let in_hand = self.deals.iter().filter(|deal| !deal.faulted).map(|deal| deal.span);
+        let in_hand = self.deals.iter().filter(|deal| !deal.diverged).map(|deal| deal.span);
         for span in in_hand.chain(audited) {
             dealt.cover(span, &self.leaves);
         }
@@ -198,8 +198,8 @@ impl OpenPass {
     }
 
     /// Shards with values that are missing in any track.
-    pub(super) fn missing(&self) -> Leaves {
-        let missing_in = |covered: &Leaves| self.leaves.without(covered);
+    pub(super) fn missing(&self) -> LeafSet {
+        let missing_in = |covered: &LeafSet| self.leaves.without(covered);
         let mut tracks = self.covered.iter().map(missing_in);
         let first = tracks.next().expect("every pass has the sums track");
         tracks.fold(first, |all, missing| all.union(&missing))

@@ -20,16 +20,16 @@ const GAIN_SECONDS_MIN: f64 = 500e-6;
 
 /// The spans of the prepared members.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct SpanPlan {
     spans: Vec<(WorkerId, Span)>,
     stale: bool,
     looked_at: Instant,
     passes: u32,
 }
 
-impl Plan {
-    pub(super) fn new(now: Instant) -> Plan {
-        Plan { spans: Vec::new(), stale: true, looked_at: now, passes: 0 }
+impl SpanPlan {
+    pub(super) fn new(now: Instant) -> SpanPlan {
+        SpanPlan { spans: Vec::new(), stale: true, looked_at: now, passes: 0 }
     }
 
     /// Members have come or gone.

@@ -3,7 +3,7 @@
 use lockstep_proto::batches::Batches;
 use lockstep_proto::ids::{Pass, Span, Step, Table, Task};
 use lockstep_proto::tree::{Node, ShardTree};
-use lockstep_reduce::fold::Leaves;
+use lockstep_reduce::fold::LeafSet;
 
 /// What a node of a span costs beside its rows, in rows. Both grow with the parameters alike, so their ratio does not:
 /// two nodes more cost some 60 ms of a step in which a row costs 0.4 ms, on processes that share memory; a network costs
@@ -92,9 +92,9 @@ impl Schedule {
     }
 
     /// The shards that have rows in a pass.
-    pub fn leaves(&self, planned: &Planned) -> Leaves {
+    pub fn leaves(&self, planned: &Planned) -> LeafSet {
         let (batches, batch) = self.batch(planned);
-        Leaves::of(self.tree, batches.spans(batch))
+        LeafSet::of(self.tree, batches.spans(batch))
     }
 
     /// The rows of a node in a pass; `None` if the node is not in the tree.

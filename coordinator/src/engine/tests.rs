@@ -3,7 +3,7 @@
 mod audits;
 mod clock;
 mod dealing;
-mod faults;
+mod divergence;
 mod late;
 mod speeds;
 mod verdicts;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use lockstep_proto::ids::Step;
 use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_proto::values::{self, Precision, all_finite};
-use lockstep_reduce::fold::{Fold, Leaves};
+use lockstep_reduce::fold::{Fold, LeafSet};
 use lockstep_reduce::shared::weights::ChunkVersions;
 use pulp::{Arch, Simd, WithSimd};
 
@@ -135,7 +135,7 @@ impl ChunkState {
     }
 
     /// Opens an update over a batch whose rows are in these leaves.
-    pub(crate) fn begin(&mut self, tree: ShardTree, leaves: Leaves, update: Update) {
+    pub(crate) fn begin(&mut self, tree: ShardTree, leaves: LeafSet, update: Update) {
         self.open = Some(OpenFold { fold: Fold::new(tree, leaves), update });
     }
 
@@ -335,7 +335,7 @@ mod tests {
     ) -> (ChunkState, Folded) {
         let tree = ShardTree::new(3);
         let mut chunk = chunk(precision, vec![1.0, 2.0]);
-        chunk.begin(tree, Leaves::new(tree, |_| true), update(1, 4));
+        chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 4));
         let rule = Rule { optimizer: SGD, clip_norm, precision };
         let mut last = Folded::Pending;
         for (node, values) in frames {
@@ -395,7 +395,7 @@ mod tests {
         let rule = Rule { optimizer: SGD, clip_norm: None, precision: PRECISION };
         let mut chunk = chunk(PRECISION, vec![1.0]);
         for step in 1..=2 {
-            chunk.begin(tree, Leaves::new(tree, |_| true), update(step, 1));
+            chunk.begin(tree, LeafSet::new(tree, |_| true), update(step, 1));
             let late = chunk.insert(&rule, step - 1, Node::leaf(0), values::encode(&[9.0]));
             assert!(matches!(late, Folded::Pending));
             let folded = chunk.insert(&rule, step, Node::leaf(0), values::encode(&[1.0]));
@@ -437,7 +437,7 @@ mod tests {
         // The master is finite, what workers would see is not.
         let tree = ShardTree::new(1);
         let mut chunk = chunk(Precision::Bf16, vec![-f32::MAX * 0.999]);
-        chunk.begin(tree, Leaves::new(tree, |_| true), update(1, 1));
+        chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 1));
         let rule = Rule { optimizer: SGD, clip_norm: None, precision: Precision::Bf16 };
         let frame = Precision::Bf16.encode(&[f32::MAX * 0.0009]);
         let folded = chunk.insert(&rule, 1, Node::leaf(0), frame);

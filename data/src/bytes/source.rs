@@ -19,61 +19,61 @@ const UNPACKED_LEN: usize = 1 << 18;
 
 /// An open file.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub(crate) enum ByteSource {
     File(Handle, u64),
     Memory(Vec<u8>),
     Packed(Packed),
 }
 
-impl Source {
+impl ByteSource {
     /// # Errors
     /// What the system says.
-    pub(crate) fn open(path: &Path) -> io::Result<Source> {
-        Source::of_file(File::open(path)?)
+    pub(crate) fn open(path: &Path) -> io::Result<ByteSource> {
+        ByteSource::of_file(File::open(path)?)
     }
 
     /// What this process is given to read.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn standard_input() -> io::Result<Source> {
+    pub(crate) fn standard_input() -> io::Result<ByteSource> {
         #[cfg(unix)]
         {
             use std::os::fd::AsFd as _;
             let mut file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
             let is_at_start = file.stream_position().is_ok_and(|at| at == 0);
             if is_at_start {
-                return Source::of_file(file);
+                return ByteSource::of_file(file);
             }
-            Source::of_stream(Unpacked::new(file)?, KEPT_LEN_MAX)
+            ByteSource::of_stream(Unpacked::new(file)?, KEPT_LEN_MAX)
         }
         #[cfg(not(unix))]
-        Source::of_stream(Unpacked::new(io::stdin())?, KEPT_LEN_MAX)
+        ByteSource::of_stream(Unpacked::new(io::stdin())?, KEPT_LEN_MAX)
     }
 
-    fn of_file(file: File) -> io::Result<Source> {
+    fn of_file(file: File) -> io::Result<ByteSource> {
         let metadata = file.metadata()?;
         // Files that the system makes up as they are read say that they are empty.
         let is_regular = metadata.is_file() && metadata.len() > 0;
         let by_position = Handle::new(file.try_clone()?);
         let unpacked = Unpacked::new(file)?;
         if is_regular && !unpacked.is_packed() {
-            return Ok(Source::File(by_position, metadata.len()));
+            return Ok(ByteSource::File(by_position, metadata.len()));
         }
-        Source::of_stream(unpacked, KEPT_LEN_MAX)
+        ByteSource::of_stream(unpacked, KEPT_LEN_MAX)
     }
 
     /// What can be read only once, or is compressed.
-    fn of_stream(mut unpacked: Unpacked, kept_len_max: u64) -> io::Result<Source> {
+    fn of_stream(mut unpacked: Unpacked, kept_len_max: u64) -> io::Result<ByteSource> {
         if unpacked.is_packed() {
-            return Packed::new(unpacked).map(Source::Packed);
+            return Packed::new(unpacked).map(ByteSource::Packed);
         }
         let mut start = Vec::new();
         (&mut unpacked).take(kept_len_max + 1).read_to_end(&mut start)?;
         if start.len() as u64 <= kept_len_max {
-            return Ok(Source::Memory(start));
+            return Ok(ByteSource::Memory(start));
         }
-        Packed::new(unpacked.behind(start)).map(Source::Packed)
+        Packed::new(unpacked.behind(start)).map(ByteSource::Packed)
     }
 
     /// The file's length when it was opened; of a compressed one, that of what it holds.
@@ -82,35 +82,35 @@ impl Source {
     /// If a compressed file cannot be unpacked to its end.
     pub(crate) fn len(&self) -> io::Result<u64> {
         match self {
-            Source::File(_, len) => Ok(*len),
-            Source::Memory(bytes) => Ok(bytes.len() as u64),
-            Source::Packed(packed) => packed.fill(u64::MAX),
+            ByteSource::File(_, len) => Ok(*len),
+            ByteSource::Memory(bytes) => Ok(bytes.len() as u64),
+            ByteSource::Packed(packed) => packed.fill(u64::MAX),
         }
     }
 
     /// What no position is beyond; more than the length where a compressed file has not been read to its end.
     pub(crate) fn end(&self) -> u64 {
         match self {
-            Source::File(_, len) => *len,
-            Source::Memory(bytes) => bytes.len() as u64,
-            Source::Packed(packed) => packed.end(),
+            ByteSource::File(_, len) => *len,
+            ByteSource::Memory(bytes) => bytes.len() as u64,
+            ByteSource::Packed(packed) => packed.end(),
         }
     }
 
     /// Reads these bytes in order. It is an error if the file no longer has them.
-    pub(crate) fn span(&self, bytes: Range<u64>) -> Span<'_> {
-        Span { source: self, bytes }
+    pub(crate) fn span(&self, bytes: Range<u64>) -> ByteRange<'_> {
+        ByteRange { source: self, bytes }
     }
 
     /// Some of the bytes from `at` on.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         match self {
-            Source::File(file, _) => file.read_at(buffer, at),
-            Source::Memory(bytes) => {
+            ByteSource::File(file, _) => file.read_at(buffer, at),
+            ByteSource::Memory(bytes) => {
                 let mut rest = bytes.get(at as usize..).unwrap_or_default();
                 rest.read(buffer)
             }
-            Source::Packed(packed) => {
+            ByteSource::Packed(packed) => {
                 packed.fill(at.saturating_add(buffer.len() as u64))?;
                 packed.unpacked.read_at(buffer, at)
             }
@@ -177,12 +177,12 @@ impl Packed {
 
 /// A reader of a range of a file.
 #[derive(Debug)]
-pub(crate) struct Span<'a> {
-    source: &'a Source,
+pub(crate) struct ByteRange<'a> {
+    source: &'a ByteSource,
     bytes: Range<u64>,
 }
 
-impl Read for Span<'_> {
+impl Read for ByteRange<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.bytes.end.saturating_sub(self.bytes.start);
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
@@ -196,7 +196,7 @@ impl Read for Span<'_> {
             }
         };
         if found == 0 {
-            if let Source::Packed(packed) = self.source
+            if let ByteSource::Packed(packed) = self.source
                 && self.bytes.start >= packed.end()
             {
                 // Where it ends was not known before.
@@ -217,13 +217,13 @@ pub(crate) struct Cursor<S> {
     at: u64,
 }
 
-impl<S: Deref<Target = Source>> Cursor<S> {
+impl<S: Deref<Target = ByteSource>> Cursor<S> {
     pub(crate) fn new(source: S, at: u64) -> Cursor<S> {
         Cursor { source, at }
     }
 }
 
-impl<S: Deref<Target = Source>> Read for Cursor<S> {
+impl<S: Deref<Target = ByteSource>> Read for Cursor<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let found = self.source.span(self.at..self.source.end()).read(buffer)?;
         self.at += found as u64;
@@ -231,7 +231,7 @@ impl<S: Deref<Target = Source>> Read for Cursor<S> {
     }
 }
 
-impl<S: Deref<Target = Source>> Seek for Cursor<S> {
+impl<S: Deref<Target = ByteSource>> Seek for Cursor<S> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let at = match to {
             SeekFrom::Start(at) => Some(at),
@@ -284,7 +284,7 @@ mod tests {
 
     use super::*;
 
-    fn read(source: &Source, bytes: Range<u64>) -> io::Result<Vec<u8>> {
+    fn read(source: &ByteSource, bytes: Range<u64>) -> io::Result<Vec<u8>> {
         let mut found = Vec::new();
         source.span(bytes).read_to_end(&mut found).map(|_| found)
     }
@@ -293,7 +293,9 @@ mod tests {
     fn a_range_is_read_alike_from_file_and_memory() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), b"0123456789").unwrap();
-        for source in [Source::open(file.path()).unwrap(), Source::Memory(b"0123456789".to_vec())] {
+        for source in
+            [ByteSource::open(file.path()).unwrap(), ByteSource::Memory(b"0123456789".to_vec())]
+        {
             assert_eq!(source.len().unwrap(), 10);
             assert_eq!(source.end(), 10);
             assert_eq!(read(&source, 3..7).unwrap(), b"3456");
@@ -310,7 +312,7 @@ mod tests {
         let whole = zstd::encode_all(&text[..], 1).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), &whole).unwrap();
-        let source = Source::open(file.path()).unwrap();
+        let source = ByteSource::open(file.path()).unwrap();
         assert_eq!(source.end(), u64::MAX);
         assert_eq!(read(&source, 500_000..500_100).unwrap(), &text[500_000..500_100]);
         assert_eq!(source.end(), u64::MAX);
@@ -319,7 +321,7 @@ mod tests {
         assert_eq!(read(&source, 7..9).unwrap(), &text[7..9]);
         // The end is damaged, and only who reads it is told.
         fs::write(file.path(), &whole[..whole.len() - 100]).unwrap();
-        let source = Source::open(file.path()).unwrap();
+        let source = ByteSource::open(file.path()).unwrap();
         assert_eq!(read(&source, 0..100).unwrap(), &text[..100]);
         assert!(source.len().unwrap_err().to_string().starts_with("its zstd data"));
     }
@@ -328,8 +330,8 @@ mod tests {
     fn a_long_pipe_is_kept_in_a_file() {
         for (kept_len_max, is_kept) in [(10, true), (9, false), (3, false)] {
             let unpacked = Unpacked::new(&b"0123456789"[..]).unwrap();
-            let source = Source::of_stream(unpacked, kept_len_max).unwrap();
-            assert_eq!(matches!(source, Source::Memory(_)), is_kept);
+            let source = ByteSource::of_stream(unpacked, kept_len_max).unwrap();
+            assert_eq!(matches!(source, ByteSource::Memory(_)), is_kept);
             assert_eq!(source.len().unwrap(), 10);
             assert_eq!(read(&source, 0..10).unwrap(), b"0123456789");
             assert_eq!(read(&source, 3..7).unwrap(), b"3456");
@@ -340,7 +342,7 @@ mod tests {
     fn a_file_that_became_shorter_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), b"0123456789").unwrap();
-        let source = Source::open(file.path()).unwrap();
+        let source = ByteSource::open(file.path()).unwrap();
         fs::write(file.path(), b"0123").unwrap();
         let error = read(&source, 2..source.end()).unwrap_err();
         assert_eq!(error.to_string(), "it became shorter while it was read");

@@ -20,29 +20,29 @@ pub(crate) struct Stream<'a> {
 }
 
 /// What went wrong.
-pub(crate) enum Fault {
+pub(crate) enum StreamError {
     Problem(String),
     Io(io::Error),
 }
 
-impl From<io::Error> for Fault {
-    fn from(cause: io::Error) -> Fault {
-        Fault::Io(cause)
+impl From<io::Error> for StreamError {
+    fn from(cause: io::Error) -> StreamError {
+        StreamError::Io(cause)
     }
 }
 
-impl From<String> for Fault {
-    fn from(problem: String) -> Fault {
-        Fault::Problem(problem)
+impl From<String> for StreamError {
+    fn from(problem: String) -> StreamError {
+        StreamError::Problem(problem)
     }
 }
 
-impl Fault {
+impl StreamError {
     /// The error, with the file in which it is.
     pub(crate) fn of(self, path: &Path) -> DataError {
         match self {
-            Fault::Problem(problem) => DataError::table(path, problem),
-            Fault::Io(cause) => unreadable(path, cause),
+            StreamError::Problem(problem) => DataError::table(path, problem),
+            StreamError::Io(cause) => unreadable(path, cause),
         }
     }
 }
@@ -50,7 +50,7 @@ impl Fault {
 /// Reads a file with `parse`, from its first byte on, unpacked if it is packed.
 pub(crate) fn read<T>(
     path: &Path,
-    parse: impl FnOnce(&mut Stream<'_>) -> Result<T, Fault>,
+    parse: impl FnOnce(&mut Stream<'_>) -> Result<T, StreamError>,
 ) -> Result<T, DataError> {
     let file = File::open(path).map_err(|cause| unreadable(path, cause))?;
     let length = file.metadata().map_err(|cause| unreadable(path, cause))?.len();
@@ -77,10 +77,16 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     /// If there is nothing in it, or not so many bytes can still come.
-    pub(crate) fn array(&self, dimensions: &[usize], size: usize) -> Result<(u64, String), Fault> {
+    pub(crate) fn array(
+        &self,
+        dimensions: &[usize],
+        size: usize,
+    ) -> Result<(u64, String), StreamError> {
         let said = format!("{} of {} each", shape(dimensions), count(size as u64, "byte"));
         if size == 0 || dimensions.contains(&0) {
-            return Err(Fault::Problem(format!("the header says {said}: there is nothing in it")));
+            return Err(StreamError::Problem(format!(
+                "the header says {said}: there is nothing in it"
+            )));
         }
         let wanted = dimensions
             .iter()
@@ -92,7 +98,7 @@ impl<'a> Stream<'a> {
     }
 
     /// So many bytes, which have to be the last ones.
-    pub(crate) fn rest(&mut self, wanted: u64, said: &str) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn rest(&mut self, wanted: u64, said: &str) -> Result<Vec<u8>, StreamError> {
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < wanted {
             let step = (wanted - bytes.len() as u64).min(bytes.len().max(READ_LEN) as u64);
@@ -100,7 +106,7 @@ impl<'a> Stream<'a> {
                 usize::try_from(step).ok().and_then(|step| bytes.try_reserve_exact(step).ok());
             if room.is_none() {
                 let problem = format!("the header says {said}: more than this machine's memory");
-                return Err(Fault::Problem(problem));
+                return Err(StreamError::Problem(problem));
             }
             if (self.from.take(step).read_to_end(&mut bytes)? as u64) < step {
                 return Err(cut_short(said, bytes.len() as u64));
@@ -109,14 +115,14 @@ impl<'a> Stream<'a> {
         // Reading on to the end also checks the checksum of what was packed.
         if !self.up_to(1)?.is_empty() {
             let problem = format!("the header says {said}, but the file goes on after that");
-            return Err(Fault::Problem(problem));
+            return Err(StreamError::Problem(problem));
         }
         Ok(bytes)
     }
 }
 
-fn cut_short(said: &str, found: u64) -> Fault {
-    Fault::Problem(format!(
+fn cut_short(said: &str, found: u64) -> StreamError {
+    StreamError::Problem(format!(
         "the header says {said}, but there are only {} for that: the file is cut short; fetch it again",
         count(found, "byte")
     ))

@@ -152,7 +152,7 @@ pub(crate) struct Parts {
     /// The folder or the pattern.
     path: PathBuf,
     open: Open,
-    parts: Vec<Part>,
+    parts: Vec<PartFile>,
     columns: Vec<String>,
     named: NamedColumns,
     image_shape: Option<Vec<usize>>,
@@ -161,7 +161,7 @@ pub(crate) struct Parts {
 }
 
 /// One file.
-struct Part {
+struct PartFile {
     path: PathBuf,
     /// Unless it would keep its file open.
     table: Option<Arc<dyn OpenTable>>,
@@ -183,7 +183,7 @@ impl Parts {
     pub(crate) fn open(path: &Path, paths: Vec<PathBuf>, open: Open) -> Result<Parts, DataError> {
         let mut columns: Vec<String> = Vec::new();
         let mut image_shape = None;
-        let mut parts: Vec<Part> = Vec::with_capacity(paths.len());
+        let mut parts: Vec<PartFile> = Vec::with_capacity(paths.len());
         for path in paths {
             let table = open(&path)?;
             let first = parts.first().map(|first| first.path.clone());
@@ -196,7 +196,7 @@ impl Parts {
                 Some(first) => places(&*table, &columns, &first)?,
             };
             let table = Some(table).filter(|table| !table.keeps_file_open());
-            parts.push(Part { path, table, columns: own });
+            parts.push(PartFile { path, table, columns: own });
         }
         let named = NamedColumns::new(columns.iter().enumerate());
         let path = path.to_owned();
@@ -204,7 +204,7 @@ impl Parts {
     }
 
     /// The table of a part, opened again if it is not open.
-    fn table(&self, part: &Part) -> Result<Arc<dyn OpenTable>, DataError> {
+    fn table(&self, part: &PartFile) -> Result<Arc<dyn OpenTable>, DataError> {
         if let Some(table) = &part.table {
             return Ok(Arc::clone(table));
         }
@@ -360,7 +360,7 @@ impl OpenTable for Parts {
 
     fn kept_kind(&self, column: usize) -> ValueKind {
         // Of what no part can tell, a text can be made.
-        let kind = |part: &Part| Some(self.table(part).ok()?.kept_kind(part.columns[column]));
+        let kind = |part: &PartFile| Some(self.table(part).ok()?.kept_kind(part.columns[column]));
         let mut kinds = self.parts.iter().filter_map(kind);
         let first = kinds.next().unwrap_or(ValueKind::Text);
         if kinds.all(|kind| kind == first) { first } else { ValueKind::Text }

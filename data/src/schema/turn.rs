@@ -34,7 +34,7 @@ impl Schema {
             for (places, out) in places.chunks(BLOCK_ROWS).zip(outs) {
                 let mut to = Turned { out, numbers, inputs, width, places, bad: None };
                 self.turn(
-                    &Source { raw, texts: &texts, sources: &sources, block },
+                    &TurnedFrom { raw, texts: &texts, sources: &sources, block },
                     &mut to,
                     &mut scratch,
                 );
@@ -46,8 +46,8 @@ impl Schema {
     }
 
     /// Turns rows that stay in a processor's cache while one column after another is turned.
-    fn turn(&self, from: &Source<'_>, to: &mut Turned<'_>, scratch: &mut Scratch) {
-        let Source { raw, texts, sources, block } = *from;
+    fn turn(&self, from: &TurnedFrom<'_>, to: &mut Turned<'_>, scratch: &mut Scratch) {
+        let TurnedFrom { raw, texts, sources, block } = *from;
         let columns = self.features.iter().chain(&self.targets);
         let (mut first, mut place) = (0, to.numbers);
         for (at, ((column, selected), source)) in
@@ -116,7 +116,7 @@ impl Schema {
     /// The classes of a target of labels.
     fn turn_labels(
         &self,
-        from: &Source<'_>,
+        from: &TurnedFrom<'_>,
         target: usize,
         label: usize,
         selected: &Selected,
@@ -247,7 +247,7 @@ fn missing_text(column: &Column) -> String {
 
 /// Where rows come from.
 #[derive(Clone, Copy)]
-struct Source<'a> {
+struct TurnedFrom<'a> {
     raw: &'a RawTable,
     /// The number of each label, column of texts by column of texts.
     texts: &'a [Vec<f64>],

@@ -1,7 +1,7 @@
 //! Single columns: scales and rules for missing cells of their own, indicators, scaled targets, and what cannot be said.
 
 use lockstep_data::{
-    Column, ColumnOverride, Missing, Rows, Scale, Scaling, Schema, Source, TargetKind, Want,
+    Column, ColumnOverride, Missing, Rows, Scale, Scaling, Schema, TableSource, TargetKind, Want,
 };
 
 use crate::{Files, divide, load, load_one, loaded, scale_named, scaling, strings, with};
@@ -208,7 +208,7 @@ fn other_tables_are_turned_by_what_the_training_rows_taught() {
     let files = Files::new(&[("t.csv", &table(90)), ("v.csv", "y,b,a,clock\n5,,1,1000000000\n")]);
     let mut spec = files.spec("t.csv");
     with(&[("b", settings), ("clock", scaled(scale_named("standard")))])(&mut spec);
-    spec.test = Some(Source::Fraction(0.3));
+    spec.test = Some(TableSource::Fraction(0.3));
     spec.validation = files.file("v.csv");
     let data = load(&spec, NUMBERS, 3).unwrap();
     assert_eq!((data.train.features, data.schema.inputs()), (4, 4));

@@ -1,6 +1,6 @@
 //! The whole message of everything that can be wrong with a job's tables.
 
-use lockstep_data::{DataError, Missing, Source, TableSpec, TargetKind};
+use lockstep_data::{DataError, Missing, TableSource, TableSpec, TargetKind};
 
 use crate::{Files, load, load_one, strings};
 
@@ -220,15 +220,15 @@ fn fractions_that_leave_nothing() {
     check_with(
         content,
         NUMBERS,
-        |spec| spec.test = Some(Source::Fraction(1.0)),
+        |spec| spec.test = Some(TableSource::Fraction(1.0)),
         "data.test: found a fraction of 1, wanted above 0 and below 1",
     );
     check_with(
         content,
         NUMBERS,
         |spec| {
-            spec.test = Some(Source::Fraction(0.5));
-            spec.validation = Some(Source::Fraction(0.1));
+            spec.test = Some(TableSource::Fraction(0.5));
+            spec.validation = Some(TableSource::Fraction(0.1));
         },
         "data.validation: a fraction of 0.1 takes 1 of 1 row, wanted at least one row on each side; \
          give another fraction or more rows",

@@ -6,8 +6,8 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use lockstep_data::{
-    ColumnOverride, Rows, Scale, Schema, Source, TableFile, TableSpec, TargetKind, TargetSummary,
-    Want,
+    ColumnOverride, Rows, Scale, Schema, TableFile, TableSource, TableSpec, TargetKind,
+    TargetSummary, Want,
 };
 
 use crate::{Files, divide, load, names, scale_named, strings};
@@ -110,7 +110,7 @@ fn scales_splits_and_columns_are_as_for_any_table() {
     spec.features = Some(strings(&["pixel1"]));
     let data = load(&spec, TargetKind::Numbers, 1).unwrap();
     assert_eq!(data.train.values, [1.0, 7.0, 0.0, 3.0, 0.8, 7.0]);
-    spec.test = Some(Source::Fraction(0.4));
+    spec.test = Some(TableSource::Fraction(0.4));
     let data = load(&spec, TargetKind::Numbers, 1).unwrap();
     assert_eq!((data.train.len(), data.test.unwrap().len()), (1, 2));
     fs::write(files.path("t.csv"), "label,pixel1\n5,0\n").unwrap();

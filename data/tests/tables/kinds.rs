@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use lockstep_data::{
-    ColumnEncoder, ColumnKind, ColumnOverride, Dataset, EmbeddedColumn, Missing, Schema, Source,
-    TableSpec, TargetKind, Want,
+    ColumnEncoder, ColumnKind, ColumnOverride, Dataset, EmbeddedColumn, Missing, Schema,
+    TableSource, TableSpec, TargetKind, Want,
 };
 
 use crate::{Files, load, load_one, loaded, scale_named, with};
@@ -278,8 +278,10 @@ fn what_cannot_be_said_of_a_column() {
 #[test]
 fn categories_that_training_never_saw_are_warned_of() {
     let files = Files::new(&[("t.csv", "c,y\na,1\nb,2\n"), ("v.csv", "c,y\nx,1\na,2\n")]);
-    let spec =
-        TableSpec { validation: Some(Source::File(files.csv("v.csv"))), ..files.spec("t.csv") };
+    let spec = TableSpec {
+        validation: Some(TableSource::File(files.csv("v.csv"))),
+        ..files.spec("t.csv")
+    };
     let data = load(&spec, NUMBERS, 1).unwrap();
     assert_eq!(data.validation.unwrap().values, [0.0, 0.0, 1.0, 1.0, 0.0, 2.0]);
     let wanted = "feature \"c\": 1 row has a category that no training row has (\"x\")";

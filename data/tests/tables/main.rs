@@ -19,8 +19,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use lockstep_data::{
-    Back, Column, ColumnOverride, DataError, Dataset, Detail, Scale, Scaling, Source, TableFile,
-    TableSpec, TargetKind,
+    Back, Column, ColumnOverride, DataError, Dataset, Detail, Scale, Scaling, TableFile,
+    TableSource, TableSpec, TargetKind,
 };
 use tempfile::TempDir;
 
@@ -50,8 +50,8 @@ impl Files {
         TableSpec::new(self.csv(train), vec!["y".to_owned()])
     }
 
-    fn file(&self, name: &str) -> Option<Source> {
-        Some(Source::File(self.csv(name)))
+    fn file(&self, name: &str) -> Option<TableSource> {
+        Some(TableSource::File(self.csv(name)))
     }
 
     /// The whole message, file names without their folder.

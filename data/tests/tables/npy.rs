@@ -5,7 +5,9 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use lockstep_data::{Detail, Missing, Rows, Scale, Source, TableFile, TableSpec, TargetKind, Want};
+use lockstep_data::{
+    Detail, Missing, Rows, Scale, TableFile, TableSource, TableSpec, TargetKind, Want,
+};
 
 use crate::{Files, divide, load, names, scale_named, strings};
 
@@ -91,7 +93,7 @@ fn the_same_rows_as_from_csv() {
                     target: strings(&[if missing == Missing::Drop { "3" } else { "1" }]),
                     scale,
                     missing,
-                    test: Some(Source::Fraction(0.3)).filter(|_| missing == Missing::Mean),
+                    test: Some(TableSource::Fraction(0.3)).filter(|_| missing == Missing::Mean),
                     ..files.spec("")
                 };
                 let csv = load(&spec("t.csv"), NUMBERS, 1).unwrap();
@@ -118,7 +120,7 @@ fn large_tables_are_read_in_parts_in_order() {
     let spec = |train| TableSpec {
         train: files.csv(train),
         scale: scale_named("standard"),
-        test: Some(Source::Fraction(0.25)),
+        test: Some(TableSource::Fraction(0.25)),
         ..alone(&files, "1")
     };
     for kind in [NUMBERS, TargetKind::Classes { outputs: 7 }] {

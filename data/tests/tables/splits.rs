@@ -1,6 +1,6 @@
 //! Fractions of tables of classes: every class has its share, and what is said where it has too few rows.
 
-use lockstep_data::{Source, TableSpec, TargetKind, TargetSummary};
+use lockstep_data::{TableSource, TableSpec, TargetKind, TargetSummary};
 
 use crate::{Files, load, load_one};
 
@@ -19,8 +19,8 @@ fn content() -> String {
 }
 
 fn halves(spec: &mut TableSpec) {
-    spec.test = Some(Source::Fraction(0.2));
-    spec.validation = Some(Source::Fraction(0.25));
+    spec.test = Some(TableSource::Fraction(0.2));
+    spec.validation = Some(TableSource::Fraction(0.25));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn without_it_a_class_that_is_left_out_is_named() {
 fn a_fraction_that_leaves_a_class_nothing_is_refused() {
     let message =
         load_one("a,y\n1,p\n2,q\n3,r\n4,p\n", TargetKind::Classes { outputs: 3 }, |spec| {
-            spec.test = Some(Source::Fraction(0.5));
+            spec.test = Some(TableSource::Fraction(0.5));
         });
     assert_eq!(
         message.unwrap_err(),
@@ -92,7 +92,7 @@ fn several_binary_targets_are_split_by_their_combinations() {
         let files = Files::new(&[("t.csv", &content)]);
         let mut spec = files.spec("t.csv");
         spec.target = vec!["y".to_owned(), "z".to_owned()];
-        spec.test = Some(Source::Fraction(0.25));
+        spec.test = Some(TableSource::Fraction(0.25));
         let data = load(&spec, TargetKind::Binary { outputs: 2 }, seed).unwrap();
         let test = data.test.unwrap();
         let ones =

@@ -1,7 +1,8 @@
 //! What comes out of tables that are right: values, labels, splits, summaries and warnings.
 
 use lockstep_data::{
-    FeatureSummary, Missing, NumberSummary, Rows, Scale, Scaling, Source, TargetKind, TargetSummary,
+    FeatureSummary, Missing, NumberSummary, Rows, Scale, Scaling, TableSource, TargetKind,
+    TargetSummary,
 };
 
 use crate::{Files, load, load_one, names, scale_named, scaling, strings};
@@ -130,7 +131,7 @@ fn rows_with_a_missing_cell_are_dropped_before_the_split() {
     let mut spec = files.spec("t.csv");
     spec.missing = Missing::Drop;
     spec.validation = files.file("v.csv");
-    spec.test = Some(Source::Fraction(0.3));
+    spec.test = Some(TableSource::Fraction(0.3));
     let data = load(&spec, NUMBERS, 1).unwrap();
     let test = data.test.unwrap();
     assert_eq!((data.train.len(), test.len()), (2, 1));
@@ -192,8 +193,8 @@ fn fractions_are_disjoint_ordered_and_repeatable() {
     }
     let files = Files::new(&[("t.csv", &content)]);
     let mut spec = files.spec("t.csv");
-    spec.test = Some(Source::Fraction(0.2));
-    spec.validation = Some(Source::Fraction(0.1));
+    spec.test = Some(TableSource::Fraction(0.2));
+    spec.validation = Some(TableSource::Fraction(0.1));
     let parts = |spec, seed| {
         let data = load(spec, NUMBERS, seed).unwrap();
         [data.train, data.validation.unwrap(), data.test.unwrap()]
@@ -218,7 +219,7 @@ fn fractions_are_disjoint_ordered_and_repeatable() {
 fn scaling_is_fitted_on_what_the_split_leaves() {
     let content = "a,y\n1,0\n2,0\n3,1\n100,0\n7,0\n1000,2\n";
     let data = load_one(content, NUMBERS, |spec| {
-        spec.test = Some(Source::Fraction(0.5));
+        spec.test = Some(TableSource::Fraction(0.5));
         spec.scale = scale_named("minmax");
     })
     .unwrap();
@@ -294,8 +295,8 @@ fn rows_stay_whole_and_in_order_whichever_part_is_the_largest() {
     for (test, validation) in [(0.1, 0.1), (0.8, 0.1), (0.1, 0.8), (0.3, 0.5)] {
         let data = load_one(&content, TargetKind::Classes { outputs: 2 }, |spec| {
             spec.missing = Missing::Drop;
-            spec.test = Some(Source::Fraction(test));
-            spec.validation = Some(Source::Fraction(validation));
+            spec.test = Some(TableSource::Fraction(test));
+            spec.validation = Some(TableSource::Fraction(validation));
         })
         .unwrap();
         let mut seen = Vec::new();

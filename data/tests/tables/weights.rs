@@ -1,6 +1,6 @@
 //! The column with the weights of training rows: no feature, in no other table, and what it may not hold.
 
-use lockstep_data::{Missing, Source, TableSpec, TargetKind};
+use lockstep_data::{Missing, TableSource, TableSpec, TargetKind};
 
 use crate::{Files, load, load_one, names};
 
@@ -29,7 +29,7 @@ fn other_rows_have_no_weights() {
     let mut spec = files.spec("t.csv");
     weighted(&mut spec);
     spec.missing = Missing::Drop;
-    spec.validation = Some(Source::Fraction(0.4));
+    spec.validation = Some(TableSource::Fraction(0.4));
     spec.test = files.file("test.csv");
     let data = load(&spec, TargetKind::Numbers, 3).unwrap();
     assert_eq!(data.train.len(), 3);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::{
-    Deal, Done, Ending, Fault, FromWorker, Join, NodeSums, Part, ShardRequest, Slice, ToWorker,
-    Welcome,
+    Deal, Divergence, Done, Ending, FromWorker, Join, NodeSums, ResultPart, ShardRequest, Slice,
+    ToWorker, Welcome,
 };
 use lockstep_proto::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
 use lockstep_proto::tree::Node;
@@ -19,14 +19,15 @@ pub(crate) fn from_worker() {
     let span = Span { start: 0, end: 3 };
     let values = |precision: Precision| precision.encode(&[0.5, -1.0, 2.0, 0.0, 1e-3, 7.0]);
     let part = |precision| {
-        FromWorker::Part(Part {
+        FromWorker::Part(ResultPart {
             pass: Pass(9),
             slices: vec![Slice { node: Node::leaf(4), chunk: Chunk(0), values: values(precision) }],
             sums: vec![NodeSums { node: Node::leaf(2), rows: 3, values: vec![1.5, 2.0] }],
             done: Some(Done { span, busy: Duration::from_millis(3) }),
         })
     };
-    let fault = Fault { pass: Pass(1), shard: Shard(4), layer: Some(1), in_gradient: true };
+    let divergence =
+        Divergence { pass: Pass(1), shard: Shard(4), layer: Some(1), in_gradient: true };
     let join = Join {
         protocol: lockstep_proto::PROTOCOL,
         version: lockstep_proto::VERSION.to_owned(),
@@ -45,7 +46,7 @@ pub(crate) fn from_worker() {
             word(FromWorker::Prepared(span)),
             word(part(Precision::F32)),
             below("01", part(Precision::Bf16).into_wire().encode_to_vec()),
-            word(FromWorker::Fault(fault)),
+            word(FromWorker::Divergence(divergence)),
             word(FromWorker::Goodbye),
             below("00", join.into_wire().encode_to_vec()),
             below("00", request.into_wire().encode_to_vec()),

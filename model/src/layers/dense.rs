@@ -7,7 +7,7 @@ use lockstep_proto::layout::TensorShape;
 use ndarray::s;
 
 use super::layer::{
-    Backward, Forward, Gradient, Layer, Part, Shape, Slopes, Stage, Tensor, with_scratch,
+    Backward, Forward, Gradient, Layer, Shape, Slopes, Stage, Tensor, TensorPart, with_scratch,
 };
 use super::spec::LayerSpec;
 use crate::activation;
@@ -163,7 +163,7 @@ impl Stage for Dense {
     fn leaf_gradient(
         &self,
         gradient: &Gradient<'_, '_>,
-        part: &Part,
+        part: &TensorPart,
         rows: Range<usize>,
         out: &mut [f32],
     ) {
@@ -184,7 +184,7 @@ impl Stage for Dense {
     fn node_gradient(
         &self,
         gradient: &Gradient<'_, '_>,
-        part: &Part,
+        part: &TensorPart,
         order: &Order,
         values: &mut [f32],
     ) -> bool {
@@ -246,7 +246,7 @@ mod tests {
         for precision in [Precision::F32, Precision::Bf16] {
             let gradient = Gradient { pass: &pass, slopes: view(&by_sums, ROWS, 5), precision };
             for places in [0..7, 2..3, 4..7] {
-                let part = Part { tensor: KERNEL, places };
+                let part = TensorPart { tensor: KERNEL, places };
                 let mut fast = vec![f32::NAN; 5 * part.places.len()];
                 let mut plain = fast.clone();
                 assert!(dense.node_gradient(&gradient, &part, &order, &mut fast));

@@ -67,7 +67,7 @@ pub(crate) trait Stage: Any + fmt::Debug + Send + Sync {
     fn leaf_gradient(
         &self,
         _gradient: &Gradient<'_, '_>,
-        _part: &Part,
+        _part: &TensorPart,
         _rows: Range<usize>,
         _out: &mut [f32],
     ) {
@@ -79,7 +79,7 @@ pub(crate) trait Stage: Any + fmt::Debug + Send + Sync {
     fn node_gradient(
         &self,
         gradient: &Gradient<'_, '_>,
-        part: &Part,
+        part: &TensorPart,
         order: &Order,
         out: &mut [f32],
     ) -> bool {
@@ -172,7 +172,7 @@ pub(crate) struct Gradient<'a, 'p> {
 
 /// A part of a tensor that is computed in one go: some places of its first side. Tensors of one side are never cut.
 #[derive(Clone, Debug)]
-pub(crate) struct Part {
+pub(crate) struct TensorPart {
     /// Place in the stage's declaration.
     pub(crate) tensor: usize,
     pub(crate) places: Range<usize>,
@@ -216,7 +216,7 @@ impl Gradient<'_, '_> {
     pub(crate) fn fold<S: Stage + ?Sized>(
         &self,
         stage: &S,
-        part: &Part,
+        part: &TensorPart,
         order: &Order,
         out: &mut [f32],
     ) -> bool {
@@ -237,7 +237,7 @@ pub(crate) fn with_scratch<T>(f: impl FnOnce(&mut Vec<f32>) -> T) -> T {
 struct PartLeaves<'a, 'g, 'p, S: ?Sized> {
     stage: &'a S,
     gradient: &'a Gradient<'g, 'p>,
-    part: &'a Part,
+    part: &'a TensorPart,
 }
 
 impl<S: Stage + ?Sized> Leaves for PartLeaves<'_, '_, '_, S> {

@@ -14,7 +14,7 @@ mod spec;
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub(crate) use layer::{
-    Backward, Forward, Gradient, Part, Shape, Slopes, Stage, Tensor, Tensors, with_scratch,
+    Backward, Forward, Gradient, Shape, Slopes, Stage, Tensor, TensorPart, Tensors, with_scratch,
 };
 pub use spec::LayerSpec;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Deal, Done, Ending, Fault, FromWorker, Join, Limits, NodeSums, Part, ShardRequest, Slice,
-    ToWorker, Welcome,
+    Deal, Divergence, Done, Ending, FromWorker, Join, Limits, NodeSums, ResultPart, ShardRequest,
+    Slice, ToWorker, Welcome,
 };
 use crate::batches::Batches;
 use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
@@ -46,17 +46,19 @@ impl Limits {
         match message.kind {
             Some(Kind::Prepared(span)) => Ok(FromWorker::Prepared(self.span(span)?)),
             Some(Kind::Part(part)) => Ok(FromWorker::Part(self.part(part)?)),
-            Some(Kind::Fault(fault)) if fault.shard < self.tree.shards() => {
+            Some(Kind::Divergence(divergence)) if divergence.shard < self.tree.shards() => {
                 let layers = self.layout.layers().len();
-                Ok(FromWorker::Fault(Fault {
-                    pass: Pass(fault.pass),
-                    shard: Shard(fault.shard),
-                    layer: fault.layer.filter(|&layer| (layer as usize) < layers),
-                    in_gradient: fault.in_gradient,
+                Ok(FromWorker::Divergence(Divergence {
+                    pass: Pass(divergence.pass),
+                    shard: Shard(divergence.shard),
+                    layer: divergence.layer.filter(|&layer| (layer as usize) < layers),
+                    in_gradient: divergence.in_gradient,
                 }))
             }
             Some(Kind::Goodbye(_)) => Ok(FromWorker::Goodbye),
-            Some(Kind::Fault(_)) => broken("a fault in a shard that the run does not have"),
+            Some(Kind::Divergence(_)) => {
+                broken("a divergence in a shard that the run does not have")
+            }
             Some(Kind::Join(_)) => broken("a second join"),
             Some(Kind::Share(_)) => broken("shared memory, again"),
             None => broken("no content"),
@@ -117,7 +119,7 @@ impl Limits {
         }
     }
 
-    fn part(&self, part: wire::Part) -> Checked<Part> {
+    fn part(&self, part: wire::ResultPart) -> Checked<ResultPart> {
         let slices = part.slices.into_iter().map(|slice| {
             let node = self.node(slice.level, slice.index)?;
             let chunk = self.chunk(slice.chunk, &slice.values)?;
@@ -152,7 +154,7 @@ impl Limits {
             let busy = Duration::from_nanos(done.busy_nanoseconds);
             Ok(Done { span: self.span(span)?, busy })
         });
-        Ok(Part { pass: Pass(part.pass), slices, sums, done: done.transpose()? })
+        Ok(ResultPart { pass: Pass(part.pass), slices, sums, done: done.transpose()? })
     }
 
     fn span(&self, span: wire::Span) -> Checked<Span> {

@@ -53,17 +53,17 @@ impl FromWorker {
         use wire::worker_message::Kind;
         worker_message(match self {
             FromWorker::Prepared(span) => Kind::Prepared(span_wire(span)),
-            FromWorker::Part(part) => Kind::Part(wire::Part {
+            FromWorker::Part(part) => Kind::Part(wire::ResultPart {
                 pass: part.pass.0,
                 slices: part.slices.into_iter().map(slice_wire).collect(),
                 sums: part.sums.into_iter().map(sums_wire).collect(),
                 done: part.done.map(done_wire),
             }),
-            FromWorker::Fault(fault) => Kind::Fault(wire::Fault {
-                pass: fault.pass.0,
-                shard: fault.shard.0,
-                layer: fault.layer,
-                in_gradient: fault.in_gradient,
+            FromWorker::Divergence(divergence) => Kind::Divergence(wire::Divergence {
+                pass: divergence.pass.0,
+                shard: divergence.shard.0,
+                layer: divergence.layer,
+                in_gradient: divergence.in_gradient,
             }),
             FromWorker::Goodbye => Kind::Goodbye(wire::Goodbye {}),
         })

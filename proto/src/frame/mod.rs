@@ -119,7 +119,7 @@ pub struct NodeSums {
 
 /// Some of the results of a deal.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Part {
+pub struct ResultPart {
     /// The deal's pass.
     pub pass: Pass,
     /// Gradient sums.
@@ -141,7 +141,7 @@ pub struct Done {
 
 /// Instead of [`Done`]: a loss or gradient of a deal is not finite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct Divergence {
     /// The deal's pass.
     pub pass: Pass,
     /// The shard whose rows made it.
@@ -158,9 +158,9 @@ pub enum FromWorker {
     /// The shards of a span are here.
     Prepared(Span),
     /// Results.
-    Part(Part),
+    Part(ResultPart),
     /// A deal has no results that are finite.
-    Fault(Fault),
+    Divergence(Divergence),
     /// The worker leaves on purpose.
     Goodbye,
 }

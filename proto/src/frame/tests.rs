@@ -38,22 +38,22 @@ fn refused<T: std::fmt::Debug>(found: Checked<T>, wanted: &str) {
 fn broken_words_of_a_worker() {
     use worker_message::Kind;
     let span = |start, end| Kind::Prepared(wire::Span { start, end });
-    let fault = |shard| Kind::Fault(wire::Fault { shard, ..Default::default() });
+    let divergence = |shard| Kind::Divergence(wire::Divergence { shard, ..Default::default() });
     let slice = |level, index, chunk, values| {
         let good = wire::Slice { index: 4, chunk: 1, values: frame(100), ..Default::default() };
         let slices = vec![good, wire::Slice { level, index, chunk, values, ..Default::default() }];
-        Kind::Part(wire::Part { slices, ..Default::default() })
+        Kind::Part(wire::ResultPart { slices, ..Default::default() })
     };
     let done = |span| {
         let done = Some(wire::Done { span, busy_nanoseconds: u64::MAX });
-        Kind::Part(wire::Part { done, ..Default::default() })
+        Kind::Part(wire::ResultPart { done, ..Default::default() })
     };
     let sums = |level, index, len| {
         let sums = vec![wire::NodeSums { level, index, values: vec![1.0; len], rows: 1 }];
-        Kind::Part(wire::Part { sums, ..Default::default() })
+        Kind::Part(wire::ResultPart { sums, ..Default::default() })
     };
     let none = wire::NodeSums { index: 1, values: vec![1.0; SUMS_LEN], ..Default::default() };
-    let no_rows = Kind::Part(wire::Part { sums: vec![none], ..Default::default() });
+    let no_rows = Kind::Part(wire::ResultPart { sums: vec![none], ..Default::default() });
     let long = frame(20_000).slice(1..);
     let spoilt = |bad| values::encode(&[&[0.5; 99][..], &[bad]].concat());
     for (kind, wanted) in [
@@ -83,7 +83,7 @@ fn broken_words_of_a_worker() {
         (sums(0, 0, SUMS_LEN + 1), "3 sums, wanted 2 of a step or 4 of a table"),
         (sums(0, 0, 0), "0 sums, wanted 2 of a step or 4 of a table"),
         (no_rows, "sums over no rows in node 0:1"),
-        (fault(5), "a fault in a shard that the run does not have"),
+        (divergence(5), "a divergence in a shard that the run does not have"),
         (Kind::Join(wire::Join::default()), "a second join"),
     ] {
         refused(limits().from_worker(worker_message(kind)), wanted);
@@ -159,10 +159,11 @@ fn a_long_story_is_cut_short() {
 #[test]
 fn a_layer_that_the_run_does_not_have_is_left_out_of_a_fault() {
     for (layer, wanted) in [(None, None), (Some(1), Some(1)), (Some(2), None)] {
-        let fault = wire::Fault { layer, ..Default::default() };
-        let found = limits().from_worker(worker_message(worker_message::Kind::Fault(fault)));
-        let Ok(FromWorker::Fault(fault)) = found else { panic!("{found:?}") };
-        assert_eq!(fault.layer, wanted);
+        let divergence = wire::Divergence { layer, ..Default::default() };
+        let found =
+            limits().from_worker(worker_message(worker_message::Kind::Divergence(divergence)));
+        let Ok(FromWorker::Divergence(divergence)) = found else { panic!("{found:?}") };
+        assert_eq!(divergence.layer, wanted);
     }
 }
 
@@ -279,7 +280,7 @@ fn shard_requests() {
 fn words_of_a_worker() -> Vec<FromWorker> {
     let slice = |node, chunk, len| Slice { node, chunk: Chunk(chunk), values: frame(len) };
     let root = Node { level: 3, index: 0 };
-    let part = Part {
+    let part = ResultPart {
         pass: Pass(u64::MAX),
         slices: vec![slice(Node::leaf(4), 1, 100), slice(root, 0, 20_000)],
         sums: vec![NodeSums {
@@ -292,16 +293,16 @@ fn words_of_a_worker() -> Vec<FromWorker> {
             busy: Duration::from_nanos(3_000_000_001),
         }),
     };
-    let empty = Part { pass: Pass(0), slices: Vec::new(), sums: Vec::new(), done: None };
-    let fault = |layer, in_gradient| {
-        FromWorker::Fault(Fault { pass: Pass(1), shard: Shard(4), layer, in_gradient })
+    let empty = ResultPart { pass: Pass(0), slices: Vec::new(), sums: Vec::new(), done: None };
+    let divergence = |layer, in_gradient| {
+        FromWorker::Divergence(Divergence { pass: Pass(1), shard: Shard(4), layer, in_gradient })
     };
     vec![
         FromWorker::Prepared(Span { start: 0, end: 5 }),
         FromWorker::Part(part),
         FromWorker::Part(empty),
-        fault(None, false),
-        fault(Some(1), true),
+        divergence(None, false),
+        divergence(Some(1), true),
         FromWorker::Goodbye,
     ]
 }
@@ -399,7 +400,7 @@ fn spoilt_messages_never_panic() {
     // One small chunk, so that most spoilt bytes are not values.
     let shape = [TensorShape::new("kernel", [2, 1])];
     let limits = Limits { layout: Arc::new(Layout::new(&[shape])), ..limits() };
-    let part = Part {
+    let part = ResultPart {
         pass: Pass(300),
         slices: vec![Slice { node: Node::leaf(3), chunk: Chunk(0), values: frame(2) }],
         sums: vec![NodeSums { node: Node::leaf(3), rows: 9, values: vec![1.0, 2.0] }],

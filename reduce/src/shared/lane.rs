@@ -219,7 +219,7 @@ mod tests {
     }
 
     fn part(slices: Vec<wire::Slice>) -> wire::WorkerMessage {
-        let part = wire::Part { slices, ..Default::default() };
+        let part = wire::ResultPart { slices, ..Default::default() };
         wire::WorkerMessage { kind: Some(Kind::Part(part)) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lockstep_data::{Missing, Source, TableFile, TableSpec};
+use lockstep_data::{Missing, TableFile, TableSource, TableSpec};
 use lockstep_parameters::{Choice, Range, Slot};
 
 use super::keys::{Bound, Key, Keys, choose};
@@ -10,24 +10,24 @@ use super::reader::{JobError, Section, Value, quoted};
 use super::resolved::inline;
 
 /// The section: the tables, and the format that is said of all those that are not in two files.
-pub(super) struct Data<'a> {
+pub(super) struct DataSection<'a> {
     spec: &'a mut TableSpec,
     format: Option<String>,
 }
 
-impl Data<'_> {
-    pub(super) fn of(spec: &mut TableSpec) -> Data<'_> {
+impl DataSection<'_> {
+    pub(super) fn of(spec: &mut TableSpec) -> DataSection<'_> {
         let format = files(spec).find_map(|file| file.format());
-        Data { spec, format }
+        DataSection { spec, format }
     }
 }
 
-impl Keys for Data<'_> {
+impl Keys for DataSection<'_> {
     fn keys(&mut self) -> Vec<Key<'_>> {
         let spec = &mut *self.spec;
         let dialect = &mut spec.dialect;
         let source = |value: &Value<'_>| read_source(value).map(Some);
-        let write_source = |found: &Option<Source>| found.as_ref().map(source_to_toml);
+        let write_source = |found: &Option<TableSource>| found.as_ref().map(source_to_toml);
         let one = |value: &Value<'_>| character(value, "one character").map(Some);
         let write_one = |found: &Option<char>| found.map(|one| quoted(&one.to_string()));
         let train = |file: &TableFile| Some(table_to_toml(file));
@@ -85,8 +85,8 @@ impl Keys for Data<'_> {
 fn files(spec: &mut TableSpec) -> impl Iterator<Item = &mut TableFile> {
     let held_out = [&mut spec.validation, &mut spec.test].into_iter().flatten();
     let held_out = held_out.filter_map(|source| match source {
-        Source::File(file) => Some(file),
-        Source::Fraction(_) => None,
+        TableSource::File(file) => Some(file),
+        TableSource::Fraction(_) => None,
     });
     std::iter::once(&mut spec.train).chain(held_out)
 }
@@ -155,22 +155,22 @@ fn pair(value: &Value<'_>, section: &Section<'_>) -> Result<TableFile, JobError>
     file.ok_or_else(|| value.fail("no format has these keys"))
 }
 
-fn read_source(value: &Value<'_>) -> Result<Source, JobError> {
+fn read_source(value: &Value<'_>) -> Result<TableSource, JobError> {
     let pair_keys = pair_keys();
     let known = [&["fraction"], &pair_keys[..]].concat();
     let Some(section) = value.table(&known) else {
-        return Ok(Source::File(table_file(value)?));
+        return Ok(TableSource::File(table_file(value)?));
     };
     let section = section?;
     let is_pair = pair_keys.iter().any(|key| section.get(key).is_some());
     match section.get("fraction") {
-        None if is_pair => Ok(Source::File(pair(value, &section)?)),
+        None if is_pair => Ok(TableSource::File(pair(value, &section)?)),
         Some(fraction) if is_pair => {
             Err(fraction.fail("wanted either a fraction or a table of its own, not both"))
         }
         _ => {
             let fraction = section.require("fraction")?;
-            Ok(Source::Fraction(fraction.number(FRACTION)?))
+            Ok(TableSource::Fraction(fraction.number(FRACTION)?))
         }
     }
 }
@@ -201,10 +201,10 @@ fn list(texts: &[String]) -> String {
     format!("[{}]", quoted.join(", "))
 }
 
-fn source_to_toml(source: &Source) -> String {
+fn source_to_toml(source: &TableSource) -> String {
     match source {
-        Source::File(file) => table_to_toml(file),
-        Source::Fraction(fraction) => format!("{{ fraction = {fraction:?} }}"),
+        TableSource::File(file) => table_to_toml(file),
+        TableSource::Fraction(fraction) => format!("{{ fraction = {fraction:?} }}"),
     }
 }
 

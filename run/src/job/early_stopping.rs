@@ -3,14 +3,14 @@
 
 use lockstep_coordinator::policy::{EarlyStopping, METRIC_DEFAULT, Mode};
 
-use super::Model;
+use super::ModelSection;
 use super::hints::unknown_name;
 
 /// How what is measured on the validation table is called.
 const PREFIX: &str = "validation_";
 
 /// All that can be watched, with which values of it are better.
-fn measures(model: &Model) -> Vec<(String, Mode)> {
+fn measures(model: &ModelSection) -> Vec<(String, Mode)> {
     let metrics = model.metrics.iter().map(|metric| {
         let mode = if metric.is_better_larger() { Mode::Max } else { Mode::Min };
         (format!("{PREFIX}{}", metric.name()), mode)
@@ -27,7 +27,7 @@ pub(crate) fn measure(rule: &EarlyStopping) -> &str {
 ///
 /// # Errors
 /// What was found and wanted, if the model has no such metric.
-pub fn mode(rule: &EarlyStopping, model: &Model) -> Result<Mode, String> {
+pub fn mode(rule: &EarlyStopping, model: &ModelSection) -> Result<Mode, String> {
     let measures = measures(model);
     match measures.iter().find(|(name, _)| *name == rule.metric) {
         Some((_, mode)) => Ok(*mode),

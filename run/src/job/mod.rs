@@ -51,11 +51,11 @@ pub struct Job {
     /// The tables.
     pub data: TableSpec,
     /// The network, but for its number of inputs, which the table has.
-    pub model: Model,
+    pub model: ModelSection,
     /// The training.
-    pub train: Train,
+    pub train: TrainSection,
     /// The cluster.
-    pub cluster: Cluster,
+    pub cluster: ClusterSection,
     /// The checkpoints.
     pub checkpoint: Checkpointing,
     /// The journal.
@@ -66,7 +66,7 @@ pub struct Job {
 
 /// Section `model`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Model {
+pub struct ModelSection {
     /// What training makes small.
     pub loss: Loss,
     /// What is reported beside it.
@@ -79,7 +79,7 @@ pub struct Model {
 
 /// Section `train`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Train {
+pub struct TrainSection {
     /// How gradients become weights; in the file `optimizer`.
     pub descent: Descent,
     /// Times through the training table.
@@ -142,16 +142,16 @@ impl Default for Journaling {
 
 /// Section `cluster`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cluster {
+pub struct ClusterSection {
     /// The run waits while it has fewer workers.
     pub workers_min: usize,
     /// Share of all spans that a second worker computes as well, to compare.
     pub audit_fraction: f64,
 }
 
-impl Default for Cluster {
-    fn default() -> Cluster {
-        Cluster { workers_min: 1, audit_fraction: 0.0 }
+impl Default for ClusterSection {
+    fn default() -> ClusterSection {
+        ClusterSection { workers_min: 1, audit_fraction: 0.0 }
     }
 }
 
@@ -190,7 +190,7 @@ impl Job {
     }
 
     /// A job that stands in no file, for tables that are already in memory.
-    pub fn in_memory(seed: u64, data: TableSpec, model: Model, train: Train) -> Job {
+    pub fn in_memory(seed: u64, data: TableSpec, model: ModelSection, train: TrainSection) -> Job {
         Job {
             path: PathBuf::from("job"),
             name: "job".to_string(),
@@ -198,7 +198,7 @@ impl Job {
             data,
             model,
             train,
-            cluster: Cluster::default(),
+            cluster: ClusterSection::default(),
             checkpoint: Checkpointing::default(),
             journal: Journaling::default(),
             document: Document::default(),

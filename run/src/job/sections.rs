@@ -9,14 +9,14 @@ use lockstep_parameters::{Choice, Range, Slot, choices};
 use lockstep_proto::tree::SHARDS_MAX;
 use lockstep_proto::values::Precision;
 
-use super::data::{Data, absolute};
+use super::data::{DataSection, absolute};
 use super::keys::{Bound, Key, Keys, read as read_keys};
 use super::optimizer::Descent;
 use super::reader::{Document, JobError, Section, Value, quoted};
 use super::settings::Setting;
 use super::{
-    BATCH_SIZE_DEFAULT, Checkpointing, Cluster, Every, Job, Journaling, Model, SHARDS_DEFAULT,
-    Train, class_weights,
+    BATCH_SIZE_DEFAULT, Checkpointing, ClusterSection, Every, Job, Journaling, ModelSection,
+    SHARDS_DEFAULT, TrainSection, class_weights,
 };
 
 const WORKERS_MAX: u64 = SHARDS_MAX as u64;
@@ -45,13 +45,13 @@ impl Job {
     /// Every default, and nothing where there is none.
     pub(super) fn blank() -> Job {
         let data = TableSpec::new(TableFile::at(PathBuf::new()), Vec::new());
-        let model = Model {
+        let model = ModelSection {
             loss: Loss::Mse,
             metrics: Vec::new(),
             layers: Vec::new(),
             initial_weights: None,
         };
-        let train = Train {
+        let train = TrainSection {
             descent: Descent::named("sgd").expect("the first of the list"),
             epochs: 0,
             early_stopping: None,
@@ -71,7 +71,7 @@ impl Keys for Job {
         vec![
             Key::own("name", &mut self.name, name, |name| Some(quoted(name))),
             Key::slot("seed", Slot::Whole(&mut self.seed, 0, WHOLE_MAX)),
-            Key::section("data", Data::of(&mut self.data)).required(),
+            Key::section("data", DataSection::of(&mut self.data)).required(),
             Key::section("model", &mut self.model).required(),
             Key::section("train", &mut self.train).required(),
             Key::section("cluster", &mut self.cluster),
@@ -81,7 +81,7 @@ impl Keys for Job {
     }
 }
 
-impl Keys for &mut Model {
+impl Keys for &mut ModelSection {
     fn keys(&mut self) -> Vec<Key<'_>> {
         let initial_weights = |value: &Value<'_>| value.path().map(Some);
         let write_weights = |path: &Option<PathBuf>| path.as_deref().map(absolute);
@@ -95,7 +95,7 @@ impl Keys for &mut Model {
     }
 }
 
-impl Keys for &mut Train {
+impl Keys for &mut TrainSection {
     fn keys(&mut self) -> Vec<Key<'_>> {
         let clip = Slot::Number32(&mut self.gradient_clip_norm, Range::ABOVE_0_F32);
         vec![
@@ -117,7 +117,7 @@ impl Keys for &mut Train {
     }
 }
 
-impl Keys for &mut Cluster {
+impl Keys for &mut ClusterSection {
     fn keys(&mut self) -> Vec<Key<'_>> {
         vec![
             Key::slot("workers_min", Slot::Whole(&mut self.workers_min, 1, WORKERS_MAX)),

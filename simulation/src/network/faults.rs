@@ -6,7 +6,7 @@ use lockstep_coordinator::Peer;
 use lockstep_coordinator::core::Input;
 use lockstep_proto::ids::WorkerId;
 use lockstep_worker::core::Input as WorkerInput;
-use lockstep_worker::{Loss, WorkerError};
+use lockstep_worker::{Lost, WorkerError};
 
 use super::{Deed, Happening, Link, Network, SILENCE_MAX};
 use crate::case::Leaving;
@@ -38,7 +38,7 @@ impl Network<'_> {
         let (mut back, now) = (Vec::new(), self.started + self.now);
         for (&worker, link) in self.links.iter_mut().filter(|(_, link)| link.joined) {
             let Some(process) = &mut link.worker else { continue };
-            let lost = WorkerInput::Ended(WorkerError::Lost(Loss::Vanished));
+            let lost = WorkerInput::Ended(WorkerError::Lost(Lost::Vanished));
             let is_leaving = process.is_leaving();
             assert!(process.handle(now, lost).is_break(), "a membership outlived its coordinator");
             let sent = link.sent;

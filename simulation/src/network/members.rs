@@ -8,7 +8,7 @@ use lockstep_proto::frame::ToWorker;
 use lockstep_proto::ids::{Shard, Table, WorkerId};
 use lockstep_proto::wire;
 use lockstep_worker::core::{Ended, Input as WorkerInput};
-use lockstep_worker::{Loss, WorkerError};
+use lockstep_worker::{Lost, WorkerError};
 
 use super::{Deed, Happening, Network};
 use crate::case::{Leaving, Visit, When};
@@ -119,7 +119,7 @@ impl Network<'_> {
             Deed::Sends => return self.sends(worker),
             Deed::Rows(part) => process.rows(now, part),
             Deed::LacksRows => {
-                let lost = WorkerError::Lost(Loss::Broken("no rows".to_string()));
+                let lost = WorkerError::Lost(Lost::Broken("no rows".to_string()));
                 process.handle(now, WorkerInput::NoRows(lost))
             }
             Deed::Computes(job) => {
@@ -159,7 +159,7 @@ impl Network<'_> {
             }
             None => {
                 let Some(fault) = link.closed.clone() else { return };
-                let end = fault.map_or(WorkerError::Lost(Loss::Dismissed), WorkerError::Expelled);
+                let end = fault.map_or(WorkerError::Lost(Lost::Dismissed), WorkerError::Expelled);
                 let handled = process.handle(now, WorkerInput::Ended(end));
                 return self.went_on(worker, handled);
             }
@@ -289,7 +289,7 @@ impl Network<'_> {
             Ok(Ended::Stopped) => {}
             Err(WorkerError::Expelled(_)) => {}
             Err(WorkerError::Lost(loss)) => {
-                let lacked = matches!(&loss, Loss::NoRows(..) | Loss::Broken(_));
+                let lacked = matches!(&loss, Lost::NoRows(..) | Lost::Broken(_));
                 self.seen.no_rows += u64::from(lacked);
                 if lacked {
                     let again = self.case.renamed(worker);

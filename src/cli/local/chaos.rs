@@ -100,20 +100,20 @@ pub(super) struct Planned {
 /// All faults in the order of their times: one Poisson process for each kind, so that the rate of one kind changes
 /// nothing in the others. It has no end, unless every rate is 0.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
+pub(super) struct FaultPlan {
     workers: u32,
     streams: [Stream; 4],
 }
 
-impl Plan {
-    pub(super) fn new(chaos: &Chaos, workers: usize) -> Plan {
+impl FaultPlan {
+    pub(super) fn new(chaos: &Chaos, workers: usize) -> FaultPlan {
         let workers = u32::try_from(workers).unwrap_or(u32::MAX);
         let stream = |kind: usize| Stream::new(chaos.seed, kind, chaos.rates[kind]);
-        Plan { workers, streams: std::array::from_fn(stream) }
+        FaultPlan { workers, streams: std::array::from_fn(stream) }
     }
 }
 
-impl Iterator for Plan {
+impl Iterator for FaultPlan {
     type Item = Planned;
 
     fn next(&mut self) -> Option<Planned> {
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     fn plan(text: &str, seconds: u64) -> Vec<Planned> {
-        let plan = Plan::new(&text.parse().unwrap(), 4);
+        let plan = FaultPlan::new(&text.parse().unwrap(), 4);
         plan.take_while(|planned| planned.at < Duration::from_secs(seconds)).collect()
     }
 

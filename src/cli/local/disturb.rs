@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use super::chaos::{Chaos, Fault, Plan};
+use super::chaos::{Chaos, Fault, FaultPlan};
 use super::children::{From, Order};
-use super::{Cluster, Worker, was_killed, was_told};
+use super::{LocalCluster, Worker, was_killed, was_told};
 use lockstep_run::error::{Result, exit};
 use lockstep_run::report::{FaultKind, Report, report};
 
@@ -35,7 +35,7 @@ const RESTART_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Disturber {
     chaos: Chaos,
     workers: usize,
-    plan: Peekable<Plan>,
+    plan: Peekable<FaultPlan>,
     /// When the plan's time began.
     begun_at: Option<Instant>,
     coordinator: Coordinator,
@@ -67,7 +67,7 @@ impl Disturber {
         Disturber {
             chaos: chaos.clone(),
             workers,
-            plan: Plan::new(chaos, workers).peekable(),
+            plan: FaultPlan::new(chaos, workers).peekable(),
             begun_at: None,
             coordinator: Coordinator::Starting,
             checkpoints: PathBuf::new(),
@@ -84,7 +84,7 @@ impl Disturber {
 
     /// What to say after a training that met no fault, though there were to be some.
     pub(super) fn met_none(&self) -> Option<Report> {
-        let planned = Plan::new(&self.chaos, self.workers).next()?;
+        let planned = FaultPlan::new(&self.chaos, self.workers).next()?;
         let is_none = self.faults.values().all(|&count| count == 0);
         let message = format!(
             "the training was over before any fault (the first was due after {:.1} s): train longer, or ask for more, \
@@ -129,8 +129,8 @@ impl Disturber {
     }
 }
 
-impl Cluster<'_> {
-    /// When [`Cluster::disturb`] has something to do.
+impl LocalCluster<'_> {
+    /// When [`LocalCluster::disturb`] has something to do.
     pub(super) fn disturb_at(&mut self) -> Option<Instant> {
         let worker_at = self.replacement_at();
         let Some(disturber) = self.disturber.as_mut() else { return worker_at };

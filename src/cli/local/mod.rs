@@ -76,7 +76,7 @@ pub(super) async fn run(options: Options, reporter: &SharedConsole) -> Result<()
         None => Some(Secret::random().map_err(|error| Error::Internal(error.to_string()))?),
         Some(_) => None,
     };
-    let mut cluster = Cluster::new(&options, reporter, token);
+    let mut cluster = LocalCluster::new(&options, reporter, token);
     cluster.start_coordinator()?;
     let result = tokio::select! {
         result = cluster.watch() => result,
@@ -127,7 +127,7 @@ impl Worker {
     }
 }
 
-struct Cluster<'a> {
+struct LocalCluster<'a> {
     options: &'a Options,
     reporter: &'a SharedConsole,
     children: Children,
@@ -159,14 +159,14 @@ struct Cluster<'a> {
     disturber: Option<Disturber>,
 }
 
-impl<'a> Cluster<'a> {
+impl<'a> LocalCluster<'a> {
     fn new(
         options: &'a Options,
         reporter: &'a SharedConsole,
         token: Option<Secret>,
-    ) -> Cluster<'a> {
+    ) -> LocalCluster<'a> {
         let disturber = |chaos| Disturber::new(chaos, options.seats.len());
-        Cluster {
+        LocalCluster {
             options,
             reporter,
             children: Children::new(),

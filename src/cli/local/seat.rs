@@ -9,7 +9,7 @@ use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use super::children::{From, command, tied};
-use super::{Cluster, Worker, text};
+use super::{LocalCluster, Worker, text};
 use crate::cli::joining::JoinFile;
 use crate::cli::process::shell_word;
 
@@ -81,7 +81,7 @@ impl Backoff {
     }
 }
 
-impl Cluster<'_> {
+impl LocalCluster<'_> {
     /// Starts a seat's worker.
     pub(super) fn start_worker(&mut self, seat: usize) -> Result<Worker> {
         let (command, told) = match &self.options.seats[seat] {

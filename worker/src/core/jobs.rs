@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use lockstep_proto::frame::{Deal, FromWorker, Part};
+use lockstep_proto::frame::{Deal, FromWorker, ResultPart};
 use lockstep_proto::panics;
 
 use crate::ahead::{Ran, Running};
@@ -74,7 +74,7 @@ impl Job {
         };
         let started = now();
         compute.run(&work, &mut |mut result| {
-            if let FromWorker::Part(Part { done: Some(done), .. }) = &mut result {
+            if let FromWorker::Part(ResultPart { done: Some(done), .. }) = &mut result {
                 done.busy += now().saturating_duration_since(started);
             }
             send(result);

@@ -17,14 +17,14 @@ use std::time::{Duration, Instant};
 use lockstep_data::RowOrder;
 use lockstep_model::{Network, NetworkSpec};
 use lockstep_proto::frame::{
-    Deal, Done, Ending, FromWorker, Limits, Part, SUMS_LEN_MAX, ToWorker, Welcome,
+    Deal, Done, Ending, FromWorker, Limits, ResultPart, SUMS_LEN_MAX, ToWorker, Welcome,
 };
 use lockstep_proto::ids::{Shard, Span, Table, Task};
 use lockstep_proto::tree::ShardTree;
 
 use crate::ahead::{Ahead, Running, ahead};
 use crate::compute::{Compute, SpanBatch, Work};
-use crate::loss::{Loss, shown};
+use crate::lost::{Lost, shown};
 pub use crate::pace::Pace;
 use crate::parts::Frames;
 use crate::shards::Shards;
@@ -393,7 +393,7 @@ fn table_of(deal: &Deal) -> Table {
 /// The answer to a deal whose weights are gone.
 fn dropped(deal: &Deal) -> FromWorker {
     let done = Some(Done { span: deal.span, busy: Duration::ZERO });
-    FromWorker::Part(Part { pass: deal.pass, slices: Vec::new(), sums: Vec::new(), done })
+    FromWorker::Part(ResultPart { pass: deal.pass, slices: Vec::new(), sums: Vec::new(), done })
 }
 
 /// What the end of a run is to a worker.
@@ -401,6 +401,6 @@ pub(crate) fn ended(ending: Ending) -> Result<Ended, WorkerError> {
     match ending {
         Ending::Finished => Ok(Ended::Finished),
         Ending::Failed(error) => Err(WorkerError::RunFailed(error)),
-        Ending::Stopped => Err(WorkerError::Lost(Loss::Stopped)),
+        Ending::Stopped => Err(WorkerError::Lost(Lost::Stopped)),
     }
 }

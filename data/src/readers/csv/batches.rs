@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::parse::{Parser, Part, check_rows};
+use super::parse::{Parsed, Parser, check_rows};
 use super::scan::Piece;
 use super::text::Text;
 use crate::block::Builder;
@@ -86,8 +86,8 @@ impl Batches for InOrder {
     }
 }
 
-fn batch(table: Arc<Text>, wanted: &Wanted, first: u32, part: Part) -> Batch {
-    let Part { block, names, kept } = part;
+fn batch(table: Arc<Text>, wanted: &Wanted, first: u32, part: Parsed) -> Batch {
+    let Parsed { block, names, kept } = part;
     let selection = Arc::clone(&wanted.selection);
     let label_names = names.into_iter().map(|names| names.list).collect();
     let kept = kept.into_iter().map(Values::Texts).collect();

@@ -28,21 +28,21 @@ pub(crate) struct Cells<'a> {
 }
 
 /// What is wrong with a record; its line is looked up only for the fault that is told.
-pub(crate) enum Fault {
+pub(crate) enum CellFault {
     Row { offset: u64, problem: String },
     Cell { offset: u64, column: usize, problem: String },
     Record(RecordFault),
     Changed,
 }
 
-impl Fault {
+impl CellFault {
     /// The error, with its line.
     pub(crate) fn told(self, text: &Text) -> DataError {
         match self {
-            Fault::Row { offset, problem } => text.row_error(offset, problem),
-            Fault::Cell { offset, column, problem } => text.cell_error(offset, column, problem),
-            Fault::Record(fault) => text.record_error(fault),
-            Fault::Changed => {
+            CellFault::Row { offset, problem } => text.row_error(offset, problem),
+            CellFault::Cell { offset, column, problem } => text.cell_error(offset, column, problem),
+            CellFault::Record(fault) => text.record_error(fault),
+            CellFault::Changed => {
                 DataError::table(text.path(), "the file changed while it was read; try again")
             }
         }
@@ -87,13 +87,13 @@ impl<'a> Cells<'a> {
         start: u64,
         block: &mut Builder,
         names: &mut [Names],
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CellFault> {
         let columns = self.columns;
         let offset = || start + record.position().map_or(0, csv::Position::byte);
         if record.len() != columns {
             let found = count(record.len() as u64, "column");
             let problem = format!("found {found}, wanted {columns} as in the {}", self.first_row());
-            return Err(Fault::Row { offset: offset(), problem });
+            return Err(CellFault::Row { offset: offset(), problem });
         }
         for (slot, noted) in self.slots.iter().zip(&self.noted) {
             let cell = record[slot.column].trim_ascii();
@@ -101,10 +101,8 @@ impl<'a> Cells<'a> {
                 Kind::Number(place) => {
                     let number = match number(cell) {
                         Some(value) if !self.has_list && value.abs() <= slot.number_max => value,
-                        _ => self.odd_number(slot, cell, noted).map_err(|problem| Fault::Cell {
-                            offset: offset(),
-                            column: slot.column,
-                            problem,
+                        _ => self.odd_number(slot, cell, noted).map_err(|problem| {
+                            CellFault::Cell { offset: offset(), column: slot.column, problem }
                         })?,
                     };
                     block.set_number(place, number);
@@ -141,17 +139,17 @@ impl<'a> Cells<'a> {
         cell: &[u8],
         offset: &dyn Fn() -> u64,
         names: &mut Names,
-    ) -> Result<u32, Fault> {
+    ) -> Result<u32, CellFault> {
         let mut is_missing = cell.is_empty();
         if !is_missing && self.text.dialect().is_missing(cell, false) {
             let is_quoted = self.text.is_quoted(offset(), slot.column);
             is_missing =
-                !is_quoted.map_err(|cause| Fault::Record(RecordFault::Csv(cause.into())))?;
+                !is_quoted.map_err(|cause| CellFault::Record(RecordFault::Csv(cause.into())))?;
         }
         match slot.label(cell, is_missing) {
             Ok(None) => Ok(MISSING_LABEL),
             Ok(Some(name)) => Ok(names.id(name)),
-            Err(problem) => Err(Fault::Cell { offset: offset(), column: slot.column, problem }),
+            Err(problem) => Err(CellFault::Cell { offset: offset(), column: slot.column, problem }),
         }
     }
 }

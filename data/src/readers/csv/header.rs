@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::records::{LINE_LEN_MAX, Records};
 use crate::bytes::packing::unreadable;
-use crate::bytes::source::Source;
+use crate::bytes::source::ByteSource;
 use crate::dialect::Dialect;
 use crate::error::{DataError, quote};
 use crate::readers::cell::{CELL_LEN_MAX, describe_len};
@@ -30,7 +30,7 @@ pub(crate) struct Header {
 /// Reads the first record that begins at or after byte `start`.
 pub(crate) fn read(
     path: &Path,
-    source: &Source,
+    source: &ByteSource,
     start: u64,
     dialect: &Dialect,
 ) -> Result<Header, DataError> {
@@ -163,7 +163,7 @@ impl Line {
 /// The delimiter that parts header and first records alike, or the one that makes the most columns of the header. Of
 /// two that fit alike the comma is the less likely one: there are decimal commas, but hardly a semicolon or a tab in
 /// each row's cells.
-fn delimiter(source: &Source, start: u64, dialect: &Dialect, line: &Line) -> u8 {
+fn delimiter(source: &ByteSource, start: u64, dialect: &Dialect, line: &Line) -> u8 {
     let mut best: Option<(bool, u64, bool, u8)> = None;
     for &delimiter in DELIMITERS {
         let cells = line.outside[usize::from(delimiter)] + 1;
@@ -181,7 +181,7 @@ fn delimiter(source: &Source, start: u64, dialect: &Dialect, line: &Line) -> u8 
 
 /// Whether the records below the header have as many cells as it has. What cannot be read tells nothing: that is told
 /// where it is needed.
-fn fits(source: &Source, start: u64, delimiter: u8, dialect: &Dialect) -> bool {
+fn fits(source: &ByteSource, start: u64, delimiter: u8, dialect: &Dialect) -> bool {
     let mut records = Records::new(source, start..source.end(), delimiter, dialect);
     let mut record = csv::ByteRecord::new();
     let mut cells = None;
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str, dialect: &Dialect) -> Result<(u8, Vec<String>), String> {
-        let source = Source::Memory(text.as_bytes().to_vec());
+        let source = ByteSource::Memory(text.as_bytes().to_vec());
         read(Path::new("t.csv"), &source, 0, dialect)
             .map(|header| (header.delimiter, header.columns))
             .map_err(|error| error.to_string())

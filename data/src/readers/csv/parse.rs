@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::cells::{Cells, Fault};
+use super::cells::{CellFault, Cells};
 use super::scan::Piece;
 use super::text::Text;
 use crate::block::{Block, Builder, MISSING_LABEL};
@@ -45,7 +45,7 @@ fn parse_in_pieces(
 }
 
 /// Some rows, with the names of their label ids, which are their own, and the cells that are kept as they are.
-pub(super) struct Part {
+pub(super) struct Parsed {
     pub(super) block: Block,
     pub(super) names: Vec<Names>,
     pub(super) kept: Vec<Texts>,
@@ -80,7 +80,7 @@ impl Parser<'_> {
             }
             found
         };
-        let read: Vec<Result<Option<Part>, Fault>> =
+        let read: Vec<Result<Option<Parsed>, CellFault>> =
             pieces.par_iter().enumerate().map_init(Builder::default, read).collect();
         let mut names = self.cells.names();
         let mut blocks = Vec::with_capacity(pieces.len());
@@ -92,23 +92,23 @@ impl Parser<'_> {
     }
 
     /// Reads a piece.
-    pub(super) fn piece(&self, piece: &Piece, block: &mut Builder) -> Result<Part, Fault> {
+    pub(super) fn piece(&self, piece: &Piece, block: &mut Builder) -> Result<Parsed, CellFault> {
         let mut names = self.cells.names();
         let mut kept = vec![Texts::default(); self.kept.len()];
         let mut records = self.text.records(piece.bytes.clone()).without_quotes();
         let mut record = csv::ByteRecord::new();
         self.cells.begin(block, piece.rows);
-        while records.read(&mut record).map_err(Fault::Record)? {
+        while records.read(&mut record).map_err(CellFault::Record)? {
             if block.is_full() {
-                return Err(Fault::Changed);
+                return Err(CellFault::Changed);
             }
             self.cells.row(&record, piece.bytes.start, block, &mut names)?;
             self.keep(&record, piece.bytes.start, &mut kept)?;
         }
         if !block.is_full() {
-            return Err(Fault::Changed);
+            return Err(CellFault::Changed);
         }
-        Ok(Part { block: block.block(), names, kept })
+        Ok(Parsed { block: block.block(), names, kept })
     }
 
     /// Reads the file as one piece. There are as many blocks as the rows that are really there take.
@@ -133,7 +133,7 @@ impl Parser<'_> {
         at: &mut u64,
         rows_max: usize,
         block: &mut Builder,
-    ) -> Result<Option<Part>, DataError> {
+    ) -> Result<Option<Parsed>, DataError> {
         let body = self.text.body();
         // From the line end before it on: the `csv` crate leaves out a byte order mark at the very beginning of what it
         // reads, and where parts begin must not matter.
@@ -161,11 +161,16 @@ impl Parser<'_> {
             }
         }
         let block = block.block();
-        Ok((block.rows > 0).then_some(Part { block, names, kept }))
+        Ok((block.rows > 0).then_some(Parsed { block, names, kept }))
     }
 
     /// Keeps the cells of a record that are to be kept.
-    fn keep(&self, record: &csv::ByteRecord, start: u64, kept: &mut [Texts]) -> Result<(), Fault> {
+    fn keep(
+        &self,
+        record: &csv::ByteRecord,
+        start: u64,
+        kept: &mut [Texts],
+    ) -> Result<(), CellFault> {
         for (&column, kept) in self.kept.iter().zip(kept) {
             match str::from_utf8(&record[column]) {
                 Ok(text) => kept.push(Some(text)),
@@ -175,7 +180,7 @@ impl Parser<'_> {
                         quote(&record[column])
                     );
                     let offset = start + record.position().map_or(0, csv::Position::byte);
-                    return Err(Fault::Cell { offset, column, problem });
+                    return Err(CellFault::Cell { offset, column, problem });
                 }
             }
         }
@@ -183,10 +188,10 @@ impl Parser<'_> {
     }
 }
 
-impl Part {
+impl Parsed {
     /// The block with the label ids of a table that has such names so far.
     fn renamed(self, names: &mut [Names]) -> Block {
-        let Part { mut block, names: found, kept: _ } = self;
+        let Parsed { mut block, names: found, kept: _ } = self;
         for (column, (names, found)) in names.iter_mut().zip(&found).enumerate() {
             let ids: Vec<u32> = found.list.iter().map(|name| names.id(name)).collect();
             let labels = block.labels_mut(column).iter_mut();

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::comments::Comments;
 use super::quotes::{self, Quoting};
 use crate::bytes::packing::unreadable;
-use crate::bytes::source::{Source, Span};
+use crate::bytes::source::{ByteRange, ByteSource};
 use crate::dialect::Dialect;
 use crate::error::DataError;
 
@@ -20,7 +20,7 @@ pub(crate) const BUFFER_LEN: usize = 1 << 16;
 
 /// The records of a range of a file.
 pub(crate) struct Records<'a> {
-    source: &'a Source,
+    source: &'a ByteSource,
     reader: csv::Reader<Limited<'a>>,
     range: Range<u64>,
     delimiter: u8,
@@ -50,7 +50,7 @@ pub(crate) enum RecordFault {
 
 impl<'a> Records<'a> {
     pub(crate) fn new(
-        source: &'a Source,
+        source: &'a ByteSource,
         range: Range<u64>,
         delimiter: u8,
         dialect: &'a Dialect,
@@ -155,7 +155,7 @@ pub(crate) fn broken(path: &Path, error: csv::Error) -> DataError {
 
 /// Reads a range and stops where one record has taken too much of it.
 struct Limited<'a> {
-    span: Span<'a>,
+    span: ByteRange<'a>,
     left: u64,
     is_over: bool,
     comments: Option<Comments>,
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     fn all(text: &str) -> Result<usize, RecordFault> {
-        let source = Source::Memory(text.as_bytes().to_vec());
+        let source = ByteSource::Memory(text.as_bytes().to_vec());
         let dialect = Dialect::default();
         let mut records = Records::new(&source, 0..source.end(), b',', &dialect);
         let mut record = csv::ByteRecord::new();

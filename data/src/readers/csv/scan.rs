@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::bytes::source::Source;
+use crate::bytes::source::ByteSource;
 
 /// Bytes read at once.
 const BLOCK_LEN: usize = 1 << 16;
@@ -24,7 +24,7 @@ pub(crate) struct Piece {
 /// Pieces of about `piece_len` bytes, in order, that hold every record from `body` on; `None` if there is a quote.
 /// A record begins where a byte that ends no line follows one that does: blank lines are none.
 pub(crate) fn pieces(
-    source: &Source,
+    source: &ByteSource,
     body: u64,
     piece_len: u64,
     quote: Option<u8>,
@@ -60,7 +60,7 @@ pub(crate) fn pieces(
 }
 
 /// Length of a byte order mark at `body`, which the `csv` crate will leave out.
-fn mark_len(source: &Source, body: u64) -> io::Result<u64> {
+fn mark_len(source: &ByteSource, body: u64) -> io::Result<u64> {
     let mut start = Vec::new();
     source.span(body..source.end()).take(MARK.len() as u64).read_to_end(&mut start)?;
     Ok(if start == MARK { MARK.len() as u64 } else { 0 })
@@ -79,7 +79,7 @@ enum Stop {
 
 /// Looks at the byte before the range too, unless it is the `first`: that one follows a line end.
 fn scan(
-    source: &Source,
+    source: &ByteSource,
     range: Range<u64>,
     is_first: bool,
     quote: Option<u8>,
@@ -144,7 +144,7 @@ mod tests {
             "",
         ] {
             let bytes = [b"a,b\n", body.as_bytes()].concat();
-            let source = Source::Memory(bytes.clone());
+            let source = ByteSource::Memory(bytes.clone());
             let wanted = records(body.as_bytes());
             for piece_len in 0..30 {
                 let pieces = pieces(&source, 4, piece_len, Some(b'"')).unwrap().unwrap();
@@ -165,17 +165,19 @@ mod tests {
 
     #[test]
     fn small_pieces_are_many_and_a_quote_is_one_too_many() {
-        let source = Source::Memory(b"a\n1\n2\n3\n".to_vec());
+        let source = ByteSource::Memory(b"a\n1\n2\n3\n".to_vec());
         assert_eq!(pieces(&source, 2, 1, Some(b'"')).unwrap().unwrap().len(), 3);
         assert_eq!(pieces(&source, 2, 4, Some(b'"')).unwrap().unwrap().len(), 2);
         for bytes in [&b"a\n1\n\"2\n\"\n"[..], b"a\n1\n2\"", b"a\n\"", b"a\n1\r2\r3\"\r"] {
-            let source = Source::Memory(bytes.to_vec());
+            let source = ByteSource::Memory(bytes.to_vec());
             for piece_len in 1..10 {
                 assert_eq!(pieces(&source, 2, piece_len, Some(b'"')).unwrap(), None);
             }
         }
         assert!(
-            pieces(&Source::Memory(b"\"a\"\n1\n".to_vec()), 4, 1, Some(b'"')).unwrap().is_some()
+            pieces(&ByteSource::Memory(b"\"a\"\n1\n".to_vec()), 4, 1, Some(b'"'))
+                .unwrap()
+                .is_some()
         );
     }
 
@@ -185,7 +187,7 @@ mod tests {
         let line = "x".repeat(BLOCK_LEN - 3);
         for gap in ["\n", "\r\n", "\n\n\n", "\r\r\n\n\r"] {
             let body = format!("{line}{gap}").repeat(5);
-            let source = Source::Memory(format!("a\n{body}").into_bytes());
+            let source = ByteSource::Memory(format!("a\n{body}").into_bytes());
             for piece_len in [BLOCK_LEN as u64 - 1, BLOCK_LEN as u64 + 1, 1 << 30] {
                 let pieces = pieces(&source, 2, piece_len, Some(b'"')).unwrap().unwrap();
                 assert_eq!(pieces.iter().map(|piece| piece.rows).sum::<usize>(), 5);

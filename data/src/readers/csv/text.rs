@@ -12,7 +12,7 @@ use super::quotes;
 use super::records::{BUFFER_LEN, LINE_LEN_MAX, RecordFault, Records, broken};
 use super::scan::{self, MARK, Piece};
 use crate::bytes::packing::unreadable;
-use crate::bytes::source::Source;
+use crate::bytes::source::ByteSource;
 use crate::dialect::Dialect;
 use crate::error::{DataError, quote};
 use crate::readers::cell::describe_len;
@@ -26,7 +26,7 @@ const START_LEN: u64 = 8;
 #[derive(Debug)]
 pub(crate) struct Text {
     path: PathBuf,
-    source: Source,
+    source: ByteSource,
     dialect: Dialect,
     delimiter: u8,
     columns: Vec<String>,
@@ -40,8 +40,8 @@ impl Text {
     pub(crate) fn open(request: &Request<'_>) -> Result<Text, DataError> {
         let path = request.path;
         let source = match request.is_standard_input {
-            true => Source::standard_input(),
-            false => Source::open(path),
+            true => ByteSource::standard_input(),
+            false => ByteSource::open(path),
         };
         let source = source.map_err(|cause| unreadable(path, cause))?;
         Text::new(request, source)
@@ -54,7 +54,7 @@ impl Text {
         Text::open(&Request { dialect: &dialect, ..*request })
     }
 
-    fn new(request: &Request<'_>, source: Source) -> Result<Text, DataError> {
+    fn new(request: &Request<'_>, source: ByteSource) -> Result<Text, DataError> {
         let (path, dialect) = (request.path, request.dialect);
         let unreadable = |cause| unreadable(path, cause);
         let mut begin = Vec::new();
@@ -242,7 +242,7 @@ mod tests {
             dialect: &Dialect { comment, ..Dialect::default() },
             recognize: |_| None,
         };
-        Text::new(&request, Source::Memory(bytes.to_vec())).unwrap()
+        Text::new(&request, ByteSource::Memory(bytes.to_vec())).unwrap()
     }
 
     #[test]

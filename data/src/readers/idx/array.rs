@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::bytes::stream::{self, Fault, Stream, hex};
+use crate::bytes::stream::{self, Stream, StreamError, hex};
 use crate::error::DataError;
 
 /// Most dimensions of an array.
@@ -64,17 +64,21 @@ impl Array {
         stream::read(path, |stream| Array::read_from(path, stream, check))
     }
 
-    fn read_from(path: &Path, from: &mut Stream<'_>, check: Check<'_>) -> Result<Array, Fault> {
+    fn read_from(
+        path: &Path,
+        from: &mut Stream<'_>,
+        check: Check<'_>,
+    ) -> Result<Array, StreamError> {
         let start = from.up_to(4)?;
         let [0, 0, code, dimensions] = start[..] else {
-            return Err(Fault::Problem(format!(
+            return Err(StreamError::Problem(format!(
                 "found {} at its beginning, wanted an IDX file, which begins with 00 00 (00 00 08 03 for images, \
                  00 00 08 01 for labels); give a CSV file by its path alone",
                 hex(&start),
             )));
         };
         let element = Element::from_code(code).ok_or_else(|| {
-            Fault::Problem(format!(
+            StreamError::Problem(format!(
                 "found element type 0x{code:02x}, wanted 0x08 (u8), 0x09 (i8), 0x0b (i16), 0x0c (i32), 0x0d (f32) or \
                  0x0e (f64)"
             ))
@@ -82,11 +86,13 @@ impl Array {
         let dimensions = usize::from(dimensions);
         if !(1..=DIMENSIONS_MAX).contains(&dimensions) {
             let problem = format!("found {dimensions} dimensions, wanted 1 to {DIMENSIONS_MAX}");
-            return Err(Fault::Problem(problem));
+            return Err(StreamError::Problem(problem));
         }
         let header = from.up_to(4 * dimensions)?;
         if header.len() < 4 * dimensions {
-            return Err(Fault::Problem("the file ends in its header; fetch it again".to_owned()));
+            return Err(StreamError::Problem(
+                "the file ends in its header; fetch it again".to_owned(),
+            ));
         }
         let dimensions: Vec<usize> = header
             .chunks_exact(4)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::element::Element;
 use super::header::{self, Dtype, Field, Header};
-use crate::bytes::stream::{self, Fault, Stream, shape};
+use crate::bytes::stream::{self, Stream, StreamError, shape};
 use crate::error::{DataError, quote};
 use crate::readers::open_table::{COLUMNS_MAX, ROWS_MAX};
 
@@ -77,7 +77,7 @@ impl Array {
         stream::read(path, |from| Array::read_from(path, from))
     }
 
-    fn read_from(path: &Path, from: &mut Stream<'_>) -> Result<Array, Fault> {
+    fn read_from(path: &Path, from: &mut Stream<'_>) -> Result<Array, StreamError> {
         let header = header::read(from)?;
         Array::read_behind(path, header, from)
     }
@@ -87,7 +87,7 @@ impl Array {
         path: &Path,
         header: Header,
         from: &mut Stream<'_>,
-    ) -> Result<Array, Fault> {
+    ) -> Result<Array, StreamError> {
         let Header { shape: dimensions, is_fortran, dtype } = header;
         let size = dtype.size();
         let [rows, row_shape @ ..] = &dimensions[..] else {

@@ -3,7 +3,7 @@
 
 use super::element::Element;
 use super::literal::{self, Literal};
-use crate::bytes::stream::{Fault, Stream, hex};
+use crate::bytes::stream::{Stream, StreamError, hex};
 use crate::error::quote;
 
 /// How an NPY file begins.
@@ -58,15 +58,15 @@ impl Dtype {
 }
 
 /// Reads a file up to the end of its header.
-pub(super) fn read(from: &mut Stream<'_>) -> Result<Header, Fault> {
+pub(super) fn read(from: &mut Stream<'_>) -> Result<Header, StreamError> {
     let start = from.up_to(MAGIC.len() + 2)?;
     if start.starts_with(&ZIP_MAGIC) {
-        return Err(Fault::Problem(
+        return Err(StreamError::Problem(
             "found a zip file, as numpy.savez writes it, wanted an NPY file; give it a name that ends in .npz".to_owned(),
         ));
     }
     if !start.starts_with(&MAGIC) {
-        return Err(Fault::Problem(format!(
+        return Err(StreamError::Problem(format!(
             "found {} at its beginning, wanted an NPY file, as numpy.save writes it, which begins with {}; give a file of \
              another format another name",
             hex(&start[..start.len().min(MAGIC.len())]),
@@ -78,7 +78,7 @@ pub(super) fn read(from: &mut Stream<'_>) -> Result<Header, Fault> {
         (1, 0) => from.up_to(2)?.try_into().map(|bytes| u16::from_le_bytes(bytes).into()),
         (2 | 3, 0) => from.up_to(4)?.try_into().map(u32::from_le_bytes),
         _ => {
-            return Err(Fault::Problem(format!(
+            return Err(StreamError::Problem(format!(
                 "found version {major}.{minor} of the format, wanted 1.0, 2.0 or 3.0; save it again with numpy.save"
             )));
         }
@@ -86,7 +86,7 @@ pub(super) fn read(from: &mut Stream<'_>) -> Result<Header, Fault> {
     let length = length.map_err(|_| ends())? as usize;
     if length > HEADER_LEN_MAX {
         let problem = format!("found a header of {length} bytes, wanted at most {HEADER_LEN_MAX}");
-        return Err(Fault::Problem(problem));
+        return Err(StreamError::Problem(problem));
     }
     let header = from.up_to(length)?;
     if header.len() < length {
@@ -101,12 +101,12 @@ pub(super) fn read(from: &mut Stream<'_>) -> Result<Header, Fault> {
     Ok(header_of(literal)?)
 }
 
-fn ends() -> Fault {
-    Fault::Problem("the file ends in its header; save or fetch it again".to_owned())
+fn ends() -> StreamError {
+    StreamError::Problem("the file ends in its header; save or fetch it again".to_owned())
 }
 
-fn damaged(problem: &str) -> Fault {
-    Fault::Problem(damage(problem))
+fn damaged(problem: &str) -> StreamError {
+    StreamError::Problem(damage(problem))
 }
 
 fn damage(problem: &str) -> String {
@@ -218,8 +218,8 @@ mod tests {
     fn found(mut file: &[u8]) -> Result<Header, String> {
         let left = file.len() as u64;
         read(&mut Stream::new(&mut file, left)).map_err(|fault| match fault {
-            Fault::Problem(problem) => problem,
-            Fault::Io(error) => error.to_string(),
+            StreamError::Problem(problem) => problem,
+            StreamError::Io(error) => error.to_string(),
         })
     }
 

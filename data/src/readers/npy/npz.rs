@@ -20,8 +20,8 @@ use super::cells::{self, Cells};
 use super::header::{self, ZIP_MAGIC};
 use crate::block::Block;
 use crate::bytes::packing::{DEFLATE_RATIO_MAX, unreadable};
-use crate::bytes::source::{Cursor, Source};
-use crate::bytes::stream::{Fault, Stream, hex};
+use crate::bytes::source::{ByteSource, Cursor};
+use crate::bytes::stream::{Stream, StreamError, hex};
 use crate::error::{DataError, count, quote};
 use crate::readers::cell::Look;
 use crate::readers::format::Request;
@@ -145,7 +145,7 @@ fn take_names(path: &Path, arrays: &mut Vec<Named>) -> Result<Option<Vec<String>
 
 /// Reads every array of rows, in the file's order.
 fn read(path: &Path) -> Result<Vec<Named>, DataError> {
-    let source = Source::open(path).map_err(|cause| unreadable(path, cause))?;
+    let source = ByteSource::open(path).map_err(|cause| unreadable(path, cause))?;
     let mut start = Vec::new();
     let read = source.span(0..source.end().min(ZIP_MAGIC.len() as u64)).read_to_end(&mut start);
     read.map_err(|cause| unreadable(path, cause))?;
@@ -165,7 +165,7 @@ fn read(path: &Path) -> Result<Vec<Named>, DataError> {
     }
 }
 
-fn read_arrays(path: &Path, source: &Source, length: u64) -> Result<Vec<Named>, DataError> {
+fn read_arrays(path: &Path, source: &ByteSource, length: u64) -> Result<Vec<Named>, DataError> {
     let mut archive = ZipArchive::new(BufReader::new(Cursor::new(source, 0)))
         .map_err(|error| unreadable_zip(path, error))?;
     let mut arrays = Vec::new();
@@ -188,10 +188,10 @@ fn read_arrays(path: &Path, source: &Source, length: u64) -> Result<Vec<Named>, 
         let left_max = entry.compressed_size().saturating_mul(DEFLATE_RATIO_MAX);
         let array = read_array(path, &mut Stream::new(&mut entry, left_max));
         let array = array.map_err(|fault| match fault {
-            Fault::Problem(problem) => {
+            StreamError::Problem(problem) => {
                 DataError::table(path, format!("array {}: {problem}", quote(name.as_bytes())))
             }
-            Fault::Io(cause) if cause.raw_os_error().is_none() => {
+            StreamError::Io(cause) if cause.raw_os_error().is_none() => {
                 damaged(path, &format!("array {}: {cause}", quote(name.as_bytes())))
             }
             fault => fault.of(path),
@@ -202,7 +202,7 @@ fn read_arrays(path: &Path, source: &Source, length: u64) -> Result<Vec<Named>, 
 }
 
 /// Reads an array; `None` for a single value.
-fn read_array(path: &Path, from: &mut Stream<'_>) -> Result<Option<Array>, Fault> {
+fn read_array(path: &Path, from: &mut Stream<'_>) -> Result<Option<Array>, StreamError> {
     let header = header::read(from)?;
     if header.shape.is_empty() {
         return Ok(None);

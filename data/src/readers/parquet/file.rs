@@ -12,7 +12,7 @@ use lockstep_proto::panics;
 use super::pages;
 use super::thrift::encrypted_columns;
 use crate::bytes::packing::unreadable;
-use crate::bytes::source::{Cursor, Source};
+use crate::bytes::source::{ByteSource, Cursor};
 use crate::bytes::stream::hex;
 use crate::error::DataError;
 
@@ -34,7 +34,7 @@ pub(super) struct File {
 
 /// Opens a file and reads its footer.
 pub(super) fn open(path: &Path) -> Result<File, DataError> {
-    let source = Source::open(path).map_err(|cause| unreadable(path, cause))?;
+    let source = ByteSource::open(path).map_err(|cause| unreadable(path, cause))?;
     let mut start = Vec::new();
     let read = source.span(0..source.end().min(MAGIC.len() as u64)).read_to_end(&mut start);
     read.map_err(|cause| unreadable(path, cause))?;
@@ -58,7 +58,7 @@ pub(super) fn open(path: &Path) -> Result<File, DataError> {
 }
 
 /// The footer of a file, which the `parquet` crate has read before.
-fn footer(source: &Source) -> io::Result<Vec<u8>> {
+fn footer(source: &ByteSource) -> io::Result<Vec<u8>> {
     let read = |range| -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         source.span(range).read_to_end(&mut bytes)?;
@@ -101,7 +101,7 @@ pub(super) fn damaged(path: &Path, cause: &str) -> DataError {
 }
 
 /// A file by position.
-pub(super) struct Chunks(Arc<Source>);
+pub(super) struct Chunks(Arc<ByteSource>);
 
 impl Length for Chunks {
     fn len(&self) -> u64 {
@@ -110,7 +110,7 @@ impl Length for Chunks {
 }
 
 impl ChunkReader for Chunks {
-    type T = Cursor<Arc<Source>>;
+    type T = Cursor<Arc<ByteSource>>;
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
         let end = self.0.end();

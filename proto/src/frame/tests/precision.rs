@@ -7,7 +7,7 @@ fn frames_of_another_precision() {
     let limits = Limits { precision: Precision::Bf16, ..limits() };
     let slice = |values: Bytes| {
         let slices = vec![wire::Slice { index: 4, chunk: 1, values, ..Default::default() }];
-        let part = wire::Part { slices, ..Default::default() };
+        let part = wire::ResultPart { slices, ..Default::default() };
         limits.from_worker(worker_message(worker_message::Kind::Part(part)))
     };
     assert!(slice(Precision::Bf16.encode(&[0.5; 100])).is_ok());

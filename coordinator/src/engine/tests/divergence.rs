@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lockstep_proto::frame::Fault;
+use lockstep_proto::frame::Divergence;
 use lockstep_proto::ids::{Pass, Shard, WorkerId};
 use lockstep_proto::tree::Node;
 
@@ -10,13 +10,13 @@ use super::super::checking::COMPANY_WAIT_MAX;
 use super::super::{Action, Event, Schedule, Track, Verdict};
 use super::{Bench, TRACKS, span, whole_batches};
 
-fn fault(pass: u64, shard: u32) -> Fault {
-    Fault { pass: Pass(pass), shard: Shard(shard), layer: None, in_gradient: false }
+fn divergence(pass: u64, shard: u32) -> Divergence {
+    Divergence { pass: Pass(pass), shard: Shard(shard), layer: None, in_gradient: false }
 }
 
 impl Bench {
     fn says(&mut self, worker: u64, pass: u64, shard: u32) -> bool {
-        self.engine.faulted(self.now, WorkerId(worker), fault(pass, shard))
+        self.engine.diverged(self.now, WorkerId(worker), divergence(pass, shard))
     }
 
     /// A worker gives all values of a span, to be compared.
@@ -69,7 +69,7 @@ fn one_worker_alone_is_believed_at_once() {
     let mut bench = Bench::with_workers(whole_batches(4, 1), 1);
     bench.actions();
     assert!(bench.says(1, 0, 3));
-    assert_eq!(bench.actions(), [Action::Diverged(fault(0, 3))]);
+    assert_eq!(bench.actions(), [Action::Diverged(divergence(0, 3))]);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_word_waits_for_a_second_that_says_the_same() {
     let [(second, asked)] = asked[..] else { panic!("{asked:?}") };
     assert_eq!(asked, span(0, 2), "the whole span");
     assert!(second != 1 && bench.says(second, 0, 1));
-    assert_eq!(bench.actions(), [Action::Diverged(fault(0, 1))]);
+    assert_eq!(bench.actions(), [Action::Diverged(divergence(0, 1))]);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_third_settles_it_and_the_pass_ends_without_the_liar() {
     bench.agree(0, 2);
     TRACKS.iter().for_each(|&track| bench.event(Event::Committed(track)));
     let actions = bench.actions();
-    assert_eq!(actions[0], Action::Refute(WorkerId(1), fault(0, 1)));
+    assert_eq!(actions[0], Action::Refute(WorkerId(1), divergence(0, 1)));
     assert!(matches!(actions[1], Action::EndPass(_)), "{actions:?}");
     let to_it = |action: &Action| matches!(action, Action::Deal(WorkerId(1), _));
     assert!(!actions.iter().any(to_it), "{actions:?}");
@@ -115,7 +115,7 @@ fn a_third_may_say_that_the_first_was_right() {
     assert!(bench.says(1, 0, 1));
     bench.gives(2, 0, 2);
     assert!(bench.says(3, 0, 1));
-    assert!(bench.actions().contains(&Action::Diverged(fault(0, 1))));
+    assert!(bench.actions().contains(&Action::Diverged(divergence(0, 1))));
 }
 
 /// The finite values cannot end the run.
@@ -160,7 +160,7 @@ fn a_worker_that_is_alone_since_a_moment_ago_is_not_believed_yet() {
     bench.joined(3);
     bench.actions();
     bench.wait(1);
-    assert_eq!(bench.actions(), [Action::Diverged(fault(0, 0))], "however many come and go");
+    assert_eq!(bench.actions(), [Action::Diverged(divergence(0, 0))], "however many come and go");
 }
 
 #[test]

@@ -15,7 +15,7 @@ const TEXT_CHARS_MAX: usize = 200;
 
 /// Why there is no connection, or none any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Loss {
+pub enum Lost {
     /// Where it is has not been told yet, for this reason.
     Unknown(String),
     /// The host's name leads nowhere.
@@ -65,58 +65,58 @@ pub enum Foreign {
     Answers(String),
 }
 
-impl Loss {
+impl Lost {
     /// Of a try to connect.
-    pub(crate) fn of_connecting(error: &Error, waited: Duration) -> Loss {
+    pub(crate) fn of_connecting(error: &Error, waited: Duration) -> Lost {
         match error.kind() {
-            ErrorKind::ConnectionRefused => Loss::Refused,
-            ErrorKind::TimedOut => Loss::NoAnswer(waited),
+            ErrorKind::ConnectionRefused => Lost::Refused,
+            ErrorKind::TimedOut => Lost::NoAnswer(waited),
             ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-                Loss::NoRoute(without_code(error))
+                Lost::NoRoute(without_code(error))
             }
-            _ => Loss::Broken(without_code(error)),
+            _ => Lost::Broken(without_code(error)),
         }
     }
 
     /// Of a handshake that failed for another reason than the key.
-    pub(crate) fn of_handshake(error: HandshakeError, watch: &Watch) -> Loss {
+    pub(crate) fn of_handshake(error: HandshakeError, watch: &Watch) -> Lost {
         match error {
             HandshakeError::NotTls => match Foreign::of(&watch.first()) {
-                None | Some(Foreign::Tls) => Loss::NotEncrypted,
-                Some(foreign) => Loss::Foreign(foreign),
+                None | Some(Foreign::Tls) => Lost::NotEncrypted,
+                Some(foreign) => Lost::Foreign(foreign),
             },
-            HandshakeError::TimedOut(waited) if watch.first().is_empty() => Loss::Mute(waited),
-            HandshakeError::TimedOut(waited) => Loss::NoWelcome(waited),
-            HandshakeError::Closed => Loss::HungUp,
-            HandshakeError::WrongKey => Loss::Broken("another key".to_string()),
-            HandshakeError::Failed(why) => Loss::Broken(shown(&why)),
+            HandshakeError::TimedOut(waited) if watch.first().is_empty() => Lost::Mute(waited),
+            HandshakeError::TimedOut(waited) => Lost::NoWelcome(waited),
+            HandshakeError::Closed => Lost::HungUp,
+            HandshakeError::WrongKey => Lost::Broken("another key".to_string()),
+            HandshakeError::Failed(why) => Lost::Broken(shown(&why)),
         }
     }
 
     /// Of a request's end.
-    pub(crate) fn of_status(status: &Status) -> Loss {
+    pub(crate) fn of_status(status: &Status) -> Lost {
         match status.code() {
             Code::Unimplemented | Code::NotFound | Code::PermissionDenied => {
-                Loss::Foreign(Foreign::Answers(shown(status.message())))
+                Lost::Foreign(Foreign::Answers(shown(status.message())))
             }
-            _ => Loss::Broken(shown(status.message())),
+            _ => Lost::Broken(shown(status.message())),
         }
     }
 
     /// The same, where the watch of the connection knows better.
-    pub(crate) fn explained(self, watch: &Watch) -> Loss {
+    pub(crate) fn explained(self, watch: &Watch) -> Lost {
         let (first, silence) = (watch.first(), watch.silence());
         match (self, watch.broke()) {
             // The watch knows nothing of these.
-            (loss @ (Loss::NoRows(..) | Loss::Stopped), _) => loss,
+            (loss @ (Lost::NoRows(..) | Lost::Stopped), _) => loss,
             (_, _) if !watch.is_encrypted() && Foreign::of(&first).is_some() => {
-                Foreign::of(&first).map_or(Loss::HungUp, Loss::Foreign)
+                Foreign::of(&first).map_or(Lost::HungUp, Lost::Foreign)
             }
-            (_, Some(Break::Closed | Break::Reset)) if first.is_empty() => Loss::HungUp,
-            (_, Some(Break::Closed | Break::Reset)) => Loss::Vanished,
-            (_, Some(Break::Unreachable)) => Loss::Silent(silence),
-            (_, None) if silence >= KEEPALIVE_TIMEOUT && first.is_empty() => Loss::Mute(silence),
-            (_, None) if silence >= KEEPALIVE_TIMEOUT => Loss::Silent(silence),
+            (_, Some(Break::Closed | Break::Reset)) if first.is_empty() => Lost::HungUp,
+            (_, Some(Break::Closed | Break::Reset)) => Lost::Vanished,
+            (_, Some(Break::Unreachable)) => Lost::Silent(silence),
+            (_, None) if silence >= KEEPALIVE_TIMEOUT && first.is_empty() => Lost::Mute(silence),
+            (_, None) if silence >= KEEPALIVE_TIMEOUT => Lost::Silent(silence),
             (loss, None) => loss,
         }
     }
@@ -149,62 +149,62 @@ pub(crate) fn without_code(error: &Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_string()
 }
 
-impl fmt::Display for Loss {
+impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |time: &Duration| format!("{:.1} s", time.as_secs_f64());
         match self {
-            Loss::Unknown(why) => f.write_str(why),
-            Loss::Unresolved(why) => write!(
+            Lost::Unknown(why) => f.write_str(why),
+            Lost::Unresolved(why) => write!(
                 f,
                 "the host's name does not resolve ({why}): check its spelling, or give the IP address"
             ),
-            Loss::Refused => f.write_str(
+            Lost::Refused => f.write_str(
                 "nothing listens there: is the coordinator started, and are address and port right?",
             ),
-            Loss::NoRoute(why) => {
+            Lost::NoRoute(why) => {
                 write!(f, "there is no way to it ({why}): check the address and this machine's network")
             }
-            Loss::NoAnswer(waited) => write!(
+            Lost::NoAnswer(waited) => write!(
                 f,
                 "no answer within {}: is that machine on, is the address right, and does a firewall let the port through?",
                 seconds(waited)
             ),
-            Loss::Mute(silence) => write!(
+            Lost::Mute(silence) => write!(
                 f,
                 "something takes the connection, but says nothing for {}: is it a coordinator, and is its process stopped?",
                 seconds(silence)
             ),
-            Loss::HungUp => f.write_str(
+            Lost::HungUp => f.write_str(
                 "something takes the connection and closes it at once: is it a coordinator, or a proxy whose target is down?",
             ),
-            Loss::NotEncrypted => f.write_str(
+            Lost::NotEncrypted => f.write_str(
                 "what listens there does not encrypt: a coordinator that was started with --insecure (then give \
                  --coordinator HOST:PORT --insecure), or another program",
             ),
-            Loss::Foreign(foreign @ Foreign::Tls) => write!(
+            Lost::Foreign(foreign @ Foreign::Tls) => write!(
                 f,
                 "{foreign}: if that is a coordinator, join with the line that it wrote to `join` in its run folder"
             ),
-            Loss::Foreign(foreign) => {
+            Lost::Foreign(foreign) => {
                 write!(f, "{foreign}, not a coordinator: check the address and the port")
             }
-            Loss::NoWelcome(waited) => {
+            Lost::NoWelcome(waited) => {
                 write!(f, "no answer to the request to join within {}: is it overloaded?", seconds(waited))
             }
-            Loss::Vanished => f.write_str(
+            Lost::Vanished => f.write_str(
                 "its process ended or was killed, or its machine restarted: the connection was closed without a word",
             ),
-            Loss::Silent(silence) => write!(
+            Lost::Silent(silence) => write!(
                 f,
                 "no answer for {}: its process is stopped, or its machine or the network between is down",
                 seconds(silence)
             ),
-            Loss::NoRows(shard, waited) => {
+            Lost::NoRows(shard, waited) => {
                 write!(f, "no more rows of {shard} came for {}", seconds(waited))
             }
-            Loss::Dismissed => f.write_str("it ended this worker's membership without saying why"),
-            Loss::Stopped => f.write_str("it was stopped and may come back"),
-            Loss::Broken(what) => write!(f, "the connection broke: {what}"),
+            Lost::Dismissed => f.write_str("it ended this worker's membership without saying why"),
+            Lost::Stopped => f.write_str("it was stopped and may come back"),
+            Lost::Broken(what) => write!(f, "the connection broke: {what}"),
         }
     }
 }
