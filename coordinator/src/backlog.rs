@@ -3,11 +3,18 @@
 //! It is bounded: a worker that reads slowly holds back only weights of the newest two steps, since older ones are dropped
 //! when newer ones come, and a number of short messages. Deals go ahead of weights, so a worker knows what to do with
 //! weights before they are complete. Knows no streams.
+//!
+//! Weights can be said as what changed since the step before to a worker that was told all of that step: what is said comes in the
+//! order in which it was said, and a worker keeps whole weights until the next are whole.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use lockstep_proto::coding;
+use lockstep_proto::frame::ToWorker;
 use lockstep_proto::ids::{Chunk, Step};
+use lockstep_proto::values::Precision;
 
 /// Most deals and other short messages that wait for a worker. One step needs a handful.
 pub const MESSAGES_MAX: usize = 4096;
@@ -18,6 +25,12 @@ pub struct Backlog<M> {
     messages_max: usize,
     messages: VecDeque<M>,
     weights: VecDeque<Weights>,
+    /// Of all weights.
+    chunks: usize,
+    /// Of which step weights were said last, and how many chunks with their values.
+    said: (Step, usize),
+    /// The newest step of which all was said.
+    whole: Option<Step>,
 }
 
 /// A chunk of some weights.
@@ -28,7 +41,40 @@ pub struct Weights {
     /// The part of the flat vector.
     pub chunk: Chunk,
     /// `None` where it is only named.
-    pub values: Option<Bytes>,
+    pub values: Option<Arc<ChunkValues>>,
+}
+
+impl Weights {
+    /// As a message; as what changed since the step before, if whoever is told `has_before` and that is shorter. Takes a
+    /// while: this is where weights are coded, once for all who are sent them.
+    pub fn into_message(self, has_before: bool) -> ToWorker {
+        let Weights { step, chunk, values } = self;
+        let Some(values) = values else { return ToWorker::SharedWeights { step, chunk } };
+        match values.coded().filter(|_| has_before) {
+            Some(coded) => ToWorker::CodedWeights { step, chunk, coded },
+            None => ToWorker::Weights { step, chunk, values: values.frame.clone() },
+        }
+    }
+}
+
+/// The values of a chunk of some weights, as all who are sent them share them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ChunkValues {
+    /// In this precision.
+    pub precision: Precision,
+    /// As workers see them.
+    pub frame: Bytes,
+    /// Those of the step before, if what changed may be sent instead.
+    pub before: Option<Bytes>,
+    /// What changed, once somebody asked.
+    pub coded: OnceLock<Option<Bytes>>,
+}
+
+impl ChunkValues {
+    fn coded(&self) -> Option<Bytes> {
+        let before = self.before.as_ref()?;
+        self.coded.get_or_init(|| coding::code(self.precision, &self.frame, Some(before))).clone()
+    }
 }
 
 /// What is said next.
@@ -36,14 +82,21 @@ pub struct Weights {
 pub enum Next<M> {
     /// A short message.
     Message(M),
-    /// A chunk of weights.
-    Weights(Weights),
+    /// A chunk of weights, and whether all of the step before was said.
+    Weights(Weights, bool),
 }
 
 impl<M> Backlog<M> {
-    /// Room for so many short messages.
-    pub fn new(messages_max: usize) -> Backlog<M> {
-        Backlog { messages_max, messages: VecDeque::new(), weights: VecDeque::new() }
+    /// Room for so many short messages; weights are so many chunks.
+    pub fn new(messages_max: usize, chunks: usize) -> Backlog<M> {
+        Backlog {
+            messages_max,
+            messages: VecDeque::new(),
+            weights: VecDeque::new(),
+            chunks,
+            said: (Step(0), 0),
+            whole: None,
+        }
     }
 
     /// Queues a short message. False if there is no room for it.
@@ -66,8 +119,20 @@ impl<M> Backlog<M> {
 
     /// What is to be said next, if anything is.
     pub fn pop(&mut self) -> Option<Next<M>> {
-        let message = self.messages.pop_front().map(Next::Message);
-        message.or_else(|| self.weights.pop_front().map(Next::Weights))
+        if let Some(message) = self.messages.pop_front() {
+            return Some(Next::Message(message));
+        }
+        let weights = self.weights.pop_front()?;
+        let step = weights.step;
+        let has_before = self.whole.is_some_and(|whole| whole.0 + 1 == step.0);
+        let before = if self.said.0 == step { self.said.1 } else { 0 };
+        // Who reads some in shared memory may have come too late there.
+        let count = before + usize::from(weights.values.is_some());
+        self.said = (step, count);
+        if count == self.chunks {
+            self.whole = Some(step);
+        }
+        Some(Next::Weights(weights, has_before))
     }
 
     /// Whether weights wait.
@@ -87,11 +152,11 @@ mod tests {
 
     #[test]
     fn messages_go_first_and_old_weights_are_dropped() {
-        let mut backlog = Backlog::new(2);
+        let mut backlog = Backlog::new(2, 2);
         let weights = |step, chunk| Weights {
             step: Step(step),
             chunk: Chunk(chunk),
-            values: Some(Bytes::new()),
+            values: Some(values(&[])),
         };
         for step in 1..=3 {
             for chunk in 0..2 {
@@ -103,8 +168,38 @@ mod tests {
         let newest = [weights(2, 0), weights(2, 1), weights(3, 0), weights(3, 1)];
         let all: Vec<_> = [Next::Message('a'), Next::Message('b')]
             .into_iter()
-            .chain(newest.map(Next::Weights))
+            .chain(newest.map(|weights| {
+                let has_before = weights.step == Step(3);
+                Next::Weights(weights, has_before)
+            }))
             .collect();
         assert_eq!(said, all);
+    }
+
+    fn values(frame: &[f32]) -> Arc<ChunkValues> {
+        let (precision, coded) = (Precision::F32, OnceLock::new());
+        let [before, frame] =
+            [&vec![0.5; frame.len()], frame].map(|values| precision.encode(values));
+        Arc::new(ChunkValues { precision, frame, before: Some(before), coded })
+    }
+
+    /// What changed is said only to whoever was told all of the step before.
+    #[test]
+    fn changes_follow_whole_weights() {
+        let values = values(&[0.25; 100]);
+        let mut backlog: Backlog<char> = Backlog::new(1, 2);
+        let mut said = |step, chunk, values: Option<&Arc<ChunkValues>>| {
+            let values = values.cloned();
+            backlog.send_weights(Weights { step: Step(step), chunk: Chunk(chunk), values });
+            let Some(Next::Weights(weights, has_before)) = backlog.pop() else { panic!("nothing") };
+            matches!(weights.into_message(has_before), ToWorker::CodedWeights { .. })
+        };
+        let is_coded: Vec<bool> = [(0, 0), (0, 1), (1, 1), (1, 0), (2, 0), (3, 0), (3, 1), (4, 1)]
+            .map(|(step, chunk)| said(step, chunk, Some(&values)))
+            .into();
+        // Of step 2 a chunk was left out.
+        assert_eq!(is_coded, [false, false, true, true, true, false, false, true]);
+        // Of step 5 a chunk may not have been read in time.
+        assert!(!said(5, 0, None) && !said(5, 1, Some(&values)) && !said(6, 0, Some(&values)));
     }
 }

@@ -33,5 +33,5 @@ pub use peer::Peer;
 pub use run::Coordinator;
 pub use server::ShardSource;
 pub use snapshot::Snapshot;
-pub use spec::{Outcome, RunSpec, Stop, SumBounds};
+pub use spec::{Coding, Outcome, RunSpec, Stop, SumBounds};
 pub use update::Optimizer;

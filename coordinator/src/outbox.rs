@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use lockstep_proto::frame::ToWorker;
 use lockstep_proto::wire;
 use tokio_stream::Stream;
 use tonic::Status;
@@ -28,8 +27,9 @@ struct State {
 }
 
 impl Outbox {
-    pub(crate) fn new() -> Arc<Outbox> {
-        let state = State { backlog: Backlog::new(MESSAGES_MAX), end: None, waker: None };
+    /// For weights of so many chunks.
+    pub(crate) fn new(chunks: usize) -> Arc<Outbox> {
+        let state = State { backlog: Backlog::new(MESSAGES_MAX, chunks), end: None, waker: None };
         Arc::new(Outbox { state: Mutex::new(state) })
     }
 
@@ -91,14 +91,11 @@ impl Stream for OutboxStream {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut state = self.outbox.lock();
         if let Some(next) = state.backlog.pop() {
+            // Coding takes long enough for others to wait for.
+            drop(state);
             let message = match next {
                 Next::Message(message) => message,
-                Next::Weights(Weights { step, chunk, values: Some(values) }) => {
-                    ToWorker::Weights { step, chunk, values }.into_wire()
-                }
-                Next::Weights(Weights { step, chunk, values: None }) => {
-                    ToWorker::SharedWeights { step, chunk }.into_wire()
-                }
+                Next::Weights(weights, has_before) => weights.into_message(has_before).into_wire(),
             };
             return Poll::Ready(Some(Ok(message)));
         }
@@ -116,12 +113,12 @@ impl Stream for OutboxStream {
 mod tests {
     use super::*;
     use crate::credentials::Credentials;
-    use lockstep_proto::frame::Ending;
+    use lockstep_proto::frame::{Ending, ToWorker};
     use tokio_stream::StreamExt;
 
     #[tokio::test]
     async fn a_reader_that_never_reads_loses_its_stream() {
-        let outbox = Outbox::new();
+        let outbox = Outbox::new(1);
         let say = || outbox.say(ToWorker::Finish(Ending::Finished).into_wire());
         assert!((0..MESSAGES_MAX).all(|_| say()) && !say());
         let last =

@@ -74,6 +74,8 @@ pub(crate) struct Service {
     /// When somebody without the secret was last told of.
     pub(crate) stranger_told: Mutex<Option<Instant>>,
     pub(crate) source: Arc<dyn ShardSource>,
+    /// Of the weights.
+    pub(crate) chunks: usize,
     pub(crate) next_worker: AtomicU64,
     // A std mutex: held to look one name up, never across a wait.
     pub(crate) known: Mutex<Known>,
@@ -228,7 +230,7 @@ impl Cluster for Service {
         let credential = credential.map_err(|error| Status::internal(error.to_string()))?;
         let told = BinaryMetadataValue::from_bytes(credential.expose());
         watch.know();
-        let outbox = Outbox::new();
+        let outbox = Outbox::new(self.chunks);
         // The first message has room.
         let _ = outbox.say(Welcome { worker, ..self.welcome.clone() }.into_wire());
         let responses = outbox.stream(credential);

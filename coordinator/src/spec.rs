@@ -51,6 +51,8 @@ pub struct RunSpec {
     pub clip_norm: Option<f32>,
     /// Of gradient sums and of the weights that workers see.
     pub precision: Precision,
+    /// Whether these are coded on their way: fewer bytes, the same values.
+    pub coding: Coding,
     /// The run waits while it has fewer workers.
     pub workers_min: usize,
     /// Share of all spans that a second worker computes as well, to compare.
@@ -59,6 +61,37 @@ pub struct RunSpec {
     pub workers_start: usize,
     /// Threads that add and update chunks.
     pub threads: usize,
+}
+
+/// Whether gradients and weights are coded on their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Coding {
+    /// Where steps turn out to take less time with it.
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+impl Coding {
+    /// As in a job.
+    pub const NAMES: &'static [&'static str] = &["auto", "on", "off"];
+
+    /// By its name in a job.
+    pub fn from_name(name: &str) -> Option<Coding> {
+        [Coding::Auto, Coding::On, Coding::Off].into_iter().find(|coding| coding.name() == name)
+    }
+
+    /// Its name in a job.
+    pub fn name(self) -> &'static str {
+        match self {
+            Coding::Auto => "auto",
+            Coding::On => "on",
+            Coding::Off => "off",
+        }
+    }
 }
 
 /// What a loss or metric sum can be, a row. A worker that sends another has computed nonsense, or lies.

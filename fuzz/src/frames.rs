@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lockstep_proto::batches::Batches;
+use lockstep_proto::coding;
 use lockstep_proto::frame::{
     FromWorker, Join, Limits, ResultPart, ShardRequest, ToWorker, Welcome,
 };
@@ -116,12 +117,34 @@ pub fn to_worker(data: &[u8]) {
             ToWorker::SharedWeights { chunk, .. } => {
                 assert!((chunk.0 as usize) < limits.layout.chunks().len());
             }
-            ToWorker::Finish(_) => {}
+            ToWorker::CodedWeights { step, chunk, coded } => {
+                let known = &limits.layout.chunks()[chunk.0 as usize];
+                assert!(step.0 > 0);
+                assert!(coded.len() < known.range.len() * limits.precision.width());
+                check_coded(&limits, known.range.len(), coded);
+            }
+            ToWorker::Code(_) | ToWorker::Finish(_) => {}
         }
         // A text that was cut short has one character more.
         let again = |wire| limits.to_worker(wire).expect("accepted before");
         same(again(word.into_wire()), ToWorker::into_wire, again);
     });
+}
+
+/// Whatever decodes is coded to something that decodes to the same, from nothing or from a base.
+fn check_coded(limits: &Limits, len: usize, coded: &[u8]) {
+    let precision = limits.precision;
+    let mut frame = vec![0; len * precision.width()];
+    if coding::decode(precision, coded, None, &mut frame).is_err() {
+        return;
+    }
+    let base = vec![0x3f; frame.len()];
+    for base in [None, Some(&base[..])] {
+        let Some(again) = coding::code(precision, &frame, base) else { continue };
+        let mut found = vec![0; frame.len()];
+        coding::decode(precision, &again, base, &mut found).expect("coded here");
+        assert_eq!(found, frame);
+    }
 }
 
 fn check_part(limits: &Limits, part: &ResultPart) {

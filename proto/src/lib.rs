@@ -7,6 +7,7 @@ pub mod arithmetic;
 pub mod batches;
 pub mod bf16;
 pub mod buffer;
+pub mod coding;
 pub mod frame;
 pub mod ids;
 pub mod layout;
@@ -24,7 +25,7 @@ pub mod wire {
 }
 
 /// Version of the wire contract; a peer with another one is refused.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// Version of the program. The same bits are promised between equal builds only, so peers must match.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

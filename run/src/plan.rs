@@ -177,6 +177,7 @@ impl Plan {
             precision: self.job.train.precision,
             workers_min: self.job.cluster.workers_min,
             audit_fraction: self.job.cluster.audit_fraction,
+            coding: self.job.cluster.coding,
             workers_start,
             threads,
         })

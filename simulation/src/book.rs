@@ -72,6 +72,8 @@ pub struct Seen {
     pub(crate) blocked: u64,
     /// Weights that were read in shared memory.
     pub(crate) shared: u64,
+    /// Weights that came as what had changed.
+    pub(crate) coded: u64,
     /// Runs that ended early.
     pub(crate) ended_early: u64,
     /// Runs that began anew when they had ended early, but for their last evaluation.
@@ -81,7 +83,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn counts(&mut self) -> [&mut u64; 32] {
+    fn counts(&mut self) -> [&mut u64; 33] {
         [
             &mut self.late,
             &mut self.twice,
@@ -112,6 +114,7 @@ impl Seen {
             &mut self.held_back,
             &mut self.blocked,
             &mut self.shared,
+            &mut self.coded,
             &mut self.ended_early,
             &mut self.begun_at_the_end,
             &mut self.restored,

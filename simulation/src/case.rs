@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_coordinator::core::MESSAGES_MAX;
-use lockstep_coordinator::{RunSpec, Snapshot};
+use lockstep_coordinator::{Coding, RunSpec, Snapshot};
 use lockstep_proto::ids::WorkerId;
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::ShardTree;
@@ -39,6 +39,7 @@ pub struct Case {
     /// Passes from one checkpoint to the next.
     pub(crate) checkpoint_passes: u64,
     pub(crate) audit_fraction: f64,
+    pub(crate) coding: Coding,
 }
 
 /// One worker's membership.
@@ -117,6 +118,7 @@ impl Case {
         let passing = workers - staying + random.below(20);
         let visits = (0..staying + passing).map(|place| draw_visit(random, place < staying));
         let mut visits: Vec<Visit> = visits.collect();
+        let coding = [Coding::Auto, Coding::On, Coding::Off][random.below(3) as usize];
         let audit_fraction = match random.below(6) {
             0 => 1.0,
             1 => 0.2,
@@ -160,6 +162,7 @@ impl Case {
             threads: 1 + random.below(3) as usize,
             checkpoint_passes: u64::from(1 + random.below(4)),
             audit_fraction,
+            coding,
             seed,
             job,
             workers_min: workers_min as usize,
@@ -198,6 +201,7 @@ impl Case {
             standstills: Vec::new(),
             strangers: Vec::new(),
             audit_fraction: 0.0,
+            coding: Coding::Auto,
             ..self.clone()
         }
     }
@@ -228,10 +232,16 @@ impl Case {
         RunSpec {
             workers_min: self.workers_min,
             audit_fraction: self.audit_fraction,
+            coding: self.coding,
             workers_start: self.workers_start,
             threads: self.threads,
             ..self.job.spec(start)
         }
+    }
+
+    /// Of the weights.
+    pub(crate) fn chunks(&self) -> usize {
+        self.job.network.layout().chunks().len()
     }
 
     pub(crate) fn tree(&self) -> ShardTree {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use lockstep_coordinator::core::{
-    Core, Finished, INLINE_BYTES_MAX, Input, Job, Next, Output, jobs_max,
+    Core, Finished, INLINE_BYTES_MAX, Input, Job, Output, Weights, jobs_max,
 };
 use lockstep_coordinator::{Departure, Peer, RunError};
 use lockstep_proto::frame::{Deal, Limits, ToWorker};
@@ -35,7 +35,8 @@ pub(crate) enum End {
 
 /// Something for a worker's stream.
 pub(crate) enum Outbound {
-    Next(Next<ToWorker>),
+    Message(ToWorker),
+    Weights(Weights),
     /// Its end, with what is wrong with the worker, if anything is.
     Close(Option<String>),
 }
@@ -200,11 +201,11 @@ impl<'a> Coordinator<'a> {
                     ToWorker::Forget(_) => self.book().seen.let_go += 1,
                     _ => {}
                 }
-                self.outbound.push((worker, Outbound::Next(Next::Message(message))));
+                self.outbound.push((worker, Outbound::Message(message)));
             }
             Output::Weights(worker, weights) => {
                 assert!(self.prepared.contains(&worker), "{worker} got weights too early");
-                self.outbound.push((worker, Outbound::Next(Next::Weights(weights))));
+                self.outbound.push((worker, Outbound::Weights(weights)));
             }
             Output::Close(worker, fault) => {
                 self.prepared.remove(&worker);

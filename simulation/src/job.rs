@@ -9,7 +9,7 @@ use lockstep_coordinator::engine::Schedule;
 use lockstep_coordinator::policy::{
     CosineDecay, EarlyStopping, LearningRate, Measure, Mode, Watched,
 };
-use lockstep_coordinator::{RunSpec, Snapshot, SumBounds};
+use lockstep_coordinator::{Coding, RunSpec, Snapshot, SumBounds};
 use lockstep_data::{RowOrder, Rows, Sharded};
 use lockstep_model::{
     Activation, Dense, Dropout, Embedding, LayerSpec, Loss, Metric, Network, NetworkSpec,
@@ -144,6 +144,7 @@ impl Job {
             precision: self.precision,
             workers_min: 1,
             audit_fraction: 0.0,
+            coding: Coding::Off,
             workers_start: 1,
             threads: 1,
         }

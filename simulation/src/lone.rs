@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use lockstep_proto::coding;
 use lockstep_proto::ids::{Chunk, Shard, Step, Table, WorkerId};
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::values;
@@ -166,7 +167,7 @@ impl Lone {
                         self.at_work = Some(job);
                     }
                 }
-                Output::Answered(_) | Output::Unpaced => {}
+                Output::Answered(_) | Output::Unpaced | Output::Code(_) => {}
                 Output::Prepared(..) | Output::Forgot(..) => {}
             }
         }
@@ -303,6 +304,7 @@ impl Lone {
                 self.deal()
             }
             610..900 => self.weights(),
+            900..910 => Kind::Coding(wire::Coding { is_on: one_in(&mut self.random, 2) }),
             _ => self.whole_weights(),
         }
     }
@@ -365,6 +367,13 @@ impl Lone {
             self.came.entry(Step(step)).or_default().insert(Chunk(chunk));
         }
         let values = if shared { Bytes::new() } else { values };
-        Kind::Weights(wire::Weights { step, chunk, values, shared })
+        let mut weights = wire::Weights { step, chunk, values, shared, ..Default::default() };
+        if !shared && step > 0 && one_in(&mut self.random, 8) {
+            // Anything may come of it, but values.
+            let before = vec![0x3f; weights.values.len()];
+            let coded = coding::code(self.job.precision, &weights.values, Some(&before));
+            weights.coded = coded.unwrap_or_default();
+        }
+        Kind::Weights(weights)
     }
 }

@@ -143,7 +143,7 @@ pub fn run(case: &Case) -> (Outcome, Seen) {
     };
     for (place, visit) in case.visits.iter().enumerate() {
         let worker = WorkerId(1 + place as u64);
-        network.links.insert(worker, Link::new(*visit));
+        network.links.insert(worker, Link::new(*visit, case.chunks()));
         network.queue(visit.joins_at, Happening::Joins(worker));
     }
     for &at in &case.blackouts {
@@ -166,13 +166,14 @@ pub fn run(case: &Case) -> (Outcome, Seen) {
 }
 
 impl Link {
-    fn new(visit: Visit) -> Link {
+    /// For weights of so many chunks.
+    fn new(visit: Visit, chunks: usize) -> Link {
         Link {
             visit,
             worker: None,
             seeks: true,
             joined: false,
-            backlog: Backlog::new(visit.messages_max),
+            backlog: Backlog::new(visit.messages_max, chunks),
             closed: None,
             reads: false,
             sends: false,

@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use bytes::Bytes;
-use lockstep_proto::frame::{Deal, FromWorker, ToWorker};
+use lockstep_proto::frame::{Deal, FromWorker, ToWorker, code_gradients};
 use lockstep_proto::ids::{Chunk, Pass, Shard, Span, Step, Table};
 use lockstep_proto::random::Random;
+use lockstep_proto::values::Precision;
 use lockstep_proto::wire;
 use lockstep_worker::core::{Core, End, Finished, Input, Job, Output, Pace, Shared};
 
@@ -37,6 +38,8 @@ pub(crate) struct Worker {
     /// What waits for its link.
     pub(crate) outbox: VecDeque<wire::WorkerMessage>,
     pub(crate) pace: Pace,
+    /// What it codes gradients in.
+    codes: Option<Precision>,
     /// What is in the coordinator's memory, if that is shared.
     pub(crate) memory: Option<Memory>,
     /// It is honest before: a pass that began without it may have nobody to compare it with.
@@ -60,6 +63,7 @@ impl Worker {
             stands_at: visit.clock_stands.then_some(now),
             outbox: VecDeque::new(),
             pace: Pace::default(),
+            codes: None,
             memory: memory.clone(),
             lies_from,
             fetched: BTreeSet::new(),
@@ -100,9 +104,11 @@ impl Worker {
         message: ToWorker,
         seen: &mut Seen,
     ) -> ControlFlow<End> {
-        if let ToWorker::Weights { step, chunk, .. } | ToWorker::SharedWeights { step, chunk } =
-            &message
+        if let ToWorker::Weights { step, chunk, .. }
+        | ToWorker::CodedWeights { step, chunk, .. }
+        | ToWorker::SharedWeights { step, chunk } = &message
         {
+            seen.coded += u64::from(matches!(message, ToWorker::CodedWeights { .. }));
             seen.shared += u64::from(matches!(message, ToWorker::SharedWeights { .. }));
             self.came.entry(*step).or_default().insert(*chunk);
             while self.came.len() > STEPS_NOTED {
@@ -163,6 +169,7 @@ impl Worker {
                 }
                 Output::Answered(chunk) => _ = self.pace.answer(now, chunk),
                 Output::Unpaced => self.pace.lift(),
+                Output::Code(precision) => self.codes = precision,
                 Output::Prepared(..) | Output::Forgot(..) => {}
             }
         }
@@ -210,8 +217,11 @@ impl Worker {
 
     /// The next message for the link.
     pub(crate) fn send(&mut self) -> Option<wire::WorkerMessage> {
-        let message = self.outbox.pop_front()?;
+        let mut message = self.outbox.pop_front()?;
         self.pace.note(&message);
+        if let Some(precision) = self.codes {
+            code_gradients(&mut message, precision);
+        }
         Some(message)
     }
 

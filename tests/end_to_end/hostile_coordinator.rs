@@ -190,8 +190,13 @@ fn deal(step: u64, span: Option<(u32, u32)>) -> Deal {
     Deal { step, table: Table::Train as i32, epoch: 1, span, ..Deal::default() }
 }
 
+/// So many bytes instead of values.
+fn coded(step: u64, bytes: usize) -> Kind {
+    Kind::Weights(Weights { step, coded: vec![7; bytes].into(), ..Weights::default() })
+}
+
 fn weights(step: u64, chunk: u32, values: usize) -> Weights {
-    Weights { step, chunk, values: vec![0; 4 * values].into(), shared: false }
+    Weights { step, chunk, values: vec![0; 4 * values].into(), ..Weights::default() }
 }
 
 /// A worker of this coordinator, which looks for one no longer than `wait`, ends like this.
@@ -317,11 +322,14 @@ fn words_that_cannot_be() {
         ("an absent chunk", vec![Kind::Weights(weights(0, 1, 3))], "chunk 1 of 1"),
         ("a short chunk", vec![Kind::Weights(weights(0, 0, 2))], "chunk 0 with 8 bytes, wanted 3"),
         ("a late step", vec![Kind::Weights(weights(u64::MAX, 0, 3))], "weights of step 1844674"),
+        ("coded first weights", vec![coded(0, 4)], "4 bytes of coded weights of step 0 for 12"),
+        ("long coded weights", vec![coded(1, 12)], "12 bytes of coded weights of step 1 for 12"),
     ] {
         after_welcome(case, kinds, Rows::Good, 5, &format!("{BROKEN}{fragment}"));
     }
     let protocol = "error: the coordinator broke the protocol: ";
     let shared = Weights { shared: true, ..Weights::default() };
+    let garbage = vec![prepare(0, 2), Kind::Weights(weights(0, 0, 3)), coded(1, 4)];
     let deals = vec![Kind::Deal(deal(5, Some((0, 2)))); 1100];
     for (case, kinds, fragment) in [
         ("a table that is not there", dealt(table(2)), "this run has no validation table"),
@@ -330,6 +338,8 @@ fn words_that_cannot_be() {
             vec![Kind::Weights(shared)],
             "weights in shared memory that it does",
         ),
+        ("coded weights of nothing", vec![coded(1, 4)], "coded weights of step 1, but step 0 is"),
+        ("coded garbage", garbage, "broken message: coded values that cannot be decoded: "),
         ("deals before weights", deals, "more than 1024 deals at once"),
         (
             "a long message",

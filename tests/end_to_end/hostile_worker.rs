@@ -183,6 +183,16 @@ fn never() -> Vec<Case> {
         ),
         ("a short chunk", slice(0, |_| ()), "broken message: chunk 0 with 4 bytes, wanted "),
         (
+            "coded garbage",
+            slice(0, |s| (s.values, s.coded) = (Default::default(), vec![9; 64].into())),
+            "broken message: chunk 0: coded values that cannot be decoded: ",
+        ),
+        (
+            "coded and not",
+            slice(0, |s| s.coded = vec![9; 64].into()),
+            "broken message: chunk 0 both coded and not",
+        ),
+        (
             "no values",
             slice(0, |s| s.values.clear()),
             "broken message: chunk 0 with 0 bytes, wanted ",

@@ -20,6 +20,7 @@ mod chaos;
 #[cfg(target_os = "linux")]
 mod class_metrics;
 mod cli;
+mod coding;
 mod columns;
 mod dialects;
 mod documents;

@@ -43,8 +43,9 @@ pub(crate) fn counting() -> (Arc<Change>, Arc<[AtomicU64; 2]>) {
         if let Some(Kind::Part(part)) = &message.kind {
             for slice in &part.slices {
                 let shared = slice.shared_bytes > 0;
-                assert_eq!(shared, slice.values.is_empty());
-                let bytes = slice.values.len() as u64 + u64::from(slice.shared_bytes);
+                let sent = slice.values.len() + slice.coded.len();
+                assert_eq!(shared, sent == 0);
+                let bytes = sent as u64 + u64::from(slice.shared_bytes);
                 counted[usize::from(shared)].fetch_add(bytes, Ordering::Relaxed);
             }
         }

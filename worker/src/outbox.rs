@@ -1,11 +1,14 @@
-//! What a worker says, as a stream that tonic pulls from as the link and the [`Pace`] allow. Decides nothing.
+//! What a worker says, as a stream that tonic pulls from as the link and the [`Pace`] allow. Gradients are coded here, if they
+//! are to be: by then whoever computed them is at the next, and would otherwise wait for the link. Decides nothing.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use lockstep_proto::frame::code_gradients;
 use lockstep_proto::ids::Chunk;
+use lockstep_proto::values::Precision;
 use lockstep_proto::wire;
 use tokio::time::{Instant, Sleep};
 use tokio_stream::Stream;
@@ -22,6 +25,8 @@ pub(crate) struct Paces {
 #[derive(Debug, Default)]
 struct State {
     pace: Pace,
+    /// What gradients are coded in.
+    codes: Option<Precision>,
     waker: Option<Waker>,
 }
 
@@ -31,6 +36,11 @@ impl Paces {
         let mut state = self.lock();
         state.pace.lift();
         state.wake();
+    }
+
+    /// Gradients are coded from now on, or not any more.
+    pub(crate) fn code(&self, precision: Option<Precision>) {
+        self.lock().codes = precision;
     }
 
     /// See [`Pace::answer`].
@@ -81,9 +91,14 @@ impl<S: Stream<Item = wire::WorkerMessage> + Unpin> Stream for Paced<S> {
                 return Poll::Pending;
             }
         }
-        let next = Pin::new(messages).poll_next(context);
-        if let Poll::Ready(Some(message)) = &next {
+        let mut next = Pin::new(messages).poll_next(context);
+        if let Poll::Ready(Some(message)) = &mut next {
             state.pace.note(message);
+            let codes = state.codes;
+            drop(state);
+            if let Some(precision) = codes {
+                code_gradients(message, precision);
+            }
         }
         next
     }

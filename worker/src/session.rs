@@ -216,6 +216,7 @@ impl Session {
                 Output::Start(job) => self.pool.start(job, self.lane.clone()),
                 Output::Answered(chunk) => self.paces.answer(Instant::now(), chunk),
                 Output::Unpaced => self.paces.lift(),
+                Output::Code(precision) => self.paces.code(precision),
                 Output::Prepared(span, rows) => tell(WorkerEvent::Prepared { span, rows }),
                 Output::Forgot(spans, rows) => tell(WorkerEvent::Forgot { spans: &spans, rows }),
             }

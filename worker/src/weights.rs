@@ -8,8 +8,10 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use lockstep_model::Parameters;
+use lockstep_proto::buffer::Buffer;
 use lockstep_proto::ids::{Chunk, Step};
 use lockstep_proto::layout::Layout;
+use lockstep_proto::values::Precision;
 
 /// The weights of one step, layer by layer as they come in.
 #[derive(Debug)]
@@ -33,6 +35,22 @@ impl Version {
     /// A layer's values, once they are here, if there is such a layer.
     pub(crate) fn layer(&self, layer: usize) -> Option<&[f32]> {
         self.layers.get(layer)?.get().map(Vec::as_slice)
+    }
+
+    /// A chunk of whole weights as a frame.
+    pub(crate) fn frame(&self, layout: &Layout, chunk: Chunk, precision: Precision) -> Buffer {
+        let chunk = &layout.chunks()[chunk.0 as usize];
+        let mut frame = Buffer::new(chunk.range.len() * precision.width());
+        for layer in chunk.layers.clone() {
+            let own = &layout.layers()[layer];
+            let [start, end] = [chunk.range.start.max(own.start), chunk.range.end.min(own.end)];
+            let values =
+                &self.layer(layer).expect("whole weights")[start - own.start..end - own.start];
+            let [start, end] =
+                [start, end].map(|place| (place - chunk.range.start) * precision.width());
+            precision.encode_into(values, &mut frame[start..end]);
+        }
+        frame
     }
 }
 

@@ -5,6 +5,7 @@
 //! shell carries what it says, puts threads to its jobs and tells it the time. The simulation (a crate of its own) does the same
 //! with a network of its own; nothing else is to use this.
 
+mod coding;
 mod early_stopping;
 mod exchange;
 mod jobs;
@@ -26,7 +27,7 @@ use lockstep_reduce::shared::weights::ChunkVersions;
 
 use crate::account::Account;
 use crate::audit::AuditBook;
-pub use crate::backlog::{Backlog, MESSAGES_MAX, Next, Weights};
+pub use crate::backlog::{Backlog, ChunkValues, MESSAGES_MAX, Next, Weights};
 use crate::departure::Departure;
 use crate::engine::{Action, Engine, Event, Schedule, Track};
 use crate::error::RunError;
@@ -34,6 +35,7 @@ use crate::observer::{Observer, RunEvent};
 use crate::peer::Peer;
 use crate::policy::LearningRate;
 use crate::spec::{Outcome, RunSpec, SumBounds};
+use coding::Coder;
 use early_stopping::EarlyStopper;
 pub use exchange::{Input, Output};
 pub use jobs::{Finished, Job};
@@ -48,6 +50,8 @@ struct Member {
     shares: bool,
     /// Only members that have their first shards are sent weights: by then they have said whether they share memory.
     gets_weights: bool,
+    /// It was told to code its gradients.
+    codes: bool,
 }
 
 /// See the module's text.
@@ -74,6 +78,7 @@ pub struct Core {
     is_open: bool,
     test_sums: Option<Vec<f64>>,
     early_stopper: Option<EarlyStopper>,
+    coder: Coder,
     stopwatch: Stopwatch,
     finished: bool,
 }
@@ -139,6 +144,7 @@ impl Core {
             is_open: false,
             test_sums: None,
             early_stopper,
+            coder: Coder::new(spec.coding),
             stopwatch: Stopwatch::default(),
             finished: false,
         }
@@ -244,7 +250,9 @@ impl Core {
     fn join(&mut self, worker: WorkerId, peer: Peer) {
         self.observer.observe(RunEvent::Joined { worker, peer: &peer });
         let threads = peer.threads;
-        self.members.insert(worker, Member { peer, shares: false, gets_weights: false });
+        let member = Member { peer, shares: false, gets_weights: false, codes: false };
+        self.members.insert(worker, member);
+        self.coder.members_changed();
         self.engine.handle(self.now, Event::Joined { worker, threads });
     }
 
@@ -266,6 +274,7 @@ impl Core {
     fn part_with(&mut self, worker: WorkerId, fault: Option<&str>, reason: &Departure) -> bool {
         let Some(Member { peer, .. }) = self.members.remove(&worker) else { return false };
         self.outputs.push_back(Output::Close(worker, fault.map(str::to_string)));
+        self.coder.members_changed();
         let workers = self.members.len();
         self.observer.observe(RunEvent::Left { worker, peer: &peer, reason, workers });
         true
@@ -321,15 +330,29 @@ impl Core {
     /// only told.
     fn send_weights(&mut self, step: Step, chunk: Chunk, only: Option<WorkerId>) {
         let is_shared = self.reducer.is_shared(chunk);
-        let mut frame = None;
+        let mut shared_values = None;
         for (&worker, member) in &self.members {
             if !member.gets_weights || only.is_some_and(|only| only != worker) {
                 continue;
             }
             let is_named = is_shared && member.shares;
-            let values = (!is_named)
-                .then(|| frame.get_or_insert_with(|| self.reducer.frame(step, chunk)).clone());
+            let values = || Arc::new(self.reducer.values(step, chunk, self.coder.is_on()));
+            let values = (!is_named).then(|| shared_values.get_or_insert_with(values).clone());
             self.outputs.push_back(Output::Weights(worker, Weights { step, chunk, values }));
+        }
+    }
+
+    /// A step begins: tells those whose gradients go over a link whether to code them.
+    fn code(&mut self) {
+        let is_sent = |member: &Member| member.gets_weights && !member.shares;
+        let pays = !self.reducer.is_small() && self.members.values().any(is_sent);
+        self.coder.step_begins(self.now, pays);
+        let is_on = self.coder.is_on();
+        for (&worker, member) in &mut self.members {
+            if is_sent(member) && member.codes != is_on {
+                member.codes = is_on;
+                self.outputs.push_back(Output::Say(worker, ToWorker::Code(is_on)));
+            }
         }
     }
 

@@ -18,9 +18,12 @@ impl Core {
         let leaves = self.schedule.leaves(planned);
         self.audit_book.clear();
         if let Task::Train { .. } = planned.task {
+            self.code();
             self.first_step_at.get_or_insert(self.now);
             self.rate = self.learning_rate.after(planned.step.0);
             self.reducer.begin(&leaves, Step(planned.step.0 + 1), planned.rows, self.rate);
+        } else {
+            self.coder.other_begins();
         }
         self.account.begin(self.schedule.tree, leaves);
     }

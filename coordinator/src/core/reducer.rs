@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use lockstep_proto::frame::Slice;
@@ -15,6 +15,8 @@ use lockstep_proto::layout::{ChunkRange, Layout};
 use lockstep_proto::tree::ShardTree;
 use lockstep_reduce::fold::LeafSet;
 use lockstep_reduce::shared::weights::ChunkVersions;
+
+use crate::backlog::ChunkValues;
 
 use super::jobs::{Done, Finished, Job, SharedChunk, Work, lock, squares};
 use crate::snapshot::Snapshot;
@@ -227,13 +229,25 @@ impl Reducer {
         self.is_shared[chunk.0 as usize]
     }
 
-    /// A chunk of the newest weights, or of those before them while the step is open, as workers see it.
+    /// A chunk of the newest weights, or of those before them while the step is open, as workers see it; with what it was before
+    /// that, as far as it is still kept, if it may be coded.
     ///
     /// # Panics
     /// If it is of another version.
-    pub(super) fn frame(&self, step: Step, chunk: Chunk) -> Bytes {
-        let frame = lock(&self.chunks[chunk.0 as usize]).frame(step);
-        frame.expect("the newest two versions are kept")
+    pub(super) fn values(&self, step: Step, chunk: Chunk, may_be_coded: bool) -> ChunkValues {
+        let state = lock(&self.chunks[chunk.0 as usize]);
+        let before = step.0.checked_sub(1).filter(|_| may_be_coded).map(Step);
+        ChunkValues {
+            precision: self.rule.precision,
+            frame: state.frame(step).expect("the newest two versions are kept"),
+            before: before.and_then(|before| state.frame(before)),
+            coded: OnceLock::new(),
+        }
+    }
+
+    /// Whether all weights together are few.
+    pub(super) fn is_small(&self) -> bool {
+        self.is_small
     }
 
     /// The weights as `f32` frames, chunk by chunk in the layout's order: between two passes, all of one step.
@@ -312,6 +326,7 @@ impl Reducer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Coding;
     use crate::update::Optimizer;
     use lockstep_proto::batches::Batches;
     use lockstep_proto::layout::TensorShape;
@@ -349,6 +364,7 @@ mod tests {
             precision: Precision::F32,
             workers_min: 1,
             audit_fraction: 0.0,
+            coding: Coding::Off,
             workers_start: 1,
             threads: 1,
         };

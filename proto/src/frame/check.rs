@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::coded::Budget;
 use super::{
     Deal, Divergence, Done, Ending, FromWorker, Join, Limits, NodeSums, ResultPart, ShardRequest,
     Slice, ToWorker, Welcome,
@@ -32,7 +33,7 @@ pub struct FrameError(String);
 
 pub(super) type Checked<T> = Result<T, FrameError>;
 
-fn broken<T>(what: impl Into<String>) -> Checked<T> {
+pub(super) fn broken<T>(what: impl Into<String>) -> Checked<T> {
     Err(FrameError(what.into()))
 }
 
@@ -97,12 +98,20 @@ impl Limits {
             Some(Kind::Weights(weights)) if weights.step > COUNT_MAX => {
                 broken(format!("weights of step {}", weights.step))
             }
-            Some(Kind::Weights(weights)) if weights.shared => {
-                let chunk = Chunk(weights.chunk);
-                match self.layout.chunks().get(chunk.0 as usize) {
-                    Some(_) => Ok(ToWorker::SharedWeights { step: Step(weights.step), chunk }),
-                    None => broken(format!("{chunk} of {}", self.layout.chunks().len())),
+            Some(Kind::Weights(weights)) if weights.shared || !weights.coded.is_empty() => {
+                let (step, chunk) = (Step(weights.step), Chunk(weights.chunk));
+                let Some(known) = self.layout.chunks().get(chunk.0 as usize) else {
+                    return broken(format!("{chunk} of {}", self.layout.chunks().len()));
+                };
+                if weights.shared {
+                    return Ok(ToWorker::SharedWeights { step, chunk });
                 }
+                let (found, len) =
+                    (weights.coded.len(), known.range.len() * self.precision.width());
+                if step == Step(0) || found >= len {
+                    return broken(format!("{found} bytes of coded weights of {step} for {len}"));
+                }
+                Ok(ToWorker::CodedWeights { step, chunk, coded: weights.coded })
             }
             Some(Kind::Weights(weights)) => {
                 let chunk = self.chunk(weights.chunk, &weights.values)?;
@@ -114,20 +123,23 @@ impl Limits {
                 (error, true) if error.is_empty() => Ok(ToWorker::Finish(Ending::Stopped)),
                 (_, true) => broken("an end that is both a stop and a failure"),
             },
+            Some(Kind::Coding(coding)) => Ok(ToWorker::Code(coding.is_on)),
             Some(Kind::Welcome(_)) => broken("a second welcome"),
             None => broken("no content"),
         }
     }
 
     fn part(&self, part: wire::ResultPart) -> Checked<ResultPart> {
+        let mut budget = Budget::new();
         let slices = part.slices.into_iter().map(|slice| {
             let node = self.node(slice.level, slice.index)?;
-            let chunk = self.chunk(slice.chunk, &slice.values)?;
+            let values = budget.values(self, slice.chunk, slice.values, &slice.coded)?;
+            let chunk = self.chunk(slice.chunk, &values)?;
             // A worker whose own gradient overflows says so, and sends none.
-            if !self.precision.frame_is_finite(&slice.values) {
+            if !self.precision.frame_is_finite(&values) {
                 return broken(format!("a gradient that is not finite, for {node} of {chunk}"));
             }
-            Ok(Slice { node, chunk, values: slice.values })
+            Ok(Slice { node, chunk, values })
         });
         let slices = slices.collect::<Checked<_>>()?;
         let sums = part.sums.into_iter().map(|sums| {

@@ -97,12 +97,18 @@ impl ToWorker {
                 })
             }
             ToWorker::Weights { step, chunk, values } => {
-                Kind::Weights(wire::Weights { step: step.0, chunk: chunk.0, values, shared: false })
+                let (step, chunk) = (step.0, chunk.0);
+                Kind::Weights(wire::Weights { step, chunk, values, ..Default::default() })
             }
             ToWorker::SharedWeights { step, chunk } => {
                 let (step, chunk) = (step.0, chunk.0);
                 Kind::Weights(wire::Weights { step, chunk, shared: true, ..Default::default() })
             }
+            ToWorker::CodedWeights { step, chunk, coded } => {
+                let (step, chunk) = (step.0, chunk.0);
+                Kind::Weights(wire::Weights { step, chunk, coded, ..Default::default() })
+            }
+            ToWorker::Code(is_on) => Kind::Coding(wire::Coding { is_on }),
             ToWorker::Finish(ending) => Kind::Finish(match ending {
                 Ending::Finished => wire::Finish::default(),
                 Ending::Failed(error) => wire::Finish { error, stopped: false },

@@ -4,6 +4,7 @@
 //! What a peer may say *now* (was this span dealt?) is the engine's business.
 
 mod check;
+mod coded;
 mod encode;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::tree::{Node, ShardTree};
 use crate::values::Precision;
 
 pub use check::FrameError;
+pub use coded::code_gradients;
 
 /// Most loss and metric sums that a run can have: those of one node have to fit into one message, beside gradients.
 pub const SUMS_LEN_MAX: usize = (MESSAGE_BYTES_MAX / 2) / size_of::<f64>();
@@ -190,6 +192,17 @@ pub enum ToWorker {
         /// The part of the flat vector.
         chunk: Chunk,
     },
+    /// What changed in a chunk of the weights since the step before.
+    CodedWeights {
+        /// Version of the weights.
+        step: Step,
+        /// The part of the flat vector.
+        chunk: Chunk,
+        /// See [`coding`](crate::coding).
+        coded: Bytes,
+    },
+    /// Whether gradients are to be coded from now on.
+    Code(bool),
     /// The coordinator ends.
     Finish(Ending),
 }

@@ -7,6 +7,7 @@ use prost::Message;
 use super::check::{Checked, NAME_BYTES_MAX, TEXT_CHARS_MAX};
 use super::encode::{coordinator_message, worker_message};
 use super::*;
+use crate::coding;
 use crate::layout::TensorShape;
 use crate::random::{Purpose, Random};
 use crate::tree::SHARDS_MAX;
@@ -55,6 +56,22 @@ fn broken_words_of_a_worker() {
     let none = wire::NodeSums { index: 1, values: vec![1.0; SUMS_LEN], ..Default::default() };
     let no_rows = Kind::Part(wire::ResultPart { sums: vec![none], ..Default::default() });
     let long = frame(20_000).slice(1..);
+    let code =
+        |values: &[f32]| coding::code(Precision::F32, &values::encode(values), None).unwrap();
+    let (long_coded, coded_nan) = (code(&[0.5; 20_000]), code(&[f32::NAN; 20_000]));
+    let coded_slice = |chunk, coded: &[u8]| wire::Slice {
+        chunk,
+        coded: Bytes::copy_from_slice(coded),
+        ..Default::default()
+    };
+    let coded = |chunk, bytes: &[u8]| {
+        let slices = vec![coded_slice(chunk, bytes)];
+        Kind::Part(wire::ResultPart { slices, ..Default::default() })
+    };
+    let bomb = vec![coded_slice(0, &long_coded); 53];
+    let bomb = Kind::Part(wire::ResultPart { slices: bomb, ..Default::default() });
+    let both = vec![wire::Slice { values: frame(20_000), ..coded_slice(0, &long_coded) }];
+    let both = Kind::Part(wire::ResultPart { slices: both, ..Default::default() });
     let spoilt = |bad| values::encode(&[&[0.5; 99][..], &[bad]].concat());
     for (kind, wanted) in [
         (span(0, 0), "shards 0..0 of 5"),
@@ -79,6 +96,12 @@ fn broken_words_of_a_worker() {
         (slice(0, 0, 0, frame(100)), "chunk 0 with 400 bytes, wanted 20000 values of 4 bytes"),
         (slice(0, 0, 0, long), "chunk 0 with 79999 bytes"),
         (slice(0, 0, 1, Bytes::new()), "chunk 1 with 0 bytes"),
+        (coded(0, &long_coded[..9]), "chunk 0: coded values that cannot be decoded: "),
+        (coded(1, &long_coded), "chunk 1: coded values that cannot be decoded: "),
+        (coded(2, &long_coded), "chunk 2 of 2"),
+        (bomb, "coded values for more than 4194304 bytes"),
+        (both, "chunk 0 both coded and not"),
+        (coded(0, &coded_nan), "a gradient that is not finite, for node 0:0 of chunk 0"),
         (sums(0, 5, SUMS_LEN), "node 0:5 is not in the tree"),
         (sums(0, 0, SUMS_LEN + 1), "3 sums, wanted 2 of a step or 4 of a table"),
         (sums(0, 0, 0), "0 sums, wanted 2 of a step or 4 of a table"),
@@ -107,6 +130,10 @@ fn broken_words_of_a_coordinator() {
         let spans = spans.map(|(start, end)| wire::Span { start, end });
         Kind::Forget(wire::Spans { spans: spans.to_vec() })
     };
+    let coded = |step, chunk, bytes| {
+        let coded = Bytes::from(vec![0; bytes]);
+        Kind::Weights(wire::Weights { step, chunk, coded, ..Default::default() })
+    };
     let weights =
         |chunk, values| Kind::Weights(wire::Weights { chunk, values, ..Default::default() });
     for (kind, wanted) in [
@@ -124,6 +151,9 @@ fn broken_words_of_a_coordinator() {
         (deal(4, Some((0, 5))), "table 4 is unknown"),
         (deal(-1, Some((0, 5))), "table -1 is unknown"),
         (weights(2, frame(100)), "chunk 2 of 2"),
+        (coded(1, 2, 9), "chunk 2 of 2"),
+        (coded(0, 1, 9), "9 bytes of coded weights of step 0 for 400"),
+        (coded(1, 1, 400), "400 bytes of coded weights of step 1 for 400"),
         (weights(1, frame(101)), "chunk 1 with 404 bytes, wanted 100 values of 4 bytes"),
         (
             Kind::Weights(wire::Weights { step: u64::MAX, ..Default::default() }),
@@ -324,6 +354,9 @@ fn words_of_a_coordinator() -> Vec<ToWorker> {
         deal(Task::Evaluate { table: Table::Validation }),
         deal(Task::Evaluate { table: Table::Test }),
         ToWorker::Weights { step: Step(3), chunk: Chunk(1), values: frame(100) },
+        ToWorker::CodedWeights { step: Step(3), chunk: Chunk(1), coded: frame(99) },
+        ToWorker::Code(true),
+        ToWorker::Code(false),
         ToWorker::Finish(Ending::Finished),
         ToWorker::Finish(Ending::Failed("the loss is not finite".to_string())),
         ToWorker::Finish(Ending::Stopped),

@@ -14,6 +14,7 @@ mod settings;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use lockstep_coordinator::Coding;
 use lockstep_coordinator::policy::EarlyStopping;
 use lockstep_data::{TableSpec, TargetKind};
 use lockstep_model::{Embedding, LayerSpec, Loss, Metric, Network, NetworkSpec, Unit};
@@ -147,11 +148,13 @@ pub struct ClusterSection {
     pub workers_min: usize,
     /// Share of all spans that a second worker computes as well, to compare.
     pub audit_fraction: f64,
+    /// Whether gradients and weights are coded on their way.
+    pub coding: Coding,
 }
 
 impl Default for ClusterSection {
     fn default() -> ClusterSection {
-        ClusterSection { workers_min: 1, audit_fraction: 0.0 }
+        ClusterSection { workers_min: 1, audit_fraction: 0.0, coding: Coding::Auto }
     }
 }
 

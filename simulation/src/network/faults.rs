@@ -42,7 +42,7 @@ impl Network<'_> {
             let is_leaving = process.is_leaving();
             assert!(process.handle(now, lost).is_break(), "a membership outlived its coordinator");
             let sent = link.sent;
-            *link = Link { sent, ..Link::new(link.visit) };
+            *link = Link { sent, ..Link::new(link.visit, self.case.chunks()) };
             if is_leaving {
                 (link.joined, link.seeks) = (true, false);
             } else {

@@ -3,8 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use lockstep_coordinator::core::{Input, Next, Weights};
-use lockstep_proto::frame::ToWorker;
+use lockstep_coordinator::core::{Input, Next};
 use lockstep_proto::ids::{Shard, Table, WorkerId};
 use lockstep_proto::wire;
 use lockstep_worker::core::{Ended, Input as WorkerInput};
@@ -59,11 +58,11 @@ impl Network<'_> {
             for (worker, said) in std::mem::take(&mut self.coordinator.outbound) {
                 let link = self.link(worker);
                 let has_room = match said {
-                    Outbound::Next(Next::Message(message)) => link.backlog.say(message),
-                    Outbound::Next(Next::Weights(mut weights)) => {
+                    Outbound::Message(message) => link.backlog.say(message),
+                    Outbound::Weights(mut weights) => {
                         let memory = link.worker.as_ref().and_then(|worker| worker.memory.as_ref());
-                        if let Some((memory, values)) = memory.zip(weights.values.clone()) {
-                            memory.write(weights.step, weights.chunk, values);
+                        if let Some((memory, values)) = memory.zip(weights.values.as_ref()) {
+                            memory.write(weights.step, weights.chunk, values.frame.clone());
                             weights.values = None;
                         }
                         link.backlog.send_weights(weights);
@@ -151,12 +150,7 @@ impl Network<'_> {
         let Some(process) = link.worker.as_mut().filter(|process| process.reads()) else { return };
         let message = match link.backlog.pop() {
             Some(Next::Message(message)) => message,
-            Some(Next::Weights(Weights { step, chunk, values: Some(values) })) => {
-                ToWorker::Weights { step, chunk, values }
-            }
-            Some(Next::Weights(Weights { step, chunk, values: None })) => {
-                ToWorker::SharedWeights { step, chunk }
-            }
+            Some(Next::Weights(weights, has_before)) => weights.into_message(has_before),
             None => {
                 let Some(fault) = link.closed.clone() else { return };
                 let end = fault.map_or(WorkerError::Lost(Lost::Dismissed), WorkerError::Expelled);
@@ -293,7 +287,7 @@ impl Network<'_> {
                 self.seen.no_rows += u64::from(lacked);
                 if lacked {
                     let again = self.case.renamed(worker);
-                    self.links.insert(again, super::Link::new(visit));
+                    self.links.insert(again, super::Link::new(visit, self.case.chunks()));
                     self.soon(1_000, Happening::Joins(again));
                 }
             }

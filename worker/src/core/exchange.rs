@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lockstep_proto::frame::{FromWorker, ToWorker};
 use lockstep_proto::ids::{Chunk, Shard, Span, Step, Table};
+use lockstep_proto::values::Precision;
 use lockstep_reduce::shared::lane::Lane;
 
 use super::jobs::{Finished, Job};
@@ -50,6 +51,8 @@ pub enum Output {
     Answered(Chunk),
     /// Send [as fast as the link takes it](super::Pace::lift).
     Unpaced,
+    /// Code gradients of this precision from now on, where that makes them shorter; `None`: send them as they are.
+    Code(Option<Precision>),
     /// For people: the shards of a span are here, and how many rows are kept now.
     Prepared(Span, u64),
     /// For people: the shards of these spans were let go, and how many rows are kept now.

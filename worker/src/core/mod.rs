@@ -16,10 +16,12 @@ use std::time::{Duration, Instant};
 
 use lockstep_data::RowOrder;
 use lockstep_model::{Network, NetworkSpec};
+use lockstep_proto::buffer::Buffer;
+use lockstep_proto::coding;
 use lockstep_proto::frame::{
     Deal, Done, Ending, FromWorker, Limits, ResultPart, SUMS_LEN_MAX, ToWorker, Welcome,
 };
-use lockstep_proto::ids::{Shard, Span, Table, Task};
+use lockstep_proto::ids::{Chunk, Shard, Span, Step, Table, Task};
 use lockstep_proto::tree::ShardTree;
 
 use crate::ahead::{Ahead, Running, ahead};
@@ -251,6 +253,13 @@ impl Core {
                     true
                 });
             }
+            ToWorker::CodedWeights { step, chunk, coded } => {
+                self.outputs.push_back(Output::Answered(chunk));
+                self.coded_weights(step, chunk, &coded)?;
+            }
+            ToWorker::Code(is_on) => {
+                self.outputs.push_back(Output::Code(is_on.then_some(self.limits.precision)));
+            }
             ToWorker::SharedWeights { step, chunk } => {
                 let Some(shared) = &self.shared else {
                     let problem = "weights in shared memory that it does not share";
@@ -261,6 +270,25 @@ impl Core {
             }
             ToWorker::Finish(_) => unreachable!("it is the last message"),
         }
+        Ok(())
+    }
+
+    /// Takes in a chunk as what changed from the step before, of which all is here.
+    fn coded_weights(&mut self, step: Step, chunk: Chunk, coded: &[u8]) -> Result<(), WorkerError> {
+        let before = Step(step.0 - 1);
+        let Found::Here(base) = self.weights.at(before) else {
+            let problem = format!("coded weights of {step}, but {before} is not here");
+            return Err(WorkerError::Protocol(problem));
+        };
+        let (layout, precision) = (&self.limits.layout, self.limits.precision);
+        let base = base.frame(layout, chunk, precision);
+        let mut frame = Buffer::new(base.len());
+        coding::decode(precision, coded, Some(&base), &mut frame)
+            .map_err(|error| WorkerError::Protocol(format!("broken message: {error}")))?;
+        self.weights.receive(step, chunk, |into| {
+            precision.copy(&frame, into);
+            true
+        });
         Ok(())
     }
 

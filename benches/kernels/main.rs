@@ -7,6 +7,8 @@
 
 #![allow(clippy::print_stdout)]
 
+mod coding;
+
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -85,6 +87,7 @@ fn main() {
                 embedding(&name, table_rows, dimension, rows);
             }
         }
+        coding::measure(is_wanted);
     });
 }
 

@@ -1,0 +1,54 @@
+//! Coded values in messages: put in just before they are sent, taken out where messages are checked.
+
+use bytes::Bytes;
+
+use super::Limits;
+use super::check::{Checked, broken};
+use crate::MESSAGE_BYTES_MAX;
+use crate::coding;
+use crate::values::Precision;
+use crate::wire::{WorkerMessage, worker_message::Kind};
+
+/// Codes the gradients of a message that become shorter.
+pub fn code_gradients(message: &mut WorkerMessage, precision: Precision) {
+    let Some(Kind::Part(part)) = &mut message.kind else { return };
+    for slice in &mut part.slices {
+        if let Some(coded) = coding::code(precision, &slice.values, None) {
+            (slice.values, slice.coded) = (Bytes::new(), coded);
+        }
+    }
+}
+
+/// How many bytes may still come of what is coded in a message: no more than might have been sent as they are.
+pub(super) struct Budget(usize);
+
+impl Budget {
+    pub(super) fn new() -> Budget {
+        Budget(MESSAGE_BYTES_MAX)
+    }
+
+    /// The values of a chunk: as they came, or decoded.
+    pub(super) fn values(
+        &mut self,
+        limits: &Limits,
+        chunk: u32,
+        values: Bytes,
+        coded: &[u8],
+    ) -> Checked<Bytes> {
+        if coded.is_empty() {
+            return Ok(values);
+        }
+        if !values.is_empty() {
+            return broken(format!("chunk {chunk} both coded and not"));
+        }
+        // One that is not there is found where the length is checked.
+        let Some(known) = limits.layout.chunks().get(chunk as usize) else { return Ok(values) };
+        let len = known.range.len() * limits.precision.width();
+        self.0 = match self.0.checked_sub(len) {
+            Some(left) => left,
+            None => return broken(format!("coded values for more than {MESSAGE_BYTES_MAX} bytes")),
+        };
+        coding::decoded(limits.precision, coded, len)
+            .or_else(|error| broken(format!("chunk {chunk}: {error}")))
+    }
+}
