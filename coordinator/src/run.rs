@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use lockstep_net::{Acceptor, Access, Incoming};
+use lockstep_net::{Access, Incoming, Trouble};
 use lockstep_proto::MESSAGE_BYTES_MAX;
 use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::WorkerId;
@@ -73,10 +73,7 @@ impl Coordinator {
         access: Access,
         stop: impl Future<Output = Stop> + Send + 'static,
     ) -> Result<Outcome, RunError> {
-        let acceptor = match &access {
-            Access::Tls(identity) => Some(Acceptor::new(identity).map_err(RunError::Server)?),
-            Access::Open | Access::Token(_) => None,
-        };
+        let acceptor = access.acceptor().map_err(RunError::Server)?;
         let (arrivals_tx, arrivals) = mpsc::channel(INBOX_MESSAGES_MAX);
         let (published, ticket) = versions(&spec.layout, spec.precision);
         let ending = Arc::new(OnceLock::new());
@@ -99,8 +96,8 @@ impl Coordinator {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         // Nobody waits for room: the next trouble says the same.
-        let troubled = move |error: &std::io::Error| {
-            let _ = trouble_tx.try_send(Arrival::Trouble(trouble(error)));
+        let troubled = move |trouble: Trouble<'_>| {
+            let _ = trouble_tx.try_send(Arrival::Trouble(trouble_text(trouble)));
         };
         let incoming = Incoming::new(self.listener, acceptor, troubled);
         let (over_tx, over) = tokio::sync::oneshot::channel::<()>();
@@ -137,8 +134,16 @@ impl Coordinator {
     }
 }
 
-fn trouble(error: &std::io::Error) -> String {
-    format!("cannot take connections in ({}): whoever is connected works on", without_code(error))
+fn trouble_text(trouble: Trouble<'_>) -> String {
+    match trouble {
+        Trouble::System(error) => format!(
+            "cannot take connections in ({}): whoever is connected works on",
+            without_code(error)
+        ),
+        Trouble::Certificate(ip, problem) => {
+            format!("refused a worker ({}): its certificate {problem}", ip.to_canonical())
+        }
+    }
 }
 
 fn welcome(spec: &RunSpec, weights: Option<Ticket>) -> Welcome {

@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use tonic::transport::server::Connected;
 
+use crate::handshake::Alert;
+
 /// How many of the first bytes are kept: enough to tell one protocol from another.
 const FIRST_BYTES_MAX: usize = 64;
 
@@ -57,6 +59,8 @@ pub struct Watch {
 struct State {
     first: Vec<u8>,
     broke: Option<Break>,
+    /// Why the other side gave up the handshake after this one had.
+    alert: Option<Alert>,
     /// Whether a peer that has not joined has to make room for others.
     is_dismissed: bool,
     /// Of the task that reads, while it waits for a peer that has not joined.
@@ -89,6 +93,15 @@ impl Watch {
     /// How it broke, if the system knows that it did.
     pub fn broke(&self) -> Option<Break> {
         self.lock().broke
+    }
+
+    /// Why the other side would not go on after the handshake, if it said so.
+    pub fn alert(&self) -> Option<Alert> {
+        self.lock().alert.clone()
+    }
+
+    pub(crate) fn note_alert(&self, alert: Alert) {
+        self.lock().alert.get_or_insert(alert);
     }
 
     /// Whether what passes is encrypted, by a handshake that succeeded.

@@ -70,7 +70,7 @@ pub enum JoinLineError {
     Checksum,
     /// An address that is none, or too many of them.
     #[error(
-        "{0:?} is not an address: wanted HOST:PORT before the `#`, or several with commas between"
+        "{0:?} is not an address: wanted HOST:PORT before the `#`, or several with commas between; an IPv6 address in brackets"
     )]
     Address(String),
     /// There is more text than any line has.
@@ -112,6 +112,19 @@ impl JoinLine {
         let parts = (pin.try_into(), Secret::from_bytes(secret));
         let (Ok(pin), Some(secret)) = parts else { return Err(JoinLineError::Checksum) };
         Ok(JoinLine { addresses: read_addresses(addresses)?, pin: Pin(pin), secret })
+    }
+
+    /// Reads a line for a coordinator that is known by its certificate: addresses, and the secret if there is a second part.
+    ///
+    /// # Errors
+    /// See [`JoinLineError`].
+    pub fn parse_certified(line: &str) -> Result<(Vec<String>, Option<Secret>), JoinLineError> {
+        let line = line.trim();
+        match line.contains('#') {
+            true => JoinLine::parse(line).map(|line| (line.addresses, Some(line.secret))),
+            false if line.len() > LINE_CHARS_MAX => Err(JoinLineError::TooLong),
+            false => read_addresses(line).map(|addresses| (addresses, None)),
+        }
     }
 
     /// The line, to be shown to whoever may join.
@@ -171,6 +184,11 @@ mod tests {
     fn a_line_is_read_as_it_was_written() {
         let (line, text) = line();
         assert!(text.starts_with("10.0.0.1:7070,[fe80::1]:7070,head.example:1#lk1-ljnf"), "{text}");
+        let (addresses, secret) = JoinLine::parse_certified(&text).unwrap();
+        assert!(addresses == line.addresses && secret.unwrap().is(line.secret.expose()));
+        let (addresses, secret) = JoinLine::parse_certified(" [::1]:7070,a.example:1\n").unwrap();
+        assert!(addresses == ["[::1]:7070", "a.example:1"] && secret.is_none());
+        assert!(JoinLine::parse_certified("a.example").is_err());
         for text in [text.clone(), format!("  {text}\r\n"), text.replace("ljnf", "LJNF")] {
             let read = JoinLine::parse(&text).unwrap();
             assert_eq!((&read.addresses, read.pin), (&line.addresses, line.pin));

@@ -2,6 +2,7 @@
 //! more of those who have not joined than [`Strangers`] allows.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -12,8 +13,10 @@ use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream as Items;
 
 use crate::connection::Watched;
+use crate::handshake::{CertificateProblem, HandshakeError};
 use crate::strangers::Strangers;
-use crate::tls::{Acceptor, HandshakeError, Stream};
+use crate::stream::Stream;
+use crate::tls::Acceptor;
 
 /// Most handshakes at once.
 const HANDSHAKES_MAX: usize = 256;
@@ -24,25 +27,50 @@ const TROUBLE_PAUSE: Duration = Duration::from_secs(10);
 /// How long nobody is taken in after the system could not give a connection, for lack of descriptors for instance.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Why somebody could not come.
+#[derive(Debug)]
+pub enum Trouble<'a> {
+    /// The system could not give a connection.
+    System(&'a io::Error),
+    /// Whoever has this address showed a certificate that is not accepted, or none.
+    Certificate(IpAddr, &'a CertificateProblem),
+}
+
 /// A listener's connections, each with a peer that keeps the limits.
 pub struct Incoming {
     listener: TcpListener,
     acceptor: Option<Acceptor>,
     strangers: Strangers,
-    handshakes: JoinSet<Result<Stream, HandshakeError>>,
+    handshakes: JoinSet<Result<Stream, (IpAddr, HandshakeError)>>,
     pause: Option<Pin<Box<Sleep>>>,
-    told: Option<Instant>,
-    /// Told why the system could not give a connection.
-    troubled: Box<dyn FnMut(&io::Error) + Send>,
+    told: Told,
+    /// Told why somebody could not come.
+    troubled: Box<dyn FnMut(Trouble<'_>) + Send>,
+}
+
+/// When trouble of each kind was last told of: not each of thousands.
+#[derive(Default)]
+struct Told {
+    system: Option<Instant>,
+    certificate: Option<Instant>,
+}
+
+/// Whether it is time to tell of it again.
+fn is_due(told: &mut Option<Instant>) -> bool {
+    let is_due = told.is_none_or(|told| told.elapsed() >= TROUBLE_PAUSE);
+    if is_due {
+        *told = Some(Instant::now());
+    }
+    is_due
 }
 
 impl Incoming {
-    /// Encrypted ones, if there is an acceptor. `troubled` is told why the system gave none, every ten seconds at
-    /// most.
+    /// Encrypted ones, if there is an acceptor. `troubled` is told why somebody could not come, every ten seconds at
+    /// most of each kind.
     pub fn new(
         listener: TcpListener,
         acceptor: Option<Acceptor>,
-        troubled: impl FnMut(&io::Error) + Send + 'static,
+        troubled: impl FnMut(Trouble<'_>) + Send + 'static,
     ) -> Incoming {
         Incoming {
             listener,
@@ -50,13 +78,13 @@ impl Incoming {
             strangers: Strangers::default(),
             handshakes: JoinSet::new(),
             pause: None,
-            told: None,
+            told: Told::default(),
             troubled: Box::new(troubled),
         }
     }
 
     /// The next connection that the system gives.
-    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Watched<TcpStream>> {
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<(IpAddr, Watched<TcpStream>)> {
         loop {
             if let Some(pause) = &mut self.pause {
                 std::task::ready!(pause.as_mut().poll(context));
@@ -66,14 +94,13 @@ impl Incoming {
                 Ok((stream, peer)) => {
                     // It is of no use where it cannot be set; whoever connected finds it closed.
                     if stream.set_nodelay(true).is_ok() {
-                        return Poll::Ready(self.strangers.watch(stream, peer.ip()));
+                        return Poll::Ready((peer.ip(), self.strangers.watch(stream, peer.ip())));
                     }
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    if self.told.is_none_or(|told| told.elapsed() >= TROUBLE_PAUSE) {
-                        self.told = Some(Instant::now());
-                        (self.troubled)(&error);
+                    if is_due(&mut self.told.system) {
+                        (self.troubled)(Trouble::System(&error));
                     }
                     self.pause = Some(Box::pin(sleep(PAUSE)));
                 }
@@ -96,6 +123,11 @@ impl Items for Incoming {
         loop {
             match this.handshakes.poll_join_next(context) {
                 Poll::Ready(Some(Ok(Ok(stream)))) => return Poll::Ready(Some(Ok(stream))),
+                Poll::Ready(Some(Ok(Err((ip, HandshakeError::Certificate(problem)))))) => {
+                    if is_due(&mut this.told.certificate) {
+                        (this.troubled)(Trouble::Certificate(ip, &problem));
+                    }
+                }
                 // Somebody who speaks something else, or gave up.
                 Poll::Ready(Some(_)) => continue,
                 Poll::Ready(None) | Poll::Pending => {}
@@ -103,11 +135,13 @@ impl Items for Incoming {
             if this.handshakes.len() >= HANDSHAKES_MAX {
                 return Poll::Pending;
             }
-            let stream = std::task::ready!(this.poll_accept(context));
+            let (ip, stream) = std::task::ready!(this.poll_accept(context));
             match this.acceptor.clone() {
                 None => return Poll::Ready(Some(Ok(Stream::Plain(stream)))),
                 Some(acceptor) => {
-                    this.handshakes.spawn(async move { acceptor.accept(stream).await });
+                    let handshake =
+                        async move { acceptor.accept(stream).await.map_err(|error| (ip, error)) };
+                    this.handshakes.spawn(handshake);
                 }
             }
         }

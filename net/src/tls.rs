@@ -1,32 +1,31 @@
-//! TLS 1.3 with pinned keys (RFC 7250's raw public keys): no certificates, names or dates, so that neither clocks nor
-//! authorities can be wrong. The coordinator proves to have the key whose digest the worker was given; the worker proves
-//! itself later, by what it says.
+//! TLS 1.3 of both sides, with pinned keys (see [`crate::pinned`]) or with certificates of somebody's own authority. With a
+//! pinned key, and with certificates where no authority of workers' is named, only the coordinator proves itself here; the
+//! worker does later, by what it says.
 
 use std::fmt;
-use std::io;
-use std::pin::Pin as StdPin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring as provider, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
-use rustls::server::AlwaysResolvesServerRawPublicKeys;
-use rustls::sign::CertifiedKey;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
-    ServerConfig, SignatureScheme,
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::{CryptoProvider, ring as provider};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    AlwaysResolvesServerRawPublicKeys, NoClientAuth, ResolvesServerCert, WebPkiClientVerifier,
 };
-use subtle::ConstantTimeEq;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, ServerConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
-use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use crate::certificates::{Authorities, OwnCertificate};
 use crate::connection::Watched;
+use crate::handshake::HandshakeError;
 use crate::identity::Identity;
 use crate::key::{Pin, signing_key};
+use crate::pinned::PinnedKey;
+use crate::stream::Stream;
 
 /// Longest wait for the other side to finish a handshake.
 const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -37,28 +36,17 @@ const LINGER_MAX: Duration = Duration::from_secs(1);
 /// What is spoken inside: gRPC's.
 const PROTOCOL: &[u8] = b"h2";
 
-/// Why there was no handshake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HandshakeError {
-    /// Somebody with another key is there.
-    WrongKey,
-    /// It does not speak TLS.
-    NotTls,
-    /// It closed the connection.
-    Closed,
-    /// It did not answer.
-    TimedOut(Duration),
-    /// Anything else, as it was told.
-    Failed(String),
-}
-
 /// A coordinator's side.
 #[derive(Clone)]
 pub struct Acceptor(TlsAcceptor);
 
 /// A worker's side.
 #[derive(Clone)]
-pub struct Connector(TlsConnector);
+pub struct Connector {
+    tls: TlsConnector,
+    /// Whether the name that was dialed is part of the proof.
+    is_named: bool,
+}
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,14 +63,39 @@ impl Acceptor {
         let key = signing_key(&identity.private_key()).ok_or("the key cannot be used")?;
         let public = key.public_key().ok_or("the key cannot be used")?;
         let public = CertificateDer::from(public.as_ref().to_vec());
-        let certified = CertifiedKey::new(vec![public], key);
+        let certified = Arc::new(CertifiedKey::new(vec![public], key));
+        let resolver = AlwaysResolvesServerRawPublicKeys::new(certified);
+        Acceptor::of(Arc::new(resolver), Arc::new(NoClientAuth))
+    }
+
+    /// For who has this certificate; workers show one that these authorities have signed, if any are named.
+    ///
+    /// # Errors
+    /// If the system cannot.
+    pub fn certified(
+        own: &OwnCertificate,
+        workers: Option<&Authorities>,
+    ) -> Result<Acceptor, String> {
+        let verifier = match workers {
+            None => Arc::new(NoClientAuth) as Arc<dyn ClientCertVerifier>,
+            Some(workers) => {
+                let crypto = Arc::new(crypto());
+                let builder = WebPkiClientVerifier::builder_with_provider(workers.roots(), crypto);
+                builder.build().map_err(|error| error.to_string())?
+            }
+        };
+        Acceptor::of(Arc::new(SingleCertAndKey::from(own.certified().clone())), verifier)
+    }
+
+    fn of(
+        resolver: Arc<dyn ResolvesServerCert>,
+        verifier: Arc<dyn ClientCertVerifier>,
+    ) -> Result<Acceptor, String> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(crypto()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| error.to_string())?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::new(
-                certified,
-            ))));
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(resolver);
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         // A worker joins seldom: nothing is kept for a shorter handshake.
         config.send_tls13_tickets = 0;
@@ -103,7 +116,7 @@ impl Acceptor {
             }
             Err((error, stream)) => {
                 let _ = tokio::time::timeout(LINGER_MAX, hear_out(stream)).await;
-                Err(explained(&error))
+                Err(HandshakeError::of(&error))
             }
         }
     }
@@ -126,19 +139,52 @@ impl Connector {
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         // Keys are known by their pins, not by names.
         config.enable_sni = false;
-        Ok(Connector(TlsConnector::from(Arc::new(config))))
+        Ok(Connector { tls: TlsConnector::from(Arc::new(config)), is_named: false })
     }
 
-    /// Makes sure who is there.
+    /// To a coordinator with a certificate that these authorities have signed, for the name that is dialed. Shows `own` if
+    /// that is asked for.
+    ///
+    /// # Errors
+    /// If the system cannot.
+    pub fn certified(
+        authorities: &Authorities,
+        own: Option<&OwnCertificate>,
+    ) -> Result<Connector, String> {
+        let crypto = Arc::new(crypto());
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(authorities.roots(), crypto.clone());
+        let verifier = verifier.build().map_err(|error| error.to_string())?;
+        let builder = ClientConfig::builder_with_provider(crypto)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|error| error.to_string())?
+            .with_webpki_verifier(verifier);
+        let mut config = match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
+                own.certified().clone(),
+            ))),
+        };
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        Ok(Connector { tls: TlsConnector::from(Arc::new(config)), is_named: true })
+    }
+
+    /// Makes sure who is there. `host` is the name or the IP address that was dialed.
     ///
     /// # Errors
     /// See [`HandshakeError`].
-    pub async fn connect(&self, stream: Watched<TcpStream>) -> Result<Stream, HandshakeError> {
-        let name = ServerName::try_from("coordinator.invalid");
-        let name = name.map_err(|error| HandshakeError::Failed(error.to_string()))?;
-        let handshake = tokio::time::timeout(HANDSHAKE_WAIT_MAX, self.0.connect(name, stream));
+    pub async fn connect(
+        &self,
+        stream: Watched<TcpStream>,
+        host: &str,
+    ) -> Result<Stream, HandshakeError> {
+        let host = if self.is_named { host } else { "coordinator.invalid" };
+        let name = ServerName::try_from(host.to_string()).map_err(|_| {
+            HandshakeError::Failed(format!("{host:?} is no name that a certificate can be for"))
+        })?;
+        let handshake = tokio::time::timeout(HANDSHAKE_WAIT_MAX, self.tls.connect(name, stream));
         let stream = handshake.await.map_err(|_| HandshakeError::TimedOut(HANDSHAKE_WAIT_MAX))?;
-        let stream = stream.map_err(|error| explained(&error))?;
+        let stream = stream.map_err(|error| HandshakeError::of(&error))?;
         stream.get_ref().0.watch().note_encryption();
         Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
     }
@@ -155,180 +201,6 @@ async fn hear_out(mut stream: Watched<TcpStream>) {
     let _ = stream.shutdown().await;
     let mut unread = [0; 1024];
     while matches!(stream.read(&mut unread).await, Ok(1..)) {}
-}
-
-fn explained(error: &io::Error) -> HandshakeError {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    match inner {
-        Some(Error::InvalidCertificate(CertificateError::Other(other)))
-            if other.0.downcast_ref::<WrongKey>().is_some() =>
-        {
-            HandshakeError::WrongKey
-        }
-        Some(Error::InvalidMessage(_)) => HandshakeError::NotTls,
-        Some(error) => HandshakeError::Failed(error.to_string()),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => HandshakeError::Closed,
-        None if error.kind() == io::ErrorKind::ConnectionReset => HandshakeError::Closed,
-        None => HandshakeError::Failed(error.to_string()),
-    }
-}
-
-/// The key that was shown has another digest than the pin.
-#[derive(Debug)]
-struct WrongKey;
-
-impl fmt::Display for WrongKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("another key")
-    }
-}
-
-impl std::error::Error for WrongKey {}
-
-/// Knows a coordinator by the digest of its key.
-#[derive(Debug)]
-struct PinnedKey {
-    pin: Pin,
-    crypto: CryptoProvider,
-}
-
-impl ServerCertVerifier for PinnedKey {
-    fn verify_server_cert(
-        &self,
-        key: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let found = Pin::of_key(&SubjectPublicKeyInfoDer::from(key.as_ref()));
-        match bool::from(found.0.ct_eq(&self.pin.0)) {
-            true => Ok(ServerCertVerified::assertion()),
-            false => {
-                let other = OtherError(Arc::new(WrongKey));
-                Err(Error::InvalidCertificate(CertificateError::Other(other)))
-            }
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _key: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is not spoken".to_string()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        key: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let key = SubjectPublicKeyInfoDer::from(key.as_ref());
-        let algorithms = &self.crypto.signature_verification_algorithms;
-        verify_tls13_signature_with_raw_key(message, &key, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.crypto.signature_verification_algorithms.supported_schemes()
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
-
-    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
-        None
-    }
-}
-
-/// A connection, encrypted or not.
-pub enum Stream {
-    /// On loopback, or where somebody has said that it may be.
-    Plain(Watched<TcpStream>),
-    /// Encrypted, with a coordinator whose key is known.
-    Tls(Box<TlsStream<Watched<TcpStream>>>),
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stream::Plain(_) => "Plain",
-            Stream::Tls(_) => "Tls",
-        })
-    }
-}
-
-impl Stream {
-    fn watched(&self) -> &Watched<TcpStream> {
-        match self {
-            Stream::Plain(stream) => stream,
-            Stream::Tls(stream) => stream.get_ref().0,
-        }
-    }
-}
-
-/// Hands a call on to whichever stream there is.
-macro_rules! on {
-    ($self:ident, $call:ident($($argument:expr),*)) => {
-        match $self.get_mut() {
-            Stream::Plain(stream) => StdPin::new(stream).$call($($argument),*),
-            Stream::Tls(stream) => StdPin::new(&mut **stream).$call($($argument),*),
-        }
-    };
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: StdPin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        on!(self, poll_read(context, buffer))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: StdPin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        on!(self, poll_write(context, bytes))
-    }
-
-    fn poll_write_vectored(
-        self: StdPin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        on!(self, poll_write_vectored(context, bytes))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: StdPin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on!(self, poll_flush(context))
-    }
-
-    fn poll_shutdown(self: StdPin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on!(self, poll_shutdown(context))
-    }
-}
-
-impl Connected for Stream {
-    type ConnectInfo = (TcpConnectInfo, Arc<crate::connection::Watch>);
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.watched().connect_info()
-    }
 }
 
 #[cfg(test)]
@@ -352,7 +224,7 @@ mod tests {
         let (worker, coordinator) = pair().await;
         let watch = coordinator.watch();
         let (worker, coordinator) =
-            tokio::join!(connector.connect(worker), acceptor.accept(coordinator));
+            tokio::join!(connector.connect(worker, "127.0.0.1"), acceptor.accept(coordinator));
         let (mut worker, mut coordinator) = (worker.unwrap(), coordinator.unwrap());
         worker.write_all(b"a secret").await.unwrap();
         worker.flush().await.unwrap();
@@ -368,7 +240,7 @@ mod tests {
         let connector = Connector::new(Identity::generate().unwrap().pin()).unwrap();
         let (worker, coordinator) = pair().await;
         let (worker, coordinator) =
-            tokio::join!(connector.connect(worker), acceptor.accept(coordinator));
+            tokio::join!(connector.connect(worker, "127.0.0.1"), acceptor.accept(coordinator));
         assert_eq!(worker.unwrap_err(), HandshakeError::WrongKey);
         assert!(coordinator.is_err());
     }
@@ -382,7 +254,7 @@ mod tests {
             let mut rest = Vec::new();
             let _ = other.read_to_end(&mut rest).await;
         };
-        let (worker, ()) = tokio::join!(connector.connect(worker), says);
+        let (worker, ()) = tokio::join!(connector.connect(worker, "127.0.0.1"), says);
         assert_eq!(worker.unwrap_err(), HandshakeError::NotTls);
         let acceptor = Acceptor::new(&Identity::generate().unwrap()).unwrap();
         let (mut other, coordinator) = pair().await;
@@ -390,6 +262,9 @@ mod tests {
         assert_eq!(acceptor.accept(coordinator).await.unwrap_err(), HandshakeError::NotTls);
         let (worker, other) = pair().await;
         drop(other);
-        assert_eq!(connector.connect(worker).await.unwrap_err(), HandshakeError::Closed);
+        assert_eq!(
+            connector.connect(worker, "127.0.0.1").await.unwrap_err(),
+            HandshakeError::Closed
+        );
     }
 }

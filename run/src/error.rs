@@ -106,7 +106,11 @@ impl Error {
                 | WorkerError::Memory { .. },
             ) => exit::TRY_AGAIN,
             Error::Worker(
-                WorkerError::Refused(_) | WorkerError::Expelled(_) | WorkerError::WrongKey(_),
+                WorkerError::Refused(_)
+                | WorkerError::Expelled(_)
+                | WorkerError::WrongKey(_)
+                | WorkerError::Untrusted(..)
+                | WorkerError::OtherProof { .. },
             ) => exit::REFUSED,
             Error::Worker(WorkerError::RunFailed(_)) => exit::RUN_FAILED,
             Error::Worker(

@@ -20,7 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_coordinator::Outcome;
 use lockstep_model::Threshold;
-use lockstep_net::{Identity, JoinLine};
+use lockstep_net::Identity;
 use lockstep_proto::VERSION;
 use serde::Serialize;
 
@@ -105,7 +105,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write_join_line(&self, line: &JoinLine) -> Result<PathBuf> {
+    pub fn write_join_line(&self, line: &str) -> Result<PathBuf> {
         identity::write_line(&self.path, line)?;
         Ok(self.path.join(identity::JOIN))
     }

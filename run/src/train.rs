@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_coordinator::{Coordinator, RunError, Stop};
-use lockstep_net::{Access, JoinLine, Secret};
+use lockstep_net::{Access, Authorities, JoinLine, OwnCertificate, Pin, Secret, Workers};
+use zeroize::Zeroizing;
 
 use crate::checkpoint::{self, Checkpoint, RecordState};
 use crate::error::{Error, Result, STOPPED};
@@ -25,16 +26,40 @@ use crate::weights_file::weights_hash;
 #[derive(Clone, Debug)]
 pub enum Admission {
     /// On loopback anybody. Elsewhere, encrypted, whoever has the join line, which is made and kept in the run folder.
-    ByAddress {
-        /// From the address that is listened on to those that workers are told.
-        advertise: fn(SocketAddr, &[String]) -> Vec<String>,
-        /// Those that the user has given, in place of what can be found out.
-        given: Vec<String>,
-    },
+    ByAddress(Advertised),
+    /// Wherever it listens, encrypted, with this certificate: whoever has one that these authorities have signed, or, where none
+    /// are named, the join line.
+    ByCertificate(OwnCertificate, Option<Authorities>, Advertised),
     /// Anybody, unencrypted, wherever they come from.
     Anybody,
     /// Whoever says this, unencrypted.
     Token(Secret),
+}
+
+/// What workers are told of where a coordinator is.
+#[derive(Clone, Debug)]
+pub struct Advertised {
+    /// From the address that is listened on to those that workers are told.
+    pub found: fn(SocketAddr, &[String]) -> Vec<String>,
+    /// Those that the user has given, in place of what can be found out.
+    pub given: Vec<String>,
+}
+
+impl Advertised {
+    fn of(&self, address: SocketAddr) -> Vec<String> {
+        (self.found)(address, &self.given)
+    }
+}
+
+/// What workers join with.
+#[derive(Clone, Debug)]
+pub struct Invitation {
+    /// The join line; addresses alone, where a certificate of the worker's takes the place of the secret.
+    pub line: Zeroizing<String>,
+    /// The file where it is.
+    pub file: PathBuf,
+    /// What else a worker has to be given.
+    pub needs: &'static str,
 }
 
 /// A coordinator that workers may come to.
@@ -42,8 +67,8 @@ pub enum Admission {
 pub struct Listening {
     /// Where it listens.
     pub address: SocketAddr,
-    /// What to join with, and the file where that is, if it is needed.
-    pub join: Option<(JoinLine, PathBuf)>,
+    /// What to join with, if that takes more than an address.
+    pub invitation: Option<Invitation>,
 }
 
 /// How to lead a run.
@@ -108,7 +133,7 @@ pub async fn lead(
     let run_folder = folder.as_ref().map(|folder| folder.path().display().to_string());
     let address = coordinator.address();
     // The join line is there for whoever is told next that the coordinator is.
-    let (access, join) = admit(lead.admission, address, folder.as_ref(), &reporter)?;
+    let (access, invitation) = admit(lead.admission, address, folder.as_ref(), &reporter)?;
     report(
         &reporter,
         &Report::Listening {
@@ -117,7 +142,7 @@ pub async fn lead(
             run_folder: run_folder.clone(),
         },
     );
-    listening(Listening { address, join });
+    listening(Listening { address, invitation });
     let Checkpoint { snapshot, records: state } = start;
     let first_step = snapshot.step.0;
     let model = folder.as_ref().map(|folder| ModelFiles::new(folder, plan.clone()));
@@ -162,24 +187,39 @@ fn admit(
     address: SocketAddr,
     folder: Option<&RunFolder>,
     reporter: &SharedReporter,
-) -> Result<(Access, Option<(JoinLine, PathBuf)>)> {
-    let (advertise, given) = match admission {
+) -> Result<(Access, Option<Invitation>)> {
+    let folder = || {
+        let missing = "a run without a folder has nothing to be known by";
+        folder.ok_or_else(|| Error::Internal(missing.to_string()))
+    };
+    let identity =
+        || folder()?.identity(&mut |message| report(reporter, &Report::Warning { message }));
+    let line = |pin: Pin, secret: &Secret, advertised: &Advertised| {
+        JoinLine { addresses: advertised.of(address), pin, secret: secret.clone() }.to_line()
+    };
+    let (access, line, needs) = match admission {
         Admission::Anybody => return Ok((Access::Open, None)),
         Admission::Token(secret) => return Ok((Access::Token(secret), None)),
-        Admission::ByAddress { .. } if address.ip().is_loopback() => {
-            return Ok((Access::Open, None));
+        Admission::ByAddress(_) if address.ip().is_loopback() => return Ok((Access::Open, None)),
+        Admission::ByAddress(advertised) => {
+            let identity = identity()?;
+            let line = line(identity.pin(), identity.secret(), &advertised);
+            (Access::Tls(identity), line, "")
         }
-        Admission::ByAddress { advertise, given } => (advertise, given),
+        Admission::ByCertificate(own, None, advertised) => {
+            let secret = identity()?.secret().clone();
+            let line = line(own.pin(), &secret, &advertised);
+            (Access::Certificate(own, Workers::Secret(secret)), line, " --tls-ca FILE")
+        }
+        Admission::ByCertificate(own, Some(authorities), advertised) => {
+            let line = Zeroizing::new(advertised.of(address).join(","));
+            let workers = Workers::Certificates(authorities);
+            let needs = " --tls-ca FILE --tls-cert FILE --tls-key FILE";
+            (Access::Certificate(own, workers), line, needs)
+        }
     };
-    let folder = folder.ok_or_else(|| {
-        Error::Internal("a run without a folder has nothing to be known by".to_string())
-    })?;
-    let mut warn = |message| report(reporter, &Report::Warning { message });
-    let identity = folder.identity(&mut warn)?;
-    let (pin, secret) = (identity.pin(), identity.secret().clone());
-    let line = JoinLine { addresses: advertise(address, &given), pin, secret };
-    let file = folder.write_join_line(&line)?;
-    Ok((Access::Tls(identity), Some((line, file))))
+    let file = folder()?.write_join_line(&line)?;
+    Ok((access, Some(Invitation { line, file, needs })))
 }
 
 /// The run folder, if there is to be one, and where the run starts.

@@ -1,9 +1,12 @@
 //! Every argument and its help. No logic.
 
+mod tls;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(super) use self::tls::{CoordinatorTls, WorkerTls};
 use super::local::Chaos;
 use crate::report::LogFormat;
 use lockstep_run::job::{Job, JobError, Setting};
@@ -257,6 +260,8 @@ pub(super) struct Coordinator {
     /// training table and spoil the run.
     #[arg(long)]
     pub(super) insecure: bool,
+    #[command(flatten)]
+    pub(super) tls: CoordinatorTls,
     /// The run folder [default: runs/NAME].
     #[arg(long, short)]
     pub(super) out: Option<PathBuf>,
@@ -289,12 +294,14 @@ pub(super) struct Worker {
     /// is waited for, and it is read anew before every try to connect.
     #[arg(long, value_name = "FILE")]
     pub(super) join_file: Option<PathBuf>,
-    /// Where a coordinator without a join line listens, on this machine or with --insecure: HOST:PORT.
+    /// Where a coordinator without a join line listens, on this machine, with --tls-ca or with --insecure: HOST:PORT.
     #[arg(long, short, env = "LOCKSTEP_COORDINATOR")]
     pub(super) coordinator: Option<String>,
     /// Join a coordinator on another machine without encryption, which was started with --insecure as well.
     #[arg(long, requires = "coordinator")]
     pub(super) insecure: bool,
+    #[command(flatten)]
+    pub(super) tls: WorkerTls,
     /// Compute threads [default: all cores].
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,

@@ -8,14 +8,15 @@ use std::sync::{Arc, PoisonError};
 
 use data_encoding::HEXLOWER;
 use lockstep_net::{JoinLine, Secret, Target, Trust};
+use lockstep_run::certificates::{self, OwnFiles};
 use lockstep_run::error::{Error, Result};
 use lockstep_run::report::{Report, report};
 use lockstep_run::run_folder::{JOIN, renew_secret};
-use lockstep_run::train::{Admission, Listening};
+use lockstep_run::train::{Admission, Advertised, Invitation, Listening};
 use lockstep_worker::{Guide, GuideError};
 use zeroize::Zeroizing;
 
-use super::args::{Coordinator, Worker};
+use super::args::{Coordinator, CoordinatorTls, Worker, WorkerTls};
 use super::process;
 use crate::report::SharedConsole;
 
@@ -42,43 +43,67 @@ fn token_of_parent() -> Option<Secret> {
 }
 
 /// Whom a coordinator lets in.
-pub(super) fn admission(arguments: &Coordinator) -> Admission {
+///
+/// # Errors
+/// If it was given certificates that cannot be used.
+pub(super) fn admission(arguments: &Coordinator, reporter: &SharedConsole) -> Result<Admission> {
     let token = arguments.child.child_of.and_then(|_| token_of_parent());
     process::refuse_core_dumps();
-    match token {
-        Some(token) => Admission::Token(token),
-        None if arguments.insecure => Admission::Anybody,
-        None => Admission::ByAddress { advertise: advertised, given: arguments.advertise.clone() },
-    }
+    let advertised = Advertised { found: advertised, given: arguments.advertise.clone() };
+    let CoordinatorTls { tls_cert, tls_key, tls_client_ca } = &arguments.tls;
+    Ok(match (token, own_files(tls_cert, tls_key)) {
+        (Some(token), _) => Admission::Token(token),
+        (None, _) if arguments.insecure => Admission::Anybody,
+        (None, None) => Admission::ByAddress(advertised),
+        (None, Some(files)) => {
+            let own = files.load(&mut |message| report(reporter, &Report::Warning { message }))?;
+            let authorities = tls_client_ca.as_deref().map(certificates::authorities);
+            Admission::ByCertificate(own, authorities.transpose()?, advertised)
+        }
+    })
+}
+
+fn own_files(certificate: &Option<PathBuf>, key: &Option<PathBuf>) -> Option<OwnFiles> {
+    let (certificate, key) = certificate.clone().zip(key.clone())?;
+    Some(OwnFiles { certificate, key })
 }
 
 /// Where a worker looks for its coordinator. A join line among the arguments is wiped from what others can read of them.
 ///
 /// # Errors
-/// If nothing says so, or the line is damaged.
-pub(super) fn guide(arguments: &Worker) -> Result<Arc<dyn Guide>> {
+/// If nothing says so, the line is damaged, or certificates cannot be used.
+pub(super) fn guide(arguments: &Worker, reporter: &SharedConsole) -> Result<Arc<dyn Guide>> {
     process::refuse_core_dumps();
-    match &arguments.join_file {
-        Some(path) if path.as_os_str() != "-" => Ok(Arc::new(JoinFile(path.clone()))),
-        _ => Ok(Arc::new(target(arguments)?)),
+    let files = WorkerFiles::of(&arguments.tls);
+    if let Some(files) = &files {
+        files.trust(None, &mut |message| report(reporter, &Report::Warning { message }))?;
+    }
+    match (&arguments.join_file, files) {
+        (Some(path), files) if path.as_os_str() != "-" => {
+            Ok(Arc::new(JoinFile { path: path.clone(), files }))
+        }
+        (_, Some(files)) => Ok(Arc::new(certified(arguments, files)?)),
+        (_, None) => Ok(Arc::new(target(arguments)?)),
     }
 }
 
-fn target(arguments: &Worker) -> Result<Target> {
+/// What an argument, standard input or the environment says that a worker joins with; and what said it.
+enum Told<'a> {
+    Line(&'static str, Zeroizing<String>),
+    Address(&'a String),
+}
+
+fn told(arguments: &Worker) -> Result<Told<'_>> {
     if let Some(line) = &arguments.line {
         process::wipe_argument(line);
-        return join("the join line", line);
+        return Ok(Told::Line("the join line", Zeroizing::new(line.clone())));
     }
     if arguments.join_file.is_some() {
-        return join("standard input", &first_line()?);
+        return Ok(Told::Line("standard input", first_line()?));
     }
-    let trust = || match arguments.insecure {
-        true => Trust::Insecure,
-        false => Trust::Loopback(arguments.child.child_of.and_then(|_| token_of_parent())),
-    };
     match (&arguments.coordinator, std::env::var(LINE_VARIABLE)) {
-        (Some(address), _) => Ok(Target { addresses: vec![address.clone()], trust: trust() }),
-        (None, Ok(line)) => join(LINE_VARIABLE, &line),
+        (Some(address), _) => Ok(Told::Address(address)),
+        (None, Ok(line)) => Ok(Told::Line(LINE_VARIABLE, Zeroizing::new(line))),
         (None, Err(_)) => Err(Error::Arguments(
             "found no coordinator, wanted the join line that it printed, in quotes; or --join-file, or for one on this machine \
              --coordinator"
@@ -87,9 +112,82 @@ fn target(arguments: &Worker) -> Result<Target> {
     }
 }
 
-fn join(what: &str, line: &str) -> Result<Target> {
-    let line = JoinLine::parse(line);
-    line.map(Target::from).map_err(|error| Error::Arguments(format!("{what}: {error}")))
+fn target(arguments: &Worker) -> Result<Target> {
+    match told(arguments)? {
+        Told::Line(what, line) => JoinLine::parse(&line)
+            .map(Target::from)
+            .map_err(|error| Error::Arguments(format!("{what}: {error}"))),
+        Told::Address(address) => {
+            let trust = match arguments.insecure {
+                true => Trust::Insecure,
+                false => Trust::Loopback(arguments.child.child_of.and_then(|_| token_of_parent())),
+            };
+            Ok(Target { addresses: vec![address.clone()], trust })
+        }
+    }
+}
+
+/// The same of a coordinator that is known by its certificate.
+fn certified(arguments: &Worker, files: WorkerFiles) -> Result<Certified> {
+    let (what, line) = match told(arguments)? {
+        Told::Line(what, line) => (what, line),
+        Told::Address(address) => ("--coordinator", Zeroizing::new(address.clone())),
+    };
+    let line = JoinLine::parse_certified(&line);
+    let (addresses, secret) = line.map_err(|error| Error::Arguments(format!("{what}: {error}")))?;
+    Ok(Certified { addresses, secret, files })
+}
+
+/// The files by which a worker and its coordinator know each other: read before every try, for certificates are renewed.
+#[derive(Clone, Debug)]
+struct WorkerFiles {
+    authorities: PathBuf,
+    own: Option<OwnFiles>,
+}
+
+impl WorkerFiles {
+    fn of(arguments: &WorkerTls) -> Option<WorkerFiles> {
+        let WorkerTls { tls_ca, tls_cert, tls_key } = arguments;
+        Some(WorkerFiles { authorities: tls_ca.clone()?, own: own_files(tls_cert, tls_key) })
+    }
+
+    fn trust(&self, secret: Option<Secret>, warn: &mut dyn FnMut(String)) -> Result<Trust> {
+        let own = self.own.as_ref().map(|own| own.load(warn)).transpose()?;
+        Ok(Trust::Certified {
+            authorities: certificates::authorities(&self.authorities)?,
+            own,
+            secret,
+        })
+    }
+
+    /// Once they have been good; they may be in the middle of being renewed.
+    fn target(
+        &self,
+        addresses: Vec<String>,
+        secret: Option<Secret>,
+    ) -> std::result::Result<Target, GuideError> {
+        let trust = self.trust(secret, &mut drop);
+        let trust = trust.map_err(|error| GuideError::NotYet(error.to_string()))?;
+        Ok(Target { addresses, trust })
+    }
+}
+
+/// A coordinator that is known by its certificate.
+#[derive(Debug)]
+struct Certified {
+    addresses: Vec<String>,
+    secret: Option<Secret>,
+    files: WorkerFiles,
+}
+
+impl Guide for Certified {
+    fn target(&self) -> std::result::Result<Target, GuideError> {
+        self.files.target(self.addresses.clone(), self.secret.clone())
+    }
+
+    fn shown(&self) -> String {
+        self.addresses.join(", ")
+    }
 }
 
 /// The first line of standard input.
@@ -109,17 +207,21 @@ fn first_line() -> Result<Zeroizing<String>> {
 
 /// A file with the join line, read before every try: a coordinator that is started again elsewhere writes another address.
 #[derive(Debug)]
-pub(super) struct JoinFile(PathBuf);
+pub(super) struct JoinFile {
+    path: PathBuf,
+    /// Where the coordinator is known by its certificate.
+    files: Option<WorkerFiles>,
+}
 
 impl JoinFile {
     /// That of a run folder.
     pub(super) fn of_run(run: &Path) -> JoinFile {
-        JoinFile(run.join(JOIN))
+        JoinFile { path: run.join(JOIN), files: None }
     }
 
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The line, to be told to a worker.
@@ -127,13 +229,13 @@ impl JoinFile {
     /// # Errors
     /// If there is none.
     pub(super) fn line(&self) -> Result<Zeroizing<String>> {
-        let line = self.read().map_err(|error| Error::file(&self.0, "read it", &error))?;
+        let line = self.read().map_err(|error| Error::file(&self.path, "read it", &error))?;
         Ok(Zeroizing::new(line.trim().to_string()))
     }
 
     fn read(&self) -> std::io::Result<Zeroizing<String>> {
         let mut line = Zeroizing::new(String::new());
-        let file = std::fs::File::open(&self.0)?;
+        let file = std::fs::File::open(&self.path)?;
         file.take(LINE_BYTES_MAX as u64).read_to_string(&mut line)?;
         Ok(line)
     }
@@ -141,41 +243,51 @@ impl JoinFile {
 
 impl Guide for JoinFile {
     fn target(&self) -> std::result::Result<Target, GuideError> {
-        let path = self.0.display();
+        let path = self.path.display();
         let line = self.read().map_err(|error| match error.kind() {
             ErrorKind::NotFound => GuideError::NotYet(format!(
                 "there is no file {path}: the coordinator writes it when it begins to listen"
             )),
             _ => GuideError::Wrong(format!("{path}: cannot read the join line ({error})")),
         })?;
-        let line = JoinLine::parse(&line);
-        line.map(Target::from).map_err(|error| GuideError::Wrong(format!("{path}: {error}")))
+        let wrong = |error| GuideError::Wrong(format!("{path}: {error}"));
+        match &self.files {
+            None => JoinLine::parse(&line).map(Target::from).map_err(wrong),
+            Some(files) => {
+                let (addresses, secret) = JoinLine::parse_certified(&line).map_err(wrong)?;
+                files.target(addresses, secret)
+            }
+        }
     }
 
     fn shown(&self) -> String {
-        let line = self.read().ok().and_then(|line| JoinLine::parse(&line).ok());
+        let line = self.read().ok().and_then(|line| JoinLine::parse_certified(&line).ok());
         match line {
-            Some(line) => line.addresses.join(", "),
-            None => format!("the address in {}", self.0.display()),
+            Some((addresses, _)) => addresses.join(", "),
+            None => format!("the address in {}", self.path.display()),
         }
     }
 }
 
 /// Tells people how workers may come.
 pub(super) fn tell(listening: &Listening, reporter: &SharedConsole) {
-    let Listening { address, join } = listening;
+    let Listening { address, invitation } = listening;
     let console = reporter.lock().unwrap_or_else(PoisonError::into_inner);
     let is_on_a_terminal = console.is_on_a_terminal();
     drop(console);
-    let message = match join {
-        Some((line, _)) if is_on_a_terminal => {
+    let message = match invitation {
+        Some(Invitation { line, needs, .. }) if is_on_a_terminal => {
             format!(
-                "workers on other machines join with\n\n  lockstep worker '{}'\n",
-                *line.to_line()
+                "workers on other machines join with\n\n  lockstep worker '{}'{needs}\n",
+                **line
             )
         }
-        Some((_, file)) => {
-            format!("workers on other machines join with the line in {}", file.display())
+        Some(Invitation { file, needs, .. }) => {
+            let and = if needs.is_empty() { "" } else { " and" };
+            format!(
+                "workers on other machines join with the line in {}{and}{needs}",
+                file.display()
+            )
         }
         None if address.ip().is_loopback() => only_here(*address),
         None => format!(

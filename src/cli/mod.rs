@@ -91,7 +91,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
             process::end_with_parent(coordinator.child.child_of);
             let job = coordinator.job.load()?;
             let threads = coordinator.threads.map_or_else(cores, usize::from);
-            let admission = joining::admission(&coordinator);
+            let admission = joining::admission(&coordinator, reporter)?;
             let lead = Lead {
                 admission,
                 listen: coordinator.listen,
@@ -121,7 +121,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
         }
         Command::Worker(worker) => {
             process::end_with_parent(worker.child.child_of);
-            let coordinator = joining::guide(&worker)?;
+            let coordinator = joining::guide(&worker, reporter)?;
             if worker.end_with_input {
                 process::end_with_input();
             }

@@ -32,6 +32,8 @@ pub(crate) struct Dialer {
     connector: Option<Connector>,
     /// Whether only this machine's own addresses are spoken to.
     is_local: bool,
+    /// Whether the coordinator is known by a certificate.
+    is_certified: bool,
     endpoint: Endpoint,
 }
 
@@ -39,10 +41,7 @@ impl Dialer {
     /// For one coordinator.
     pub(crate) fn new(target: &Target) -> Result<Dialer, WorkerError> {
         target.addresses.iter().try_for_each(|address| check(address))?;
-        let connector = match &target.trust {
-            Trust::Pinned(pin, _) => Some(Connector::new(*pin).map_err(WorkerError::Threads)?),
-            Trust::Loopback(_) | Trust::Insecure => None,
-        };
+        let connector = target.trust.connector().map_err(WorkerError::Threads)?;
         // Only a name: connections are made here.
         let endpoint = Endpoint::from_static("http://coordinator")
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -50,20 +49,35 @@ impl Dialer {
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
         let is_local = matches!(target.trust, Trust::Loopback(_));
-        Ok(Dialer { addresses: target.addresses.clone(), connector, is_local, endpoint })
+        let is_certified = matches!(target.trust, Trust::Certified { .. });
+        let addresses = target.addresses.clone();
+        Ok(Dialer { addresses, connector, is_local, is_certified, endpoint })
     }
 
     /// A channel of one connection: when that breaks, so does the channel. The first address at which the coordinator is
-    /// wins; if it is at none, the last one's loss is told.
+    /// wins; if it is at none, what was met at each is told.
     pub(crate) async fn dial(&self) -> Result<(Channel, Arc<Watch>), WorkerError> {
-        let mut found = Err(WorkerError::Lost(Lost::Unresolved("it has no address".to_string())));
+        let mut met = Vec::new();
         for address in &self.addresses {
-            found = self.dial_one(address).await;
-            if found.is_ok() {
-                break;
+            match self.dial_one(address).await {
+                Ok(found) => return Ok(found),
+                Err(error) => met.push((address, error)),
             }
         }
-        found
+        // What may come right by itself is looked for again, whoever else is at another address.
+        match met.iter().any(|(_, error)| matches!(error, WorkerError::Lost(_))) {
+            true if met.len() > 1 => {
+                let met = met.into_iter().map(|(address, error)| match error {
+                    WorkerError::Lost(loss) => (address.clone(), loss.to_string()),
+                    error => (address.clone(), error.to_string()),
+                });
+                Err(WorkerError::Lost(Lost::Everywhere(met.collect())))
+            }
+            _ => Err(met.pop().map_or_else(
+                || WorkerError::Lost(Lost::Unresolved("it has no address".to_string())),
+                |(_, error)| error,
+            )),
+        }
     }
 
     async fn dial_one(&self, address: &str) -> Result<(Channel, Arc<Watch>), WorkerError> {
@@ -71,10 +85,19 @@ impl Dialer {
         let watch = stream.watch();
         let stream = match &self.connector {
             None => Stream::Plain(stream),
-            Some(connector) => connector.connect(stream).await.map_err(|error| match error {
-                HandshakeError::WrongKey => WorkerError::WrongKey(address.to_string()),
-                error => WorkerError::Lost(Lost::of_handshake(error, &watch)),
-            })?,
+            Some(connector) => {
+                connector.connect(stream, host(address)).await.map_err(|error| match error {
+                    HandshakeError::WrongKey => WorkerError::WrongKey(address.to_string()),
+                    HandshakeError::Certificate(problem) => {
+                        WorkerError::Untrusted(address.to_string(), problem)
+                    }
+                    HandshakeError::OtherProof => WorkerError::OtherProof {
+                        address: address.to_string(),
+                        is_certified: self.is_certified,
+                    },
+                    error => WorkerError::Lost(Lost::of_handshake(error, &watch)),
+                })?
+            }
         };
         match self.endpoint.connect_with_connector(Once(Some(stream))).await {
             Ok(channel) => Ok((channel, watch)),
@@ -110,6 +133,15 @@ impl Dialer {
             }
         }
         Err(WorkerError::Lost(loss))
+    }
+}
+
+/// The host of a `HOST:PORT`, without the brackets and the zone of an IPv6 address.
+fn host(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) => host.split('%').next().unwrap_or(host),
+        None => host,
     }
 }
 

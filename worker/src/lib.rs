@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_model::NUMERIC_PROFILE;
+use lockstep_net::CertificateProblem;
 use lockstep_proto::frame::{FrameError, Join, Welcome};
 use lockstep_proto::ids::{Span, WorkerId};
 use lockstep_proto::{PROTOCOL, VERSION};
@@ -130,6 +131,17 @@ pub enum WorkerError {
          line that this run's coordinator wrote last"
     )]
     WrongKey(String),
+    /// What is there shows a certificate that is not accepted.
+    #[error("the coordinator at {0} is not trusted: its certificate {1}")]
+    Untrusted(String, CertificateProblem),
+    /// What is there proves itself in another way than this worker asks for.
+    #[error("{}", other_proof_text(.address, *.is_certified))]
+    OtherProof {
+        /// Where.
+        address: String,
+        /// Whether this worker asks for a certificate; or for the join line's key.
+        is_certified: bool,
+    },
     /// Without encryption nothing is sent to other machines.
     #[error("{0} is another machine, and nothing is sent there without encryption")]
     NotLoopback(String),
@@ -209,6 +221,19 @@ fn no_coordinator_text(address: &str, waited: Duration, fruitless: u32, loss: &L
         "the coordinator at {address} let this worker in {times} ({fruitless} in all) and ended before it gave any work; \
          looked for one that does for {waited:.1} s; the last time: {loss}"
     )
+}
+
+fn other_proof_text(address: &str, is_certified: bool) -> String {
+    match is_certified {
+        true => format!(
+            "what listens at {address} has no certificate: a coordinator that was started without --tls-cert is joined by its \
+             line alone, without --tls-ca"
+        ),
+        false => format!(
+            "what listens at {address} shows a certificate instead of the join line's key: if that is a coordinator, it was \
+             started with --tls-cert, and workers need --tls-ca with the certificate of its authority"
+        ),
+    }
 }
 
 fn gib(bytes: u128) -> String {
@@ -317,7 +342,11 @@ async fn attempt(
     let (channel, watch) = Dialer::new(&target)?.dial().await?;
     let line = Line { channel, watch: watch.clone(), secret: target.secret().cloned() };
     let joining = Session::join(line, join.clone(), config.share, pool.clone());
-    match tokio::time::timeout(JOIN_WAIT_MAX, joining).await {
+    let joined = tokio::time::timeout(JOIN_WAIT_MAX, joining).await;
+    if let (Ok(Err(_)) | Err(_), Some(alert)) = (&joined, watch.alert()) {
+        return Err(WorkerError::Refused(format!("it says that {alert}")));
+    }
+    match joined {
         Ok(Err(WorkerError::Lost(loss))) => Err(WorkerError::Lost(loss.explained(&watch))),
         Ok(answer) => answer,
         Err(_) => Err(WorkerError::Lost(Lost::NoWelcome(JOIN_WAIT_MAX).explained(&watch))),

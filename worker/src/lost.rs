@@ -20,6 +20,8 @@ pub enum Lost {
     Unknown(String),
     /// The host's name leads nowhere.
     Unresolved(String),
+    /// At each of several addresses this.
+    Everywhere(Vec<(String, String)>),
     /// Nothing listens at the port.
     Refused,
     /// The system knows no way there.
@@ -89,6 +91,10 @@ impl Lost {
             HandshakeError::TimedOut(waited) => Lost::NoWelcome(waited),
             HandshakeError::Closed => Lost::HungUp,
             HandshakeError::WrongKey => Lost::Broken("another key".to_string()),
+            HandshakeError::Certificate(problem) => {
+                Lost::Broken(format!("its certificate {problem}"))
+            }
+            HandshakeError::OtherProof => Lost::Broken("another kind of proof".to_string()),
             HandshakeError::Failed(why) => Lost::Broken(shown(&why)),
         }
     }
@@ -158,6 +164,10 @@ impl fmt::Display for Lost {
                 f,
                 "the host's name does not resolve ({why}): check its spelling, or give the IP address"
             ),
+            Lost::Everywhere(met) => {
+                let each: Vec<_> = met.iter().map(|(at, what)| format!("at {at}: {what}")).collect();
+                f.write_str(&each.join("; "))
+            }
             Lost::Refused => f.write_str(
                 "nothing listens there: is the coordinator started, and are address and port right?",
             ),

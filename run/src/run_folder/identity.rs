@@ -5,10 +5,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use lockstep_net::{Identity, JoinLine};
+use lockstep_net::Identity;
 use zeroize::Zeroizing;
 
 use super::lock::Lock;
+use crate::certificates::readable_by_others;
 use crate::error::{Error, Result};
 use crate::job::plain;
 use crate::read_file;
@@ -76,19 +77,7 @@ pub fn renew_secret(folder: &Path) -> Result<()> {
 }
 
 /// Writes the join line beside it.
-pub(super) fn write_line(folder: &Path, line: &JoinLine) -> Result<()> {
-    let text = Zeroizing::new(format!("{}\n", *line.to_line()));
+pub(super) fn write_line(folder: &Path, line: &str) -> Result<()> {
+    let text = Zeroizing::new(format!("{line}\n"));
     write_private(&folder.join(JOIN), text.as_bytes())
-}
-
-#[cfg(unix)]
-fn readable_by_others(path: &Path) -> Option<u32> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
-    (mode & 0o077 != 0).then_some(mode)
-}
-
-#[cfg(not(unix))]
-fn readable_by_others(_: &Path) -> Option<u32> {
-    None
 }

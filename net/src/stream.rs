@@ -1,0 +1,110 @@
+//! A connection of either side, encrypted or not: bytes pass, and what the other side says of a handshake that it refuses is
+//! noted for whoever has to explain the end.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+use crate::connection::{Watch, Watched};
+use crate::handshake::Alert;
+
+/// A connection, encrypted or not.
+pub enum Stream {
+    /// On loopback, or where somebody has said that it may be.
+    Plain(Watched<TcpStream>),
+    /// Encrypted, with a coordinator whose key is known.
+    Tls(Box<TlsStream<Watched<TcpStream>>>),
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stream::Plain(_) => "Plain",
+            Stream::Tls(_) => "Tls",
+        })
+    }
+}
+
+impl Stream {
+    fn watched(&self) -> &Watched<TcpStream> {
+        match self {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+/// Hands a call on to whichever stream there is.
+macro_rules! on {
+    ($self:ident, $call:ident($($argument:expr),*)) => {
+        match $self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).$call($($argument),*),
+            Stream::Tls(stream) => Pin::new(&mut **stream).$call($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let watch = self.watched().watch();
+        let result = on!(self, poll_read(context, buffer));
+        if let Poll::Ready(Err(error)) = &result
+            && let Some(alert) = Alert::of(error)
+        {
+            watch.note_alert(alert);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        on!(self, poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        on!(self, poll_write_vectored(context, bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on!(self, poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on!(self, poll_shutdown(context))
+    }
+}
+
+impl Connected for Stream {
+    type ConnectInfo = (TcpConnectInfo, Arc<Watch>);
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.watched().connect_info()
+    }
+}
