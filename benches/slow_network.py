@@ -28,8 +28,11 @@ PEER = ROOT / "benches/peers/pytorch_ddp.py"
 WORKERS = 4
 BITS_PER_SECOND = 1e9
 BYTES_PER_SECOND = BITS_PER_SECOND / 8
-# A token bucket a little longer than a segment of the virtual cable; a queue as long as switches have.
-SHAPER = ["tbf", "rate", f"{BITS_PER_SECOND:.0f}bit", "burst", "256kb", "latency", "50ms"]
+# A token bucket a little longer than a segment of the virtual cable, and than what passes between two ticks of the system's
+# clock; a queue as long as switches have.
+BURST_BYTES_MIN = 256 << 10
+TICK_SECONDS = 1 / 500
+LATENCY = "50ms"
 
 BATCHES = 8
 # Widths, batch, steps.
@@ -78,12 +81,14 @@ class Hosts:
     def address(host):
         return f"10.231.8.{1 + host}"
 
-    def limit(self, is_slow):
-        """Shapes what each host sends and what it is sent."""
+    def limit(self, bits_per_second):
+        """Shapes what each host sends and what it is sent, or does so no more."""
+        burst = max(BURST_BYTES_MIN, (bits_per_second or 0) / 8 * TICK_SECONDS)
+        shaper = ["tbf", "rate", f"{bits_per_second or 0:.0f}bit", "burst", f"{burst:.0f}b", "latency", LATENCY]
         ends = [(name, "eth0") for name in self.names]
         ends += [(self.switch, f"port{host}") for host in range(1 + WORKERS)]
         for name, device in ends:
-            change = ["add", "dev", device, "root", *SHAPER] if is_slow else ["del", "dev", device, "root"]
+            change = ["add", "dev", device, "root", *shaper] if bits_per_second else ["del", "dev", device, "root"]
             subprocess.run(["tc", "-n", name, "qdisc", *change], check=True)
 
     def start(self, host, arguments, folder, **options):
@@ -152,7 +157,7 @@ class Sampler:
         return [(last[way] - first[way]) / (last[0] - first[0]) for way in (1, 2)]
 
 
-def train(hosts, widths, batch, steps, precision):
+def train(hosts, widths, batch, steps, precision, is_encrypted=False):
     """Seconds of the median step, and the bytes of a step out of the coordinator and into it."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as processes, Sampler(hosts) as sampler:
         folder = Path(folder)
@@ -165,11 +170,13 @@ def train(hosts, widths, batch, steps, precision):
             return process
 
         address = f"{hosts.address(0)}:7070"
+        openly = [] if is_encrypted else ["--insecure"]
         coordinator = start(
-            0, "coordinator", "job.toml", "--out", "run", "--listen", address, "--insecure", "--workers-start", WORKERS
+            0, "coordinator", "job.toml", "--out", "run", "--listen", address, *openly, "--workers-start", WORKERS
         )
+        joining = ["--join-file", "run/join"] if is_encrypted else ["--coordinator", address, "--insecure"]
         for host in range(1, 1 + WORKERS):
-            start(host, "worker", "--coordinator", address, "--insecure", "--threads", 1, "--no-shared-memory")
+            start(host, "worker", *joining, "--threads", 1, "--no-shared-memory")
         if coordinator.wait(RUN_SECONDS_MAX) != 0:
             raise SystemExit("slow_network.py: the coordinator failed; its message is above")
         lines = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
@@ -204,11 +211,11 @@ def train_peer(hosts, python, widths, batch, steps):
 def report(hosts, case, precision):
     widths, batch, steps = case
     fast, _ = train(hosts, widths, batch, steps, precision)
-    hosts.limit(True)
+    hosts.limit(BITS_PER_SECOND)
     try:
         slow, step_bytes = train(hosts, widths, batch, steps, precision)
     finally:
-        hosts.limit(False)
+        hosts.limit(None)
     transfer = sum(step_bytes) / BYTES_PER_SECOND
     hidden = (fast + transfer - slow) / transfer
     out, into = (bytes_ / slow / BYTES_PER_SECOND for bytes_ in step_bytes)
@@ -220,11 +227,11 @@ def report(hosts, case, precision):
 
 
 def report_peer(hosts, python, case):
-    hosts.limit(True)
+    hosts.limit(BITS_PER_SECOND)
     try:
         seconds = train_peer(hosts, python, *case)
     finally:
-        hosts.limit(False)
+        hosts.limit(None)
     print(f"{name(case[0]):<20} {case[1]:>5} {'DDP':>9} {'':>10} {seconds * 1e3:>10.2f}", flush=True)
 
 
