@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
-use rustls::crypto::{CryptoProvider, ring as provider};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::{self as provider, cipher_suite};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
@@ -190,9 +191,15 @@ impl Connector {
     }
 }
 
-/// One set of algorithms, whatever else a process links.
+/// One set of algorithms, whatever else a process links. AES with keys of 128 bits comes first: gradients and weights are
+/// encrypted a third faster with it than with 256, and it is as far out of reach.
 fn crypto() -> CryptoProvider {
-    provider::default_provider()
+    let cipher_suites = vec![
+        cipher_suite::TLS13_AES_128_GCM_SHA256,
+        cipher_suite::TLS13_AES_256_GCM_SHA384,
+        cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    ];
+    CryptoProvider { cipher_suites, ..provider::default_provider() }
 }
 
 /// Reads what still comes after a failed handshake. A connection closed over unread bytes is reset, and the other side then

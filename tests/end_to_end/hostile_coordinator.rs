@@ -24,7 +24,7 @@ use crate::bad_job::small;
 
 /// What a coordinator says to each worker that joins.
 #[derive(Clone)]
-enum Act {
+pub(crate) enum Act {
     Say(Kind),
     /// Something that is no message at all.
     SayNothing,
@@ -35,7 +35,7 @@ enum Act {
 
 /// How it sends a shard, which has 4 rows of 3 values.
 #[derive(Clone, Copy, PartialEq)]
-enum Rows {
+pub(crate) enum Rows {
     Good,
     /// Nothing, for ever.
     Never,
@@ -55,8 +55,8 @@ enum Rows {
 }
 
 /// A coordinator that follows a script; gone when dropped.
-struct Script {
-    address: SocketAddr,
+pub(crate) struct Script {
+    pub(crate) address: SocketAddr,
     joins: Arc<AtomicUsize>,
     _runtime: Runtime,
 }
@@ -64,13 +64,24 @@ struct Script {
 struct Service {
     acts: Vec<Act>,
     rows: Rows,
+    /// Whether only the first that comes is let in.
+    once: bool,
     joins: Arc<AtomicUsize>,
 }
 
 impl Script {
-    fn new(acts: Vec<Act>, rows: Rows) -> Script {
+    pub(crate) fn new(acts: Vec<Act>, rows: Rows) -> Script {
+        Script::start(acts, rows, false)
+    }
+
+    /// The same, which is not there any more for whoever comes second.
+    pub(crate) fn once(acts: Vec<Act>, rows: Rows) -> Script {
+        Script::start(acts, rows, true)
+    }
+
+    fn start(acts: Vec<Act>, rows: Rows, once: bool) -> Script {
         let (runtime, joins) = (Runtime::new().unwrap(), Arc::new(AtomicUsize::new(0)));
-        let service = ClusterServer::new(Service { acts, rows, joins: joins.clone() })
+        let service = ClusterServer::new(Service { acts, rows, once, joins: joins.clone() })
             .max_encoding_message_size(usize::MAX);
         let address = runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -96,7 +107,9 @@ impl Cluster for Service {
         &self,
         request: Request<Streaming<WorkerMessage>>,
     ) -> Result<Response<Self::TrainStream>, Status> {
-        self.joins.fetch_add(1, Ordering::Relaxed);
+        if self.joins.fetch_add(1, Ordering::Relaxed) > 0 && self.once {
+            return Err(Status::unavailable("gone"));
+        }
         let (mut said, acts) = (request.into_inner(), self.acts.clone());
         let (say, hear) = mpsc::channel(16);
         tokio::spawn(async move {
@@ -167,7 +180,7 @@ fn embedding(rows: u64, dimension: u64) -> String {
     format!(r#"{{"inputs":1,{embeddings},"layers":[{{"units":1}}],"loss":"mse","metrics":[]}}"#)
 }
 
-fn welcome() -> Welcome {
+pub(crate) fn welcome() -> Welcome {
     Welcome {
         run_id: "run".to_string(),
         worker: 1,
@@ -181,11 +194,11 @@ fn welcome() -> Welcome {
     }
 }
 
-fn prepare(start: u32, end: u32) -> Kind {
+pub(crate) fn prepare(start: u32, end: u32) -> Kind {
     Kind::Prepare(Span { start, end })
 }
 
-fn deal(step: u64, span: Option<(u32, u32)>) -> Deal {
+pub(crate) fn deal(step: u64, span: Option<(u32, u32)>) -> Deal {
     let span = span.map(|(start, end)| Span { start, end });
     Deal { step, table: Table::Train as i32, epoch: 1, span, ..Deal::default() }
 }
@@ -195,7 +208,7 @@ fn coded(step: u64, bytes: usize) -> Kind {
     Kind::Weights(Weights { step, coded: vec![7; bytes].into(), ..Weights::default() })
 }
 
-fn weights(step: u64, chunk: u32, values: usize) -> Weights {
+pub(crate) fn weights(step: u64, chunk: u32, values: usize) -> Weights {
     Weights { step, chunk, values: vec![0; 4 * values].into(), ..Weights::default() }
 }
 

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::BinaryMetadataValue;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::faults::{HASH, JOB, folder};
@@ -28,14 +28,14 @@ pub(crate) struct Peer {
     runtime: Runtime,
     client: ClusterClient<Channel>,
     /// What a member was given; said with every request for rows.
-    credential: Option<BinaryMetadataValue>,
+    pub(crate) credential: Option<BinaryMetadataValue>,
     /// As the welcome says.
-    run_id: String,
+    pub(crate) run_id: String,
     say: mpsc::Sender<WorkerMessage>,
     hear: Option<Streaming<CoordinatorMessage>>,
 }
 
-fn join() -> Join {
+pub(crate) fn join() -> Join {
     Join {
         protocol: PROTOCOL,
         version: VERSION.to_string(),
@@ -50,11 +50,23 @@ fn join() -> Join {
 
 impl Peer {
     /// Says this first. The status, if it is not let in.
-    fn new(address: &str, first: Option<Kind>) -> Result<Peer, Status> {
+    pub(crate) fn new(address: &str, first: Option<Kind>) -> Result<Peer, Status> {
+        let address = format!("http://{address}");
+        Peer::through(
+            async { Endpoint::from_shared(address).unwrap().connect().await.unwrap() },
+            first,
+        )
+    }
+
+    /// The same on this channel.
+    pub(crate) fn through(
+        channel: impl Future<Output = Channel>,
+        first: Option<Kind>,
+    ) -> Result<Peer, Status> {
         let runtime = Runtime::new().unwrap();
         let (say, said) = mpsc::channel(16);
         let (client, hear) = runtime.block_on(async {
-            let client = ClusterClient::connect(format!("http://{address}")).await.unwrap();
+            let client = ClusterClient::new(channel.await);
             let mut client = client.max_encoding_message_size(usize::MAX);
             say.send(WorkerMessage { kind: first }).await.unwrap();
             let hear = client.train(ReceiverStream::new(said)).await;
@@ -83,7 +95,7 @@ impl Peer {
     }
 
     /// A member that was dealt something.
-    fn dealt(address: &str) -> (Peer, Deal) {
+    pub(crate) fn dealt(address: &str) -> (Peer, Deal) {
         let mut peer = Peer::joined(address);
         loop {
             match peer.hear().unwrap().unwrap() {
@@ -100,7 +112,7 @@ impl Peer {
         self.end().unwrap();
     }
 
-    fn say(&self, kind: Option<Kind>) {
+    pub(crate) fn say(&self, kind: Option<Kind>) {
         // Fails when the stream has ended, which is found by listening.
         let _ = self.runtime.block_on(self.say.send(WorkerMessage { kind }));
     }
@@ -113,12 +125,12 @@ impl Peer {
     }
 
     /// How the stream ends.
-    fn end(&mut self) -> Result<(), Status> {
+    pub(crate) fn end(&mut self) -> Result<(), Status> {
         while self.hear()?.is_some() {}
         Ok(())
     }
 
-    fn fetch(&mut self, request: ShardRequest) -> Result<(), Status> {
+    pub(crate) fn fetch(&mut self, request: ShardRequest) -> Result<(), Status> {
         let client = &mut self.client;
         let mut request = Request::new(request);
         if let Some(credential) = &self.credential {

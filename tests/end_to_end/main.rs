@@ -16,6 +16,8 @@ mod bad_table;
 mod bad_weights;
 mod bits;
 #[cfg(target_os = "linux")]
+mod certificates;
+#[cfg(target_os = "linux")]
 mod chaos;
 #[cfg(target_os = "linux")]
 mod class_metrics;
@@ -40,9 +42,13 @@ mod folder;
 mod formats;
 #[cfg(target_os = "linux")]
 mod hostile_coordinator;
+#[cfg(target_os = "linux")]
+mod hostile_states;
 mod hostile_text;
 #[cfg(target_os = "linux")]
 mod hostile_worker;
+#[cfg(target_os = "linux")]
+mod hosts;
 mod house;
 mod idx;
 mod init;
