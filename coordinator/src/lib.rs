@@ -20,6 +20,7 @@ pub mod policy;
 mod pool;
 mod run;
 mod server;
+mod services;
 mod sharing;
 mod shell;
 mod snapshot;

@@ -23,6 +23,7 @@ use crate::error::{RunError, without_code};
 use crate::inbound::{INBOX_MESSAGES_MAX, panic_text};
 use crate::observer::Observer;
 use crate::server::{Arrival, Service, ShardSource};
+use crate::services::Services;
 use crate::shell::{FAREWELL_WAIT_MAX, Shell};
 use crate::spec::{Outcome, RunSpec, Stop};
 
@@ -92,9 +93,10 @@ impl Coordinator {
             arrivals: arrivals_tx,
             ending,
         };
-        let service = ClusterServer::new(service)
+        let cluster = ClusterServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let services = Services::new(cluster).await;
         // Nobody waits for room: the next trouble says the same.
         let troubled = move |trouble: Trouble<'_>| {
             let _ = trouble_tx.try_send(Arrival::Trouble(trouble_text(trouble)));
@@ -109,7 +111,7 @@ impl Coordinator {
             .max_concurrent_streams(Some(STREAMS_MAX))
             .http2_max_pending_accept_reset_streams(Some(STREAMS_MAX as usize))
             .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
-            .serve_with_incoming_shutdown(service, incoming, async {
+            .serve_with_incoming_shutdown(services, incoming, async {
                 let _ = over.await;
             });
         // Tasks on the runtime's own threads hand over to each other without waking a thread.

@@ -101,6 +101,7 @@ impl Error {
             | Error::Internal(_) => exit::INTERNAL,
             Error::Worker(
                 WorkerError::NoCoordinator { .. }
+                | WorkerError::NoAnswer { .. }
                 | WorkerError::Lost(_)
                 | WorkerError::Protocol(_)
                 | WorkerError::Memory { .. },

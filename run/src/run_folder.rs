@@ -34,7 +34,7 @@ use crate::weights_file;
 use crate::whole_file::write_whole;
 use lock::Lock;
 
-pub use identity::{JOIN, renew_secret};
+pub use identity::{JOIN, make_identity, renew_secret};
 pub use manifest::{Cadence, Files, Manifest, Status};
 pub use model::{Model, ModelDescription, ModelFiles, model_stamp};
 
@@ -92,13 +92,20 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// By which workers of other machines know the coordinator of this run, made if there is none. What is unsafe about one
-    /// that is there is told to `warn`.
+    /// By which workers of other machines know the coordinator of this run: `given`, which was made ahead of it, or the
+    /// folder's own, made if there is none. What is unsafe about one that is there is told to `warn`.
     ///
     /// # Errors
     /// If it cannot be read or written.
-    pub fn identity(&self, warn: &mut dyn FnMut(String)) -> Result<Identity> {
-        identity::load_or_make(&self.path, warn)
+    pub fn identity(
+        &self,
+        given: Option<&Path>,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<Identity> {
+        match given {
+            Some(path) => identity::load(path, warn),
+            None => identity::load_or_make(&self.path, warn),
+        }
     }
 
     /// Writes the line to join with; where it is.

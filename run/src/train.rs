@@ -25,8 +25,13 @@ use crate::weights_file::weights_hash;
 /// Whom a coordinator lets in.
 #[derive(Clone, Debug)]
 pub enum Admission {
-    /// On loopback anybody. Elsewhere, encrypted, whoever has the join line, which is made and kept in the run folder.
-    ByAddress(Advertised),
+    /// On loopback anybody, unless an identity was made for the run. Elsewhere, encrypted, whoever has the join line.
+    ByAddress {
+        /// The file with the run's identity, made ahead of it; `None` for one that is made and kept in the run folder.
+        identity: Option<PathBuf>,
+        /// Where workers are told that it is.
+        advertised: Advertised,
+    },
     /// Wherever it listens, encrypted, with this certificate: whoever has one that these authorities have signed, or, where none
     /// are named, the join line.
     ByCertificate(OwnCertificate, Option<Authorities>, Advertised),
@@ -192,22 +197,24 @@ fn admit(
         let missing = "a run without a folder has nothing to be known by";
         folder.ok_or_else(|| Error::Internal(missing.to_string()))
     };
-    let identity =
-        || folder()?.identity(&mut |message| report(reporter, &Report::Warning { message }));
+    let mut warn = |message| report(reporter, &Report::Warning { message });
+    let mut identity = |made: Option<PathBuf>| folder()?.identity(made.as_deref(), &mut warn);
     let line = |pin: Pin, secret: &Secret, advertised: &Advertised| {
         JoinLine { addresses: advertised.of(address), pin, secret: secret.clone() }.to_line()
     };
     let (access, line, needs) = match admission {
         Admission::Anybody => return Ok((Access::Open, None)),
         Admission::Token(secret) => return Ok((Access::Token(secret), None)),
-        Admission::ByAddress(_) if address.ip().is_loopback() => return Ok((Access::Open, None)),
-        Admission::ByAddress(advertised) => {
-            let identity = identity()?;
+        Admission::ByAddress { identity: None, .. } if address.ip().is_loopback() => {
+            return Ok((Access::Open, None));
+        }
+        Admission::ByAddress { identity: made, advertised } => {
+            let identity = identity(made)?;
             let line = line(identity.pin(), identity.secret(), &advertised);
             (Access::Tls(identity), line, "")
         }
         Admission::ByCertificate(own, None, advertised) => {
-            let secret = identity()?.secret().clone();
+            let secret = identity(None)?.secret().clone();
             let line = line(own.pin(), &secret, &advertised);
             (Access::Certificate(own, Workers::Secret(secret)), line, " --tls-ca FILE")
         }

@@ -16,7 +16,13 @@ use lockstep_run::verify::Steps;
 /// Trains neural networks data-parallel on ordinary CPU machines: the same model, bit for bit, on any number of
 /// workers.
 #[derive(Debug, Parser)]
-#[command(name = "lockstep", version, propagate_version = true, after_help = EXAMPLES)]
+#[command(
+    name = "lockstep",
+    version,
+    long_version = super::version::long(),
+    propagate_version = true,
+    after_help = EXAMPLES
+)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -85,13 +91,18 @@ pub(super) enum Command {
     Predict(Predict),
     /// Replay the steps of a run on this machine, and compare the weights with its journal.
     Verify(Verify),
-    /// Look after the secret of a run's join line.
+    /// Make the key and the secret of a run ahead of it, or renew the secret of its join line.
     Token(Token),
+    /// Ask a coordinator whether it is there and takes workers in.
+    Health(Health),
     /// Print a completion script for a shell.
     #[command(
         after_help = "Example:\n  lockstep completions bash > ~/.local/share/bash-completion/completions/lockstep"
     )]
     Completions(Completions),
+    /// Write manual pages into a folder.
+    #[command(hide = true)]
+    Manual(Manual),
 }
 
 /// The job, wherever a command takes one.
@@ -256,6 +267,10 @@ pub(super) struct Coordinator {
     /// stands for that which is listened on. Can be given several times; workers try them in turn.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub(super) advertise: Vec<String>,
+    /// The key and the secret, as `lockstep token --new` made them, instead of those that are made and kept in the run
+    /// folder. Encrypts on every address.
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub(super) identity: Option<PathBuf>,
     /// Encrypt nothing and let in whoever comes, also from other machines. Whoever can reach the port can then read the
     /// training table and spoil the run.
     #[arg(long)]
@@ -397,19 +412,46 @@ pub(super) struct Verify {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  lockstep token runs/boston --rotate")]
+#[command(
+    after_help = "Examples:\n  lockstep token runs/boston --rotate\n  lockstep token secrets --new --address coordinator.example:7070"
+)]
 pub(super) struct Token {
-    /// The run folder. Its coordinator must not be running.
-    pub(super) run: PathBuf,
+    /// The run folder, whose coordinator must not be running; with --new, the folder that the two files go to.
+    pub(super) folder: PathBuf,
     /// Make a new secret: join lines so far let nobody in any more. The next coordinator writes a new line.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "new", conflicts_with = "new")]
     pub(super) rotate: bool,
+    /// Make the key, the secret and the join line of a run that is yet to begin, for whoever has to hand them out before:
+    /// `identity` for the coordinator's --identity, and `join` for the workers' --join-file.
+    #[arg(long, requires = "address")]
+    pub(super) new: bool,
+    /// Where workers will find the coordinator: HOST:PORT. Can be given several times; workers try them in turn.
+    #[arg(long, value_name = "HOST:PORT", requires = "new", value_parser = address)]
+    pub(super) address: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  lockstep health --join-file runs/boston/join\n  lockstep health --join-file runs/boston/join 127.0.0.1:7070"
+)]
+pub(super) struct Health {
+    /// Where it listens, instead of where its join line says: HOST:PORT. Without a join line, on this machine only.
+    pub(super) address: Option<String>,
+    /// A file with its join line, by which it is known; its secret is not told. Also read from LOCKSTEP_JOIN.
+    #[arg(long, value_name = "FILE")]
+    pub(super) join_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Completions {
     /// The shell.
     pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Manual {
+    /// Where the pages go; it is made.
+    pub(super) folder: PathBuf,
 }
 
 /// Whether the host is one, and one of this machine's, is found out by listening.

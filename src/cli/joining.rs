@@ -11,12 +11,12 @@ use lockstep_net::{JoinLine, Secret, Target, Trust};
 use lockstep_run::certificates::{self, OwnFiles};
 use lockstep_run::error::{Error, Result};
 use lockstep_run::report::{Report, report};
-use lockstep_run::run_folder::{JOIN, renew_secret};
+use lockstep_run::run_folder::{JOIN, make_identity, renew_secret};
 use lockstep_run::train::{Admission, Advertised, Invitation, Listening};
 use lockstep_worker::{Guide, GuideError};
 use zeroize::Zeroizing;
 
-use super::args::{Coordinator, CoordinatorTls, Worker, WorkerTls};
+use super::args::{Coordinator, CoordinatorTls, Token, Worker, WorkerTls};
 use super::process;
 use crate::report::SharedConsole;
 
@@ -54,7 +54,9 @@ pub(super) fn admission(arguments: &Coordinator, reporter: &SharedConsole) -> Re
     Ok(match (token, own_files(tls_cert, tls_key)) {
         (Some(token), _) => Admission::Token(token),
         (None, _) if arguments.insecure => Admission::Anybody,
-        (None, None) => Admission::ByAddress(advertised),
+        (None, None) => {
+            Admission::ByAddress { identity: arguments.identity.clone(), advertised }
+        }
         (None, Some(files)) => {
             let own = files.load(&mut |message| report(reporter, &Report::Warning { message }))?;
             let authorities = tls_client_ca.as_deref().map(certificates::authorities);
@@ -101,22 +103,38 @@ fn told(arguments: &Worker) -> Result<Told<'_>> {
     if arguments.join_file.is_some() {
         return Ok(Told::Line("standard input", first_line()?));
     }
-    match (&arguments.coordinator, std::env::var(LINE_VARIABLE)) {
-        (Some(address), _) => Ok(Told::Address(address)),
-        (None, Ok(line)) => Ok(Told::Line(LINE_VARIABLE, Zeroizing::new(line))),
-        (None, Err(_)) => Err(Error::Arguments(
+    if let Some(address) = &arguments.coordinator {
+        return Ok(Told::Address(address));
+    }
+    line_of_environment().map(|line| Told::Line(LINE_VARIABLE, line)).ok_or_else(|| {
+        Error::Arguments(
             "found no coordinator, wanted the join line that it printed, in quotes; or --join-file, or for one on this machine \
              --coordinator"
                 .to_string(),
-        )),
-    }
+        )
+    })
+}
+
+/// What the line in the environment says, if there is one.
+///
+/// # Errors
+/// If it is damaged.
+pub(super) fn target_of_environment() -> Result<Option<Target>> {
+    line_of_environment().map(|line| parsed(LINE_VARIABLE, &line)).transpose()
+}
+
+fn line_of_environment() -> Option<Zeroizing<String>> {
+    std::env::var(LINE_VARIABLE).ok().map(Zeroizing::new)
+}
+
+fn parsed(what: &str, line: &str) -> Result<Target> {
+    let line = JoinLine::parse(line);
+    line.map(Target::from).map_err(|error| Error::Arguments(format!("{what}: {error}")))
 }
 
 fn target(arguments: &Worker) -> Result<Target> {
     match told(arguments)? {
-        Told::Line(what, line) => JoinLine::parse(&line)
-            .map(Target::from)
-            .map_err(|error| Error::Arguments(format!("{what}: {error}"))),
+        Told::Line(what, line) => parsed(what, &line),
         Told::Address(address) => {
             let trust = match arguments.insecure {
                 true => Trust::Insecure,
@@ -217,6 +235,11 @@ impl JoinFile {
     /// That of a run folder.
     pub(super) fn of_run(run: &Path) -> JoinFile {
         JoinFile { path: run.join(JOIN), files: None }
+    }
+
+    /// One that somebody named.
+    pub(super) fn at(path: &Path) -> JoinFile {
+        JoinFile { path: path.to_path_buf(), files: None }
     }
 
     /// Where it is.
@@ -335,13 +358,27 @@ fn advertised(address: SocketAddr, given: &[String]) -> Vec<String> {
     }
 }
 
-/// Gives a run a new secret.
+/// Makes a key and a secret, or gives a run another secret.
 ///
 /// # Errors
-/// If it has no identity, or its coordinator is running.
-pub(super) fn rotate(run: &Path, reporter: &SharedConsole) -> Result<()> {
-    renew_secret(run)?;
-    let message = "the run has a new secret: its next coordinator writes a new join line";
-    report(reporter, &Report::Note { message: message.to_string() });
+/// If files are there that would be lost, or none that are needed, or the run's coordinator is running.
+pub(super) fn token(token: Token, reporter: &SharedConsole) -> Result<()> {
+    process::refuse_core_dumps();
+    let Token { folder, new, address, .. } = token;
+    let message = match new {
+        true => {
+            make_identity(&folder, address)?;
+            let folder = folder.display();
+            format!(
+                "made {folder}/identity, for the coordinator's --identity, and {folder}/{JOIN}, for the workers' --join-file: \
+                 whoever has the first can act as the coordinator, whoever has the second can join"
+            )
+        }
+        false => {
+            renew_secret(&folder)?;
+            "the run has a new secret: its next coordinator writes a new join line".to_string()
+        }
+    };
+    report(reporter, &Report::Note { message });
     Ok(())
 }

@@ -5,14 +5,17 @@ mod args;
 mod check;
 mod completions;
 mod evaluate;
+mod health;
 mod init;
 mod joining;
 mod launch;
 mod local;
+mod manual;
 mod output;
 mod predict;
 mod process;
 mod slurm;
+mod version;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -143,7 +146,9 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
             let reporter: SharedReporter = reporter.clone();
             verify::verify(&options.run, options.steps, threads, &reporter, process::stop_signal())
         }
-        Command::Token(token) => joining::rotate(&token.run, reporter),
+        Command::Token(token) => joining::token(token, reporter),
+        Command::Health(health) => health::run(&health),
+        Command::Manual(options) => manual::write(&options.folder),
         Command::Completions(completions) => {
             let script = completions::script(completions.shell);
             let written = data_output().write_all(&script);

@@ -36,6 +36,7 @@ fn help_has_examples() {
         "predict",
         "verify",
         "token",
+        "health",
         "completions",
     ] {
         let help = folder.run(&[command, "--help"]);
@@ -44,8 +45,40 @@ fn help_has_examples() {
         assert!(example.contains(&format!("lockstep {command} ")), "{help}");
         assert!(!help.stdout.contains("--child-of"), "{help}");
     }
-    let version = folder.run(&["--version"]);
-    assert_eq!(version.stdout, format!("lockstep {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// The short one for programs, the long one for whoever compares two machines.
+#[test]
+fn the_version_names_what_the_bits_depend_on() {
+    let folder = small();
+    let name = concat!("lockstep ", env!("CARGO_PKG_VERSION"));
+    assert_eq!(folder.run(&["-V"]).stdout, format!("{name}\n"));
+    for arguments in [&["--version"][..], &["worker", "--version"]] {
+        let version = folder.run(arguments);
+        version.expect(0);
+        let lines: Vec<&str> = version.stdout.lines().collect();
+        // Where the build knows of no commit, there is none.
+        let commit = lines[0].split_once(" (").map(|(_, commit)| commit);
+        assert!(commit.is_none_or(|commit| commit.len() > 7 && commit.ends_with(')')), "{version}");
+        assert!(lines[0].contains(env!("CARGO_PKG_VERSION")), "{version}");
+        assert_eq!(lines[1], "numeric profile f32-fma-k256", "{version}");
+        assert!(lines[2].starts_with("built for ") && lines[2].contains('-'), "{version}");
+    }
+}
+
+/// A page for the program and one for each command that the help shows.
+#[test]
+fn manual_pages_say_what_the_help_says() {
+    let folder = small();
+    folder.run(&["manual", "man"]).expect(0);
+    let page = folder.read("man/lockstep.1");
+    assert!(page.contains("lockstep\\-coordinator") && !page.contains("lockstep\\-manual"), "{page}");
+    let page = folder.read("man/lockstep-coordinator.1");
+    assert!(page.contains("workers\\-start") && !page.contains("child"), "{page}");
+    for command in ["worker", "token", "health", "predict", "completions"] {
+        assert!(folder.read(&format!("man/lockstep-{command}.1")).starts_with(".ie"), "{command}");
+    }
+    assert!(!folder.path().join("man/lockstep-manual.1").exists());
 }
 
 #[test]

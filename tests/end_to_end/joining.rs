@@ -232,3 +232,77 @@ fn a_run_folder_is_needed_for_an_identity_and_nothing_is_made_on_loopback() {
         !folder.path().join("run/join").exists() && !folder.path().join("run/identity").exists()
     );
 }
+
+#[test]
+fn whoever_asks_after_a_coordinator_learns_whether_it_is_there() {
+    let folder = folder();
+    folder.run(&["health"]).expect_with(2, "found no coordinator, wanted --join-file");
+    let asks = ["health", "--join-file", "run/join"];
+    folder.run(&asks).expect_with(5, "there is no file run/join: the coordinator writes it when");
+    folder.run(&["health", "192.0.2.1:7070"]).expect_with(2, "is another machine, and nothing is");
+    let (coordinator, line) = coordinator(&folder, &[]);
+    let address = &line.addresses[0];
+    let ended = folder.run(&[&asks[..], &[address]].concat());
+    ended.expect(0);
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("serving\n", ""));
+    folder.run(&["health", address]).expect_with(5, "something behind TLS listens there");
+    let stranger = lockstep_net::Identity::generate().unwrap();
+    let elsewhere = JoinLine { pin: stranger.pin(), ..line.clone() };
+    folder.write("elsewhere", &*elsewhere.to_line());
+    folder
+        .run(&["health", "--join-file", "elsewhere"])
+        .expect_with(6, "another key than the join line's is at");
+    coordinator.signal(Signal::SIGTERM);
+    let ended = coordinator.end();
+    ended.expect(130);
+    // Asking is no joining.
+    assert!(!ended.stderr.contains("refused") && !ended.stderr.contains("joined"), "{ended}");
+    folder.write("line", &*line.to_line());
+    let asks = ["health", "--join-file", "line"];
+    folder.run(&asks).expect_with(5, "no coordinator answers at 127.0.0.1:");
+    let open = folder.coordinator(&[]);
+    folder.run(&["health", &open.address()]).expect(0);
+}
+
+#[test]
+fn an_identity_made_ahead_is_what_a_coordinator_is_known_by() {
+    let folder = folder();
+    for (wrong, exit, wanted) in [
+        (&["token", "made"][..], 2, "--rotate"),
+        (&["token", "made", "--new"], 2, "--address"),
+        (&["token", "made", "--new", "--rotate", "--address", "a:1"], 2, "cannot be used with"),
+        (&["token", "made", "--new", "--address", "a:0"], 2, "\"a:0\" is not an address"),
+    ] {
+        folder.run(wrong).expect_with(exit, wanted);
+    }
+    let new = ["token", "made", "--new", "--address", "head.example:7070"];
+    folder.run(&new).expect(0);
+    for file in ["made/identity", "made/join"] {
+        let mode = std::fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let made = JoinLine::parse(&folder.read("made/join")).unwrap();
+    assert_eq!(made.addresses, ["head.example:7070"]);
+    // Whoever has the line would be left outside.
+    folder.run(&new).expect_with(3, "made/identity: it is there already");
+    let with = |identity: &str, out: &str| {
+        let all = ["--log-format", "json", "coordinator", "job.toml", "--listen", "127.0.0.1:0"];
+        folder.start(&[&all[..], &["--identity", identity, "--out", out]].concat())
+    };
+    folder.write("damaged", "lockstep identity 1\nkey x\n");
+    with("damaged", "no").end().expect_with(3, "damaged: not an identity that lockstep wrote");
+    let others = std::fs::Permissions::from_mode(0o604);
+    std::fs::set_permissions(folder.path().join("made/identity"), others).unwrap();
+    let coordinator = with("made/identity", "run");
+    coordinator.report("warning", |warning| {
+        warning["message"]
+            .as_str()
+            .unwrap()
+            .contains("others on this machine can read it (mode 604)")
+    });
+    let line = JoinLine { addresses: vec![coordinator.address()], ..made };
+    join(&folder, &line.to_line()).end().expect(0);
+    coordinator.end().expect(0);
+    assert_eq!(folder.hash(), HASH);
+    assert!(!folder.path().join("run/identity").exists());
+}

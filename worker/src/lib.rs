@@ -9,6 +9,7 @@ pub mod core;
 mod dial;
 mod fetch;
 mod guide;
+mod health;
 mod lost;
 mod memory;
 mod outbox;
@@ -33,6 +34,7 @@ use lockstep_proto::{PROTOCOL, VERSION};
 pub use core::Ended;
 use dial::Dialer;
 pub use guide::{Guide, GuideError};
+pub use health::health;
 pub use lost::{Foreign, Lost};
 use search::{Search, random};
 use session::{Line, Session};
@@ -115,6 +117,14 @@ pub enum WorkerError {
         fruitless: u32,
         /// What the last try met.
         loss: Lost,
+    },
+    /// Whoever asks whether a coordinator is there is told no.
+    #[error("no coordinator answers at {address}: {why}")]
+    NoAnswer {
+        /// Where it was asked.
+        address: String,
+        /// What was met.
+        why: String,
     },
     /// The address cannot be one.
     #[error("{0:?} is not an address: wanted HOST:PORT")]
