@@ -57,6 +57,8 @@ mod joining;
 #[cfg(target_os = "linux")]
 mod journal;
 mod kinds;
+#[cfg(target_os = "linux")]
+mod kubernetes;
 mod large;
 mod launch;
 #[cfg(target_os = "linux")]
@@ -75,6 +77,8 @@ mod panics;
 mod parity;
 #[cfg(target_os = "linux")]
 mod precision;
+#[cfg(target_os = "linux")]
+mod pods;
 mod predict;
 mod process;
 mod proxy;
@@ -98,6 +102,8 @@ mod silence;
 mod slurm;
 #[cfg(target_os = "linux")]
 mod stopping;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod terminal;
 #[cfg(target_os = "linux")]
 mod thresholds;
