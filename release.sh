@@ -51,7 +51,7 @@ install -m 755 "$program" "$folder/lockstep"
 "$program" completions bash >"$folder/completions/lockstep"
 "$program" completions zsh >"$folder/completions/_lockstep"
 "$program" completions fish >"$folder/completions/lockstep.fish"
-git archive HEAD README.md CHANGELOG.md SECURITY.md LICENSE-APACHE LICENSE-MIT docs deploy examples |
+git archive HEAD README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md LICENSE-APACHE LICENSE-MIT docs deploy examples |
     tar --directory "$folder" -x
 # Whoever makes an archive of the same commit with the same tools gets the same bytes.
 tar --directory dist --sort=name --owner=0 --group=0 --numeric-owner --mode=go-w --mtime="@$when" -cf - "$name" |

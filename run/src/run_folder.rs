@@ -97,11 +97,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// If it cannot be read or written.
-    pub fn identity(
-        &self,
-        given: Option<&Path>,
-        warn: &mut dyn FnMut(String),
-    ) -> Result<Identity> {
+    pub fn identity(&self, given: Option<&Path>, warn: &mut dyn FnMut(String)) -> Result<Identity> {
         match given {
             Some(path) => identity::load(path, warn),
             None => identity::load_or_make(&self.path, warn),

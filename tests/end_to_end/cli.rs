@@ -72,7 +72,10 @@ fn manual_pages_say_what_the_help_says() {
     let folder = small();
     folder.run(&["manual", "man"]).expect(0);
     let page = folder.read("man/lockstep.1");
-    assert!(page.contains("lockstep\\-coordinator") && !page.contains("lockstep\\-manual"), "{page}");
+    assert!(
+        page.contains("lockstep\\-coordinator") && !page.contains("lockstep\\-manual"),
+        "{page}"
+    );
     let page = folder.read("man/lockstep-coordinator.1");
     assert!(page.contains("workers\\-start") && !page.contains("child"), "{page}");
     for command in ["worker", "token", "health", "predict", "completions"] {

@@ -76,9 +76,9 @@ mod own_columns;
 mod panics;
 mod parity;
 #[cfg(target_os = "linux")]
-mod precision;
-#[cfg(target_os = "linux")]
 mod pods;
+#[cfg(target_os = "linux")]
+mod precision;
 mod predict;
 mod process;
 mod proxy;
