@@ -269,7 +269,7 @@ pub(super) struct Coordinator {
     pub(super) advertise: Vec<String>,
     /// The key and the secret, as `lockstep token --new` made them, instead of those that are made and kept in the run
     /// folder. Encrypts on every address.
-    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["insecure", "tls_cert"])]
     pub(super) identity: Option<PathBuf>,
     /// Encrypt nothing and let in whoever comes, also from other machines. Whoever can reach the port can then read the
     /// training table and spoil the run.

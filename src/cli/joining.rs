@@ -54,9 +54,7 @@ pub(super) fn admission(arguments: &Coordinator, reporter: &SharedConsole) -> Re
     Ok(match (token, own_files(tls_cert, tls_key)) {
         (Some(token), _) => Admission::Token(token),
         (None, _) if arguments.insecure => Admission::Anybody,
-        (None, None) => {
-            Admission::ByAddress { identity: arguments.identity.clone(), advertised }
-        }
+        (None, None) => Admission::ByAddress { identity: arguments.identity.clone(), advertised },
         (None, Some(files)) => {
             let own = files.load(&mut |message| report(reporter, &Report::Warning { message }))?;
             let authorities = tls_client_ca.as_deref().map(certificates::authorities);

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use lockstep_net::Identity;
+use lockstep_net::{Identity, JoinLine};
 use zeroize::Zeroizing;
 
 use super::lock::Lock;
@@ -86,7 +86,7 @@ pub fn make_identity(folder: &Path, addresses: Vec<String>) -> Result<()> {
         return Err(Error::File { path: there, problem: problem.to_string() });
     }
     write_private(&folder.join(IDENTITY), identity.to_text().as_bytes())?;
-    write_line(folder, &line)
+    write_line(folder, &line.to_line())
 }
 
 /// Gives the run's identity a new secret: join lines so far let nobody in any more.
