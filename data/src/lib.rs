@@ -24,8 +24,8 @@
 //!
 //! Cells are read as `f64`, filled and scaled so, and rounded once. The text of a CSV file is never in memory as a
 //! whole (a compressed one is unpacked into a temporary file, and a long pipe copied there): while it is read a table takes eight bytes a cell (four where a column's numbers are
-//! `f32` as they stand), afterwards its `f32` values, and a few bytes for each row and label. IDX, NPY and NPZ files are read
-//! whole, Parquet files some rows at a time. What a header claims sets no allocation, and a row, a cell and the number of columns have limits.
+//! `f32` as they stand), afterwards its `f32` values, and a few bytes for each row and label. Rows to train on
+//! of IDX, NPY and NPZ files are in memory as they stand, Parquet files are read some rows at a time. What a header claims sets no allocation, and a row, a cell and the number of columns have limits.
 //!
 //! Rows to predict come batch by batch ([`Schema::stream`]), and [`OutputFormat`] writes tables such as predictions.
 //!

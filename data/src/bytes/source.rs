@@ -155,15 +155,7 @@ impl Packed {
                 rest.from = None;
             }
             // Where it is full, the message has to say which folder is meant.
-            rest.to.write_all(&buffer).map_err(|cause| {
-                let folder = std::env::temp_dir();
-                let problem = format!(
-                    "there is no room for it in {} ({cause}); unpack it yourself, or set TMPDIR to a folder with more \
-                     room",
-                    folder.display()
-                );
-                io::Error::new(cause.kind(), problem)
-            })?;
+            rest.to.write_all(&buffer).map_err(no_room)?;
             rest.len += buffer.len() as u64;
         }
         Ok(rest.len)
@@ -172,6 +164,50 @@ impl Packed {
     fn end(&self) -> u64 {
         let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         if rest.from.is_some() { u64::MAX } else { rest.len }
+    }
+}
+
+/// What the system says, and which folder it means.
+fn no_room(cause: io::Error) -> io::Error {
+    let problem = format!(
+        "there is no room for it in {} ({cause}); unpack it yourself, or set TMPDIR to a folder with more room",
+        std::env::temp_dir().display()
+    );
+    io::Error::new(cause.kind(), problem)
+}
+
+/// Several things that are unpacked, one behind the other, in a file without a name.
+#[derive(Debug)]
+pub(crate) struct Spill {
+    to: File,
+    len: u64,
+}
+
+impl Spill {
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn new() -> io::Result<Spill> {
+        Ok(Spill { to: tempfile::tempfile()?, len: 0 })
+    }
+
+    /// Bytes so far.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// If there is no room.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.to.write_all(bytes).map_err(no_room)?;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// All of them, to be read by position.
+    pub(crate) fn source(self) -> ByteSource {
+        ByteSource::File(Handle::new(self.to), self.len)
     }
 }
 

@@ -17,6 +17,20 @@ pub(crate) struct Stream<'a> {
     from: &'a mut dyn Read,
     /// The most bytes that can still come.
     left_max: u64,
+    /// Bytes that came.
+    at: u64,
+    again: Again,
+}
+
+/// Whether the same bytes can be read once more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// Not from a pipe.
+    Never,
+    /// From what is compressed, whose end is not known before it is read.
+    Packed,
+    /// From a plain file, in which exactly `left_max` bytes are left.
+    Plain,
 }
 
 /// What went wrong.
@@ -53,16 +67,44 @@ pub(crate) fn read<T>(
     parse: impl FnOnce(&mut Stream<'_>) -> Result<T, StreamError>,
 ) -> Result<T, DataError> {
     let file = File::open(path).map_err(|cause| unreadable(path, cause))?;
-    let length = file.metadata().map_err(|cause| unreadable(path, cause))?.len();
+    let metadata = file.metadata().map_err(|cause| unreadable(path, cause))?;
+    let (length, is_regular) = (metadata.len(), metadata.is_file());
     let mut unpacked = Unpacked::new(file).map_err(|cause| unreadable(path, cause))?;
     let left_max = unpacked.length_max(length);
-    parse(&mut Stream { from: &mut unpacked, left_max }).map_err(|fault| fault.of(path))
+    let again = match unpacked.is_packed() {
+        _ if !is_regular => Again::Never,
+        true => Again::Packed,
+        false => Again::Plain,
+    };
+    let mut stream = Stream { from: &mut unpacked, left_max, at: 0, again };
+    parse(&mut stream).map_err(|fault| fault.of(path))
 }
 
 impl<'a> Stream<'a> {
-    /// What comes from here, at most so many bytes.
+    /// What comes from here, at most so many bytes: a part of a file that can be read again.
     pub(crate) fn new(from: &'a mut dyn Read, left_max: u64) -> Stream<'a> {
-        Stream { from, left_max }
+        Stream { from, left_max, at: 0, again: Again::Packed }
+    }
+
+    /// Bytes that were read.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether the same bytes can be read once more.
+    pub(crate) fn can_be_read_again(&self) -> bool {
+        self.again != Again::Never
+    }
+
+    /// Whether there are more bytes than these left, as far as that is known before they are read.
+    ///
+    /// # Errors
+    /// If there are.
+    pub(crate) fn ends_after(&self, wanted: u64, said: &str) -> Result<(), StreamError> {
+        match self.again == Again::Plain && wanted < self.left_max {
+            true => Err(goes_on(said)),
+            false => Ok(()),
+        }
     }
 
     /// The next so many bytes, or fewer at the end.
@@ -70,6 +112,7 @@ impl<'a> Stream<'a> {
         let mut bytes = Vec::new();
         self.from.take(wanted as u64).read_to_end(&mut bytes)?;
         self.left_max = self.left_max.saturating_sub(bytes.len() as u64);
+        self.at += bytes.len() as u64;
         Ok(bytes)
     }
 
@@ -114,14 +157,18 @@ impl<'a> Stream<'a> {
         }
         // Reading on to the end also checks the checksum of what was packed.
         if !self.up_to(1)?.is_empty() {
-            let problem = format!("the header says {said}, but the file goes on after that");
-            return Err(StreamError::Problem(problem));
+            return Err(goes_on(said));
         }
+        self.at += wanted;
         Ok(bytes)
     }
 }
 
-fn cut_short(said: &str, found: u64) -> StreamError {
+pub(super) fn goes_on(said: &str) -> StreamError {
+    StreamError::Problem(format!("the header says {said}, but the file goes on after that"))
+}
+
+pub(super) fn cut_short(said: &str, found: u64) -> StreamError {
     StreamError::Problem(format!(
         "the header says {said}, but there are only {} for that: the file is cut short; fetch it again",
         count(found, "byte")

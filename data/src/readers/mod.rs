@@ -12,7 +12,7 @@ mod npy;
 pub(crate) mod open_table;
 mod parquet;
 pub(crate) mod parts;
-mod whole;
+mod windows;
 
 use std::path::Path;
 

@@ -106,7 +106,7 @@ pub(crate) fn parquet(rows: &[Row], group: usize, compression: Compression) -> V
     file.into_inner().expect("memory is writable")
 }
 
-fn zipped(arrays: &[(&str, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
+pub(crate) fn zipped(arrays: &[(&str, Vec<u8>)], method: zip::CompressionMethod) -> Vec<u8> {
     let mut file = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in arrays {
         let options = SimpleFileOptions::default().compression_method(method);

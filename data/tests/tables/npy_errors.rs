@@ -31,8 +31,8 @@ fn files_that_cannot_be_used() {
     check(b"a,b\n1", &y, wanted);
     check(&with("'|O'", "(2,)", b"pickle"), &y, "x.npy: found dtype \"|O\", objects of Python");
     check(&with("'<c16'", "(2,)", &[0; 32]), &y, "x.npy: found dtype \"<c16\", wanted floats");
-    let times = with("[('a', '<f4'), ('when', '<M8[ns]')]", "(2,)", &[0; 24]);
-    check(&times, &y, "x.npy: field \"when\": found dtype \"<M8[ns]\", wanted floats");
+    let times = with("[('a', '<f4'), ('when', '<m8[ns]')]", "(2,)", &[0; 24]);
+    check(&times, &y, "x.npy: field \"when\": found dtype \"<m8[ns]\", wanted floats");
     check(&with("'<f8'", "()", &[0; 8]), &y, "x.npy: found a single value, wanted an array");
     check(&with("'<f8'", "(0, 2)", &[]), &y, "x.npy: the header says 0 x 2 of 8 bytes each: there");
     check(&with("'<U0'", "(2,)", &[]), &y, "x.npy: the header says 2 of 0 bytes each: there is");

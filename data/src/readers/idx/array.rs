@@ -1,10 +1,13 @@
-//! IDX files, plain or in gzip: one array of numbers with its dimensions, whole in memory as it stands in the file.
+//! IDX files, plain or compressed: one array of numbers with its dimensions, as it stands in the file. It is in memory once it
+//! is loaded; some items of it are an array, too, which leaves the others where they are.
 //! Believes no header: what it says is held against the file's length before memory is taken. Knows no images or labels.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::bytes::stream::{self, Stream, StreamError, hex};
-use crate::error::DataError;
+use crate::bytes::stretch::{Located, Stretch};
+use crate::error::{DataError, quote};
 
 /// Most dimensions of an array.
 const DIMENSIONS_MAX: usize = 8;
@@ -49,22 +52,24 @@ impl Element {
     }
 }
 
-/// An array; its first dimension counts items. No dimension is 0.
+/// An array, or some items of one; its first dimension counts items. No dimension is 0.
 #[derive(Debug)]
 pub(crate) struct Array {
     path: PathBuf,
     element: Element,
     dimensions: Vec<usize>,
-    bytes: Vec<u8>,
+    /// The item of the file that is the first.
+    first: usize,
+    stretch: Stretch,
 }
 
 impl Array {
-    /// Reads a file whose dimensions `check` finds right.
-    pub(crate) fn read(path: &Path, check: Check<'_>) -> Result<Array, DataError> {
-        stream::read(path, |stream| Array::read_from(path, stream, check))
+    /// Opens a file whose dimensions `check` finds right: reads its header, and leaves the rest where it is.
+    pub(crate) fn open(path: &Path, check: Check<'_>) -> Result<Array, DataError> {
+        stream::read(path, |stream| Array::open_from(path, stream, check))
     }
 
-    fn read_from(
+    fn open_from(
         path: &Path,
         from: &mut Stream<'_>,
         check: Check<'_>,
@@ -98,10 +103,50 @@ impl Array {
             .chunks_exact(4)
             .map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize)
             .collect();
-        let (wanted, said) = from.array(&dimensions, element.size())?;
+        let there = from.array(&dimensions, element.size())?;
         check(&dimensions)?;
-        let bytes = from.rest(wanted, &said)?;
-        Ok(Array { path: path.to_owned(), element, dimensions, bytes })
+        let stretch = Stretch::behind(from, there)?;
+        Ok(Array { path: path.to_owned(), element, dimensions, first: 0, stretch })
+    }
+
+    /// Reads the array into memory, unless that is done, and looks at every number.
+    pub(crate) fn load(&self) -> Result<(), DataError> {
+        self.stretch.load(&self.path)?;
+        self.finite()
+    }
+
+    /// Where the array is in its file.
+    pub(crate) fn locate(&self) -> Result<Located, DataError> {
+        self.stretch.locate(&self.path)
+    }
+
+    /// Some items, from where the array is in its file.
+    pub(crate) fn window(&self, from: &Located, items: Range<usize>) -> Result<Array, DataError> {
+        let len = self.item_bytes();
+        let mut bytes = Vec::new();
+        from.read(items.start * len..items.end * len, &mut bytes)?;
+        let dimensions = [&[items.len()][..], self.item_shape()].concat();
+        let (path, stretch) = (self.path.clone(), Stretch::of(bytes));
+        Ok(Array { path, element: self.element, dimensions, first: items.start, stretch })
+    }
+
+    /// Whether every number is finite as `f32`.
+    fn finite(&self) -> Result<(), DataError> {
+        let Some((item, place)) = self.first_not_finite() else { return Ok(()) };
+        let found = quote(self.number(item, place).to_string().as_bytes());
+        let place = format!("item {}, number {place} (both from 0)", self.first + item);
+        let problem = format!("found {found}, wanted a finite number up to {:e}", f32::MAX);
+        Err(DataError::Item { path: self.path.clone(), place, problem })
+    }
+
+    /// The item of the file that is the first.
+    pub(crate) fn first(&self) -> usize {
+        self.first
+    }
+
+    /// Bytes of an item.
+    pub(crate) fn item_bytes(&self) -> usize {
+        self.item_len() * self.element.size()
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -129,9 +174,9 @@ impl Array {
 
     /// The numbers at one place of these items.
     pub(crate) fn column(&self, items: &[u32], place: usize) -> impl Iterator<Item = f64> {
-        let (element, len) = (self.element, self.item_len() * self.element.size());
+        let (element, len, bytes) = (self.element, self.item_bytes(), self.stretch.bytes());
         let number =
-            move |&item: &u32| number(element, &self.bytes[item as usize * len..][..len], place);
+            move |&item: &u32| number(element, &bytes[item as usize * len..][..len], place);
         items.iter().map(number)
     }
 
@@ -141,12 +186,12 @@ impl Array {
     }
 
     /// One number of an item.
-    pub(crate) fn number(&self, item: usize, place: usize) -> f64 {
+    fn number(&self, item: usize, place: usize) -> f64 {
         number(self.element, self.item(item), place)
     }
 
     /// Item and place of the first number that is not finite as `f32`.
-    pub(crate) fn first_not_finite(&self) -> Option<(usize, usize)> {
+    fn first_not_finite(&self) -> Option<(usize, usize)> {
         if !matches!(self.element, Element::F32 | Element::F64) {
             return None;
         }
@@ -156,8 +201,8 @@ impl Array {
     }
 
     fn item(&self, item: usize) -> &[u8] {
-        let len = self.item_len() * self.element.size();
-        &self.bytes[item * len..][..len]
+        let len = self.item_bytes();
+        &self.stretch.bytes()[item * len..][..len]
     }
 }
 

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use super::array::Array;
 use crate::block::Block;
 use crate::bytes::stream::shape;
+use crate::bytes::stretch::Located;
 use crate::error::{DataError, count, quote};
 use crate::readers::open_table::{
     Batches, COLUMNS_MAX, Contents, OpenTable, ROWS_MAX, Stored, Wanted,
 };
-use crate::readers::whole;
+use crate::readers::windows::{self, Windowed};
 use crate::selection::Selection;
 use crate::values::{ValueKind, Values};
 
@@ -27,18 +28,24 @@ pub(crate) struct Images {
     images: Array,
     labels: Option<Array>,
     /// `pixel0`, `pixel1` and so on, row by row of an image; then `label`, if there are labels.
-    columns: Vec<String>,
+    columns: Arc<Vec<String>>,
+}
+
+/// The same where they are in their files.
+struct InFiles {
+    table: Arc<Images>,
+    images: Located,
+    labels: Option<Located>,
 }
 
 impl Images {
     pub(crate) fn open(images: &Path, labels: Option<&Path>) -> Result<Images, DataError> {
-        let images = Array::read(images, &check_images)?;
+        let images = Array::open(images, &check_images)?;
         let pixels = images.item_len();
-        finite(&images)?;
         let labels = labels.map(|labels| read_labels(labels, &images)).transpose()?;
         let mut columns: Vec<String> = (0..pixels).map(|place| format!("{PIXEL}{place}")).collect();
         columns.extend(labels.is_some().then(|| LABEL.to_owned()));
-        Ok(Images { images, labels, columns })
+        Ok(Images { images, labels, columns: Arc::new(columns) })
     }
 
     /// The numbers of one column of these rows.
@@ -109,8 +116,10 @@ impl OpenTable for Images {
         Some(self.images.item_shape())
     }
 
-    /// Every number was found finite when the files were read.
+    /// Every number is finite, or the files are not read.
     fn read(&self, selection: &Selection) -> Result<Contents, DataError> {
+        self.images.load()?;
+        self.labels.as_ref().map_or(Ok(()), Array::load)?;
         let (label_names, labels) =
             selection.labels().map(|selected| self.label_ids(selected.column)).unzip();
         let stored = Stored::Open { labels, may_miss: false };
@@ -118,7 +127,9 @@ impl OpenTable for Images {
     }
 
     fn batches(self: Arc<Self>, wanted: Arc<Wanted>) -> Result<Box<dyn Batches>, DataError> {
-        whole::batches(self, wanted)
+        let images = self.images.locate()?;
+        let labels = self.labels.as_ref().map(Array::locate).transpose()?;
+        Ok(windows::batches(InFiles { table: self, images, labels }, wanted))
     }
 
     fn kept_kind(&self, column: usize) -> ValueKind {
@@ -145,11 +156,30 @@ impl OpenTable for Images {
     }
 
     fn cell_error(&self, row: u32, column: usize, problem: String) -> DataError {
+        let row = self.images.first() + row as usize;
         let (path, place) = match column < self.images.item_len() {
             true => (self.path(), format!("image {row}, {}", self.columns[column])),
             false => (self.target_path(), format!("label {row}")),
         };
         DataError::Item { path: path.to_owned(), place, problem }
+    }
+}
+
+impl Windowed for InFiles {
+    fn rows(&self) -> usize {
+        self.table.images.items()
+    }
+
+    fn row_len(&self) -> usize {
+        self.table.images.item_bytes() + self.table.labels.as_ref().map_or(0, Array::item_bytes)
+    }
+
+    fn window(&self, rows: Range<usize>) -> Result<Arc<dyn OpenTable>, DataError> {
+        let Images { images, labels, columns } = &*self.table;
+        let both = labels.as_ref().zip(self.labels.as_ref());
+        let labels = both.map(|(array, from)| array.window(from, rows.clone())).transpose()?;
+        let images = images.window(&self.images, rows)?;
+        Ok(Arc::new(Images { images, labels, columns: Arc::clone(columns) }))
     }
 }
 
@@ -191,15 +221,5 @@ fn read_labels(path: &Path, images: &Array) -> Result<Array, DataError> {
         }
         Ok(())
     };
-    let labels = Array::read(path, &check)?;
-    finite(&labels)?;
-    Ok(labels)
-}
-
-fn finite(array: &Array) -> Result<(), DataError> {
-    let Some((item, place)) = array.first_not_finite() else { return Ok(()) };
-    let found = quote(array.number(item, place).to_string().as_bytes());
-    let place = format!("item {item}, number {place} (both from 0)");
-    let problem = format!("found {found}, wanted a finite number up to {:e}", f32::MAX);
-    Err(DataError::Item { path: array.path().to_owned(), place, problem })
+    Array::open(path, &check)
 }

@@ -1,36 +1,53 @@
-//! The one array of an NPY file, plain or compressed, whole in memory as it stands in the file: rows of cells, in whichever
-//! order and types. Memory is taken only for what the file really holds. Knows no features, targets or missing cells.
+//! The one array of an NPY file, plain or compressed, as it stands in the file: rows of cells, in whichever order and types. It
+//! is in memory once it is loaded; some rows of it are an array, too, which leaves the others where they are. Memory is taken
+//! only for what the file really holds. Knows no features, targets or missing cells.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::element::Element;
 use super::header::{self, Dtype, Field, Header};
 use crate::bytes::stream::{self, Stream, StreamError, shape};
+use crate::bytes::stretch::{Located, Stretch};
 use crate::error::{DataError, quote};
 use crate::readers::open_table::{COLUMNS_MAX, ROWS_MAX};
 
-/// An array; its first dimension counts rows.
+/// An array, or some rows of one; its first dimension counts rows.
 #[derive(Debug)]
 pub(super) struct Array {
-    path: PathBuf,
+    form: Arc<Form>,
     rows: usize,
+    /// The row of the file that is the first.
+    first: usize,
+    /// Bytes from the cells of one row to those of the next.
+    stride: usize,
+    /// Bytes that a column's place stands for.
+    pitch: usize,
+    stretch: Stretch,
+}
+
+/// What does not depend on how many rows there are.
+#[derive(Debug)]
+struct Form {
+    path: PathBuf,
     /// The dimensions of one row; none for a number or a record.
     row_shape: Vec<usize>,
     /// Of records.
     fields: Option<Vec<Field>>,
     columns: Vec<Column>,
-    /// Bytes from the cells of one row to those of the next.
-    stride: usize,
-    bytes: Vec<u8>,
+    is_fortran: bool,
+    /// Bytes of an element or a record.
+    size: usize,
 }
 
 /// Where the cells of a column are.
 #[derive(Clone, Copy, Debug)]
 struct Column {
     element: Element,
-    /// Bytes before the cell of the first row.
-    offset: usize,
+    /// Bytes of a row before it; where the first index is fastest, columns before it.
+    place: usize,
 }
 
 /// One cell.
@@ -72,18 +89,16 @@ impl<'a> Cell<'a> {
 }
 
 impl Array {
-    /// Reads a file.
-    pub(super) fn read(path: &Path) -> Result<Array, DataError> {
-        stream::read(path, |from| Array::read_from(path, from))
+    /// Opens a file: reads its header, and leaves the rest where it is.
+    pub(super) fn open(path: &Path) -> Result<Array, DataError> {
+        stream::read(path, |from| {
+            let header = header::read(from)?;
+            Array::behind(path, header, from)
+        })
     }
 
-    fn read_from(path: &Path, from: &mut Stream<'_>) -> Result<Array, StreamError> {
-        let header = header::read(from)?;
-        Array::read_behind(path, header, from)
-    }
-
-    /// Reads what is behind a header.
-    pub(super) fn read_behind(
+    /// The array behind a header.
+    pub(super) fn behind(
         path: &Path,
         header: Header,
         from: &mut Stream<'_>,
@@ -93,57 +108,99 @@ impl Array {
         let [rows, row_shape @ ..] = &dimensions[..] else {
             return Err("found a single value, wanted an array of rows".to_owned().into());
         };
-        let (wanted, said) = from.array(&dimensions, size)?;
+        let there = from.array(&dimensions, size)?;
         check(*rows, row_shape, &dtype)?;
-        let bytes = from.rest(wanted, &said)?;
-        let cells: usize = row_shape.iter().product();
-        let stride = if is_fortran { size } else { size * cells };
+        let stretch = Stretch::behind(from, there)?;
         let (columns, fields) = match dtype {
             Dtype::Record(_, fields) => (fields.iter().map(Column::of).collect(), Some(fields)),
             Dtype::Plain(element) => {
-                let offset = |cell| match is_fortran {
-                    true => first_index_first(cell, row_shape) * rows * size,
+                let place = |cell| match is_fortran {
+                    true => first_index_first(cell, row_shape),
                     false => cell * size,
                 };
-                let columns = (0..cells).map(|cell| Column { element, offset: offset(cell) });
+                let cells: usize = row_shape.iter().product();
+                let columns = (0..cells).map(|cell| Column { element, place: place(cell) });
                 (columns.collect(), None)
             }
         };
         let (path, row_shape) = (path.to_owned(), row_shape.to_vec());
-        Ok(Array { path, rows: *rows, row_shape, fields, columns, stride, bytes })
+        // Of records there is one index, which is first and last.
+        let is_fortran = is_fortran && fields.is_none();
+        let form = Form { path, row_shape, fields, columns, is_fortran, size };
+        Ok(Array::of(Arc::new(form), *rows, 0, stretch))
+    }
+
+    /// So many rows from `first` on.
+    fn of(form: Arc<Form>, rows: usize, first: usize, stretch: Stretch) -> Array {
+        let (stride, pitch) = match form.is_fortran {
+            true => (form.size, rows * form.size),
+            false => (form.row_len(), 1),
+        };
+        Array { form, rows, first, stride, pitch, stretch }
+    }
+
+    /// The bytes behind the header, for whoever loads or locates them.
+    pub(super) fn stretch(&self) -> &Stretch {
+        &self.stretch
+    }
+
+    /// Reads the array into memory, unless that is done.
+    pub(super) fn load(&self) -> Result<(), DataError> {
+        self.stretch.load(&self.form.path)
+    }
+
+    /// Some rows, from where the array is in its file.
+    pub(super) fn window(&self, from: &Located, rows: Range<usize>) -> Result<Array, DataError> {
+        let (count, row_len) = (rows.len(), self.form.row_len());
+        // What is there decides how much memory it takes, not what the header says.
+        let mut bytes = Vec::new();
+        if self.form.is_fortran {
+            for place in 0..self.width() {
+                let start = place * self.pitch + rows.start * self.stride;
+                from.read(start..start + count * self.stride, &mut bytes)?;
+            }
+        } else {
+            from.read(rows.start * row_len..rows.end * row_len, &mut bytes)?;
+        }
+        Ok(Array::of(Arc::clone(&self.form), count, rows.start, Stretch::of(bytes)))
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.form.path
     }
 
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
+    /// Bytes of a row.
+    pub(super) fn row_len(&self) -> usize {
+        self.form.row_len()
+    }
+
     /// The dimensions of one row; none for a number or a record.
     pub(super) fn row_shape(&self) -> &[usize] {
-        &self.row_shape
+        &self.form.row_shape
     }
 
     /// Cells of a row.
     pub(super) fn width(&self) -> usize {
-        self.columns.len()
+        self.form.columns.len()
     }
 
     /// The fields of a row, if rows are records.
     pub(super) fn field_names(&self) -> Option<impl Iterator<Item = &str>> {
-        Some(self.fields.as_ref()?.iter().map(|field| &field.name[..]))
+        Some(self.form.fields.as_ref()?.iter().map(|field| &field.name[..]))
     }
 
     /// Why a column has no values, if it has none.
     pub(super) fn problem(&self, column: usize) -> Option<&str> {
-        self.fields.as_ref()?[column].problem.as_deref()
+        self.form.fields.as_ref()?[column].problem.as_deref()
     }
 
     /// The type of a column.
     pub(super) fn element(&self, column: usize) -> Element {
-        self.columns[column].element
+        self.form.columns[column].element
     }
 
     /// The cells of one column of these rows.
@@ -154,18 +211,20 @@ impl Array {
 
     #[inline]
     pub(super) fn cell(&self, row: u32, column: usize) -> Cell<'_> {
-        let Column { element, offset } = self.columns[column];
-        let bytes = &self.bytes[row as usize * self.stride + offset..][..element.size];
+        let Column { element, place } = self.form.columns[column];
+        let at = row as usize * self.stride + place * self.pitch;
+        let bytes = &self.stretch.bytes()[at..][..element.size];
         Cell { element, bytes }
     }
 
     /// The place of a cell, as Python writes it behind the array's name.
     pub(super) fn place(&self, row: u32, column: usize) -> String {
-        if let Some(fields) = &self.fields {
+        let row = self.first + row as usize;
+        if let Some(fields) = &self.form.fields {
             return format!("[{row}][{}]", quote(fields[column].name.as_bytes()));
         }
-        let mut indices = indices(column, &self.row_shape);
-        indices.push(row as usize);
+        let mut indices = indices(column, &self.form.row_shape);
+        indices.push(row);
         indices.reverse();
         format!("[{}]", indices.iter().map(usize::to_string).collect::<Vec<_>>().join(", "))
     }
@@ -173,7 +232,16 @@ impl Array {
 
 impl Column {
     fn of(field: &Field) -> Column {
-        Column { element: field.element, offset: field.offset }
+        Column { element: field.element, place: field.offset }
+    }
+}
+
+impl Form {
+    fn row_len(&self) -> usize {
+        match self.fields {
+            Some(_) => self.size,
+            None => self.size * self.columns.len(),
+        }
     }
 }
 

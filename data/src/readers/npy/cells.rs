@@ -54,6 +54,10 @@ pub(super) fn kept(
         ValueKind::Text => {
             let mut texts = Texts::default();
             for (row, cell) in rows.zip(cells) {
+                if cell.element.is_no_date(bits(&cell)) {
+                    texts.push(None);
+                    continue;
+                }
                 let text = cell.whole_text();
                 let text = text.map_err(|problem| Bad { row, column, problem })?;
                 texts.push(Some(&text));
@@ -118,7 +122,16 @@ impl Cells {
 
     /// What a column looks like: every cell, where they are texts.
     pub(super) fn look(&self, array: &Array, column: usize) -> Look {
-        if !array.element(column).is_text() {
+        let element = array.element(column);
+        if element.is_date() {
+            let mut rows = 0..array.rows() as u32;
+            let is_there = |row| {
+                let cell = array.cell(row, column);
+                !element.is_no_date(element.bits(cell.bytes))
+            };
+            return if rows.any(is_there) { Look::Texts } else { Look::Nothing };
+        }
+        if !element.is_text() {
             return Look::Numbers;
         }
         let mut look = Look::Nothing;

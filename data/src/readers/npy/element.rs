@@ -1,8 +1,12 @@
-//! What one element of an NPY file is, as its dtype says, and how it is read: a number, a truth value or a text of a fixed
-//! length. Everything else has no value here, and says why.
+//! What one element of an NPY file is, as its dtype says, and how it is read: a number, a truth value, a date or a text of a
+//! fixed length. Everything else has no value here, and says why.
+//!
+//! Dates are labels, spelled as pandas writes them into a CSV file: from there on they are what the same texts are in one. Where
+//! a job or a model wants numbers of them, they are whole seconds since 1970-01-01 00:00, rounded down.
 
 use std::borrow::Cow;
 
+use crate::columns::date_form::{spell_day, spell_time};
 use crate::error::quote;
 use crate::readers::cell;
 use crate::values::ValueKind;
@@ -26,13 +30,61 @@ enum Kind {
     Text,
     /// A byte a character, read as UTF-8; the same.
     Bytes,
+    /// Ticks since the beginning of 1970; [`NOT_A_TIME`] is a missing one.
+    Date(Tick),
     /// Something whose size is all that is known.
     Other,
 }
 
+/// The unit of a date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tick {
+    Days,
+    /// So many seconds.
+    Seconds(i64),
+    /// So many of it are a second.
+    Fraction(i64),
+}
+
+impl Tick {
+    /// As it is named in a dtype.
+    fn named(name: &str) -> Option<Tick> {
+        Some(match name {
+            "D" => Tick::Days,
+            "h" => Tick::Seconds(3_600),
+            "m" => Tick::Seconds(60),
+            "s" => Tick::Seconds(1),
+            "ms" => Tick::Fraction(1_000),
+            "us" => Tick::Fraction(1_000_000),
+            "ns" => Tick::Fraction(1_000_000_000),
+            _ => return None,
+        })
+    }
+
+    fn seconds(self, ticks: i64) -> i128 {
+        let ticks = i128::from(ticks);
+        match self {
+            Tick::Days => ticks * 86_400,
+            Tick::Seconds(each) => ticks * i128::from(each),
+            Tick::Fraction(per_second) => ticks.div_euclid(i128::from(per_second)),
+        }
+    }
+
+    fn spell(self, ticks: i64) -> String {
+        match self {
+            Tick::Days => spell_day(ticks),
+            Tick::Seconds(each) => spell_time(i128::from(ticks) * i128::from(each), 1, false),
+            Tick::Fraction(per_second) => spell_time(ticks.into(), per_second, false),
+        }
+    }
+}
+
+/// numpy's NaT.
+const NOT_A_TIME: u64 = i64::MIN.cast_unsigned();
+
 /// What numbers and texts are called, for messages.
-const WANTED: &str = "wanted floats (f2, f4, f8), whole numbers (i1 to i8, u1 to u8), bool, or texts of a fixed length \
-                      (U, S)";
+const WANTED: &str = "wanted floats (f2, f4, f8), whole numbers (i1 to i8, u1 to u8), bool, texts of a fixed length (U, S), \
+                      or dates (M8)";
 
 impl Element {
     /// Reads a dtype, such as `<f8`. Types without a value are fine as long as it is known how long they are.
@@ -58,6 +110,7 @@ impl Element {
             (Some('f'), Some(2 | 4 | 8)) => Kind::Float,
             (Some('U'), Some(_)) => Kind::Text,
             (Some('S' | 'a'), Some(_)) => Kind::Bytes,
+            (Some('M'), Some(8)) => date(rest).map_or(Kind::Other, Kind::Date),
             (Some('f' | 'c' | 'M' | 'm' | 'V'), Some(_)) => Kind::Other,
             _ => return Err(format!("found dtype {}, {WANTED}", quote(dtype.as_bytes()))),
         };
@@ -82,8 +135,11 @@ impl Element {
         }
         let advice = match dtype.trim_start_matches(['<', '>', '|', '=']).chars().next() {
             Some('c') => "save their real and their imaginary parts as two columns",
-            Some('M' | 'm') => {
-                "save them as numbers, such as days: `array.astype(\"M8[D]\").astype(\"i8\")`"
+            Some('M') => {
+                "dates in days, hours, minutes, seconds or a fraction of them are read: save them as `array.astype(\"M8[s]\")`"
+            }
+            Some('m') => {
+                "save them as numbers, such as seconds: `array.astype(\"m8[s]\").astype(\"i8\")`"
             }
             Some('f') => "save them as `array.astype(\"f8\")`",
             _ => "save the array in another dtype",
@@ -100,12 +156,29 @@ impl Element {
             (Kind::Signed, _) => ValueKind::Whole,
             (Kind::Unsigned, size) if size < 8 => ValueKind::Whole,
             // Half of them are no signed number.
-            (Kind::Unsigned | Kind::Text | Kind::Bytes | Kind::Other, _) => ValueKind::Text,
+            (Kind::Unsigned | Kind::Text | Kind::Bytes | Kind::Date(_) | Kind::Other, _) => {
+                ValueKind::Text
+            }
         }
     }
 
     pub(super) fn is_text(self) -> bool {
         matches!(self.kind, Kind::Text | Kind::Bytes)
+    }
+
+    pub(super) fn is_date(self) -> bool {
+        matches!(self.kind, Kind::Date(_))
+    }
+
+    /// Whether dates are spelled with a time.
+    pub(super) fn has_time(self) -> bool {
+        matches!(self.kind, Kind::Date(Tick::Seconds(_) | Tick::Fraction(_)))
+    }
+
+    /// Whether it is a date that is missing.
+    #[inline]
+    pub(super) fn is_no_date(self, bits: u64) -> bool {
+        bits == NOT_A_TIME && self.is_date()
     }
 
     /// Whether every number is an `f32` as it is.
@@ -114,13 +187,13 @@ impl Element {
             Kind::Float => self.size < 8,
             Kind::Signed | Kind::Unsigned => self.size < 4,
             Kind::Truth => true,
-            Kind::Text | Kind::Bytes | Kind::Other => false,
+            Kind::Text | Kind::Bytes | Kind::Date(_) | Kind::Other => false,
         }
     }
 
     /// Whether a number may be missing, infinite, or larger than any `f32`.
     pub(super) fn may_be_odd(self) -> bool {
-        matches!(self.kind, Kind::Float)
+        matches!(self.kind, Kind::Float | Kind::Date(_))
     }
 
     /// The bits of a number, the least significant first, as they are kept; 0 for anything else.
@@ -148,6 +221,8 @@ impl Element {
             (Kind::Float, _) => cell::half(bits as u16),
             (Kind::Signed, size) => signed(bits, size) as f64,
             (Kind::Truth, _) => f64::from(u8::from(bits != 0)),
+            (Kind::Date(_), _) if bits == NOT_A_TIME => f64::NAN,
+            (Kind::Date(tick), _) => tick.seconds(bits.cast_signed()) as f64,
             (Kind::Unsigned | Kind::Text | Kind::Bytes | Kind::Other, _) => bits as f64,
         }
     }
@@ -168,6 +243,8 @@ impl Element {
             (Kind::Float, _) => cell::spell_single(float as f32),
             (Kind::Signed, size) => signed(bits, size).to_string(),
             (Kind::Truth, _) => if bits != 0 { "True" } else { "False" }.to_owned(),
+            (Kind::Date(_), _) if bits == NOT_A_TIME => "NaT".to_owned(),
+            (Kind::Date(tick), _) => tick.spell(bits.cast_signed()),
             (Kind::Unsigned | Kind::Text | Kind::Bytes | Kind::Other, _) => bits.to_string(),
         }
     }
@@ -206,6 +283,11 @@ impl Element {
     fn with_size(self, size: usize) -> Element {
         Element { size, ..self }
     }
+}
+
+/// The unit of a date, from what follows its letter: `8[ns]`. `None` for one that no date here has, such as `8[25s]` or `8[M]`.
+fn date(rest: &str) -> Option<Tick> {
+    Tick::named(rest.strip_prefix("8[")?.strip_suffix(']')?)
 }
 
 /// Refuses what is kept as a pickle, which can run any code when it is read.
@@ -267,6 +349,40 @@ mod tests {
         }
     }
 
+    /// What `to_csv` of pandas writes.
+    #[test]
+    fn dates_are_spelled_and_counted_in_seconds() {
+        for (dtype, ticks, label, seconds) in [
+            ("<M8[D]", 19_783, "2024-03-01", 1_709_251_200.0),
+            ("<M8[h]", -1, "1969-12-31 23:00:00", -3_600.0),
+            (">M8[m]", 1, "1970-01-01 00:01:00", 60.0),
+            ("<M8[s]", 86_399, "1970-01-01 23:59:59", 86_399.0),
+            ("<M8[ms]", -1, "1969-12-31 23:59:59.999", -1.0),
+            (">M8[us]", 1_500_000, "1970-01-01 00:00:01.500", 1.0),
+            (
+                "<M8[ns]",
+                1_709_296_245_000_000_001,
+                "2024-03-01 12:30:45.000000001",
+                1_709_296_245.0,
+            ),
+        ] {
+            let element = Element::parse(dtype).unwrap();
+            assert_eq!((element.problem(dtype), element.is_date()), (None, true), "{dtype}");
+            assert_eq!(element.has_time(), !dtype.contains('D'));
+            let bits = element.bits(&match dtype.starts_with('>') {
+                true => i64::to_be_bytes(ticks),
+                false => i64::to_le_bytes(ticks),
+            });
+            assert_eq!((&element.label(bits)[..], element.number(bits)), (label, seconds));
+            assert!(!element.is_no_date(bits));
+            let missing = element.bits(&match dtype.starts_with('>') {
+                true => i64::MIN.to_be_bytes(),
+                false => i64::MIN.to_le_bytes(),
+            });
+            assert!(element.is_no_date(missing) && element.number(missing).is_nan());
+        }
+    }
+
     #[test]
     fn halves_are_exact() {
         for (bits, wanted) in [
@@ -324,7 +440,9 @@ mod tests {
         }
         for (dtype, size, wanted) in [
             ("<c16", 16, "real and their imaginary parts"),
-            ("<M8[ns]", 8, "save them as numbers"),
+            ("<M8[M]", 8, "save them as `array.astype(\"M8[s]\")`"),
+            ("<M8[25s]", 8, "save them as `array.astype(\"M8[s]\")`"),
+            ("<m8[ns]", 8, "save them as numbers"),
             ("<f16", 16, "astype(\"f8\")"),
             ("|V3", 3, "another dtype"),
         ] {

@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn records_have_fields_and_gaps() {
-        let text = "{'descr': [('a', '|i1'), ('', '|V3'), (('the time', 't'), '<M8[ns]'), ('c', '<U2')], \
+        let text = "{'descr': [('a', '|i1'), ('', '|V3'), (('the time', 't'), '<m8[ns]'), ('c', '<U2')], \
                     'fortran_order': False, 'shape': (3,)}";
         let Dtype::Record(size, fields) = found(&file(1, text)).unwrap().dtype else {
             panic!("no record")

@@ -6,6 +6,7 @@
 //!   and so on, the last index fastest; the targets `target`, or `target.0`, `target.1` and so on.
 //! - NPZ, arrays as `numpy.savez` and `numpy.savez_compressed` write them: see `npz`.
 
+mod archive;
 mod array;
 mod cells;
 mod element;

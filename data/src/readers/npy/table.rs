@@ -9,12 +9,13 @@ use super::array::Array;
 use super::cells::{self, Cells};
 use crate::block::Block;
 use crate::bytes::stream::shape;
+use crate::bytes::stretch::Located;
 use crate::error::{DataError, count, quote};
 use crate::readers::cell::Look;
 use crate::readers::format::Request;
 use crate::readers::names::NamedColumns;
 use crate::readers::open_table::{Batches, COLUMNS_MAX, Contents, OpenTable, Wanted};
-use crate::readers::whole;
+use crate::readers::windows::{self, Windowed};
 use crate::selection::Selection;
 use crate::values::{ValueKind, Values};
 
@@ -28,14 +29,21 @@ pub(super) struct Npy {
     targets: Option<Array>,
     /// Those of the first array: fields by their names, others by their place in a row, `0`, `1` and so on. Then those of
     /// the second: `target`, or `target.0`, `target.1` and so on, or `target.` and a field's name.
-    columns: Vec<String>,
-    named: NamedColumns,
-    cells: Cells,
+    columns: Arc<Vec<String>>,
+    named: Arc<NamedColumns>,
+    cells: Arc<Cells>,
+}
+
+/// The same table where it is in its files.
+struct InFiles {
+    table: Arc<Npy>,
+    features: Located,
+    targets: Option<Located>,
 }
 
 impl Npy {
     pub(super) fn open(request: &Request<'_>) -> Result<Npy, DataError> {
-        let features = Array::read(request.path)?;
+        let features = Array::open(request.path)?;
         let mut columns = match features.field_names() {
             Some(names) => names.map(str::to_owned).collect(),
             None => (0..features.width()).map(|place| place.to_string()).collect::<Vec<_>>(),
@@ -43,7 +51,7 @@ impl Npy {
         let targets = match request.targets {
             None => None,
             Some(path) => {
-                let targets = Array::read(path)?;
+                let targets = Array::open(path)?;
                 columns.extend(target_names(&targets, &features)?);
                 Some(targets)
             }
@@ -52,9 +60,15 @@ impl Npy {
             let problem = format!("found {} columns, wanted at most {COLUMNS_MAX}", columns.len());
             return Err(DataError::table(request.path, problem));
         }
-        let named = NamedColumns::new(columns.iter().enumerate());
-        let cells = Cells::new(request.dialect);
-        Ok(Npy { features, targets, columns, named, cells })
+        let named = Arc::new(NamedColumns::new(columns.iter().enumerate()));
+        let cells = Arc::new(Cells::new(request.dialect));
+        Ok(Npy { features, targets, columns: Arc::new(columns), named, cells })
+    }
+
+    /// Reads both arrays into memory, unless that is done.
+    fn load(&self) -> Result<(), DataError> {
+        self.features.load()?;
+        self.targets.as_ref().map_or(Ok(()), Array::load)
     }
 
     /// The array that a column is of, and its place there.
@@ -135,6 +149,10 @@ impl OpenTable for Npy {
     }
 
     fn look(&self, columns: &[usize]) -> Vec<Look> {
+        // What is wrong with a file is told when it is read.
+        if self.load().is_err() {
+            return vec![Look::Numbers; columns.len()];
+        }
         let look = |&column: &usize| {
             let (array, column) = self.of(column);
             self.cells.look(array, column)
@@ -152,6 +170,7 @@ impl OpenTable for Npy {
                 return Err(DataError::table(array.path(), problem));
             }
         }
+        self.load()?;
         let rows = self.features.rows();
         // Whatever is a text was seen by `look`: it is an error here.
         let found = self.cells.read(rows, selection, |column| self.of(column));
@@ -159,12 +178,20 @@ impl OpenTable for Npy {
     }
 
     fn batches(self: Arc<Self>, wanted: Arc<Wanted>) -> Result<Box<dyn Batches>, DataError> {
-        whole::batches(self, wanted)
+        let locate = |array: &Array| array.stretch().locate(array.path());
+        let features = locate(&self.features)?;
+        let targets = self.targets.as_ref().map(locate).transpose()?;
+        Ok(windows::batches(InFiles { table: self, features, targets }, wanted))
     }
 
     fn kept_kind(&self, column: usize) -> ValueKind {
         let (array, place) = self.of(column);
         array.element(place).kept_kind()
+    }
+
+    fn has_times(&self, column: usize) -> bool {
+        let (array, place) = self.of(column);
+        array.element(place).has_time()
     }
 
     fn kept(&self, rows: Range<u32>, column: usize) -> Result<Values, DataError> {
@@ -181,5 +208,28 @@ impl OpenTable for Npy {
         let (array, column) = self.of(column);
         let place = format!("element {}", array.place(row, column));
         DataError::Item { path: array.path().to_owned(), place, problem }
+    }
+}
+
+impl Windowed for InFiles {
+    fn rows(&self) -> usize {
+        self.table.features.rows()
+    }
+
+    fn row_len(&self) -> usize {
+        self.table.features.row_len() + self.table.targets.as_ref().map_or(0, Array::row_len)
+    }
+
+    fn window(&self, rows: Range<usize>) -> Result<Arc<dyn OpenTable>, DataError> {
+        let Npy { features, targets, columns, named, cells } = &*self.table;
+        let both = targets.as_ref().zip(self.targets.as_ref());
+        let targets = both.map(|(array, from)| array.window(from, rows.clone())).transpose()?;
+        Ok(Arc::new(Npy {
+            features: features.window(&self.features, rows)?,
+            targets,
+            columns: Arc::clone(columns),
+            named: Arc::clone(named),
+            cells: Arc::clone(cells),
+        }))
     }
 }
