@@ -1,10 +1,10 @@
-//! Features that are a target under another name: whoever learns from them learns nothing else. Changes nothing.
+//! Features that are a target under another name, or nearly: whoever learns from them learns nothing else. Changes nothing.
 
 use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use crate::error::{column_key, quote};
+use crate::error::{column_key, count, quote};
 use crate::raw::RawTable;
 use crate::selection::Kind;
 use crate::statistics;
@@ -15,6 +15,23 @@ const ROWS_MIN: usize = 50;
 
 /// How much of a target's variance a straight line of a feature may leave: what writing numbers in a few digits takes.
 const LINE_LEAVES_MAX: f64 = 1e-9;
+
+/// How much of a target's variance a straight line of a feature may leave where it nearly gives the target away: what rounding
+/// it to a sixth of its deviation leaves. The best feature of an honest table leaves far more.
+const NEAR_LINE_LEAVES_MAX: f64 = 0.003;
+
+/// Of the rows whose class a guess of the most frequent one gets wrong, how many a feature's values may get wrong where they
+/// nearly give the class away.
+const EXCEPTIONS_MAX: f64 = 0.01;
+
+/// Rows whose class is not the most frequent one, at least: to tell fewer apart may be an accident.
+const OTHER_CLASSES_MIN: usize = 20;
+
+/// Most values of a target that are taken for classes here.
+const CLASSES_MAX: usize = 100;
+
+/// Rows of each value, on average, from which on what it goes with is no accident.
+const ROWS_PER_VALUE_MIN: usize = 10;
 
 /// How a feature repeats a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +54,43 @@ impl Repeats {
         }
     }
 }
+
+/// How a feature nearly gives a target away.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Hint {
+    /// A straight line of it leaves this share of the target's variance.
+    Line(f64),
+    /// Each of its values goes with one class, but for so many of so many rows.
+    Classes(u64, u64),
+}
+
+impl Hint {
+    /// What the feature does, in words, with the target's name.
+    pub fn words(self, target: &str) -> String {
+        match self {
+            Hint::Line(left) => {
+                let left = format!("{:.2}", 100.0 * left);
+                let left = if left == "0.00" { "less than 0.01".to_owned() } else { left };
+                format!(
+                    "nearly gives target {target} away: a straight line of it leaves {left}% of the target's variance"
+                )
+            }
+            Hint::Classes(0, _) => {
+                format!(
+                    "gives target {target} away: every value of it goes with one value of the target"
+                )
+            }
+            Hint::Classes(exceptions, rows) => format!(
+                "nearly gives target {target} away: each of its values goes with one of the target's, but for {exceptions} of \
+                 {}",
+                count(rows, "row")
+            ),
+        }
+    }
+}
+
+/// What to do about a [`Hint`].
+pub const HINT_ADVICE: &str = "if it is not known when the model is used";
 
 /// The cells of a column, row after row.
 #[derive(Clone, Debug)]
@@ -107,6 +161,42 @@ impl Cells {
         }
     }
 
+    /// How this feature nearly gives a target of the same rows away, if it does.
+    pub(crate) fn hints_at(&self, target: &Cells) -> Option<Hint> {
+        if self.len() < ROWS_MIN {
+            return None;
+        }
+        let line = self.line_leaves(target).filter(|left| *left <= NEAR_LINE_LEAVES_MAX);
+        line.map(Hint::Line).or_else(|| {
+            let exceptions = self.exceptions(target)?;
+            Some(Hint::Classes(exceptions as u64, self.len() as u64))
+        })
+    }
+
+    /// Rows in which the target is not what it mostly is where this feature has the same value, if they are few.
+    fn exceptions(&self, target: &Cells) -> Option<usize> {
+        let values_max = self.len() / ROWS_PER_VALUE_MIN;
+        let (mut values, mut classes, mut both) = (HashMap::new(), HashMap::new(), HashMap::new());
+        for row in 0..self.len() {
+            let (value, class) = (self.key(row), target.key(row));
+            *values.entry(value).or_insert(0_usize) += 1;
+            *classes.entry(class).or_insert(0_usize) += 1;
+            *both.entry((value, class)).or_insert(0_usize) += 1;
+            if values.len() > values_max || classes.len() > values_max.min(CLASSES_MAX) {
+                return None;
+            }
+        }
+        let mut most: HashMap<u64, usize> = HashMap::new();
+        for (&(value, _), &rows) in &both {
+            let most = most.entry(value).or_default();
+            *most = rows.max(*most);
+        }
+        let others = self.len() - classes.values().max().copied().unwrap_or_default();
+        let exceptions = self.len() - most.values().sum::<usize>();
+        let are_few = exceptions as f64 <= EXCEPTIONS_MAX * others as f64;
+        (others >= OTHER_CLASSES_MIN && are_few).then_some(exceptions)
+    }
+
     fn is_constant(&self) -> bool {
         (1..self.len()).all(|row| self.key(row) == self.key(0))
     }
@@ -131,12 +221,18 @@ impl Cells {
 
     /// Whether a straight line leads from one to the other.
     fn is_line(&self, target: &Cells) -> bool {
-        let (Cells::Numbers(x), Cells::Numbers(y)) = (self, target) else { return false };
+        self.line_leaves(target).is_some_and(|left| left <= LINE_LEAVES_MAX)
+    }
+
+    /// The share of the target's variance that the best straight line of this feature leaves; none where neither varies, or most
+    /// rows lack one of the two.
+    fn line_leaves(&self, target: &Cells) -> Option<f64> {
+        let (Cells::Numbers(x), Cells::Numbers(y)) = (self, target) else { return None };
         let pairs = || x.iter().zip(y).filter(|(x, y)| !x.is_nan() && !y.is_nan());
         let count = pairs().count() as f64;
         // A line through a few points of many rows with holes says nothing.
         if 2.0 * count < x.len() as f64 {
-            return false;
+            return None;
         }
         let (sum_x, sum_y) = pairs().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
         let (mean_x, mean_y) = (sum_x / count, sum_y / count);
@@ -145,12 +241,14 @@ impl Cells {
             let (x, y) = (x - mean_x, y - mean_y);
             (xx, yy, xy) = (xx + x * x, yy + y * y, xy + x * y);
         }
-        xx > 0.0 && yy > 0.0 && xx * yy - xy * xy <= LINE_LEAVES_MAX * xx * yy
+        let left = (xx * yy - xy * xy) / (xx * yy);
+        // Too large to be squared, or constant.
+        left.is_finite().then(|| left.max(0.0))
     }
 }
 
-/// A warning for each feature that repeats a target in these rows; `seen` is of them, before its labels are counted. Without
-/// [`Detail::Full`] only those that have the same cell in every one.
+/// A warning for each feature that repeats a target in these rows, or nearly gives it away; `seen` is of them, before its
+/// labels are counted. Without [`Detail::Full`] only those that have the same cell in every one.
 pub(crate) fn leaks(
     raw: &RawTable,
     rows: &[u32],
@@ -192,11 +290,20 @@ pub(crate) fn leaks(
             let is_label = matches!(targets[target], Kind::Label(_));
             detail == Detail::Full || repeats == Repeats::Same || is_number && is_label
         };
-        let (target, repeats) = candidates
-            .iter()
-            .filter_map(repeat)
-            .find(|&(target, repeats)| is_wanted(target, repeats))?;
         let name = |column: usize| quote(raw.columns()[column].as_bytes());
+        let found = candidates.iter().filter_map(repeat);
+        let mut found = found.filter(|&(target, repeats)| is_wanted(target, repeats));
+        let Some((target, repeats)) = found.next() else {
+            let hint = |&target: &usize| Some((target, cells.hints_at(&target_cells[target])?));
+            let mut hints = candidates.iter().filter(|_| detail == Detail::Full);
+            let (target, hint) = hints.find_map(hint)?;
+            return Some(format!(
+                "feature {} {}: {HINT_ADVICE}, leave it out (`{} = {{ encoder = \"ignore\" }}`)",
+                name(raw.selection.features[at].column),
+                hint.words(&name(raw.selection.targets[target].column)),
+                column_key(feature.name()),
+            ));
+        };
         Some(format!(
             "feature {} {} {} in every row: nothing else will be learned; leave it out (`{} = {{ encoder = \"ignore\" }}`)",
             name(raw.selection.features[at].column),
@@ -249,5 +356,36 @@ mod tests {
         ] {
             assert_eq!(feature.repeats(target), wanted, "{feature:?}");
         }
+    }
+
+    #[test]
+    fn a_feature_that_nearly_gives_a_target_away() {
+        let number = |of: &dyn Fn(usize) -> f64| Cells::Numbers((0..1_000).map(of).collect());
+        let text = |of: &dyn Fn(usize) -> u32| {
+            let names = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+            Cells::Texts((0..1_000).map(of).collect(), names)
+        };
+        let noise = |row: usize| ((row as f64 + 1.0) * 12.9898).sin() * 43_758.547 % 1.0;
+        let price = number(&|row| 10_000.0 * noise(row));
+        let is_odd = |row: usize| u32::from(noise(row) > 0.3);
+        let class = text(&is_odd);
+        let with = |exceptions: usize| {
+            text(&move |row| if row < exceptions { 1 - is_odd(row) } else { 2 + is_odd(row) % 2 })
+        };
+        let line = |cells: &Cells| matches!(cells.hints_at(&price), Some(Hint::Line(_)));
+        assert!(line(&number(&|row| (100.0 * noise(row)).round())));
+        assert!(line(&number(&|row| 3.0 - 0.5 * noise(row) + 0.01 * noise(row + 7))));
+        assert!(!line(&number(&|row| noise(row) + 0.1 * noise(row + 7))));
+        assert!(!line(&number(&|_| 1.0)));
+        assert_eq!(with(0).hints_at(&class), Some(Hint::Classes(0, 1_000)));
+        assert_eq!(with(1).hints_at(&class), Some(Hint::Classes(0, 1_000)));
+        assert_eq!(text(&|row| (row % 4) as u32).hints_at(&class), None);
+        // Some rows have the other class's value.
+        let mixed =
+            |odd: usize| text(&move |row| if row < odd { 1 - is_odd(row) } else { is_odd(row) });
+        assert_eq!(mixed(2).hints_at(&class), Some(Hint::Classes(2, 1_000)));
+        assert_eq!(mixed(30).hints_at(&class), None);
+        // Values of their own say nothing.
+        assert_eq!(number(&|row| row as f64).hints_at(&class), None);
     }
 }

@@ -69,7 +69,7 @@ pub use columns::{
 pub use dialect::{Dialect, MISSING_DEFAULT, MISSING_NUMBERS_DEFAULT};
 pub use error::DataError;
 pub use labels::class_of;
-pub use leaks::Repeats;
+pub use leaks::{HINT_ADVICE, Hint, Repeats};
 pub use load::{Dataset, load};
 pub use order::RowOrder;
 pub use readers::open_table::{COLUMNS_MAX, ROWS_MAX};

@@ -47,6 +47,38 @@ fn trained(folder: &Folder, arguments: &[&str]) {
     folder.run(&["--quiet", "local", "job.toml", "--workers", "2", "--out", "run"]).expect(0);
 }
 
+/// The table of examples/diamonds, compressed: a job that `check` has nothing to say of.
+#[test]
+fn the_diamonds_example_needs_nothing_more() {
+    let folder = Folder::new(&[]);
+    let table = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/diamonds/diamonds.csv.gz");
+    std::fs::copy(table, folder.path().join("diamonds.csv.gz")).unwrap();
+    folder.run(&["init", "diamonds.csv.gz", "--target", "price"]).expect(0);
+    let checked = folder.run(&["check", "job.toml"]);
+    checked.expect(0);
+    assert!(!checked.stdout.contains("warning:"), "{checked}");
+    let job = folder.read("job.toml");
+    assert!(job.contains("clarity = { encoder = \"embedding\", dimension = 3 }"), "{job}");
+}
+
+/// A price in another currency, rounded, is told of and left in.
+#[test]
+fn a_column_that_nearly_gives_the_target_away_is_told_of() {
+    let csv = table("size,euros,price", 200, |row| {
+        let price = 1e5 + 4e5 * noise(row) + 1e5 * noise(row + 300);
+        format!("{},{:.0},{price:.2}", noise(row), 0.9 * price / 1e4)
+    });
+    let folder = Folder::new(&[("homes.csv", &csv)]);
+    for (arguments, what) in [(["init", "homes.csv"], "column"), (["check", "job.toml"], "feature")]
+    {
+        let ended = folder.run(&arguments);
+        ended.expect(0);
+        let wanted = "\"euros\" nearly gives target \"price\" away: a straight line of it leaves ";
+        assert!(ended.stdout.contains(&format!("{what} {wanted}")), "{ended}");
+        assert!(!ended.stdout.contains("\"size\""), "{ended}");
+    }
+}
+
 #[test]
 fn numbers_are_learned_from_a_mixed_table() {
     let folder = Folder::new(&[("diamonds.csv", DIAMONDS)]);

@@ -15,7 +15,7 @@ use crate::dialect::Dialect;
 use crate::error::DataError;
 use crate::infer::{self, Guess};
 use crate::labels;
-use crate::leaks::{Cells, Repeats};
+use crate::leaks::{Cells, Hint, Repeats};
 use crate::raw::RawTable;
 use crate::readers::cell::Look;
 use crate::readers::open_table::OpenTable;
@@ -57,6 +57,8 @@ pub struct SeenColumn {
     pub cells: SeenCells,
     /// Of a feature: how it repeats a target.
     pub repeats: Option<Repeats>,
+    /// Of one that repeats none: how it nearly gives a target away, and which, by its place among the targets.
+    pub hint: Option<(usize, Hint)>,
 }
 
 /// What the cells of a column hold.
@@ -106,6 +108,15 @@ impl OpenedTable {
     /// # Errors
     /// If the table cannot be read, or a target cannot.
     pub fn survey(&self, targets: &[usize]) -> Result<Survey, DataError> {
+        self.survey_in_groups(targets, CELLS_AT_ONCE)
+    }
+
+    /// The same, of as many columns at a time as have about so many cells.
+    fn survey_in_groups(
+        &self,
+        targets: &[usize],
+        cells_at_once: usize,
+    ) -> Result<Survey, DataError> {
         let table = &self.opened;
         let mut seen: Vec<Option<SeenColumn>> = vec![None; table.columns().len()];
         let first = Group::read(table, targets)?;
@@ -118,7 +129,7 @@ impl OpenedTable {
         let is_open = |column: &usize| !targets.contains(column) && !own.contains(column);
         let features: Vec<usize> = (0..seen.len()).filter(is_open).collect();
         let features = if table.image_shape().is_some() { Vec::new() } else { features };
-        for columns in features.chunks((CELLS_AT_ONCE / rows.max(1)).max(1)) {
+        for columns in features.chunks((cells_at_once / rows.max(1)).max(1)) {
             let group = match Group::read(table, columns) {
                 Ok(group) => group,
                 Err(_) => {
@@ -158,7 +169,7 @@ impl OpenedTable {
 
 impl SeenColumn {
     fn of(name: &str, missing: u64, distinct: u64, cells: SeenCells) -> SeenColumn {
-        SeenColumn { name: name.to_owned(), missing, distinct, cells, repeats: None }
+        SeenColumn { name: name.to_owned(), missing, distinct, cells, repeats: None, hint: None }
     }
 }
 
@@ -300,7 +311,61 @@ impl<'a> Group<'a> {
             }
         };
         let cells = (!targets.is_empty()).then(|| self.cells(at));
-        seen.repeats = cells.and_then(|cells| targets.iter().find_map(|to| cells.repeats(to)));
+        if let Some(cells) = cells {
+            seen.repeats = targets.iter().find_map(|to| cells.repeats(to));
+            let hint = |(place, to)| Some((place, cells.hints_at(to)?));
+            let mut hints = targets.iter().enumerate().filter(|_| seen.repeats.is_none());
+            seen.hint = hints.find_map(hint);
+        }
         seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A table of more columns than are looked at at once, of every kind, two of which cannot be read.
+    #[test]
+    fn wide_tables_are_seen_in_groups() {
+        const COLUMNS: usize = 2_000;
+        const ROWS: usize = 60;
+        let name = |column| if column == 1_999 { "y".to_owned() } else { format!("c{column}") };
+        let mut text = (0..COLUMNS).map(name).collect::<Vec<_>>().join(",");
+        for row in 0..ROWS {
+            text.push('\n');
+            for column in 0..COLUMNS {
+                let number = (row * 37 + column * 11) % 101;
+                match column {
+                    _ if column % 500 == 7 && row == 50 => text.push_str("1e999,"),
+                    1_999 => write!(text, "{}", row % 7).unwrap(),
+                    // Repeats the target.
+                    1_500 => write!(text, "{},", row % 7).unwrap(),
+                    _ if column % 10 == 1 => write!(text, "t{},", number % 5).unwrap(),
+                    _ if column % 10 == 2 && row % 3 == 0 => text.push(','),
+                    _ => write!(text, "{number},").unwrap(),
+                }
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path: PathBuf = folder.path().join("wide.csv");
+        std::fs::write(&path, text).unwrap();
+        let table = OpenedTable::open(&TableFile::at(path), &Dialect::default()).unwrap();
+        let whole = table.survey(&[1_999]).unwrap();
+        assert_eq!((whole.rows, whole.columns.len()), (60, COLUMNS));
+        let seen = |column: usize| &whole.columns[column].cells;
+        assert!((0..4).all(|at| matches!(seen(500 * at + 7), SeenCells::Unreadable(_))));
+        assert!(
+            matches!(seen(11), SeenCells::Texts(_)) && matches!(seen(3), SeenCells::Numbers(_))
+        );
+        assert_eq!(whole.columns[2].missing, 20);
+        assert_eq!(whole.columns[1_500].repeats, Some(Repeats::Same));
+        for columns_at_once in [1, 64, 1_999] {
+            let found = table.survey_in_groups(&[1_999], columns_at_once * ROWS).unwrap();
+            assert!(found == whole, "{columns_at_once} columns at a time");
+        }
     }
 }

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use lockstep_data::{
-    ColumnEncoder, ColumnKind, ColumnOverride, Scale, SeenCells, SeenColumn, SeenNumbers,
-    SeenTexts, Survey,
+    ColumnEncoder, ColumnKind, ColumnOverride, HINT_ADVICE, Hint, Scale, SeenCells, SeenColumn,
+    SeenNumbers, SeenTexts, Survey,
 };
 use lockstep_proto::words::count;
 
+use super::target::Target;
 use super::training::Inputs;
 use super::words;
 
@@ -71,6 +72,10 @@ pub struct Feature {
     pub seen: String,
     /// Texts that mean a missing cell here.
     pub missing_values: Vec<String>,
+    /// How it nearly gives a target away, and the target's place among them.
+    pub(super) hint: Option<(usize, Hint)>,
+    /// Whether its cells cannot be read.
+    pub(super) is_unreadable: bool,
 }
 
 impl Feature {
@@ -207,7 +212,26 @@ fn plain(column: &SeenColumn, kind: Option<ColumnKind>) -> Feature {
         why: None,
         seen: words::seen(column),
         missing_values: Vec::new(),
+        hint: column.hint,
+        is_unreadable: matches!(column.cells, SeenCells::Unreadable(_)),
     }
+}
+
+/// What somebody should know of columns that cannot be read, or nearly give a target away.
+pub(super) fn notes(features: &[Feature], targets: &[Target]) -> Vec<String> {
+    let used = features.iter().filter(|feature| !feature.is_ignored());
+    let note = |feature: &Feature| {
+        let (place, hint) = feature.hint?;
+        let (name, target) =
+            (words::quoted(&feature.name), words::quoted(&targets.get(place)?.name));
+        Some(format!("column {name} {}; {HINT_ADVICE}, leave it out", hint.words(&target)))
+    };
+    let unreadable = features.iter().filter(|feature| feature.is_unreadable);
+    let left_out = |feature: &Feature| {
+        let why = feature.why.as_deref().unwrap_or_default();
+        format!("column {} is left out, as it cannot be read: {why}", words::quoted(&feature.name))
+    };
+    unreadable.map(left_out).chain(used.filter_map(note)).collect()
 }
 
 fn ignored(column: &SeenColumn, kind: Option<ColumnKind>, why: String) -> Feature {
@@ -297,6 +321,11 @@ fn of_texts(column: &SeenColumn, texts: &SeenTexts, rows: u64) -> Feature {
         }
     }
     let per_text = present as f64 / column.distinct as f64;
+    if present >= IDENTIFIER_ROWS_MIN && per_text < ROWS_PER_CATEGORY_MIN && is_date {
+        let why =
+            format!("{}: write all in one form, such as 2024-03-01, to use them", odd_dates(texts));
+        return ignored(column, Some(ColumnKind::Date), why);
+    }
     if present >= IDENTIFIER_ROWS_MIN && per_text < ROWS_PER_CATEGORY_MIN {
         let why = format!(
             "{} in {}: names rather than categories, and other rows will have others",
@@ -318,10 +347,7 @@ fn category(column: &SeenColumn, texts: &SeenTexts, is_date: bool, rows: u64) ->
             (Some(strays), _) => {
                 format!("numbers, and texts such as {}", words::listed(&strays.common))
             }
-            _ if texts.date_forms.len() > 1 => {
-                format!("dates in more than one form ({})", texts.date_forms.join(" and "))
-            }
-            _ => "dates, and other texts".to_string(),
+            _ => odd_dates(texts),
         };
         why.push(found);
     }
@@ -333,6 +359,14 @@ fn category(column: &SeenColumn, texts: &SeenTexts, is_date: bool, rows: u64) ->
     }
     feature.why = (!why.is_empty()).then(|| why.join("; "));
     feature
+}
+
+/// Dates that are no column of dates, in words.
+fn odd_dates(texts: &SeenTexts) -> String {
+    match texts.date_forms.len() {
+        2.. => format!("dates in more than one form ({})", texts.date_forms.join(" and ")),
+        _ => "dates, and other texts".to_string(),
+    }
 }
 
 /// Values of an embedding's vector: about the square root of the categories.

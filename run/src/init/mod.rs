@@ -108,6 +108,7 @@ pub fn propose(request: &Request) -> Result<Proposal> {
     };
     let training = training::decide(&decided, inputs, request.test_as_toml.is_some());
     let mut notes = decided.notes.clone();
+    notes.extend(features::notes(&features, &decided.targets));
     notes.extend(training.notes.iter().cloned());
     let target::Decided { task, why, targets, rows, .. } = decided;
     let mut proposal = Proposal {

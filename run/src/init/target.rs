@@ -156,7 +156,12 @@ pub(super) fn decide(
 ) -> Result<Result<Decided, String>, DataError> {
     let seen: Vec<&SeenColumn> = columns.iter().map(|&column| &survey.columns[column]).collect();
     let mut found = Vec::new();
-    for column in &seen {
+    for (column, place) in seen.iter().zip(columns) {
+        if is_one_number(column) && said != Some(Kind::Regression) && labels(*place)?.len() > 1 {
+            // `01` and `1`.
+            found.push((Kind::Classification, "texts of one number".to_string()));
+            continue;
+        }
         match kind_of(column, said) {
             Ok(kind) => found.push(kind),
             Err(problem) => return Ok(Err(problem)),
@@ -182,6 +187,11 @@ pub(super) fn decide(
         targets.push(classes(seen, labels(*column)?));
     }
     Ok(of_classes(targets, why, rows))
+}
+
+/// Whether a column has the same number in every row, in one spelling or several.
+fn is_one_number(column: &SeenColumn) -> bool {
+    column.distinct == 1 && matches!(column.cells, SeenCells::Numbers(_))
 }
 
 /// What a target is, and why.

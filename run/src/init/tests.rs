@@ -247,3 +247,50 @@ fn images_need_their_labels() {
     assert_eq!((proposal.task, proposal.features.len()), (Task::Classes(3), 0));
     assert!(proposal.text.contains("scale = { divide = 255 }"), "{}", proposal.text);
 }
+
+/// `01` and `1` are two labels, unless somebody says that they are numbers.
+#[test]
+fn spellings_of_one_number_are_labels() {
+    let csv = table("a,t", 100, |row| format!("{},{}", noise(row), ["01", "1"][row % 2]));
+    let proposal = proposed(&csv);
+    assert_eq!((proposal.task, proposal.targets[0].classes.len()), (Task::Binary, 2));
+    let error = propose_for(&csv, &[], Some(Kind::Regression)).unwrap_err().to_string();
+    assert!(error.contains("the same value in every row"), "{error}");
+}
+
+#[test]
+fn columns_that_nearly_give_the_target_away_are_named() {
+    let csv = table("x,rounded,group,label,price", 400, |row| {
+        let price = 1_000.0 * noise(row) + noise(row + 500);
+        let class = ["low", "high"][usize::from(price > 500.0)];
+        format!("{},{:.0},{},{class},{price}", noise(row + 1_000), price / 10.0, row % 3)
+    });
+    let proposal = propose_for(&csv, &["price"], None).unwrap();
+    let [note] = &proposal.notes[..] else { panic!("{:?}", proposal.notes) };
+    assert!(note.starts_with("column \"rounded\" nearly gives target \"price\" away: "), "{note}");
+    assert!(!feature(&proposal, "rounded").is_ignored());
+    let csv = table("x,code,label", 400, |row| {
+        let is_high = row % 2 == 1;
+        let code = if row == 7 { "A" } else { ["A", "B"][usize::from(is_high)] };
+        format!("{},{code},{}", noise(row), ["low", "high"][usize::from(is_high)])
+    });
+    let proposal = proposed(&csv);
+    assert!(proposal.notes[0].contains("but for 1 of 400 rows"), "{:?}", proposal.notes);
+}
+
+/// The text that no column can be read from is told, and not only left out.
+#[test]
+fn dates_in_several_forms_and_columns_that_cannot_be_read_are_told() {
+    let csv = table("x,when,y", 90, |row| {
+        let (month, day) = (row / 28 + 1, row % 28 + 1);
+        let time = if row % 3 == 0 { "T10:00" } else { "" };
+        format!("{},2024-{month:02}-{day:02}{time},{}", noise(row + 7), noise(row))
+    });
+    let proposal = proposed(&csv);
+    let why = feature(&proposal, "when").why.clone().unwrap();
+    assert!(
+        why.starts_with("dates in more than one form (YYYY-MM-DD and YYYY-MM-DDTHH:MM)"),
+        "{why}"
+    );
+    assert!(why.contains("write all in one form"), "{why}");
+}
