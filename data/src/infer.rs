@@ -219,9 +219,13 @@ impl Texts<'_> {
     fn mixed(&self, kind: &str, found: u64, is_other: &dyn Fn(Shape) -> bool) -> DataError {
         let (is_one, others) = self.first(is_other);
         let (them, it) = if is_one { ("it means", "it is") } else { ("they mean", "they are") };
+        let one_form = match kind {
+            "dates" => "write all dates in one form, such as 2024-03-01; ",
+            _ => "",
+        };
         let problem = format!(
-            "{others} in a column of {kind} ({found} of {} in the training rows); if {them} a missing cell, add the text to \
-             `data.missing_values`; if {it} right, set `{} = {{ kind = \"category\" }}`",
+            "{others} in a column of {kind} ({found} of {} in the training rows); {one_form}if {them} a missing cell, add the text \
+             to `data.missing_values`; if {it} right, set `{} = {{ kind = \"category\" }}`",
             count(self.all, "cell"),
             column_key(self.name),
         );

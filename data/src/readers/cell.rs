@@ -98,9 +98,7 @@ impl Slot {
                 (describe_len(cell.len() as u64), describe_len(CELL_LEN_MAX as u64));
             return Err(format!("found a label of {found}, wanted at most {wanted}"));
         }
-        str::from_utf8(cell)
-            .map(Some)
-            .map_err(|_| format!("found {}, wanted UTF-8; save the file as UTF-8", quote(cell)))
+        str::from_utf8(cell).map(Some).map_err(|_| not_utf8(cell))
     }
 
     /// Whether a missing cell will do.
@@ -142,6 +140,17 @@ impl Slot {
             OnText::Error(None) | OnText::Note => format!("found {found}, wanted a number"),
         }
     }
+}
+
+/// What is wrong with a cell that is no UTF-8.
+pub(crate) fn not_utf8(cell: &[u8]) -> String {
+    let first = str::from_utf8(cell).err().and_then(|error| cell.get(error.valid_up_to()));
+    let byte = first.map_or_else(String::new, |byte| format!(" (the byte {byte:02x})"));
+    format!(
+        "found {}{byte}, wanted UTF-8; save the file as UTF-8, or, if it is in Latin-1, as Windows writes it, turn it into UTF-8 \
+         with `iconv -f WINDOWS-1252 -t UTF-8`",
+        quote(cell)
+    )
 }
 
 /// The number that a text is in decimal notation.

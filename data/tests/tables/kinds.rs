@@ -91,8 +91,8 @@ fn a_column_of_two_kinds_is_told_with_its_lines() {
         ),
         (
             "a,y\n2024-01-01,1\n2024-01-02,2\nsoon,3\n",
-            "t.csv:4: column 1 (a): found \"soon\" on line 4 in a column of dates (2 of 3 cells in the training rows); if it \
-             means a missing cell, add the text to `data.missing_values`; if it is right, set `data.columns.a = { kind = \
+            "t.csv:4: column 1 (a): found \"soon\" on line 4 in a column of dates (2 of 3 cells in the training rows); write \
+             all dates in one form, such as 2024-03-01; if it means a missing cell, add the text to `data.missing_values`; if it is right, set `data.columns.a = { kind = \
              \"category\" }`",
         ),
         (

@@ -11,8 +11,8 @@ use super::cells::{CellFault, Cells};
 use super::scan::Piece;
 use super::text::Text;
 use crate::block::{Block, Builder, MISSING_LABEL};
-use crate::error::{DataError, quote};
-use crate::readers::cell::Names;
+use crate::error::DataError;
+use crate::readers::cell::{Names, not_utf8};
 use crate::readers::open_table::{Contents, ROWS_MAX, Stored};
 use crate::selection::Selection;
 use crate::values::Texts;
@@ -175,10 +175,7 @@ impl Parser<'_> {
             match str::from_utf8(&record[column]) {
                 Ok(text) => kept.push(Some(text)),
                 Err(_) => {
-                    let problem = format!(
-                        "found {}, wanted UTF-8; save the file as UTF-8",
-                        quote(&record[column])
-                    );
+                    let problem = not_utf8(&record[column]);
                     let offset = start + record.position().map_or(0, csv::Position::byte);
                     return Err(CellFault::Cell { offset, column, problem });
                 }
@@ -387,6 +384,6 @@ mod tests {
             assert_eq!(error, format!("t.csv:2: column 2 (y): {wanted}"));
         }
         let error = read(b"x,y\n1,\xff\n", true, 1).unwrap_err();
-        assert!(error.ends_with("wanted UTF-8; save the file as UTF-8"), "{error}");
+        assert!(error.contains(", wanted UTF-8; save the file as UTF-8, or, if "), "{error}");
     }
 }
