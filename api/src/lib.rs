@@ -124,6 +124,8 @@ struct Fitted {
     weights: Vec<f32>,
     /// How targets are scaled; a later fit goes on with it.
     targets: Vec<Column>,
+    /// What was chosen on the rows of `validation_data`.
+    threshold: Option<Threshold>,
 }
 
 impl Sequential {
@@ -171,9 +173,9 @@ impl Sequential {
             plan = plan.starting_from(weights.clone())?;
         }
         let targets = plan.schema.targets.clone();
-        let trained = train_here(Arc::new(plan), fit)?;
-        self.fitted = Some(Fitted { inputs: x.ncols(), weights: trained.weights, targets });
-        Ok(trained.history)
+        let Trained { weights, threshold, history, .. } = train_here(Arc::new(plan), fit)?;
+        self.fitted = Some(Fitted { inputs: x.ncols(), weights, targets, threshold });
+        Ok(history)
     }
 
     /// Outputs `[rows, outputs]` for rows `x`, in the unit of the targets.
@@ -182,7 +184,7 @@ impl Sequential {
     /// If the model is not fitted, or `x` has other columns than it was fitted on.
     pub fn predict(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
         let fitted = self.fitted.as_ref().ok_or_else(|| wrong("predict before fit"))?;
-        let Fitted { inputs, weights, targets } = fitted;
+        let Fitted { inputs, weights, targets, threshold } = fitted;
         if *inputs != x.ncols() {
             return Err(wrong(format!(
                 "x has {}, the model was fitted on {inputs}",
@@ -193,7 +195,7 @@ impl Sequential {
         let schema = schema(&job, *inputs, targets.clone());
         let network = job.network_of(*inputs, Vec::new(), plan::units(&schema))?;
         let weights = weights.clone();
-        let (shards, step, threshold) = (1, None, Threshold::HALF);
+        let (shards, step, threshold) = (1, None, threshold.unwrap_or_default());
         let model = Model { network, schema, shards, weights, step, threshold };
         let rows = Rows::new(*inputs, 0, x.iter().copied().collect());
         let mut outputs = inference::outputs(&model, &rows);
@@ -201,6 +203,12 @@ impl Sequential {
             *value = model.network.in_own_unit(target, *value) as f32;
         }
         Ok(outputs)
+    }
+
+    /// Above which output a row is of class 1, in a model with one sigmoid output that was fitted with `binary_cross_entropy` and
+    /// `validation_data`: the threshold with the largest F1 on those rows. `None` for every other model, where 0.5 is as good as any.
+    pub fn threshold(&self) -> Option<f64> {
+        self.fitted.as_ref()?.threshold.map(f64::from)
     }
 
     /// The weights as one vector: layer by layer, kernel `[in, out]` row by row, then bias.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_coordinator::{Coordinator, RunError, Stop};
+use lockstep_model::Threshold;
 use lockstep_net::{Access, Authorities, JoinLine, OwnCertificate, Pin, Secret, Workers};
 use zeroize::Zeroizing;
 
@@ -104,6 +105,8 @@ pub struct Trained {
     pub history: History,
     /// Hash of these weights.
     pub weights_blake3: String,
+    /// The threshold that was chosen for them on the validation table, if one was.
+    pub threshold: Option<Threshold>,
 }
 
 /// Runs a plan to its end, or until `stop` is ready and the run has ended as that says. `listening` is told where and
@@ -129,9 +132,11 @@ pub async fn lead(
             folder.why_over()
         );
         report(&reporter, &Report::Note { message });
-        let weights = Model::load(folder.path())?.weights;
+        let Model { weights, threshold, .. } = Model::load(folder.path())?;
         let weights_blake3 = weights_hash(&weights);
-        return Ok(Trained { weights, history: History::default(), weights_blake3 });
+        let history = History::default();
+        let threshold = plan.chooses_threshold().then_some(threshold);
+        return Ok(Trained { weights, history, weights_blake3, threshold });
     }
     let run_id =
         folder.as_ref().map_or_else(|| new_run_id("memory"), |folder| folder.run_id().to_string());
@@ -183,7 +188,7 @@ pub async fn lead(
         report(&reporter, &Report::Warning { message });
     }
     report(&reporter, &finished);
-    Ok(Trained { weights: outcome.weights, history, weights_blake3 })
+    Ok(Trained { weights: outcome.weights, history, weights_blake3, threshold })
 }
 
 /// Whom to let in, and what to join with if that takes more than an address.

@@ -138,8 +138,19 @@ fn data(plan: &Plan, text: &mut Lines) -> fmt::Result {
         if summary.features.len() > LISTED_MAX {
             writeln!(text, "  and {} more", summary.features.len() - LISTED_MAX)?;
         }
-        for (target, column) in summary.targets.iter().zip(&plan.schema.targets) {
-            target_lines(target, column, text)?;
+        let targets = summary.targets.iter().zip(&plan.schema.targets);
+        let mut rows =
+            vec![row(["target", "min", "max", "mean", "missing", "distinct", "becomes"])];
+        for (target, column) in targets {
+            match target {
+                TargetSummary::Numbers(seen) => rows.push(number_row(seen, column)),
+                TargetSummary::Classes { name, counts } => {
+                    writeln!(text, "  target {name}: {}", classes(counts, column))?;
+                }
+            }
+        }
+        if rows.len() > 1 {
+            text.table(&rows, &[0, 6]);
         }
     }
     let but = if plan.job.data.columns.is_empty() { "" } else { ", unless the column has its own" };
@@ -229,37 +240,14 @@ fn mean(value: f64) -> String {
     }
 }
 
-fn target_lines(target: &TargetSummary, fitted: &Column, text: &mut Lines) -> fmt::Result {
-    match target {
-        TargetSummary::Numbers(column) => writeln!(
-            text,
-            "  target {}: {} to {}, mean {}{}; {}",
-            column.name,
-            as_in_file(column.min),
-            as_in_file(column.max),
-            mean(column.mean),
-            match column.distinct {
-                Some(Distinct { values, kept }) if values != kept => {
-                    format!(", {values} distinct values ({kept} in f32)")
-                }
-                Some(Distinct { values, .. }) => format!(", {values} distinct values"),
-                None => String::new(),
-            },
-            becomes(fitted),
-        ),
-        TargetSummary::Classes { name, counts } => {
-            let listed: Vec<String> = counts
-                .iter()
-                .take(LISTED_MAX)
-                .map(|(label, rows)| format!("{label} ({rows})"))
-                .collect();
-            let more = if counts.len() > LISTED_MAX { ", ..." } else { "" };
-            let classes = count(counts.len() as u64, "class");
-            let is_dropping = fitted.settings().missing == Missing::Drop;
-            let rule = if is_dropping { "; missing: row dropped" } else { "" };
-            writeln!(text, "  target {name}: {classes}: {}{more}{rule}", listed.join(", "))
-        }
-    }
+/// The labels of a target, with the rows of each.
+fn classes(counts: &[(String, u64)], fitted: &Column) -> String {
+    let label = |(label, rows): &(String, u64)| format!("{label} ({rows})");
+    let listed: Vec<String> = counts.iter().take(LISTED_MAX).map(label).collect();
+    let more = if counts.len() > LISTED_MAX { ", ..." } else { "" };
+    let is_dropping = fitted.settings().missing == Missing::Drop;
+    let rule = if is_dropping { "; missing: row dropped" } else { "" };
+    format!("{}: {}{more}{rule}", count(counts.len() as u64, "class"), listed.join(", "))
 }
 
 fn steps(plan: &Plan, text: &mut Lines) -> fmt::Result {

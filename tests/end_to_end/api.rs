@@ -395,6 +395,26 @@ fn targets_that_are_not_scaled() {
     assert!(error.contains("targets that are labels are not scaled"), "{error}");
 }
 
+/// The threshold that validation rows choose is the model's; without them there is none.
+#[test]
+fn a_binary_model_has_a_threshold() {
+    let x = Array2::from_shape_fn((200, 1), |(row, _)| (row * 37 % 100) as f32 / 50.0 - 1.0);
+    let y = Array2::from_shape_fn((200, 1), |(row, _)| f32::from(x[[row, 0]] > 0.79));
+    let mut model = Sequential::new();
+    model.add(Dense::new(1).activation(Activation::Sigmoid));
+    model.compile(adam().learning_rate(0.05), Loss::BinaryCrossEntropy, &[]);
+    let fit = Fit { epochs: 3, batch_size: 20, ..Fit::default() };
+    model.fit(x.view(), y.view(), &fit).unwrap();
+    assert_eq!(model.threshold(), None);
+    let watched = Fit { validation_data: Some((x.clone(), y.clone())), ..fit };
+    model.fit(x.view(), y.view(), &watched).unwrap();
+    let threshold = model.threshold().unwrap();
+    let predicted = model.predict(x.view()).unwrap();
+    let is_right = |(p, y): (&f32, &f32)| (f64::from(*p) > threshold) == (*y == 1.0);
+    let right = predicted.iter().zip(&y).filter(|&pair| is_right(pair)).count();
+    assert!(right >= 195, "{right} of 200");
+}
+
 #[test]
 fn a_fit_goes_well() {
     assert_eq!(fit_in_a_process(&[]), "went well");

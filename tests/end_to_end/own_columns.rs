@@ -197,13 +197,17 @@ fn check_says_what_is_done_to_every_column() {
         ("net area ", "divide by 50; missing: 0"),
         ("rooms ", "standard; missing: mean "),
         ("year ", "minmax; missing: row dropped"),
-        ("target price:", "; standard"),
-        ("target days:", "; robust; missing: row dropped"),
+        ("price ", "standard"),
+        ("days ", "robust; missing: row dropped"),
         ("scale standard, missing mean", ", unless the column has its own"),
         ("network: 6 inputs", ", loss mse in units of the scaled targets"),
     ] {
         assert!(row(name).contains(becomes), "no {becomes:?} in {:?}", row(name));
     }
+    // Targets are one below the other.
+    let place = |name: &str, word: &str| row(name).find(word).unwrap();
+    assert_eq!(place("price ", "standard"), place("target ", "becomes"));
+    assert_eq!(place("days ", "robust"), place("target ", "becomes"));
     let json = folder.run(&["--log-format", "json", "check", "job.toml"]);
     let checked: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(
