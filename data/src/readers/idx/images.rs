@@ -9,7 +9,7 @@ use super::array::Array;
 use crate::block::Block;
 use crate::bytes::stream::shape;
 use crate::bytes::stretch::Located;
-use crate::error::{DataError, count, quote};
+use crate::error::{DataError, count};
 use crate::readers::open_table::{
     Batches, COLUMNS_MAX, Contents, OpenTable, ROWS_MAX, Stored, Wanted,
 };
