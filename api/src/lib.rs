@@ -50,7 +50,7 @@ pub mod prelude {
         PiecewiseConstantDecay,
     };
     pub use lockstep_data::Scale;
-    pub use lockstep_model::{Activation, Dense, Dropout, Initializer, Loss, Metric};
+    pub use lockstep_model::{Activation, Dense, Dropout, Initializer, LayerNorm, Loss, Metric};
     pub use lockstep_proto::values::Precision;
     pub use lockstep_run::job::ClassWeights;
     pub use lockstep_run::record::History;
@@ -134,7 +134,7 @@ impl Sequential {
         Sequential::default()
     }
 
-    /// Adds a layer behind the others, such as a `Dense` or a `Dropout`.
+    /// Adds a layer behind the others, such as a `Dense`, a `Dropout` or a `LayerNorm`.
     pub fn add(&mut self, layer: impl Into<LayerSpec>) {
         self.layers.push(layer.into());
         self.fitted = None;

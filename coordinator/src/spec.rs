@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lockstep_proto::batches::Batches;
 use lockstep_proto::layout::Layout;
+use lockstep_proto::penalties::Penalties;
 use lockstep_proto::values::Precision;
 
 use crate::policy::{LearningRate, Watch, Watched};
@@ -21,6 +22,8 @@ pub struct RunSpec {
     pub numeric_profile: String,
     /// The flat vector.
     pub layout: Arc<Layout>,
+    /// Which weights add to the loss.
+    pub penalties: Penalties,
     /// What each sum of a table that is measured can be.
     pub sum_bounds: Vec<SumBounds>,
     /// How many of them, from the first, a training step has: loss and metrics.

@@ -24,40 +24,54 @@ pub(crate) fn each_block(
     if pieces == 1 {
         return f(values);
     }
-    values.par_chunks_mut(block_len(values.len(), width, pieces)).for_each(f);
+    let rows = block_rows(values.len(), width, pieces);
+    values.par_chunks_mut(rows * width).for_each(f);
 }
 
-/// Calls `f` for blocks of rows of `width` values, the same rows of both, and the place of the first of them.
+/// Copies rows, which lie together or whose columns do, to `into`, row by row.
+pub(crate) fn copy_rows(rows: ArrayView2<'_, f32>, into: &mut [f32]) {
+    let width = rows.ncols();
+    for (row, into) in rows.rows().into_iter().zip(into.chunks_exact_mut(width)) {
+        match row.as_slice() {
+            Some(row) => into.copy_from_slice(row),
+            None => into.iter_mut().zip(row).for_each(|(into, &value)| *into = value),
+        }
+    }
+}
+
+/// Calls `f` for blocks of rows, the same rows of both, each of its width, and the place of the first of them.
 pub(crate) fn each_pair(
     first: &mut [f32],
     second: &mut [f32],
-    width: usize,
+    widths: [usize; 2],
     pieces: usize,
     f: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
 ) {
     if pieces == 1 {
         return f(0, first, second);
     }
-    let len = block_len(first.len(), width, pieces);
-    let pairs = first.par_chunks_mut(len).zip(second.par_chunks_mut(len)).enumerate();
-    pairs.for_each(|(i, (a, b))| f(i * len / width, a, b));
+    let rows = block_rows(first.len(), widths[0], pieces);
+    let [a, b] = widths.map(|width| rows * width);
+    let pairs = first.par_chunks_mut(a).zip(second.par_chunks_mut(b)).enumerate();
+    pairs.for_each(|(i, (a, b))| f(i * rows, a, b));
 }
 
-/// Calls `f` for blocks of rows of `width` values, the same rows of both.
+/// Calls `f` for blocks of rows, the same rows of both, each of its width.
 pub(crate) fn each_beside(
     values: &mut [f32],
     beside: &[f32],
-    width: usize,
+    widths: [usize; 2],
     pieces: usize,
     f: impl Fn(&mut [f32], &[f32]) + Sync,
 ) {
     if pieces == 1 {
         return f(values, beside);
     }
-    let len = block_len(values.len(), width, pieces);
-    values.par_chunks_mut(len).zip(beside.par_chunks(len)).for_each(|(a, b)| f(a, b));
+    let rows = block_rows(values.len(), widths[0], pieces);
+    let [a, b] = widths.map(|width| rows * width);
+    values.par_chunks_mut(a).zip(beside.par_chunks(b)).for_each(|(a, b)| f(a, b));
 }
 
-fn block_len(len: usize, width: usize, pieces: usize) -> usize {
-    (len / width).div_ceil(pieces).max(1) * width
+fn block_rows(len: usize, width: usize, pieces: usize) -> usize {
+    (len / width).div_ceil(pieces).max(1)
 }

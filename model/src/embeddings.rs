@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use lockstep_proto::layout::TensorShape;
+use lockstep_proto::penalties::Penalty;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -156,6 +157,7 @@ impl Embeddings {
                 shape: TensorShape::new(format!("{column}.embedding"), [*rows, *dimension]),
                 initializer: Initializer::RandomUniform,
                 fans: (*rows, *dimension),
+                penalty: Penalty::default(),
             }
         };
         let width = self.width();

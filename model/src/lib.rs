@@ -60,7 +60,7 @@ pub use embeddings::{BadPlace, Embedding};
 pub use error::SpecError;
 pub use finite::{NonFinite, NonFiniteKind};
 pub use kinds::{Activation, Initializer, Loss, Metric};
-pub use layers::{Dense, Dropout, LayerSpec};
+pub use layers::{Dense, Dropout, LayerNorm, LayerSpec};
 pub use leaves::{Microbatch, TrainingRows};
 pub use metrics::{ClassTally, Counts, Group, Scores, Threshold, average_precision, roc_auc};
 pub use network::Network;

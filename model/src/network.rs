@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lockstep_parameters::AnyChoice;
 use lockstep_proto::layout::Layout;
+use lockstep_proto::penalties::{Penalized, Penalties};
 
 use crate::embeddings::{self, BadPlace};
 use crate::error::SpecError;
@@ -190,6 +191,15 @@ impl Network {
         let (embeddings, layers) = self.layers.split_at(self.layers.len() - self.spec.layers.len());
         let embeddings = embeddings.first().map(|stage| &stage.shape);
         crate::init::initial_parameters(embeddings, layers.iter().map(|layer| &layer.shape), seed)
+    }
+
+    /// The tensors whose weights add to the loss. What the passes measure is the loss of rows, without that.
+    pub fn penalties(&self) -> Penalties {
+        let declared = self.layers.iter().flat_map(|layer| &layer.shape.tensors);
+        Penalties::new(declared.zip(self.layout.tensors()).map(|(declared, tensor)| Penalized {
+            range: tensor.range.clone(),
+            penalty: declared.penalty,
+        }))
     }
 
     pub(crate) fn layers(&self) -> &[Built] {

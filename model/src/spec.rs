@@ -89,7 +89,7 @@ mod tests {
             ),
             (
                 r#"{"type":"conv","units":1}"#,
-                "unknown layer type \"conv\", expected one of: dense, dropout",
+                "unknown layer type \"conv\", expected one of: dense, dropout, layer_norm",
             ),
             (r#"{"type":1}"#, "unknown layer type 1"),
             (r#"{"units":-1}"#, "invalid value: integer `-1`"),

@@ -12,6 +12,7 @@ pub mod frame;
 pub mod ids;
 pub mod layout;
 pub mod panics;
+pub mod penalties;
 pub mod random;
 pub mod ticket;
 pub mod tree;

@@ -77,7 +77,7 @@ pub fn evaluate(model: &Model, data: &TableFile) -> Result<Evaluation> {
 }
 
 /// Adds loss and metrics under a prefix, as [`add_measures`] does; a loss that is a metric itself goes by that name as
-/// well, unless it is in another unit than metrics are.
+/// well, unless it is in another unit than metrics are, or has penalties of weights in it.
 pub fn add_values(
     values: &mut Values,
     network: &Network,
@@ -87,7 +87,7 @@ pub fn add_values(
     prefix: &str,
 ) {
     add_measures(values, network, targets, sums, rows, prefix);
-    if network.has_units() {
+    if network.has_units() || !network.penalties().is_empty() {
         return;
     }
     let loss = network.spec().loss;
@@ -115,7 +115,8 @@ pub fn add_measures(
 
 fn sums(model: &Model, rows: Rows) -> std::result::Result<Vec<f64>, NonFinite> {
     let (network, tree) = (&model.network, ShardTree::new(model.shards));
-    let order = RowOrder::whole(rows.len() as u64, model.shards);
+    let count = rows.len() as u64;
+    let order = RowOrder::whole(count, model.shards);
     let sharded = Sharded::new(rows, order);
     let leaves = LeafSet::new(tree, |shard| sharded.rows_in(shard) > 0);
     let mut fold = Fold::new(tree, leaves.clone());
@@ -130,6 +131,12 @@ fn sums(model: &Model, rows: Rows) -> std::result::Result<Vec<f64>, NonFinite> {
             .evaluate_rows(&model.weights, &block, &mut workspace, &mut sums)
             .map_err(|fault| NonFinite { shard, ..fault })?;
         root = fold.insert(Node::leaf(shard), sums).unwrap_or(root);
+    }
+    let penalty = network.penalties().of(network.layout(), &model.weights);
+    if penalty != 0.0
+        && let Some(loss) = root.first_mut()
+    {
+        *loss += penalty * count as f64;
     }
     Ok(root)
 }

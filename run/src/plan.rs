@@ -160,6 +160,7 @@ impl Plan {
             network,
             numeric_profile: NUMERIC_PROFILE.to_string(),
             layout: Arc::new(self.network.layout().clone()),
+            penalties: self.network.penalties(),
             sum_bounds: self.sum_bounds(),
             step_sums: self.network.sums_len(),
             start,

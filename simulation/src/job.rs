@@ -12,7 +12,7 @@ use lockstep_coordinator::policy::{
 use lockstep_coordinator::{Coding, RunSpec, Snapshot, SumBounds};
 use lockstep_data::{RowOrder, Rows, Sharded};
 use lockstep_model::{
-    Activation, Dense, Dropout, Embedding, LayerSpec, Loss, Metric, Network, NetworkSpec,
+    Activation, Dense, Dropout, Embedding, LayerNorm, LayerSpec, Loss, Metric, Network, NetworkSpec,
 };
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
@@ -58,7 +58,8 @@ impl Job {
     pub(crate) fn drawn(seed: u64, random: &mut Random) -> Job {
         let mut schedule = draw_schedule(random);
         let early_stopping = draw_early_stopping(seed, &mut schedule);
-        let spec = draw_network(random);
+        let mut spec = draw_network(random);
+        enrich(seed, &mut spec);
         let description = serde_json::to_string(&spec).expect("a network is JSON");
         let loss = spec.loss;
         let network = Network::new(spec).expect("it was drawn by the rules");
@@ -127,6 +128,7 @@ impl Job {
             network: self.description.clone(),
             numeric_profile: String::new(),
             layout: Arc::new(self.network.layout().clone()),
+            penalties: self.network.penalties(),
             sum_bounds: bounds.collect(),
             step_sums: self.network.sums_len(),
             start,
@@ -268,6 +270,22 @@ fn draw_network(random: &mut Random) -> NetworkSpec {
     let inputs = 1 + random.below(4) as usize;
     let embeddings = if one_in(random, 2) { draw_embeddings(random) } else { Vec::new() };
     NetworkSpec { inputs, embeddings, layers, loss, metrics, units: Vec::new() }
+}
+
+/// Puts layers of other kinds into every second network, and penalties of weights into some.
+fn enrich(seed: u64, spec: &mut NetworkSpec) {
+    let random = &mut Random::new(seed, Purpose::Split, 3, 0);
+    if one_in(random, 2) {
+        return;
+    }
+    let last = spec.layers.last_mut().expect("the layer of the outputs");
+    if let Some(dense) = last.get::<Dense>().filter(|_| one_in(random, 2)) {
+        *last = dense.clone().kernel_l1(0.01).kernel_l2(0.02).into();
+    }
+    let norm = LayerNorm::new();
+    let norm = if one_in(random, 3) { norm.without_center() } else { norm };
+    let place = random.below(spec.layers.len() as u32) as usize;
+    spec.layers.insert(place, norm.into());
 }
 
 fn draw_embeddings(random: &mut Random) -> Vec<Embedding> {

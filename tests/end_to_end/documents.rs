@@ -386,7 +386,7 @@ fn documented_layers_have_these_parameters() {
         }
         let job = resolved(&with_layer(name, &all_but(None)));
         let line = job.lines().find(|line| line.contains(&format!("type = \"{name}\""))).unwrap();
-        for part in &parts {
+        for part in parts.iter().filter(|part| !part.ends_with(" optional")) {
             assert!(line.contains(&format!(", {part}")), "{name}: no {part:?} in\n{line}");
         }
     }

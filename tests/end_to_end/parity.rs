@@ -22,7 +22,7 @@ fn training_is_keras_training() {
     let mut folders: Vec<_> =
         std::fs::read_dir(cases()).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
-    assert!(folders.len() >= 8, "{folders:?}");
+    assert!(folders.len() >= 12, "{folders:?}");
     for (place, case) in folders.iter().enumerate() {
         check(case, 1 + place % 4);
         let folder = with_dropouts_of_rate_0(case);
@@ -33,9 +33,10 @@ fn training_is_keras_training() {
 /// The case with a dropout of rate 0 before every layer: what was layer `i` is `2 i + 1`.
 fn with_dropouts_of_rate_0(case: &Path) -> Folder {
     let read = |name: &str| std::fs::read_to_string(case.join(name)).unwrap();
-    let dense = "{ type = \"dense\"";
-    let job =
-        read("job.toml").replace(dense, &format!("{{ type = \"dropout\", rate = 0 }}, {dense}"));
+    let mut job = read("job.toml");
+    for layer in ["{ type = \"dense\"", "{ type = \"layer_norm\""] {
+        job = job.replace(layer, &format!("{{ type = \"dropout\", rate = 0 }}, {layer}"));
+    }
     let expected = read("expected.json");
     let folder = Folder::new(&[
         ("job.toml", &job),

@@ -72,6 +72,8 @@ pub struct Core {
     now: Instant,
     /// Of the update in hand.
     rate: f32,
+    /// What the weights of the pass in hand add to the loss.
+    penalty: f64,
     first_step_at: Option<Instant>,
     /// The pass in hand, or the one that comes next.
     pass: Pass,
@@ -139,6 +141,7 @@ impl Core {
             outputs: VecDeque::new(),
             now,
             rate: 0.0,
+            penalty: 0.0,
             first_step_at: None,
             pass: spec.start.pass,
             is_open: false,

@@ -17,6 +17,8 @@ impl Core {
         self.stopwatch.begin(self.now);
         let leaves = self.schedule.leaves(planned);
         self.audit_book.clear();
+        // Of the weights that the pass is of, before any of them is updated.
+        self.penalty = self.reducer.penalty();
         if let Task::Train { .. } = planned.task {
             self.code();
             self.first_step_at.get_or_insert(self.now);
@@ -32,7 +34,12 @@ impl Core {
         self.pass = Pass(planned.pass.0 + 1);
         self.is_open = false;
         self.stopwatch.end(self.now);
-        let Counted { rows, values: sums } = self.account.end(planned, self.rate)?;
+        let Counted { rows, values: mut sums } = self.account.end(planned, self.rate)?;
+        if self.penalty != 0.0
+            && let Some(loss) = sums.first_mut()
+        {
+            *loss += self.penalty * rows as f64;
+        }
         match planned.task {
             Task::Train { epoch, .. } => {
                 self.reducer.end();

@@ -21,7 +21,7 @@ use crate::backlog::ChunkValues;
 use super::jobs::{Done, Finished, Job, SharedChunk, Work, lock, squares};
 use crate::snapshot::Snapshot;
 use crate::spec::RunSpec;
-use crate::update::{ChunkState, Folded, Rule, Update, clip_scale};
+use crate::update::{ChunkPenalties, ChunkState, Folded, Rule, Update, clip_scale};
 
 /// Frames up to this size are folded on the spot, as are those that need only be kept: handing them over would take longer.
 pub const INLINE_BYTES_MAX: usize = 1 << 16;
@@ -91,7 +91,8 @@ impl Reducer {
             let range = || chunk.range.clone();
             let moments = moments.iter().map(|moment| moment[range()].to_vec()).collect();
             let weights = weights[range()].to_vec();
-            let state = ChunkState::new(*step, weights, moments, published, precision);
+            let penalties = ChunkPenalties::new(&spec.penalties, &chunk.range);
+            let state = ChunkState::new(*step, weights, moments, published, precision, penalties);
             Arc::new(Mutex::new(state))
         };
         let chunks: Vec<_> = spec.layout.chunks().iter().zip(published).map(state).collect();
@@ -123,6 +124,11 @@ impl Reducer {
         for chunk in &self.chunks {
             lock(chunk).begin(self.tree, leaves.clone(), update);
         }
+    }
+
+    /// What the newest weights add to the loss, in the order that the layout gives.
+    pub(super) fn penalty(&self) -> f64 {
+        self.chunks.iter().fold(0.0, |sum, chunk| sum + lock(chunk).penalty())
     }
 
     /// Nobody needs the weights before the update any more.
@@ -330,6 +336,7 @@ mod tests {
     use crate::update::Optimizer;
     use lockstep_proto::batches::Batches;
     use lockstep_proto::layout::TensorShape;
+    use lockstep_proto::penalties::Penalties;
     use lockstep_proto::tree::Node;
     use lockstep_proto::values::Precision;
 
@@ -348,6 +355,7 @@ mod tests {
             numeric_profile: String::new(),
             start: Snapshot::fresh(vec![0.0; layout.len()], &optimizer),
             layout,
+            penalties: Penalties::default(),
             sum_bounds: Vec::new(),
             step_sums: 0,
             batches: Batches { rows: 2, shards: 2, batch_size: 2 },

@@ -14,6 +14,7 @@ use lockstep_reduce::shared::weights::ChunkVersions;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::optimizer::Optimizer;
+use super::penalized::ChunkPenalties;
 use lockstep_reduce::NodeValues;
 
 /// Values of a block: its gradient stays in the first cache with what it meets there.
@@ -69,6 +70,8 @@ pub(crate) struct ChunkState {
     /// The mean gradient while it is held; its memory is kept between steps.
     held: Vec<f32>,
     open: Option<OpenFold>,
+    /// Of its tensors.
+    penalties: ChunkPenalties,
 }
 
 #[derive(Debug)]
@@ -78,17 +81,19 @@ struct OpenFold {
 }
 
 impl ChunkState {
-    /// With the weights of `step`, which are published, too.
+    /// With the weights of `step`, which are published, too, and the penalties of its tensors.
     pub(crate) fn new(
         step: Step,
         weights: Vec<f32>,
         moments: Vec<Vec<f32>>,
         mut published: ChunkVersions,
         precision: Precision,
+        mut penalties: ChunkPenalties,
     ) -> ChunkState {
         published.write(step, |frame| precision.encode_into(&weights, frame));
+        penalties.see(0, &weights);
         let masters = if precision == Precision::F32 { Vec::new() } else { weights };
-        ChunkState { published, masters, moments, held: Vec::new(), open: None }
+        ChunkState { published, masters, moments, held: Vec::new(), open: None, penalties }
     }
 
     /// Makes these weights the newest, and publishes them as those of `step`, which has to be the next.
@@ -97,6 +102,13 @@ impl ChunkState {
         if !self.masters.is_empty() {
             self.masters.copy_from_slice(weights);
         }
+        self.penalties.begin();
+        self.penalties.see(0, weights);
+    }
+
+    /// What the newest weights add to the loss.
+    pub(crate) fn penalty(&self) -> f64 {
+        self.penalties.total()
     }
 
     /// The newest weights as an `f32` frame.
@@ -164,7 +176,10 @@ impl ChunkState {
         }
         let len = self.published.newest().len() / rule.precision.width();
         self.held.resize(len, 0.0);
-        let hold = Hold { gradient: mean, held: &mut self.held };
+        let (before, masters) = (self.published.newest(), &*self.masters);
+        let weights = Weights { before, masters, precision: rule.precision };
+        let (penalties, held) = (&self.penalties, &mut self.held);
+        let hold = Hold { gradient: mean, weights, penalties, held };
         Arch::new().dispatch(hold).map_or_else(Folded::NonFinite, |()| Folded::Held)
     }
 
@@ -183,10 +198,12 @@ impl ChunkState {
 
     fn advance(&mut self, rule: &Rule, gradient: &Gradient<'_>) -> Folded {
         let Some(OpenFold { update, .. }) = self.open.take() else { return Folded::Pending };
-        let ChunkState { published, masters, moments, .. } = self;
+        let ChunkState { published, masters, moments, penalties, .. } = self;
+        penalties.begin();
         let advanced = published.follow(Step(update.step), |before, frame| {
             let [first, second] = two(moments);
-            let advance = Advance { rule, update, gradient, before, masters, first, second, frame };
+            let advance =
+                Advance { rule, update, gradient, before, masters, penalties, first, second, frame };
             Arch::new().dispatch(advance)
         });
         advanced.map_or_else(Folded::NonFinite, |()| Folded::Updated)
@@ -232,9 +249,33 @@ impl Gradient<'_> {
     }
 }
 
-/// Keeps a gradient until the global norm is known.
+/// The weights before an update.
+#[derive(Clone, Copy)]
+struct Weights<'a> {
+    /// What was published last.
+    before: &'a [u8],
+    /// As in the chunk.
+    masters: &'a [f32],
+    precision: Precision,
+}
+
+impl Weights<'_> {
+    /// Copies those from place `start` on.
+    #[inline(always)]
+    fn read(&self, start: usize, out: &mut [f32]) {
+        if !self.masters.is_empty() {
+            return out.copy_from_slice(&self.masters[start..start + out.len()]);
+        }
+        let width = self.precision.width();
+        self.precision.copy(&self.before[start * width..][..out.len() * width], out);
+    }
+}
+
+/// Keeps a gradient, with what penalties add to it, until the global norm is known.
 struct Hold<'a> {
     gradient: Gradient<'a>,
+    weights: Weights<'a>,
+    penalties: &'a ChunkPenalties,
     held: &'a mut [f32],
 }
 
@@ -244,6 +285,14 @@ impl WithSimd for Hold<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) -> Result<(), &'static str> {
         self.gradient.read(0, self.held);
+        if !self.penalties.is_empty() {
+            let mut block = [0.0; BLOCK];
+            for (at, held) in self.held.chunks_mut(BLOCK).enumerate() {
+                let (start, weights) = (at * BLOCK, &mut block[..held.len()]);
+                self.weights.read(start, weights);
+                self.penalties.add_slopes(start, weights, held);
+            }
+        }
         if all_finite(self.held) { Ok(()) } else { Err("gradient") }
     }
 }
@@ -257,6 +306,7 @@ struct Advance<'a> {
     before: &'a [u8],
     /// As in the chunk.
     masters: &'a mut [f32],
+    penalties: &'a mut ChunkPenalties,
     first: &'a mut [f32],
     second: &'a mut [f32],
     frame: &'a mut [u8],
@@ -278,20 +328,24 @@ impl WithSimd for Advance<'_> {
             let [gradient, weights] = &mut blocks;
             let gradient = &mut gradient[..len];
             self.gradient.read(start, gradient);
-            if !all_finite(gradient) {
-                return Err("gradient");
-            }
             let weights = if self.masters.is_empty() {
                 precision.copy(before, &mut weights[..len]);
                 &mut weights[..len]
             } else {
                 part(self.masters, start, len)
             };
+            if matches!(self.gradient, Gradient::Mean { .. }) {
+                self.penalties.add_slopes(start, weights, gradient);
+            }
+            if !all_finite(gradient) {
+                return Err("gradient");
+            }
             let moments = [part(self.first, start, len), part(self.second, start, len)];
             optimizer.update(step, learning_rate, gradient, weights, moments);
             if !precision.can_hold(weights) {
                 return Err("weights");
             }
+            self.penalties.see(start, weights);
             precision.encode_into(weights, frame);
         }
         Ok(())
@@ -309,6 +363,7 @@ mod tests {
     use super::*;
     use crate::update::sum_of_squares;
     use lockstep_proto::ids::Span;
+    use lockstep_proto::penalties::{Penalized, Penalties, Penalty};
 
     const SGD: Optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
 
@@ -321,7 +376,7 @@ mod tests {
     fn chunk(precision: Precision, weights: Vec<f32>) -> ChunkState {
         let published = ChunkVersions::own(weights.len() * precision.width());
         let moments = SGD.moments(weights.len());
-        ChunkState::new(Step(0), weights, moments, published, precision)
+        ChunkState::new(Step(0), weights, moments, published, precision, ChunkPenalties::default())
     }
 
     fn run(clip_norm: Option<f32>, frames: &[(Node, [f32; 2])]) -> (ChunkState, Folded) {
@@ -367,6 +422,38 @@ mod tests {
         let rule = Rule { optimizer: SGD, clip_norm: Some(1.0), precision: PRECISION };
         chunk.update(&rule, Some(scale));
         assert_eq!(chunk.weights(), [1.0 - 3.0 * 0.2, 2.0 - 4.0 * 0.2]);
+    }
+
+    /// They are part of the gradient that is clipped, and what they add to the loss is that of the newest weights.
+    #[test]
+    fn penalties_are_part_of_the_gradient() {
+        let tree = ShardTree::new(1);
+        let range = 1..3;
+        let penalized = Penalized { range, penalty: Penalty { l1: 0.5, l2: 0.25 } };
+        let penalties = Penalties::new([penalized]);
+        for (precision, clip_norm) in
+            [Precision::F32, Precision::Bf16].into_iter().zip([None, Some(1e9)])
+        {
+            let weights = vec![1.0, 2.0, -4.0, 8.0];
+            let published = ChunkVersions::own(4 * precision.width());
+            let moments = SGD.moments(4);
+            let penalties = ChunkPenalties::new(&penalties, &(0..4));
+            let mut chunk =
+                ChunkState::new(Step(0), weights, moments, published, precision, penalties);
+            assert_eq!(chunk.penalty(), 0.5 * 6.0 + 0.25 * 20.0);
+            let rule = Rule { optimizer: SGD, clip_norm, precision };
+            chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 2));
+            let folded = chunk.insert(&rule, 1, Node::leaf(0), precision.encode(&[2.0; 4]));
+            if clip_norm.is_some() {
+                assert!(matches!(folded, Folded::Held));
+                assert_eq!(chunk.held(), [1.0, 2.5, -1.5, 1.0]);
+                chunk.update(&rule, Some(1.0));
+            }
+            assert_eq!(chunk.weights(), [0.0, -0.5, -2.5, 7.0]);
+            assert_eq!(chunk.penalty(), 0.5 * 3.0 + 0.25 * 6.5);
+            chunk.restore(Step(2), &[0.0, 1.0, 0.0, 5.0], precision);
+            assert_eq!(chunk.penalty(), 0.75);
+        }
     }
 
     /// What a snapshot inside a step rests on.

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use lockstep_parameters::{Parameter, Slot};
+use lockstep_parameters::{Parameter, Range as Numbers, Slot};
 use lockstep_proto::layout::TensorShape;
+use lockstep_proto::penalties::Penalty;
 use ndarray::s;
 
 use super::layer::{
@@ -38,6 +39,10 @@ pub struct Dense {
     pub kernel_initializer: Initializer,
     /// How the bias starts.
     pub bias_initializer: Initializer,
+    /// What the loss grows by for each absolute value of the kernel, if it does.
+    pub kernel_l1: Option<f32>,
+    /// What the loss grows by for each square of the kernel, if it does.
+    pub kernel_l2: Option<f32>,
 }
 
 impl Dense {
@@ -49,6 +54,8 @@ impl Dense {
             use_bias: true,
             kernel_initializer: Initializer::GlorotUniform,
             bias_initializer: Initializer::Zeros,
+            kernel_l1: None,
+            kernel_l2: None,
         }
     }
 
@@ -61,6 +68,18 @@ impl Dense {
     /// Sets the kernel's initializer.
     pub fn kernel_initializer(mut self, initializer: Initializer) -> Dense {
         self.kernel_initializer = initializer;
+        self
+    }
+
+    /// Adds `l1` times the sum of the kernel's absolute values to the loss.
+    pub fn kernel_l1(mut self, l1: f32) -> Dense {
+        self.kernel_l1 = Some(l1);
+        self
+    }
+
+    /// Adds `l2` times the sum of the kernel's squares to the loss.
+    pub fn kernel_l2(mut self, l2: f32) -> Dense {
+        self.kernel_l2 = Some(l2);
         self
     }
 
@@ -83,12 +102,15 @@ impl Layer for Dense {
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        let penalty = |into| Slot::Number32(into, Numbers::AT_LEAST_0_F32);
         vec![
             Parameter::required("units", Slot::Whole(&mut self.units, 1, UNITS_MAX)),
             Parameter::optional("activation", Slot::Choice(&mut self.activation)),
             Parameter::optional("use_bias", Slot::Flag(&mut self.use_bias)),
             Parameter::optional("kernel_initializer", Slot::Choice(&mut self.kernel_initializer)),
             Parameter::optional("bias_initializer", Slot::Choice(&mut self.bias_initializer)),
+            Parameter::optional("kernel_l1", penalty(&mut self.kernel_l1)),
+            Parameter::optional("kernel_l2", penalty(&mut self.kernel_l2)),
         ]
     }
 
@@ -97,7 +119,9 @@ impl Layer for Dense {
     }
 
     fn summary(&self) -> String {
-        self.activation.to_string()
+        let of = |name, rate: Option<f32>| rate.map_or(String::new(), |r| format!(", {name} {r}"));
+        let (l1, l2) = (of("l1", self.kernel_l1), of("l2", self.kernel_l2));
+        format!("{}{l1}{l2}", self.activation)
     }
 
     fn shape(&self, input: &[usize]) -> Result<Shape, String> {
@@ -114,10 +138,15 @@ impl Layer for Dense {
             shape: TensorShape::new("kernel", [inputs, units]),
             initializer: self.kernel_initializer,
             fans: (inputs, units),
+            penalty: Penalty {
+                l1: self.kernel_l1.unwrap_or(0.0),
+                l2: self.kernel_l2.unwrap_or(0.0),
+            },
         }];
         if self.use_bias {
             let (shape, initializer) = (TensorShape::new("bias", [units]), self.bias_initializer);
-            tensors.push(Tensor { shape, initializer, fans: (units, units) });
+            let (fans, penalty) = ((units, units), Penalty::default());
+            tensors.push(Tensor { shape, initializer, fans, penalty });
         }
         // Products forward, for the gradient and for the slopes before: two for each element of the kernel.
         let flops = (inputs as u64).saturating_mul(units as u64).saturating_mul(6);
@@ -139,7 +168,7 @@ impl Stage for Dense {
         let activation = if activates { self.activation } else { Activation::Linear };
         if activation::keeps_input(activation) {
             product::multiply_in_pieces(input, kernel, view_mut(kept, rows, units), pieces);
-            each_pair(kept, outputs, units, pieces, |_, sums, outputs| {
+            each_pair(kept, outputs, [units; 2], pieces, |_, sums, outputs| {
                 activation::forward_keeping(activation, bias, units, sums, outputs);
             });
         } else {
@@ -155,7 +184,7 @@ impl Stage for Dense {
         let (activation, units) = (self.activation, self.units);
         let keeps = activation::keeps_input(activation);
         let known = if keeps { pass.kept } else { pass.outputs };
-        each_beside(slopes, known, units, pass.pieces, |slopes, known| {
+        each_beside(slopes, known, [units; 2], pass.pieces, |slopes, known| {
             activation::backward(activation, units, known, slopes);
         });
     }

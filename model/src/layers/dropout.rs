@@ -9,7 +9,7 @@ use lockstep_proto::random::{Purpose, Random};
 
 use super::layer::{Backward, Forward, Layer, Shape, Stage};
 use super::spec::LayerSpec;
-use crate::blocks::{each_beside, each_pair};
+use crate::blocks::{copy_rows, each_beside, each_pair};
 use crate::leaves::TrainingRows;
 
 /// Floating point operations of matrix products that take about as long as a value of this layer in a training step, most of
@@ -103,14 +103,9 @@ impl Stage for Dropout {
     /// Keeps the factors: to read them back takes less than half as long as to draw them again.
     fn forward(&self, pass: &Forward<'_>, outputs: &mut [f32], kept: &mut [f32]) {
         let width = pass.input.ncols();
-        for (row, outputs) in pass.input.rows().into_iter().zip(outputs.chunks_exact_mut(width)) {
-            match row.as_slice() {
-                Some(row) => outputs.copy_from_slice(row),
-                None => outputs.iter_mut().zip(row).for_each(|(output, &value)| *output = value),
-            }
-        }
+        copy_rows(pass.input, outputs);
         let Some(rows) = pass.training.filter(|_| self.rate > 0.0) else { return };
-        each_pair(outputs, kept, width, pass.pieces, |first, outputs, factors| {
+        each_pair(outputs, kept, [width; 2], pass.pieces, |first, outputs, factors| {
             self.draw(pass.layer, rows, first, width, factors);
             for (output, &factor) in outputs.iter_mut().zip(&*factors) {
                 *output = drop_or_scale(*output, factor);
@@ -121,7 +116,8 @@ impl Stage for Dropout {
     /// Slopes by the inputs already.
     fn slopes_inside(&self, pass: &Backward<'_>, slopes: &mut [f32]) {
         if self.rate > 0.0 {
-            each_beside(slopes, pass.kept, pass.input.ncols(), pass.pieces, |slopes, factors| {
+            let widths = [pass.input.ncols(); 2];
+            each_beside(slopes, pass.kept, widths, pass.pieces, |slopes, factors| {
                 for (slope, &factor) in slopes.iter_mut().zip(factors) {
                     *slope = drop_or_scale(*slope, factor);
                 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use lockstep_parameters::Parameter;
 use lockstep_proto::layout::TensorShape;
+use lockstep_proto::penalties::Penalty;
 use lockstep_proto::values::Precision;
 use ndarray::ArrayView2;
 
@@ -111,6 +112,8 @@ pub(crate) struct Tensor {
     pub(crate) initializer: Initializer,
     /// Fan-in and fan-out.
     pub(crate) fans: (usize, usize),
+    /// What each of its weights adds to the loss.
+    pub(crate) penalty: Penalty,
 }
 
 /// The values of a stage's tensors.

@@ -9,6 +9,7 @@
 mod dense;
 mod dropout;
 mod layer;
+mod layer_norm;
 mod spec;
 
 pub use dense::Dense;
@@ -16,6 +17,7 @@ pub use dropout::Dropout;
 pub(crate) use layer::{
     Backward, Forward, Gradient, Shape, Slopes, Stage, Tensor, TensorPart, Tensors, with_scratch,
 };
+pub use layer_norm::LayerNorm;
 pub use spec::LayerSpec;
 
 /// Makes a layer whose required parameters are still to be filled in.
@@ -23,8 +25,11 @@ type MakeLayer = fn() -> LayerSpec;
 
 /// Every layer by its name in a job, in the order in which messages list them. The first is the one that JSON without a type
 /// stands for, as the first version wrote it.
-static LAYERS: &[(&str, MakeLayer)] =
-    &[("dense", || Dense::new(0).into()), ("dropout", || Dropout::new(0.0).into())];
+static LAYERS: &[(&str, MakeLayer)] = &[
+    ("dense", || Dense::new(0).into()),
+    ("dropout", || Dropout::new(0.0).into()),
+    ("layer_norm", || LayerNorm::new().into()),
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! What the tests share: networks, data, and a plain `f64` network written from the formulas alone.
 
 use lockstep_model::{
-    Activation, Batch, Dense, Dropout, Embedding, LayerSpec, Loss, Metric, Microbatch, Network,
+    Activation, Batch, Dense, Dropout, Embedding, LayerNorm, LayerSpec, Loss, Metric, Microbatch, Network,
     NetworkSpec, NodeGradient, TrainingRows,
 };
 use lockstep_proto::random::{Purpose, Random};
@@ -197,6 +197,10 @@ pub(crate) fn reference_outputs(
             reference_dropout(place as u32, dropout.rate, row, &mut values);
             continue;
         }
+        if let Some(norm) = layer.get::<LayerNorm>() {
+            at += reference_layer_norm(norm, &params[at..], &mut values);
+            continue;
+        }
         let Some(dense) = layer.get::<Dense>() else { panic!("no reference for {layer:?}") };
         let units = dense.units;
         let kernel = &params[at..at + values.len() * units];
@@ -221,6 +225,21 @@ fn reference_dropout(layer: u32, rate: f32, row: Identity, values: &mut [f64]) {
         let is_dropped = random.unit_f32() < rate;
         *value = if is_dropped { 0.0 } else { *value / (1.0 - f64::from(rate)) };
     }
+}
+
+/// Gives the number of its parameters.
+fn reference_layer_norm(norm: &LayerNorm, params: &[f64], values: &mut [f64]) -> usize {
+    let width = values.len();
+    let mean = values.iter().sum::<f64>() / width as f64;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / width as f64;
+    let (gamma, beta) = params.split_at(if norm.scale { width } else { 0 });
+    let beta = &beta[..if norm.center { width } else { 0 }];
+    for (i, value) in values.iter_mut().enumerate() {
+        let normalized = (*value - mean) / (variance + f64::from(norm.epsilon)).sqrt();
+        let scaled = normalized * gamma.get(i).unwrap_or(&1.0);
+        *value = scaled + beta.get(i).unwrap_or(&0.0);
+    }
+    gamma.len() + beta.len()
 }
 
 fn reference_activation(activation: Activation, z: &[f64]) -> Vec<f64> {

@@ -3,7 +3,9 @@
 use crate::common::{
     Identity, data, dense, embedding, gradient, microbatches, network, of_layers, parameters,
 };
-use lockstep_model::{Activation, Dense, Dropout, Loss, Microbatch, Network, Workspace};
+use lockstep_model::{
+    Activation, Dense, Dropout, LayerNorm, LayerSpec, Loss, Microbatch, Network, Workspace,
+};
 use lockstep_proto::tree::{Node, ShardTree};
 use ndarray::Array2;
 
@@ -96,6 +98,42 @@ fn dropout_in_every_place() {
         softmax,
     ];
     check(&of_layers(5, layers, Loss::CrossEntropy, &[]), 9, "several dropouts");
+}
+
+/// With each set of its tensors, epsilons that matter and that do not, rows of few and of many values, and below and above
+/// every activation.
+#[test]
+fn layer_norm_in_every_place() {
+    let norm = |epsilon| LayerNorm::new().epsilon(epsilon);
+    for place in 0..4 {
+        for (which, norm) in [
+            norm(0.001),
+            norm(0.5).without_scale(),
+            norm(0.01).without_center(),
+            norm(0.1).without_scale().without_center(),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut layers = vec![dense(21, Activation::Tanh), dense(6, Activation::Gelu)];
+            layers.push(dense(3, Activation::Linear));
+            layers.insert(place, norm.into());
+            let network = of_layers(4, layers, Loss::Mse, &[]);
+            check(&network, 7, &format!("layer norm {which} in {place}"));
+        }
+    }
+    for &activation in ACTIVATIONS {
+        let layers = [dense(17, activation), LayerNorm::new().into(), dense(2, activation)];
+        check(&of_layers(3, layers.to_vec(), Loss::Mse, &[]), 5, &format!("norm of {activation}"));
+    }
+    let layers: Vec<LayerSpec> = vec![
+        LayerNorm::new().into(),
+        Dropout::new(0.3).into(),
+        LayerNorm::new().epsilon(0.1).into(),
+        dense(3, Activation::Softmax),
+    ];
+    let network = embedding(3, vec![(4, 2)], layers, Loss::CrossEntropy, &[]);
+    check(&network, 9, "layer norms alone");
 }
 
 /// Below dense layers and below dropout, with numbers beside them and alone, with every row of a table touched and few.
