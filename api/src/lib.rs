@@ -50,7 +50,9 @@ pub mod prelude {
         PiecewiseConstantDecay,
     };
     pub use lockstep_data::Scale;
-    pub use lockstep_model::{Activation, Dense, Dropout, Initializer, LayerNorm, Loss, Metric};
+    pub use lockstep_model::{
+        Activation, Dense, Dropout, Initializer, LayerNorm, Loss, Metric, Residual,
+    };
     pub use lockstep_proto::values::Precision;
     pub use lockstep_run::job::ClassWeights;
     pub use lockstep_run::record::History;
@@ -233,7 +235,11 @@ impl Sequential {
         let model =
             job::ModelSection { loss, metrics, layers: self.layers.clone(), initial_weights: None };
         let train = TrainSection {
-            descent: Descent { optimizer: optimizer.rule, learning_rate: optimizer.learning_rate },
+            descent: Descent {
+                optimizer: optimizer.rule,
+                learning_rate: optimizer.learning_rate,
+                exclude_from_weight_decay: optimizer.exclude_from_weight_decay,
+            },
             epochs: fit.epochs,
             early_stopping: fit.early_stopping.clone(),
             class_weights: fit.class_weights.clone(),

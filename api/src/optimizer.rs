@@ -10,18 +10,26 @@ use lockstep_run::job::{self, Descent};
 pub struct Optimizer {
     pub(super) rule: Rule,
     pub(super) learning_rate: LearningRate,
+    pub(super) exclude_from_weight_decay: Vec<String>,
 }
 
 impl Optimizer {
     /// This rule with this learning rate.
     pub fn new(rule: Rule, learning_rate: impl Into<LearningRate>) -> Optimizer {
-        Optimizer { rule, learning_rate: learning_rate.into() }
+        let exclude_from_weight_decay = Vec::new();
+        Optimizer { rule, learning_rate: learning_rate.into(), exclude_from_weight_decay }
     }
 
     /// Sets the learning rate: a number, or a schedule such as
     /// [`CosineDecay`](lockstep_coordinator::policy::CosineDecay).
     pub fn learning_rate(mut self, learning_rate: impl Into<LearningRate>) -> Optimizer {
         self.learning_rate = learning_rate.into();
+        self
+    }
+
+    /// Has AdamW decay no tensor in whose name one of these texts is, such as `"bias"` or `"layers.2."`.
+    pub fn exclude_from_weight_decay(mut self, names: &[&str]) -> Optimizer {
+        self.exclude_from_weight_decay = names.iter().map(|name| name.to_string()).collect();
         self
     }
 
@@ -68,7 +76,7 @@ pub fn sgd(learning_rate: impl Into<LearningRate>) -> Optimizer {
 }
 
 fn named(name: &str) -> Optimizer {
-    let Descent { optimizer, learning_rate } =
+    let Descent { optimizer, learning_rate, exclude_from_weight_decay } =
         job::optimizer_named(name).expect("every name here is one of the list");
-    Optimizer { rule: optimizer, learning_rate }
+    Optimizer { rule: optimizer, learning_rate, exclude_from_weight_decay }
 }

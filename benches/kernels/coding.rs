@@ -59,7 +59,7 @@ fn measure_table(name: &str, spec: TableSpec, classes: Option<usize>) {
     let kind = classes.map_or(TargetKind::Numbers, |outputs| TargetKind::Classes { outputs });
     let table = lockstep_data::load(&spec, kind, 1, Detail::Usual).expect("a good table").train;
     let (loss, last) = match classes {
-        Some(count) => (Loss::CrossEntropy, Dense::new(count).activation(Activation::Softmax)),
+        Some(count) => (Loss::CROSS_ENTROPY, Dense::new(count).activation(Activation::Softmax)),
         None => (Loss::Mse, Dense::new(1)),
     };
     let hidden = || Dense::new(HIDDEN).activation(Activation::Relu);

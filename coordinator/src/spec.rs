@@ -1,5 +1,6 @@
 //! What a run is asked: flat vectors, counts and rates. And what it leaves.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use lockstep_proto::batches::Batches;
@@ -24,6 +25,8 @@ pub struct RunSpec {
     pub layout: Arc<Layout>,
     /// Which weights add to the loss.
     pub penalties: Penalties,
+    /// Where weights are, in the flat vector, that the optimizer does not decay, in order.
+    pub undecayed: Vec<Range<usize>>,
     /// What each sum of a table that is measured can be.
     pub sum_bounds: Vec<SumBounds>,
     /// How many of them, from the first, a training step has: loss and metrics.

@@ -175,9 +175,26 @@ impl Network {
             }
             if place > first {
                 compute.input_slopes(&pass, &mut ws.slopes);
+                if layer.block.is_some() {
+                    // They go around the block as well, and are added where it begins.
+                    let len = rows * layer.outputs;
+                    ws.kept[place][..len].copy_from_slice(ws.slopes.at_hand(len));
+                }
+                self.add_slopes_around(place, rows, ws);
             }
         }
         Ok(sums)
+    }
+
+    /// Adds to the slopes by a stage's inputs those that come around the blocks which begin with it, the inner ones first.
+    fn add_slopes_around(&self, place: usize, rows: usize, ws: &mut Workspace) {
+        let layers = self.layers().iter().zip(&ws.kept).skip(place + 1);
+        for (layer, kept) in layers.filter(|(layer, _)| layer.block == Some(place)) {
+            let len = rows * layer.outputs;
+            for (slope, &around) in ws.slopes.at_hand_mut(len).iter_mut().zip(&kept[..len]) {
+                *slope += around;
+            }
+        }
     }
 
     /// Loss and metric sums of each node: a leaf's rows in order from 0, then up the tree.

@@ -3,6 +3,8 @@
 use lockstep_proto::layout::PARAMETERS_MAX;
 use thiserror::Error;
 
+use crate::stages::LayerPlace;
+
 /// A network description that does not make sense.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum SpecError {
@@ -21,7 +23,7 @@ pub enum SpecError {
     #[error("layer {layer}: {problem}")]
     Layer {
         /// Counted from 0.
-        layer: usize,
+        layer: LayerPlace,
         /// What was found, what would do.
         problem: String,
     },
@@ -53,11 +55,20 @@ pub enum SpecError {
         /// The last layer's.
         activation: &'static str,
     },
+    /// The outputs are rates.
+    #[error(
+        "loss poisson needs outputs of at least 0, of activation softplus, relu, sigmoid or softmax on the last layer, \
+         found {activation}: set softplus, or choose another loss"
+    )]
+    PoissonOutput {
+        /// The last layer's.
+        activation: &'static str,
+    },
     /// The flat vector would be too long.
     #[error("the network has more than {PARAMETERS_MAX} parameters, reached at layer {layer}")]
     TooManyParameters {
         /// Counted from 0.
-        layer: usize,
+        layer: LayerPlace,
     },
     /// The flat vector would be too long before the first layer.
     #[error("the network has more than {PARAMETERS_MAX} parameters, reached in its embeddings")]
@@ -102,6 +113,9 @@ pub enum SpecError {
         /// The loss' name.
         loss: &'static str,
     },
+    /// Units of counts.
+    #[error("loss poisson is of counts as they are: leave out the targets' scale")]
+    UnitsOfCounts,
     /// A unit outside its range.
     #[error("the unit of output {output}: {problem}")]
     Unit {

@@ -53,10 +53,41 @@ pub enum Loss {
         delta: f32,
     },
     /// Minus the log of the label's softmax; the target is one class index.
-    CrossEntropy,
+    CrossEntropy {
+        /// The share of a label that is dealt to all classes alike, if one is.
+        label_smoothing: Option<f32>,
+    },
     /// Minus the log likelihood of 0/1 targets under sigmoid outputs.
-    BinaryCrossEntropy,
+    BinaryCrossEntropy {
+        /// How far 0 and 1 are moved, each by half of this, toward each other, if they are.
+        label_smoothing: Option<f32>,
+    },
+    /// Of counts under the outputs as their rates: minus the log likelihood of a Poisson distribution, up to a constant.
+    Poisson,
+    /// The pinball loss, which is least where outputs are the quantile of the targets.
+    Quantile {
+        /// Share of the targets that are to be below the outputs, above 0 and below 1.
+        quantile: f32,
+    },
 }
+
+impl Loss {
+    /// Cross entropy of labels as they are.
+    pub const CROSS_ENTROPY: Loss = Loss::CrossEntropy { label_smoothing: None };
+
+    /// Binary cross entropy of labels as they are.
+    pub const BINARY_CROSS_ENTROPY: Loss = Loss::BinaryCrossEntropy { label_smoothing: None };
+
+    /// Whether targets are labels, and the loss computed together with the output activation.
+    pub fn is_of_labels(&self) -> bool {
+        matches!(self, Loss::CrossEntropy { .. } | Loss::BinaryCrossEntropy { .. })
+    }
+}
+
+/// Between 0 and 1, also after rounding to a 32-bit float.
+const QUANTILE: Range = Range::new("a number above 0 and below 1, as a 32-bit float", |number| {
+    number as f32 > 0.0 && (number as f32) < 1.0
+});
 
 /// Reported beside the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,8 +171,14 @@ choices!(Loss {
     "mse" => Mse,
     "mae" => Mae,
     "huber" => Huber { delta = 1.0 => Number32(Range::ABOVE_0_F32) },
-    "cross_entropy" => CrossEntropy,
-    "binary_cross_entropy" => BinaryCrossEntropy,
+    "cross_entropy" => CrossEntropy {
+        label_smoothing = None => Number32(Range::BELOW_1_F32)
+    },
+    "binary_cross_entropy" => BinaryCrossEntropy {
+        label_smoothing = None => Number32(Range::BELOW_1_F32)
+    },
+    "poisson" => Poisson,
+    "quantile" => Quantile { quantile = 0.5 => Number32(QUANTILE) },
 });
 
 choices!(Metric {

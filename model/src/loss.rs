@@ -10,6 +10,9 @@ use crate::kinds::Loss;
 use crate::lanes;
 use crate::math;
 
+/// Keras' `epsilon`, which keeps the logarithm of a rate finite.
+const EPSILON: f32 = 1e-7;
+
 /// A block of rows at the end of the network.
 pub(crate) struct LossRows<'a> {
     pub(crate) loss: Loss,
@@ -95,18 +98,50 @@ impl WithSimd for LossRows<'_> {
                 #[inline(always)]
                 |error| huber(error, delta),
             ),
-            Loss::CrossEntropy => self.each(
+            Loss::Quantile { quantile } => self.errors(
+                #[inline(always)]
+                |error| pinball_slope(error, quantile),
+                #[inline(always)]
+                |error| error * pinball_slope(error, quantile),
+            ),
+            Loss::Poisson => self.each(
+                #[inline(always)]
+                |outputs, targets, slopes| {
+                    set(
+                        slopes,
+                        outputs,
+                        targets,
+                        #[inline(always)]
+                        |p, y| (1.0 - y / (p + EPSILON)) * share,
+                    );
+                    lanes::sum_pairs(
+                        outputs,
+                        targets,
+                        #[inline(always)]
+                        |p, y| p - y * math::ln(p + EPSILON),
+                    ) * share
+                },
+            ),
+            Loss::CrossEntropy { label_smoothing: None } => self.each(
                 #[inline(always)]
                 |outputs, targets, slopes| cross_entropy(outputs, targets, slopes),
             ),
-            Loss::BinaryCrossEntropy => self.each(
+            Loss::CrossEntropy { label_smoothing: Some(smoothing) } => self.each(
                 #[inline(always)]
                 |outputs, targets, slopes| {
+                    smooth_cross_entropy(smoothing, outputs, targets, slopes)
+                },
+            ),
+            Loss::BinaryCrossEntropy { label_smoothing } => self.each(
+                #[inline(always)]
+                |outputs, targets, slopes| {
+                    let smoothing = label_smoothing.unwrap_or(0.0);
+                    let (kept, moved) = (1.0 - smoothing, 0.5 * smoothing);
                     let loss = lanes::sum_pairs(
                         outputs,
                         targets,
                         #[inline(always)]
-                        |z, y| binary_cross_entropy(z, y),
+                        |z, y| binary_cross_entropy(z, y * kept + moved),
                     );
                     for output in outputs.iter_mut() {
                         *output = math::sigmoid(*output);
@@ -116,7 +151,7 @@ impl WithSimd for LossRows<'_> {
                         outputs,
                         targets,
                         #[inline(always)]
-                        |p, y| (p - y) * share,
+                        |p, y| (p - (y * kept + moved)) * share,
                     );
                     loss * share
                 },
@@ -149,6 +184,19 @@ fn huber(error: f32, delta: f32) -> f32 {
     if size <= delta { 0.5 * (size * size) } else { delta * (size - 0.5 * delta) }
 }
 
+/// The slope by an output of the pinball loss, whose value is that times the error.
+#[inline(always)]
+fn pinball_slope(error: f32, quantile: f32) -> f32 {
+    if error > 0.0 {
+        1.0 - quantile
+    } else if error < 0.0 {
+        -quantile
+    } else {
+        // What is not finite stays so.
+        error * 0.0
+    }
+}
+
 /// From the sum `z`: `max(z, 0) - z y + ln(1 + exp(-|z|))`.
 #[inline(always)]
 fn binary_cross_entropy(z: f32, y: f32) -> f32 {
@@ -156,19 +204,54 @@ fn binary_cross_entropy(z: f32, y: f32) -> f32 {
     positive - z * y + math::ln_1_plus(math::exp(-z.abs()))
 }
 
+/// The class of a label, if it is one.
+#[inline(always)]
+fn class_of(label: f32, classes: usize) -> Option<usize> {
+    let class = label as usize;
+    (class < classes && class as f32 == label).then_some(class)
+}
+
 /// A label that is no class gives a NaN loss, which stops the run like any other.
 #[inline(always)]
 fn cross_entropy(outputs: &mut [f32], targets: &[f32], slopes: &mut [f32]) -> f32 {
-    let label = targets[0];
-    let class = label as usize;
-    let known = class < outputs.len() && class as f32 == label;
-    let z = if known { outputs[class] } else { f32::NAN };
+    let class = class_of(targets[0], outputs.len());
+    let z = class.map_or(f32::NAN, |class| outputs[class]);
     let (largest, sum) = activation::softmax(outputs);
     if !slopes.is_empty() {
         slopes.copy_from_slice(outputs);
-        if known {
+        if let Some(class) = class {
             slopes[class] -= 1.0;
         }
     }
     math::ln(sum) - (z - largest)
+}
+
+/// Cross entropy where the share `smoothing` of the label is dealt to all classes alike.
+#[inline(always)]
+fn smooth_cross_entropy(
+    smoothing: f32,
+    outputs: &mut [f32],
+    targets: &[f32],
+    slopes: &mut [f32],
+) -> f32 {
+    let (kept, each) = (1.0 - smoothing, smoothing / outputs.len() as f32);
+    let class = class_of(targets[0], outputs.len());
+    let z = class.map_or(f32::NAN, |class| outputs[class]);
+    let largest = lanes::largest(outputs);
+    let all = lanes::sum_pairs(
+        outputs,
+        outputs,
+        #[inline(always)]
+        |z, _| z - largest,
+    );
+    let (_, sum) = activation::softmax(outputs);
+    if !slopes.is_empty() {
+        for (slope, &output) in slopes.iter_mut().zip(&*outputs) {
+            *slope = output - each;
+        }
+        if let Some(class) = class {
+            slopes[class] -= kept;
+        }
+    }
+    math::ln(sum) - (kept * (z - largest) + each * all)
 }

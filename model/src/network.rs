@@ -11,10 +11,24 @@ use lockstep_proto::penalties::{Penalized, Penalties};
 use crate::embeddings::{self, BadPlace};
 use crate::error::SpecError;
 use crate::kinds::{Activation, Loss};
+use crate::layers::LayerSpec;
 use crate::metrics::{self, Limits};
 use crate::spec::NetworkSpec;
-use crate::stages::{Built, build};
+use crate::stages::{Built, LayerPlace, build};
 use crate::unit::Unit;
+
+/// A layer of a description, and how large it is in the network.
+#[derive(Clone, Debug)]
+pub struct LayerSize {
+    /// Where the description has it.
+    pub place: LayerPlace,
+    /// As described.
+    pub layer: LayerSpec,
+    /// Values of an output row.
+    pub units: usize,
+    /// Its own: a block has none.
+    pub parameters: usize,
+}
 
 /// A network that can compute. Made once per job; cheap to clone, holds no parameters.
 #[derive(Clone, Debug)]
@@ -49,8 +63,10 @@ impl Network {
         let declared = layers.iter().map(|layer| layer.shape.tensors.iter());
         let declared: Vec<Vec<_>> =
             declared.map(|tensors| tensors.map(|tensor| tensor.shape.clone()).collect()).collect();
-        let (inputs, declared) = declared.split_at(layers.len() - spec.layers.len());
+        let (inputs, declared) = declared.split_at(embeddings_of(&spec));
         let layout = Layout::with_inputs(inputs.first().map_or(&[], Vec::as_slice), declared);
+        let places = layers[embeddings_of(&spec)..].iter().map(|layer| layer.place.0.clone());
+        let layout = layout.in_places(places.collect());
         if layout.is_empty() {
             return Err(SpecError::NoParameters);
         }
@@ -126,10 +142,22 @@ impl Network {
         self.layers.iter().map(|layer| layer.outputs)
     }
 
-    /// Values of an output row of each layer of the description, and its parameters.
-    pub fn layer_sizes(&self) -> impl Iterator<Item = (usize, usize)> {
-        let before = self.layers.len() - self.spec.layers.len();
-        self.layers[before..].iter().map(|layer| (layer.outputs, layer.len()))
+    /// The layers of the description with their sizes, each before those inside it.
+    pub fn layer_sizes(&self) -> Vec<LayerSize> {
+        let mut sizes = Vec::new();
+        for built in &self.layers[embeddings_of(&self.spec)..] {
+            let mut layers: Vec<_> = self.spec.layers.iter().map(LayerSpec::layer).collect();
+            let mut found = None;
+            for &at in &built.place.0 {
+                found = layers.get(at).copied();
+                layers = found.map_or(Vec::new(), |layer| layer.inside());
+            }
+            let (place, units, parameters) = (built.place.clone(), built.outputs, built.len());
+            let layer = found.map(LayerSpec::copy_of);
+            sizes.extend(layer.map(|layer| LayerSize { place, layer, units, parameters }));
+        }
+        sizes.sort_by(|a, b| a.place.cmp(&b.place));
+        sizes
     }
 
     /// Values of one row that layers keep from the forward to the backward pass, besides inputs and outputs.
@@ -158,9 +186,13 @@ impl Network {
     pub fn sum_bounds(&self) -> Vec<(f64, f64, bool)> {
         let most = f64::from(f32::MAX);
         let loss = match self.spec.loss {
-            Loss::Mse | Loss::Mae | Loss::Huber { .. } | Loss::CrossEntropy => (0.0, most),
+            Loss::Mse
+            | Loss::Mae
+            | Loss::Huber { .. }
+            | Loss::Quantile { .. }
+            | Loss::CrossEntropy { .. } => (0.0, most),
             // Targets outside 0 to 1 make it negative.
-            Loss::BinaryCrossEntropy => (-most, most),
+            Loss::BinaryCrossEntropy { .. } | Loss::Poisson => (-most, most),
         };
         let limits = Limits { loss, widths: self.target_widths(), units: &self.spec.units };
         let mut bounds = metrics::sum_bounds(&self.spec.metrics, &limits);
@@ -188,7 +220,7 @@ impl Network {
 
     /// Parameters before the first step: they depend on the description and the seed alone.
     pub fn initial_parameters(&self, seed: u64) -> Vec<f32> {
-        let (embeddings, layers) = self.layers.split_at(self.layers.len() - self.spec.layers.len());
+        let (embeddings, layers) = self.layers.split_at(embeddings_of(&self.spec));
         let embeddings = embeddings.first().map(|stage| &stage.shape);
         crate::init::initial_parameters(embeddings, layers.iter().map(|layer| &layer.shape), seed)
     }
@@ -208,17 +240,29 @@ impl Network {
 
     /// Whether loss and output activation are computed together, from the last layer's sums.
     pub(crate) fn fused(&self) -> bool {
-        matches!(self.spec.loss, Loss::CrossEntropy | Loss::BinaryCrossEntropy)
+        self.spec.loss.is_of_labels()
     }
 }
 
+/// Stages before those of the layers: 1 if there are embeddings.
+fn embeddings_of(spec: &NetworkSpec) -> usize {
+    usize::from(!spec.embeddings.is_empty())
+}
+
+/// Activations whose outputs are never below 0, so that they can be rates.
+const RATES: [Activation; 4] =
+    [Activation::Softplus, Activation::Relu, Activation::Sigmoid, Activation::Softmax];
+
 fn check_loss(loss: Loss, output: Activation) -> Result<(), SpecError> {
     match loss {
-        Loss::CrossEntropy if output != Activation::Softmax => {
+        Loss::CrossEntropy { .. } if output != Activation::Softmax => {
             Err(SpecError::CrossEntropyOutput { activation: output.name() })
         }
-        Loss::BinaryCrossEntropy if output != Activation::Sigmoid => {
+        Loss::BinaryCrossEntropy { .. } if output != Activation::Sigmoid => {
             Err(SpecError::BinaryCrossEntropyOutput { activation: output.name() })
+        }
+        Loss::Poisson if !RATES.contains(&output) => {
+            Err(SpecError::PoissonOutput { activation: output.name() })
         }
         mut loss => AnyChoice::check(&mut loss).map_err(|wrong| SpecError::Loss {
             loss: loss.name(),
@@ -231,8 +275,11 @@ fn check_units(loss: Loss, units: &[Unit], outputs: usize) -> Result<(), SpecErr
     if units.is_empty() {
         return Ok(());
     }
-    if matches!(loss, Loss::CrossEntropy | Loss::BinaryCrossEntropy) {
+    if loss.is_of_labels() {
         return Err(SpecError::UnitsOfLabels { loss: loss.name() });
+    }
+    if loss == Loss::Poisson && units.iter().any(|unit| *unit != Unit::SAME) {
+        return Err(SpecError::UnitsOfCounts);
     }
     if units.len() != outputs {
         return Err(SpecError::UnitCount { outputs, units: units.len() });
@@ -247,7 +294,7 @@ fn check_units(loss: Loss, units: &[Unit], outputs: usize) -> Result<(), SpecErr
 /// Columns of the target: 1 (the class index) for cross entropy, else one for each output.
 fn target_width(loss: Loss, outputs: usize) -> usize {
     match loss {
-        Loss::CrossEntropy => 1,
+        Loss::CrossEntropy { .. } => 1,
         _ => outputs,
     }
 }
@@ -280,7 +327,7 @@ mod tests {
         use Activation::*;
         let none: &[Metric] = &[];
         let mse = Loss::Mse;
-        let binary = Loss::BinaryCrossEntropy;
+        let binary = Loss::BINARY_CROSS_ENTROPY;
         let most = 1 << 24;
         let rows: &[Case] = &[
             (&[], mse, none, "a network needs at least one layer"),
@@ -290,11 +337,11 @@ mod tests {
                 none,
                 "layer 1: `units`: found 0, wanted a whole number from 1 to 16777216",
             ),
-            (&[(1, Softmax)], Loss::CrossEntropy, none, "layer 0: softmax over 1 unit"),
+            (&[(1, Softmax)], Loss::CROSS_ENTROPY, none, "layer 0: softmax over 1 unit"),
             (&[(1, Softmax), (1, Linear)], mse, none, "layer 0: softmax over 1 unit"),
             (
                 &[(2, Linear)],
-                Loss::CrossEntropy,
+                Loss::CROSS_ENTROPY,
                 none,
                 "loss cross_entropy needs activation softmax",
             ),
@@ -313,18 +360,18 @@ mod tests {
                 &[Metric::Accuracy],
                 "metric accuracy does not fit loss mse: it needs",
             ),
-            (&[(2, Softmax)], Loss::CrossEntropy, &[Metric::Mse], "metric mse does not fit"),
-            (&[(2, Softmax)], Loss::CrossEntropy, &[Metric::R2], "metric r2 does not fit"),
+            (&[(2, Softmax)], Loss::CROSS_ENTROPY, &[Metric::Mse], "metric mse does not fit"),
+            (&[(2, Softmax)], Loss::CROSS_ENTROPY, &[Metric::R2], "metric r2 does not fit"),
             (&[(1, Linear)], mse, &[Metric::Mae, Metric::Mae], "metric mae is listed twice"),
             (
                 &[(3, Softmax)],
-                Loss::CrossEntropy,
+                Loss::CROSS_ENTROPY,
                 &[Metric::TopKAccuracy { k: 2 }, Metric::TopKAccuracy { k: 1 }],
                 "metric top_k_accuracy is listed twice",
             ),
             (
                 &[(3, Softmax)],
-                Loss::CrossEntropy,
+                Loss::CROSS_ENTROPY,
                 &[Metric::TopKAccuracy { k: 5 }],
                 "metric top_k_accuracy does not fit loss cross_entropy: k is 5 and there are 3 classes, set k to",
             ),
@@ -424,7 +471,7 @@ mod tests {
             (vec![unit(1.0), unit(0.0)], mse, linear, "the unit of output 1: found offset 0e0 and"),
             (
                 vec![unit(1.0); 2],
-                Loss::CrossEntropy,
+                Loss::CROSS_ENTROPY,
                 Activation::Softmax,
                 "loss cross_entropy has targets that are labels",
             ),
@@ -438,7 +485,7 @@ mod tests {
     fn sizes() {
         let network = Network::new(spec(
             &[(4, Activation::Relu), (2, Activation::Softmax)],
-            Loss::CrossEntropy,
+            Loss::CROSS_ENTROPY,
             &[Metric::Accuracy],
         ))
         .unwrap();

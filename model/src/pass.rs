@@ -160,9 +160,15 @@ impl Network {
         let outputs = &mut rest[0][..rows * layer.outputs];
         let kept = &mut ws.kept[place][..rows * layer.shape.kept];
         let input = before.last().map_or(x, |before| view(before, rows, layer.inputs));
+        let beside = layer.block.map(|first| match first.checked_sub(1) {
+            Some(before_it) => view(&before[before_it], rows, layer.outputs),
+            None => x,
+        });
         let tensors = layer.tensors(values);
         let activates = activates || !is_last;
-        let pass = Forward { layer: layer.number, input, tensors, training, activates, pieces };
+        let layer_number = layer.number;
+        let pass =
+            Forward { layer: layer_number, input, beside, tensors, training, activates, pieces };
         layer.stage.forward(&pass, outputs, kept);
     }
 

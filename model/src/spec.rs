@@ -37,7 +37,7 @@ pub struct NetworkSpec {
 mod tests {
     use super::*;
     use crate::kinds::Activation;
-    use crate::layers::{Dense, Dropout};
+    use crate::layers::{Dense, Dropout, LayerNorm, Residual};
 
     /// What the first version wrote, dense layers alone, is read and written as ever.
     #[test]
@@ -74,6 +74,20 @@ mod tests {
     }
 
     #[test]
+    fn inputs_that_are_not_known_fit_a_block_at_the_beginning() {
+        let block = |units| Residual::new().layer(LayerNorm::new()).layer(Dense::new(units));
+        for (layers, wanted) in [
+            (vec![Dense::new(3).into()], 1),
+            (vec![block(7).into(), Dense::new(3).into()], 7),
+            (vec![LayerNorm::new().into(), Residual::new().layer(block(5)).into()], 5),
+            (vec![Residual::new().layer(LayerNorm::new()).into(), Dense::new(3).into()], 1),
+            (vec![Dense::new(3).into(), block(3).into()], 1),
+        ] {
+            assert_eq!(LayerSpec::inputs_for(&layers), wanted, "{layers:?}");
+        }
+    }
+
+    #[test]
     fn a_layer_without_a_type_is_dense_and_has_keras_defaults() {
         let read = serde_json::from_str::<LayerSpec>;
         assert_eq!(read(r#"{"units":2}"#).unwrap(), Dense::new(2).into());
@@ -89,7 +103,7 @@ mod tests {
             ),
             (
                 r#"{"type":"conv","units":1}"#,
-                "unknown layer type \"conv\", expected one of: dense, dropout, layer_norm",
+                "unknown layer type \"conv\", expected one of: dense, dropout, layer_norm, residual",
             ),
             (r#"{"type":1}"#, "unknown layer type 1"),
             (r#"{"units":-1}"#, "invalid value: integer `-1`"),

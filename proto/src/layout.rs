@@ -24,7 +24,8 @@ pub const PARAMETERS_MAX: usize = 1 << 32;
 /// One named tensor of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tensor {
-    /// `layers.{i}.` and its name in the layer: `layers.0.kernel`. `i` counts all layers of the job. Of the inputs, `inputs.`
+    /// `layers.{i}.` and its name in the layer: `layers.0.kernel`. `i` counts all layers of the job; of a layer inside another,
+    /// `layers.{j}.` follows. Of the inputs, `inputs.`
     /// and its name there: `inputs.color.embedding`.
     pub name: String,
     /// As the layer declares it: `[in, out]` for a dense layer's kernel.
@@ -50,6 +51,8 @@ pub struct Layout {
     chunks: Vec<ChunkRange>,
     /// Whether the first layer is that of the inputs.
     has_inputs: bool,
+    /// Where the job has each layer, if some are inside others.
+    places: Vec<Vec<usize>>,
 }
 
 /// A tensor as a layer declares it.
@@ -99,7 +102,30 @@ impl Layout {
             layers.push(start..at);
         }
         let chunks = cut(&layers, CHUNK_VALUES_MAX);
-        Layout { tensors, layers, chunks, has_inputs }
+        Layout { tensors, layers, chunks, has_inputs, places: Vec::new() }
+    }
+
+    /// The same, with each of the job's layers in its place: in the job, then in that layer, and so on. The tensors of the second
+    /// layer inside the first are `layers.0.layers.1.kernel` and so on.
+    ///
+    /// # Panics
+    /// If there is not a place for each layer.
+    pub fn in_places(mut self, places: Vec<Vec<usize>>) -> Layout {
+        let first = usize::from(self.has_inputs);
+        assert_eq!(first + places.len(), self.layers.len(), "a place for each layer");
+        if places.iter().all(|place| place.len() == 1) {
+            return self;
+        }
+        for (at, (layer, place)) in self.layers[first..].iter().zip(&places).enumerate() {
+            let (was, levels) = (format!("layers.{at}."), place.iter().map(usize::to_string));
+            let name = levels.map(|at| format!("layers.{at}.")).collect::<String>();
+            let is_its = |tensor: &&mut Tensor| layer.contains(&tensor.range.start);
+            for tensor in self.tensors.iter_mut().filter(is_its) {
+                tensor.name = tensor.name.replacen(&was, &name, 1);
+            }
+        }
+        self.places = places;
+        self
     }
 
     /// The same parameters in chunks of at most `values_max` values, instead of [`CHUNK_VALUES_MAX`]. As small as the layers
@@ -136,7 +162,13 @@ impl Layout {
     /// What one of the [layers](Layout::layers) is called: as the job counts them.
     pub fn layer_name(&self, layer: usize) -> String {
         match layer.checked_sub(self.has_inputs.into()) {
-            Some(layer) => format!("layer {layer}"),
+            Some(layer) => match self.places.get(layer) {
+                Some(place) => {
+                    let place: Vec<String> = place.iter().map(usize::to_string).collect();
+                    format!("layer {}", place.join("."))
+                }
+                None => format!("layer {layer}"),
+            },
             None => "the embeddings".to_string(),
         }
     }
@@ -266,6 +298,21 @@ mod tests {
             assert_eq!(called, ["the embeddings", "layer 0", "layer 1", "layer 2"]);
             assert_eq!(same.layer_name(0), "layer 0");
         }
+    }
+
+    #[test]
+    fn layers_inside_others_are_named_by_both() {
+        let layers = [dense(3, 4), dense(4, 4), Vec::new(), dense(4, 1)];
+        let plain = Layout::new(&layers);
+        let layout = plain.clone().in_places(vec![vec![0], vec![1, 0], vec![1], vec![2]]);
+        let names: Vec<&str> = layout.tensors().iter().map(|tensor| &*tensor.name).collect();
+        assert_eq!(names[..2], ["layers.0.kernel", "layers.0.bias"]);
+        assert_eq!(names[2..4], ["layers.1.layers.0.kernel", "layers.1.layers.0.bias"]);
+        assert_eq!(names[4..], ["layers.2.kernel", "layers.2.bias"]);
+        let called: Vec<String> = (0..4).map(|layer| layout.layer_name(layer)).collect();
+        assert_eq!(called, ["layer 0", "layer 1.0", "layer 1", "layer 2"]);
+        assert_eq!(layout.chunks(), plain.chunks());
+        assert_eq!(plain.clone().in_places((0..4).map(|at| vec![at]).collect()), plain);
     }
 
     #[test]

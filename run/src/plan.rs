@@ -86,6 +86,7 @@ impl Plan {
             job.data.columns.extend(schema.settings());
         }
         job.check_messages(&network)?;
+        job.undecayed(&network)?;
         let weights = match &job.model.initial_weights {
             Some(path) => initial_weights(path, network.layout())?,
             None => network.initial_parameters(job.seed),
@@ -161,6 +162,7 @@ impl Plan {
             numeric_profile: NUMERIC_PROFILE.to_string(),
             layout: Arc::new(self.network.layout().clone()),
             penalties: self.network.penalties(),
+            undecayed: self.job.undecayed(&self.network)?,
             sum_bounds: self.sum_bounds(),
             step_sums: self.network.sums_len(),
             start,

@@ -1,6 +1,7 @@
 //! A small job: a network of a few layers, tables of random rows, and how it is learned.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,8 @@ use lockstep_coordinator::policy::{
 use lockstep_coordinator::{Coding, RunSpec, Snapshot, SumBounds};
 use lockstep_data::{RowOrder, Rows, Sharded};
 use lockstep_model::{
-    Activation, Dense, Dropout, Embedding, LayerNorm, LayerSpec, Loss, Metric, Network, NetworkSpec,
+    Activation, Dense, Dropout, Embedding, LayerNorm, LayerSpec, Loss, Metric, Network,
+    NetworkSpec, Residual,
 };
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
@@ -71,7 +73,8 @@ impl Job {
         let optimizer = if one_in(random, 2) {
             Optimizer::Sgd { momentum: 0.9, nesterov: true }
         } else {
-            Optimizer::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, weight_decay: None }
+            let weight_decay = seed.is_multiple_of(3).then_some(0.01);
+            Optimizer::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, weight_decay }
         };
         // One that changes at every step, or not: a coordinator that begins anew has to go on with the same.
         let learning_rate = match seed.is_multiple_of(2) {
@@ -129,6 +132,7 @@ impl Job {
             numeric_profile: String::new(),
             layout: Arc::new(self.network.layout().clone()),
             penalties: self.network.penalties(),
+            undecayed: self.undecayed(),
             sum_bounds: bounds.collect(),
             step_sums: self.network.sums_len(),
             start,
@@ -150,6 +154,12 @@ impl Job {
             workers_start: 1,
             threads: 1,
         }
+    }
+
+    /// What AdamW leaves out: every other tensor.
+    fn undecayed(&self) -> Vec<Range<usize>> {
+        let tensors = self.network.layout().tensors().iter().step_by(2);
+        tensors.map(|tensor| tensor.range.clone()).collect()
     }
 
     fn is_weighted(&self) -> bool {
@@ -239,8 +249,8 @@ fn draw_network(random: &mut Random) -> NetworkSpec {
         0 => Loss::Mse,
         1 => Loss::Mae,
         2 => Loss::Huber { delta: 1.0 },
-        3 => Loss::CrossEntropy,
-        _ => Loss::BinaryCrossEntropy,
+        3 => Loss::CROSS_ENTROPY,
+        _ => Loss::BINARY_CROSS_ENTROPY,
     };
     let drops = one_in(random, 2);
     let mut layers: Vec<LayerSpec> = Vec::new();
@@ -257,14 +267,14 @@ fn draw_network(random: &mut Random) -> NetworkSpec {
         layers.push(Dropout::new(0.2).into());
     }
     let (activation, units) = match loss {
-        Loss::CrossEntropy => (Activation::Softmax, 2 + random.below(3)),
-        Loss::BinaryCrossEntropy => (Activation::Sigmoid, 1 + random.below(2)),
+        Loss::CrossEntropy { .. } => (Activation::Softmax, 2 + random.below(3)),
+        Loss::BinaryCrossEntropy { .. } => (Activation::Sigmoid, 1 + random.below(2)),
         _ => (Activation::Linear, 1 + random.below(3)),
     };
     layers.push(Dense::new(units as usize).activation(activation).into());
     let metrics = match loss {
         _ if one_in(random, 3) => Vec::new(),
-        Loss::CrossEntropy | Loss::BinaryCrossEntropy => vec![Metric::Accuracy],
+        loss if loss.is_of_labels() => vec![Metric::Accuracy],
         _ => vec![Metric::Mae, Metric::R2],
     };
     let inputs = 1 + random.below(4) as usize;
@@ -286,6 +296,18 @@ fn enrich(seed: u64, spec: &mut NetworkSpec) {
     let norm = if one_in(random, 3) { norm.without_center() } else { norm };
     let place = random.below(spec.layers.len() as u32) as usize;
     spec.layers.insert(place, norm.into());
+    if one_in(random, 2) {
+        let inside = Dense::new(1 + random.below(5) as usize).activation(Activation::Tanh);
+        let width = spec.layers[..place].iter().rev().find_map(|layer| layer.get::<Dense>());
+        let width = width.map_or_else(|| input_width(spec), |layer| layer.units);
+        let block = Residual::new().layer(inside).layer(Dense::new(width));
+        spec.layers.insert(place, block.into());
+    }
+}
+
+/// Values of a row that goes into the first layer.
+fn input_width(spec: &NetworkSpec) -> usize {
+    spec.inputs + spec.embeddings.iter().map(|table| table.dimension).sum::<usize>()
 }
 
 fn draw_embeddings(random: &mut Random) -> Vec<Embedding> {
@@ -306,8 +328,8 @@ fn draw_rows(random: &mut Random, network: &Network, loss: Loss, rows: u64) -> R
         let places = spec.embeddings.iter().map(|table| random.below(table.rows as u32) as f32);
         values.extend(places);
         values.extend((0..targets).map(|_| match loss {
-            Loss::CrossEntropy => random.below(network.outputs() as u32) as f32,
-            Loss::BinaryCrossEntropy => random.below(2) as f32,
+            Loss::CrossEntropy { .. } => random.below(network.outputs() as u32) as f32,
+            Loss::BinaryCrossEntropy { .. } => random.below(2) as f32,
             _ => 2.0 * random.unit_f32() - 1.0,
         }));
     }

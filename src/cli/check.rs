@@ -9,6 +9,7 @@ use lockstep_data::{
     Column, ColumnKind, ColumnSettings, Detail, Distinct, FeatureSummary, KindFound, Missing,
     NumberSummary, Scale, TargetSummary, TextSummary,
 };
+use lockstep_model::LayerSize;
 use lockstep_proto::ids::Table;
 use lockstep_proto::words::{count, nouns};
 
@@ -88,12 +89,10 @@ fn layers(plan: &Plan, text: &mut Lines) -> fmt::Result {
     if let Some(more) = embeddings.len().checked_sub(LISTED_MAX).filter(|&more| more > 0) {
         rows.push(row([&format!("and {more} more"), "", "", ""]));
     }
-    for (i, (layer, (width, parameters))) in
-        model.layers.iter().zip(network.layer_sizes()).enumerate()
-    {
+    for LayerSize { place, layer, units, parameters } in network.layer_sizes() {
         rows.push(vec![
-            format!("{i} {}", layer.name()),
-            format!("[rows, {width}]"),
+            format!("{}{place} {}", "  ".repeat(place.depth()), layer.name()),
+            format!("[rows, {units}]"),
             thousands(parameters as f64),
             layer.summary(),
         ]);

@@ -81,7 +81,7 @@ fn classes_that_the_last_layer_does_not_have() {
     let y = Array2::from_shape_fn((10, 1), |(row, _)| row as f32);
     let mut model = Sequential::new();
     model.add(Dense::new(3).activation(Activation::Softmax));
-    model.compile(sgd(0.1), Loss::CrossEntropy, &[]);
+    model.compile(sgd(0.1), Loss::CROSS_ENTROPY, &[]);
     let error =
         model.fit(x.view(), y.view(), &Fit { batch_size: 5, ..Fit::default() }).unwrap_err();
     let wanted = "y[[3, 0]] is 3, wanted a class from 0 to 2 for Loss::CrossEntropy";
@@ -276,8 +276,8 @@ fn class_weights(weights: &[(&str, f32)]) -> Option<ClassWeights> {
 #[test]
 fn classes_may_weigh_more_or_less() {
     for model in [
-        (Loss::BinaryCrossEntropy, 1, Activation::Sigmoid),
-        (Loss::CrossEntropy, 2, Activation::Softmax),
+        (Loss::BINARY_CROSS_ENTROPY, 1, Activation::Sigmoid),
+        (Loss::CROSS_ENTROPY, 2, Activation::Softmax),
     ] {
         let by = |weights: Option<ClassWeights>| {
             let one = fitted_classes(model, weights.clone(), 1).unwrap();
@@ -297,7 +297,7 @@ fn classes_may_weigh_more_or_less() {
 
 #[test]
 fn class_weights_that_cannot_be() {
-    let binary = (Loss::BinaryCrossEntropy, 1, Activation::Sigmoid);
+    let binary = (Loss::BINARY_CROSS_ENTROPY, 1, Activation::Sigmoid);
     for (model, weights, message) in [
         (binary, class_weights(&[("2", 1.0)]), "found \"2\", wanted one of: 0, 1"),
         (
@@ -389,7 +389,7 @@ fn targets_that_are_not_scaled() {
     let labels = Array2::from_shape_fn((60, 1), |(row, _)| (row % 2) as f32);
     let mut model = Sequential::new();
     model.add(Dense::new(2).activation(Activation::Softmax));
-    model.compile(adam(), Loss::CrossEntropy, &[]);
+    model.compile(adam(), Loss::CROSS_ENTROPY, &[]);
     model.scale_targets(Scale::named("standard").unwrap());
     let error = model.fit(x.view(), labels.view(), &fit).unwrap_err().to_string();
     assert!(error.contains("targets that are labels are not scaled"), "{error}");

@@ -376,7 +376,11 @@ fn documented_layers_have_these_parameters() {
         let is_required = |part: &&String| !part.contains([' ', '=']);
         let required: Vec<&String> = parts.iter().filter(is_required).collect();
         let all_but = |left_out: Option<&String>| {
-            let value = |key: &str| if key == "rate" { "0.5" } else { "3" };
+            let value = |key: &str| match key {
+                "rate" => "0.5",
+                "layers" => "[{ type = \"layer_norm\" }]",
+                _ => "3",
+            };
             let given = required.iter().filter(|key| Some(**key) != left_out);
             given.map(|key| format!(", {key} = {}", value(key))).collect::<String>()
         };

@@ -238,7 +238,7 @@ fn dropouts_that_cannot_be() {
         ),
         (
             "{ type = \"dropuot\", rate = 0.5 }",
-            "job.toml:13:12: `model.layers.0.type`: found \"dropuot\", did you mean `dropout`? There are: dense, dropout, layer_norm",
+            "job.toml:13:12: `model.layers.0.type`: found \"dropuot\", did you mean `dropout`? There are: dense, dropout, layer_norm, residual",
         ),
         (
             "{ type = \"dropout\", p = 0.5 }",
@@ -252,7 +252,10 @@ fn dropouts_that_cannot_be() {
             "{ type = \"dense\", units = 3, rate = 0.5 }",
             "`model.layers.0.rate`: dense has no rate, only dropout has",
         ),
-        ("{ rate = 0.5 }", "`model.layers.0`: `type` is missing, wanted one of: dense, dropout, layer_norm"),
+        (
+            "{ rate = 0.5 }",
+            "`model.layers.0`: `type` is missing, wanted one of: dense, dropout, layer_norm, residual",
+        ),
         (
             "\"dropout\"",
             "job.toml:13:3: `model.layers.0`: found \"dropout\" alone, wanted a table such as { type = \"dense\", units = 10,",

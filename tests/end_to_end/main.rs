@@ -90,6 +90,8 @@ mod qemu;
 mod relay;
 #[cfg(target_os = "linux")]
 mod resume;
+#[cfg(target_os = "linux")]
+mod richer;
 mod run_folder;
 #[cfg(target_os = "linux")]
 mod scaled_targets;

@@ -34,8 +34,9 @@ fn training_is_keras_training() {
 fn with_dropouts_of_rate_0(case: &Path) -> Folder {
     let read = |name: &str| std::fs::read_to_string(case.join(name)).unwrap();
     let mut job = read("job.toml");
-    for layer in ["{ type = \"dense\"", "{ type = \"layer_norm\""] {
-        job = job.replace(layer, &format!("{{ type = \"dropout\", rate = 0 }}, {layer}"));
+    for layer in ["dense", "layer_norm", "residual"] {
+        let layer = format!("{{ type = \"{layer}\"");
+        job = job.replace(&layer, &format!("{{ type = \"dropout\", rate = 0 }}, {layer}"));
     }
     let expected = read("expected.json");
     let folder = Folder::new(&[
@@ -47,9 +48,14 @@ fn with_dropouts_of_rate_0(case: &Path) -> Folder {
         let bytes = std::fs::read(case.join(name)).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let moved = |name: &str| {
-            let Some(name) = name.strip_prefix("layers.") else { return name.to_string() };
-            let (layer, tensor) = name.split_once('.').unwrap();
-            format!("layers.{}.{tensor}", 2 * layer.parse::<usize>().unwrap() + 1)
+            if !name.starts_with("layers.") {
+                return name.to_string();
+            }
+            let moved = |part: &str| match part.parse::<usize>() {
+                Ok(layer) => (2 * layer + 1).to_string(),
+                Err(_) => part.to_string(),
+            };
+            name.split('.').map(moved).collect::<Vec<_>>().join(".")
         };
         let tensors = file.iter().map(|(name, tensor)| (moved(name), tensor));
         let bytes = safetensors::serialize(tensors, None).unwrap();

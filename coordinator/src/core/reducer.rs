@@ -21,7 +21,7 @@ use crate::backlog::ChunkValues;
 use super::jobs::{Done, Finished, Job, SharedChunk, Work, lock, squares};
 use crate::snapshot::Snapshot;
 use crate::spec::RunSpec;
-use crate::update::{ChunkPenalties, ChunkState, Folded, Rule, Update, clip_scale};
+use crate::update::{ChunkState, Folded, Rule, TensorRules, Update, clip_scale};
 
 /// Frames up to this size are folded on the spot, as are those that need only be kept: handing them over would take longer.
 pub const INLINE_BYTES_MAX: usize = 1 << 16;
@@ -91,8 +91,8 @@ impl Reducer {
             let range = || chunk.range.clone();
             let moments = moments.iter().map(|moment| moment[range()].to_vec()).collect();
             let weights = weights[range()].to_vec();
-            let penalties = ChunkPenalties::new(&spec.penalties, &chunk.range);
-            let state = ChunkState::new(*step, weights, moments, published, precision, penalties);
+            let rules = TensorRules::new(&spec.penalties, &spec.undecayed, &chunk.range);
+            let state = ChunkState::new(*step, weights, moments, published, precision, rules);
             Arc::new(Mutex::new(state))
         };
         let chunks: Vec<_> = spec.layout.chunks().iter().zip(published).map(state).collect();
@@ -356,6 +356,7 @@ mod tests {
             start: Snapshot::fresh(vec![0.0; layout.len()], &optimizer),
             layout,
             penalties: Penalties::default(),
+            undecayed: Vec::new(),
             sum_bounds: Vec::new(),
             step_sums: 0,
             batches: Batches { rows: 2, shards: 2, batch_size: 2 },

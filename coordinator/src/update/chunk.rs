@@ -5,6 +5,8 @@
 //! the nearest cache. Chunks share nothing, so they may be worked on by any threads in any order. Knows no workers and no
 //! network.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use lockstep_proto::ids::Step;
 use lockstep_proto::tree::{Node, ShardTree};
@@ -14,7 +16,7 @@ use lockstep_reduce::shared::weights::ChunkVersions;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::optimizer::Optimizer;
-use super::penalized::ChunkPenalties;
+use super::tensor_rules::TensorRules;
 use lockstep_reduce::NodeValues;
 
 /// Values of a block: its gradient stays in the first cache with what it meets there.
@@ -71,7 +73,7 @@ pub(crate) struct ChunkState {
     held: Vec<f32>,
     open: Option<OpenFold>,
     /// Of its tensors.
-    penalties: ChunkPenalties,
+    rules: TensorRules,
 }
 
 #[derive(Debug)]
@@ -81,19 +83,19 @@ struct OpenFold {
 }
 
 impl ChunkState {
-    /// With the weights of `step`, which are published, too, and the penalties of its tensors.
+    /// With the weights of `step`, which are published, too, and the rules of its tensors.
     pub(crate) fn new(
         step: Step,
         weights: Vec<f32>,
         moments: Vec<Vec<f32>>,
         mut published: ChunkVersions,
         precision: Precision,
-        mut penalties: ChunkPenalties,
+        mut rules: TensorRules,
     ) -> ChunkState {
         published.write(step, |frame| precision.encode_into(&weights, frame));
-        penalties.see(0, &weights);
+        rules.see(0, &weights);
         let masters = if precision == Precision::F32 { Vec::new() } else { weights };
-        ChunkState { published, masters, moments, held: Vec::new(), open: None, penalties }
+        ChunkState { published, masters, moments, held: Vec::new(), open: None, rules }
     }
 
     /// Makes these weights the newest, and publishes them as those of `step`, which has to be the next.
@@ -102,13 +104,13 @@ impl ChunkState {
         if !self.masters.is_empty() {
             self.masters.copy_from_slice(weights);
         }
-        self.penalties.begin();
-        self.penalties.see(0, weights);
+        self.rules.begin();
+        self.rules.see(0, weights);
     }
 
     /// What the newest weights add to the loss.
     pub(crate) fn penalty(&self) -> f64 {
-        self.penalties.total()
+        self.rules.total()
     }
 
     /// The newest weights as an `f32` frame.
@@ -178,8 +180,8 @@ impl ChunkState {
         self.held.resize(len, 0.0);
         let (before, masters) = (self.published.newest(), &*self.masters);
         let weights = Weights { before, masters, precision: rule.precision };
-        let (penalties, held) = (&self.penalties, &mut self.held);
-        let hold = Hold { gradient: mean, weights, penalties, held };
+        let (rules, held) = (&self.rules, &mut self.held);
+        let hold = Hold { gradient: mean, weights, rules, held };
         Arch::new().dispatch(hold).map_or_else(Folded::NonFinite, |()| Folded::Held)
     }
 
@@ -198,12 +200,12 @@ impl ChunkState {
 
     fn advance(&mut self, rule: &Rule, gradient: &Gradient<'_>) -> Folded {
         let Some(OpenFold { update, .. }) = self.open.take() else { return Folded::Pending };
-        let ChunkState { published, masters, moments, penalties, .. } = self;
-        penalties.begin();
+        let ChunkState { published, masters, moments, rules, .. } = self;
+        rules.begin();
         let advanced = published.follow(Step(update.step), |before, frame| {
             let [first, second] = two(moments);
             let advance =
-                Advance { rule, update, gradient, before, masters, penalties, first, second, frame };
+                Advance { rule, update, gradient, before, masters, rules, first, second, frame };
             Arch::new().dispatch(advance)
         });
         advanced.map_or_else(Folded::NonFinite, |()| Folded::Updated)
@@ -275,7 +277,7 @@ impl Weights<'_> {
 struct Hold<'a> {
     gradient: Gradient<'a>,
     weights: Weights<'a>,
-    penalties: &'a ChunkPenalties,
+    rules: &'a TensorRules,
     held: &'a mut [f32],
 }
 
@@ -285,12 +287,12 @@ impl WithSimd for Hold<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) -> Result<(), &'static str> {
         self.gradient.read(0, self.held);
-        if !self.penalties.is_empty() {
+        if self.rules.penalizes() {
             let mut block = [0.0; BLOCK];
             for (at, held) in self.held.chunks_mut(BLOCK).enumerate() {
                 let (start, weights) = (at * BLOCK, &mut block[..held.len()]);
                 self.weights.read(start, weights);
-                self.penalties.add_slopes(start, weights, held);
+                self.rules.add_slopes(start, weights, held);
             }
         }
         if all_finite(self.held) { Ok(()) } else { Err("gradient") }
@@ -306,7 +308,7 @@ struct Advance<'a> {
     before: &'a [u8],
     /// As in the chunk.
     masters: &'a mut [f32],
-    penalties: &'a mut ChunkPenalties,
+    rules: &'a mut TensorRules,
     first: &'a mut [f32],
     second: &'a mut [f32],
     frame: &'a mut [u8],
@@ -320,6 +322,7 @@ impl WithSimd for Advance<'_> {
     fn with_simd<S: Simd>(self, _simd: S) -> Result<(), &'static str> {
         let Rule { optimizer, precision, .. } = self.rule;
         let Update { step, learning_rate, .. } = self.update;
+        let undecayed = optimizer.without_decay();
         let mut blocks = [[0.0; BLOCK]; 2];
         let block_bytes = BLOCK * precision.width();
         let frames = self.before.chunks(block_bytes).zip(self.frame.chunks_mut(block_bytes));
@@ -335,21 +338,40 @@ impl WithSimd for Advance<'_> {
                 part(self.masters, start, len)
             };
             if matches!(self.gradient, Gradient::Mean { .. }) {
-                self.penalties.add_slopes(start, weights, gradient);
+                self.rules.add_slopes(start, weights, gradient);
             }
             if !all_finite(gradient) {
                 return Err("gradient");
             }
             let moments = [part(self.first, start, len), part(self.second, start, len)];
-            optimizer.update(step, learning_rate, gradient, weights, moments);
+            let [first, second] = moments;
+            self.rules.each_part(
+                start,
+                len,
+                #[inline(always)]
+                |places, decays| {
+                    let optimizer = if decays { optimizer } else { &undecayed };
+                    let moments =
+                        [&mut *first, &mut *second].map(|moment| part_of(moment, &places));
+                    let (gradient, weights) =
+                        (&gradient[places.clone()], &mut weights[places.clone()]);
+                    optimizer.update(step, learning_rate, gradient, weights, moments);
+                },
+            );
             if !precision.can_hold(weights) {
                 return Err("weights");
             }
-            self.penalties.see(start, weights);
+            self.rules.see(start, weights);
             precision.encode_into(weights, frame);
         }
         Ok(())
     }
+}
+
+/// The same of these places.
+#[inline(always)]
+fn part_of<'m>(moment: &'m mut [f32], places: &Range<usize>) -> &'m mut [f32] {
+    part(moment, places.start, places.len())
 }
 
 /// A part of a moment, if there is such a moment.
@@ -376,7 +398,7 @@ mod tests {
     fn chunk(precision: Precision, weights: Vec<f32>) -> ChunkState {
         let published = ChunkVersions::own(weights.len() * precision.width());
         let moments = SGD.moments(weights.len());
-        ChunkState::new(Step(0), weights, moments, published, precision, ChunkPenalties::default())
+        ChunkState::new(Step(0), weights, moments, published, precision, TensorRules::default())
     }
 
     fn run(clip_norm: Option<f32>, frames: &[(Node, [f32; 2])]) -> (ChunkState, Folded) {
@@ -437,9 +459,8 @@ mod tests {
             let weights = vec![1.0, 2.0, -4.0, 8.0];
             let published = ChunkVersions::own(4 * precision.width());
             let moments = SGD.moments(4);
-            let penalties = ChunkPenalties::new(&penalties, &(0..4));
-            let mut chunk =
-                ChunkState::new(Step(0), weights, moments, published, precision, penalties);
+            let rules = TensorRules::new(&penalties, &[], &(0..4));
+            let mut chunk = ChunkState::new(Step(0), weights, moments, published, precision, rules);
             assert_eq!(chunk.penalty(), 0.5 * 6.0 + 0.25 * 20.0);
             let rule = Rule { optimizer: SGD, clip_norm, precision };
             chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 2));
@@ -453,6 +474,35 @@ mod tests {
             assert_eq!(chunk.penalty(), 0.5 * 3.0 + 0.25 * 6.5);
             chunk.restore(Step(2), &[0.0, 1.0, 0.0, 5.0], precision);
             assert_eq!(chunk.penalty(), 0.75);
+        }
+    }
+
+    #[test]
+    fn what_is_excluded_is_not_decayed() {
+        let decay = |weight_decay| Optimizer::Adam {
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-7,
+            weight_decay,
+        };
+        let len = BLOCK + 40;
+        let after = |optimizer: Optimizer, undecayed: &[Range<usize>]| {
+            let tree = ShardTree::new(1);
+            let rules = TensorRules::new(&Penalties::default(), undecayed, &(0..len));
+            let published = ChunkVersions::own(4 * len);
+            let (weights, moments) = (vec![1.0; len], optimizer.moments(len));
+            let mut chunk = ChunkState::new(Step(0), weights, moments, published, PRECISION, rules);
+            let rule = Rule { optimizer, clip_norm: None, precision: PRECISION };
+            chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 1));
+            chunk.insert(&rule, 1, Node::leaf(0), PRECISION.encode(&vec![0.5; len]));
+            chunk.weights()
+        };
+        let (all, none) = (after(decay(Some(0.1)), &[]), after(decay(None), &[]));
+        assert_ne!(all, none);
+        let some = after(decay(Some(0.1)), &[3..20, BLOCK - 5..BLOCK + 7]);
+        for (at, &weight) in some.iter().enumerate() {
+            let excluded = (3..20).contains(&at) || (BLOCK - 5..BLOCK + 7).contains(&at);
+            assert_eq!(weight, if excluded { none[at] } else { all[at] }, "{at}");
         }
     }
 

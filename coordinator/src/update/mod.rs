@@ -3,9 +3,9 @@
 
 mod chunk;
 mod optimizer;
-mod penalized;
+mod tensor_rules;
 
 pub(crate) use chunk::{ChunkState, Folded, Rule, Update, clip_scale};
 pub use optimizer::Optimizer;
-pub(crate) use penalized::ChunkPenalties;
 pub(crate) use optimizer::sum_of_squares;
+pub(crate) use tensor_rules::TensorRules;

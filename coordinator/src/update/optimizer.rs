@@ -129,6 +129,19 @@ impl Optimizer {
         }
     }
 
+    /// Whether it takes off a share of the weights before each update.
+    pub fn decays(&self) -> bool {
+        matches!(self, Optimizer::Adam { weight_decay: Some(_), .. })
+    }
+
+    /// The same without that.
+    pub(crate) fn without_decay(mut self) -> Optimizer {
+        if let Optimizer::Adam { weight_decay, .. } = &mut self {
+            *weight_decay = None;
+        }
+        self
+    }
+
     /// Which of its moments is a sum or mean of squares, and so never below 0.
     pub fn squares(&self) -> Option<usize> {
         match *self {

@@ -83,8 +83,8 @@ fn description(
 pub(crate) fn models() {
     use Activation::{Linear, Relu, Sigmoid, Softmax};
     let numbers = dense(2, &[(3, Relu), (1, Linear)], Loss::Mse, &[Metric::Mae, Metric::R2]);
-    let classes = dense(1, &[(2, Softmax)], Loss::CrossEntropy, &[Metric::Accuracy]);
-    let binary = dense(1, &[(1, Sigmoid)], Loss::BinaryCrossEntropy, &[Metric::Accuracy]);
+    let classes = dense(1, &[(2, Softmax)], Loss::CROSS_ENTROPY, &[Metric::Accuracy]);
+    let binary = dense(1, &[(1, Sigmoid)], Loss::BINARY_CROSS_ENTROPY, &[Metric::Accuracy]);
     let embeddings = vec![Embedding { column: "c".to_owned(), rows: 4, dimension: 2 }];
     let embedded = NetworkSpec { embeddings, ..numbers.clone() };
     let two_classes = TargetKind::Classes { outputs: 2 };

@@ -154,6 +154,10 @@ impl Layer for Dense {
         Ok(Shape { output: vec![units], tensors, kept, flops })
     }
 
+    fn units(&self) -> Option<usize> {
+        Some(self.units)
+    }
+
     fn output_activation(&self) -> Activation {
         self.activation
     }

@@ -43,6 +43,17 @@ pub(crate) trait Layer: Stage {
     /// Why it cannot take such rows, or what is wrong with its parameters together.
     fn shape(&self, input: &[usize]) -> Result<Shape, String>;
 
+    /// The layers that rows go through before they come to this one, which is told besides what went into the first of them. What
+    /// comes out of this one has the shape of that.
+    fn inside(&self) -> Vec<&dyn Layer> {
+        Vec::new()
+    }
+
+    /// Values of an output row, where they do not follow from those of an input row.
+    fn units(&self) -> Option<usize> {
+        None
+    }
+
     /// The activation that its outputs went through last: a loss may be computed together with it, from the layer's sums.
     fn output_activation(&self) -> Activation {
         Activation::Linear
@@ -134,10 +145,12 @@ impl<'a> Tensors<'a> {
 /// What a forward pass is told.
 #[derive(Clone, Copy)]
 pub(crate) struct Forward<'a> {
-    /// Place among the job's layers; 0 for the embeddings.
+    /// Place among the job's layers, where those inside a block count before the block; 0 for the embeddings.
     pub(crate) layer: usize,
     /// `[rows, inputs]`; columns may lie together instead of rows.
     pub(crate) input: ArrayView2<'a, f32>,
+    /// What went into the first of the layers inside it, if it has any; as `input`.
+    pub(crate) beside: Option<ArrayView2<'a, f32>>,
     pub(crate) tensors: Tensors<'a>,
     /// Who the rows are; `None` where nothing is learned from them.
     pub(crate) training: Option<TrainingRows<'a>>,

@@ -10,14 +10,17 @@ mod dense;
 mod dropout;
 mod layer;
 mod layer_norm;
+mod residual;
 mod spec;
 
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub(crate) use layer::{
-    Backward, Forward, Gradient, Shape, Slopes, Stage, Tensor, TensorPart, Tensors, with_scratch,
+    Backward, Forward, Gradient, Layer, Shape, Slopes, Stage, Tensor, TensorPart, Tensors,
+    with_scratch,
 };
 pub use layer_norm::LayerNorm;
+pub use residual::Residual;
 pub use spec::LayerSpec;
 
 /// Makes a layer whose required parameters are still to be filled in.
@@ -29,6 +32,7 @@ static LAYERS: &[(&str, MakeLayer)] = &[
     ("dense", || Dense::new(0).into()),
     ("dropout", || Dropout::new(0.0).into()),
     ("layer_norm", || LayerNorm::new().into()),
+    ("residual", || Residual::new().into()),
 ];
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::fmt;
 
-use lockstep_parameters::{Choice, Parameter, ParameterError, Value, Values, check, values};
+use lockstep_parameters::{Choice, Parameter, Value, Values, values};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Map;
@@ -24,6 +24,19 @@ pub struct LayerSpec(Box<dyn Layer>);
 impl LayerSpec {
     pub(super) fn of(layer: impl Layer) -> LayerSpec {
         LayerSpec(Box::new(layer))
+    }
+
+    /// The same layer.
+    pub(crate) fn copy_of(layer: &dyn Layer) -> LayerSpec {
+        LayerSpec(layer.boxed())
+    }
+
+    /// A number of values in a row that these layers, one after another, can take where it is not known yet: what a block at the
+    /// beginning needs, or 1.
+    pub fn inputs_for(layers: &[LayerSpec]) -> usize {
+        let fixed = layers.iter().find(|layer| layer.0.units().is_some());
+        let block = fixed.filter(|layer| !layer.0.inside().is_empty());
+        block.and_then(|layer| layer.0.units()).unwrap_or(1)
     }
 
     /// The name in a job.
@@ -57,11 +70,6 @@ impl LayerSpec {
 
     pub(crate) fn layer(&self) -> &dyn Layer {
         &*self.0
-    }
-
-    /// Checks each parameter by itself.
-    pub(crate) fn check(&self) -> Result<(), ParameterError> {
-        check(self.clone().parameters())
     }
 }
 

@@ -31,8 +31,10 @@ impl Errors {
 impl Measure for Errors {
     fn unfit(&self, loss: Loss, _: Widths) -> Option<String> {
         match (self, loss) {
-            (_, Loss::CrossEntropy) => Some("a class label has no distance, use accuracy".into()),
-            (Errors::Percentage, Loss::BinaryCrossEntropy) => {
+            (_, Loss::CrossEntropy { .. }) => {
+                Some("a class label has no distance, use accuracy".into())
+            }
+            (Errors::Percentage, Loss::BinaryCrossEntropy { .. }) => {
                 Some("a target of 0 or 1 has no size to divide by, use accuracy".into())
             }
             _ => None,

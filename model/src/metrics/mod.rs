@@ -204,6 +204,6 @@ fn parts<'a>(
 
 /// What is wanted of metrics of classes, where the loss is another's.
 fn without_classes(loss: Loss) -> Option<String> {
-    let has_classes = matches!(loss, Loss::CrossEntropy | Loss::BinaryCrossEntropy);
+    let has_classes = loss.is_of_labels();
     (!has_classes).then(|| "it needs cross_entropy or binary_cross_entropy".to_string())
 }

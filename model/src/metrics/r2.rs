@@ -9,7 +9,8 @@ pub(super) struct R2;
 
 impl Measure for R2 {
     fn unfit(&self, loss: Loss, _: Widths) -> Option<String> {
-        (loss == Loss::CrossEntropy).then(|| "a class label has no distance, use accuracy".into())
+        matches!(loss, Loss::CrossEntropy { .. })
+            .then(|| "a class label has no distance, use accuracy".into())
     }
 
     fn is_better_larger(&self) -> bool {

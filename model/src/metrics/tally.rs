@@ -46,11 +46,13 @@ impl Tally {
     pub(crate) fn of(loss: Loss, widths: Widths, room: usize) -> Tally {
         let outputs = widths.0;
         let tally = match loss {
-            Loss::CrossEntropy if outputs <= MATRIX_CLASSES_MAX => Tally::Matrix,
-            Loss::CrossEntropy => Tally::Classes,
-            Loss::BinaryCrossEntropy if outputs == 1 => Tally::Scores,
-            Loss::BinaryCrossEntropy => Tally::Outputs,
-            Loss::Mse | Loss::Mae | Loss::Huber { .. } => Tally::Spread,
+            Loss::CrossEntropy { .. } if outputs <= MATRIX_CLASSES_MAX => Tally::Matrix,
+            Loss::CrossEntropy { .. } => Tally::Classes,
+            Loss::BinaryCrossEntropy { .. } if outputs == 1 => Tally::Scores,
+            Loss::BinaryCrossEntropy { .. } => Tally::Outputs,
+            Loss::Mse | Loss::Mae | Loss::Huber { .. } | Loss::Poisson | Loss::Quantile { .. } => {
+                Tally::Spread
+            }
         };
         let fits = outputs <= COUNTED_MAX && tally.len(widths) <= room;
         if fits { tally } else { Tally::Nothing }
@@ -202,20 +204,20 @@ mod tests {
     fn classes_by_predicted_class() {
         let outputs = [0.5, 0.3, 0.2, 0.1, 0.8, 0.1, 0.2, 0.5, 0.3];
         let widths = (3, 1);
-        let (tally, part) = add(Loss::CrossEntropy, widths, &outputs, &[0.0, 1.0, 2.0]);
+        let (tally, part) = add(Loss::CROSS_ENTROPY, widths, &outputs, &[0.0, 1.0, 2.0]);
         let [found] = &tally.classes(widths, &part, Threshold::HALF)[..] else { panic!("one") };
         assert_eq!(found.matrix, [[1, 0, 0], [0, 1, 0], [0, 1, 0]]);
         assert_eq!(found.counts[1], Counts { hits: 1.0, predicted: 2.0, actual: 1.0 });
         assert_eq!(found.counts[2], Counts { hits: 0.0, predicted: 0.0, actual: 1.0 });
         // A label that is none is left out.
-        let (_, part) = add(Loss::CrossEntropy, widths, &outputs[..3], &[7.0]);
+        let (_, part) = add(Loss::CROSS_ENTROPY, widths, &outputs[..3], &[7.0]);
         assert_eq!(part.iter().sum::<f64>(), 0.0);
     }
 
     #[test]
     fn one_output_is_counted_at_any_threshold() {
         let (outputs, targets) = ([0.1, 0.3, 0.6, 0.4], [0.0, 1.0, 1.0, 0.0]);
-        let (tally, part) = add(Loss::BinaryCrossEntropy, (1, 1), &outputs, &targets);
+        let (tally, part) = add(Loss::BINARY_CROSS_ENTROPY, (1, 1), &outputs, &targets);
         for (threshold, wanted) in [(0.5, [[2, 0], [1, 1]]), (0.25, [[1, 1], [0, 2]])] {
             let threshold = Threshold::try_from(threshold).unwrap();
             let found = tally.classes((1, 1), &part, threshold);
@@ -227,7 +229,7 @@ mod tests {
     #[test]
     fn several_outputs_have_a_matrix_each() {
         let (outputs, targets) = ([0.9, 0.1, 0.2, 0.7], [1.0, 1.0, 0.0, 1.0]);
-        let (tally, part) = add(Loss::BinaryCrossEntropy, (2, 2), &outputs, &targets);
+        let (tally, part) = add(Loss::BINARY_CROSS_ENTROPY, (2, 2), &outputs, &targets);
         let found = tally.classes((2, 2), &part, Threshold::HALF);
         assert_eq!(found[0].matrix, [[1, 0], [0, 1]]);
         assert_eq!(found[1].matrix, [[0, 0], [1, 1]]);
@@ -249,10 +251,10 @@ mod tests {
 
     #[test]
     fn too_many_are_not_counted() {
-        assert_eq!(Tally::of(Loss::CrossEntropy, (20, 1), ROOM), Tally::Matrix);
-        assert_eq!(Tally::of(Loss::CrossEntropy, (21, 1), ROOM), Tally::Classes);
-        assert_eq!(Tally::of(Loss::CrossEntropy, (1001, 1), ROOM), Tally::Nothing);
+        assert_eq!(Tally::of(Loss::CROSS_ENTROPY, (20, 1), ROOM), Tally::Matrix);
+        assert_eq!(Tally::of(Loss::CROSS_ENTROPY, (21, 1), ROOM), Tally::Classes);
+        assert_eq!(Tally::of(Loss::CROSS_ENTROPY, (1001, 1), ROOM), Tally::Nothing);
         assert_eq!(Tally::of(Loss::Mse, (1000, 1000), 2999), Tally::Nothing);
-        assert_eq!(Tally::of(Loss::BinaryCrossEntropy, (1, 1), 2048), Tally::Scores);
+        assert_eq!(Tally::of(Loss::BINARY_CROSS_ENTROPY, (1, 1), 2048), Tally::Scores);
     }
 }

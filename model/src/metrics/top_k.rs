@@ -12,7 +12,7 @@ pub(super) struct TopK {
 
 impl Measure for TopK {
     fn unfit(&self, loss: Loss, (outputs, _): Widths) -> Option<String> {
-        if loss != Loss::CrossEntropy {
+        if !matches!(loss, Loss::CrossEntropy { .. }) {
             return Some("it needs cross_entropy".to_string());
         }
         let k = self.k;

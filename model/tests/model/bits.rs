@@ -8,7 +8,7 @@ use crate::common::{
 };
 use lockstep_model::{
     Activation, Batch, Dropout, LayerNorm, Loss, Metric, Microbatch, Network, NodeGradient,
-    PARALLEL_FLOPS_MIN, Sink, Workspace,
+    PARALLEL_FLOPS_MIN, Residual, Sink, Workspace,
 };
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::{Node, ShardTree};
@@ -27,7 +27,7 @@ fn networks() -> Vec<Network> {
         network(
             37,
             &[(70, Activation::Relu), gelu, (3, Activation::Softmax)],
-            Loss::CrossEntropy,
+            Loss::CROSS_ENTROPY,
             &[Metric::Accuracy],
         ),
         network(
@@ -50,6 +50,20 @@ fn networks() -> Vec<Network> {
         of_layers(
             45,
             vec![
+                dense(50, Activation::Relu),
+                Residual::new()
+                    .layer(LayerNorm::new())
+                    .layer(Residual::new().layer(dense(50, Activation::Tanh)))
+                    .layer(dense(50, Activation::Linear))
+                    .into(),
+                dense(3, Activation::Linear),
+            ],
+            Loss::Mse,
+            &[],
+        ),
+        of_layers(
+            45,
+            vec![
                 LayerNorm::new().into(),
                 dense(70, Activation::Tanh),
                 LayerNorm::new().without_center().into(),
@@ -67,7 +81,7 @@ fn networks() -> Vec<Network> {
                 Dropout::new(0.2).into(),
                 dense(3, Activation::Softmax),
             ],
-            Loss::CrossEntropy,
+            Loss::CROSS_ENTROPY,
             &[Metric::Accuracy],
         ),
     ]

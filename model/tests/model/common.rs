@@ -1,8 +1,8 @@
 //! What the tests share: networks, data, and a plain `f64` network written from the formulas alone.
 
 use lockstep_model::{
-    Activation, Batch, Dense, Dropout, Embedding, LayerNorm, LayerSpec, Loss, Metric, Microbatch, Network,
-    NetworkSpec, NodeGradient, TrainingRows,
+    Activation, Batch, Dense, Dropout, Embedding, LayerNorm, LayerSpec, Loss, Metric, Microbatch,
+    Network, NetworkSpec, NodeGradient, Residual, TrainingRows,
 };
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::Node;
@@ -87,11 +87,12 @@ pub(crate) fn data(network: &Network, rows: usize) -> (Array2<f32>, Array2<f32>)
     }
     let y = matrix(rows, network.target_width(), 2);
     let y = match network.spec().loss {
-        Loss::CrossEntropy => {
+        Loss::CrossEntropy { .. } => {
             let classes = network.outputs() as f32;
             y.mapv(|v| ((v + 1.0) * 0.5 * classes).floor().min(classes - 1.0))
         }
-        Loss::BinaryCrossEntropy => y.mapv(|v| f32::from(u8::from(v > 0.0))),
+        Loss::BinaryCrossEntropy { .. } => y.mapv(|v| f32::from(u8::from(v > 0.0))),
+        Loss::Poisson => y.mapv(|v| ((v + 1.0) * 2.0).floor()),
         _ => y * 2.0,
     };
     (x, y)
@@ -192,28 +193,51 @@ pub(crate) fn reference_outputs(
         values.extend(vectors.take(embedding.rows).nth(place as usize).unwrap());
         at += embedding.rows * embedding.dimension;
     }
-    for (place, layer) in network.spec().layers.iter().enumerate() {
-        if let Some(dropout) = layer.get::<Dropout>() {
-            reference_dropout(place as u32, dropout.rate, row, &mut values);
-            continue;
+    let mut reference = Reference { params: &params[at..], number: 0, row };
+    reference.layers(&spec.layers, &mut values);
+    values
+}
+
+/// Where a pass of the reference is.
+struct Reference<'a> {
+    /// Those of the layers to come.
+    params: &'a [f64],
+    /// Of the next layer.
+    number: u32,
+    row: Identity,
+}
+
+impl Reference<'_> {
+    fn layers(&mut self, layers: &[LayerSpec], values: &mut Vec<f64>) {
+        for layer in layers {
+            if let Some(block) = layer.get::<Residual>() {
+                let input = values.clone();
+                self.layers(&block.layers, values);
+                values.iter_mut().zip(input).for_each(|(value, input)| *value += input);
+            } else if let Some(dropout) = layer.get::<Dropout>() {
+                reference_dropout(self.number, dropout.rate, self.row, values);
+            } else if let Some(norm) = layer.get::<LayerNorm>() {
+                let len = reference_layer_norm(norm, self.params, values);
+                self.params = &self.params[len..];
+            } else if let Some(dense) = layer.get::<Dense>() {
+                self.dense(dense, values);
+            } else {
+                panic!("no reference for {layer:?}");
+            }
+            self.number += 1;
         }
-        if let Some(norm) = layer.get::<LayerNorm>() {
-            at += reference_layer_norm(norm, &params[at..], &mut values);
-            continue;
-        }
-        let Some(dense) = layer.get::<Dense>() else { panic!("no reference for {layer:?}") };
+    }
+
+    fn dense(&mut self, dense: &Dense, values: &mut Vec<f64>) {
         let units = dense.units;
-        let kernel = &params[at..at + values.len() * units];
-        at += kernel.len();
+        let (kernel, rest) = self.params.split_at(values.len() * units);
         let sum = |j| values.iter().enumerate().map(move |(i, v)| v * kernel[i * units + j]);
         let mut sums: Vec<f64> = (0..units).map(|j| sum(j).sum()).collect();
-        if dense.use_bias {
-            sums.iter_mut().zip(&params[at..]).for_each(|(sum, bias)| *sum += bias);
-            at += units;
-        }
-        values = reference_activation(dense.activation, &sums);
+        let (bias, rest) = rest.split_at(if dense.use_bias { units } else { 0 });
+        sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+        *values = reference_activation(dense.activation, &sums);
+        self.params = rest;
     }
-    values
 }
 
 /// As the numerics contract has it.
@@ -298,7 +322,23 @@ pub(crate) fn reference_loss(
                 size => delta * size - 0.5 * delta * delta,
             })
         }
-        Loss::CrossEntropy => -outputs[y[0] as usize].ln(),
-        Loss::BinaryCrossEntropy => mean(&|p, y| -(y * p.ln() + (1.0 - y) * (1.0 - p).ln())),
+        Loss::CrossEntropy { label_smoothing } => {
+            let smoothing = f64::from(label_smoothing.unwrap_or(0.0));
+            let of = |(class, p): (usize, &f64)| {
+                let label = f64::from(u8::from(class == y[0] as usize));
+                -(label * (1.0 - smoothing) + smoothing / outputs.len() as f64) * p.ln()
+            };
+            outputs.iter().enumerate().map(of).sum()
+        }
+        Loss::BinaryCrossEntropy { label_smoothing } => mean(&|p, y| {
+            let smoothing = f64::from(label_smoothing.unwrap_or(0.0));
+            let y = y * (1.0 - smoothing) + 0.5 * smoothing;
+            -(y * p.ln() + (1.0 - y) * (1.0 - p).ln())
+        }),
+        Loss::Poisson => mean(&|p, y| p - y * (p + 1e-7).ln()),
+        Loss::Quantile { quantile } => {
+            let quantile = f64::from(quantile);
+            mean(&|p, y| (quantile * (y - p)).max((quantile - 1.0) * (y - p)))
+        }
     }
 }

@@ -126,7 +126,7 @@ fn rate_0_is_the_identity() {
     let plain =
         [dense(20, Activation::Gelu), dense(7, Activation::Relu), dense(3, Activation::Softmax)];
     let with = plain.iter().flat_map(|layer| [Dropout::new(0.0).into(), layer.clone()]);
-    let of = |layers| of_layers(11, layers, Loss::CrossEntropy, &[Metric::Accuracy]);
+    let of = |layers| of_layers(11, layers, Loss::CROSS_ENTROPY, &[Metric::Accuracy]);
     let (with, plain) = (of(with.collect()), of(plain.to_vec()));
     let params = parameters(&plain);
     assert_eq!(bits(&parameters(&with)), bits(&params));

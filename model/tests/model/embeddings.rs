@@ -35,7 +35,8 @@ fn tables_come_first_and_start_small() {
     assert_eq!(names, wanted);
     assert_eq!((network.inputs(), network.spec().inputs), (4, 2));
     assert!(network.widths().eq([7, 5, 1]));
-    assert!(network.layer_sizes().eq([(5, 40), (1, 6)]));
+    let sizes = network.layer_sizes().into_iter().map(|size| (size.units, size.parameters));
+    assert!(sizes.eq([(5, 40), (1, 6)]));
     let drawn = network.initial_parameters(3);
     let (tables, layers) = drawn.split_at(12 + 14);
     assert!(tables.iter().all(|value| value.abs() <= 0.05), "{tables:?}");

@@ -4,7 +4,8 @@ use crate::common::{
     Identity, data, dense, embedding, gradient, microbatches, network, of_layers, parameters,
 };
 use lockstep_model::{
-    Activation, Dense, Dropout, LayerNorm, LayerSpec, Loss, Microbatch, Network, Workspace,
+    Activation, Dense, Dropout, LayerNorm, LayerSpec, Loss, Microbatch, Network, Residual,
+    Workspace,
 };
 use lockstep_proto::tree::{Node, ShardTree};
 use ndarray::Array2;
@@ -44,8 +45,15 @@ fn every_loss() {
         (Loss::Mae, Activation::Sigmoid),
         (Loss::Huber { delta: 1.0 }, Activation::Linear),
         (Loss::Huber { delta: 0.3 }, Activation::Tanh),
-        (Loss::CrossEntropy, Activation::Softmax),
-        (Loss::BinaryCrossEntropy, Activation::Sigmoid),
+        (Loss::CROSS_ENTROPY, Activation::Softmax),
+        (Loss::CrossEntropy { label_smoothing: Some(0.2) }, Activation::Softmax),
+        (Loss::BINARY_CROSS_ENTROPY, Activation::Sigmoid),
+        (Loss::BinaryCrossEntropy { label_smoothing: Some(0.3) }, Activation::Sigmoid),
+        (Loss::Poisson, Activation::Softplus),
+        (Loss::Poisson, Activation::Sigmoid),
+        (Loss::Poisson, Activation::Softmax),
+        (Loss::Quantile { quantile: 0.9 }, Activation::Linear),
+        (Loss::Quantile { quantile: 0.25 }, Activation::Tanh),
     ];
     for &(loss, output) in rows {
         for units in [1, 2, 3, 19] {
@@ -97,7 +105,7 @@ fn dropout_in_every_place() {
         Dropout::new(0.5).into(),
         softmax,
     ];
-    check(&of_layers(5, layers, Loss::CrossEntropy, &[]), 9, "several dropouts");
+    check(&of_layers(5, layers, Loss::CROSS_ENTROPY, &[]), 9, "several dropouts");
 }
 
 /// With each set of its tensors, epsilons that matter and that do not, rows of few and of many values, and below and above
@@ -132,8 +140,63 @@ fn layer_norm_in_every_place() {
         LayerNorm::new().epsilon(0.1).into(),
         dense(3, Activation::Softmax),
     ];
-    let network = embedding(3, vec![(4, 2)], layers, Loss::CrossEntropy, &[]);
+    let network = embedding(3, vec![(4, 2)], layers, Loss::CROSS_ENTROPY, &[]);
     check(&network, 9, "layer norms alone");
+}
+
+/// Of one layer and of several, one inside the other, first and last, around what drops and what normalizes.
+#[test]
+fn residual_blocks() {
+    let one = |units, activation| Residual::new().layer(dense(units, activation));
+    let linear = || dense(2, Activation::Linear);
+    let several = Residual::new()
+        .layer(LayerNorm::new().epsilon(0.1))
+        .layer(dense(7, Activation::Gelu))
+        .layer(Dropout::new(0.3))
+        .layer(dense(5, Activation::Linear));
+    let nested = Residual::new()
+        .layer(one(5, Activation::Tanh).layer(LayerNorm::new().epsilon(0.1)))
+        .layer(Dropout::new(0.2))
+        .layer(one(5, Activation::Silu));
+    let wide = || dense(5, Activation::Tanh);
+    let rows: Vec<(&str, Vec<LayerSpec>)> = vec![
+        ("first", vec![one(3, Activation::Tanh).into(), linear()]),
+        ("last", vec![linear(), one(2, Activation::Tanh).into()]),
+        ("alone", vec![one(3, Activation::Gelu).into()]),
+        (
+            "one after another",
+            vec![one(3, Activation::Tanh).into(), one(3, Activation::Silu).into()],
+        ),
+        ("several layers", vec![wide(), several.clone().into(), linear()]),
+        ("nested", vec![wide(), nested.clone().into(), linear()]),
+        (
+            "nested at the beginning",
+            vec![
+                Residual::new().layer(one(3, Activation::Tanh)).layer(Dropout::new(0.5)).into(),
+                linear(),
+            ],
+        ),
+        (
+            "no tensors before",
+            vec![
+                Residual::new().layer(Dropout::new(0.5)).layer(dense(3, Activation::Tanh)).into(),
+                linear(),
+            ],
+        ),
+        (
+            "no tensors inside",
+            vec![
+                dense(3, Activation::Tanh),
+                Residual::new().layer(Dropout::new(0.5)).into(),
+                linear(),
+            ],
+        ),
+    ];
+    for (what, layers) in rows {
+        check(&of_layers(3, layers.clone(), Loss::Mse, &[]), 7, what);
+        let network = embedding(1, vec![(4, 2)], layers, Loss::Mse, &[]);
+        check(&network, 7, &format!("{what}, embedded"));
+    }
 }
 
 /// Below dense layers and below dropout, with numbers beside them and alone, with every row of a table touched and few.
@@ -156,7 +219,7 @@ fn embeddings_before_the_layers() {
         }
     }
     let softmax = vec![dense(3, Activation::Softmax)];
-    let network = embedding(1, vec![(6, 3)], softmax, Loss::CrossEntropy, &[]);
+    let network = embedding(1, vec![(6, 3)], softmax, Loss::CROSS_ENTROPY, &[]);
     check(&network, 9, "cross entropy");
 }
 

@@ -19,7 +19,7 @@ fn the_second_step_allocates_no_values() {
         Dropout::new(0.25).into(),
         dense(10, Activation::Softmax),
     ];
-    let network = embedding(100, vec![(500, 4)], layers, Loss::CrossEntropy, &[]);
+    let network = embedding(100, vec![(500, 4)], layers, Loss::CROSS_ENTROPY, &[]);
     let params = parameters(&network);
     // Few enough rows to be computed on this thread, whose allocations are counted.
     let (x, y) = data(&network, 7);

@@ -113,7 +113,7 @@ fn evaluation() {
 
 #[test]
 fn a_label_that_is_no_class() {
-    let network = network(1, &[(3, Activation::Softmax)], Loss::CrossEntropy, &[]);
+    let network = network(1, &[(3, Activation::Softmax)], Loss::CROSS_ENTROPY, &[]);
     let params = network.initial_parameters(1);
     let x = Array2::ones((1, 1));
     for label in [3.0, -1.0, 0.5, f32::NAN] {

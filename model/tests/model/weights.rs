@@ -18,8 +18,8 @@ fn networks() -> Vec<Network> {
         of(2, Activation::Linear, Loss::Mse, &numbers),
         of(2, Activation::Linear, Loss::Mae, &numbers),
         of(2, Activation::Linear, Loss::Huber { delta: 0.5 }, &numbers),
-        of(3, Activation::Softmax, Loss::CrossEntropy, &[Metric::Accuracy]),
-        of(1, Activation::Sigmoid, Loss::BinaryCrossEntropy, &[Metric::Accuracy]),
+        of(3, Activation::Softmax, Loss::CROSS_ENTROPY, &[Metric::Accuracy]),
+        of(1, Activation::Sigmoid, Loss::BINARY_CROSS_ENTROPY, &[Metric::Accuracy]),
     ]
 }
 

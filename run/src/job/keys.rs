@@ -316,6 +316,11 @@ pub(super) fn all_keys(name: &str, keys: &mut dyn Keys) -> Vec<(String, Vec<&'st
 }
 
 fn keys_of(name: &str, slot: Slot<'_>) -> Vec<(String, Vec<&'static str>)> {
+    // Layers may have layers, without end.
+    let mut keys = name.rsplit('.');
+    if keys.next().is_some_and(|last| keys.any(|key| key == last)) {
+        return Vec::new();
+    }
     let (mut own, mut below) = (Vec::new(), Vec::new());
     let mut add = |parameters: Vec<Parameter<'_>>| {
         for parameter in parameters {

@@ -12,6 +12,7 @@ mod sections;
 mod settings;
 
 use std::fmt::Display;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lockstep_coordinator::Coding;
@@ -186,7 +187,7 @@ impl Job {
     pub fn parse(path: &Path, text: String, settings: &[Setting]) -> Result<Job, JobError> {
         let job = sections::read(path, text, settings)?;
         // All that does not depend on the table is found before the table is read.
-        job.check_messages(&job.network(1)?)?;
+        job.check_messages(&job.network(LayerSpec::inputs_for(&job.model.layers))?)?;
         job.check_class_weights()?;
         job.check_early_stopping()?;
         Ok(job)
@@ -250,7 +251,8 @@ impl Job {
     /// If they do not fit.
     pub fn check_against(&self, rows: u64, targets: &[String]) -> Result<(), JobError> {
         let outputs = self.outputs();
-        if self.model.loss != Loss::CrossEntropy && targets.len() != outputs {
+        let is_of_classes = matches!(self.model.loss, Loss::CrossEntropy { .. });
+        if !is_of_classes && targets.len() != outputs {
             let problem = format!(
                 "the last layer has {}, but there {} {} ({}): set its units to {}",
                 count(outputs as u64, "unit"),
@@ -330,6 +332,15 @@ impl Job {
         }
     }
 
+    /// The places of the weights that the optimizer does not decay, though it decays others.
+    ///
+    /// # Errors
+    /// If a text is in no name of the network's tensors.
+    pub fn undecayed(&self, network: &Network) -> Result<Vec<Range<usize>>, JobError> {
+        let found = self.train.descent.undecayed(network.layout());
+        found.map_err(|problem| self.wrong("train.optimizer.exclude_from_weight_decay", problem))
+    }
+
     fn check_learning_rate(&self, steps: u64) -> Result<(), JobError> {
         let checked = self.train.descent.learning_rate.check_over(steps);
         checked.map_err(|problem| self.wrong("train.optimizer.learning_rate", problem))
@@ -363,7 +374,8 @@ impl Job {
 
     fn outputs(&self) -> usize {
         // Before the table is read, its columns are not known; the last layer's units do not depend on them.
-        self.network(1).map_or(0, |network| network.outputs())
+        let inputs = LayerSpec::inputs_for(&self.model.layers);
+        self.network(inputs).map_or(0, |network| network.outputs())
     }
 
     /// A complaint about a key, by its full name.
@@ -380,9 +392,11 @@ impl Job {
 /// How target cells become numbers for a loss over so many outputs.
 pub(crate) fn target_kind(loss: Loss, outputs: usize) -> TargetKind {
     match loss {
-        Loss::CrossEntropy => TargetKind::Classes { outputs },
-        Loss::BinaryCrossEntropy => TargetKind::Binary { outputs },
-        Loss::Mse | Loss::Mae | Loss::Huber { .. } => TargetKind::Numbers,
+        Loss::CrossEntropy { .. } => TargetKind::Classes { outputs },
+        Loss::BinaryCrossEntropy { .. } => TargetKind::Binary { outputs },
+        Loss::Mse | Loss::Mae | Loss::Huber { .. } | Loss::Poisson | Loss::Quantile { .. } => {
+            TargetKind::Numbers
+        }
     }
 }
 

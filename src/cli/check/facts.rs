@@ -8,6 +8,7 @@ use lockstep_data::{
     Column as Fitted, ColumnSettings, FeatureSummary, KindFound, NumberSummary, TableSummary,
     TargetSummary, TextSummary,
 };
+use lockstep_model::LayerSize;
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::ShardTree;
 use serde::Serialize;
@@ -54,6 +55,9 @@ struct Embedding {
 
 #[derive(Serialize)]
 struct Layer {
+    /// Of one inside another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
     #[serde(rename = "type")]
     kind: &'static str,
     /// Values of an output row.
@@ -239,8 +243,9 @@ impl Rate {
 impl Network {
     fn new(plan: &Plan) -> Network {
         let (network, model) = (&plan.network, &plan.job.model);
-        let placed = model.layers.iter().zip(network.layer_sizes());
-        let layers = placed.map(|(layer, (units, parameters))| Layer {
+        let sizes = network.layer_sizes().into_iter();
+        let layers = sizes.map(|LayerSize { place, layer, units, parameters }| Layer {
+            place: (place.depth() > 0).then(|| place.to_string()),
             kind: layer.name(),
             units,
             activation: layer.activation().map(str::to_string),
