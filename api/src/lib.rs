@@ -24,6 +24,7 @@ use lockstep_proto::words::count;
 use ndarray::{Array2, ArrayView2};
 
 use lockstep_run::cluster;
+use lockstep_run::export::{self, ExportFormat, GraphInputs};
 use lockstep_run::inference;
 use lockstep_run::job::{self, ClassWeights, Descent, Job, SHARDS_DEFAULT, TrainSection};
 use lockstep_run::plan::{self, Plan};
@@ -185,21 +186,15 @@ impl Sequential {
     /// # Errors
     /// If the model is not fitted, or `x` has other columns than it was fitted on.
     pub fn predict(&self, x: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
-        let fitted = self.fitted.as_ref().ok_or_else(|| wrong("predict before fit"))?;
-        let Fitted { inputs, weights, targets, threshold } = fitted;
-        if *inputs != x.ncols() {
+        let model = self.model("predict")?;
+        let inputs = model.network.inputs();
+        if inputs != x.ncols() {
             return Err(wrong(format!(
                 "x has {}, the model was fitted on {inputs}",
                 count(x.ncols() as u64, "column")
             )));
         }
-        let job = self.job(&Fit::default())?;
-        let schema = schema(&job, *inputs, targets.clone());
-        let network = job.network_of(*inputs, Vec::new(), plan::units(&schema))?;
-        let weights = weights.clone();
-        let (shards, step, threshold) = (1, None, threshold.unwrap_or_default());
-        let model = Model { network, schema, shards, weights, step, threshold };
-        let rows = Rows::new(*inputs, 0, x.iter().copied().collect());
+        let rows = Rows::new(inputs, 0, x.iter().copied().collect());
         let mut outputs = inference::outputs(&model, &rows);
         for ((_, target), value) in outputs.indexed_iter_mut() {
             *value = model.network.in_own_unit(target, *value) as f32;
@@ -211,6 +206,30 @@ impl Sequential {
     /// `validation_data`: the threshold with the largest F1 on those rows. `None` for every other model, where 0.5 is as good as any.
     pub fn threshold(&self) -> Option<f64> {
         self.fitted.as_ref()?.threshold.map(f64::from)
+    }
+
+    /// The fitted model as the bytes of an ONNX file. Its one input is `numbers` `[batch, features]`, `f32`; its outputs are the
+    /// targets in their own unit, `y0` and so on, `[batch, 1]`, or the probabilities of classes, `y0_probabilities`
+    /// `[batch, classes]`, or of ones, `y0_probability` and so on.
+    ///
+    /// # Errors
+    /// If the model is not fitted, or too large for ONNX.
+    pub fn to_onnx(&self) -> Result<Vec<u8>> {
+        let model = self.model("to_onnx")?;
+        export::to_bytes(&model.exported(), ExportFormat::Onnx, GraphInputs::Encoded)
+    }
+
+    /// The fitted model, for a method of this name.
+    fn model(&self, wanted_for: &str) -> Result<Model> {
+        let before_fit = || wrong(format!("{wanted_for} before fit"));
+        let fitted = self.fitted.as_ref().ok_or_else(before_fit)?;
+        let Fitted { inputs, weights, targets, threshold } = fitted;
+        let job = self.job(&Fit::default())?;
+        let schema = schema(&job, *inputs, targets.clone());
+        let network = job.network_of(*inputs, Vec::new(), plan::units(&schema))?;
+        let weights = weights.clone();
+        let (shards, step, threshold) = (1, None, threshold.unwrap_or_default());
+        Ok(Model { network, schema, shards, weights, step, threshold })
     }
 
     /// The weights as one vector: layer by layer, kernel `[in, out]` row by row, then bias.

@@ -89,6 +89,17 @@ impl Dialect {
         self.quote.map(|quote| quote as u8)
     }
 
+    /// Texts that mean a missing label, for who cannot look at them in any case: as they are listed, or of the default list in
+    /// small and in capital letters, and as pandas writes them.
+    pub(crate) fn missing_texts(&self) -> Vec<String> {
+        if let Some(listed) = &self.missing_values {
+            return listed.iter().map(|text| text.trim().to_owned()).collect();
+        }
+        let in_both =
+            MISSING_DEFAULT.iter().flat_map(|text| [text.to_string(), text.to_uppercase()]);
+        in_both.chain(["NaN", "None"].map(str::to_owned)).collect()
+    }
+
     /// Whether this cell, trimmed and not empty, means a missing one.
     pub(crate) fn is_missing(&self, cell: &[u8], is_number: bool) -> bool {
         if let Some(listed) = &self.missing_values {

@@ -25,6 +25,18 @@ pub(crate) fn categories(found: Vec<String>) -> Vec<String> {
     categories
 }
 
+/// The greatest size up to which an `f64` has every whole number.
+pub(crate) const EXACT_MAX: i64 = 1 << 53;
+
+/// Categories as the whole numbers that they are, in their plain spelling, if all are that, and exact in `f64`.
+pub(crate) fn whole_numbers(categories: &[String]) -> Option<Vec<i64>> {
+    let number = |label: &String| {
+        let number = label.parse::<i64>().ok().filter(|_| is_plain(label));
+        number.filter(|number| number.unsigned_abs() <= EXACT_MAX.unsigned_abs())
+    };
+    categories.iter().map(number).collect()
+}
+
 /// The two labels of a binary target, or all of them if there are not two. A column that holds only 0, or only 1, is
 /// understood to be one of the two.
 pub(crate) fn binary(found: Vec<String>) -> Result<Vec<String>, Vec<String>> {
@@ -80,7 +92,7 @@ pub(crate) fn identity(label: &str) -> &str {
 }
 
 /// Whether it is a whole number without a needless digit or sign.
-fn is_plain(text: &str) -> bool {
+pub(crate) fn is_plain(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let are_digits = !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit());
     are_digits && (text == "0" || !digits.starts_with('0'))

@@ -75,8 +75,8 @@ pub use order::RowOrder;
 pub use readers::open_table::{COLUMNS_MAX, ROWS_MAX};
 pub use rows::Rows;
 pub use schema::{
-    Cells, EmbeddedColumn, EncodedRows, PassedColumn, RawRows, ReadTable, RowEncoder, RowSource,
-    Schema, Unseen, Want,
+    Cells, DescribedRows, EmbeddedColumn, EncodedRows, PassedColumn, RawRows, ReadTable,
+    RowEncoder, RowSource, Schema, Unseen, Want,
 };
 pub use sharded::Sharded;
 pub use spec::{TableSource, TableSpec, TargetKind};

@@ -1,6 +1,7 @@
 //! What a model must remember about its table: columns, scaling, categories, fill values, labels and how its files are written. Kept
 //! with the model as JSON. The one place where raw cells become the network's numbers, for training and prediction alike.
 
+mod described;
 mod kept;
 mod rules;
 mod stream;
@@ -20,6 +21,7 @@ use crate::rows::Rows;
 use crate::selection::Selection;
 use crate::spec::TargetKind;
 use crate::table_file::TableFile;
+pub use described::DescribedRows;
 pub(crate) use rules::{Reader, Rule, selection, usable_rows};
 pub use stream::{EncodedRows, PassedColumn, RawRows, RowEncoder, RowSource};
 

@@ -2,6 +2,7 @@
 //!
 //! Every element (for softmax: every row) is computed on its own, so a block may be any part of a call's rows.
 
+use lockstep_graph::{Graph, Value};
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::kinds::Activation;
@@ -118,6 +119,33 @@ pub(crate) fn softmax(row: &mut [f32]) -> (f32, f32) {
         *value /= sum;
     }
     (largest, sum)
+}
+
+/// The operations of [`forward`] and [`forward_keeping`] after the bias.
+pub(crate) fn describe(activation: Activation, graph: &mut Graph, sums: Value) -> Value {
+    match activation {
+        Activation::Linear => sums,
+        Activation::Relu => graph.relu(sums),
+        Activation::LeakyRelu { slope } => graph.leaky_relu(slope, sums),
+        Activation::Elu { alpha } => graph.elu(alpha, sums),
+        Activation::Sigmoid => graph.sigmoid(sums),
+        Activation::Tanh => graph.tanh(sums),
+        Activation::Gelu => {
+            let [root, half, one] =
+                [std::f32::consts::FRAC_1_SQRT_2, 0.5, 1.0].map(|number| graph.row(number));
+            let scaled = graph.multiply(sums, root);
+            let erf = graph.erf(scaled);
+            let twice = graph.add(erf, one);
+            let share = graph.multiply(twice, half);
+            graph.multiply(sums, share)
+        }
+        Activation::Silu => {
+            let share = graph.sigmoid(sums);
+            graph.multiply(sums, share)
+        }
+        Activation::Softplus => graph.softplus(sums),
+        Activation::Softmax => graph.softmax(sums),
+    }
 }
 
 /// Turns slopes of the loss by the outputs into slopes by the sums that went in, in place.

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::Range;
 
+use lockstep_graph::{Graph, Value};
 use lockstep_proto::layout::TensorShape;
 use lockstep_proto::penalties::Penalty;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,9 @@ use crate::error::SpecError;
 use crate::finite::all_finite;
 use crate::fold::{self, Leaves, Order};
 use crate::kinds::Initializer;
-use crate::layers::{Backward, Forward, Gradient, Shape, Stage, Tensor, TensorPart, with_scratch};
+use crate::layers::{
+    Backward, Forward, Gradient, Shape, Stage, Tensor, TensorPart, Tensors, with_scratch,
+};
 use crate::product;
 
 /// Most rows of a table: places up to there are whole numbers in `f32`. And most values of a vector, as units of a layer.
@@ -167,6 +170,24 @@ impl Embeddings {
             kept: 0,
             flops: VALUE_FLOPS.saturating_mul(width as u64),
         }
+    }
+
+    /// The operations of the forward pass: numbers, and the vector in each place, side by side.
+    pub(crate) fn describe(
+        &self,
+        graph: &mut Graph,
+        numbers: Option<Value>,
+        places: &[Value],
+        tensors: Tensors<'_>,
+    ) -> Value {
+        let mut parts: Vec<Value> = numbers.into_iter().collect();
+        for ((tensor, table), place) in self.tables.iter().enumerate().zip(places) {
+            let Embedding { column, rows, dimension } = &table.embedding;
+            let (name, shape) = (format!("{column}.embedding"), [*rows, *dimension]);
+            let vectors = graph.weights(&name, &shape, tensors.get(tensor));
+            parts.push(graph.rows(vectors, *place));
+        }
+        graph.join(&parts)
     }
 
     /// Values of an output row.

@@ -30,6 +30,7 @@
 mod activation;
 mod backward;
 mod blocks;
+mod described;
 mod embeddings;
 mod error;
 mod finite;

@@ -1,6 +1,7 @@
 //! Units of targets. A network may be trained on targets that are scaled; what is said of its outputs is said in the unit that
 //! the targets had before. Knows no table and nothing of how the scaling was found.
 
+use lockstep_graph::{Element, Graph, Value};
 use serde::{Deserialize, Serialize};
 
 /// From what the network computes for one target to the target's own unit. All of it is `f64`.
@@ -27,6 +28,28 @@ impl Unit {
         match *self {
             Unit::Affine { offset, factor } => value * factor + offset,
             Unit::Expm1 => expm1(value),
+        }
+    }
+
+    /// The operations of [`Unit::back`], of one column of what the network computes.
+    pub fn describe(&self, graph: &mut Graph, value: Value) -> Value {
+        let value = graph.convert(Element::Double, value);
+        match *self {
+            Unit::Affine { offset, factor } => {
+                let [offset, factor] = [offset, factor].map(|number| graph.row(number));
+                let scaled = graph.multiply(value, factor);
+                graph.add(scaled, offset)
+            }
+            Unit::Expm1 => {
+                let [least, most, one] =
+                    [-EXPONENT_MAX, EXPONENT_MAX, 1.0].map(|number| graph.row(number));
+                let is_less = graph.less(value, least);
+                let value = graph.choose(is_less, least, value);
+                let is_more = graph.greater(value, most);
+                let value = graph.choose(is_more, most, value);
+                let power = graph.exp(value);
+                graph.subtract(power, one)
+            }
         }
     }
 

@@ -18,7 +18,8 @@ use lockstep_proto::layout::Layout;
 use crate::checkpoint::{self, Expected, Origin};
 use crate::error::{Error, Result};
 use crate::job::{ClusterSection, Job, measure_watched, mode_watched};
-use crate::weights_file::{self, WeightsError};
+use crate::weights_file::WeightsError;
+use crate::weights_file::import::{self, Imported};
 
 /// Values that are laid out for hashing at once.
 const HASH_BLOCK_VALUES: usize = 1 << 16;
@@ -66,7 +67,7 @@ impl Plan {
     /// # Errors
     /// If they do not fit the job.
     pub fn with_dataset(mut job: Job, dataset: Dataset) -> Result<Plan> {
-        let Dataset { train, validation, test, schema, summary, warnings } = dataset;
+        let Dataset { train, validation, test, schema, summary, mut warnings } = dataset;
         job.check_against(train.len() as u64, &schema.target_names())?;
         let class_weights = class_weights(&job, &schema, &train)?;
         let train = match &class_weights {
@@ -88,7 +89,12 @@ impl Plan {
         job.check_messages(&network)?;
         job.undecayed(&network)?;
         let weights = match &job.model.initial_weights {
-            Some(path) => initial_weights(path, network.layout())?,
+            Some(path) => {
+                let (weights, notes) = initial_weights(path, network.layout())?;
+                let note = |note: String| format!("initial weights {}: {note}", path.display());
+                warnings.extend(notes.into_iter().map(note));
+                weights
+            }
             None => network.initial_parameters(job.seed),
         };
         let whole = |rows: Rows| {
@@ -334,14 +340,15 @@ pub fn units(schema: &Schema) -> Vec<Unit> {
     }
 }
 
-/// Weights to start from: a safetensors file, a checkpoint, or the newest model of a run folder.
-fn initial_weights(path: &Path, layout: &Layout) -> Result<Vec<f32>> {
+/// Weights to start from, a safetensors file, a checkpoint, or the newest model of a run folder, and what was done to them.
+fn initial_weights(path: &Path, layout: &Layout) -> Result<(Vec<f32>, Vec<String>)> {
     let in_run = path.join("model/weights.safetensors");
     let path = if path.is_dir() { &in_run } else { path };
     if let Some(weights) = checkpoint::read_weights(path, layout)? {
-        return Ok(weights);
+        return Ok((weights, Vec::new()));
     }
-    Ok(weights_file::read_stamped(path, layout)?.0)
+    let Imported { weights, notes } = import::read(path, layout)?;
+    Ok((weights, notes))
 }
 
 /// The tables of a run, dealt to shards.

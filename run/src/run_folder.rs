@@ -1,6 +1,7 @@
 //! The run folder: what a run was asked, what it measured, and the model it made.
 //!
-//! `job.toml` (as resolved), `manifest.json`, `metrics.jsonl`, `model/model.json` and `model/weights.safetensors`.
+//! `job.toml` (as resolved), `manifest.json`, `metrics.jsonl`, `model/model.json`, `model/weights.safetensors`, and of a finished
+//! run `model/model.onnx`.
 //! Files that say that something is done are written whole (`whole_file`), and the manifest says what the others must be.
 //! What a run leaves that was killed before it had a manifest is told apart from what others may have put there, and
 //! written anew when the run is to go on.
@@ -36,7 +37,7 @@ use lock::Lock;
 
 pub use identity::{JOIN, make_identity, renew_secret};
 pub use manifest::{Cadence, Files, Manifest, Status};
-pub use model::{Model, ModelDescription, ModelFiles, model_stamp};
+pub use model::{Model, ModelDescription, ModelFiles, check_onnx, model_stamp};
 
 /// Longest `job.toml` of a run folder that is read.
 const JOB_BYTES_MAX: u64 = 64 << 20;
@@ -173,6 +174,8 @@ impl RunFolder {
         self.manifest.files = Some(files);
         self.manifest.status = Status::Running;
         self.manifest.weights_blake3 = None;
+        self.manifest.onnx_blake3 = None;
+        self.manifest.imported = false;
         self.manifest.early_stopping = None;
         self.manifest.threshold = None;
         self.write_manifest()?;
@@ -259,11 +262,24 @@ impl RunFolder {
         let early_stopping = rule.and_then(|rule| EarlyStop::of(rule, outcome));
         let epochs = early_stopping.as_ref().map_or(outcome.epochs, EarlyStop::kept_epoch);
         let weights = &outcome.weights;
-        model.write_last(u64::from(epochs) * plan.batches().count(), weights, threshold)?;
+        let steps = u64::from(epochs) * plan.batches().count();
+        self.manifest.onnx_blake3 = model.write_last(steps, weights, threshold)?;
         self.manifest.status = Status::Finished;
         self.manifest.weights_blake3 = Some(weights_file::weights_hash(weights));
         self.manifest.early_stopping = early_stopping;
         self.manifest.threshold = threshold;
+        self.write_manifest()
+    }
+
+    /// Writes the weights at step 0 as the model, and that the run is finished.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub(crate) fn finish_imported(&mut self, model: &ModelFiles, plan: &Plan) -> Result<()> {
+        self.manifest.onnx_blake3 = model.write_last(0, &plan.weights, None)?;
+        self.manifest.status = Status::Finished;
+        self.manifest.weights_blake3 = Some(weights_file::weights_hash(&plan.weights));
+        self.manifest.imported = true;
         self.write_manifest()
     }
 

@@ -349,7 +349,7 @@ fn open_journal(plan: &Plan, run: &Path, step: u64, reporter: &SharedReporter) -
 }
 
 /// A name that no other execution has: the job's, the time and the process.
-fn new_run_id(name: &str) -> String {
+pub(crate) fn new_run_id(name: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{name}-{:x}-{:x}", now.as_millis(), std::process::id())
 }

@@ -1,9 +1,10 @@
 //! Weights as safetensors: `layers.{i}.kernel` `[in, out]` and `layers.{i}.bias` `[out]`, `f32`, as Keras lays them out.
 //!
-//! Values of other types are refused, never converted in silence; files of other programs are told apart by what is in
-//! them.
+//! A run's own file has exactly that. What a run may start from (`import`) may be of another floating-point type, or PyTorch's:
+//! it is converted, and that is told. Files of other programs are told apart by what is in them.
 
 mod foreign;
+pub mod import;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -57,6 +58,16 @@ pub fn to_bytes(
     weights: &[f32],
     stamp: &Stamp,
 ) -> Result<Vec<u8>, safetensors::SafeTensorError> {
+    let metadata = HashMap::from([(STAMP.to_string(), serde_json::to_string(stamp)?)]);
+    tensors_to_bytes(layout, weights, metadata)
+}
+
+/// The bytes of a file with these weights and these texts.
+pub(crate) fn tensors_to_bytes(
+    layout: &Layout,
+    weights: &[f32],
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>, safetensors::SafeTensorError> {
     let bytes = lockstep_proto::values::encode(weights);
     let view = |tensor: &Tensor| {
         let range = tensor.range.start * 4..tensor.range.end * 4;
@@ -65,7 +76,6 @@ pub fn to_bytes(
     };
     let views: Vec<_> =
         layout.tensors().iter().map(view).collect::<Result<_, safetensors::SafeTensorError>>()?;
-    let metadata = HashMap::from([(STAMP.to_string(), serde_json::to_string(stamp)?)]);
     safetensors::serialize(views, Some(metadata))
 }
 
@@ -79,27 +89,18 @@ pub fn read_stamped(
     layout: &Layout,
 ) -> Result<(Vec<f32>, Option<Stamp>), WeightsError> {
     let fail = |problem: String| WeightsError { path: path.to_path_buf(), problem };
-    let unusable = |why| match why {
-        Unusable::Unreadable(problem) => fail(problem),
-        Unusable::Damaged(why) => fail(
-            foreign::advice(path, layout)
-                .unwrap_or_else(|| format!("not a whole safetensors file ({why}): copy it again")),
-        ),
-    };
-    let file = TensorFile::open(path).map_err(unusable)?;
+    let file = open(path, layout)?;
     check(file.tensors(), layout).map_err(fail)?;
     let stamp = file.metadata(STAMP).map(serde_json::from_str::<Stamp>).transpose();
     let stamp = stamp.map_err(|error| fail(format!("damaged: its metadata {STAMP:?}: {error}")))?;
-    let bytes = file.bytes().map_err(unusable)?;
+    let bytes = file.bytes().map_err(|why| unusable(path, layout, why))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| fail(error.to_string()))?;
     let mut weights = vec![0.0; layout.len()];
     for tensor in layout.tensors() {
         let view = file.tensor(&tensor.name).map_err(|error| fail(error.to_string()))?;
         lockstep_proto::values::copy(view.data(), &mut weights[tensor.range.clone()]);
     }
-    if let Some(at) = weights.iter().position(|weight| !weight.is_finite()) {
-        return Err(fail(format!("weight {at} is {}, wanted finite numbers", weights[at])));
-    }
+    check_finite(&weights).map_err(fail)?;
     if let Some(Stamp { weights_blake3: wanted, .. }) = &stamp {
         let found = weights_hash(&weights);
         if found != *wanted {
@@ -110,12 +111,37 @@ pub fn read_stamped(
     Ok((weights, stamp))
 }
 
+/// Opens a file, or says what it is instead.
+fn open(path: &Path, layout: &Layout) -> Result<TensorFile, WeightsError> {
+    TensorFile::open(path).map_err(|why| unusable(path, layout, why))
+}
+
+fn unusable(path: &Path, layout: &Layout, why: Unusable) -> WeightsError {
+    let problem = match why {
+        Unusable::Unreadable(problem) => problem,
+        Unusable::Damaged(why) => foreign::advice(path, layout)
+            .unwrap_or_else(|| format!("not a whole safetensors file ({why}): copy it again")),
+    };
+    WeightsError { path: path.to_path_buf(), problem }
+}
+
+fn check_finite(weights: &[f32]) -> Result<(), String> {
+    match weights.iter().position(|weight| !weight.is_finite()) {
+        Some(at) => Err(format!("weight {at} is {}, wanted finite numbers", weights[at])),
+        None => Ok(()),
+    }
+}
+
+fn no_tensor(name: &str, found: &BTreeMap<String, TensorInfo>) -> String {
+    let names: Vec<_> = found.keys().take(8).map(String::as_str).collect();
+    format!("no tensor {name}, found {}", names.join(", "))
+}
+
 /// That the tensors of a file are those of a layout.
 fn check(found: &BTreeMap<String, TensorInfo>, layout: &Layout) -> Result<(), String> {
     for tensor in layout.tensors() {
         let Some(info) = found.get(&tensor.name) else {
-            let names: Vec<_> = found.keys().take(8).map(String::as_str).collect();
-            return Err(format!("no tensor {}, found {}", tensor.name, names.join(", ")));
+            return Err(no_tensor(&tensor.name, found));
         };
         let (dtype, shape) = (info.dtype, &info.shape);
         if dtype != Dtype::F32 || *shape != tensor.shape {

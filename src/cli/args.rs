@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 pub(super) use self::tls::{CoordinatorTls, WorkerTls};
 use super::local::Chaos;
 use crate::report::LogFormat;
+use lockstep_run::export::ExportFormat;
 use lockstep_run::job::{Job, JobError, Setting};
 use lockstep_run::report::escape::visible;
 use lockstep_run::verify::Steps;
@@ -89,6 +90,10 @@ pub(super) enum Command {
     Evaluate(Evaluate),
     /// Predict with a run's model.
     Predict(Predict),
+    /// Make a model of weights that were trained elsewhere.
+    Import(Import),
+    /// Write a run's model for other programs: ONNX, safetensors or JSON.
+    Export(Export),
     /// Replay the steps of a run on this machine, and compare the weights with its journal.
     Verify(Verify),
     /// Make the key and the secret of a run ahead of it, or renew the secret of its join line.
@@ -396,6 +401,64 @@ pub(super) struct Predict {
     /// Replace the output file if it exists. Never the table or a file of the run folder.
     #[arg(long)]
     pub(super) force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  lockstep import job.toml --weights pytorch.safetensors --out runs/imported"
+)]
+pub(super) struct Import {
+    #[command(flatten)]
+    pub(super) job: JobFile,
+    /// The weights: a safetensors file of ours, of PyTorch's, or converted from Keras, a run folder or a checkpoint [default:
+    /// the job's model.initial_weights].
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) weights: Option<PathBuf>,
+    /// The run folder [default: runs/NAME].
+    #[arg(long, short)]
+    pub(super) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  lockstep export runs/boston --output boston.onnx")]
+pub(super) struct Export {
+    /// The run folder; the run may be unfinished.
+    pub(super) run: PathBuf,
+    /// What the model is written as.
+    #[arg(long, short, value_enum, default_value_t)]
+    pub(super) format: ExportedAs,
+    /// Where it goes; `-` for standard output [default: model.onnx, model.safetensors or model.json here].
+    #[arg(long, short)]
+    pub(super) output: Option<PathBuf>,
+    /// An ONNX graph that takes what the network gets of a row instead of a table's columns: scaled numbers as f32, and the
+    /// places of embedded categories. For small runtimes.
+    #[arg(long)]
+    pub(super) encoded: bool,
+    /// Replace the output file if it exists. Never a file of the run folder.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// What a model is written as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ExportedAs {
+    /// An ONNX graph, from the columns of a table to predictions.
+    #[default]
+    Onnx,
+    /// The weights by name, with network and columns as metadata.
+    Safetensors,
+    /// Network, columns and weights in one text.
+    Json,
+}
+
+impl From<ExportedAs> for ExportFormat {
+    fn from(format: ExportedAs) -> ExportFormat {
+        match format {
+            ExportedAs::Onnx => ExportFormat::Onnx,
+            ExportedAs::Safetensors => ExportFormat::Safetensors,
+            ExportedAs::Json => ExportFormat::Json,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

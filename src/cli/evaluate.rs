@@ -17,7 +17,7 @@ pub(super) fn evaluate(evaluate: Evaluate, reporter: &SharedConsole) -> Result<(
     let Evaluate { run, data, labels, output, force } = evaluate;
     let data = TableFile::guess(data, labels);
     if let Some(output) = &output {
-        file::check(&run, &data, output, force)?;
+        file::check(&run, Some(&data), output, force)?;
     }
     let model = load_model(&run, reporter)?;
     let Evaluation { rows, left_out, unseen, values, loss_is_scaled, classes, warning } =

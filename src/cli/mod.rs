@@ -5,7 +5,9 @@ mod args;
 mod check;
 mod completions;
 mod evaluate;
+mod export;
 mod health;
+mod import;
 mod init;
 mod joining;
 mod launch;
@@ -141,6 +143,8 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
         Command::Check(check) => check::run(&check.job, usize::from(check.workers), reporter),
         Command::Evaluate(evaluate) => evaluate::evaluate(evaluate, reporter),
         Command::Predict(predict) => predict::predict(predict, reporter),
+        Command::Import(options) => import::import(options, reporter),
+        Command::Export(options) => export::export(options, reporter),
         Command::Verify(options) => {
             let threads = options.threads.map_or_else(cores, usize::from);
             let reporter: SharedReporter = reporter.clone();

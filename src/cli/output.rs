@@ -12,7 +12,12 @@ use tempfile::NamedTempFile;
 ///
 /// # Errors
 /// Why not, and what to do.
-pub(super) fn check(run: &Path, data: &TableFile, output: &Path, force: bool) -> Result<()> {
+pub(super) fn check(
+    run: &Path,
+    data: Option<&TableFile>,
+    output: &Path,
+    force: bool,
+) -> Result<()> {
     let refused = |problem: &str| {
         Err(Error::File { path: output.to_path_buf(), problem: problem.to_string() })
     };
@@ -22,10 +27,11 @@ pub(super) fn check(run: &Path, data: &TableFile, output: &Path, force: bool) ->
         return refused("it lies in the run folder, which only its run writes: name another place");
     }
     let there = fs::metadata(output).ok();
-    if there.as_ref().is_some_and(|there| is_input(data, there)) {
+    let is_read = |there: &Metadata| data.is_some_and(|data| is_input(data, there));
+    if there.as_ref().is_some_and(is_read) {
         return refused("it is the table that is read: name another file");
     }
-    if data.would_read(output) {
+    if data.is_some_and(|data| data.would_read(output)) {
         return refused(
             "it would be one more part of the table that is read, the next time: name another folder",
         );

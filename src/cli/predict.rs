@@ -33,7 +33,7 @@ pub(super) fn predict(predict: Predict, reporter: &SharedConsole) -> Result<()> 
     }
     let wrong = |problem| Error::File { path: output.clone(), problem };
     let format = OutputFormat::of_name(&output).map_err(wrong)?;
-    file::check(&run, &data, &output, force)?;
+    file::check(&run, Some(&data), &output, force)?;
     let model = load_model(&run, reporter)?;
     let (pending, to) = Pending::begin(&output)?;
     if pending.path().is_none() && !format.can_stream() {

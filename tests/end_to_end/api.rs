@@ -431,3 +431,19 @@ fn a_batch_of_very_many_rows() {
 fn rows_of_very_many_columns() {
     assert_eq!(fit_in_a_process(&[(SHAPE, "3x1100000")]), "went well");
 }
+
+/// Only a fitted model goes to other programs.
+#[test]
+fn a_fitted_model_is_an_onnx_graph() {
+    let mut model = Sequential::new();
+    model.add(Dense::new(1));
+    model.compile(adam(), Loss::Mse, &[]);
+    assert!(model.to_onnx().unwrap_err().to_string().contains("to_onnx before fit"));
+    let x = Array2::from_shape_fn((8, 2), |(row, column)| (row * 2 + column) as f32);
+    let y = Array2::from_shape_fn((8, 1), |(row, _)| row as f32);
+    model.fit(x.view(), y.view(), &Fit::default()).unwrap();
+    let bytes = model.to_onnx().unwrap();
+    for name in ["numbers", "layers.0.kernel", "y0"] {
+        assert!(bytes.windows(name.len()).any(|part| part == name.as_bytes()), "{name}");
+    }
+}

@@ -34,6 +34,8 @@ fn help_has_examples() {
         "check",
         "evaluate",
         "predict",
+        "import",
+        "export",
         "verify",
         "token",
         "health",

@@ -469,6 +469,7 @@ fn documents_that_are_named_are_there() {
         "SECURITY.md",
         "docs/cluster.md",
         "docs/deploy.md",
+        "docs/export.md",
         "docs/init.md",
         "docs/output.md",
         "docs/runs.md",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 /// Folders of the crates; the root package's code is in `src`.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 13] = [
     "src",
     "api",
     "run",
@@ -20,6 +20,7 @@ const CRATES: [&str; 12] = [
     "model",
     "data",
     "parameters",
+    "graph",
     "proto",
 ];
 

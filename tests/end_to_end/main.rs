@@ -35,6 +35,8 @@ mod embeddings;
 #[cfg(target_os = "linux")]
 mod eviction;
 #[cfg(target_os = "linux")]
+mod export;
+#[cfg(target_os = "linux")]
 mod failpoints;
 #[cfg(target_os = "linux")]
 mod faults;

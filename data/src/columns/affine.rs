@@ -2,10 +2,24 @@
 
 use std::sync::Arc;
 
+use lockstep_graph::{Graph, Value};
+
 use super::{Back, Fitted, Scaling, State, StateValue};
 
 /// Smallest divisor. Squares of what is smaller vanish, so that its deviation is not known.
 const DIVISOR_MIN: f64 = 1e-150;
+
+/// The operations of linear scales side by side, a column of cells each.
+pub(super) fn describe(graph: &mut Graph, scalings: &[Scaling], cells: Value) -> Value {
+    let mut of_each = |number: fn(&Scaling) -> f64, same: f64| {
+        let numbers: Vec<f64> = scalings.iter().map(number).collect();
+        numbers.iter().any(|number| *number != same).then(|| graph.row(&numbers[..]))
+    };
+    let (offsets, divisors) =
+        (of_each(|scaling| scaling.offset, 0.0), of_each(|scaling| scaling.divisor, 1.0));
+    let shifted = offsets.map_or(cells, |offsets| graph.subtract(cells, offsets));
+    divisors.map_or(shifted, |divisors| graph.divide(shifted, divisors))
+}
 
 /// A linear scale, fitted.
 #[derive(Debug)]
@@ -49,6 +63,10 @@ impl Fitted for Affine {
         for (out, cell) in out.iter_mut().zip(cells) {
             *out = (cell - offset) / divisor;
         }
+    }
+
+    fn describe(&self, graph: &mut Graph, cells: Value) -> Value {
+        describe(graph, &[self.0], cells)
     }
 
     fn state(&self) -> State {

@@ -18,8 +18,8 @@ pub struct Column {
     name: String,
     settings: ColumnSettings,
     fill: Option<f64>,
-    fitted: Arc<dyn Fitted>,
-    reading: Reading,
+    pub(super) fitted: Arc<dyn Fitted>,
+    pub(super) reading: Reading,
 }
 
 /// From a cell as it is in the table to the number that is encoded.
@@ -323,6 +323,8 @@ impl KeptColumn {
 
 #[cfg(test)]
 mod tests {
+    use lockstep_graph::{Graph, Value};
+
     use super::*;
 
     /// An encoder of two inputs, such as a date or a category has.
@@ -336,6 +338,10 @@ mod tests {
 
         fn encode(&self, cells: &[f64], output: usize, out: &mut [f64]) {
             out.iter_mut().zip(cells).for_each(|(out, cell)| *out = cell.powi(2 + output as i32));
+        }
+
+        fn describe(&self, _: &mut Graph, cells: Value) -> Value {
+            cells
         }
 
         fn state(&self) -> State {

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use super::date_form::civil;
+use lockstep_graph::{Graph, Value};
+
+use super::date_form::{civil, describe_civil};
 use super::standard::standard;
 use super::{Back, Encoder, Fitted, Looks, Scaling, Seen, State, StateValue, affine};
 
@@ -62,6 +64,12 @@ impl Fitted for Dates {
         }
     }
 
+    fn describe(&self, graph: &mut Graph, cells: Value) -> Value {
+        let parts = describe_parts(graph, cells);
+        let parts = graph.join(&parts[..self.parts.len()]);
+        affine::describe(graph, &self.parts, parts)
+    }
+
     fn state(&self) -> State {
         let of = |number: fn(&Scaling) -> f64| {
             StateValue::Numbers(self.parts.iter().map(number).collect())
@@ -89,6 +97,24 @@ fn parts(seconds: f64) -> [f64; PARTS] {
     let (year, month, day_of_month) = civil(day as i64);
     let weekday = (day as i64 + 3).rem_euclid(7);
     [year as f64, month as f64, day_of_month as f64, weekday as f64, hour]
+}
+
+/// The operations of [`parts`]. Days are whole numbers of few digits, so that a quotient's floor is that of whole numbers.
+fn describe_parts(graph: &mut Graph, seconds: Value) -> [Value; PARTS] {
+    let [a_day, an_hour, a_week, three] = [DAY, 3600.0, 7.0, 3.0].map(|number| graph.row(number));
+    let day = graph.divide(seconds, a_day);
+    let day = graph.floor(day);
+    let midnight = graph.multiply(day, a_day);
+    let of_day = graph.subtract(seconds, midnight);
+    let hour = graph.divide(of_day, an_hour);
+    let hour = graph.floor(hour);
+    let (year, month, day_of_month) = describe_civil(graph, day);
+    let from_monday = graph.add(day, three);
+    let weeks = graph.divide(from_monday, a_week);
+    let weeks = graph.floor(weeks);
+    let weeks = graph.multiply(weeks, a_week);
+    let weekday = graph.subtract(from_monday, weeks);
+    [year, month, day_of_month, weekday, hour]
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use lockstep_graph::{Graph, Value};
+
 /// How a date is written. A column has one form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct DateForm {
@@ -118,6 +120,56 @@ pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let day = of_year - (153 * shifted + 2) / 5 + 1;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// The operations of [`civil`]; all numbers are whole.
+pub(crate) fn describe_civil(graph: &mut Graph, days: Value) -> (Value, Value, Value) {
+    let number = |graph: &mut Graph, number: i32| graph.row(f64::from(number));
+    // The floor of a quotient.
+    let div = |graph: &mut Graph, a: Value, by: i32| {
+        let by = number(graph, by);
+        let quotient = graph.divide(a, by);
+        graph.floor(quotient)
+    };
+    let times = |graph: &mut Graph, a: Value, by: i32| {
+        let by = number(graph, by);
+        graph.multiply(a, by)
+    };
+    let plus = |graph: &mut Graph, a: Value, b: i32| {
+        let b = number(graph, b);
+        graph.add(a, b)
+    };
+    let days = plus(graph, days, 719_468);
+    let era = div(graph, days, 146_097);
+    let before = times(graph, era, 146_097);
+    let of_era = graph.subtract(days, before);
+    let [fours, hundreds, last] = [1_460, 36_524, 146_096].map(|by| div(graph, of_era, by));
+    let corrected = graph.subtract(of_era, fours);
+    let corrected = graph.add(corrected, hundreds);
+    let corrected = graph.subtract(corrected, last);
+    let year_of_era = div(graph, corrected, 365);
+    let years = times(graph, year_of_era, 365);
+    let (leap, centuries) = (div(graph, year_of_era, 4), div(graph, year_of_era, 100));
+    let before = graph.add(years, leap);
+    let before = graph.subtract(before, centuries);
+    let of_year = graph.subtract(of_era, before);
+    let months = times(graph, of_year, 5);
+    let months = plus(graph, months, 2);
+    let shifted = div(graph, months, 153);
+    let before = times(graph, shifted, 153);
+    let before = plus(graph, before, 2);
+    let before = div(graph, before, 5);
+    let day = graph.subtract(of_year, before);
+    let day = plus(graph, day, 1);
+    let ten = number(graph, 10);
+    let is_this_year = graph.less(shifted, ten);
+    let (this, next) = (plus(graph, shifted, 3), plus(graph, shifted, -9));
+    let month = graph.choose(is_this_year, this, next);
+    let year = times(graph, era, 400);
+    let year = graph.add(year_of_era, year);
+    let next = plus(graph, year, 1);
+    let year = graph.choose(is_this_year, year, next);
+    (year, month, day)
 }
 
 /// A day as pandas writes it into a CSV file.

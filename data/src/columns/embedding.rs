@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use lockstep_graph::{Graph, Value};
 use lockstep_parameters::Range;
 
 use super::{Back, Encoder, Fitted, Looks, State};
@@ -32,6 +33,10 @@ struct Place {
 impl Fitted for Place {
     fn encode(&self, cells: &[f64], _: usize, out: &mut [f64]) {
         out.copy_from_slice(cells);
+    }
+
+    fn describe(&self, _: &mut Graph, cells: Value) -> Value {
+        cells
     }
 
     fn dimension(&self) -> Option<usize> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use lockstep_graph::{Graph, Value};
 use lockstep_parameters::Range;
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +86,10 @@ pub(crate) trait Fitted: fmt::Debug + Send + Sync {
     /// Computes one of the inputs for each of the cells, none of which is missing: in `f64`, by `+ - * /` or portable
     /// functions of our own. It is rounded to `f32` elsewhere.
     fn encode(&self, cells: &[f64], output: usize, out: &mut [f64]);
+
+    /// The operations of [`Fitted::encode`], for other programs: of one column of cells, `f64` that are not missing, all of its
+    /// inputs side by side. What `encode` has no number for is NaN.
+    fn describe(&self, graph: &mut Graph, cells: Value) -> Value;
 
     /// All that [`Encoder::restore`] needs.
     fn state(&self) -> State;

@@ -1,6 +1,8 @@
 //! Functions of scales that are not linear, in `f64`, made of `+ - * /` and square roots alone, whose results IEEE 754 fixes:
 //! the same bits on every machine. Never calls a mathematical library, and fuses nothing.
 
+use lockstep_graph::{Graph, Value};
+
 /// `ln 2`, in a part whose products with exponents are exact, and the rest.
 const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1;
 const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
@@ -55,6 +57,47 @@ pub(crate) fn normal_quantile(share: f64) -> f64 {
     let r = (-ln(tail)).sqrt();
     let size = if r <= 5.0 { ratio(r - 1.6, &TAIL) } else { ratio(r - 5.0, &FAR_TAIL) };
     if from_middle < 0.0 { -size } else { size }
+}
+
+/// The operations of [`normal_quantile`], of one column.
+pub(crate) fn describe_normal_quantile(graph: &mut Graph, share: Value) -> Value {
+    let [zero, one, half] = [0.0, 1.0, 0.5].map(|number| graph.row(number));
+    let from_middle = graph.subtract(share, half);
+    let square = graph.multiply(from_middle, from_middle);
+    let width = graph.row(0.180625);
+    let r = graph.subtract(width, square);
+    let middle = describe_ratio(graph, r, &MIDDLE);
+    let middle = graph.multiply(from_middle, middle);
+    let is_low = graph.less(from_middle, zero);
+    let rest = graph.subtract(one, share);
+    let tail = graph.choose(is_low, share, rest);
+    let log = graph.log(tail);
+    let log = graph.subtract(zero, log);
+    let r = graph.square_root(log);
+    let [near_from, far_from] = [1.6, 5.0].map(|from| graph.row(from));
+    let near = graph.subtract(r, near_from);
+    let near = describe_ratio(graph, near, &TAIL);
+    let far = graph.subtract(r, far_from);
+    let far = describe_ratio(graph, far, &FAR_TAIL);
+    let is_far = graph.greater(r, far_from);
+    let size = graph.choose(is_far, far, near);
+    let minus = graph.subtract(zero, size);
+    let signed = graph.choose(is_low, minus, size);
+    let distance = graph.absolute(from_middle);
+    let bound = graph.row(0.425);
+    let is_in_tail = graph.greater(distance, bound);
+    graph.choose(is_in_tail, signed, middle)
+}
+
+/// The operations of [`ratio`]: all powers at once, times the coefficients.
+fn describe_ratio(graph: &mut Graph, x: Value, both: &[[f64; 8]; 2]) -> Value {
+    let powers = graph.row(&[0.0_f64, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0][..]);
+    let powers = graph.power(x, powers);
+    let [above, below] = [0, 1].map(|which| {
+        let coefficients = graph.matrix(1, &both[which][..]);
+        graph.product(powers, coefficients)
+    });
+    graph.divide(above, below)
 }
 
 /// A ratio of two polynomials of the same degree, coefficients from the constant one on.

@@ -13,6 +13,7 @@ mod affine;
 mod column;
 mod date;
 pub(crate) mod date_form;
+mod described;
 mod divide;
 pub(crate) mod embedding;
 mod encoder;
@@ -32,6 +33,7 @@ mod standard;
 
 pub use column::Column;
 pub(crate) use column::{KeptColumn, Lookup, Reading};
+pub(crate) use described::{CellsRead, DescribedColumns, describe_linear};
 pub use encoder::{Back, Scaling};
 pub(crate) use encoder::{Encoder, Fitted, Looks, Seen, State, StateValue};
 pub use kind::{ColumnEncoder, ColumnKind};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use lockstep_graph::{Graph, Value};
+
 use super::{Back, Encoder, Fitted, Looks, Scaling, State};
 
 pub(super) static NONE: Encoder = Encoder {
@@ -19,6 +21,10 @@ struct AsItIs;
 impl Fitted for AsItIs {
     fn encode(&self, cells: &[f64], _: usize, out: &mut [f64]) {
         out.copy_from_slice(cells);
+    }
+
+    fn describe(&self, _: &mut Graph, cells: Value) -> Value {
+        cells
     }
 
     fn state(&self) -> State {

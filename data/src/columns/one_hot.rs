@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use lockstep_graph::{Element, Graph, Value};
+
 use super::{Back, Encoder, Fitted, Looks, State, StateValue};
 
 /// Most inputs of a column.
@@ -37,6 +39,13 @@ impl Fitted for OneHot {
     fn encode(&self, cells: &[f64], output: usize, out: &mut [f64]) {
         let wanted = (output + 1) as f64;
         out.iter_mut().zip(cells).for_each(|(out, cell)| *out = f64::from(*cell == wanted));
+    }
+
+    fn describe(&self, graph: &mut Graph, cells: Value) -> Value {
+        let places: Vec<f64> = (1..=self.categories).map(|place| place as f64).collect();
+        let places = graph.row(&places[..]);
+        let is_it = graph.equal(cells, places);
+        graph.convert(Element::Double, is_it)
     }
 
     fn state(&self) -> State {

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use lockstep_graph::{Element, Graph, Value};
+
 use super::quantiles::sorted;
 use super::{Back, Encoder, Fitted, Looks, State, StateValue, math};
 
@@ -79,11 +81,73 @@ impl Quantiles {
     }
 }
 
+impl Quantiles {
+    /// The operations of [`Quantiles::share`]. Places of quantiles are counted by comparing with all of them.
+    fn describe_share(&self, graph: &mut Graph, cells: Value) -> Value {
+        let (all, len) = (&self.0, self.0.len() as f64);
+        let (quantiles, table) = (graph.row(&all[..]), graph.matrix(1, &all[..]));
+        let count = |graph: &mut Graph, truths| {
+            let truths = graph.convert(Element::Double, truths);
+            graph.row_sum(truths)
+        };
+        let is_below = graph.less(quantiles, cells);
+        let below = count(graph, is_below);
+        let is_above = graph.greater(quantiles, cells);
+        let above = count(graph, is_above);
+        let [zero, half, one, whole] = [0.0, 0.5, 1.0, len].map(|number| graph.row(number));
+        let up_to = graph.subtract(whole, above);
+        let last = graph.row((len - 1.0).max(1.0));
+        // Of equal ones.
+        let ties = match all.len() {
+            1 => half,
+            _ => {
+                let sum = graph.add(below, up_to);
+                let sum = graph.subtract(sum, one);
+                let sum = graph.multiply(sum, half);
+                graph.divide(sum, last)
+            }
+        };
+        // Between two: the last that is below, and the next.
+        let first = graph.subtract(below, one);
+        let is_none = graph.less(first, zero);
+        let low_place = graph.choose(is_none, zero, first);
+        let is_last = graph.equal(below, whole);
+        let high_place = graph.choose(is_last, first, below);
+        let [low, high] = [low_place, high_place].map(|place| {
+            let place = graph.convert(Element::Whole, place);
+            graph.rows(table, place)
+        });
+        let (above_low, gap) = (graph.subtract(cells, low), graph.subtract(high, low));
+        let part = graph.divide(above_low, gap);
+        let part = graph.add(first, part);
+        let between = graph.divide(part, last);
+        let is_between = graph.equal(below, up_to);
+        let share = graph.choose(is_between, between, ties);
+        let share = graph.choose(is_last, one, share);
+        let is_below_all = graph.equal(up_to, zero);
+        graph.choose(is_below_all, zero, share)
+    }
+}
+
 impl Fitted for Quantiles {
     fn encode(&self, cells: &[f64], _: usize, out: &mut [f64]) {
         for (out, cell) in out.iter_mut().zip(cells) {
             *out = math::normal_quantile(self.share(*cell).clamp(SHARE_MIN, 1.0 - SHARE_MIN));
         }
+    }
+
+    fn describe(&self, graph: &mut Graph, cells: Value) -> Value {
+        let share = self.describe_share(graph, cells);
+        let [least, most] = [SHARE_MIN, 1.0 - SHARE_MIN].map(|end| graph.row(end));
+        let is_less = graph.less(share, least);
+        let share = graph.choose(is_less, least, share);
+        let is_more = graph.greater(share, most);
+        let share = graph.choose(is_more, most, share);
+        let scaled = math::describe_normal_quantile(graph, share);
+        // No comparison holds of NaN, and nothing of it would be left.
+        let zero = graph.row(0.0);
+        let nothing = graph.multiply(cells, zero);
+        graph.add(scaled, nothing)
     }
 
     fn state(&self) -> State {

@@ -211,6 +211,8 @@ pub(crate) fn manifests() {
         started_unix: 1,
         status,
         early_stopping: None,
+        onnx_blake3: None,
+        imported: false,
         threshold: None,
         weights_blake3: (status == Status::Finished).then(|| "ef".repeat(32)),
         files,

@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
+use lockstep_graph::{Graph, Value};
 use lockstep_parameters::{Parameter, Range as Numbers, Slot};
 use lockstep_proto::layout::TensorShape;
 use lockstep_proto::penalties::Penalty;
 use ndarray::s;
 
 use super::layer::{
-    Backward, Forward, Gradient, Layer, Shape, Slopes, Stage, Tensor, TensorPart, with_scratch,
+    Backward, Forward, Gradient, Layer, Shape, Slopes, Stage, Tensor, TensorPart, Tensors,
+    with_scratch,
 };
 use super::spec::LayerSpec;
 use crate::activation;
@@ -158,6 +160,17 @@ impl Layer for Dense {
         Some(self.units)
     }
 
+    fn describe(&self, graph: &mut Graph, input: Value, tensors: Tensors<'_>) -> Value {
+        let shape = [input.width(), self.units];
+        let kernel = graph.weights("kernel", &shape, tensors.get(KERNEL));
+        let mut sums = graph.product(input, kernel);
+        if self.use_bias {
+            let bias = graph.weights("bias", &[self.units], tensors.get(BIAS));
+            sums = graph.add(sums, bias);
+        }
+        activation::describe(self.activation, graph, sums)
+    }
+
     fn output_activation(&self) -> Activation {
         self.activation
     }
@@ -246,7 +259,6 @@ impl Stage for Dense {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::Tensors;
     use crate::leaves::{Microbatch, TrainingRows};
     use lockstep_proto::tree::ShardTree;
     use lockstep_proto::values::Precision;

@@ -4,10 +4,11 @@
 //! Which values of a row are dropped is drawn from a stream of the row's own, keyed by seed, layer, step, shard and place in
 //! the microbatch. So it depends neither on who computes the row, nor with which others, nor how often.
 
+use lockstep_graph::{Graph, Value};
 use lockstep_parameters::{Parameter, Range, Slot};
 use lockstep_proto::random::{Purpose, Random};
 
-use super::layer::{Backward, Forward, Layer, Shape, Stage};
+use super::layer::{Backward, Forward, Layer, Shape, Stage, Tensors};
 use super::spec::LayerSpec;
 use crate::blocks::{copy_rows, each_beside, each_pair};
 use crate::leaves::TrainingRows;
@@ -90,6 +91,11 @@ impl Layer for Dropout {
         let kept = if self.rate > 0.0 { width } else { 0 };
         let flops = VALUE_FLOPS.saturating_mul(kept as u64);
         Ok(Shape { output: input.to_vec(), tensors: Vec::new(), kept, flops })
+    }
+
+    /// Nothing is dropped where nothing is learned.
+    fn describe(&self, _: &mut Graph, input: Value, _: Tensors<'_>) -> Value {
+        input
     }
 
     fn refuses_last_place(&self) -> Option<&'static str> {

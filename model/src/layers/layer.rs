@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
+use lockstep_graph::{Graph, Value};
 use lockstep_parameters::Parameter;
 use lockstep_proto::layout::TensorShape;
 use lockstep_proto::penalties::Penalty;
@@ -53,6 +54,10 @@ pub(crate) trait Layer: Stage {
     fn units(&self) -> Option<usize> {
         None
     }
+
+    /// Adds the operations that [`Stage::forward`] does where nothing is learned, for programs that run the model elsewhere, and
+    /// says what comes out. `input` is rows of `f32`; a tensor is a constant under its own name ([`Graph::weights`]).
+    fn describe(&self, graph: &mut Graph, input: Value, tensors: Tensors<'_>) -> Value;
 
     /// The activation that its outputs went through last: a loss may be computed together with it, from the layer's sums.
     fn output_activation(&self) -> Activation {

@@ -308,6 +308,20 @@ pub enum Report {
         /// In which file; `None` for standard output.
         output: Option<String>,
     },
+    /// A model was made of weights that were trained elsewhere.
+    Imported {
+        /// Where its folder is.
+        run_folder: String,
+        /// Hash of the weights.
+        weights_blake3: String,
+    },
+    /// A model was written for other programs.
+    Exported {
+        /// In which file.
+        output: String,
+        /// How long it is.
+        bytes: u64,
+    },
     /// A run was verified: what it wrote down is what this machine makes.
     Verified {
         /// The first step that was asked for.
@@ -337,6 +351,11 @@ impl Report {
 
     /// Whether it says that the result is in a file, so that standard output is free for programs to be told.
     pub fn is_receipt(&self) -> bool {
-        matches!(self, Report::Predicted { output: Some(_), .. })
+        matches!(
+            self,
+            Report::Predicted { output: Some(_), .. }
+                | Report::Exported { .. }
+                | Report::Imported { .. }
+        )
     }
 }

@@ -39,6 +39,12 @@ pub fn line_of(report: &Report) -> String {
             let place = output.as_ref().map_or(String::new(), |output| format!(" in {output}"));
             format!("{}{place}", count(*rows, "prediction"))
         }
+        Report::Imported { run_folder, weights_blake3 } => {
+            format!("the model in {run_folder}, weights_blake3 {weights_blake3}")
+        }
+        Report::Exported { output, bytes } => {
+            format!("the model in {output}, {}", count(*bytes, "byte"))
+        }
         _ => String::new(),
     }
 }

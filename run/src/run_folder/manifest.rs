@@ -52,6 +52,12 @@ pub struct Manifest {
     pub status: Status,
     /// Hash of the weights that the run ended with, once there are any.
     pub weights_blake3: Option<String>,
+    /// Hash of `model/model.onnx`, if the run has ended and its model is not too large for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onnx_blake3: Option<String>,
+    /// Whether the model's weights are those of step 0, trained elsewhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
     /// What early stopping made of the run, once it is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStop>,
@@ -121,6 +127,8 @@ impl Manifest {
             started_unix,
             status: Status::Running,
             weights_blake3: None,
+            onnx_blake3: None,
+            imported: false,
             early_stopping: None,
             threshold: None,
             files: None,

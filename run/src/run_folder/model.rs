@@ -1,5 +1,5 @@
 //! The model in a run folder: `model/model.json` and `model/weights.safetensors`, for as long as there has been a
-//! checkpoint.
+//! checkpoint, and `model/model.onnx` once the run is over.
 //!
 //! `model.json` says what is the same through the whole run, and is there before any weights; the weights' file is replaced
 //! whole and carries its step and hash. So whoever reads both, at any time, has what belongs together. When the run is over, and its
@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use super::manifest::{hash, parse};
 use super::{Manifest, RunFolder, Status, json};
 use crate::checkpoint::Origin;
 use crate::error::{Error, Result};
+use crate::export::{self, ExportedModel, GraphInputs};
 use crate::format::{FORMAT, FORMAT_OF_COLUMNS, FORMAT_OF_THRESHOLDS};
 use crate::job::target_kind;
 use crate::plan::{Plan, embeddings, units};
@@ -33,6 +35,7 @@ use crate::whole_file::write_whole;
 /// The files, in a run folder.
 const DESCRIPTION: &str = "model/model.json";
 const WEIGHTS: &str = "model/weights.safetensors";
+const ONNX: &str = "model/model.onnx";
 
 /// Longest description that is read; it has every feature and label.
 const DESCRIPTION_BYTES_MAX: u64 = 256 << 20;
@@ -134,12 +137,14 @@ impl ModelFiles {
     /// If a file cannot be written; the model that was there before stays then.
     pub fn write(&self, step: u64, weights: &[f32]) -> Result<()> {
         self.check_held()?;
-        // First: a threshold that is there is not one of these weights.
+        // First: a threshold that is there is not one of these weights, and neither is a graph.
         self.write_description(None)?;
+        remove_onnx(&self.run)?;
         self.write_weights(step, weights)
     }
 
-    /// Writes the model that a run ends with, and the threshold that was chosen for it.
+    /// Writes the model that a run ends with, and the threshold that was chosen for it; then the same for other programs, as an
+    /// ONNX graph. The hash of that, unless the model is too large for one.
     ///
     /// # Errors
     /// As [`ModelFiles::write`].
@@ -148,12 +153,20 @@ impl ModelFiles {
         step: u64,
         weights: &[f32],
         threshold: Option<Threshold>,
-    ) -> Result<()> {
+    ) -> Result<Option<String>> {
         self.write(step, weights)?;
-        match threshold {
-            Some(_) => self.write_description(threshold),
-            None => Ok(()),
+        if threshold.is_some() {
+            self.write_description(threshold)?;
         }
+        let model = ExportedModel {
+            network: &self.plan.network,
+            schema: &self.plan.schema,
+            weights,
+            threshold: threshold.unwrap_or_default(),
+        };
+        let Some(bytes) = export::to_onnx(&model, GraphInputs::Columns)? else { return Ok(None) };
+        write_whole(&self.run.join(ONNX), &bytes)?;
+        Ok(Some(hash(&bytes)))
     }
 
     fn write_description(&self, threshold: Option<Threshold>) -> Result<()> {
@@ -173,6 +186,37 @@ impl ModelFiles {
             .map_err(|error| Error::Internal(format!("cannot write the weights: {error}")))?;
         write_whole(&self.run.join(WEIGHTS), &bytes)
     }
+}
+
+/// Removes the graph of other weights.
+fn remove_onnx(run: &Path) -> Result<()> {
+    let path = run.join(ONNX);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::file(&path, "remove it", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// That the graph in a run folder, if there is one, is the one that the manifest names, if it names one: earlier versions wrote
+/// none.
+///
+/// # Errors
+/// If it is not, or cannot be read.
+pub fn check_onnx(run: &Path, manifest: &Manifest) -> Result<()> {
+    let path = run.join(ONNX);
+    let Some(wanted) = manifest.onnx_blake3.as_ref().filter(|_| path.exists()) else {
+        return Ok(());
+    };
+    let bytes = read_file::bytes(&path, export::ONNX_BYTES_MAX as u64)
+        .map_err(|error| Error::file(&path, "read it", &error))?;
+    if hash(&bytes) == *wanted {
+        return Ok(());
+    }
+    let problem = "altered, or of another run: its hash is not the one that manifest.json names; put it back, or write it \
+                   anew with `lockstep export`";
+    Err(Error::File { path, problem: problem.to_string() })
 }
 
 /// The text of `model.json`: the same through the whole run, but for the line with the threshold.
@@ -252,6 +296,12 @@ impl Model {
         let step = stamp.map(|stamp| stamp.step);
         let threshold = threshold.unwrap_or_default();
         Ok(Model { network, schema, shards, weights, step, threshold })
+    }
+
+    /// What other programs get of it.
+    pub fn exported(&self) -> ExportedModel<'_> {
+        let Model { network, schema, weights, threshold, .. } = self;
+        ExportedModel { network, schema, weights, threshold: *threshold }
     }
 
     /// The class, 0 or 1, of a row with such an output for a target with two classes.

@@ -29,7 +29,7 @@ use crate::journal::{self, Due, Journal};
 use crate::plan::Plan;
 use crate::record::{Destination, Recorder};
 use crate::report::{EarlyStop, Report, SharedReporter, report};
-use crate::run_folder::{Manifest, Status, model_stamp, read_job};
+use crate::run_folder::{Manifest, Status, check_onnx, model_stamp, read_job};
 use crate::weights_file::weights_hash;
 
 use comparison::{Comparison, End, Ending, Shared, Written, check_model, lock};
@@ -49,6 +49,11 @@ pub fn verify(
 ) -> Result<()> {
     // What is wrong with it is found out by comparing, or said where it leads to anything else, or in the end.
     let manifest = Manifest::read_unsealed(run)?;
+    if manifest.imported {
+        let problem =
+            "cannot verify: its weights were imported, and no step was trained".to_string();
+        return Err(Error::File { path: run.to_path_buf(), problem });
+    }
     let blame = |error| manifest.check_seal(run).err().unwrap_or(error);
     let (mut plan, expected) = plan(run, &manifest, steps).map_err(blame)?;
     let model = model_stamp(run, &manifest, plan.network.layout()).map_err(blame)?;
@@ -81,6 +86,7 @@ pub fn verify(
         check_model(stamp, &manifest, kept)?;
     }
     manifest.check_seal(run)?;
+    check_onnx(run, &manifest)?;
     report(reporter, &Report::Verified { first: steps.first, last, hashes, from });
     Ok(())
 }

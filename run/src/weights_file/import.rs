@@ -1,0 +1,333 @@
+//! Weights to start from, as other programs write them into safetensors files: under our names, or under PyTorch's, in any
+//! floating-point type. What was done to them is told.
+//!
+//! PyTorch calls a module's tensors `0.weight`, `0.bias`, `2.weight` and so on, and its linear layers have kernels `[out, in]`:
+//! those are turned. Modules are taken in the order of the numbers in their names, or of the letters.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lockstep_proto::layout::{Layout, Tensor};
+use safetensors::tensor::TensorInfo;
+use safetensors::{Dtype, SafeTensors};
+
+use super::{STAMP, WeightsError, check_finite, no_tensor, open, read_stamped, unusable};
+
+/// Weights, and what was done to make them of what was found.
+#[derive(Debug)]
+pub struct Imported {
+    /// In the order of the layout.
+    pub weights: Vec<f32>,
+    /// What a user may want to know.
+    pub notes: Vec<String>,
+}
+
+/// Where a tensor of the network is in a file.
+struct Found<'a> {
+    name: &'a str,
+    info: &'a TensorInfo,
+    /// Whether it is `[out, in]`.
+    is_turned: bool,
+}
+
+/// Reads weights for this layout from a file of ours or of another program.
+///
+/// # Errors
+/// If the file cannot be read, is damaged, or has no tensor of the right shape for each of the network's.
+pub fn read(path: &Path, layout: &Layout) -> Result<Imported, WeightsError> {
+    let fail = |problem: String| WeightsError { path: path.to_path_buf(), problem };
+    let file = open(path, layout)?;
+    if file.metadata(STAMP).is_some() {
+        let (weights, _) = read_stamped(path, layout)?;
+        return Ok(Imported { weights, notes: Vec::new() });
+    }
+    let tensors = file.tensors().clone();
+    let is_ours = |tensor: &Tensor| tensors.contains_key(&tensor.name);
+    let is_of_pytorch = !layout.tensors().iter().any(is_ours) && modules(&tensors).is_some();
+    let found = match is_of_pytorch {
+        true => by_order(&tensors, layout),
+        false => by_name(&tensors, layout),
+    };
+    let found = found.map_err(fail)?;
+    let mut notes = Vec::new();
+    let types: BTreeMap<String, Dtype> =
+        found.iter().map(|found| (format!("{:?}", found.info.dtype), found.info.dtype)).collect();
+    for (name, dtype) in types {
+        match dtype {
+            Dtype::F32 => {}
+            Dtype::F64 => notes.push(format!("{name} values are rounded to F32")),
+            _ => notes.push(format!("{name} values are taken as F32")),
+        }
+    }
+    if is_of_pytorch {
+        let pair = |(found, tensor): (&Found<'_>, &Tensor)| {
+            let turned = if found.is_turned { " (turned)" } else { "" };
+            format!("{}{turned} is {}", found.name, tensor.name)
+        };
+        let pairs: Vec<String> = found.iter().zip(layout.tensors()).map(pair).collect();
+        notes.push(format!("names as PyTorch has them: {}", pairs.join(", ")));
+    }
+    let bytes = file.bytes().map_err(|why| unusable(path, layout, why))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| fail(error.to_string()))?;
+    let mut weights = vec![0.0; layout.len()];
+    for (found, tensor) in found.iter().zip(layout.tensors()) {
+        let view = file.tensor(found.name).map_err(|error| fail(error.to_string()))?;
+        let values = numbers(found.info.dtype, view.data());
+        let out = &mut weights[tensor.range.clone()];
+        match (found.is_turned, tensor.shape.as_slice()) {
+            (true, &[inputs, units]) => {
+                for (at, value) in values.enumerate() {
+                    out[at % inputs * units + at / inputs] = value;
+                }
+            }
+            _ => out.iter_mut().zip(values).for_each(|(out, value)| *out = value),
+        }
+    }
+    check_finite(&weights).map_err(fail)?;
+    Ok(Imported { weights, notes })
+}
+
+/// Each tensor of the network under its own name.
+fn by_name<'a>(
+    tensors: &'a BTreeMap<String, TensorInfo>,
+    layout: &Layout,
+) -> Result<Vec<Found<'a>>, String> {
+    let mut all = Vec::new();
+    for tensor in layout.tensors() {
+        let Some((name, info)) = tensors.get_key_value(&tensor.name) else {
+            return Err(no_tensor(&tensor.name, tensors));
+        };
+        fits(name, info, tensor, &tensor.shape)?;
+        all.push(Found { name, info, is_turned: false });
+    }
+    let is_known = |name: &&String| layout.tensors().iter().any(|tensor| tensor.name == **name);
+    match tensors.keys().find(|name| !is_known(name)) {
+        Some(name) => Err(format!("tensor {name} is not one of the network's")),
+        None => Ok(all),
+    }
+}
+
+/// The tensors of PyTorch's modules for those of the layers, in their order.
+fn by_order<'a>(
+    tensors: &'a BTreeMap<String, TensorInfo>,
+    layout: &Layout,
+) -> Result<Vec<Found<'a>>, String> {
+    let modules = modules(tensors).unwrap_or_default();
+    let wanted: Vec<&[Tensor]> =
+        layout.tensors().chunk_by(|a, b| module(&a.name) == module(&b.name)).collect();
+    if modules.len() != wanted.len() {
+        let names = |all: &[&str]| all.join(", ");
+        let found: Vec<&str> = modules.iter().map(|(module, _)| *module).collect();
+        let layers: Vec<&str> = wanted.iter().map(|tensors| module(&tensors[0].name)).collect();
+        return Err(format!(
+            "found weights of {} modules ({}), wanted those of {} layers ({})",
+            found.len(),
+            names(&found),
+            layers.len(),
+            names(&layers)
+        ));
+    }
+    let mut all = Vec::new();
+    for ((_, found), wanted) in modules.iter().zip(wanted) {
+        if found.len() != wanted.len() {
+            let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+            let layer: Vec<&str> = wanted.iter().map(|tensor| tensor.name.as_str()).collect();
+            return Err(format!("found {}, wanted {}", names.join(", "), layer.join(", ")));
+        }
+        for (&(name, info), tensor) in found.iter().zip(wanted) {
+            let is_turned = tensor.name.ends_with(".kernel");
+            let mut shape = tensor.shape.clone();
+            if is_turned {
+                shape.reverse();
+            }
+            fits(name, info, tensor, &shape)?;
+            all.push(Found { name, info, is_turned });
+        }
+    }
+    Ok(all)
+}
+
+/// A module and its tensors, the weight before the bias.
+type Module<'a> = (&'a str, Vec<(&'a str, &'a TensorInfo)>);
+
+/// PyTorch's modules in their order, if the file has nothing but their weights.
+fn modules(tensors: &BTreeMap<String, TensorInfo>) -> Option<Vec<Module<'_>>> {
+    let mut all: Vec<Module<'_>> = Vec::new();
+    // The weight is one letter after the bias.
+    for (name, info) in tensors.iter().rev() {
+        let (of, _) = name.rsplit_once('.').filter(|(_, own)| matches!(*own, "weight" | "bias"))?;
+        match all.iter_mut().find(|(module, _)| *module == of) {
+            Some((_, tensors)) => tensors.push((name.as_str(), info)),
+            None => all.push((of, vec![(name.as_str(), info)])),
+        }
+    }
+    all.sort_by(|(a, _), (b, _)| order(a, b));
+    (!all.is_empty()).then_some(all)
+}
+
+/// What a tensor's name begins with.
+fn module(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(module, _)| module)
+}
+
+/// Part by part, numbers as numbers.
+fn order(a: &str, b: &str) -> Ordering {
+    let part = |text: &str| (text.parse::<u64>().ok(), text.to_string());
+    a.split('.').map(part).cmp(b.split('.').map(part))
+}
+
+/// That a tensor of the file is of a type that is taken and of this shape.
+fn fits(name: &str, info: &TensorInfo, tensor: &Tensor, shape: &[usize]) -> Result<(), String> {
+    let is_float = matches!(info.dtype, Dtype::F32 | Dtype::F64 | Dtype::F16 | Dtype::BF16);
+    if is_float && info.shape == shape {
+        return Ok(());
+    }
+    let for_ours = match tensor.name == name {
+        true => String::new(),
+        false => format!(" for {} {:?}", tensor.name, tensor.shape),
+    };
+    let wanted = if is_float { format!("{:?}", info.dtype) } else { "F32".to_string() };
+    Err(format!(
+        "tensor {name} is {:?} {:?}, wanted {wanted} {shape:?}{for_ours}",
+        info.dtype, info.shape
+    ))
+}
+
+/// The values of a tensor.
+fn numbers(dtype: Dtype, bytes: &[u8]) -> Box<dyn Iterator<Item = f32> + '_> {
+    let halves = || bytes.as_chunks().0.iter().map(|&bytes| u16::from_le_bytes(bytes));
+    match dtype {
+        Dtype::F64 => {
+            let values = bytes.as_chunks().0.iter();
+            Box::new(values.map(|&bytes| f64::from_le_bytes(bytes) as f32))
+        }
+        Dtype::F16 => Box::new(halves().map(half)),
+        Dtype::BF16 => Box::new(halves().map(|bits| f32::from_bits(u32::from(bits) << 16))),
+        _ => Box::new(bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes))),
+    }
+}
+
+/// A number of IEEE 754's binary16.
+fn half(bits: u16) -> f32 {
+    let fraction = f32::from(bits & 0x3ff);
+    let size = match bits >> 10 & 0x1f {
+        0 => fraction * 2f32.powi(-24),
+        0x1f if fraction == 0.0 => f32::INFINITY,
+        0x1f => f32::NAN,
+        exponent => (fraction + 1024.0) * 2f32.powi(i32::from(exponent) - 25),
+    };
+    if bits >> 15 == 1 { -size } else { size }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_proto::layout::TensorShape;
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+
+    /// Two dense layers, 2 to 3 to 1.
+    fn layout() -> Layout {
+        let dense = |inputs, units| {
+            vec![TensorShape::new("kernel", [inputs, units]), TensorShape::new("bias", [units])]
+        };
+        Layout::new(&[dense(2, 3), Vec::new(), dense(3, 1)])
+    }
+
+    /// What is read of a file with these tensors, whose values count up from 1.
+    fn read_of(tensors: &[(&str, &[usize])], dtype: Dtype) -> Result<Imported, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let mut next = 0;
+        let mut bytes = |count: usize| -> Vec<u8> {
+            let values = (next..next + count).map(|at| at as f32 + 1.0);
+            next += count;
+            let bytes = values.flat_map(|value| match dtype {
+                Dtype::F64 => f64::from(value).to_le_bytes().to_vec(),
+                Dtype::BF16 => ((value.to_bits() >> 16) as u16).to_le_bytes().to_vec(),
+                // Exact for small whole numbers: exponent and fraction of an `f32`, cut.
+                Dtype::F16 => {
+                    (((value.to_bits() >> 13) - (112 << 10)) as u16).to_le_bytes().to_vec()
+                }
+                Dtype::I32 => (value as i32).to_le_bytes().to_vec(),
+                _ => value.to_le_bytes().to_vec(),
+            });
+            bytes.collect()
+        };
+        let all: Vec<_> = tensors
+            .iter()
+            .map(|(name, shape)| (*name, shape.to_vec(), bytes(shape.iter().product())))
+            .collect();
+        let views = all.iter().map(|(name, shape, bytes)| {
+            (*name, TensorView::new(dtype, shape.clone(), bytes).unwrap())
+        });
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        read(&path, &layout()).map_err(|error| error.problem)
+    }
+
+    const OURS: &[(&str, &[usize])] = &[
+        ("layers.0.kernel", &[2, 3]),
+        ("layers.0.bias", &[3]),
+        ("layers.2.kernel", &[3, 1]),
+        ("layers.2.bias", &[1]),
+    ];
+    const PYTORCH: &[(&str, &[usize])] =
+        &[("2.weight", &[3, 2]), ("2.bias", &[3]), ("10.weight", &[1, 3]), ("10.bias", &[1])];
+
+    #[test]
+    fn every_floating_type_is_taken() {
+        let wanted: Vec<f32> = (1..=13).map(|value| value as f32).collect();
+        for (dtype, note) in [
+            (Dtype::F32, None),
+            (Dtype::F64, Some("F64 values are rounded to F32")),
+            (Dtype::F16, Some("F16 values are taken as F32")),
+            (Dtype::BF16, Some("BF16 values are taken as F32")),
+        ] {
+            let Imported { weights, notes } = read_of(OURS, dtype).unwrap();
+            assert_eq!((weights, notes.first().map(String::as_str)), (wanted.clone(), note));
+        }
+        let error = read_of(OURS, Dtype::I32).unwrap_err();
+        assert_eq!(error, "tensor layers.0.kernel is I32 [2, 3], wanted F32 [2, 3]");
+    }
+
+    #[test]
+    fn pytorchs_modules_are_taken_in_order_and_turned() {
+        let Imported { weights, notes } = read_of(PYTORCH, Dtype::F32).unwrap();
+        let wanted = [1, 3, 5, 2, 4, 6, 7, 8, 9, 10, 11, 12, 13].map(|value| value as f32);
+        assert_eq!(weights, wanted);
+        let note = "names as PyTorch has them: 2.weight (turned) is layers.0.kernel, 2.bias is layers.0.bias, 10.weight \
+                    (turned) is layers.2.kernel, 10.bias is layers.2.bias";
+        assert_eq!(notes, [note]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_on_both_sides() {
+        let changed = |place: usize, tensor: (&'static str, &'static [usize])| {
+            let mut all = PYTORCH.to_vec();
+            all[place] = tensor;
+            read_of(&all, Dtype::F32).unwrap_err()
+        };
+        assert_eq!(
+            changed(0, ("2.weight", &[2, 3])),
+            "tensor 2.weight is F32 [2, 3], wanted F32 [3, 2] for layers.0.kernel [2, 3]"
+        );
+        assert_eq!(
+            changed(1, ("4.bias", &[3])),
+            "found weights of 3 modules (2, 4, 10), wanted those of 2 layers (layers.0, layers.2)"
+        );
+        let fewer = read_of(&PYTORCH[..3], Dtype::F32).unwrap_err();
+        assert_eq!(fewer, "found 10.weight, wanted layers.2.kernel, layers.2.bias");
+        let other = read_of(&[("dense.kernel", &[2, 3])], Dtype::F32).unwrap_err();
+        assert_eq!(other, "no tensor layers.0.kernel, found dense.kernel");
+    }
+
+    #[test]
+    fn halves() {
+        for (bits, wanted) in
+            [(0x3c00, 1.0), (0xc000, -2.0), (1, 2f32.powi(-24)), (0x7c00, f32::INFINITY), (0, 0.0)]
+        {
+            assert_eq!(half(bits), wanted);
+        }
+    }
+}
