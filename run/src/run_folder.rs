@@ -11,6 +11,7 @@ mod leftovers;
 mod lock;
 mod manifest;
 mod model;
+mod onnx;
 mod resolved;
 
 use std::fs;
@@ -37,7 +38,8 @@ use lock::Lock;
 
 pub use identity::{JOIN, make_identity, renew_secret};
 pub use manifest::{Cadence, Files, Manifest, Status};
-pub use model::{Model, ModelDescription, ModelFiles, check_onnx, model_stamp};
+pub use model::{Model, ModelDescription, ModelFiles, model_stamp};
+pub(crate) use onnx::check as check_onnx;
 
 /// Longest `job.toml` of a run folder that is read.
 const JOB_BYTES_MAX: u64 = 64 << 20;

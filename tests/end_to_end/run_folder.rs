@@ -123,6 +123,7 @@ fn the_manifest_says_what_was_run() {
         "manifest.json",
         "metrics.jsonl",
         "model/model.json",
+        "model/model.onnx",
         "model/weights.safetensors",
     ];
     assert_eq!(names, wanted.map(std::path::Path::new));

@@ -8,7 +8,6 @@
 
 use std::borrow::Cow;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,10 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use super::lock::Lock;
 use super::manifest::{hash, parse};
-use super::{Manifest, RunFolder, Status, json};
+use super::{Manifest, RunFolder, Status, json, onnx};
 use crate::checkpoint::Origin;
 use crate::error::{Error, Result};
-use crate::export::{self, ExportedModel, GraphInputs};
+use crate::export::ExportedModel;
 use crate::format::{FORMAT, FORMAT_OF_COLUMNS, FORMAT_OF_THRESHOLDS};
 use crate::job::target_kind;
 use crate::plan::{Plan, embeddings, units};
@@ -35,7 +34,6 @@ use crate::whole_file::write_whole;
 /// The files, in a run folder.
 const DESCRIPTION: &str = "model/model.json";
 const WEIGHTS: &str = "model/weights.safetensors";
-const ONNX: &str = "model/model.onnx";
 
 /// Longest description that is read; it has every feature and label.
 const DESCRIPTION_BYTES_MAX: u64 = 256 << 20;
@@ -139,7 +137,7 @@ impl ModelFiles {
         self.check_held()?;
         // First: a threshold that is there is not one of these weights, and neither is a graph.
         self.write_description(None)?;
-        remove_onnx(&self.run)?;
+        onnx::remove(&self.run)?;
         self.write_weights(step, weights)
     }
 
@@ -164,9 +162,7 @@ impl ModelFiles {
             weights,
             threshold: threshold.unwrap_or_default(),
         };
-        let Some(bytes) = export::to_onnx(&model, GraphInputs::Columns)? else { return Ok(None) };
-        write_whole(&self.run.join(ONNX), &bytes)?;
-        Ok(Some(hash(&bytes)))
+        onnx::write(&self.run, &model)
     }
 
     fn write_description(&self, threshold: Option<Threshold>) -> Result<()> {
@@ -186,37 +182,6 @@ impl ModelFiles {
             .map_err(|error| Error::Internal(format!("cannot write the weights: {error}")))?;
         write_whole(&self.run.join(WEIGHTS), &bytes)
     }
-}
-
-/// Removes the graph of other weights.
-fn remove_onnx(run: &Path) -> Result<()> {
-    let path = run.join(ONNX);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Error::file(&path, "remove it", &error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// That the graph in a run folder, if there is one, is the one that the manifest names, if it names one: earlier versions wrote
-/// none.
-///
-/// # Errors
-/// If it is not, or cannot be read.
-pub fn check_onnx(run: &Path, manifest: &Manifest) -> Result<()> {
-    let path = run.join(ONNX);
-    let Some(wanted) = manifest.onnx_blake3.as_ref().filter(|_| path.exists()) else {
-        return Ok(());
-    };
-    let bytes = read_file::bytes(&path, export::ONNX_BYTES_MAX as u64)
-        .map_err(|error| Error::file(&path, "read it", &error))?;
-    if hash(&bytes) == *wanted {
-        return Ok(());
-    }
-    let problem = "altered, or of another run: its hash is not the one that manifest.json names; put it back, or write it \
-                   anew with `lockstep export`";
-    Err(Error::File { path, problem: problem.to_string() })
 }
 
 /// The text of `model.json`: the same through the whole run, but for the line with the threshold.
