@@ -6,6 +6,7 @@ use std::any::Any;
 use lockstep_graph::{Graph, Value};
 
 use crate::embeddings::Embeddings;
+use crate::layers::{Described, Layer, LayerSpec, Tensors};
 use crate::network::Network;
 use crate::parameters::Parameters;
 
@@ -22,22 +23,39 @@ impl Network {
         numbers: Option<Value>,
         places: &[Value],
     ) -> Value {
-        let before = self.layers().len() - self.spec().layers.len();
         let tensors = |at: usize| self.layers()[at].tensors(params.layer(self.layout(), at));
-        let embeddings = self.layers()[..before].first().and_then(|built| {
+        let embeddings = self.layers().first().and_then(|built| {
             let stage: &dyn Any = &*built.stage;
             stage.downcast_ref::<Embeddings>()
         });
-        let mut rows = match embeddings {
-            Some(embeddings) => graph
-                .within("inputs", |graph| embeddings.describe(graph, numbers, places, tensors(0))),
-            None => numbers.expect("a network without embeddings has numbers"),
+        let (rows, first) = match embeddings {
+            Some(embeddings) => {
+                let describe =
+                    |graph: &mut Graph| embeddings.describe(graph, numbers, places, tensors(0));
+                (graph.within("inputs", describe), 1)
+            }
+            None => (numbers.expect("a network without embeddings has numbers"), 0),
         };
-        for (layer, described) in self.spec().layers.iter().enumerate() {
-            rows = graph.within(&format!("layers.{layer}"), |graph| {
-                described.layer().describe(graph, rows, tensors(before + layer))
-            });
-        }
-        rows
+        let layers = self.spec().layers.iter().map(LayerSpec::layer);
+        stack(layers, &mut (first..).map(tensors), graph, rows)
     }
+}
+
+/// Adds layers on top of each other. The tensors are those of all stages from here on: of a block's layers before its own.
+fn stack<'a>(
+    layers: impl Iterator<Item = &'a dyn Layer>,
+    tensors: &mut dyn Iterator<Item = Tensors<'a>>,
+    graph: &mut Graph,
+    mut rows: Value,
+) -> Value {
+    for (place, layer) in layers.enumerate() {
+        rows = graph.within(&format!("layers.{place}"), |graph| {
+            let inside = layer.inside();
+            let beside = (!inside.is_empty()).then_some(rows);
+            let input = stack(inside.into_iter(), tensors, graph, rows);
+            let tensors = tensors.next().expect("every layer is a stage");
+            layer.describe(graph, Described { input, beside, tensors })
+        });
+    }
+    rows
 }

@@ -402,7 +402,7 @@ fn a_binary_model_has_a_threshold() {
     let y = Array2::from_shape_fn((200, 1), |(row, _)| f32::from(x[[row, 0]] > 0.79));
     let mut model = Sequential::new();
     model.add(Dense::new(1).activation(Activation::Sigmoid));
-    model.compile(adam().learning_rate(0.05), Loss::BinaryCrossEntropy, &[]);
+    model.compile(adam().learning_rate(0.05), Loss::BINARY_CROSS_ENTROPY, &[]);
     let fit = Fit { epochs: 3, batch_size: 20, ..Fit::default() };
     model.fit(x.view(), y.view(), &fit).unwrap();
     assert_eq!(model.threshold(), None);

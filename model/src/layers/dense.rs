@@ -9,7 +9,7 @@ use lockstep_proto::penalties::Penalty;
 use ndarray::s;
 
 use super::layer::{
-    Backward, Forward, Gradient, Layer, Shape, Slopes, Stage, Tensor, TensorPart, Tensors,
+    Backward, Described, Forward, Gradient, Layer, Shape, Slopes, Stage, Tensor, TensorPart,
     with_scratch,
 };
 use super::spec::LayerSpec;
@@ -160,7 +160,8 @@ impl Layer for Dense {
         Some(self.units)
     }
 
-    fn describe(&self, graph: &mut Graph, input: Value, tensors: Tensors<'_>) -> Value {
+    fn describe(&self, graph: &mut Graph, pass: Described<'_>) -> Value {
+        let Described { input, tensors, .. } = pass;
         let shape = [input.width(), self.units];
         let kernel = graph.weights("kernel", &shape, tensors.get(KERNEL));
         let mut sums = graph.product(input, kernel);
@@ -258,6 +259,7 @@ impl Stage for Dense {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layer::Tensors;
     use super::*;
     use crate::leaves::{Microbatch, TrainingRows};
     use lockstep_proto::tree::ShardTree;

@@ -8,7 +8,7 @@ use lockstep_graph::{Graph, Value};
 use lockstep_parameters::{Parameter, Range, Slot};
 use lockstep_proto::random::{Purpose, Random};
 
-use super::layer::{Backward, Forward, Layer, Shape, Stage, Tensors};
+use super::layer::{Backward, Described, Forward, Layer, Shape, Stage};
 use super::spec::LayerSpec;
 use crate::blocks::{copy_rows, each_beside, each_pair};
 use crate::leaves::TrainingRows;
@@ -94,8 +94,8 @@ impl Layer for Dropout {
     }
 
     /// Nothing is dropped where nothing is learned.
-    fn describe(&self, _: &mut Graph, input: Value, _: Tensors<'_>) -> Value {
-        input
+    fn describe(&self, _: &mut Graph, pass: Described<'_>) -> Value {
+        pass.input
     }
 
     fn refuses_last_place(&self) -> Option<&'static str> {

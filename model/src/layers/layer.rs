@@ -56,8 +56,8 @@ pub(crate) trait Layer: Stage {
     }
 
     /// Adds the operations that [`Stage::forward`] does where nothing is learned, for programs that run the model elsewhere, and
-    /// says what comes out. `input` is rows of `f32`; a tensor is a constant under its own name ([`Graph::weights`]).
-    fn describe(&self, graph: &mut Graph, input: Value, tensors: Tensors<'_>) -> Value;
+    /// says what comes out. A tensor is a constant under its own name ([`Graph::weights`]).
+    fn describe(&self, graph: &mut Graph, pass: Described<'_>) -> Value;
 
     /// The activation that its outputs went through last: a loss may be computed together with it, from the layer's sums.
     fn output_activation(&self) -> Activation {
@@ -145,6 +145,16 @@ impl<'a> Tensors<'a> {
     pub(crate) fn get(self, tensor: usize) -> &'a [f32] {
         self.ranges.get(tensor).map_or(&[], |range| &self.values[range.clone()])
     }
+}
+
+/// What a layer's operations in a graph are told.
+#[derive(Clone, Copy)]
+pub(crate) struct Described<'a> {
+    /// Rows of `f32`.
+    pub(crate) input: Value,
+    /// What goes into the first of the layers inside it, if it has any.
+    pub(crate) beside: Option<Value>,
+    pub(crate) tensors: Tensors<'a>,
 }
 
 /// What a forward pass is told.

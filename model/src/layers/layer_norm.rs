@@ -5,13 +5,16 @@
 
 use std::ops::Range;
 
+use lockstep_graph::{Graph, Value};
 use lockstep_parameters::{Parameter, Range as Numbers, Slot};
 use lockstep_proto::layout::TensorShape;
 use lockstep_proto::penalties::Penalty;
 use ndarray::s;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::layer::{Backward, Forward, Gradient, Layer, Shape, Slopes, Stage, Tensor, TensorPart};
+use super::layer::{
+    Backward, Described, Forward, Gradient, Layer, Shape, Slopes, Stage, Tensor, TensorPart,
+};
 use super::spec::LayerSpec;
 use crate::blocks::{copy_rows, each_beside, each_pair};
 use crate::kinds::Initializer;
@@ -122,6 +125,26 @@ impl Layer for LayerNorm {
             kept: width + 1,
             flops: VALUE_FLOPS.saturating_mul(width as u64),
         })
+    }
+
+    fn describe(&self, graph: &mut Graph, pass: Described<'_>) -> Value {
+        let Described { input, tensors, .. } = pass;
+        let mean = graph.row_mean(input);
+        let deviation = graph.subtract(input, mean);
+        let squares = graph.multiply(deviation, deviation);
+        let variance = graph.row_mean(squares);
+        let epsilon = graph.row(self.epsilon);
+        let sum = graph.add(variance, epsilon);
+        let root = graph.square_root(sum);
+        let mut rows = graph.divide(deviation, root);
+        for (place, (name, _)) in self.tensors().enumerate() {
+            let tensor = graph.weights(name, &[input.width()], tensors.get(place));
+            rows = match self.gamma() == Some(place) {
+                true => graph.multiply(rows, tensor),
+                false => graph.add(rows, tensor),
+            };
+        }
+        rows
     }
 }
 

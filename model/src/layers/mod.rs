@@ -16,8 +16,8 @@ mod spec;
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub(crate) use layer::{
-    Backward, Forward, Gradient, Layer, Shape, Slopes, Stage, Tensor, TensorPart, Tensors,
-    with_scratch,
+    Backward, Described, Forward, Gradient, Layer, Shape, Slopes, Stage, Tensor, TensorPart,
+    Tensors, with_scratch,
 };
 pub use layer_norm::LayerNorm;
 pub use residual::Residual;

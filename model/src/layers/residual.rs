@@ -3,9 +3,10 @@
 //! The layers inside are stages like any other, which come before this one: they are sent, waited for and run ahead one by one. What
 //! is left for the block itself is the sum.
 
+use lockstep_graph::{Graph, Value};
 use lockstep_parameters::{Parameter, Slot};
 
-use super::layer::{Forward, Layer, Shape, Stage};
+use super::layer::{Described, Forward, Layer, Shape, Stage};
 use super::spec::LayerSpec;
 
 /// Most layers that a block may have.
@@ -66,6 +67,11 @@ impl Layer for Residual {
         let flops = VALUE_FLOPS.saturating_mul(width as u64);
         // The slopes by the outputs, which the input gets as well.
         Ok(Shape { output: input.to_vec(), tensors: Vec::new(), kept: width, flops })
+    }
+
+    fn describe(&self, graph: &mut Graph, pass: Described<'_>) -> Value {
+        let whole = pass.beside.expect("the input of a block");
+        graph.add(whole, pass.input)
     }
 
     fn inside(&self) -> Vec<&dyn Layer> {

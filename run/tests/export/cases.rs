@@ -97,6 +97,8 @@ pub(crate) const CASES: &[Case] = &[
               { type = \"dense\", units = 7, activation = { type = \"leaky_relu\", slope = 0.3 } }, \
               { type = \"dense\", units = 7, activation = \"tanh\" }, { type = \"dense\", units = 7, activation = \"softplus\" }, \
               { type = \"dense\", units = 7, activation = \"sigmoid\" }, { type = \"dense\", units = 7, activation = \"softmax\" }, \
+              { type = \"residual\", layers = [{ type = \"layer_norm\" }, { type = \"residual\", layers = [{ type = \"dense\", units = 7 }, \
+              { type = \"layer_norm\", scale = false }] }, { type = \"layer_norm\", center = false, epsilon = 1e-5 }] }, \
               { type = \"dense\", units = 2, activation = \"sigmoid\", use_bias = false }]\n",
         train: || labelled(0..60),
         table: || labelled(500..600),
