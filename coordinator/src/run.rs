@@ -161,6 +161,7 @@ fn welcome(spec: &RunSpec, weights: Option<Ticket>) -> Welcome {
         precision: spec.precision,
         clips: spec.clip_norm.is_some(),
         is_weighted: spec.is_weighted,
+        has_row_squares: spec.layout.has_row_squares(),
         weights,
     }
 }

@@ -26,12 +26,16 @@ const BUDGET: Budget = Budget { fixed: 64 << 10, per_byte: 256 };
 /// Loss and metric sums of a node.
 const SUMS_LEN: usize = 2;
 
-/// A run with three small chunks; the last one is short.
-fn limits(shards: u32, precision: Precision) -> Limits {
+/// A run with three small chunks; the last one is short. With row squares there is a table of inputs before the first layer, in
+/// the same chunk.
+fn limits(shards: u32, precision: Precision, has_row_squares: bool) -> Limits {
     let shape = |inputs: usize, units: usize| {
         [TensorShape::new("kernel", [inputs, units]), TensorShape::new("bias", [units])]
     };
-    let layout = Layout::new(&[shape(2, 2), shape(2, 8191), shape(8191, 1)]);
+    let layers = [shape(2, 2), shape(2, 8191), shape(8191, 1)];
+    let inputs = [TensorShape::new("color.embedding", [2, 3])];
+    let inputs = if has_row_squares { &inputs[..] } else { &[] };
+    let layout = Layout::with_inputs(inputs, &layers).with_row_squares(has_row_squares);
     let batches = Batches { rows: 50, shards, batch_size: 10 };
     let (tree, layout) = (ShardTree::new(shards), Arc::new(layout));
     Limits { batches, tree, layout, precision, sums_len: SUMS_LEN, table_sums_len: SUMS_LEN }
@@ -39,8 +43,9 @@ fn limits(shards: u32, precision: Precision) -> Limits {
 
 fn limits_and_message(data: &[u8]) -> (Limits, Bytes) {
     let (mut choose, message) = input::split(data);
-    let limits =
-        limits(choose.of(&[5, 1, 16, SHARDS_MAX]), choose.of(&[Precision::F32, Precision::Bf16]));
+    let (shards, precision) =
+        (choose.of(&[5, 1, 16, SHARDS_MAX]), choose.of(&[Precision::F32, Precision::Bf16]));
+    let limits = limits(shards, precision, choose.of(&[false, true]));
     (limits, Bytes::copy_from_slice(message))
 }
 
@@ -76,7 +81,8 @@ pub fn from_worker(data: &[u8]) {
             FromWorker::Part(part) => check_part(&limits, part),
             FromWorker::Divergence(divergence) => {
                 assert!(divergence.shard.0 < limits.tree.shards());
-                assert!(divergence.layer.is_none_or(|layer| layer < 3));
+                let layers = limits.layout.layers().len();
+                assert!(divergence.layer.is_none_or(|layer| (layer as usize) < layers));
             }
             FromWorker::Goodbye => {}
         }
@@ -113,7 +119,10 @@ pub fn to_worker(data: &[u8]) {
                 assert!(deal.pass.0.checked_add(1 << 32).is_some());
                 assert!(deal.step.0.checked_add(1 << 32).is_some());
             }
-            ToWorker::Weights { chunk, values, .. } => check_chunk(&limits, chunk.0, values),
+            ToWorker::Weights { chunk, values, .. } => {
+                let known = &limits.layout.chunks()[chunk.0 as usize];
+                assert_eq!(values.len(), known.range.len() * limits.precision.width());
+            }
             ToWorker::SharedWeights { chunk, .. } => {
                 assert!((chunk.0 as usize) < limits.layout.chunks().len());
             }
@@ -150,10 +159,11 @@ fn check_coded(limits: &Limits, len: usize, coded: &[u8]) {
 fn check_part(limits: &Limits, part: &ResultPart) {
     for slice in &part.slices {
         check_node(limits, slice.node);
-        check_chunk(limits, slice.chunk.0, &slice.values);
-        let mut values = vec![0.0; slice.values.len() / limits.precision.width()];
+        let known = &limits.layout.chunks()[slice.chunk.0 as usize];
+        let mut values = vec![0.0; known.range.len() + known.squared];
         limits.precision.copy(&slice.values, &mut values);
         assert!(values.iter().all(|value| value.is_finite()));
+        assert!(values[known.range.len()..].iter().all(|square| square.is_sign_positive()));
     }
     for sums in &part.sums {
         check_node(limits, sums.node);
@@ -174,9 +184,4 @@ fn check_span(limits: &Limits, span: Span) {
 fn check_node(limits: &Limits, node: Node) {
     let span = limits.tree.span(node).expect("a node of the tree");
     check_span(limits, span);
-}
-
-fn check_chunk(limits: &Limits, chunk: u32, values: &[u8]) {
-    let known = &limits.layout.chunks()[chunk as usize];
-    assert_eq!(values.len(), known.range.len() * limits.precision.width());
 }

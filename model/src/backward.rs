@@ -45,7 +45,8 @@ pub struct NodeGradient<'a> {
     pub layer: usize,
     /// Position among the nodes of the call.
     pub node: usize,
-    /// Of its tensors, in the order in which it declares them: the layer's part of the flat vector.
+    /// Of its tensors, in the order in which it declares them: the layer's part of the flat vector. Then the row squares, in the
+    /// same order, if the layout has some of this layer.
     pub values: &'a [f32],
 }
 
@@ -170,7 +171,9 @@ impl Network {
             if layer.len() > 0 {
                 let slopes = view(ws.slopes.at_hand(rows * layer.outputs), rows, layer.outputs);
                 let gradient = Gradient { pass: &pass, slopes, precision };
-                let call = LayerGradient { place, layer, compute, gradient, orders: &orders };
+                let squared = self.layout().squared_of(place);
+                let orders = &orders[..];
+                let call = LayerGradient { place, layer, squared, compute, gradient, orders };
                 call.hand_over(&mut ws.gradients, sink)?;
             }
             if place > first {
@@ -230,6 +233,8 @@ impl Network {
 struct LayerGradient<'a, 'p> {
     place: usize,
     layer: &'a Built,
+    /// Values of its row squares: of all its tensors or of none.
+    squared: usize,
     compute: &'a dyn Stage,
     gradient: Gradient<'a, 'p>,
     orders: &'a [Order],
@@ -238,7 +243,7 @@ struct LayerGradient<'a, 'p> {
 impl LayerGradient<'_, '_> {
     /// Computes them in the sink's memory or in this, and has the sink take them.
     fn hand_over(&self, memory: &mut Vec<f32>, sink: &mut dyn Sink) -> Result<(), NonFinite> {
-        let len = self.layer.len() * self.orders.len();
+        let len = self.sums_len() * self.orders.len();
         if let Some(values) = sink.room(self.place, len) {
             self.fill(values)?;
             sink.filled(self.place);
@@ -248,21 +253,31 @@ impl LayerGradient<'_, '_> {
             memory.resize(len, 0.0);
         }
         self.fill(&mut memory[..len])?;
-        sink.take(self.place, self.layer.len(), &memory[..len]);
+        sink.take(self.place, self.sums_len(), &memory[..len]);
         Ok(())
+    }
+
+    /// Values of a node: the gradient, then the row squares.
+    fn sums_len(&self) -> usize {
+        self.layer.len() + self.squared
     }
 
     /// Fills the values, node after node.
     fn fill(&self, values: &mut [f32]) -> Result<(), NonFinite> {
         let finite = AtomicBool::new(true);
         let run = |tile: Tile<'_>| {
-            let order = &self.orders[tile.node];
-            if !self.compute.node_gradient(&self.gradient, &tile.part, order, tile.values) {
+            let (order, Tile { part, values, summed, .. }) = (&self.orders[tile.node], tile);
+            if !self.sum(summed, &part, order, values) {
                 finite.store(false, Ordering::Relaxed);
             }
         };
-        let nodes = values.chunks_exact_mut(self.layer.len()).enumerate();
-        let tiles = nodes.flat_map(|(node, values)| self.tiles(node, values));
+        let nodes = values.chunks_exact_mut(self.sums_len()).enumerate();
+        let tiles = nodes.flat_map(|(node, values)| {
+            let (gradient, squares) = values.split_at_mut(self.layer.len());
+            let squared = (!squares.is_empty()).then_some((Summed::Squares, squares));
+            let parts = [Some((Summed::Slopes, gradient)), squared].into_iter().flatten();
+            parts.flat_map(move |(summed, values)| self.tiles(node, summed, values))
+        });
         if self.gradient.pass.pieces == 1 {
             tiles.for_each(run);
         } else {
@@ -272,14 +287,27 @@ impl LayerGradient<'_, '_> {
         if finite.into_inner() {
             return Ok(());
         }
-        let bad = values.chunks_exact(self.layer.len()).position(|values| !all_finite(values));
+        let bad = values.chunks_exact(self.sums_len()).position(|values| !all_finite(values));
         let leaf = self.first_bad_leaf(&self.orders[bad.unwrap_or(0)]);
         let shard = self.gradient.pass.training.microbatches[leaf].shard;
         Err(NonFinite { shard, layer: Some(self.place), what: NonFiniteKind::Gradient })
     }
 
-    /// One node's values cut into tasks: tensors of several sides along the first, others whole.
-    fn tiles<'v>(&self, node: usize, mut values: &'v mut [f32]) -> impl Iterator<Item = Tile<'v>> {
+    /// Writes a node's sums of a part of a tensor, and says whether they are finite.
+    fn sum(&self, summed: Summed, part: &TensorPart, order: &Order, out: &mut [f32]) -> bool {
+        match summed {
+            Summed::Slopes => self.compute.node_gradient(&self.gradient, part, order, out),
+            Summed::Squares => self.compute.node_squares(&self.gradient, part, order, out),
+        }
+    }
+
+    /// One node's gradient, or its row squares, cut into tasks: tensors of several sides along the first, others whole.
+    fn tiles<'v>(
+        &self,
+        node: usize,
+        summed: Summed,
+        mut values: &'v mut [f32],
+    ) -> impl Iterator<Item = Tile<'v>> {
         let pieces = self.gradient.pass.pieces;
         self.layer.shape.tensors.iter().enumerate().flat_map(move |(tensor, declared)| {
             let sides = &declared.shape.shape;
@@ -290,7 +318,7 @@ impl LayerGradient<'_, '_> {
             own.chunks_mut(places * place_len).enumerate().map(move |(i, values)| {
                 let start = i * places;
                 let places = start..start + values.len() / place_len;
-                Tile { node, part: TensorPart { tensor, places }, values }
+                Tile { node, part: TensorPart { tensor, places }, summed, values }
             })
         })
     }
@@ -317,7 +345,10 @@ impl LayerGradient<'_, '_> {
         parts.any(|(part, len)| {
             values.resize(len, 0.0);
             self.compute.leaf_gradient(&self.gradient, &part, rows.clone(), &mut values);
-            !self.gradient.precision.can_hold(&values)
+            let is_finite = self.gradient.precision.can_hold(&values);
+            let has_squares = is_finite && self.squared > 0;
+            let order = Order::of_leaf(leaf);
+            !is_finite || has_squares && !self.sum(Summed::Squares, &part, &order, &mut values)
         })
     }
 }
@@ -349,11 +380,21 @@ fn orders(microbatches: &[Microbatch], nodes: &[Node], rows: usize) -> Vec<Order
     orders
 }
 
-/// One task: a part of one node's gradient.
+/// One task: a part of one node's gradient, or of its row squares.
 struct Tile<'a> {
     node: usize,
     part: TensorPart,
+    summed: Summed,
     values: &'a mut [f32],
+}
+
+/// What of the rows' slopes by a tensor is added.
+#[derive(Clone, Copy)]
+enum Summed {
+    /// They themselves: the gradient.
+    Slopes,
+    /// The square of each: the row squares.
+    Squares,
 }
 
 /// Loss and metric sums of the microbatches.

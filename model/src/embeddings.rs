@@ -2,8 +2,11 @@
 //!
 //! A row that goes in is numbers, then for each embedded column the place of its category in that column's table; what goes on
 //! to the layers is the numbers, then each category's vector. Of layout, passes and gradients the tables are one stage like a
-//! layer. Believes no place: one that the table does not have is an error where rows come in ([`check`]), and makes a vector of
-//! NaN, and so no finite loss, wherever it comes from.
+//! layer. But a row has slopes by one vector of a table alone, so that their squares can be added as well, row by row: the *row
+//! squares*, which some optimizers are fed with.
+//!
+//! Believes no place: one that the table does not have is an error where rows come in ([`check`]), and makes a vector of NaN, and
+//! so no finite loss, wherever it comes from.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -259,14 +262,39 @@ impl Stage for Embeddings {
         });
     }
 
-    /// Adds the rows of the table that the node's rows touch, packed together; all others are +0 in every microbatch, and so in
-    /// every sum of them. What it takes does not grow with the table, but for the zeros.
     fn node_gradient(
         &self,
         gradient: &Gradient<'_, '_>,
         part: &TensorPart,
         order: &Order,
         out: &mut [f32],
+    ) -> bool {
+        self.node_sums(gradient, part, order, out, add)
+    }
+
+    fn node_squares(
+        &self,
+        gradient: &Gradient<'_, '_>,
+        part: &TensorPart,
+        order: &Order,
+        out: &mut [f32],
+    ) -> bool {
+        self.node_sums(gradient, part, order, out, add_squares)
+    }
+}
+
+impl Embeddings {
+    /// Writes a node's sums of a part of a table, of what `add` adds for a row, and says whether they are finite.
+    ///
+    /// Adds the rows of the table that the node's rows touch, packed together; all others are +0 in every microbatch, and so in
+    /// every sum of them. What it takes does not grow with the table, but for the zeros.
+    fn node_sums(
+        &self,
+        gradient: &Gradient<'_, '_>,
+        part: &TensorPart,
+        order: &Order,
+        out: &mut [f32],
+        add: impl Fn(&mut [f32], &[f32]),
     ) -> bool {
         let dimension = self.tables[part.tensor].embedding.dimension;
         TOUCHED.with_borrow_mut(|touched| {
@@ -280,7 +308,7 @@ impl Stage for Embeddings {
                 let len = touched.places.len() * dimension;
                 let (sums, scratch) =
                     product::lines(scratch, len + order.scratch_len(len)).split_at_mut(len);
-                let leaves = PackedLeaves { embeddings: self, gradient, part, touched };
+                let leaves = PackedLeaves { embeddings: self, gradient, part, touched, add };
                 fold::fold(&leaves, order, sums, scratch);
                 out.fill(0.0);
                 for (&place, sums) in touched.places.iter().zip(sums.chunks_exact(dimension)) {
@@ -316,15 +344,17 @@ impl Touched {
     }
 }
 
-/// Gradients of microbatches, by the touched rows alone.
-struct PackedLeaves<'a, 'g, 'p> {
+/// Sums over microbatches, of the touched rows alone.
+struct PackedLeaves<'a, 'g, 'p, F> {
     embeddings: &'a Embeddings,
     gradient: &'a Gradient<'g, 'p>,
     part: &'a TensorPart,
     touched: &'a Touched,
+    /// Adds a row's slopes.
+    add: F,
 }
 
-impl Leaves for PackedLeaves<'_, '_, '_> {
+impl<F: Fn(&mut [f32], &[f32])> Leaves for PackedLeaves<'_, '_, '_, F> {
     type Value = f32;
 
     fn write(&self, leaf: usize, out: &mut [f32]) {
@@ -332,7 +362,7 @@ impl Leaves for PackedLeaves<'_, '_, '_> {
         out.fill(0.0);
         self.embeddings.each_slope(self.gradient, self.part, rows, |place, slopes| {
             let slot = self.touched.slots[place] as usize;
-            add(&mut out[slot * slopes.len()..][..slopes.len()], slopes);
+            (self.add)(&mut out[slot * slopes.len()..][..slopes.len()], slopes);
         });
     }
 
@@ -341,8 +371,14 @@ impl Leaves for PackedLeaves<'_, '_, '_> {
     }
 }
 
-fn add(sums: &mut [f32], values: &[f32]) {
-    for (sum, &value) in sums.iter_mut().zip(values) {
-        *sum += value;
+fn add(sums: &mut [f32], slopes: &[f32]) {
+    for (sum, &slope) in sums.iter_mut().zip(slopes) {
+        *sum += slope;
+    }
+}
+
+fn add_squares(sums: &mut [f32], slopes: &[f32]) {
+    for (sum, &slope) in sums.iter_mut().zip(slopes) {
+        *sum += slope * slope;
     }
 }

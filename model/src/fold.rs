@@ -58,6 +58,11 @@ impl Order {
         }
     }
 
+    /// No addition: one leaf by itself.
+    pub(crate) fn of_leaf(leaf: usize) -> Order {
+        Order { steps: vec![Step { leaf, merges: 0 }], height: 1 }
+    }
+
     /// The rows of its microbatches, which lie together.
     pub(crate) fn rows(&self, microbatches: &[Microbatch]) -> Range<usize> {
         let (first, last) = (self.steps[0].leaf, self.steps[self.steps.len() - 1].leaf);

@@ -81,6 +81,12 @@ impl Network {
         Network { layout: self.layout.in_chunks_of(values_max), ..self }
     }
 
+    /// The same network; if `wanted`, each node's gradient of the embeddings' tables has their row squares behind it, as the
+    /// layout then says.
+    pub fn with_row_squares(self, wanted: bool) -> Network {
+        Network { layout: self.layout.with_row_squares(wanted), ..self }
+    }
+
     /// The description it was made from.
     pub fn spec(&self) -> &NetworkSpec {
         &self.spec

@@ -3,8 +3,11 @@
 //! Weights, gradients and optimizer moments are all one flat `f32` vector in this order: layer by layer, each layer's
 //! tensors (row-major) in the order in which it declares them. A layer may have none: it has an empty place between its
 //! neighbours, and belongs to no chunk. Where a network's inputs have tensors, those of embeddings, these come first, in the
-//! order of the inputs: for whatever sends, adds and waits they are one layer more, before the job's. Knows no kind of layer
-//! and no values.
+//! order of the inputs: for whatever sends, adds and waits they are one layer more, before the job's.
+//!
+//! A layout may have *row squares*: next to the gradient of each value of the inputs' tensors, the sum over the rows of the
+//! square of the row's own slope. They go up the tree in the same frames, behind the gradients of their chunk, and come back
+//! in none: they belong to no weight. Knows no kind of layer and no values.
 
 use std::ops::Range;
 
@@ -41,6 +44,15 @@ pub struct ChunkRange {
     pub range: Range<usize>,
     /// The layers it touches, first and last of which have tensors. A chunk of more than one layer holds these layers whole.
     pub layers: Range<usize>,
+    /// How many of its values, the first ones, have row squares.
+    pub squared: usize,
+}
+
+impl ChunkRange {
+    /// Values in a frame of its sums: a gradient for each of its values, then the row squares.
+    pub fn sums_len(&self) -> usize {
+        self.range.len() + self.squared
+    }
 }
 
 /// The order of all parameters. Made from the layers' shapes alone, so both sides make the same one.
@@ -53,6 +65,10 @@ pub struct Layout {
     has_inputs: bool,
     /// Where the job has each layer, if some are inside others.
     places: Vec<Vec<usize>>,
+    /// Whether there are row squares of the inputs' tensors.
+    has_row_squares: bool,
+    /// Most values of a chunk's frames.
+    chunk_values_max: usize,
 }
 
 /// A tensor as a layer declares it.
@@ -101,8 +117,16 @@ impl Layout {
             }
             layers.push(start..at);
         }
-        let chunks = cut(&layers, CHUNK_VALUES_MAX);
-        Layout { tensors, layers, chunks, has_inputs, places: Vec::new() }
+        let layout = Layout {
+            tensors,
+            layers,
+            chunks: Vec::new(),
+            has_inputs,
+            places: Vec::new(),
+            has_row_squares: false,
+            chunk_values_max: CHUNK_VALUES_MAX,
+        };
+        layout.cut()
     }
 
     /// The same, with each of the job's layers in its place: in the job, then in that layer, and so on. The tensors of the second
@@ -128,6 +152,12 @@ impl Layout {
         self
     }
 
+    /// The same parameters, with row squares of the inputs' tensors, if they have any and `wanted`. No frame becomes longer for
+    /// it: chunks of these tensors have half as many values.
+    pub fn with_row_squares(self, wanted: bool) -> Layout {
+        Layout { has_row_squares: wanted && self.has_inputs, ..self }.cut()
+    }
+
     /// The same parameters in chunks of at most `values_max` values, instead of [`CHUNK_VALUES_MAX`]. As small as the layers
     /// that would share one, they share none.
     ///
@@ -135,7 +165,7 @@ impl Layout {
     /// If `values_max` is 0.
     pub fn in_chunks_of(self, values_max: usize) -> Layout {
         assert!(values_max > 0, "a chunk without values");
-        Layout { chunks: cut(&self.layers, values_max), ..self }
+        Layout { chunk_values_max: values_max, ..self }.cut()
     }
 
     /// Number of parameters.
@@ -146,6 +176,26 @@ impl Layout {
     /// Whether there are no parameters.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether there are row squares.
+    pub fn has_row_squares(&self) -> bool {
+        self.has_row_squares
+    }
+
+    /// Values that one node sends up the tree: a gradient for each parameter, and the row squares.
+    pub fn sums_len(&self) -> usize {
+        self.len() + self.squared()
+    }
+
+    /// Values of the row squares of one of the [layers](Layout::layers).
+    pub fn squared_of(&self, layer: usize) -> usize {
+        self.layers[layer].end.min(self.squared()).saturating_sub(self.layers[layer].start)
+    }
+
+    /// How many parameters, the first ones, have row squares.
+    fn squared(&self) -> usize {
+        if self.has_row_squares { self.layers[0].len() } else { 0 }
     }
 
     /// Every tensor, in order of its place.
@@ -198,29 +248,35 @@ impl Layout {
         }
         blocks
     }
-}
 
-fn cut(layers: &[Range<usize>], values_max: usize) -> Vec<ChunkRange> {
-    let is_cut_small = values_max < SHARED_CHUNK_VALUES_MAX;
-    let mut chunks: Vec<ChunkRange> = Vec::new();
-    for (i, layer) in layers.iter().enumerate().filter(|(_, layer)| !layer.is_empty()) {
-        if let Some(last) = chunks.last_mut()
-            && last.range.start == layers[last.layers.start].start
-            && layer.end - last.range.start <= SHARED_CHUNK_VALUES_MAX
-            && !is_cut_small
-        {
-            last.range.end = layer.end;
-            last.layers.end = i + 1;
-            continue;
+    /// Makes the chunks of the layers.
+    fn cut(self) -> Layout {
+        let (layers, squared) = (&self.layers, self.squared());
+        let is_cut_small = self.chunk_values_max < SHARED_CHUNK_VALUES_MAX;
+        let mut chunks: Vec<ChunkRange> = Vec::new();
+        for (i, layer) in layers.iter().enumerate().filter(|(_, layer)| !layer.is_empty()) {
+            if let Some(last) = chunks.last_mut()
+                && last.range.start == layers[last.layers.start].start
+                && layer.end - last.range.start <= SHARED_CHUNK_VALUES_MAX
+                && !is_cut_small
+            {
+                last.range.end = layer.end;
+                last.layers.end = i + 1;
+                continue;
+            }
+            let is_squared = layer.start < squared;
+            let halved = if is_squared { 2 } else { 1 };
+            let values_max = (self.chunk_values_max / halved).max(1);
+            let mut start = layer.start;
+            while start < layer.end {
+                let end = layer.end.min(start + values_max);
+                let squared = if is_squared { end - start } else { 0 };
+                chunks.push(ChunkRange { range: start..end, layers: i..i + 1, squared });
+                start = end;
+            }
         }
-        let mut start = layer.start;
-        while start < layer.end {
-            let end = layer.end.min(start + values_max);
-            chunks.push(ChunkRange { range: start..end, layers: i..i + 1 });
-            start = end;
-        }
+        Layout { chunks, ..self }
     }
-    chunks
 }
 
 #[cfg(test)]
@@ -300,6 +356,44 @@ mod tests {
         }
     }
 
+    /// They lengthen frames up to the limit of any chunk, and change neither places nor the blocks of the norm.
+    #[test]
+    fn row_squares_are_of_the_inputs_tensors_alone() {
+        for rows in [4, 20_000, 100_000] {
+            let inputs = [TensorShape::new("color.embedding", [rows, 3usize])];
+            let layers = [dense(9, 500), Vec::new(), dense(500, 1)];
+            let plain = Layout::with_inputs(&inputs, &layers);
+            assert_eq!(plain.clone().with_row_squares(false), plain);
+            assert_eq!((plain.sums_len(), plain.has_row_squares()), (plain.len(), false));
+            for cut in [CHUNK_VALUES_MAX, 7, 1] {
+                let plain = plain.clone().in_chunks_of(cut);
+                let layout = plain.clone().with_row_squares(true);
+                assert_eq!(plain.clone().with_row_squares(true).in_chunks_of(cut), layout);
+                assert_eq!((layout.layers(), layout.tensors()), (plain.layers(), plain.tensors()));
+                assert_eq!(layout.sums_len(), layout.len() + 3 * rows);
+                let of_layers = [0, 1, 2, 3].map(|layer| layout.squared_of(layer));
+                assert_eq!(of_layers, [3 * rows, 0, 0, 0]);
+                let chunks = layout.chunks();
+                assert!(chunks.iter().all(|chunk| chunk.sums_len() <= cut.max(2)));
+                for chunk in chunks {
+                    let inside = chunk.range.start..chunk.range.end.min(3 * rows);
+                    assert_eq!(chunk.squared, inside.len(), "{chunk:?}");
+                }
+                let sums: usize = chunks.iter().map(ChunkRange::sums_len).sum();
+                assert_eq!(sums, layout.sums_len());
+                let ends = |layout: &Layout| -> Vec<usize> {
+                    let blocks = layout.norm_blocks().into_iter();
+                    blocks.map(|block| layout.chunks()[block.end - 1].range.end).collect()
+                };
+                if cut == CHUNK_VALUES_MAX {
+                    assert_eq!(ends(&layout), ends(&plain));
+                }
+            }
+        }
+        let without = Layout::new(&[dense(3, 2)]);
+        assert_eq!(without.clone().with_row_squares(true), without);
+    }
+
     #[test]
     fn layers_inside_others_are_named_by_both() {
         let layers = [dense(3, 4), dense(4, 4), Vec::new(), dense(4, 1)];
@@ -319,7 +413,7 @@ mod tests {
     fn boston_is_one_chunk() {
         let layout = layout(&[13, 10, 1]);
         assert_eq!(layout.len(), 151);
-        assert_eq!(layout.chunks(), [ChunkRange { range: 0..151, layers: 0..2 }]);
+        assert_eq!(layout.chunks(), [ChunkRange { range: 0..151, layers: 0..2, squared: 0 }]);
         assert_eq!(layout.tensors()[3].name, "layers.1.bias");
         assert_eq!(layout.tensors()[3].range, 150..151);
     }

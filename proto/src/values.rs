@@ -71,6 +71,23 @@ impl Precision {
         }
     }
 
+    /// The values, and others behind them, as one frame, rounded.
+    pub fn encode_joined(self, values: [&[f32]; 2]) -> Bytes {
+        let mut frame = Buffer::new(values.map(<[f32]>::len).iter().sum::<usize>() * self.width());
+        self.encode_joined_into(values, &mut frame);
+        frame.into_bytes()
+    }
+
+    /// Writes values, and others behind them, rounded, as a frame.
+    ///
+    /// # Panics
+    /// If it is of another length.
+    pub fn encode_joined_into(self, [first, second]: [&[f32]; 2], frame: &mut [u8]) {
+        let (before, behind) = frame.split_at_mut(first.len() * self.width());
+        self.encode_into(first, before);
+        self.encode_into(second, behind);
+    }
+
     /// Copies a frame of exactly `into.len()` values.
     ///
     /// # Panics
@@ -132,6 +149,15 @@ impl Precision {
                 bits.fold(0, |carries, bits| carries | ((bits & 0x7f80) + 0x0080)) < 0x8000
             }
         }
+    }
+
+    /// Whether a frame of whole values holds none with a minus.
+    pub fn frame_has_no_sign(self, frame: &[u8]) -> bool {
+        let signs = match self {
+            Precision::F32 => frame.as_chunks::<4>().0.iter().fold(0, |or, bytes| or | bytes[3]),
+            Precision::Bf16 => frame.as_chunks::<2>().0.iter().fold(0, |or, bytes| or | bytes[1]),
+        };
+        signs & 0x80 == 0
     }
 
     /// Whether no value is infinite or not a number, or becomes so by rounding.
@@ -284,6 +310,23 @@ mod tests {
         }
         for precision in [Precision::F32, Precision::Bf16] {
             assert!(precision.can_hold(&[]) && precision.frame_is_finite(&[]));
+        }
+    }
+
+    #[test]
+    fn one_minus_anywhere_is_found() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            assert!(precision.frame_has_no_sign(&[]));
+            for at in 0..37 {
+                let mut values = vec![f32::MAX / 2.0; 37];
+                assert!(precision.frame_has_no_sign(&precision.encode(&values)));
+                for minus in [-0.0, -1e-45, -1.0, f32::MIN / 2.0] {
+                    values[at] = minus;
+                    let frame = precision.encode_joined([&values[..20], &values[20..]]);
+                    assert_eq!(frame, precision.encode(&values));
+                    assert!(!precision.frame_has_no_sign(&frame), "{minus} at {at}");
+                }
+            }
         }
     }
 

@@ -74,11 +74,14 @@ impl Plan {
             Some(weights) => weighted(train, weights),
             None => train,
         };
-        let network = Arc::new(job.network_of(
+        let network = job.network_of(
             train.features - schema.embeddings().len(),
             embeddings(&schema),
             units(&schema),
-        )?);
+        )?;
+        let clips = job.train.gradient_clip_norm.is_some();
+        let wants_row_squares = job.train.descent.optimizer.wants_row_squares(clips);
+        let network = Arc::new(network.with_row_squares(wants_row_squares));
         if !job.data.columns.is_empty() || !schema.has_numbers_alone() {
             // A job that says something of single columns, or has others than numbers, is written out with what is done to
             // every one.

@@ -94,13 +94,17 @@ impl Job {
             let rows = if table == Table::Train { draw_weights(seed, rows) } else { rows };
             (table, Sharded::new(rows, order))
         });
+        let tables = tables.collect();
+        let clip_norm = one_in(random, 2).then(|| 0.05 + random.unit_f32());
+        let wants_row_squares = optimizer.wants_row_squares(clip_norm.is_some());
+        let network = network.with_row_squares(wants_row_squares);
         Job {
             seed,
-            tables: tables.collect(),
+            tables,
             schedule,
             network,
             precision: if seed.is_multiple_of(3) { Precision::Bf16 } else { Precision::F32 },
-            clip_norm: one_in(random, 2).then(|| 0.05 + random.unit_f32()),
+            clip_norm,
             learning_rate,
             optimizer,
             early_stopping,
@@ -180,6 +184,7 @@ impl Job {
             precision: self.precision,
             clips: self.clip_norm.is_some(),
             is_weighted: self.is_weighted(),
+            has_row_squares: self.network.layout().has_row_squares(),
             weights: None,
         }
     }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use lockstep_proto::frame::{Divergence, FromWorker};
 use lockstep_proto::ids::{Pass, Shard, Span};
+use lockstep_proto::layout::ChunkRange;
 use lockstep_proto::random::Random;
 use lockstep_proto::wire::{self, worker_message::Kind};
 
@@ -54,7 +55,7 @@ fn part(case: &Case, now: Pass, random: &mut Random) -> wire::ResultPart {
     let slice = |random: &mut Random| {
         let (level, index) = node(case, random);
         let chunk = random.below(chunks.len() as u32 + 1);
-        let len = chunks.get(chunk as usize).map_or(0, |chunk| chunk.range.len());
+        let len = chunks.get(chunk as usize).map_or(0, ChunkRange::sums_len);
         let whole = len * case.job.precision.width();
         let bytes = if one_in(random, 2) { whole } else { 2 * random.below(9) as usize };
         let values = Bytes::from(vec![random.below(256) as u8; bytes]);

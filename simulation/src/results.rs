@@ -67,7 +67,7 @@ fn recut(
     let mut part = ResultPart { pass, slices: Vec::new(), sums: Vec::new(), done: None };
     for mut piece in pieces {
         match lie {
-            Some(Lie::Values) if one_in(random, 3) => piece.spoil(),
+            Some(Lie::Values) if one_in(random, 3) => piece.spoil(random),
             Some(Lie::HollowDone | Lie::Withholds) if one_in(random, 3) => continue,
             _ => {}
         }
@@ -88,12 +88,13 @@ fn recut(
 }
 
 impl Piece {
-    /// Flips a bit somewhere.
-    fn spoil(&mut self) {
+    /// Flips a bit somewhere: of the first value, or of the last one, which may be a row square.
+    fn spoil(&mut self, random: &mut Random) {
         match self {
             Piece::Slice(slice) => {
                 let mut bytes = slice.values.to_vec();
-                bytes[0] ^= 1;
+                let last = bytes.len() - 2;
+                bytes[if one_in(random, 2) { 0 } else { last }] ^= 1;
                 slice.values = bytes.into();
             }
             Piece::Sums(sums) => {

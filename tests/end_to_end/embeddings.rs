@@ -114,3 +114,20 @@ fn check_shows_every_embedding() {
     let wanted = json!({ "column": "cut", "rows": 6, "dimension": 2, "parameters": 12 });
     assert_eq!(checked["network"]["embeddings"][0], wanted);
 }
+
+/// Row squares are sent where they are used: of the tables' 36 values.
+#[test]
+fn check_counts_row_squares() {
+    let clip = |job: &str| edited(job, "[train]\n", "[train]\ngradient_clip_norm = 1.0\n");
+    let sgd = edited(JOB, "optimizer = \"adam\"", "optimizer = \"sgd\"");
+    for (job, squared) in [(JOB, 36), (&sgd, 0), (&clip(&sgd), 36), (&clip(JOB), 36)] {
+        let json = folder_of(job).run(&["--log-format", "json", "check", "job.toml"]);
+        let checked: Value = serde_json::from_str(&json.stdout).unwrap();
+        let parameters = checked["network"]["parameters"].as_u64().unwrap();
+        let traffic = &checked["traffic"];
+        let [up, down] =
+            ["step_bytes_up", "step_bytes_down"].map(|key| traffic[key].as_u64().unwrap());
+        let nodes = traffic["tree_nodes"].as_u64().unwrap();
+        assert_eq!((up, down), (4 * (parameters + squared) * nodes, 4 * parameters), "{job}");
+    }
+}

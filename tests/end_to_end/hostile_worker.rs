@@ -197,12 +197,12 @@ fn never() -> Vec<Case> {
         (
             "coded garbage",
             slice(0, |s| (s.values, s.coded) = (Default::default(), vec![9; 64].into())),
-            "broken message: chunk 0: coded values that cannot be decoded: ",
+            "broken message: coded values that cannot be decoded: ",
         ),
         (
             "coded and not",
             slice(0, |s| s.coded = vec![9; 64].into()),
-            "broken message: chunk 0 both coded and not",
+            "broken message: a chunk both coded and not",
         ),
         (
             "no values",

@@ -1,8 +1,7 @@
 //! Against Keras 3: the same data, initial weights and row order give its losses at every step and its final weights.
 //!
-//! A case is a folder of `tests/parity`, made with Keras: `job.toml`, tables, `expected.json`, `expected.safetensors`. The one
-//! with embeddings was made on JAX, where a table's gradient is added up before an optimizer sees it. On TensorFlow it is not:
-//! Adam then takes the squares of each row of a batch by itself, and is another optimizer.
+//! A case is a folder of `tests/parity`, made with Keras on TensorFlow: `job.toml`, tables, `expected.json`,
+//! `expected.safetensors`.
 
 use std::path::Path;
 

@@ -29,10 +29,11 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    fn encode(&self, values: &[f32]) -> Bytes {
+    /// A chunk's gradients and row squares as a frame.
+    fn encode(&self, sums: [&[f32]; 2]) -> Bytes {
         match &self.lane {
-            Some(lane) => lane.encode(values),
-            None => self.precision.encode(values),
+            Some(lane) => lane.encode_joined(sums),
+            None => self.precision.encode_joined(sums),
         }
     }
 }
@@ -131,23 +132,27 @@ impl SumParts {
 }
 
 impl Sink for Parts<'_> {
-    /// For layers that share no chunk with another: those that do are gathered first.
+    /// For layers whose sums lie as in frames. Those that share a chunk with another are gathered first, and of several chunks
+    /// with row squares each has its own behind its gradients.
     fn room(&mut self, layer: usize, len: usize) -> Option<&mut [f32]> {
         let lane = self.frames.lane.as_ref()?;
-        let is_alone = self.chunks_of(layer).1.iter().all(|chunk| chunk.layers.len() == 1);
-        self.room = is_alone.then(|| lane.room(len)).flatten();
+        let (_, chunks) = self.chunks_of(layer);
+        let is_alone = chunks.iter().all(|chunk| chunk.layers.len() == 1);
+        let is_as_sent = is_alone && (chunks.len() == 1 || chunks[0].squared == 0);
+        self.room = is_as_sent.then(|| lane.room(len)).flatten();
         self.room.as_mut().map(Room::values)
     }
 
     fn filled(&mut self, layer: usize) {
         let Some(room) = self.room.take() else { return };
         let (frame, (first, chunks)) = (room.into_frame(), self.chunks_of(layer));
-        let layer = &self.network.layout().layers()[layer];
+        let layer_start = self.network.layout().layers()[layer].start;
+        let len = chunks.iter().map(ChunkRange::sums_len).sum::<usize>();
         for (place, chunk) in chunks.iter().enumerate() {
             for node in 0..self.nodes.len() {
-                let start = node * layer.len() + chunk.range.start - layer.start;
+                let start = node * len + chunk.range.start - layer_start;
                 let [start, end] =
-                    [start, start + chunk.range.len()].map(|value| value * size_of::<f32>());
+                    [start, start + chunk.sums_len()].map(|value| value * size_of::<f32>());
                 self.push(first + place, node, frame.slice(start..end));
             }
         }
@@ -159,18 +164,22 @@ impl Sink for Parts<'_> {
         let range = &self.network.layout().layers()[layer];
         for (place, chunk) in chunks.iter().enumerate() {
             for (node, values) in values.chunks_exact(len).enumerate() {
+                let (gradient, squares) = values.split_at(range.len());
                 if chunk.layers.len() == 1 {
-                    let part = chunk.range.start - range.start..chunk.range.end - range.start;
-                    let frame = self.frames.encode(&values[part]);
+                    let start = chunk.range.start - range.start;
+                    let gradient = &gradient[start..start + chunk.range.len()];
+                    let squares = squares.get(start..start + chunk.squared).unwrap_or(&[]);
+                    let frame = self.frames.encode([gradient, squares]);
                     self.push(first + place, node, frame);
                     continue;
                 }
                 let shared = &mut self.shared[node];
                 shared.resize(chunk.range.len(), 0.0);
                 let start = range.start - chunk.range.start;
-                shared[start..start + len].copy_from_slice(values);
+                shared[start..start + range.len()].copy_from_slice(gradient);
+                // The last to come is the first of the chunk: that of the inputs' tensors, if they are in it.
                 if layer == chunk.layers.start {
-                    let frame = self.frames.encode(shared);
+                    let frame = self.frames.encode([shared, squares]);
                     self.push(first + place, node, frame);
                 }
             }
@@ -181,6 +190,7 @@ impl Sink for Parts<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lockstep_model::{Dense, Embedding, Loss, NetworkSpec};
     use lockstep_proto::MESSAGE_BYTES_MAX;
     use lockstep_proto::frame::SUMS_LEN_MAX;
     use lockstep_proto::ids::Span;
@@ -215,5 +225,89 @@ mod tests {
             assert!(!sizes.iter().any(too_long), "{shards} shards, {len} sums: {sizes:?}");
         }
         assert_eq!(message_bytes(16, 3).len(), 1, "what fits goes in one");
+    }
+
+    /// A table of so many vectors of two values, and a layer of 4 values.
+    fn network(rows: usize) -> Network {
+        let spec = NetworkSpec {
+            inputs: 1,
+            embeddings: vec![Embedding { column: "c".to_string(), rows, dimension: 2 }],
+            layers: vec![Dense::new(1).into()],
+            loss: Loss::Mse,
+            metrics: Vec::new(),
+            units: Vec::new(),
+        };
+        Network::new(spec).unwrap().with_row_squares(true)
+    }
+
+    /// What is handed over for two nodes, as it is sent.
+    fn sent(network: &Network, lane: Option<Arc<Lane>>) -> Vec<Slice> {
+        let frames = Frames { precision: Precision::F32, lane };
+        let (nodes, mut slices) = ([Node::leaf(3), Node::leaf(4)], Vec::new());
+        let mut send = |message: FromWorker| {
+            let FromWorker::Part(part) = message else { panic!("{message:?}") };
+            slices.extend(part.slices);
+        };
+        let mut parts = Parts::new(network, &frames, Pass(1), &nodes, &mut send);
+        for layer in [1, 0] {
+            let (layout, range) = (network.layout(), &network.layout().layers()[layer]);
+            let squares = range.start..range.start + layout.squared_of(layer);
+            let sums = |node| {
+                let gradient = range.clone().map(move |place| value(node, place));
+                gradient.chain(squares.clone().map(move |place| square(node, place)))
+            };
+            let values: Vec<f32> = (0..nodes.len()).flat_map(sums).collect();
+            match parts.room(layer, values.len()) {
+                Some(room) => {
+                    room.copy_from_slice(&values);
+                    parts.filled(layer);
+                }
+                None => parts.take(layer, values.len() / nodes.len(), &values),
+            }
+        }
+        let span = Span { start: 3, end: 5 };
+        parts.finish(Vec::new(), Done { span, busy: Duration::ZERO });
+        slices
+    }
+
+    fn value(node: usize, place: usize) -> f32 {
+        -((node * 100_000 + place) as f32)
+    }
+
+    fn square(node: usize, place: usize) -> f32 {
+        0.5 - value(node, place)
+    }
+
+    /// Small tables and large ones, in one chunk or in many, with another layer in it or not, in shared memory or not.
+    #[test]
+    fn row_squares_are_behind_the_gradients_of_their_chunk() {
+        let cases = [(2, Some(3)), (5, None), (5, Some(6)), (9_000, None), (40_000, None)];
+        for (rows, cut) in cases {
+            let network = network(rows);
+            let network =
+                cut.map_or(network.clone(), |values_max| network.in_chunks_of(values_max));
+            let lane = Lane::new(network.layout(), Precision::F32).ok();
+            for lane in [None, lane.map(|(lane, _)| Arc::new(lane))] {
+                let mut slices = sent(&network, lane);
+                slices.sort_by_key(|slice| (slice.chunk, slice.node));
+                assert_eq!(slices.len(), 2 * network.layout().chunks().len());
+                for (place, slice) in slices.iter().enumerate() {
+                    let (chunk, node) = (&network.layout().chunks()[place / 2], place % 2);
+                    let squares = chunk.range.start..chunk.range.start + chunk.squared;
+                    let wanted: Vec<f32> = chunk
+                        .range
+                        .clone()
+                        .map(|place| value(node, place))
+                        .chain(squares.map(|place| square(node, place)))
+                        .collect();
+                    assert_eq!(
+                        (slice.chunk, slice.node),
+                        (Chunk(place as u32 / 2), Node::leaf(3 + node as u32))
+                    );
+                    let found = lockstep_proto::values::decode(&slice.values).unwrap();
+                    assert!(found == wanted, "{rows} {cut:?}: {}", slice.chunk);
+                }
+            }
+        }
     }
 }

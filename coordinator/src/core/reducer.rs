@@ -92,7 +92,8 @@ impl Reducer {
             let moments = moments.iter().map(|moment| moment[range()].to_vec()).collect();
             let weights = weights[range()].to_vec();
             let rules = TensorRules::new(&spec.penalties, &spec.undecayed, &chunk.range);
-            let state = ChunkState::new(*step, weights, moments, published, precision, rules);
+            let beside = (chunk.squared, rules);
+            let state = ChunkState::new(*step, weights, moments, published, precision, beside);
             Arc::new(Mutex::new(state))
         };
         let chunks: Vec<_> = spec.layout.chunks().iter().zip(published).map(state).collect();

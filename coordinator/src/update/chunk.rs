@@ -15,12 +15,14 @@ use lockstep_reduce::fold::{Fold, LeafSet};
 use lockstep_reduce::shared::weights::ChunkVersions;
 use pulp::{Arch, Simd, WithSimd};
 
+use super::gradient::{Gradient, Hold, Mean, Weights};
+use super::norm::NormPart;
 use super::optimizer::Optimizer;
 use super::tensor_rules::TensorRules;
 use lockstep_reduce::NodeValues;
 
 /// Values of a block: its gradient stays in the first cache with what it meets there.
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 
 /// How a step turns sums into weights.
 #[derive(Clone, Copy, Debug)]
@@ -40,13 +42,6 @@ pub(crate) struct Update {
     /// Rows of its batch.
     pub(crate) rows: u64,
     pub(crate) learning_rate: f32,
-}
-
-/// The scale for a gradient of this global norm: Keras' `clip_by_global_norm`.
-pub(crate) fn clip_scale(clip_norm: f32, sums_of_squares: impl Iterator<Item = f64>) -> f32 {
-    let norm = sums_of_squares.fold(0.0, |sum, square| sum + square).sqrt();
-    let clip_norm = f64::from(clip_norm);
-    (clip_norm / norm.max(clip_norm)) as f32
 }
 
 /// What became of a node's values.
@@ -69,8 +64,11 @@ pub(crate) struct ChunkState {
     /// The weights, where what is published is rounded; empty where it is the weights.
     masters: Vec<f32>,
     moments: Vec<Vec<f32>>,
-    /// The mean gradient while it is held; its memory is kept between steps.
+    /// How many of its values, the first ones, have row squares.
+    squared: usize,
+    /// The mean gradient while it is held, and the mean of its row squares; their memory is kept between steps.
     held: Vec<f32>,
+    held_squares: Vec<f32>,
     open: Option<OpenFold>,
     /// Of its tensors.
     rules: TensorRules,
@@ -83,19 +81,21 @@ struct OpenFold {
 }
 
 impl ChunkState {
-    /// With the weights of `step`, which are published, too, and the rules of its tensors.
+    /// With the weights of `step`, which are published, too; how many of them, the first ones, have row squares; and the rules of
+    /// its tensors.
     pub(crate) fn new(
         step: Step,
         weights: Vec<f32>,
         moments: Vec<Vec<f32>>,
         mut published: ChunkVersions,
         precision: Precision,
-        mut rules: TensorRules,
+        (squared, mut rules): (usize, TensorRules),
     ) -> ChunkState {
         published.write(step, |frame| precision.encode_into(&weights, frame));
         rules.see(0, &weights);
         let masters = if precision == Precision::F32 { Vec::new() } else { weights };
-        ChunkState { published, masters, moments, held: Vec::new(), open: None, rules }
+        let (held, held_squares) = (Vec::new(), Vec::new());
+        ChunkState { published, masters, moments, squared, held, held_squares, open: None, rules }
     }
 
     /// Makes these weights the newest, and publishes them as those of `step`, which has to be the next.
@@ -172,22 +172,24 @@ impl ChunkState {
         let Some(root) = open.fold.insert(node, NodeValues::new(rule.precision, frame)) else {
             return Folded::Pending;
         };
-        let mean = Gradient::Mean { root: &root, rows: open.update.rows as f32 };
-        if rule.clip_norm.is_none() {
-            return self.advance(rule, &mean);
-        }
         let len = self.published.newest().len() / rule.precision.width();
+        let squared = self.squared;
+        let mean = Mean { root: &root, len, squared, rows: open.update.rows as f32 };
+        if rule.clip_norm.is_none() {
+            return self.advance(rule, &Gradient::Mean(mean));
+        }
         self.held.resize(len, 0.0);
+        self.held_squares.resize(squared, 0.0);
         let (before, masters) = (self.published.newest(), &*self.masters);
         let weights = Weights { before, masters, precision: rule.precision };
-        let (rules, held) = (&self.rules, &mut self.held);
-        let hold = Hold { gradient: mean, weights, rules, held };
+        let (rules, held, squares) = (&self.rules, &mut self.held, &mut self.held_squares);
+        let hold = Hold { mean, weights, rules, held, squares };
         Arch::new().dispatch(hold).map_or_else(Folded::NonFinite, |()| Folded::Held)
     }
 
-    /// The mean gradient that is held.
-    pub(crate) fn held(&self) -> &[f32] {
-        &self.held
+    /// The mean gradient that is held, as the global norm sees it.
+    pub(crate) fn held(&self) -> NormPart<'_> {
+        NormPart { gradient: &self.held, squares: &self.held_squares }
     }
 
     /// Updates the weights by the gradient that was held, scaled if there is a scale.
@@ -221,84 +223,6 @@ fn two(moments: &mut [Vec<f32>]) -> [&mut [f32]; 2] {
     }
 }
 
-/// What the weights of a chunk are updated by.
-#[derive(Clone, Copy)]
-enum Gradient<'a> {
-    /// The sum over the batch's rows, and how many these are.
-    Mean { root: &'a NodeValues, rows: f32 },
-    /// A mean that was held.
-    Held { values: &'a [f32], scale: Option<f32> },
-}
-
-impl Gradient<'_> {
-    /// Copies the values from place `start` on.
-    #[inline(always)]
-    fn read(&self, start: usize, out: &mut [f32]) {
-        match *self {
-            Gradient::Mean { root, rows } => {
-                root.read(start, out);
-                for value in out {
-                    *value /= rows;
-                }
-            }
-            Gradient::Held { values, scale } => {
-                out.copy_from_slice(&values[start..start + out.len()]);
-                for value in out {
-                    *value *= scale.unwrap_or(1.0);
-                }
-            }
-        }
-    }
-}
-
-/// The weights before an update.
-#[derive(Clone, Copy)]
-struct Weights<'a> {
-    /// What was published last.
-    before: &'a [u8],
-    /// As in the chunk.
-    masters: &'a [f32],
-    precision: Precision,
-}
-
-impl Weights<'_> {
-    /// Copies those from place `start` on.
-    #[inline(always)]
-    fn read(&self, start: usize, out: &mut [f32]) {
-        if !self.masters.is_empty() {
-            return out.copy_from_slice(&self.masters[start..start + out.len()]);
-        }
-        let width = self.precision.width();
-        self.precision.copy(&self.before[start * width..][..out.len() * width], out);
-    }
-}
-
-/// Keeps a gradient, with what penalties add to it, until the global norm is known.
-struct Hold<'a> {
-    gradient: Gradient<'a>,
-    weights: Weights<'a>,
-    rules: &'a TensorRules,
-    held: &'a mut [f32],
-}
-
-impl WithSimd for Hold<'_> {
-    type Output = Result<(), &'static str>;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> Result<(), &'static str> {
-        self.gradient.read(0, self.held);
-        if self.rules.penalizes() {
-            let mut block = [0.0; BLOCK];
-            for (at, held) in self.held.chunks_mut(BLOCK).enumerate() {
-                let (start, weights) = (at * BLOCK, &mut block[..held.len()]);
-                self.weights.read(start, weights);
-                self.rules.add_slopes(start, weights, held);
-            }
-        }
-        if all_finite(self.held) { Ok(()) } else { Err("gradient") }
-    }
-}
-
 /// One update of a chunk, up to what is published.
 struct Advance<'a> {
     rule: &'a Rule,
@@ -323,13 +247,14 @@ impl WithSimd for Advance<'_> {
         let Rule { optimizer, precision, .. } = self.rule;
         let Update { step, learning_rate, .. } = self.update;
         let undecayed = optimizer.without_decay();
-        let mut blocks = [[0.0; BLOCK]; 2];
+        let has_squares = optimizer.squares().is_some();
+        let mut blocks = [[0.0; BLOCK]; 3];
         let block_bytes = BLOCK * precision.width();
         let frames = self.before.chunks(block_bytes).zip(self.frame.chunks_mut(block_bytes));
         for (at, (before, frame)) in frames.enumerate() {
             let (start, len) = (at * BLOCK, frame.len() / precision.width());
-            let [gradient, weights] = &mut blocks;
-            let gradient = &mut gradient[..len];
+            let [gradient, squares, weights] = &mut blocks;
+            let (gradient, squares) = (&mut gradient[..len], &mut squares[..len]);
             self.gradient.read(start, gradient);
             let weights = if self.masters.is_empty() {
                 precision.copy(before, &mut weights[..len]);
@@ -337,10 +262,13 @@ impl WithSimd for Advance<'_> {
             } else {
                 part(self.masters, start, len)
             };
-            if matches!(self.gradient, Gradient::Mean { .. }) {
+            if matches!(self.gradient, Gradient::Mean(_)) {
                 self.rules.add_slopes(start, weights, gradient);
             }
             if !all_finite(gradient) {
+                return Err("gradient");
+            }
+            if has_squares && !self.gradient.read_squares(start, gradient, squares) {
                 return Err("gradient");
             }
             let moments = [part(self.first, start, len), part(self.second, start, len)];
@@ -353,8 +281,8 @@ impl WithSimd for Advance<'_> {
                     let optimizer = if decays { optimizer } else { &undecayed };
                     let moments =
                         [&mut *first, &mut *second].map(|moment| part_of(moment, &places));
-                    let (gradient, weights) =
-                        (&gradient[places.clone()], &mut weights[places.clone()]);
+                    let gradient = [&gradient[places.clone()], &squares[places.clone()]];
+                    let weights = &mut weights[places.clone()];
                     optimizer.update(step, learning_rate, gradient, weights, moments);
                 },
             );
@@ -383,7 +311,7 @@ fn part(moment: &mut [f32], start: usize, len: usize) -> &mut [f32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::update::sum_of_squares;
+    use crate::update::{clip_scale, sum_of_squares};
     use lockstep_proto::ids::Span;
     use lockstep_proto::penalties::{Penalized, Penalties, Penalty};
 
@@ -398,7 +326,8 @@ mod tests {
     fn chunk(precision: Precision, weights: Vec<f32>) -> ChunkState {
         let published = ChunkVersions::own(weights.len() * precision.width());
         let moments = SGD.moments(weights.len());
-        ChunkState::new(Step(0), weights, moments, published, precision, TensorRules::default())
+        let beside = (0, TensorRules::default());
+        ChunkState::new(Step(0), weights, moments, published, precision, beside)
     }
 
     fn run(clip_norm: Option<f32>, frames: &[(Node, [f32; 2])]) -> (ChunkState, Folded) {

@@ -2,10 +2,12 @@
 //! no network; sums come up the tree in `lockstep_reduce`.
 
 mod chunk;
+mod gradient;
+mod norm;
 mod optimizer;
 mod tensor_rules;
 
-pub(crate) use chunk::{ChunkState, Folded, Rule, Update, clip_scale};
+pub(crate) use chunk::{ChunkState, Folded, Rule, Update};
+pub(crate) use norm::{clip_scale, sum_of_squares};
 pub use optimizer::Optimizer;
-pub(crate) use optimizer::sum_of_squares;
 pub(crate) use tensor_rules::TensorRules;

@@ -142,6 +142,12 @@ impl Optimizer {
         self
     }
 
+    /// Whether sums of the rows' squares are wanted of tensors whose gradient Keras on TensorFlow has as slices of rows: for a
+    /// moment of squares, or for the global norm.
+    pub fn wants_row_squares(&self, clips: bool) -> bool {
+        clips || self.squares().is_some()
+    }
+
     /// Which of its moments is a sum or mean of squares, and so never below 0.
     pub fn squares(&self) -> Option<usize> {
         match *self {
@@ -161,7 +167,8 @@ impl Optimizer {
     }
 
     /// Update number `step` (from 1) of some weights, with the learning rate of that update. `gradient` is the mean over the
-    /// batch's rows; moments that this optimizer does not have are not looked at.
+    /// batch's rows, and `squares` are what its moment of squares is fed with, if it has one: the gradient's own, but for
+    /// embeddings. Moments that this optimizer does not have are not looked at.
     ///
     /// # Panics
     /// If the lengths differ.
@@ -170,11 +177,12 @@ impl Optimizer {
         &self,
         step: u64,
         learning_rate: f32,
-        gradient: &[f32],
+        [gradient, squares]: [&[f32]; 2],
         weights: &mut [f32],
         [first, second]: [&mut [f32]; 2],
     ) {
         assert_eq!(gradient.len(), weights.len());
+        assert_eq!(squares.len(), weights.len());
         for moment in [&first, &second].into_iter().take(self.moment_count()) {
             assert_eq!(moment.len(), weights.len());
         }
@@ -198,20 +206,21 @@ impl Optimizer {
                 let correction = (1.0 - power(beta_2, step)).sqrt() / (1.0 - power(beta_1, step));
                 let alpha = (f64::from(learning_rate) * correction) as f32;
                 let rule = Adam { alpha, beta_1, beta_2, epsilon };
-                rule.update(gradient, weights, first, second);
+                rule.update([gradient, squares], weights, first, second);
             }
             Optimizer::RmsProp { rho, momentum, epsilon } => {
                 let rule = RmsProp { learning_rate, rho, momentum, epsilon };
                 if momentum == 0.0 {
-                    rule.update(gradient, weights, first);
+                    rule.update([gradient, squares], weights, first);
                 } else {
-                    rule.update_with_momentum(gradient, weights, first, second);
+                    rule.update_with_momentum([gradient, squares], weights, first, second);
                 }
             }
             Optimizer::Adagrad { epsilon, .. } => {
-                for ((weight, &gradient), square) in weights.iter_mut().zip(gradient).zip(first) {
-                    *square += gradient * gradient;
-                    *weight -= learning_rate * gradient / (*square + epsilon).sqrt();
+                let values = weights.iter_mut().zip(gradient).zip(squares).zip(first);
+                for (((weight, &gradient), &square), accumulator) in values {
+                    *accumulator += square;
+                    *weight -= learning_rate * gradient / (*accumulator + epsilon).sqrt();
                 }
             }
         }
@@ -248,13 +257,19 @@ struct Adam {
 
 impl Adam {
     #[inline(always)]
-    fn update(&self, gradient: &[f32], weights: &mut [f32], first: &mut [f32], second: &mut [f32]) {
+    fn update(
+        &self,
+        [gradient, squares]: [&[f32]; 2],
+        weights: &mut [f32],
+        first: &mut [f32],
+        second: &mut [f32],
+    ) {
         let (keep_1, keep_2) = (1.0 - self.beta_1, 1.0 - self.beta_2);
         let moments = first.iter_mut().zip(second);
-        for ((weight, &gradient), (first, second)) in weights.iter_mut().zip(gradient).zip(moments)
-        {
+        let values = weights.iter_mut().zip(gradient).zip(squares).zip(moments);
+        for (((weight, &gradient), &square), (first, second)) in values {
             *first = mean_or_zero(*first + (gradient - *first) * keep_1);
-            *second = square_or_zero(*second + (gradient * gradient - *second) * keep_2);
+            *second = square_or_zero(*second + (square - *second) * keep_2);
             *weight -= *first * self.alpha / (second.sqrt() + self.epsilon);
         }
     }
@@ -269,30 +284,30 @@ struct RmsProp {
 
 impl RmsProp {
     #[inline(always)]
-    fn increment(&self, gradient: f32, square: &mut f32) -> f32 {
-        let next = self.rho * *square + (1.0 - self.rho) * (gradient * gradient);
-        *square = square_or_zero(next);
-        self.learning_rate * gradient / (*square + self.epsilon).sqrt()
+    fn increment(&self, gradient: f32, square: f32, mean: &mut f32) -> f32 {
+        *mean = square_or_zero(self.rho * *mean + (1.0 - self.rho) * square);
+        self.learning_rate * gradient / (*mean + self.epsilon).sqrt()
     }
 
     #[inline(always)]
-    fn update(&self, gradient: &[f32], weights: &mut [f32], square: &mut [f32]) {
-        for ((weight, &gradient), square) in weights.iter_mut().zip(gradient).zip(square) {
-            *weight -= self.increment(gradient, square);
+    fn update(&self, [gradient, squares]: [&[f32]; 2], weights: &mut [f32], means: &mut [f32]) {
+        let values = weights.iter_mut().zip(gradient).zip(squares).zip(means);
+        for (((weight, &gradient), &square), mean) in values {
+            *weight -= self.increment(gradient, square, mean);
         }
     }
 
     #[inline(always)]
     fn update_with_momentum(
         &self,
-        gradient: &[f32],
+        [gradient, squares]: [&[f32]; 2],
         weights: &mut [f32],
-        square: &mut [f32],
+        means: &mut [f32],
         velocity: &mut [f32],
     ) {
-        let values = weights.iter_mut().zip(gradient).zip(square).zip(velocity);
-        for (((weight, &gradient), square), velocity) in values {
-            let next = self.momentum * *velocity + self.increment(gradient, square);
+        let values = weights.iter_mut().zip(gradient).zip(squares).zip(means).zip(velocity);
+        for ((((weight, &gradient), &square), mean), velocity) in values {
+            let next = self.momentum * *velocity + self.increment(gradient, square, mean);
             *velocity = mean_or_zero(next);
             *weight -= *velocity;
         }
@@ -327,25 +342,6 @@ fn power(base: f32, mut exponent: u64) -> f64 {
     result
 }
 
-/// The sum of the squares of a block of the norm, in `f64`: 8 lanes by position, each in order, lanes added in order. The
-/// block comes in parts, each but the last a multiple of 8 values long.
-/// The global norm is the root of the blocks' sums, added in their order.
-pub(crate) fn sum_of_squares<'a>(parts: impl Iterator<Item = &'a [f32]>) -> f64 {
-    let mut lanes = [0f64; 8];
-    for part in parts {
-        let (whole, rest) = part.as_chunks::<8>();
-        for values in whole {
-            for (lane, &value) in lanes.iter_mut().zip(values) {
-                *lane += f64::from(value) * f64::from(value);
-            }
-        }
-        for (lane, &value) in lanes.iter_mut().zip(rest) {
-            *lane += f64::from(value) * f64::from(value);
-        }
-    }
-    lanes.iter().fold(0.0, |sum, lane| sum + lane)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,7 +353,8 @@ mod tests {
         moments.resize(2, Vec::new());
         for (step, (gradient, expected)) in [0.5, -0.25].into_iter().zip(expected).enumerate() {
             let [first, second] = &mut moments[..] else { panic!("two at most") };
-            optimizer.update(step as u64 + 1, 0.1, &[gradient], &mut weights, [first, second]);
+            let gradient = [&[gradient][..], &[gradient * gradient]];
+            optimizer.update(step as u64 + 1, 0.1, gradient, &mut weights, [first, second]);
             let found = f64::from(weights[0]);
             assert!((found - expected).abs() < 2e-7, "{optimizer:?}: {found}, wanted {expected}");
         }
@@ -408,12 +405,9 @@ mod tests {
     }
 
     #[test]
-    fn powers_and_norms() {
+    fn powers() {
         assert!((power(0.9, 10) - f64::from(0.9f32).powi(10)).abs() < 1e-15);
         assert_eq!(power(0.5, 0), 1.0);
-        let values: Vec<f32> = (0..19).map(|i| i as f32).collect();
-        assert_eq!(sum_of_squares([&values[..]].into_iter()), 2109.0);
-        assert_eq!(sum_of_squares([&values[..8], &values[8..]].into_iter()), 2109.0);
     }
 
     #[test]
@@ -426,8 +420,9 @@ mod tests {
             moments.resize(2, vec![0.0]);
             for step in 1..=1500 {
                 let [first, second] = &mut moments[..] else { panic!("two at most") };
-                let gradient = if step == 1 { -1.0 } else { 0.0 };
-                optimizer.update(step, 0.1, &[gradient], &mut [1.0], [first, second]);
+                let gradient: f32 = if step == 1 { -1.0 } else { 0.0 };
+                let gradient = [&[gradient][..], &[gradient * gradient]];
+                optimizer.update(step, 0.1, gradient, &mut [1.0], [first, second]);
                 let moments = first.iter().chain(&*second);
                 let mut found = moments.filter(|moment| moment.is_subnormal());
                 assert_eq!(found.next(), None, "{optimizer:?}, step {step}");

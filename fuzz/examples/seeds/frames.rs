@@ -26,6 +26,12 @@ pub(crate) fn from_worker() {
             done: Some(Done { span, busy: Duration::from_millis(3) }),
         })
     };
+    // A table of 6 values and a layer of 6, and row squares of the table.
+    let squared = |precision: Precision| {
+        let values = precision.encode_joined([&[-0.5; 12], &[0.25, 0.0, 4.0, 1e-3, 0.0, 9.0]]);
+        let slices = vec![Slice { node: Node::leaf(4), chunk: Chunk(0), values }];
+        FromWorker::Part(ResultPart { pass: Pass(9), slices, sums: Vec::new(), done: None })
+    };
     let divergence =
         Divergence { pass: Pass(1), shard: Shard(4), layer: Some(1), in_gradient: true };
     let join = Join {
@@ -50,6 +56,8 @@ pub(crate) fn from_worker() {
             word(FromWorker::Goodbye),
             below("00", join.into_wire().encode_to_vec()),
             below("00", request.into_wire().encode_to_vec()),
+            below("001", squared(Precision::F32).into_wire().encode_to_vec()),
+            below("011", squared(Precision::Bf16).into_wire().encode_to_vec()),
         ],
     );
 }
@@ -73,6 +81,7 @@ pub(crate) fn to_worker() {
         precision: Precision::F32,
         clips: true,
         is_weighted: false,
+        has_row_squares: false,
         weights: None,
     };
     let word = |word: ToWorker| below("00", word.into_wire().encode_to_vec());

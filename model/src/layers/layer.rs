@@ -103,6 +103,18 @@ pub(crate) trait Stage: Any + fmt::Debug + Send + Sync {
         gradient.fold(self, part, order, out)
     }
 
+    /// Writes a node's row squares of a part of a tensor, added like a gradient, and says whether they are finite. Asked of the
+    /// stage of the network's inputs alone, each row of which has a slope by one place of a tensor.
+    fn node_squares(
+        &self,
+        _gradient: &Gradient<'_, '_>,
+        _part: &TensorPart,
+        _order: &Order,
+        _out: &mut [f32],
+    ) -> bool {
+        unreachable!("{self:?} has no row squares");
+    }
+
     /// From the slopes inside to slopes by the inputs. Not asked for below the first layer that has tensors. Where the
     /// slopes inside are those by the inputs, there is nothing to do.
     fn input_slopes(&self, _pass: &Backward<'_>, _slopes: &mut Slopes) {}

@@ -109,9 +109,10 @@ pub(crate) fn microbatches(lens: &[(u32, usize)]) -> Vec<Microbatch> {
         .collect()
 }
 
-/// Gradient sums and metric sums of each node, gathered into flat vectors.
+/// Gradient sums, row squares and metric sums of each node, gathered into flat vectors.
 pub(crate) struct Gathered {
     pub(crate) gradients: Vec<Vec<f32>>,
+    pub(crate) squares: Vec<Vec<f32>>,
     pub(crate) sums: Vec<Vec<f64>>,
 }
 
@@ -147,6 +148,7 @@ pub(crate) fn gradient_of(
 ) -> Gathered {
     let mut ws = lockstep_model::Workspace::new(network);
     let mut gradients = vec![vec![f32::NAN; network.layout().len()]; nodes.len()];
+    let mut squares = vec![Vec::new(); nodes.len()];
     let ranges = network.layout().layers();
     let has_tensors = |layer: &usize| !ranges[*layer].is_empty();
     let mut layers = (0..ranges.len()).rev().filter(has_tensors);
@@ -158,12 +160,15 @@ pub(crate) fn gradient_of(
             node if node == nodes.len() => (layers.next().unwrap_or(usize::MAX), 0),
             node => (part.layer, node),
         };
-        gradients[part.node][network.layout().layers()[part.layer].clone()]
-            .copy_from_slice(part.values);
+        let layer = network.layout().layers()[part.layer].clone();
+        let (gradient, row_squares) = part.values.split_at(layer.len());
+        assert_eq!(row_squares.len(), network.layout().squared_of(part.layer));
+        gradients[part.node][layer].copy_from_slice(gradient);
+        squares[part.node].extend_from_slice(row_squares);
     };
     let batch = Batch { x, y, weights: None, rows, nodes, precision };
     let sums = network.gradient(&params, &batch, &mut ws, &mut sink).unwrap();
-    Gathered { gradients, sums }
+    Gathered { gradients, squares, sums }
 }
 
 pub(crate) fn bits(values: &[f32]) -> Vec<u32> {

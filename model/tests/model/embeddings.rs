@@ -83,6 +83,7 @@ fn rows_are_numbers_and_then_vectors() {
 }
 
 /// Tables of few rows and of many, rows that no microbatch touches, that one does and that all do.
+/// The same of the squares of each row's slopes, if the layout has them; the gradient does not change for it.
 #[test]
 fn a_tables_gradient_is_rows_in_order_and_then_the_tree() {
     let lens: Vec<(u32, usize)> = vec![(0, 3), (1, 40), (3, 1), (4, 17), (6, 9)];
@@ -91,19 +92,20 @@ fn a_tables_gradient_is_rows_in_order_and_then_the_tree() {
         // A linear chain: the slopes by a vector are the second kernel's, times 2 (output - y).
         let layers = vec![Dense::new(1).without_bias().into()];
         let network = embedding(0, vec![(rows, dimension)], layers, Loss::Mse, &[]);
+        let squaring = network.clone().with_row_squares(true);
         let params = parameters(&network);
         let leaves = microbatches(&lens);
         let (x, y) = data(&network, 70);
         let outputs = network.predict(&params, x.view(), &mut Workspace::new(&network)).to_owned();
         let kernel = &params[rows * dimension..];
         for precision in [Precision::F32, Precision::Bf16] {
-            let leaf = |place: usize| {
+            let leaf = |place: usize, of: fn(f32) -> f32| {
                 let mut sums = vec![0.0f32; rows * dimension];
                 for row in leaves[place].rows.clone() {
                     let slope = 2.0 * (outputs[[row, 0]] - y[[row, 0]]);
                     let start = x[[row, 0]] as usize * dimension;
                     for (sum, &weight) in sums[start..].iter_mut().zip(kernel) {
-                        *sum += slope * weight;
+                        *sum += of(slope * weight);
                     }
                 }
                 precision.round(&mut sums);
@@ -115,13 +117,71 @@ fn a_tables_gradient_is_rows_in_order_and_then_the_tree() {
                 sums
             };
             // Shards 0, 1, 3; then 4 and 6.
-            let left = add(add(leaf(0), leaf(1)), leaf(2));
-            let want = add(left, add(leaf(3), leaf(4)));
-            let got = gradient_in(precision, &network, &params, (&x, &y), &leaves, &[tree.root()]);
+            let want = |of| {
+                let left = add(add(leaf(0, of), leaf(1, of)), leaf(2, of));
+                add(left, add(leaf(3, of), leaf(4, of)))
+            };
+            let gradient_by = |network| {
+                gradient_in(precision, network, &params, (&x, &y), &leaves, &[tree.root()])
+            };
+            let (got, squared) = (gradient_by(&network), gradient_by(&squaring));
+            let case = format!("{rows} x {dimension} in {}", precision.name());
             let table = &got.gradients[0][..rows * dimension];
-            assert_eq!(bits(table), bits(&want), "{rows} x {dimension} in {}", precision.name());
+            assert_eq!(bits(table), bits(&want(|slope| slope)), "{case}");
+            assert_eq!(bits(&squared.gradients[0]), bits(&got.gradients[0]), "{case}");
+            assert_eq!(bits(&squared.squares[0]), bits(&want(|slope| slope * slope)), "{case}");
+            assert_eq!(got.squares, [[0.0; 0]], "{case}");
         }
     }
+}
+
+/// However the rows are dealt and cut: the same bits, of every table, next to the gradient's.
+#[test]
+fn row_squares_do_not_depend_on_spans_or_threads() {
+    let network = small().with_row_squares(true);
+    let params = parameters(&network);
+    let leaves = microbatches(&[(0, 30), (1, 200), (2, 1), (3, 90)]);
+    let (x, y) = data(&network, 321);
+    let root = [ShardTree::new(4).root()];
+    let one = gradient(&network, &params, (&x, &y), &leaves, &root);
+    assert_eq!(one.squares[0].len(), 12 + 14);
+    assert!(one.squares[0].iter().all(|square| square.is_sign_positive()));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let other = pool.install(|| gradient(&network, &params, (&x, &y), &leaves, &root));
+    assert_eq!(bits(&one.squares[0]), bits(&other.squares[0]));
+    let nodes = [0, 1].map(|index| Node { level: 1, index });
+    let halves = gradient(&network, &params, (&x, &y), &leaves, &nodes);
+    let sums = halves.squares[0].iter().zip(&halves.squares[1]).map(|(a, b)| a + b);
+    assert_eq!(bits(&one.squares[0]), bits(&sums.collect::<Vec<_>>()));
+}
+
+/// A slope whose square is more than an `f32` holds is no gradient that such a layout can have.
+#[test]
+fn row_squares_that_are_not_finite() {
+    let layers = vec![Dense::new(1).without_bias().into(), dense(1, Activation::Tanh)];
+    let network = embedding(0, vec![(3, 1)], layers, Loss::Mae, &[]);
+    let x = array![[1.0], [2.0], [2.0]];
+    let y = Array2::from_elem((3, 1), 1.0);
+    let leaves = microbatches(&[(1, 1), (6, 1), (7, 1)]);
+    let nodes = [ShardTree::new(8).root()];
+    let run = |slope: f32, network: &Network, x: &Array2<f32>| {
+        let params = vec![0.0, 0.0, 0.0, 1.0, slope, 0.0];
+        let (x, y, rows, precision) = (x.view(), y.view(), training(&leaves), Precision::F32);
+        let batch = Batch { x, y, weights: None, rows, nodes: &nodes, precision };
+        let mut sink = |_: NodeGradient<'_>| {};
+        network.gradient(&params, &batch, &mut Workspace::new(network), &mut sink).map(|_| ())
+    };
+    let squaring = network.clone().with_row_squares(true);
+    let bad = |shard| {
+        let (layer, what) = (Some(0), NonFiniteKind::Gradient);
+        Err(NonFinite { shard, layer, what })
+    };
+    assert_eq!(run(1e20, &network, &x), Ok(()));
+    assert_eq!(run(1e19, &squaring, &x), Ok(()));
+    assert_eq!(run(1e20, &squaring, &x), bad(1));
+    // No square by itself, but the last two together.
+    assert_eq!(run(1.5e19, &squaring, &x), bad(1));
+    assert_eq!(run(1.5e19, &squaring, &array![[0.0], [1.0], [2.0]]), Ok(()));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::batches::Batches;
 use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
+use crate::layout::ChunkRange;
 use crate::ticket::Ticket;
 use crate::tree::{Node, SHARDS_MAX};
 use crate::values::Precision;
@@ -41,7 +42,8 @@ impl Limits {
     /// Checks a worker's message (any but `Join`).
     ///
     /// # Errors
-    /// If a length, node, chunk or span is not one of this run's, or a gradient or sum is not finite.
+    /// If a length, node, chunk or span is not one of this run's, a gradient or sum is not finite, or a sum of squares is below
+    /// 0.
     pub fn from_worker(&self, message: wire::WorkerMessage) -> Checked<FromWorker> {
         use wire::worker_message::Kind;
         match message.kind {
@@ -114,7 +116,8 @@ impl Limits {
                 Ok(ToWorker::CodedWeights { step, chunk, coded: weights.coded })
             }
             Some(Kind::Weights(weights)) => {
-                let chunk = self.chunk(weights.chunk, &weights.values)?;
+                let (chunk, range) = self.chunk(weights.chunk)?;
+                self.check_len(chunk, &weights.values, range.range.len())?;
                 Ok(ToWorker::Weights { step: Step(weights.step), chunk, values: weights.values })
             }
             Some(Kind::Finish(wire::Finish { error, stopped })) => match (error, stopped) {
@@ -133,11 +136,16 @@ impl Limits {
         let mut budget = Budget::new();
         let slices = part.slices.into_iter().map(|slice| {
             let node = self.node(slice.level, slice.index)?;
-            let values = budget.values(self, slice.chunk, slice.values, &slice.coded)?;
-            let chunk = self.chunk(slice.chunk, &values)?;
+            let (chunk, range) = self.chunk(slice.chunk)?;
+            let values = budget.values(self, range, slice.values, &slice.coded)?;
+            self.check_len(chunk, &values, range.sums_len())?;
             // A worker whose own gradient overflows says so, and sends none.
             if !self.precision.frame_is_finite(&values) {
                 return broken(format!("a gradient that is not finite, for {node} of {chunk}"));
+            }
+            let squares = &values[range.range.len() * self.precision.width()..];
+            if !self.precision.frame_has_no_sign(squares) {
+                return broken(format!("a sum of squares below 0, for {node} of {chunk}"));
             }
             Ok(Slice { node, chunk, values })
         });
@@ -184,17 +192,19 @@ impl Limits {
         }
     }
 
-    fn chunk(&self, chunk: u32, bytes: &[u8]) -> Checked<Chunk> {
+    fn chunk(&self, chunk: u32) -> Checked<(Chunk, &ChunkRange)> {
         match self.layout.chunks().get(chunk as usize) {
-            Some(known) if self.precision.holds(bytes, known.range.len()) => Ok(Chunk(chunk)),
-            Some(known) => broken(format!(
-                "chunk {chunk} with {} bytes, wanted {} values of {} bytes",
-                bytes.len(),
-                known.range.len(),
-                self.precision.width()
-            )),
+            Some(known) => Ok((Chunk(chunk), known)),
             None => broken(format!("chunk {chunk} of {}", self.layout.chunks().len())),
         }
+    }
+
+    fn check_len(&self, chunk: Chunk, bytes: &[u8], len: usize) -> Checked<()> {
+        if self.precision.holds(bytes, len) {
+            return Ok(());
+        }
+        let (found, width) = (bytes.len(), self.precision.width());
+        broken(format!("{chunk} with {found} bytes, wanted {len} values of {width} bytes"))
     }
 }
 
@@ -278,6 +288,7 @@ impl Welcome {
             precision: precision_of(welcome.precision)?,
             clips: welcome.clips,
             is_weighted: welcome.is_weighted,
+            has_row_squares: welcome.has_row_squares,
             weights: welcome.weights.as_ref().and_then(Ticket::from_wire),
         })
     }

@@ -6,6 +6,7 @@ use super::Limits;
 use super::check::{Checked, broken};
 use crate::MESSAGE_BYTES_MAX;
 use crate::coding;
+use crate::layout::ChunkRange;
 use crate::values::Precision;
 use crate::wire::{WorkerMessage, worker_message::Kind};
 
@@ -31,7 +32,7 @@ impl Budget {
     pub(super) fn values(
         &mut self,
         limits: &Limits,
-        chunk: u32,
+        chunk: &ChunkRange,
         values: Bytes,
         coded: &[u8],
     ) -> Checked<Bytes> {
@@ -39,16 +40,13 @@ impl Budget {
             return Ok(values);
         }
         if !values.is_empty() {
-            return broken(format!("chunk {chunk} both coded and not"));
+            return broken("a chunk both coded and not");
         }
-        // One that is not there is found where the length is checked.
-        let Some(known) = limits.layout.chunks().get(chunk as usize) else { return Ok(values) };
-        let len = known.range.len() * limits.precision.width();
+        let len = chunk.sums_len() * limits.precision.width();
         self.0 = match self.0.checked_sub(len) {
             Some(left) => left,
             None => return broken(format!("coded values for more than {MESSAGE_BYTES_MAX} bytes")),
         };
-        coding::decoded(limits.precision, coded, len)
-            .or_else(|error| broken(format!("chunk {chunk}: {error}")))
+        coding::decoded(limits.precision, coded, len).or_else(|error| broken(error.to_string()))
     }
 }

@@ -43,6 +43,7 @@ impl Welcome {
             precision: precision_wire(self.precision),
             clips: self.clips,
             is_weighted: self.is_weighted,
+            has_row_squares: self.has_row_squares,
         }))
     }
 }

@@ -80,6 +80,8 @@ pub struct Welcome {
     pub clips: bool,
     /// Whether a row of the training table ends with its weight, behind its targets.
     pub is_weighted: bool,
+    /// Whether the layout has row squares, which are sent with the gradients.
+    pub has_row_squares: bool,
     /// Where a worker on the coordinator's machine can read weights.
     pub weights: Option<Ticket>,
 }
@@ -97,14 +99,14 @@ pub struct Deal {
     pub span: Span,
 }
 
-/// One node's gradient sum over one chunk.
+/// One node's gradient sum over one chunk, and behind it the chunk's row squares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice {
     /// The subtree.
     pub node: Node,
     /// The part of the flat vector.
     pub chunk: Chunk,
-    /// The chunk's values, in the run's precision.
+    /// The chunk's sums, in the run's precision.
     pub values: Bytes,
 }
 

@@ -1,6 +1,7 @@
 //! Every message that does not keep the contract is told apart from those that do, and no bytes at all panic.
 
 mod precision;
+mod row_squares;
 
 use prost::Message;
 
@@ -96,11 +97,11 @@ fn broken_words_of_a_worker() {
         (slice(0, 0, 0, frame(100)), "chunk 0 with 400 bytes, wanted 20000 values of 4 bytes"),
         (slice(0, 0, 0, long), "chunk 0 with 79999 bytes"),
         (slice(0, 0, 1, Bytes::new()), "chunk 1 with 0 bytes"),
-        (coded(0, &long_coded[..9]), "chunk 0: coded values that cannot be decoded: "),
-        (coded(1, &long_coded), "chunk 1: coded values that cannot be decoded: "),
+        (coded(0, &long_coded[..9]), "coded values that cannot be decoded: "),
+        (coded(1, &long_coded), "coded values that cannot be decoded: "),
         (coded(2, &long_coded), "chunk 2 of 2"),
         (bomb, "coded values for more than 4194304 bytes"),
-        (both, "chunk 0 both coded and not"),
+        (both, "a chunk both coded and not"),
         (coded(0, &coded_nan), "a gradient that is not finite, for node 0:0 of chunk 0"),
         (sums(0, 5, SUMS_LEN), "node 0:5 is not in the tree"),
         (sums(0, 0, SUMS_LEN + 1), "3 sums, wanted 2 of a step or 4 of a table"),
@@ -256,6 +257,7 @@ fn welcome() -> Welcome {
         precision: Precision::F32,
         clips: true,
         is_weighted: false,
+        has_row_squares: false,
         weights: Some(Ticket { pid: 1, descriptor: 2, secret: [3; 16], bytes: 4 }),
     }
 }
@@ -266,8 +268,9 @@ fn welcomes() {
         let batches = Batches { rows, shards, batch_size };
         Welcome::from_wire(Welcome { batches, ..welcome() }.into_wire())
     };
-    for (clips, is_weighted) in [(true, false), (false, true)] {
-        let welcome = Welcome { clips, is_weighted, ..welcome() };
+    for flag in 0..3 {
+        let [clips, is_weighted, has_row_squares] = [0, 1, 2].map(|of| of == flag);
+        let welcome = Welcome { clips, is_weighted, has_row_squares, ..welcome() };
         assert_eq!(Welcome::from_wire(welcome.clone().into_wire()), Ok(welcome));
     }
     let most = u64::from(u32::MAX);

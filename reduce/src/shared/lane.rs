@@ -68,14 +68,14 @@ impl Lane {
         Ok((Lane { file, precision, put, read: AtomicU64::new(0) }, ticket))
     }
 
-    /// The values as a frame that lies in the lane if there is room, and anywhere else if not.
-    pub fn encode(&self, values: &[f32]) -> Bytes {
-        match self.reserve(values.len()) {
+    /// The values, and others behind them, as one frame that lies in the lane if there is room, and anywhere else if not.
+    pub fn encode_joined(&self, values: [&[f32]; 2]) -> Bytes {
+        match self.reserve(values.map(<[f32]>::len).iter().sum()) {
             Some(mut region) => {
-                self.precision.encode_into(values, &mut region);
+                self.precision.encode_joined_into(values, &mut region);
                 Bytes::from_owner(region)
             }
-            None => self.precision.encode(values),
+            None => self.precision.encode_joined(values),
         }
     }
 
@@ -134,7 +134,7 @@ impl Lane {
 
 /// Bytes of values in a lane.
 fn room_bytes(layout: &Layout, precision: Precision) -> u64 {
-    let values = layout.len() * precision.width() + layout.chunks().len() * ALIGNMENT;
+    let values = layout.sums_len() * precision.width() + layout.chunks().len() * ALIGNMENT;
     (GRADIENTS * values) as u64
 }
 
@@ -212,7 +212,7 @@ mod tests {
     }
 
     fn message(lane: &Lane, values: &[f32]) -> wire::WorkerMessage {
-        let slice = wire::Slice { values: lane.encode(values), ..Default::default() };
+        let slice = wire::Slice { values: lane.encode_joined([values, &[]]), ..Default::default() };
         let mut message = part(vec![slice]);
         lane.name(&mut message);
         message

@@ -355,26 +355,29 @@ impl Traffic {
         let rule = plan.job.train.early_stopping.as_ref();
         let best = u64::from(rule.is_some_and(|rule| rule.restore_best_weights));
         let precision = plan.job.train.precision;
-        let moved = precision.width() as u64 * parameters;
         let network = &plan.network;
+        let sums = network.layout().sums_len() as u64;
+        let [moved, moved_up] = [parameters, sums].map(|values| precision.width() as u64 * values);
         let values = 2 * network.widths().sum::<usize>() + network.kept_per_row();
         let batch_rows = batches.batch_size.div_ceil(workers as u64);
         Traffic {
             workers: workers as u64,
             precision: precision.name(),
             tree_nodes,
-            step_bytes_up: moved * tree_nodes,
+            step_bytes_up: moved_up * tree_nodes,
             step_bytes_down: moved,
-            // Weights, gradient, one partial sum; published weights of two steps; those of the best epoch.
-            memory_bytes_coordinator: 4 * (all_rows * width + parameters * (3 + moments + best))
+            // Weights, sums and a partial sum; published weights of two steps; those of the best epoch.
+            memory_bytes_coordinator: 4
+                * (all_rows * width + parameters * (1 + moments + best) + 2 * sums)
                 + 2 * moved,
-            // Two weight buffers, one layer's gradient and its frame; of its rows, outputs and slopes of all layers and what
+            // Two weight buffers, one layer's sums and their frame; of its rows, outputs and slopes of all layers and what
             // they keep.
             memory_bytes_worker: 4
                 * (all_rows.div_ceil(workers as u64) * width
-                    + parameters * 3
+                    + parameters * 2
+                    + sums
                     + batch_rows * (width + values as u64))
-                + moved,
+                + moved_up,
         }
     }
 }

@@ -87,6 +87,7 @@ pub fn network(welcome: &Welcome, memory_bytes: Option<u64>) -> Result<Network, 
     let spec: NetworkSpec =
         serde_json::from_str(&welcome.network).map_err(|error| broken(error.to_string()))?;
     let network = Network::new(spec).map_err(|error| broken(error.to_string()))?;
+    let network = network.with_row_squares(welcome.has_row_squares);
     let sums = network.table_sums_len();
     if sums > SUMS_LEN_MAX {
         return Err(broken(format!("{sums} sums, wanted {SUMS_LEN_MAX} at most")));
