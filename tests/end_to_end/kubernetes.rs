@@ -48,17 +48,17 @@ fn rendered(overlay: &Path) -> Option<Vec<Value>> {
 }
 
 fn validated(yaml: &[u8]) -> Option<Vec<Value>> {
-    let mut python = Command::new(python());
-    let has_validator = python.args(["-c", "import kubernetes_validate"]).output();
+    let mut validator = Command::new(python());
+    let has_validator = validator.args(["-c", "import kubernetes_validate"]).output();
     if !has_validator.is_ok_and(|output| output.status.success()) {
         skip("a Python with kubernetes-validate, from PyPI (set LOCKSTEP_PYTHON to one)");
         return None;
     }
-    let mut python = Command::new(python());
-    python.args(["-c", VALIDATE, VERSION]).stdin(Stdio::piped());
-    let mut python = python.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(&mut python.stdin.take().unwrap(), yaml).unwrap();
-    let output = python.wait_with_output().unwrap();
+    let mut validator = Command::new(python());
+    validator.args(["-c", VALIDATE, VERSION]).stdin(Stdio::piped());
+    let mut validator = validator.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut validator.stdin.take().unwrap(), yaml).unwrap();
+    let output = validator.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
