@@ -3,7 +3,7 @@
 use lockstep_proto::layout::PARAMETERS_MAX;
 use thiserror::Error;
 
-use crate::stages::LayerPlace;
+use crate::place::LayerPlace;
 
 /// A network description that does not make sense.
 #[derive(Clone, Debug, Error, PartialEq)]

@@ -13,8 +13,9 @@ use crate::error::SpecError;
 use crate::kinds::{Activation, Loss};
 use crate::layers::LayerSpec;
 use crate::metrics::{self, Limits};
+use crate::place::LayerPlace;
 use crate::spec::NetworkSpec;
-use crate::stages::{Built, LayerPlace, build};
+use crate::stages::{Built, build};
 use crate::unit::Unit;
 
 /// A layer of a description, and how large it is in the network.

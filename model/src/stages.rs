@@ -1,7 +1,6 @@
 //! The stages that rows go through, each in its place: the embeddings, if a network has any, and its layers. Checks that they
 //! fit on top of each other, and counts their parameters; knows neither loss nor metrics.
 
-use std::fmt;
 use std::ops::Range;
 
 use lockstep_parameters::check;
@@ -10,30 +9,8 @@ use lockstep_proto::layout::PARAMETERS_MAX;
 use crate::embeddings::Embeddings;
 use crate::error::SpecError;
 use crate::layers::{Layer, Shape, Stage, Tensors};
+use crate::place::LayerPlace;
 use crate::spec::NetworkSpec;
-
-/// Where a description has a layer: the place among its layers, then the place inside that one, and so on. In words the
-/// places have dots between: `0.1` is the second layer inside the first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LayerPlace(pub(crate) Vec<usize>);
-
-impl LayerPlace {
-    fn inside(&self, at: usize) -> LayerPlace {
-        LayerPlace(self.0.iter().copied().chain([at]).collect())
-    }
-
-    /// In how many others it is.
-    pub fn depth(&self) -> usize {
-        self.0.len().saturating_sub(1)
-    }
-}
-
-impl fmt::Display for LayerPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places: Vec<String> = self.0.iter().map(usize::to_string).collect();
-        f.write_str(&places.join("."))
-    }
-}
 
 /// A layer in its place, or the embeddings.
 #[derive(Debug)]

@@ -441,7 +441,7 @@ fn a_fitted_model_is_an_onnx_graph() {
     assert!(model.to_onnx().unwrap_err().to_string().contains("to_onnx before fit"));
     let x = Array2::from_shape_fn((8, 2), |(row, column)| (row * 2 + column) as f32);
     let y = Array2::from_shape_fn((8, 1), |(row, _)| row as f32);
-    model.fit(x.view(), y.view(), &Fit::default()).unwrap();
+    model.fit(x.view(), y.view(), &Fit { batch_size: 4, ..Fit::default() }).unwrap();
     let bytes = model.to_onnx().unwrap();
     for name in ["numbers", "layers.0.kernel", "y0"] {
         assert!(bytes.windows(name.len()).any(|part| part == name.as_bytes()), "{name}");

@@ -34,8 +34,8 @@ every_steps = 7
 keep = 1000
 "#;
 
-const HASH: &str = "50fdd8bc2186df16d8e03165de851c6142e328a34a879d82c584ebffd7d9de51";
-const CLIPPED_BF16_HASH: &str = "c2fa0e41ea01b22593e7ac8088e9275dd6cbda431c66238693b5e6ce97883c85";
+const HASH: &str = "a686fb90d8e94383e3892d92ffe302e7d3b0d55ad8a922cf491c62de9bc24200";
+const CLIPPED_BF16_HASH: &str = "d6b3e7e9e4c50e407fe30d29c780a8c59186e42e92d548e0218d3049842f1177";
 
 fn folder_of(job: &str) -> Folder {
     Folder::with_table(job, "diamonds-embedding", 400)

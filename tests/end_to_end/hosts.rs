@@ -118,8 +118,9 @@ impl Hosts {
     /// Gives the first host another address in place of its own.
     pub(crate) fn renumber(&self, address: &str) {
         let [a, _] = &self.names;
-        assert!(ip(&["-n", a, "addr", "add", &format!("{address}/24"), "dev", "va"]));
+        // In this order: with its first address an end loses all others of that network.
         assert!(ip(&["-n", a, "addr", "del", &format!("{}/24", V4[0]), "dev", "va"]));
+        assert!(ip(&["-n", a, "addr", "add", &format!("{address}/24"), "dev", "va"]));
     }
 }
 

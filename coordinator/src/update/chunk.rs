@@ -389,14 +389,15 @@ mod tests {
             let published = ChunkVersions::own(4 * precision.width());
             let moments = SGD.moments(4);
             let rules = TensorRules::new(&penalties, &[], &(0..4));
-            let mut chunk = ChunkState::new(Step(0), weights, moments, published, precision, rules);
+            let mut chunk =
+                ChunkState::new(Step(0), weights, moments, published, precision, (0, rules));
             assert_eq!(chunk.penalty(), 0.5 * 6.0 + 0.25 * 20.0);
             let rule = Rule { optimizer: SGD, clip_norm, precision };
             chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 2));
             let folded = chunk.insert(&rule, 1, Node::leaf(0), precision.encode(&[2.0; 4]));
             if clip_norm.is_some() {
                 assert!(matches!(folded, Folded::Held));
-                assert_eq!(chunk.held(), [1.0, 2.5, -1.5, 1.0]);
+                assert_eq!(chunk.held().gradient, [1.0, 2.5, -1.5, 1.0]);
                 chunk.update(&rule, Some(1.0));
             }
             assert_eq!(chunk.weights(), [0.0, -0.5, -2.5, 7.0]);
@@ -420,7 +421,8 @@ mod tests {
             let rules = TensorRules::new(&Penalties::default(), undecayed, &(0..len));
             let published = ChunkVersions::own(4 * len);
             let (weights, moments) = (vec![1.0; len], optimizer.moments(len));
-            let mut chunk = ChunkState::new(Step(0), weights, moments, published, PRECISION, rules);
+            let mut chunk =
+                ChunkState::new(Step(0), weights, moments, published, PRECISION, (0, rules));
             let rule = Rule { optimizer, clip_norm: None, precision: PRECISION };
             chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 1));
             chunk.insert(&rule, 1, Node::leaf(0), PRECISION.encode(&vec![0.5; len]));
