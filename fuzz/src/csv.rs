@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 
-use lockstep_data::{Dialect, Missing, Source, TableFile, TableSpec, TargetKind};
+use lockstep_data::{Dialect, Missing, TableFile, TableSource, TableSpec, TargetKind};
 
 use crate::input::{self, Choices};
 use crate::{scratch, tables};
@@ -22,7 +22,7 @@ pub fn check(data: &[u8]) {
     let spec = TableSpec {
         missing: choose.of(&[Missing::Error, Missing::Mean, Missing::Drop]),
         scale: choose.of(&tables::scales()),
-        test: choose.of(&[None, Some(0.25)]).map(Source::Fraction),
+        test: choose.of(&[None, Some(0.25)]).map(TableSource::Fraction),
         dialect: Dialect { comment: choose.of(&[None, Some('#')]), ..dialect },
         ..tables::spec(TableFile::at(scratch::write("table.csv", text)), target)
     };

@@ -129,17 +129,18 @@ impl OpenedTable {
         let is_open = |column: &usize| !targets.contains(column) && !own.contains(column);
         let features: Vec<usize> = (0..seen.len()).filter(is_open).collect();
         let features = if table.image_shape().is_some() { Vec::new() } else { features };
+        let mut first_problem = None;
         for columns in features.chunks((cells_at_once / rows.max(1)).max(1)) {
-            let group = match Group::read(table, columns) {
-                Ok(group) => group,
-                Err(_) => {
-                    one_by_one(table, columns, &target_cells, &mut seen)?;
-                    continue;
-                }
-            };
-            let look = |(place, _)| group.seen(place, &target_cells);
-            let found: Vec<SeenColumn> = columns.par_iter().enumerate().map(look).collect();
-            columns.iter().zip(found).for_each(|(&column, found)| seen[column] = Some(found));
+            let problem = look_at(table, columns, &target_cells, &mut seen);
+            first_problem = first_problem.or(problem);
+        }
+        let is_bad = |column: &usize| {
+            let cells = seen[*column].as_ref().map(|seen| &seen.cells);
+            matches!(cells, Some(SeenCells::Unreadable(_)))
+        };
+        // What no column can be read for is wrong with the table.
+        if let Some(error) = first_problem.filter(|_| features.iter().all(is_bad)) {
+            return Err(error);
         }
         let names = table.columns().iter();
         let columns = names.zip(seen).map(|(name, seen)| {
@@ -173,34 +174,32 @@ impl SeenColumn {
     }
 }
 
-/// Looks at columns of which at least one cannot be read.
-fn one_by_one(
+/// Looks at columns, and says why the first of those cannot be read that cannot. These are found by halves: each try reads the
+/// table once.
+fn look_at(
     table: &Arc<dyn OpenTable>,
     columns: &[usize],
     targets: &[Cells],
     seen: &mut [Option<SeenColumn>],
-) -> Result<(), DataError> {
-    let mut first = None;
-    for &column in columns {
-        seen[column] = Some(match Group::read(table, &[column]) {
-            Ok(group) => group.seen(0, targets),
-            Err(error) => {
-                let problem = error.to_string();
-                first.get_or_insert(error);
-                let name = &table.columns()[column];
-                SeenColumn::of(name, 0, 0, SeenCells::Unreadable(problem))
-            }
-        });
-    }
-    let is_bad = |column: &usize| {
-        let cells = seen[*column].as_ref().map(|seen| &seen.cells);
-        matches!(cells, Some(SeenCells::Unreadable(_)))
+) -> Option<DataError> {
+    let error = match Group::read(table, columns) {
+        Ok(group) => {
+            let look = |(place, _)| group.seen(place, targets);
+            let found: Vec<SeenColumn> = columns.par_iter().enumerate().map(look).collect();
+            columns.iter().zip(found).for_each(|(&column, found)| seen[column] = Some(found));
+            return None;
+        }
+        Err(error) => error,
     };
-    // What no column can be read for is wrong with the table.
-    match first {
-        Some(error) if columns.iter().all(is_bad) => Err(error),
-        _ => Ok(()),
+    if let &[column] = columns {
+        let cells = SeenCells::Unreadable(error.to_string());
+        seen[column] = Some(SeenColumn::of(&table.columns()[column], 0, 0, cells));
+        return Some(error);
     }
+    let (left, right) = columns.split_at(columns.len() / 2);
+    let problem = look_at(table, left, targets, seen);
+    let other = look_at(table, right, targets, seen);
+    problem.or(other)
 }
 
 /// Some columns in memory.
@@ -363,9 +362,26 @@ mod tests {
         );
         assert_eq!(whole.columns[2].missing, 20);
         assert_eq!(whole.columns[1_500].repeats, Some(Repeats::Same));
-        for columns_at_once in [1, 64, 1_999] {
+        for columns_at_once in [64, 1_999] {
             let found = table.survey_in_groups(&[1_999], columns_at_once * ROWS).unwrap();
             assert!(found == whole, "{columns_at_once} columns at a time");
         }
+    }
+
+    /// In a table so long that each is read by itself, too.
+    #[test]
+    fn one_column_that_cannot_be_read_is_not_the_table() {
+        let survey = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path: PathBuf = folder.path().join("long.csv");
+            std::fs::write(&path, text).unwrap();
+            let table = OpenedTable::open(&TableFile::at(path), &Dialect::default()).unwrap();
+            table.survey_in_groups(&[2], 1)
+        };
+        let found = survey("a,b,y\n1,1e999,2\n3,4,5\n").unwrap();
+        assert!(matches!(found.columns[0].cells, SeenCells::Numbers(_)));
+        assert!(matches!(found.columns[1].cells, SeenCells::Unreadable(_)));
+        let refused = survey("a,b,y\n1e999,1e999,2\n3,4,5\n").err().map(|error| error.to_string());
+        assert!(refused.unwrap().contains("found \"1e999\""));
     }
 }
