@@ -50,7 +50,7 @@ impl Weights {
     pub fn into_message(self, has_before: bool) -> ToWorker {
         let Weights { step, chunk, values } = self;
         let Some(values) = values else { return ToWorker::SharedWeights { step, chunk } };
-        match values.coded().filter(|_| has_before) {
+        match values.coded_if(has_before) {
             Some(coded) => ToWorker::CodedWeights { step, chunk, coded },
             None => ToWorker::Weights { step, chunk, values: values.frame.clone() },
         }
@@ -71,8 +71,9 @@ pub struct ChunkValues {
 }
 
 impl ChunkValues {
-    fn coded(&self) -> Option<Bytes> {
-        let before = self.before.as_ref()?;
+    /// What changed, for whoever has what was before; for others nothing is coded.
+    fn coded_if(&self, has_before: bool) -> Option<Bytes> {
+        let before = self.before.as_ref().filter(|_| has_before)?;
         self.coded.get_or_init(|| coding::code(self.precision, &self.frame, Some(before))).clone()
     }
 }
