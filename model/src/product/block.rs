@@ -31,8 +31,13 @@ pub(crate) fn dispatch_scalar<W: InBlocks>(rows: usize, work: W) -> W::Output {
 }
 
 /// Most rows of a block: its accumulators, two vectors of the right operand and a value of the left fill the registers.
+/// Without vectors nothing is fast, and low blocks are soon compiled.
 const fn rows_max<S: Simd>() -> usize {
-    if S::REGISTER_COUNT >= 32 { 14 } else { 6 }
+    match S::REGISTER_COUNT {
+        _ if S::F32_LANES == 1 => 2,
+        32.. => 14,
+        _ => 6,
+    }
 }
 
 struct Sized<W> {
@@ -47,23 +52,39 @@ impl<W: InBlocks> WithSimd for Sized<W> {
     fn with_simd<S: Simd>(self, simd: S) -> W::Output {
         let Sized { rows, work } = self;
         let blocks = rows.div_ceil(rows_max::<S>()).max(1);
+        // Branches on constants: what these vectors do not need is not compiled for them.
         match rows.div_ceil(blocks) {
-            0 | 1 => work.run::<S, 1>(simd),
-            2 => work.run::<S, 2>(simd),
-            3 => work.run::<S, 3>(simd),
-            4 => work.run::<S, 4>(simd),
-            5 => work.run::<S, 5>(simd),
-            6 => work.run::<S, 6>(simd),
-            height if rows_max::<S>() > 6 => match height {
-                7 | 8 => work.run::<S, 8>(simd),
-                9 | 10 => work.run::<S, 10>(simd),
-                11 => work.run::<S, 11>(simd),
-                12 => work.run::<S, 12>(simd),
-                13 => work.run::<S, 13>(simd),
-                _ => work.run::<S, 14>(simd),
+            0 | 1 => simd.vectorize(Height::<W, 1>(work)),
+            2 => simd.vectorize(Height::<W, 2>(work)),
+            height if const { rows_max::<S>() > 2 } => match height {
+                3 => simd.vectorize(Height::<W, 3>(work)),
+                4 => simd.vectorize(Height::<W, 4>(work)),
+                5 => simd.vectorize(Height::<W, 5>(work)),
+                6 => simd.vectorize(Height::<W, 6>(work)),
+                height if const { rows_max::<S>() > 6 } => match height {
+                    7 | 8 => simd.vectorize(Height::<W, 8>(work)),
+                    9 | 10 => simd.vectorize(Height::<W, 10>(work)),
+                    11 => simd.vectorize(Height::<W, 11>(work)),
+                    12 => simd.vectorize(Height::<W, 12>(work)),
+                    13 => simd.vectorize(Height::<W, 13>(work)),
+                    _ => simd.vectorize(Height::<W, 14>(work)),
+                },
+                _ => unreachable!("a block is no higher than it may be"),
             },
             _ => unreachable!("a block is no higher than it may be"),
         }
+    }
+}
+
+/// Work in blocks of `R` rows, compiled as a function of its own: all heights in one take a compiler far longer.
+struct Height<W, const R: usize>(W);
+
+impl<W: InBlocks, const R: usize> WithSimd for Height<W, R> {
+    type Output = W::Output;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> W::Output {
+        self.0.run::<S, R>(simd)
     }
 }
 
