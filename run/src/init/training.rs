@@ -18,6 +18,9 @@ const EPOCHS: (u64, u64) = (14, 200);
 /// Rows to learn numbers from, and to learn classes from, below which a network soon knows them by heart.
 const FEW_ROWS: (u64, u64) = (10_000, 50_000);
 
+/// Rows to learn classes from, from which on half as many steps of twice as many rows find as much.
+const SOME_ROWS: u64 = 20_000;
+
 /// How fast a network learns, and what keeps it from learning rows by heart.
 struct Pace {
     /// Steps of an epoch that are aimed at.
@@ -34,6 +37,10 @@ struct Pace {
 /// With few rows.
 const CAREFUL: Pace =
     Pace { steps_per_epoch: 160, steps: 3_000, learning_rate: 0.003, dropout: 0.2, patience: 5 };
+
+/// With few, but not so few.
+const STEADY: Pace =
+    Pace { steps_per_epoch: 80, steps: 1_500, learning_rate: 0.004, dropout: 0.2, patience: 5 };
 
 /// With many. While the learning rate is high the loss goes up and down; much of what is gained is gained as it falls.
 const FAST: Pace =
@@ -107,7 +114,11 @@ pub(super) fn decide(target: &Decided, inputs: Inputs, has_test: bool) -> Traini
     let validation = if left < 1_000 { 0.2 } else { validation };
     let train = left - taken(left, validation);
     let few_rows = if target.task == Task::Regression { FEW_ROWS.0 } else { FEW_ROWS.1 };
-    let pace = if train < few_rows { CAREFUL } else { FAST };
+    let pace = match train {
+        _ if train >= few_rows => FAST,
+        SOME_ROWS.. => STEADY,
+        _ => CAREFUL,
+    };
     let batch_size = (train / pace.steps_per_epoch).max(1).next_power_of_two();
     let batch_size = batch_size.clamp(BATCH_SIZES.0, BATCH_SIZES.1).min(train.max(1));
     let steps_per_epoch = train.div_ceil(batch_size).max(1);
