@@ -12,7 +12,8 @@ use crate::error::DataError;
 use crate::readers;
 use crate::readers::format::{Format, Pair, Request};
 use crate::readers::open_table::OpenTable;
-use crate::readers::parts::{self, Parts};
+use crate::readers::part_files;
+use crate::readers::parts::Parts;
 
 /// Bytes that tell a format.
 const START_LEN: u64 = 8;
@@ -118,7 +119,7 @@ impl TableFile {
         if self.choice == Choice::StandardInput {
             return vec![PathBuf::from("/dev/stdin")];
         }
-        match parts::paths(&self.path) {
+        match part_files::paths(&self.path) {
             Ok(Some(parts)) if self.targets.is_none() => parts,
             _ => std::iter::once(&self.path).chain(&self.targets).cloned().collect(),
         }
@@ -128,7 +129,7 @@ impl TableFile {
     pub fn would_read(&self, path: &Path) -> bool {
         self.targets.is_none()
             && self.choice != Choice::StandardInput
-            && parts::would_read(&self.path, path)
+            && part_files::would_read(&self.path, path)
     }
 
     /// What `data.target` is where a job leaves it out, if it may: all that the targets' file holds.
@@ -146,7 +147,7 @@ impl TableFile {
 
     pub(crate) fn open(&self, dialect: &Dialect) -> Result<Arc<dyn OpenTable>, DataError> {
         let is_one = self.targets.is_some() || self.choice == Choice::StandardInput;
-        let parts = if is_one { None } else { parts::paths(&self.path)? };
+        let parts = if is_one { None } else { part_files::paths(&self.path)? };
         let Some(paths) = parts else {
             return (self.choice.of(&self.path).open)(&Request {
                 is_standard_input: self.choice == Choice::StandardInput,

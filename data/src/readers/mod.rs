@@ -11,6 +11,7 @@ mod names;
 mod npy;
 pub(crate) mod open_table;
 mod parquet;
+pub(crate) mod part_files;
 pub(crate) mod parts;
 mod windows;
 
