@@ -258,6 +258,7 @@ impl Sequential {
                 optimizer: optimizer.rule,
                 learning_rate: optimizer.learning_rate,
                 exclude_from_weight_decay: optimizer.exclude_from_weight_decay,
+                average: optimizer.average,
             },
             epochs: fit.epochs,
             early_stopping: fit.early_stopping.clone(),

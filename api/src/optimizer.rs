@@ -3,7 +3,7 @@
 use lockstep_coordinator::Optimizer as Rule;
 use lockstep_coordinator::policy::LearningRate;
 
-use lockstep_run::job::{self, Descent};
+use lockstep_run::job::{self, Average, Descent};
 
 /// How gradients become weights, and the learning rate, a number or a schedule.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,13 +11,14 @@ pub struct Optimizer {
     pub(super) rule: Rule,
     pub(super) learning_rate: LearningRate,
     pub(super) exclude_from_weight_decay: Vec<String>,
+    pub(super) average: Average,
 }
 
 impl Optimizer {
     /// This rule with this learning rate.
     pub fn new(rule: Rule, learning_rate: impl Into<LearningRate>) -> Optimizer {
-        let exclude_from_weight_decay = Vec::new();
-        Optimizer { rule, learning_rate: learning_rate.into(), exclude_from_weight_decay }
+        let (exclude_from_weight_decay, average) = (Vec::new(), Average::default());
+        Optimizer { rule, learning_rate: learning_rate.into(), exclude_from_weight_decay, average }
     }
 
     /// Sets the learning rate: a number, or a schedule such as
@@ -30,6 +31,20 @@ impl Optimizer {
     /// Has AdamW decay no tensor in whose name one of these texts is, such as `"bias"` or `"layers.2."`.
     pub fn exclude_from_weight_decay(mut self, names: &[&str]) -> Optimizer {
         self.exclude_from_weight_decay = names.iter().map(|name| name.to_string()).collect();
+        self
+    }
+
+    /// Averages the weights over the updates, with this share of the old average in the new one (Keras: `use_ema`, where it is
+    /// 0.99). A fit ends with the averages, unless early stopping restores the weights of the best epoch.
+    pub fn average_weights(mut self, momentum: f32) -> Optimizer {
+        self.average.use_ema = Some(true);
+        self.average.momentum = Some(momentum);
+        self
+    }
+
+    /// Has the weights become their averages every so many updates, in mid-run as well (Keras: `ema_overwrite_frequency`).
+    pub fn overwrite_with_average_every(mut self, updates: u64) -> Optimizer {
+        self.average.overwrite_frequency = Some(updates);
         self
     }
 
@@ -76,7 +91,7 @@ pub fn sgd(learning_rate: impl Into<LearningRate>) -> Optimizer {
 }
 
 fn named(name: &str) -> Optimizer {
-    let Descent { optimizer, learning_rate, exclude_from_weight_decay } =
+    let Descent { optimizer, learning_rate, exclude_from_weight_decay, average } =
         job::optimizer_named(name).expect("every name here is one of the list");
-    Optimizer { rule: optimizer, learning_rate, exclude_from_weight_decay }
+    Optimizer { rule: optimizer, learning_rate, exclude_from_weight_decay, average }
 }

@@ -34,5 +34,5 @@ pub use peer::Peer;
 pub use run::Coordinator;
 pub use server::ShardSource;
 pub use snapshot::Snapshot;
-pub use spec::{Coding, Outcome, RunSpec, Stop, SumBounds};
-pub use update::Optimizer;
+pub use spec::{Coding, Outcome, RunSpec, Stop, SumBounds, ends_with_averages};
+pub use update::{Averaging, Optimizer};

@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub weights: Vec<f32>,
     /// The optimizer's moments, each a flat vector.
     pub moments: Vec<Vec<f32>>,
+    /// The flat averages of the weights, where these are averaged.
+    pub average: Option<Vec<f32>>,
     /// What early stopping has seen, if it was asked for and an epoch has ended.
     pub watch: Option<Watch>,
     /// The flat weights of the best epoch, if they are to be restored and are not those of this step.
@@ -25,9 +27,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The beginning of a run from these weights.
-    pub fn fresh(weights: Vec<f32>, optimizer: &Optimizer) -> Snapshot {
-        let moments = optimizer.moments(weights.len());
-        Snapshot { pass: Pass(0), step: Step(0), weights, moments, watch: None, best_weights: None }
+    /// The beginning of a run from these weights, which are averaged or not.
+    pub fn fresh(weights: Vec<f32>, optimizer: &Optimizer, averages: bool) -> Snapshot {
+        let average = averages.then(|| weights.clone());
+        Snapshot {
+            pass: Pass(0),
+            step: Step(0),
+            moments: optimizer.moments(weights.len()),
+            average,
+            weights,
+            watch: None,
+            best_weights: None,
+        }
     }
 }

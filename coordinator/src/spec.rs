@@ -8,9 +8,9 @@ use lockstep_proto::layout::Layout;
 use lockstep_proto::penalties::Penalties;
 use lockstep_proto::values::Precision;
 
-use crate::policy::{LearningRate, Watch, Watched};
+use crate::policy::{EarlyStopping, LearningRate, Watch, Watched};
 use crate::snapshot::Snapshot;
-use crate::update::Optimizer;
+use crate::update::{Averaging, Optimizer};
 
 /// All that a coordinator has to know of a job: flat vectors and counts.
 #[derive(Clone, Debug)]
@@ -51,6 +51,9 @@ pub struct RunSpec {
     pub seed: u64,
     /// How gradients become weights.
     pub optimizer: Optimizer,
+    /// Whether weights are averaged over the updates. The run then ends with the averages, unless early stopping restores the weights
+    /// of the best epoch.
+    pub averaging: Option<Averaging>,
     /// How far they move them, step by step.
     pub learning_rate: LearningRate,
     /// Largest global norm of a gradient.
@@ -79,6 +82,12 @@ pub enum Coding {
     On,
     /// Never.
     Off,
+}
+
+/// Whether a run ends with the averages of its weights: where they are averaged, unless it is to end with the weights of the best
+/// epoch, which Keras restores last.
+pub fn ends_with_averages(averaging: Option<Averaging>, early: Option<&EarlyStopping>) -> bool {
+    averaging.is_some() && !early.is_some_and(|rule| rule.restore_best_weights)
 }
 
 impl Coding {
@@ -114,7 +123,7 @@ pub struct SumBounds {
 /// What a finished run leaves.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The weights that it ends with: those of the last epoch, or of the best.
+    /// The weights that it ends with: those of the last epoch, or of the best, or the averages.
     pub weights: Vec<f32>,
     /// Times through the training table.
     pub epochs: u32,

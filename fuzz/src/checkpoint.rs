@@ -38,6 +38,7 @@ pub(crate) fn expected(optimizer: Optimizer, has_validation: bool) -> Expected {
         epochs: 4,
         has_validation,
         early_stopping: None,
+        averages: false,
         sums_len: 1,
     }
 }

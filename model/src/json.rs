@@ -72,7 +72,7 @@ pub(crate) fn fill_all(
 fn fill(slot: Slot<'_>, json: serde_json::Value) -> Result<()> {
     use serde_json::from_value;
     match slot {
-        Slot::Flag(into) => *into = from_value(json)?,
+        Slot::Flag(into) => into.set(from_value(json)?),
         Slot::Whole(into, ..) => into.set(from_value(json)?),
         Slot::Wholes(into, ..) => into.set(from_value(json)?),
         Slot::Number(into, _) => into.set(from_value(json)?),

@@ -64,7 +64,7 @@ pub fn check(parameters: Vec<Parameter<'_>>) -> Result<(), ParameterError> {
 /// The place of a parameter's value, and which values it takes.
 pub enum Slot<'a> {
     /// Yes or no.
-    Flag(&'a mut bool),
+    Flag(&'a mut dyn Store<bool>),
     /// A whole number from the first to the second.
     Whole(&'a mut dyn Store<u64>, u64, u64),
     /// Whole numbers from the first to the second.
@@ -127,7 +127,7 @@ impl Slot<'_> {
     pub fn value(self) -> Option<Value> {
         let list = |values: Vec<Value>| Some(Value::List(values));
         match self {
-            Slot::Flag(flag) => Some(Value::Flag(*flag)),
+            Slot::Flag(flag) => flag.get().map(Value::Flag),
             Slot::Whole(number, ..) => number.get().map(Value::Whole),
             Slot::Wholes(numbers, ..) => {
                 list(numbers.get()?.into_iter().map(Value::Whole).collect())

@@ -1,6 +1,7 @@
 //! Checkpoints: the state of a run between two passes, in files of its run folder.
 //!
-//! `checkpoints/step-0000001234.safetensors` holds tensors `weights`, `moments.0`, ... (flat vectors), `best_weights` where
+//! `checkpoints/step-0000001234.safetensors` holds tensors `weights`, `moments.0`, ... (flat vectors), `average` where weights are
+//! averaged, `best_weights` where
 //! early stopping is to restore them and they are not the weights, and, as metadata, the
 //! position, the records so far and a BLAKE3 checksum over all of it. Files are written whole, off the training's
 //! path, after the records that they count on; the newest few are kept. A file that is cut short or altered is told apart
@@ -136,11 +137,13 @@ struct Read {
     position: Position,
     weights: Vec<f32>,
     moments: Vec<Vec<f32>>,
+    average: Option<Vec<f32>>,
     best_weights: Option<Arc<Vec<f32>>>,
 }
 
-/// The tensors with the weights, and with those of the best epoch.
+/// The tensors with the weights, with their averages, and with those of the best epoch.
 const WEIGHTS: &str = "weights";
+const AVERAGE: &str = "average";
 const BEST_WEIGHTS: &str = "best_weights";
 
 /// Metadata keys.
@@ -153,7 +156,8 @@ impl Checkpoint {
     /// # Errors
     /// If the library refuses a tensor, which flat vectors rule out.
     pub fn to_bytes(&self, origin: &Origin) -> std::result::Result<Vec<u8>, SafeTensorError> {
-        let Snapshot { pass, step, weights, moments, watch, best_weights } = &self.snapshot;
+        let Snapshot { pass, step, weights, moments, average, watch, best_weights } =
+            &self.snapshot;
         let position = Position {
             format: FORMAT,
             pass: pass.0,
@@ -166,9 +170,12 @@ impl Checkpoint {
         let numbered = moments.iter().enumerate();
         let moments = numbered.map(|(i, moment)| (format!("moments.{i}"), values::encode(moment)));
         let weights = (WEIGHTS.to_string(), values::encode(weights));
+        let average =
+            average.as_ref().map(|average| (AVERAGE.to_string(), values::encode(average)));
         let best =
             best_weights.as_ref().map(|best| (BEST_WEIGHTS.to_string(), values::encode(best)));
-        let frames: Vec<_> = std::iter::once(weights).chain(moments).chain(best).collect();
+        let frames: Vec<_> =
+            std::iter::once(weights).chain(moments).chain(average).chain(best).collect();
         let checksum = checksum(&position, frames.iter().map(|(_, frame)| frame.as_ref()));
         let views: Vec<_> = frames
             .iter()
@@ -185,13 +192,13 @@ impl Checkpoint {
         let file = open(path)?;
         check_format(&file)?;
         expected.check_tensors(file.tensors())?;
-        let Read { position, weights, moments, best_weights } = read_values(file)?;
+        let Read { position, weights, moments, average, best_weights } = read_values(file)?;
         expected.check_origin(position.origin.as_ref())?;
         let Position { pass, step, records, early_stopping, .. } = position;
         let (pass_next, at) = (Pass(pass), Step(step));
         let watch = early_stopping.map(Watch::from);
         let snapshot =
-            Snapshot { pass: pass_next, step: at, weights, moments, watch, best_weights };
+            Snapshot { pass: pass_next, step: at, weights, moments, average, watch, best_weights };
         let checkpoint = Checkpoint { snapshot, records };
         expected.check(&checkpoint)?;
         match step_named(path) {
@@ -218,9 +225,9 @@ pub fn read_weights(
     }
     let read = || {
         check_format(&file)?;
-        // Two moments at most and the best weights, of as many values.
+        // Two moments at most, the averages and the best weights, of as many values.
         let vectors = file.tensors().values().map(|info| info.shape.iter().product::<usize>());
-        if file.tensors().len() > 4 || vectors.max() != Some(layout.len()) {
+        if file.tensors().len() > 5 || vectors.max() != Some(layout.len()) {
             return Err(format!("wanted a checkpoint of {} weights", layout.len()).into());
         }
         let Read { position, weights, .. } = read_values(file)?;
@@ -271,8 +278,8 @@ fn read_values(file: TensorFile) -> std::result::Result<Read, Unusable> {
     let vector = |name: &str| file.tensor(name).ok().map(|view| view.data());
     let weights = vector(WEIGHTS).ok_or("not a checkpoint: it has no weights")?;
     let moments: Vec<_> = (0..).map_while(|i| vector(&format!("moments.{i}"))).collect();
-    let best = vector(BEST_WEIGHTS);
-    let all = std::iter::once(weights).chain(moments.iter().copied()).chain(best);
+    let (average, best) = (vector(AVERAGE), vector(BEST_WEIGHTS));
+    let all = std::iter::once(weights).chain(moments.iter().copied()).chain(average).chain(best);
     if checksum(&position, all) != wanted {
         return Err("altered: its checksum is wrong".into());
     }
@@ -280,8 +287,9 @@ fn read_values(file: TensorFile) -> std::result::Result<Read, Unusable> {
         .map_err(|error| format!("not a checkpoint of this version: {error}"))?;
     let decode = |bytes: &[u8]| values::decode(bytes).ok_or("its values are not whole");
     let moments = moments.into_iter().map(decode).collect::<std::result::Result<_, _>>()?;
+    let average = average.map(decode).transpose()?;
     let best_weights = best.map(decode).transpose()?.map(Arc::new);
-    Ok(Read { position, weights: decode(weights)?, moments, best_weights })
+    Ok(Read { position, weights: decode(weights)?, moments, average, best_weights })
 }
 
 fn checksum<'a>(position: &str, vectors: impl Iterator<Item = &'a [u8]>) -> String {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lockstep_coordinator::policy::{Measure, Watched};
-use lockstep_coordinator::{RunSpec, ShardSource, Snapshot, SumBounds};
+use lockstep_coordinator::{RunSpec, ShardSource, Snapshot, SumBounds, ends_with_averages};
 use lockstep_data::{
     Back, Column, ColumnEncoder, ColumnOverride, Dataset, Detail, EmbeddedColumn, RowOrder, Rows,
     Scaling, Schema, Sharded, Summary, TargetKind,
@@ -17,7 +17,7 @@ use lockstep_proto::layout::Layout;
 
 use crate::checkpoint::{self, Expected, Origin};
 use crate::error::{Error, Result};
-use crate::job::{ClusterSection, Job, measure_watched, mode_watched};
+use crate::job::{ClusterSection, Descent, Job, measure_watched, mode_watched};
 use crate::weights_file::WeightsError;
 use crate::weights_file::import::{self, Imported};
 
@@ -184,6 +184,7 @@ impl Plan {
             shuffle: self.job.train.shuffle,
             seed: self.job.seed,
             optimizer: self.job.train.descent.optimizer,
+            averaging: self.job.train.descent.average.averaging(),
             learning_rate: self.job.train.descent.learning_rate.clone(),
             clip_norm: self.job.train.gradient_clip_norm,
             precision: self.job.train.precision,
@@ -227,7 +228,8 @@ impl Plan {
 
     /// The beginning of the run.
     pub fn beginning(&self) -> Snapshot {
-        Snapshot::fresh(self.weights.clone(), &self.job.train.descent.optimizer)
+        let Descent { optimizer, average, .. } = &self.job.train.descent;
+        Snapshot::fresh(self.weights.clone(), optimizer, average.averaging().is_some())
     }
 
     /// What the checkpoints of a run of this plan must be like.
@@ -240,6 +242,7 @@ impl Plan {
             epochs: self.job.train.epochs,
             has_validation: self.tables.validation.is_some(),
             early_stopping: self.job.train.early_stopping.clone(),
+            averages: self.job.train.descent.average.averaging().is_some(),
             sums_len: self.network.sums_len(),
         }
     }
@@ -290,6 +293,12 @@ impl Plan {
     pub fn chooses_threshold(&self) -> bool {
         self.job.target_kind() == TargetKind::Binary { outputs: 1 }
             && self.tables.validation.as_ref().is_some_and(|table| !table.rows().is_empty())
+    }
+
+    /// Whether the run ends with the averages of its weights.
+    pub fn ends_with_averages(&self) -> bool {
+        let train = &self.job.train;
+        ends_with_averages(train.descent.average.averaging(), train.early_stopping.as_ref())
     }
 
     /// Rows of the test table, if there is one.

@@ -80,10 +80,12 @@ pub struct Seen {
     pub(crate) begun_at_the_end: u64,
     /// Runs that ended with the weights of an earlier epoch.
     pub(crate) restored: u64,
+    /// Runs that ended with the averages of their weights.
+    pub(crate) averaged: u64,
 }
 
 impl Seen {
-    fn counts(&mut self) -> [&mut u64; 33] {
+    fn counts(&mut self) -> [&mut u64; 34] {
         [
             &mut self.late,
             &mut self.twice,
@@ -118,6 +120,7 @@ impl Seen {
             &mut self.ended_early,
             &mut self.begun_at_the_end,
             &mut self.restored,
+            &mut self.averaged,
         ]
     }
 
@@ -152,7 +155,8 @@ pub(crate) struct Book {
 
 impl Book {
     pub(crate) fn new(case: Case, start: Checkpoint, mut seen: Seen) -> Book {
-        let (history, schedule) = (start.history.clone(), case.job.schedule);
+        let (history, mut schedule) = (start.history.clone(), case.job.schedule);
+        schedule.restores = case.job.ends_with_averages();
         let disk = Disk::new(start);
         let (now, reported_at, has_ended) = (None, None, false);
         let mut book = Book { case, schedule, now, seen, disk, history, reported_at, has_ended };
@@ -176,6 +180,11 @@ impl Book {
         assert_eq!(self.planned(Pass(self.history.len() as u64)), None);
         let Schedule { epochs, restores, .. } = self.schedule;
         self.seen.ended_early += u64::from(epochs < self.case.job.schedule.epochs);
+        if self.case.job.ends_with_averages() {
+            assert!(restores, "averages are a version of their own");
+            self.seen.averaged += 1;
+            return;
+        }
         self.seen.restored += u64::from(restores);
         let kept = match self.judge() {
             Some((_, Watch { best: Some(best), .. })) if restores => best.epoch,
@@ -223,7 +232,7 @@ impl Book {
         }
         let best = watch.best.filter(|_| rule.restore_best_weights);
         let is_over = last.is_some_and(|(judged, _)| judged.epoch == self.schedule.epochs);
-        self.schedule.restores = is_over && best.is_some_and(|b| b.epoch < self.schedule.epochs);
+        self.schedule.restores |= is_over && best.is_some_and(|b| b.epoch < self.schedule.epochs);
         last
     }
 

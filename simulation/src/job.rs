@@ -10,7 +10,7 @@ use lockstep_coordinator::engine::Schedule;
 use lockstep_coordinator::policy::{
     CosineDecay, EarlyStopping, LearningRate, Measure, Mode, Watched,
 };
-use lockstep_coordinator::{Coding, RunSpec, Snapshot, SumBounds};
+use lockstep_coordinator::{Averaging, Coding, RunSpec, Snapshot, SumBounds, ends_with_averages};
 use lockstep_data::{RowOrder, Rows, Sharded};
 use lockstep_model::{
     Activation, Dense, Dropout, Embedding, LayerNorm, LayerSpec, Loss, Metric, Network,
@@ -37,6 +37,7 @@ pub(crate) struct Job {
     pub(crate) clip_norm: Option<f32>,
     pub(crate) learning_rate: LearningRate,
     pub(crate) optimizer: Optimizer,
+    pub(crate) averaging: Option<Averaging>,
     pub(crate) early_stopping: Option<Watched>,
     shuffle: bool,
     description: String,
@@ -107,6 +108,7 @@ impl Job {
             clip_norm,
             learning_rate,
             optimizer,
+            averaging: draw_averaging(seed),
             early_stopping,
             shuffle,
             description,
@@ -119,7 +121,8 @@ impl Job {
 
     /// The state of a run of it that did not begin.
     pub(crate) fn beginning(&self) -> Snapshot {
-        Snapshot::fresh(self.network.initial_parameters(self.seed), &self.optimizer)
+        let weights = self.network.initial_parameters(self.seed);
+        Snapshot::fresh(weights, &self.optimizer, self.averaging.is_some())
     }
 
     /// What a coordinator of one thread that wants one worker is asked, from where an earlier execution was.
@@ -149,6 +152,7 @@ impl Job {
             shuffle: self.shuffle,
             seed: self.seed,
             optimizer: self.optimizer,
+            averaging: self.averaging,
             learning_rate: self.learning_rate.clone(),
             clip_norm: self.clip_norm,
             precision: self.precision,
@@ -158,6 +162,12 @@ impl Job {
             workers_start: 1,
             threads: 1,
         }
+    }
+
+    /// Whether a run ends with the averages of its weights.
+    pub(crate) fn ends_with_averages(&self) -> bool {
+        let rule = self.early_stopping.as_ref().map(|watched| &watched.rule);
+        ends_with_averages(self.averaging, rule)
     }
 
     /// What AdamW leaves out: every other tensor.
@@ -236,6 +246,16 @@ fn draw_early_stopping(seed: u64, schedule: &mut Schedule) -> Option<Watched> {
     let mode = if one_in(random, 2) { Mode::Min } else { Mode::Max };
     let measure = Measure::new(|sums, rows| sums[0] / rows as f64);
     Some(Watched { rule, mode, measure })
+}
+
+/// Whether weights are averaged, and how often they become their averages.
+fn draw_averaging(seed: u64) -> Option<Averaging> {
+    let random = &mut Random::new(seed, Purpose::Split, 4, 0);
+    if one_in(random, 2) {
+        return None;
+    }
+    let overwrite_frequency = one_in(random, 2).then(|| 1 + u64::from(random.below(4)));
+    Some(Averaging { momentum: random.unit_f32(), overwrite_frequency })
 }
 
 /// The rows of every third job with weights, some of them 0.

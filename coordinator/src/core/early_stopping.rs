@@ -1,5 +1,5 @@
 //! What early stopping means for a run: evaluations are judged, the weights of the best epoch are kept, and put back when the
-//! run is over.
+//! run is over, as averages of the weights are where it is to end with these.
 //!
 //! When it is better is the policy's to say. One copy of the weights is held, made when an epoch is the best; snapshots share
 //! it.
@@ -41,7 +41,7 @@ impl EarlyStopper {
             schedule.epochs = epochs;
         }
         let is_over = epochs == schedule.epochs;
-        schedule.restores = is_over && stopper.best_weights.is_some();
+        schedule.restores |= is_over && stopper.best_weights.is_some();
         if stopper.is_best_at(start.step.0) && !is_over {
             stopper.best_weights = Some(Arc::new(start.weights.clone()));
         }
@@ -97,18 +97,22 @@ impl Core {
         if judged.stops {
             self.schedule.epochs = judged.epoch;
         }
-        if judged.epoch == self.schedule.epochs {
-            self.restore_best();
-        }
+        self.settle();
         let Schedule { epochs, restores, .. } = self.schedule;
         self.engine.handle(self.now, Event::Judged { epochs, restores });
     }
 
-    /// Puts the weights of the best epoch in the place of the last one's.
-    fn restore_best(&mut self) {
+    /// Once all epochs are over, puts the weights that the run ends with in the place of the last ones, if they are others: those of
+    /// the best epoch, or the averages.
+    pub(super) fn settle(&mut self) {
+        if self.schedule.epochs_before(self.pass) < self.schedule.epochs {
+            return;
+        }
         let best = self.early_stopper.as_ref().and_then(EarlyStopper::best_weights);
-        let Some(weights) = best else { return };
-        self.reducer.restore(&self.layout, weights);
+        if best.is_none() && !self.ends_with_averages {
+            return;
+        }
+        self.reducer.restore(&self.layout, best);
         self.schedule.restores = true;
         if self.schedule.test_rows.is_some() {
             for chunk in (0..self.layout.chunks().len() as u32).map(Chunk) {

@@ -34,7 +34,7 @@ use crate::error::RunError;
 use crate::observer::{Observer, RunEvent};
 use crate::peer::Peer;
 use crate::policy::LearningRate;
-use crate::spec::{Outcome, RunSpec, SumBounds};
+use crate::spec::{Outcome, RunSpec, SumBounds, ends_with_averages};
 use coding::Coder;
 use early_stopping::EarlyStopper;
 pub use exchange::{Input, Output};
@@ -80,6 +80,7 @@ pub struct Core {
     is_open: bool,
     test_sums: Option<Vec<f64>>,
     early_stopper: Option<EarlyStopper>,
+    ends_with_averages: bool,
     coder: Coder,
     stopwatch: Stopwatch,
     finished: bool,
@@ -106,19 +107,20 @@ impl Core {
         inline_bytes_max: usize,
     ) -> Core {
         let tree = ShardTree::new(spec.batches.shards);
+        let rule = spec.early_stopping.as_ref().map(|watched| &watched.rule);
+        let ends_with_averages = ends_with_averages(spec.averaging, rule);
         let mut schedule = Schedule {
             tree,
             train: spec.batches,
             validation_rows: spec.validation_rows,
             test_rows: spec.test_rows,
             epochs: spec.epochs,
-            restores: false,
+            restores: ends_with_averages,
         };
         let mut reducer = Reducer::new(spec, tree, published, inline_bytes_max);
         let early_stopper = EarlyStopper::new(spec, &mut schedule);
-        if schedule.restores
-            && let Some(best) = early_stopper.as_ref().and_then(EarlyStopper::best_weights)
-        {
+        if schedule.restores && schedule.epochs_before(spec.start.pass) == schedule.epochs {
+            let best = early_stopper.as_ref().and_then(EarlyStopper::best_weights);
             reducer.restore(&spec.layout, best);
         }
         let engine = Engine::new(now, schedule, spec.layout.chunks().len(), spec.workers_min)
@@ -147,6 +149,7 @@ impl Core {
             is_open: false,
             test_sums: None,
             early_stopper,
+            ends_with_averages,
             coder: Coder::new(spec.coding),
             stopwatch: Stopwatch::default(),
             finished: false,

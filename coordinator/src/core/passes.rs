@@ -66,13 +66,15 @@ impl Core {
                 }
                 self.offer_snapshot(self.stopwatch.is_stopping());
                 // After the snapshot, which is of the last epoch's weights and moments.
-                if let Some(judged) = judged {
-                    self.follow(judged);
+                match judged {
+                    Some(judged) => self.follow(judged),
+                    None => self.settle(),
                 }
                 return Ok(());
             }
         }
         self.offer_snapshot(self.stopwatch.is_stopping());
+        self.settle();
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ use crate::backlog::ChunkValues;
 use super::jobs::{Done, Finished, Job, SharedChunk, Work, lock, squares};
 use crate::snapshot::Snapshot;
 use crate::spec::RunSpec;
-use crate::update::{ChunkState, Folded, Rule, TensorRules, Update, clip_scale};
+use crate::update::{ChunkState, Folded, Rule, State, TensorRules, Update, clip_scale};
 
 /// Frames up to this size are folded on the spot, as are those that need only be kept: handing them over would take longer.
 pub const INLINE_BYTES_MAX: usize = 1 << 16;
@@ -63,7 +63,7 @@ pub(super) struct Reducer {
     /// The update that is being made.
     step: Step,
     is_open: bool,
-    /// Whether weights of an earlier step took the place of the last one's, whose moments these are.
+    /// Whether weights of an earlier step, or averages, took the place of the last one's, whose moments these are.
     is_restored: bool,
     /// By chunk: the version of the newest weights.
     newest: Vec<Step>,
@@ -84,16 +84,22 @@ impl Reducer {
         inline_bytes_max: usize,
     ) -> Reducer {
         let precision = spec.precision;
-        let rule = Rule { optimizer: spec.optimizer, clip_norm: spec.clip_norm, precision };
-        let Snapshot { step, weights, moments, .. } = &spec.start;
+        let rule = Rule {
+            averaging: spec.averaging,
+            clip_norm: spec.clip_norm,
+            ..Rule::new(spec.optimizer, precision)
+        };
+        let Snapshot { step, weights, moments, average, .. } = &spec.start;
         let is_shared = published.iter().map(ChunkVersions::is_shared).collect();
         let state = |(chunk, published): (&ChunkRange, ChunkVersions)| {
             let range = || chunk.range.clone();
             let moments = moments.iter().map(|moment| moment[range()].to_vec()).collect();
             let weights = weights[range()].to_vec();
+            let average = average.as_ref().map_or(Vec::new(), |average| average[range()].to_vec());
+            let kept = State { moments, average };
             let rules = TensorRules::new(&spec.penalties, &spec.undecayed, &chunk.range);
             let beside = (chunk.squared, rules);
-            let state = ChunkState::new(*step, weights, moments, published, precision, beside);
+            let state = ChunkState::new(*step, weights, kept, published, precision, beside);
             Arc::new(Mutex::new(state))
         };
         let chunks: Vec<_> = spec.layout.chunks().iter().zip(published).map(state).collect();
@@ -271,17 +277,23 @@ impl Reducer {
         weights
     }
 
-    /// Makes these weights, of an earlier step, the newest. No update follows.
-    pub(super) fn restore(&mut self, layout: &Layout, weights: &[f32]) {
+    /// Makes these weights, of an earlier step, the newest; without any, the averages. No update follows.
+    pub(super) fn restore(&mut self, layout: &Layout, weights: Option<&[f32]>) {
         self.step = Step(self.step.0 + 1);
         self.is_restored = true;
+        let (step, precision) = (self.step, self.rule.precision);
         for (chunk, place) in self.chunks.iter().zip(layout.chunks()) {
-            lock(chunk).restore(self.step, &weights[place.range.clone()], self.rule.precision);
+            match weights {
+                Some(weights) => {
+                    lock(chunk).restore(step, &weights[place.range.clone()], precision)
+                }
+                None => lock(chunk).restore_average(step, precision),
+            }
         }
         self.newest.fill(self.step);
     }
 
-    /// Whether weights of an earlier step took the place of the last one's.
+    /// Whether weights of an earlier step, or averages, took the place of the last one's.
     pub(super) fn is_restored(&self) -> bool {
         self.is_restored
     }
@@ -299,7 +311,7 @@ impl Reducer {
     /// The state before `pass`: the next one, or the one that is open, as long as no chunk of it has been updated. `None`
     /// once one has: its moments before that are gone.
     pub(super) fn snapshot(&self, pass: Pass) -> Option<Snapshot> {
-        let (mut weights, mut moments) = (Vec::new(), Vec::new());
+        let (mut weights, mut moments, mut average) = (Vec::new(), Vec::new(), Vec::new());
         for chunk in &self.chunks {
             // Threads may update others meanwhile: what was copied is still the state before all of that.
             let chunk = lock(chunk);
@@ -307,13 +319,15 @@ impl Reducer {
                 return None;
             }
             chunk.copy_weights(&mut weights);
+            average.extend_from_slice(chunk.average());
             moments.resize_with(chunk.moments().len(), Vec::new);
             for (whole, part) in moments.iter_mut().zip(chunk.moments()) {
                 whole.extend_from_slice(part);
             }
         }
         let step = if self.is_open { Step(self.step.0 - 1) } else { self.step };
-        Some(Snapshot { pass, step, weights, moments, watch: None, best_weights: None })
+        let average = self.rule.averaging.map(|_| average);
+        Some(Snapshot { pass, step, weights, moments, average, watch: None, best_weights: None })
     }
 
     fn note(&mut self, chunk: Chunk, folded: Folded) -> Reduced {
@@ -354,7 +368,7 @@ mod tests {
             run_id: String::new(),
             network: String::new(),
             numeric_profile: String::new(),
-            start: Snapshot::fresh(vec![0.0; layout.len()], &optimizer),
+            start: Snapshot::fresh(vec![0.0; layout.len()], &optimizer, false),
             layout,
             penalties: Penalties::default(),
             undecayed: Vec::new(),
@@ -369,6 +383,7 @@ mod tests {
             shuffle: false,
             seed: 0,
             optimizer,
+            averaging: None,
             learning_rate: 1.0.into(),
             clip_norm,
             precision: Precision::F32,

@@ -23,8 +23,8 @@ pub struct Schedule {
     pub test_rows: Option<u64>,
     /// Times through the training table.
     pub epochs: u32,
-    /// Whether the weights of an earlier epoch take the place of the last one's at the end: a version of their own, on which
-    /// the test table is measured.
+    /// Whether the weights of an earlier epoch, or averages, take the place of the last one's at the end: a version of their own, on
+    /// which the test table is measured.
     pub restores: bool,
 }
 

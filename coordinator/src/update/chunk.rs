@@ -15,6 +15,7 @@ use lockstep_reduce::fold::{Fold, LeafSet};
 use lockstep_reduce::shared::weights::ChunkVersions;
 use pulp::{Arch, Simd, WithSimd};
 
+use super::averaging::Averaging;
 use super::gradient::{Gradient, Hold, Mean, Weights};
 use super::norm::NormPart;
 use super::optimizer::Optimizer;
@@ -28,10 +29,19 @@ pub(super) const BLOCK: usize = 512;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rule {
     pub(crate) optimizer: Optimizer,
+    /// Whether weights are averaged, and how.
+    pub(crate) averaging: Option<Averaging>,
     /// With a clip norm, chunks are held at the root until the global norm is known.
     pub(crate) clip_norm: Option<f32>,
     /// Of sums on their way up the tree, and of the weights that workers see.
     pub(crate) precision: Precision,
+}
+
+impl Rule {
+    /// Updates as the gradients come, and averages nothing.
+    pub(crate) fn new(optimizer: Optimizer, precision: Precision) -> Rule {
+        Rule { optimizer, averaging: None, clip_norm: None, precision }
+    }
 }
 
 /// One update of the run, the same for all of its chunks.
@@ -64,6 +74,8 @@ pub(crate) struct ChunkState {
     /// The weights, where what is published is rounded; empty where it is the weights.
     masters: Vec<f32>,
     moments: Vec<Vec<f32>>,
+    /// Of the weights, where they are averaged; otherwise empty.
+    average: Vec<f32>,
     /// How many of its values, the first ones, have row squares.
     squared: usize,
     /// The mean gradient while it is held, and the mean of its row squares; their memory is kept between steps.
@@ -72,6 +84,15 @@ pub(crate) struct ChunkState {
     open: Option<OpenFold>,
     /// Of its tensors.
     rules: TensorRules,
+}
+
+/// What is kept of a chunk's weights beside them.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// The optimizer's.
+    pub(crate) moments: Vec<Vec<f32>>,
+    /// Of the weights, where they are averaged; otherwise empty.
+    pub(crate) average: Vec<f32>,
 }
 
 #[derive(Debug)]
@@ -86,7 +107,7 @@ impl ChunkState {
     pub(crate) fn new(
         step: Step,
         weights: Vec<f32>,
-        moments: Vec<Vec<f32>>,
+        State { moments, average }: State,
         mut published: ChunkVersions,
         precision: Precision,
         (squared, mut rules): (usize, TensorRules),
@@ -95,7 +116,17 @@ impl ChunkState {
         rules.see(0, &weights);
         let masters = if precision == Precision::F32 { Vec::new() } else { weights };
         let (held, held_squares) = (Vec::new(), Vec::new());
-        ChunkState { published, masters, moments, squared, held, held_squares, open: None, rules }
+        ChunkState {
+            published,
+            masters,
+            moments,
+            average,
+            squared,
+            held,
+            held_squares,
+            open: None,
+            rules,
+        }
     }
 
     /// Makes these weights the newest, and publishes them as those of `step`, which has to be the next.
@@ -106,6 +137,13 @@ impl ChunkState {
         }
         self.rules.begin();
         self.rules.see(0, weights);
+    }
+
+    /// Makes the averages of the weights the newest, and publishes them as those of `step`, which has to be the next.
+    pub(crate) fn restore_average(&mut self, step: Step, precision: Precision) {
+        let average = std::mem::take(&mut self.average);
+        self.restore(step, &average, precision);
+        self.average = average;
     }
 
     /// What the newest weights add to the loss.
@@ -141,6 +179,11 @@ impl ChunkState {
 
     pub(crate) fn moments(&self) -> &[Vec<f32>] {
         &self.moments
+    }
+
+    /// Of the weights, where they are averaged; otherwise empty.
+    pub(crate) fn average(&self) -> &[f32] {
+        &self.average
     }
 
     /// One of the newest two versions as workers see it.
@@ -202,13 +245,22 @@ impl ChunkState {
 
     fn advance(&mut self, rule: &Rule, gradient: &Gradient<'_>) -> Folded {
         let Some(OpenFold { update, .. }) = self.open.take() else { return Folded::Pending };
-        let ChunkState { published, masters, moments, rules, .. } = self;
+        let ChunkState { published, masters, moments, average, rules, .. } = self;
         rules.begin();
         let advanced = published.follow(Step(update.step), |before, frame| {
             let [first, second] = two(moments);
-            let advance =
-                Advance { rule, update, gradient, before, masters, rules, first, second, frame };
-            Arch::new().dispatch(advance)
+            Arch::new().dispatch(Advance {
+                rule,
+                update,
+                gradient,
+                before,
+                masters,
+                rules,
+                first,
+                second,
+                average,
+                frame,
+            })
         });
         advanced.map_or_else(Folded::NonFinite, |()| Folded::Updated)
     }
@@ -235,6 +287,7 @@ struct Advance<'a> {
     rules: &'a mut TensorRules,
     first: &'a mut [f32],
     second: &'a mut [f32],
+    average: &'a mut [f32],
     frame: &'a mut [u8],
 }
 
@@ -244,7 +297,7 @@ impl WithSimd for Advance<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) -> Result<(), &'static str> {
-        let Rule { optimizer, precision, .. } = self.rule;
+        let Rule { optimizer, averaging, precision, .. } = self.rule;
         let Update { step, learning_rate, .. } = self.update;
         let undecayed = optimizer.without_decay();
         let has_squares = optimizer.squares().is_some();
@@ -286,6 +339,9 @@ impl WithSimd for Advance<'_> {
                     optimizer.update(step, learning_rate, gradient, weights, moments);
                 },
             );
+            if let Some(averaging) = averaging {
+                averaging.take_in(step, weights, part(self.average, start, len));
+            }
             if !precision.can_hold(weights) {
                 return Err("weights");
             }
@@ -325,9 +381,9 @@ mod tests {
 
     fn chunk(precision: Precision, weights: Vec<f32>) -> ChunkState {
         let published = ChunkVersions::own(weights.len() * precision.width());
-        let moments = SGD.moments(weights.len());
+        let state = State { moments: SGD.moments(weights.len()), ..State::default() };
         let beside = (0, TensorRules::default());
-        ChunkState::new(Step(0), weights, moments, published, precision, beside)
+        ChunkState::new(Step(0), weights, state, published, precision, beside)
     }
 
     fn run(clip_norm: Option<f32>, frames: &[(Node, [f32; 2])]) -> (ChunkState, Folded) {
@@ -342,7 +398,7 @@ mod tests {
         let tree = ShardTree::new(3);
         let mut chunk = chunk(precision, vec![1.0, 2.0]);
         chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 4));
-        let rule = Rule { optimizer: SGD, clip_norm, precision };
+        let rule = Rule { clip_norm, ..Rule::new(SGD, precision) };
         let mut last = Folded::Pending;
         for (node, values) in frames {
             last = chunk.insert(&rule, 1, *node, precision.encode(values));
@@ -370,7 +426,7 @@ mod tests {
         let scale = clip_scale(1.0, [square].into_iter());
         assert_eq!(scale, 0.2);
         assert_eq!(clip_scale(10.0, [square].into_iter()), 1.0);
-        let rule = Rule { optimizer: SGD, clip_norm: Some(1.0), precision: PRECISION };
+        let rule = Rule { clip_norm: Some(1.0), ..Rule::new(SGD, PRECISION) };
         chunk.update(&rule, Some(scale));
         assert_eq!(chunk.weights(), [1.0 - 3.0 * 0.2, 2.0 - 4.0 * 0.2]);
     }
@@ -387,12 +443,12 @@ mod tests {
         {
             let weights = vec![1.0, 2.0, -4.0, 8.0];
             let published = ChunkVersions::own(4 * precision.width());
-            let moments = SGD.moments(4);
+            let state = State { moments: SGD.moments(4), ..State::default() };
             let rules = TensorRules::new(&penalties, &[], &(0..4));
             let mut chunk =
-                ChunkState::new(Step(0), weights, moments, published, precision, (0, rules));
+                ChunkState::new(Step(0), weights, state, published, precision, (0, rules));
             assert_eq!(chunk.penalty(), 0.5 * 6.0 + 0.25 * 20.0);
-            let rule = Rule { optimizer: SGD, clip_norm, precision };
+            let rule = Rule { clip_norm, ..Rule::new(SGD, precision) };
             chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 2));
             let folded = chunk.insert(&rule, 1, Node::leaf(0), precision.encode(&[2.0; 4]));
             if clip_norm.is_some() {
@@ -420,10 +476,11 @@ mod tests {
             let tree = ShardTree::new(1);
             let rules = TensorRules::new(&Penalties::default(), undecayed, &(0..len));
             let published = ChunkVersions::own(4 * len);
-            let (weights, moments) = (vec![1.0; len], optimizer.moments(len));
+            let state = State { moments: optimizer.moments(len), ..State::default() };
+            let weights = vec![1.0; len];
             let mut chunk =
-                ChunkState::new(Step(0), weights, moments, published, PRECISION, (0, rules));
-            let rule = Rule { optimizer, clip_norm: None, precision: PRECISION };
+                ChunkState::new(Step(0), weights, state, published, PRECISION, (0, rules));
+            let rule = Rule::new(optimizer, PRECISION);
             chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 1));
             chunk.insert(&rule, 1, Node::leaf(0), PRECISION.encode(&vec![0.5; len]));
             chunk.weights()
@@ -445,7 +502,7 @@ mod tests {
                 run(clip_norm, &[(Node::leaf(0), [4.0; 2]), (Node::leaf(1), [4.0; 2])]);
             assert!(chunk.is_before_update());
             assert_eq!(chunk.weights(), [1.0, 2.0]);
-            let rule = Rule { optimizer: SGD, clip_norm, precision: PRECISION };
+            let rule = Rule { clip_norm, ..Rule::new(SGD, PRECISION) };
             let folded = chunk.insert(&rule, 1, Node::leaf(2), PRECISION.encode(&[4.0; 2]));
             if clip_norm.is_some() {
                 assert!(matches!(folded, Folded::Held) && chunk.is_before_update());
@@ -460,7 +517,7 @@ mod tests {
     #[test]
     fn values_of_an_earlier_update_change_nothing() {
         let tree = ShardTree::new(1);
-        let rule = Rule { optimizer: SGD, clip_norm: None, precision: PRECISION };
+        let rule = Rule::new(SGD, PRECISION);
         let mut chunk = chunk(PRECISION, vec![1.0]);
         for step in 1..=2 {
             chunk.begin(tree, LeafSet::new(tree, |_| true), update(step, 1));
@@ -506,7 +563,7 @@ mod tests {
         let tree = ShardTree::new(1);
         let mut chunk = chunk(Precision::Bf16, vec![-f32::MAX * 0.999]);
         chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 1));
-        let rule = Rule { optimizer: SGD, clip_norm: None, precision: Precision::Bf16 };
+        let rule = Rule::new(SGD, Precision::Bf16);
         let frame = Precision::Bf16.encode(&[f32::MAX * 0.0009]);
         let folded = chunk.insert(&rule, 1, Node::leaf(0), frame);
         assert!(all_finite(&chunk.weights()));

@@ -151,7 +151,9 @@ mod tests {
     use lockstep_reduce::shared::weights::ChunkVersions;
 
     use super::TensorRules;
-    use crate::update::{ChunkState, Folded, Optimizer, Rule, Update, clip_scale, sum_of_squares};
+    use crate::update::{
+        ChunkState, Folded, Optimizer, Rule, State, Update, clip_scale, sum_of_squares,
+    };
 
     const ADAGRAD: Optimizer = Optimizer::Adagrad { initial_accumulator: 1.0, epsilon: 1e-7 };
     const ROWS: u64 = 4;
@@ -165,10 +167,10 @@ mod tests {
     ) -> (ChunkState, Folded) {
         let tree = ShardTree::new(2);
         let published = ChunkVersions::own(len * rule.precision.width());
-        let (weights, moments) = (vec![0.0; len], rule.optimizer.moments(len));
+        let state = State { moments: rule.optimizer.moments(len), ..State::default() };
         let beside = (squared, TensorRules::default());
-        let mut chunk =
-            ChunkState::new(Step(0), weights, moments, published, rule.precision, beside);
+        let weights = vec![0.0; len];
+        let mut chunk = ChunkState::new(Step(0), weights, state, published, rule.precision, beside);
         let update = Update { step: 1, rows: ROWS, learning_rate: 1.0 };
         chunk.begin(tree, LeafSet::new(tree, |_| true), update);
         let mut folded = Folded::Pending;
@@ -180,7 +182,7 @@ mod tests {
     }
 
     fn rule(clip_norm: Option<f32>, precision: Precision) -> Rule {
-        Rule { optimizer: ADAGRAD, clip_norm, precision }
+        Rule { clip_norm, ..Rule::new(ADAGRAD, precision) }
     }
 
     /// Of a gradient of 1 in three places, the second of which has slopes that cancel out but for that, and the third no row

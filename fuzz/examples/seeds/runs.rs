@@ -155,6 +155,7 @@ pub(crate) fn checkpoints() {
             step: Step(4),
             weights,
             moments,
+            average: None,
             watch: None,
             best_weights: None,
         };

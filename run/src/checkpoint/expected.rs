@@ -13,7 +13,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde::{Deserialize, Serialize};
 
-use super::{BEST_WEIGHTS, Checkpoint, RecordState};
+use super::{AVERAGE, BEST_WEIGHTS, Checkpoint, RecordState};
 
 /// Whose a checkpoint is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub struct Expected {
     pub has_validation: bool,
     /// What may end the run before that.
     pub early_stopping: Option<EarlyStopping>,
+    /// Whether weights are averaged.
+    pub averages: bool,
     /// How many sums a pass gives.
     pub sums_len: usize,
 }
@@ -63,8 +65,9 @@ impl Expected {
         let moments = (0..self.optimizer.moment_count()).map(|i| format!("moments.{i}"));
         let best = found.get_key_value(BEST_WEIGHTS).filter(|_| self.restores());
         let best = best.map(|(name, _)| name.clone());
-        let wanted: Vec<String> =
-            std::iter::once("weights".to_string()).chain(moments).chain(best).collect();
+        let average = self.averages.then(|| AVERAGE.to_string());
+        let weights = std::iter::once("weights".to_string());
+        let wanted: Vec<String> = weights.chain(moments).chain(average).chain(best).collect();
         for name in &wanted {
             let info = found.get(name).ok_or(format!("it has no tensor {name}"))?;
             if info.dtype != Dtype::F32 || info.shape != [self.weights] {
@@ -107,10 +110,13 @@ impl Expected {
         if let Some(at) = finite(&snapshot.weights) {
             return Err(wrong("weights", at, snapshot.weights[at], "finite numbers"));
         }
-        if let Some(best) = &snapshot.best_weights
-            && let Some(at) = finite(best)
-        {
-            return Err(wrong(BEST_WEIGHTS, at, best[at], "finite numbers"));
+        let best = snapshot.best_weights.as_ref().map(|best| &**best);
+        for (name, weights) in [(BEST_WEIGHTS, best), (AVERAGE, snapshot.average.as_ref())] {
+            if let Some(weights) = weights
+                && let Some(at) = finite(weights)
+            {
+                return Err(wrong(name, at, weights[at], "finite numbers"));
+            }
         }
         for (i, moment) in snapshot.moments.iter().enumerate() {
             let name = format!("moments.{i}");
@@ -233,6 +239,7 @@ mod tests {
             epochs: 4,
             has_validation: true,
             early_stopping: None,
+            averages: false,
             sums_len: 1,
         }
     }
@@ -245,6 +252,7 @@ mod tests {
                 step: Step(step),
                 weights: vec![1.0, -1.0],
                 moments: vec![vec![-0.5, 0.5], vec![0.0, f32::INFINITY]],
+                average: None,
                 watch: None,
                 best_weights: None,
             },

@@ -14,6 +14,7 @@ fn expected() -> Expected {
         epochs: 1000,
         has_validation: false,
         early_stopping: None,
+        averages: false,
         sums_len: 1,
     }
 }
@@ -25,6 +26,7 @@ fn checkpoint(step: u64) -> Checkpoint {
         step: Step(step),
         weights: vec![1.0, -0.0, 3.5e-42],
         moments: vec![vec![0.5; 3], vec![0.25; 3]],
+        average: None,
         watch: None,
         best_weights: None,
     };

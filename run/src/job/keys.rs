@@ -172,7 +172,7 @@ fn fill_all(section: &reader::Section<'_>, parameters: Vec<Parameter<'_>>) -> Re
 
 fn fill(value: &reader::Value<'_>, slot: Slot<'_>) -> Result<(), JobError> {
     match slot {
-        Slot::Flag(into) => *into = value.boolean()?,
+        Slot::Flag(into) => into.set(value.boolean()?),
         Slot::Whole(into, min, max) => into.set(value.integer(min, max)?),
         Slot::Wholes(into, min, max) => {
             into.set(all(value, LISTED_MAX, |item| item.integer(min, max))?);

@@ -26,7 +26,7 @@ use lockstep_proto::words::count;
 pub use class_weights::ClassWeights;
 pub(crate) use early_stopping::measure as measure_watched;
 pub use early_stopping::mode as mode_watched;
-pub use optimizer::{Descent, from_name as optimizer_named};
+pub use optimizer::{Average, Descent, from_name as optimizer_named};
 pub use reader::{JobError, Place};
 pub(crate) use reader::{quoted, written_key};
 

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use lockstep_coordinator::Optimizer;
-use lockstep_coordinator::policy::LearningRate;
-use lockstep_parameters::{Choice, Parameter, ParameterError, Slot};
+use lockstep_coordinator::policy::{LearningRate, STEPS_MAX};
+use lockstep_coordinator::{Averaging, Optimizer};
+use lockstep_parameters::{Choice, Parameter, ParameterError, Range as Numbers, Slot};
 use lockstep_proto::layout::{Layout, Tensor};
 
 /// Names of tensors that are listed in a message.
@@ -19,6 +19,47 @@ pub struct Descent {
     pub learning_rate: LearningRate,
     /// Parts of the names of tensors that AdamW does not decay.
     pub exclude_from_weight_decay: Vec<String>,
+    /// Whether weights are averaged over the updates, and how.
+    pub average: Average,
+}
+
+/// Averages of the weights, as a job says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Average {
+    /// Whether there are any; not, where a job does not say.
+    pub use_ema: Option<bool>,
+    /// The share of the old average in the new one. Only with averages.
+    pub momentum: Option<f32>,
+    /// Updates from one of which the weights become their average to the next. Only with averages.
+    pub overwrite_frequency: Option<u64>,
+}
+
+impl Average {
+    /// What a run does about it.
+    pub fn averaging(&self) -> Option<Averaging> {
+        let momentum = self.momentum.unwrap_or(Averaging::default().momentum);
+        let overwrite_frequency = self.overwrite_frequency;
+        let averages = self.use_ema.unwrap_or(false);
+        averages.then_some(Averaging { momentum, overwrite_frequency })
+    }
+
+    fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        let frequency = Slot::Whole(&mut self.overwrite_frequency, 1, STEPS_MAX);
+        vec![
+            Parameter::optional("use_ema", Slot::Flag(&mut self.use_ema)),
+            Parameter::optional("ema_momentum", Slot::Number32(&mut self.momentum, Numbers::SHARE)),
+            Parameter::optional("ema_overwrite_frequency", frequency),
+        ]
+    }
+
+    fn check_together(&self) -> Result<(), ParameterError> {
+        let momentum = self.momentum.map(|_| "ema_momentum");
+        let given = momentum.or(self.overwrite_frequency.map(|_| "ema_overwrite_frequency"));
+        match given.filter(|_| self.averaging().is_none()) {
+            Some(name) => Err(ParameterError::new(name, format!("{name} needs `use_ema = true`"))),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Descent {
@@ -54,7 +95,8 @@ impl Choice for Descent {
     fn named(name: &str) -> Option<Descent> {
         let learning_rate = if name == "sgd" { 0.01f32 } else { 0.001 };
         let (optimizer, learning_rate) = (Optimizer::named(name)?, learning_rate.into());
-        Some(Descent { optimizer, learning_rate, exclude_from_weight_decay: Vec::new() })
+        let (exclude_from_weight_decay, average) = (Vec::new(), Average::default());
+        Some(Descent { optimizer, learning_rate, exclude_from_weight_decay, average })
     }
 
     fn name(&self) -> &'static str {
@@ -70,11 +112,13 @@ impl Choice for Descent {
             let excluded = Slot::Texts(&mut self.exclude_from_weight_decay);
             parameters.push(Parameter::optional("exclude_from_weight_decay", excluded));
         }
+        parameters.extend(self.average.parameters());
         parameters
     }
 
     fn check_together(&self) -> Result<(), ParameterError> {
-        self.optimizer.check_together()
+        self.optimizer.check_together()?;
+        self.average.check_together()
     }
 }
 

@@ -97,14 +97,18 @@ pub(super) struct Ending {
     pub(super) early_stopping: Option<EarlyStop>,
     /// The threshold that was chosen.
     pub(super) threshold: Option<Threshold>,
+    /// Hash of the averages of the weights, where it ended with these: no step has them.
+    pub(super) averages: Option<String>,
 }
 
 impl Ending {
     /// As a manifest has it; `None` if there is nothing to compare.
-    fn of(manifest: &Manifest) -> Option<Ending> {
-        let Manifest { early_stopping, threshold, .. } = manifest;
-        let is_there = early_stopping.is_some() || threshold.is_some();
-        is_there.then(|| Ending { early_stopping: early_stopping.clone(), threshold: *threshold })
+    fn of(manifest: &Manifest, plan: &Plan) -> Option<Ending> {
+        let Manifest { early_stopping, threshold, weights_blake3, .. } = manifest;
+        let averages = weights_blake3.clone().filter(|_| plan.ends_with_averages());
+        let is_there = early_stopping.is_some() || threshold.is_some() || averages.is_some();
+        let early_stopping = early_stopping.clone();
+        is_there.then_some(Ending { early_stopping, threshold: *threshold, averages })
     }
 
     fn text(&self) -> String {
@@ -121,7 +125,9 @@ impl Ending {
         });
         let threshold =
             self.threshold.map(|threshold| format!(", threshold {}", f64::from(threshold)));
-        watched + &threshold.unwrap_or_default()
+        let averages = self.averages.as_ref();
+        let averages = averages.map(|hash| format!(", averages of its weights with hash {hash}"));
+        watched + &threshold.unwrap_or_default() + &averages.unwrap_or_default()
     }
 }
 
@@ -165,7 +171,10 @@ impl Comparison {
         let range = steps.first..=steps.last.unwrap_or(u64::MAX);
         let lines = journal.iter().filter(|line| range.contains(&line.step));
         let mut claims: Vec<_> = lines.cloned().map(Claim::Journal).collect();
+        // Averages are those of no step.
+        let is_of_a_step = manifest.weights_blake3.is_none() || !plan.ends_with_averages();
         if let Some(hash) = &manifest.weights_blake3
+            && is_of_a_step
             && range.contains(&end.kept)
         {
             claims.push(Claim::Manifest(end.kept, hash.clone()));
@@ -177,11 +186,12 @@ impl Comparison {
             return Err(wrong(problem));
         }
         let journaled = claims.iter().map(Claim::step).collect::<BTreeSet<_>>().len();
-        if let Some(stamp) = model.filter(|stamp| (steps.first..=last).contains(&stamp.step)) {
+        let is_in = |stamp: &&Stamp| is_of_a_step && (steps.first..=last).contains(&stamp.step);
+        if let Some(stamp) = model.filter(is_in) {
             claims.push(Claim::Model(stamp.step, stamp.weights_blake3.clone()));
         }
         claims.sort_by_key(Claim::step);
-        let end = Ending::of(manifest).filter(|_| range.contains(&end.last));
+        let end = Ending::of(manifest, plan).filter(|_| range.contains(&end.last));
         let (journal, claims) = (journal.to_vec(), claims.into());
         Ok(Comparison {
             journal,

@@ -214,6 +214,7 @@ fn make_again(
             let made = Ending {
                 early_stopping: rule.and_then(|rule| EarlyStop::of(rule, outcome)),
                 threshold: threshold.map(|chosen| chosen.value),
+                averages: plan.ends_with_averages().then(|| weights_hash(&outcome.weights)),
             };
             lock(&shared).ended(made, outcome.epochs);
         }
