@@ -26,7 +26,7 @@ use ndarray::{Array2, ArrayView2};
 use lockstep_run::cluster;
 use lockstep_run::export::{self, ExportFormat, GraphInputs};
 use lockstep_run::inference;
-use lockstep_run::job::{self, ClassWeights, Descent, Job, SHARDS_DEFAULT, TrainSection};
+use lockstep_run::job::{self, ClassWeights, Job, SHARDS_DEFAULT, TrainSection};
 use lockstep_run::plan::{self, Plan};
 use lockstep_run::record::History;
 use lockstep_run::report::{self, Silent};
@@ -254,12 +254,7 @@ impl Sequential {
         let model =
             job::ModelSection { loss, metrics, layers: self.layers.clone(), initial_weights: None };
         let train = TrainSection {
-            descent: Descent {
-                optimizer: optimizer.rule,
-                learning_rate: optimizer.learning_rate,
-                exclude_from_weight_decay: optimizer.exclude_from_weight_decay,
-                average: optimizer.average,
-            },
+            descent: optimizer.into(),
             epochs: fit.epochs,
             early_stopping: fit.early_stopping.clone(),
             class_weights: fit.class_weights.clone(),
@@ -300,6 +295,9 @@ impl Sequential {
         }
         if let Some(rule) = &fit.early_stopping {
             early_stopping::check(rule, fit, &job)?;
+        }
+        if let Some(rule) = job.train.descent.learning_rate.watches() {
+            early_stopping::check_plateau(rule, fit, &job)?;
         }
         job.check_class_weights().map_err(|error| wrong(error.problem))?;
         tables::check_targets(&job, x, y)?;

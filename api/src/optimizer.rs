@@ -12,13 +12,20 @@ pub struct Optimizer {
     pub(super) learning_rate: LearningRate,
     pub(super) exclude_from_weight_decay: Vec<String>,
     pub(super) average: Average,
+    pub(super) gradient_accumulation_steps: Option<u64>,
 }
 
 impl Optimizer {
     /// This rule with this learning rate.
     pub fn new(rule: Rule, learning_rate: impl Into<LearningRate>) -> Optimizer {
         let (exclude_from_weight_decay, average) = (Vec::new(), Average::default());
-        Optimizer { rule, learning_rate: learning_rate.into(), exclude_from_weight_decay, average }
+        Optimizer {
+            rule,
+            learning_rate: learning_rate.into(),
+            exclude_from_weight_decay,
+            average,
+            gradient_accumulation_steps: None,
+        }
     }
 
     /// Sets the learning rate: a number, or a schedule such as
@@ -45,6 +52,12 @@ impl Optimizer {
     /// Has the weights become their averages every so many updates, in mid-run as well (Keras: `ema_overwrite_frequency`).
     pub fn overwrite_with_average_every(mut self, updates: u64) -> Optimizer {
         self.average.overwrite_frequency = Some(updates);
+        self
+    }
+
+    /// Makes one update of so many steps, by the mean of their gradients (Keras: `gradient_accumulation_steps`).
+    pub fn gradient_accumulation_steps(mut self, steps: u64) -> Optimizer {
+        self.gradient_accumulation_steps = Some(steps);
         self
     }
 
@@ -91,7 +104,31 @@ pub fn sgd(learning_rate: impl Into<LearningRate>) -> Optimizer {
 }
 
 fn named(name: &str) -> Optimizer {
-    let Descent { optimizer, learning_rate, exclude_from_weight_decay, average } =
-        job::optimizer_named(name).expect("every name here is one of the list");
-    Optimizer { rule: optimizer, learning_rate, exclude_from_weight_decay, average }
+    job::optimizer_named(name).expect("every name here is one of the list").into()
+}
+
+impl From<Descent> for Optimizer {
+    fn from(descent: Descent) -> Optimizer {
+        let Descent { optimizer, learning_rate, .. } = descent;
+        Optimizer {
+            rule: optimizer,
+            learning_rate,
+            exclude_from_weight_decay: descent.exclude_from_weight_decay,
+            average: descent.average,
+            gradient_accumulation_steps: descent.gradient_accumulation_steps,
+        }
+    }
+}
+
+impl From<Optimizer> for Descent {
+    fn from(optimizer: Optimizer) -> Descent {
+        let Optimizer { rule, learning_rate, .. } = optimizer;
+        Descent {
+            optimizer: rule,
+            learning_rate,
+            exclude_from_weight_decay: optimizer.exclude_from_weight_decay,
+            average: optimizer.average,
+            gradient_accumulation_steps: optimizer.gradient_accumulation_steps,
+        }
+    }
 }

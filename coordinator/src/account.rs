@@ -174,6 +174,7 @@ mod tests {
             test_rows: None,
             epochs: 1,
             restores: false,
+            steps_per_update: 1,
         }
     }
 

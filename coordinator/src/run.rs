@@ -162,6 +162,7 @@ fn welcome(spec: &RunSpec, weights: Option<Ticket>) -> Welcome {
         clips: spec.clip_norm.is_some(),
         is_weighted: spec.is_weighted,
         has_row_squares: spec.layout.has_row_squares(),
+        steps_per_update: spec.steps_per_update,
         weights,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lockstep_proto::ids::{Pass, Step};
 
-use crate::policy::Watch;
+use crate::policy::{Plateau, Watch};
 use crate::update::Optimizer;
 
 /// The state of a run between two passes. A run that starts from it goes on to the same bits.
@@ -12,7 +12,7 @@ use crate::update::Optimizer;
 pub struct Snapshot {
     /// The pass that comes next.
     pub pass: Pass,
-    /// Updates made so far.
+    /// Steps made so far.
     pub step: Step,
     /// The flat weights.
     pub weights: Vec<f32>,
@@ -20,6 +20,10 @@ pub struct Snapshot {
     pub moments: Vec<Vec<f32>>,
     /// The flat averages of the weights, where these are averaged.
     pub average: Option<Vec<f32>>,
+    /// The flat sum of the gradients, each a mean over its batch, of the steps since the last update; `None` right after one.
+    pub accumulated: Option<Vec<f32>>,
+    /// What a learning rate that is reduced on a plateau has seen, and what it is, if it is such.
+    pub plateau: Option<Plateau>,
     /// What early stopping has seen, if it was asked for and an epoch has ended.
     pub watch: Option<Watch>,
     /// The flat weights of the best epoch, if they are to be restored and are not those of this step.
@@ -36,6 +40,8 @@ impl Snapshot {
             moments: optimizer.moments(weights.len()),
             average,
             weights,
+            accumulated: None,
+            plateau: None,
             watch: None,
             best_weights: None,
         }

@@ -8,7 +8,7 @@ use lockstep_proto::layout::Layout;
 use lockstep_proto::penalties::Penalties;
 use lockstep_proto::values::Precision;
 
-use crate::policy::{EarlyStopping, LearningRate, Watch, Watched};
+use crate::policy::{EarlyStopping, LearningRate, ReduceOnPlateau, Watch, Watched};
 use crate::snapshot::Snapshot;
 use crate::update::{Averaging, Optimizer};
 
@@ -51,11 +51,15 @@ pub struct RunSpec {
     pub seed: u64,
     /// How gradients become weights.
     pub optimizer: Optimizer,
+    /// Steps of one update, at least 1: the mean of their gradients is what moves the weights.
+    pub steps_per_update: u64,
     /// Whether weights are averaged over the updates. The run then ends with the averages, unless early stopping restores the weights
     /// of the best epoch.
     pub averaging: Option<Averaging>,
     /// How far they move them, step by step.
     pub learning_rate: LearningRate,
+    /// What reduces it, if a measure of the validation table does. Needs such a table.
+    pub plateau: Option<Watched<ReduceOnPlateau>>,
     /// Largest global norm of a gradient.
     pub clip_norm: Option<f32>,
     /// Of gradient sums and of the weights that workers see.

@@ -38,6 +38,8 @@ pub(crate) fn expected(optimizer: Optimizer, has_validation: bool) -> Expected {
         epochs: 4,
         has_validation,
         early_stopping: None,
+        plateau: None,
+        steps_per_update: 1,
         averages: false,
         sums_len: 1,
     }

@@ -21,7 +21,8 @@ id!(
     WorkerId(u64), "worker"
 );
 id!(
-    /// How many updates the weights have seen: step 0 is the initial weights, step `n` makes weights `n`.
+    /// How many updates the weights have seen: step 0 is the initial weights, step `n` makes weights `n`. Where gradients of several
+    /// steps make one update, a step of the schedule is a batch, and one of weights an update.
     Step(u64), "step"
 );
 id!(

@@ -1,7 +1,7 @@
 //! Checkpoints: the state of a run between two passes, in files of its run folder.
 //!
 //! `checkpoints/step-0000001234.safetensors` holds tensors `weights`, `moments.0`, ... (flat vectors), `average` where weights are
-//! averaged, `best_weights` where
+//! averaged, `accumulated` between the steps of one update, `best_weights` where
 //! early stopping is to restore them and they are not the weights, and, as metadata, the
 //! position, the records so far and a BLAKE3 checksum over all of it. Files are written whole, off the training's
 //! path, after the records that they count on; the newest few are kept. A file that is cut short or altered is told apart
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lockstep_coordinator::Snapshot;
-use lockstep_coordinator::policy::{Best, Watch};
+use lockstep_coordinator::policy::{Best, Plateau, Watch};
 use lockstep_proto::ids::{Pass, Step};
 use lockstep_proto::layout::Layout;
 use lockstep_proto::values;
@@ -90,6 +90,32 @@ struct Position {
     /// Where a run is asked to stop early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     early_stopping: Option<Seen>,
+    /// Where the learning rate is reduced on a plateau.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    plateau: Option<Reduced>,
+}
+
+/// What a learning rate that is reduced on a plateau has seen.
+#[derive(Serialize, Deserialize)]
+struct Reduced {
+    learning_rate: f32,
+    best_value: Option<f64>,
+    wait: u32,
+    cooldown: u32,
+}
+
+impl From<Plateau> for Reduced {
+    fn from(seen: Plateau) -> Reduced {
+        let Plateau { learning_rate, best, wait, cooldown } = seen;
+        Reduced { learning_rate, best_value: best, wait, cooldown }
+    }
+}
+
+impl From<Reduced> for Plateau {
+    fn from(seen: Reduced) -> Plateau {
+        let Reduced { learning_rate, best_value, wait, cooldown } = seen;
+        Plateau { learning_rate, best: best_value, wait, cooldown }
+    }
 }
 
 /// What early stopping has seen.
@@ -138,12 +164,14 @@ struct Read {
     weights: Vec<f32>,
     moments: Vec<Vec<f32>>,
     average: Option<Vec<f32>>,
+    accumulated: Option<Vec<f32>>,
     best_weights: Option<Arc<Vec<f32>>>,
 }
 
-/// The tensors with the weights, with their averages, and with those of the best epoch.
+/// The tensors with the weights, with their averages, with the gradients of steps without an update, and with the best weights.
 const WEIGHTS: &str = "weights";
 const AVERAGE: &str = "average";
+const ACCUMULATED: &str = "accumulated";
 const BEST_WEIGHTS: &str = "best_weights";
 
 /// Metadata keys.
@@ -156,8 +184,8 @@ impl Checkpoint {
     /// # Errors
     /// If the library refuses a tensor, which flat vectors rule out.
     pub fn to_bytes(&self, origin: &Origin) -> std::result::Result<Vec<u8>, SafeTensorError> {
-        let Snapshot { pass, step, weights, moments, average, watch, best_weights } =
-            &self.snapshot;
+        let Snapshot { pass, step, weights, moments, watch, best_weights, .. } = &self.snapshot;
+        let Snapshot { average, accumulated, plateau, .. } = &self.snapshot;
         let position = Position {
             format: FORMAT,
             pass: pass.0,
@@ -165,17 +193,23 @@ impl Checkpoint {
             records: self.records.clone(),
             origin: Some(origin.clone()),
             early_stopping: watch.map(Seen::from),
+            plateau: plateau.map(Reduced::from),
         };
         let position = serde_json::to_string(&position)?;
         let numbered = moments.iter().enumerate();
         let moments = numbered.map(|(i, moment)| (format!("moments.{i}"), values::encode(moment)));
         let weights = (WEIGHTS.to_string(), values::encode(weights));
-        let average =
-            average.as_ref().map(|average| (AVERAGE.to_string(), values::encode(average)));
+        let named = |name: &str, of: &Option<Vec<f32>>| {
+            of.as_ref().map(|values| (name.to_string(), values::encode(values)))
+        };
+        let between = [named(AVERAGE, average), named(ACCUMULATED, accumulated)];
         let best =
             best_weights.as_ref().map(|best| (BEST_WEIGHTS.to_string(), values::encode(best)));
-        let frames: Vec<_> =
-            std::iter::once(weights).chain(moments).chain(average).chain(best).collect();
+        let frames: Vec<_> = std::iter::once(weights)
+            .chain(moments)
+            .chain(between.into_iter().flatten())
+            .chain(best)
+            .collect();
         let checksum = checksum(&position, frames.iter().map(|(_, frame)| frame.as_ref()));
         let views: Vec<_> = frames
             .iter()
@@ -192,13 +226,23 @@ impl Checkpoint {
         let file = open(path)?;
         check_format(&file)?;
         expected.check_tensors(file.tensors())?;
-        let Read { position, weights, moments, average, best_weights } = read_values(file)?;
+        let Read { position, weights, moments, average, accumulated, best_weights } =
+            read_values(file)?;
         expected.check_origin(position.origin.as_ref())?;
-        let Position { pass, step, records, early_stopping, .. } = position;
+        let Position { pass, step, records, early_stopping, plateau, .. } = position;
         let (pass_next, at) = (Pass(pass), Step(step));
         let watch = early_stopping.map(Watch::from);
-        let snapshot =
-            Snapshot { pass: pass_next, step: at, weights, moments, average, watch, best_weights };
+        let snapshot = Snapshot {
+            pass: pass_next,
+            step: at,
+            weights,
+            moments,
+            average,
+            accumulated,
+            plateau: plateau.map(Plateau::from),
+            watch,
+            best_weights,
+        };
         let checkpoint = Checkpoint { snapshot, records };
         expected.check(&checkpoint)?;
         match step_named(path) {
@@ -225,9 +269,9 @@ pub fn read_weights(
     }
     let read = || {
         check_format(&file)?;
-        // Two moments at most, the averages and the best weights, of as many values.
+        // Two moments at most, the averages, the accumulated gradients and the best weights, of as many values.
         let vectors = file.tensors().values().map(|info| info.shape.iter().product::<usize>());
-        if file.tensors().len() > 5 || vectors.max() != Some(layout.len()) {
+        if file.tensors().len() > 6 || vectors.max() != Some(layout.len()) {
             return Err(format!("wanted a checkpoint of {} weights", layout.len()).into());
         }
         let Read { position, weights, .. } = read_values(file)?;
@@ -278,8 +322,10 @@ fn read_values(file: TensorFile) -> std::result::Result<Read, Unusable> {
     let vector = |name: &str| file.tensor(name).ok().map(|view| view.data());
     let weights = vector(WEIGHTS).ok_or("not a checkpoint: it has no weights")?;
     let moments: Vec<_> = (0..).map_while(|i| vector(&format!("moments.{i}"))).collect();
-    let (average, best) = (vector(AVERAGE), vector(BEST_WEIGHTS));
-    let all = std::iter::once(weights).chain(moments.iter().copied()).chain(average).chain(best);
+    let (average, accumulated) = (vector(AVERAGE), vector(ACCUMULATED));
+    let best = vector(BEST_WEIGHTS);
+    let all = std::iter::once(weights).chain(moments.iter().copied());
+    let all = all.chain(average).chain(accumulated).chain(best);
     if checksum(&position, all) != wanted {
         return Err("altered: its checksum is wrong".into());
     }
@@ -288,8 +334,9 @@ fn read_values(file: TensorFile) -> std::result::Result<Read, Unusable> {
     let decode = |bytes: &[u8]| values::decode(bytes).ok_or("its values are not whole");
     let moments = moments.into_iter().map(decode).collect::<std::result::Result<_, _>>()?;
     let average = average.map(decode).transpose()?;
+    let accumulated = accumulated.map(decode).transpose()?;
     let best_weights = best.map(decode).transpose()?.map(Arc::new);
-    Ok(Read { position, weights: decode(weights)?, moments, average, best_weights })
+    Ok(Read { position, weights: decode(weights)?, moments, average, accumulated, best_weights })
 }
 
 fn checksum<'a>(position: &str, vectors: impl Iterator<Item = &'a [u8]>) -> String {

@@ -80,7 +80,7 @@ impl Plan {
             units(&schema),
         )?;
         let clips = job.train.gradient_clip_norm.is_some();
-        let wants_row_squares = job.train.descent.optimizer.wants_row_squares(clips);
+        let wants_row_squares = job.train.descent.wants_row_squares(clips);
         let network = Arc::new(network.with_row_squares(wants_row_squares));
         if !job.data.columns.is_empty() || !schema.has_numbers_alone() {
             // A job that says something of single columns, or has others than numbers, is written out with what is done to
@@ -162,6 +162,8 @@ impl Plan {
     ) -> Result<RunSpec> {
         let network = serde_json::to_string(self.network.spec())
             .map_err(|error| Error::Internal(format!("cannot write the network: {error}")))?;
+        let early_stopping = self.job.train.early_stopping.as_ref();
+        let plateau = self.job.train.descent.learning_rate.watches();
         let rows = |table: &Option<Sharded>| {
             table.as_ref().map(|table| table.rows().len() as u64).filter(|&rows| rows > 0)
         };
@@ -180,10 +182,13 @@ impl Plan {
             validation_rows: rows(&self.tables.validation),
             test_rows: rows(&self.tables.test),
             epochs: self.job.train.epochs,
-            early_stopping: self.watched()?,
+            early_stopping: self
+                .watched(early_stopping, early_stopping.map_or("", |rule| &rule.metric))?,
+            plateau: self.watched(plateau, plateau.map_or("", |rule| &rule.metric))?,
             shuffle: self.job.train.shuffle,
             seed: self.job.seed,
             optimizer: self.job.train.descent.optimizer,
+            steps_per_update: self.job.train.descent.steps_per_update(),
             averaging: self.job.train.descent.average.averaging(),
             learning_rate: self.job.train.descent.learning_rate.clone(),
             clip_norm: self.job.train.gradient_clip_norm,
@@ -196,11 +201,15 @@ impl Plan {
         })
     }
 
-    /// Early stopping, as the coordinator needs it.
-    fn watched(&self) -> Result<Option<Watched>> {
-        let Some(rule) = self.job.train.early_stopping.clone() else { return Ok(None) };
-        let mode = mode_watched(&rule, &self.job.model).map_err(Error::Arguments)?;
-        let (network, name) = (self.network.clone(), measure_watched(&rule).to_string());
+    /// What watches a measure of the validation table, as the coordinator needs it.
+    fn watched<Rule: Clone>(
+        &self,
+        rule: Option<&Rule>,
+        metric: &str,
+    ) -> Result<Option<Watched<Rule>>> {
+        let Some(rule) = rule.cloned() else { return Ok(None) };
+        let mode = mode_watched(metric, &self.job.model).map_err(Error::Arguments)?;
+        let (network, name) = (self.network.clone(), measure_watched(metric).to_string());
         let measure = move |sums: &[f64], rows| {
             let found = network.report(sums, rows).into_iter().find(|(of, _)| *of == name);
             found.map_or(f64::NAN, |(_, value)| value)
@@ -242,17 +251,22 @@ impl Plan {
             epochs: self.job.train.epochs,
             has_validation: self.tables.validation.is_some(),
             early_stopping: self.job.train.early_stopping.clone(),
+            plateau: self.job.train.descent.learning_rate.watches().cloned(),
+            steps_per_update: self.job.train.descent.steps_per_update(),
             averages: self.job.train.descent.average.averaging().is_some(),
             sums_len: self.network.sums_len(),
         }
     }
 
-    /// The plan of a run that makes the same weights on one worker, and measures nothing but the validation table, if early
-    /// stopping watches it or `validates`.
+    /// The plan of a run that makes the same weights on one worker, and measures nothing but the validation table, if anything
+    /// watches it or `validates`.
     pub fn to_replay(mut self, validates: bool) -> Plan {
         // How many workers there had to be, and who checked whom, was for the cluster that trained.
         self.job.cluster = ClusterSection::default();
-        let is_watched = validates || self.job.train.early_stopping.is_some();
+        let train = &self.job.train;
+        let is_needed =
+            train.early_stopping.is_some() || train.descent.learning_rate.watches().is_some();
+        let is_watched = validates || is_needed;
         // No run has the tables yet, so nothing is copied.
         let Tables { train, validation, .. } =
             Arc::try_unwrap(self.tables).unwrap_or_else(|shared| Tables {

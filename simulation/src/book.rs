@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lockstep_coordinator::engine::{Planned, Schedule, WAIT_REPORT_INTERVAL, Wait};
-use lockstep_coordinator::policy::{Watch, Watched};
+use lockstep_coordinator::policy::{Plateau, Watch, Watched};
 use lockstep_coordinator::{Departure, Judged, Observer, RunEvent, Snapshot};
 use lockstep_proto::ids::{Pass, Table, Task, WorkerId};
 
@@ -82,10 +82,14 @@ pub struct Seen {
     pub(crate) restored: u64,
     /// Runs that ended with the averages of their weights.
     pub(crate) averaged: u64,
+    /// Runs that began anew between the steps of one update.
+    pub(crate) begun_between: u64,
+    /// Steps with a learning rate that had been reduced.
+    pub(crate) reduced: u64,
 }
 
 impl Seen {
-    fn counts(&mut self) -> [&mut u64; 34] {
+    fn counts(&mut self) -> [&mut u64; 36] {
         [
             &mut self.late,
             &mut self.twice,
@@ -121,6 +125,8 @@ impl Seen {
             &mut self.begun_at_the_end,
             &mut self.restored,
             &mut self.averaged,
+            &mut self.begun_between,
+            &mut self.reduced,
         ]
     }
 
@@ -157,6 +163,7 @@ impl Book {
     pub(crate) fn new(case: Case, start: Checkpoint, mut seen: Seen) -> Book {
         let (history, mut schedule) = (start.history.clone(), case.job.schedule);
         schedule.restores = case.job.ends_with_averages();
+        seen.begun_between += u64::from(start.accumulated.is_some());
         let disk = Disk::new(start);
         let (now, reported_at, has_ended) = (None, None, false);
         let mut book = Book { case, schedule, now, seen, disk, history, reported_at, has_ended };
@@ -236,6 +243,19 @@ impl Book {
         last
     }
 
+    /// What a learning rate that is reduced on a plateau has seen of all epochs that are over.
+    fn plateau(&self) -> Option<Plateau> {
+        let Watched { rule, mode, measure } = self.case.job.plateau()?;
+        let (per_epoch, rows) = (self.passes_per_epoch(), self.schedule.validation_rows?);
+        let mut seen = rule.beginning();
+        for epoch in 1..=u64::from(self.case.job.schedule.epochs) {
+            let Some(sums) = self.history.get((per_epoch * epoch - 1) as usize) else { break };
+            let sums: Vec<f64> = sums.iter().copied().map(f64::from_bits).collect();
+            rule.judge(mode, &mut seen, measure.value(&sums, rows));
+        }
+        Some(seen)
+    }
+
     /// Notes the end of the next pass of the schedule.
     fn pass(&mut self, is_of: impl Fn(Task) -> bool, rows: u64, sums: &[f64], weights: &[f32]) {
         let planned = self.planned(Pass(self.history.len() as u64));
@@ -284,7 +304,11 @@ impl Observer for Teller {
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             RunEvent::Step { epoch, step, rows, sums, learning_rate, weights, .. } => {
-                assert_eq!(learning_rate, book.case.job.learning_rate.after(step - 1));
+                let plateau = book.plateau();
+                let scheduled = book.case.job.learning_rate.after(step - 1);
+                let wanted = plateau.map_or(scheduled, |plateau| plateau.learning_rate);
+                assert_eq!(learning_rate, wanted);
+                book.seen.reduced += u64::from(plateau.is_some() && learning_rate < scheduled);
                 let frames = weights.0();
                 let weights = frames.iter().flat_map(|frame| {
                     lockstep_proto::values::decode(frame).expect("frames hold whole numbers")
@@ -326,6 +350,7 @@ impl Observer for Teller {
             let wanted = book.judge().map_or(Watch::default(), |(_, watch)| watch);
             assert_eq!(snapshot.watch, Some(wanted));
         }
+        assert_eq!(snapshot.plateau, book.plateau());
         let history = book.history.clone();
         book.disk.take(Checkpoint { snapshot, history });
     }

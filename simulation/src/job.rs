@@ -8,7 +8,7 @@ use bytes::Bytes;
 use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::engine::Schedule;
 use lockstep_coordinator::policy::{
-    CosineDecay, EarlyStopping, LearningRate, Measure, Mode, Watched,
+    CosineDecay, EarlyStopping, LearningRate, Measure, Mode, ReduceOnPlateau, Watched,
 };
 use lockstep_coordinator::{Averaging, Coding, RunSpec, Snapshot, SumBounds, ends_with_averages};
 use lockstep_data::{RowOrder, Rows, Sharded};
@@ -79,6 +79,10 @@ impl Job {
         };
         // One that changes at every step, or not: a coordinator that begins anew has to go on with the same.
         let learning_rate = match seed.is_multiple_of(2) {
+            _ if schedule.validation_rows.is_some() && seed % 5 == 1 => {
+                let rule = ReduceOnPlateau::new(0.02).factor(0.5).patience(1).min_delta(0.02);
+                rule.cooldown((seed / 5 % 2) as u32).into()
+            }
             true => CosineDecay::new(0.001, 20).alpha(0.1).warmup(5, 0.02).into(),
             false => LearningRate::from(0.02),
         };
@@ -97,7 +101,11 @@ impl Job {
         });
         let tables = tables.collect();
         let clip_norm = one_in(random, 2).then(|| 0.05 + random.unit_f32());
-        let wants_row_squares = optimizer.wants_row_squares(clip_norm.is_some());
+        let averaging = draw_averaging(seed);
+        let steps_per_update = draw_steps_per_update(seed, averaging);
+        schedule.steps_per_update = steps_per_update;
+        let wants_row_squares =
+            steps_per_update == 1 && optimizer.wants_row_squares(clip_norm.is_some());
         let network = network.with_row_squares(wants_row_squares);
         Job {
             seed,
@@ -108,7 +116,7 @@ impl Job {
             clip_norm,
             learning_rate,
             optimizer,
-            averaging: draw_averaging(seed),
+            averaging,
             early_stopping,
             shuffle,
             description,
@@ -152,8 +160,10 @@ impl Job {
             shuffle: self.shuffle,
             seed: self.seed,
             optimizer: self.optimizer,
+            steps_per_update: self.schedule.steps_per_update,
             averaging: self.averaging,
             learning_rate: self.learning_rate.clone(),
+            plateau: self.plateau(),
             clip_norm: self.clip_norm,
             precision: self.precision,
             workers_min: 1,
@@ -162,6 +172,13 @@ impl Job {
             workers_start: 1,
             threads: 1,
         }
+    }
+
+    /// What reduces the learning rate, if a measure does: often, since most measures are no improvement by so much.
+    pub(crate) fn plateau(&self) -> Option<Watched<ReduceOnPlateau>> {
+        let rule = self.learning_rate.watches()?.clone();
+        let measure = Measure::new(|sums, rows| sums[0] / rows as f64);
+        Some(Watched { rule, mode: Mode::Min, measure })
     }
 
     /// Whether a run ends with the averages of its weights.
@@ -195,6 +212,7 @@ impl Job {
             clips: self.clip_norm.is_some(),
             is_weighted: self.is_weighted(),
             has_row_squares: self.network.layout().has_row_squares(),
+            steps_per_update: self.schedule.steps_per_update,
             weights: None,
         }
     }
@@ -229,6 +247,7 @@ fn draw_schedule(random: &mut Random) -> Schedule {
         test_rows,
         epochs: 1 + random.below(3),
         restores: false,
+        steps_per_update: 1,
     }
 }
 
@@ -256,6 +275,13 @@ fn draw_averaging(seed: u64) -> Option<Averaging> {
     }
     let overwrite_frequency = one_in(random, 2).then(|| 1 + u64::from(random.below(4)));
     Some(Averaging { momentum: random.unit_f32(), overwrite_frequency })
+}
+
+/// Steps of one update: more than one where weights do not become their averages.
+fn draw_steps_per_update(seed: u64, averaging: Option<Averaging>) -> u64 {
+    let random = &mut Random::new(seed, Purpose::Split, 5, 0);
+    let overwrites = averaging.is_some_and(|averaging| averaging.overwrite_frequency.is_some());
+    if overwrites || one_in(random, 2) { 1 } else { u64::from(1 + random.below(5)) }
 }
 
 /// The rows of every third job with weights, some of them 0.

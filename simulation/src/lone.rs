@@ -155,9 +155,10 @@ impl Lone {
                     let busy = self.at_work.is_some() || self.finished.is_some();
                     assert!(!busy, "two jobs at once");
                     if let Some(deal) = job.dealt() {
-                        let came = self.came.get(&deal.step).map_or(0, BTreeSet::len);
+                        let version = self.job.schedule.version(deal.step);
+                        let came = self.came.get(&version).map_or(0, BTreeSet::len);
                         let chunks = self.core.limits().layout.chunks().len();
-                        assert_eq!(came, chunks, "weights of {} that are not whole", deal.step);
+                        assert_eq!(came, chunks, "weights of {version} that are not whole");
                     }
                     if job.is_small() {
                         let finished = self.compute(job);
@@ -327,7 +328,8 @@ impl Lone {
         let batch = u64::from(self.random.below(schedule.train.count() as u32));
         let step = (self.step + u64::from(self.random.below(3))).saturating_sub(1);
         let (span, epoch) = (Some(self.span()), 1 + self.random.below(2));
-        Kind::Deal(wire::Deal { pass: step, step, epoch, batch, table, span, ..Default::default() })
+        let (pass, step) = (step, step * self.job.schedule.steps_per_update);
+        Kind::Deal(wire::Deal { pass, step, epoch, batch, table, span, ..Default::default() })
     }
 
     /// The first chunk of some weights that did not come.

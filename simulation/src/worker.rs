@@ -155,7 +155,7 @@ impl Worker {
                     return ControlFlow::Continue(Some(Wish::Fetch(table, shard)));
                 }
                 Output::Start(job) => {
-                    self.check(&job);
+                    self.check(&job, case);
                     if !job.is_small() {
                         seen.pooled += u64::from(job.dealt().is_some());
                         seen.ahead += u64::from(job.dealt().is_none());
@@ -178,11 +178,12 @@ impl Worker {
     }
 
     /// Nothing is computed on weights that are not whole.
-    fn check(&self, job: &Job) {
+    fn check(&self, job: &Job, case: &Case) {
         let Some(Deal { step, .. }) = job.dealt() else { return };
-        let came = self.came.get(step).map_or(0, BTreeSet::len);
+        let version = case.job.schedule.version(*step);
+        let came = self.came.get(&version).map_or(0, BTreeSet::len);
         let chunks = self.core.limits().layout.chunks().len();
-        assert_eq!(came, chunks, "it computes on weights of {step} that are not whole");
+        assert_eq!(came, chunks, "it computes on weights of {version} that are not whole");
     }
 
     /// Does a job; what it gives waits for the link.

@@ -280,6 +280,16 @@ fn steps(plan: &Plan, text: &mut Lines) -> fmt::Result {
 /// The schedule, and what it comes to in a run of so many steps.
 fn learning_rate(rate: &LearningRate, steps: u64) -> String {
     let RateSummary { first, largest, largest_at, last } = rate.over(steps);
+    if let Some(rule) = rate.watches() {
+        let metric = &rule.metric;
+        return format!(
+            "learning rate {}: {} at step 1, times {} when {metric} has got no better for {}",
+            rate.name(),
+            as_in_file(first),
+            rule.factor,
+            count(rule.patience.max(1).into(), "epoch")
+        );
+    }
     match rate.constant() {
         Some(rate) => format!("learning rate {}", as_in_file(rate)),
         None => format!(

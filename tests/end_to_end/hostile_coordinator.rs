@@ -182,6 +182,7 @@ fn embedding(rows: u64, dimension: u64) -> String {
 
 pub(crate) fn welcome() -> Welcome {
     Welcome {
+        steps_per_update: 1,
         run_id: "run".to_string(),
         worker: 1,
         network: NETWORK.to_string(),

@@ -116,7 +116,7 @@ impl Core {
         self.schedule.restores = true;
         if self.schedule.test_rows.is_some() {
             for chunk in (0..self.layout.chunks().len() as u32).map(Chunk) {
-                self.send_weights(self.reducer.step(), chunk, None);
+                self.send_weights(self.reducer.version(), chunk, None);
             }
         }
     }

@@ -25,7 +25,7 @@ pub struct Job(pub(super) Work);
 
 #[derive(Debug)]
 pub(super) enum Work {
-    /// Add a node's values, which are of the update that makes `step`.
+    /// Add a node's values, which are of this step.
     Fold { state: SharedChunk, rule: Rule, step: Step, node: Node, chunk: Chunk, values: Bytes },
     /// Add the squares of the gradient that is held in the chunks of a block of the global norm.
     Square { states: Vec<SharedChunk>, block: usize },
@@ -60,7 +60,7 @@ impl Work {
             Work::Fold { state, rule, step, node, chunk, values } => {
                 #[cfg(feature = "failpoints")]
                 fail::fail_point!("fold");
-                Done::Chunk(chunk, lock(&state).insert(&rule, step.0, node, values))
+                Done::Chunk(chunk, lock(&state).insert(&rule, step, node, values))
             }
             Work::Square { states, block } => Done::Squared(block, squares(&states)),
             Work::Update { state, rule, chunk, scale } => {

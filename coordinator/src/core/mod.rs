@@ -10,6 +10,7 @@ mod early_stopping;
 mod exchange;
 mod jobs;
 mod passes;
+mod plateau;
 mod reducer;
 mod results;
 mod stopping;
@@ -39,6 +40,7 @@ use coding::Coder;
 use early_stopping::EarlyStopper;
 pub use exchange::{Input, Output};
 pub use jobs::{Finished, Job};
+use plateau::RateWatcher;
 pub use reducer::{INLINE_BYTES_MAX, jobs_max};
 use reducer::{Reduced, Reducer};
 use stopping::Stopwatch;
@@ -80,6 +82,7 @@ pub struct Core {
     is_open: bool,
     test_sums: Option<Vec<f64>>,
     early_stopper: Option<EarlyStopper>,
+    rate_watcher: Option<RateWatcher>,
     ends_with_averages: bool,
     coder: Coder,
     stopwatch: Stopwatch,
@@ -116,6 +119,7 @@ impl Core {
             test_rows: spec.test_rows,
             epochs: spec.epochs,
             restores: ends_with_averages,
+            steps_per_update: spec.steps_per_update,
         };
         let mut reducer = Reducer::new(spec, tree, published, inline_bytes_max);
         let early_stopper = EarlyStopper::new(spec, &mut schedule);
@@ -149,6 +153,7 @@ impl Core {
             is_open: false,
             test_sums: None,
             early_stopper,
+            rate_watcher: RateWatcher::new(spec),
             ends_with_averages,
             coder: Coder::new(spec.coding),
             stopwatch: Stopwatch::default(),
@@ -318,10 +323,13 @@ impl Core {
                 self.send_weights(step, chunk, None);
                 self.engine.handle(self.now, Event::Committed(Track::Chunk(chunk)));
             }
-            Reduced::NonFinite { step, chunk, what } => {
+            Reduced::Accumulated(chunk) => {
+                self.engine.handle(self.now, Event::Committed(Track::Chunk(chunk)));
+            }
+            Reduced::NonFinite { chunk, what } => {
                 let layer = self.layout.chunks()[chunk.0 as usize].layers.start;
                 return Err(RunError::NonFinite {
-                    step: step.0,
+                    step: self.schedule.steps_before(self.pass).0 + 1,
                     shard: None,
                     layer: Some(self.layout.layer_name(layer)),
                     what,

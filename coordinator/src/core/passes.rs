@@ -7,6 +7,7 @@ use super::Core;
 use crate::engine::Planned;
 use crate::error::RunError;
 use crate::observer::{RunEvent, WeightFrames};
+use crate::update::Update;
 
 impl Core {
     pub(super) fn begin(&mut self, planned: &Planned) {
@@ -22,8 +23,18 @@ impl Core {
         if let Task::Train { .. } = planned.task {
             self.code();
             self.first_step_at.get_or_insert(self.now);
-            self.rate = self.learning_rate.after(planned.step.0);
-            self.reducer.begin(&leaves, Step(planned.step.0 + 1), planned.rows, self.rate);
+            self.rate = self.rate_after(planned.step.0);
+            let (step, of) = (planned.step.0 + 1, self.schedule.steps_per_update);
+            self.reducer.begin(
+                &leaves,
+                Update {
+                    step: Step(step),
+                    number: self.schedule.version(planned.step).0 + 1,
+                    is_made: step.is_multiple_of(of),
+                    rows: planned.rows,
+                    learning_rate: self.rate,
+                },
+            );
         } else {
             self.coder.other_begins();
         }
@@ -58,6 +69,11 @@ impl Core {
             }
             Task::Evaluate { table } => {
                 let judged = self.judge(planned, rows, &sums);
+                if table == Table::Validation
+                    && let Some(watcher) = &mut self.rate_watcher
+                {
+                    watcher.judge(&sums, rows);
+                }
                 self.observer.observe(RunEvent::Evaluated { table, rows, sums: &sums, judged });
                 if table == Table::Test {
                     self.test_sums = Some(sums);

@@ -41,10 +41,12 @@ pub(super) enum Reduced {
     Pending,
     /// The chunk's gradient is complete and held for the global norm.
     Held,
-    /// The chunk has new weights.
+    /// The chunk's gradient is added to those of the steps before; its weights stay.
+    Accumulated(Chunk),
+    /// The chunk has new weights: those of this version.
     Published { step: Step, chunk: Chunk },
     /// A sum or weight is not finite.
-    NonFinite { step: Step, chunk: Chunk, what: &'static str },
+    NonFinite { chunk: Chunk, what: &'static str },
     /// Adding panicked: what it said.
     Panicked(String),
 }
@@ -60,9 +62,13 @@ pub(super) struct Reducer {
     in_flight: usize,
     /// Jobs that are to be begun: the folds of one message, or of one span that was compared, or what an update takes.
     waiting: VecDeque<Job>,
-    /// The update that is being made.
+    /// The step in hand, or the last one.
     step: Step,
     is_open: bool,
+    /// The version of the newest weights: where the step in hand makes new ones, of these.
+    version: Step,
+    /// Whether the step in hand makes new weights.
+    is_making: bool,
     /// Whether weights of an earlier step, or averages, took the place of the last one's, whose moments these are.
     is_restored: bool,
     /// By chunk: the version of the newest weights.
@@ -87,19 +93,26 @@ impl Reducer {
         let rule = Rule {
             averaging: spec.averaging,
             clip_norm: spec.clip_norm,
+            steps_per_update: spec.steps_per_update,
             ..Rule::new(spec.optimizer, precision)
         };
-        let Snapshot { step, weights, moments, average, .. } = &spec.start;
+        let Snapshot { step, weights, moments, average, accumulated, .. } = &spec.start;
+        let version = Step(step.0 / spec.steps_per_update);
         let is_shared = published.iter().map(ChunkVersions::is_shared).collect();
         let state = |(chunk, published): (&ChunkRange, ChunkVersions)| {
             let range = || chunk.range.clone();
             let moments = moments.iter().map(|moment| moment[range()].to_vec()).collect();
             let weights = weights[range()].to_vec();
-            let average = average.as_ref().map_or(Vec::new(), |average| average[range()].to_vec());
-            let kept = State { moments, average };
+            let part_of = |vector: &Option<Vec<f32>>| Some(vector.as_ref()?[range()].to_vec());
+            let average = part_of(average).unwrap_or_default();
+            // Right after an update there is nothing of the next.
+            let none =
+                || if rule.accumulates() { vec![0.0; chunk.range.len()] } else { Vec::new() };
+            let accumulated = part_of(accumulated).unwrap_or_else(none);
+            let kept = State { moments, average, accumulated };
             let rules = TensorRules::new(&spec.penalties, &spec.undecayed, &chunk.range);
             let beside = (chunk.squared, rules);
-            let state = ChunkState::new(*step, weights, kept, published, precision, beside);
+            let state = ChunkState::new(version, weights, kept, published, precision, beside);
             Arc::new(Mutex::new(state))
         };
         let chunks: Vec<_> = spec.layout.chunks().iter().zip(published).map(state).collect();
@@ -111,7 +124,7 @@ impl Reducer {
             jobs_max: jobs_max(spec.threads),
             is_open: false,
             is_restored: false,
-            newest: vec![*step; chunks.len()],
+            newest: vec![version; chunks.len()],
             is_shared,
             is_small: spec.layout.len() * precision.width() <= inline_bytes_max,
             squares: vec![None; norm_blocks.len()],
@@ -120,14 +133,19 @@ impl Reducer {
             in_flight: 0,
             waiting: VecDeque::new(),
             step: *step,
+            version,
+            is_making: false,
         }
     }
 
-    /// Opens the update that makes the weights of `step`.
-    pub(super) fn begin(&mut self, leaves: &LeafSet, step: Step, rows: u64, learning_rate: f32) {
-        let update = Update { step: step.0, rows, learning_rate };
-        self.step = step;
+    /// Opens a step, which makes an update or adds to the gradient of a later one.
+    pub(super) fn begin(&mut self, leaves: &LeafSet, update: Update) {
+        self.step = update.step;
         self.is_open = true;
+        self.is_making = update.is_made;
+        if update.is_made {
+            self.version = Step(update.number);
+        }
         for chunk in &self.chunks {
             lock(chunk).begin(self.tree, leaves.clone(), update);
         }
@@ -140,7 +158,7 @@ impl Reducer {
 
     /// Nobody needs the weights before the update any more.
     pub(super) fn end(&mut self) {
-        self.is_open = false;
+        (self.is_open, self.is_making) = (false, false);
     }
 
     /// Adds one node's values, or makes a job of that.
@@ -148,14 +166,14 @@ impl Reducer {
         let Slice { node, chunk, values } = slice;
         let state = &self.chunks[chunk.0 as usize];
         if values.len() <= self.inline_bytes_max {
-            let folded = lock(state).insert(&self.rule, self.step.0, node, values);
+            let folded = lock(state).insert(&self.rule, self.step, node, values);
             return self.note(chunk, folded);
         }
         if let Ok(mut state) = state.try_lock()
             && state.keeps(node)
         {
             // Nothing comes of it yet.
-            let _ = state.insert(&self.rule, self.step.0, node, values);
+            let _ = state.insert(&self.rule, self.step, node, values);
             return Reduced::Pending;
         }
         let (rule, step, state) = (self.rule, self.step, state.clone());
@@ -226,9 +244,9 @@ impl Reducer {
 
     /// All weights that a new worker needs: of the open step, and what is already newer.
     pub(super) fn published(&self) -> Vec<(Step, Chunk)> {
-        let before = self.is_open.then_some(Step(self.step.0.wrapping_sub(1)));
+        let before = self.is_making.then_some(Step(self.version.0.wrapping_sub(1)));
         let mut published = Vec::new();
-        for step in before.into_iter().chain([self.step]) {
+        for step in before.into_iter().chain([self.version]) {
             for chunk in (0..self.chunks.len() as u32).map(Chunk) {
                 let is_newer = self.newest[chunk.0 as usize] >= step;
                 published.extend(is_newer.then_some((step, chunk)));
@@ -279,9 +297,9 @@ impl Reducer {
 
     /// Makes these weights, of an earlier step, the newest; without any, the averages. No update follows.
     pub(super) fn restore(&mut self, layout: &Layout, weights: Option<&[f32]>) {
-        self.step = Step(self.step.0 + 1);
+        self.version = Step(self.version.0 + 1);
         self.is_restored = true;
-        let (step, precision) = (self.step, self.rule.precision);
+        let (step, precision) = (self.version, self.rule.precision);
         for (chunk, place) in self.chunks.iter().zip(layout.chunks()) {
             match weights {
                 Some(weights) => {
@@ -290,7 +308,7 @@ impl Reducer {
                 None => lock(chunk).restore_average(step, precision),
             }
         }
-        self.newest.fill(self.step);
+        self.newest.fill(self.version);
     }
 
     /// Whether weights of an earlier step, or averages, took the place of the last one's.
@@ -298,9 +316,9 @@ impl Reducer {
         self.is_restored
     }
 
-    /// The step of the newest weights.
-    pub(super) fn step(&self) -> Step {
-        self.step
+    /// The version of the newest weights.
+    pub(super) fn version(&self) -> Step {
+        self.version
     }
 
     /// Whether the state before the open update, or between two, is all there.
@@ -308,10 +326,11 @@ impl Reducer {
         !self.is_open || self.chunks.iter().all(|chunk| lock(chunk).is_before_update())
     }
 
-    /// The state before `pass`: the next one, or the one that is open, as long as no chunk of it has been updated. `None`
+    /// The state before `pass`, after so many steps: the next one, or the one that is open, as long as no chunk of it has been updated. `None`
     /// once one has: its moments before that are gone.
-    pub(super) fn snapshot(&self, pass: Pass) -> Option<Snapshot> {
-        let (mut weights, mut moments, mut average) = (Vec::new(), Vec::new(), Vec::new());
+    pub(super) fn snapshot(&self, pass: Pass, step: Step) -> Option<Snapshot> {
+        let (mut weights, mut moments) = (Vec::new(), Vec::new());
+        let (mut average, mut accumulated) = (Vec::new(), Vec::new());
         for chunk in &self.chunks {
             // Threads may update others meanwhile: what was copied is still the state before all of that.
             let chunk = lock(chunk);
@@ -320,26 +339,37 @@ impl Reducer {
             }
             chunk.copy_weights(&mut weights);
             average.extend_from_slice(chunk.average());
+            accumulated.extend_from_slice(chunk.accumulated());
             moments.resize_with(chunk.moments().len(), Vec::new);
             for (whole, part) in moments.iter_mut().zip(chunk.moments()) {
                 whole.extend_from_slice(part);
             }
         }
-        let step = if self.is_open { Step(self.step.0 - 1) } else { self.step };
-        let average = self.rule.averaging.map(|_| average);
-        Some(Snapshot { pass, step, weights, moments, average, watch: None, best_weights: None })
+        let is_between = !step.0.is_multiple_of(self.rule.steps_per_update);
+        Some(Snapshot {
+            pass,
+            step,
+            weights,
+            moments,
+            average: self.rule.averaging.map(|_| average),
+            accumulated: is_between.then_some(accumulated),
+            plateau: None,
+            watch: None,
+            best_weights: None,
+        })
     }
 
     fn note(&mut self, chunk: Chunk, folded: Folded) -> Reduced {
-        let (step, place) = (self.step, chunk.0 as usize);
+        let (step, place) = (self.version, chunk.0 as usize);
         match folded {
+            Folded::Accumulated => Reduced::Accumulated(chunk),
             Folded::Pending => Reduced::Pending,
             Folded::Held => Reduced::Held,
             Folded::Updated => {
                 self.newest[place] = step;
                 Reduced::Published { step, chunk }
             }
-            Folded::NonFinite(what) => Reduced::NonFinite { step, chunk, what },
+            Folded::NonFinite(what) => Reduced::NonFinite { chunk, what },
         }
     }
 }
@@ -384,7 +414,9 @@ mod tests {
             seed: 0,
             optimizer,
             averaging: None,
+            steps_per_update: 1,
             learning_rate: 1.0.into(),
+            plateau: None,
             clip_norm,
             precision: Precision::F32,
             workers_min: 1,
@@ -419,7 +451,9 @@ mod tests {
     /// As when a span that was compared is waived: all of its values at once, whether there is room or not.
     fn fold_all(reducer: &mut Reducer) {
         let tree = ShardTree::new(2);
-        reducer.begin(&LeafSet::new(tree, |_| true), Step(1), 2, 1.0);
+        let (step, number, is_made) = (Step(1), 1, true);
+        let update = Update { step, number, is_made, rows: 2, learning_rate: 1.0 };
+        reducer.begin(&LeafSet::new(tree, |_| true), update);
         let values = Bytes::from(4f32.to_le_bytes().repeat(1 << 16));
         for node in [0, 1].map(Node::leaf) {
             for chunk in (0..CHUNKS).map(Chunk) {

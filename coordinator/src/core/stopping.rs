@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use lockstep_proto::frame::Ending;
 
 use super::Core;
+use super::plateau::RateWatcher;
 use crate::engine::Wait;
 use crate::error::RunError;
 use crate::observer::RunEvent;
@@ -173,10 +174,12 @@ impl Core {
             return true;
         }
         // A thread may have begun to update meanwhile.
-        let Some(mut snapshot) = self.reducer.snapshot(self.pass) else { return false };
+        let step = self.schedule.steps_before(self.pass);
+        let Some(mut snapshot) = self.reducer.snapshot(self.pass, step) else { return false };
         if let Some(stopper) = &self.early_stopper {
             stopper.note_in(&mut snapshot);
         }
+        snapshot.plateau = self.rate_watcher.as_ref().map(RateWatcher::seen);
         self.observer.take_snapshot(snapshot);
         true
     }

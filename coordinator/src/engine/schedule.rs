@@ -26,6 +26,8 @@ pub struct Schedule {
     /// Whether the weights of an earlier epoch, or averages, take the place of the last one's at the end: a version of their own, on
     /// which the test table is measured.
     pub restores: bool,
+    /// Steps of one update. The weights of a step are the version that is the step divided by this, rounded down.
+    pub steps_per_update: u64,
 }
 
 /// One pass of the schedule.
@@ -35,7 +37,7 @@ pub struct Planned {
     pub pass: Pass,
     /// What it computes.
     pub task: Task,
-    /// The weights it computes on.
+    /// The steps before it; [`Schedule::version`] says on which weights it computes.
     pub step: Step,
     /// Its rows.
     pub rows: u64,
@@ -59,7 +61,7 @@ impl Schedule {
             }
         } else {
             let rows = self.test_rows.filter(|_| pass.0 == per_epoch * u64::from(self.epochs))?;
-            (Task::Evaluate { table: Table::Test }, self.kept_version(), rows)
+            (Task::Evaluate { table: Table::Test }, self.kept_step(), rows)
         };
         Some(Planned { pass, task, step, rows })
     }
@@ -69,9 +71,23 @@ impl Schedule {
         Step(u64::from(self.epochs) * self.train.count())
     }
 
-    /// The version of the weights that the run ends with.
-    pub fn kept_version(&self) -> Step {
-        Step(self.steps().0 + u64::from(self.restores))
+    /// The version of the weights after so many steps: how many updates these are.
+    pub fn version(&self, step: Step) -> Step {
+        Step(step.0 / self.steps_per_update)
+    }
+
+    /// The step whose weights the run ends with: the last one, or the first of the version after, where weights are restored.
+    pub fn kept_step(&self) -> Step {
+        match self.restores {
+            true => Step((self.version(self.steps()).0 + 1) * self.steps_per_update),
+            false => self.steps(),
+        }
+    }
+
+    /// The steps before a pass.
+    pub fn steps_before(&self, pass: Pass) -> Step {
+        let (epochs, at) = (pass.0 / self.passes_per_epoch(), pass.0 % self.passes_per_epoch());
+        Step((epochs * self.train.count() + at).min(self.steps().0))
     }
 
     /// The epochs that are over before a pass, their evaluations included.
@@ -129,6 +145,7 @@ mod tests {
             test_rows: Some(7),
             epochs: 2,
             restores: false,
+            steps_per_update: 1,
         };
         let passes: Vec<_> = (0..).map_while(|pass| schedule.planned(Pass(pass))).collect();
         let seen: Vec<_> = passes.iter().map(|p| (p.task, p.step.0, p.rows)).collect();
@@ -154,18 +171,29 @@ mod tests {
     #[test]
     fn weights_that_are_restored_are_a_version_of_their_own() {
         let (rows, shards) = (10, 1);
-        let schedule = |epochs, restores| Schedule {
+        let schedule = |epochs, restores, steps_per_update| Schedule {
             tree: ShardTree::new(shards),
             train: Batches { rows, shards, batch_size: 4 },
             validation_rows: Some(3),
             test_rows: Some(7),
             epochs,
             restores,
+            steps_per_update,
         };
-        for (epochs, restores, version) in [(5, false, 15), (2, false, 6), (2, true, 7)] {
-            let schedule = schedule(epochs, restores);
+        for (epochs, restores, steps_per_update, step) in [
+            (5, false, 1, 15),
+            (2, false, 1, 6),
+            (2, true, 1, 7),
+            (2, false, 4, 6),
+            (2, true, 4, 8),
+            (2, true, 3, 9),
+        ] {
+            let schedule = schedule(epochs, restores, steps_per_update);
             let test = Pass(4 * u64::from(epochs));
-            assert_eq!(schedule.planned(test).unwrap().step, Step(version));
+            assert_eq!(schedule.planned(test).unwrap().step, Step(step));
+            let last = schedule.version(schedule.steps()).0;
+            assert_eq!(schedule.version(Step(step)), Step(last + u64::from(restores)));
+            assert_eq!([6, 7, 8].map(|pass| schedule.steps_before(Pass(pass)).0), [5, 6, 6]);
             assert_eq!(schedule.planned(Pass(test.0 + 1)), None);
             assert_eq!(schedule.epochs_before(Pass(7)), 1);
             assert_eq!(schedule.epochs_before(Pass(8)), 2);
@@ -182,6 +210,7 @@ mod tests {
             test_rows: None,
             epochs: 3,
             restores: false,
+            steps_per_update: 1,
         };
         assert_eq!((0..).map_while(|pass| schedule.planned(Pass(pass))).count(), 3);
     }

@@ -146,6 +146,7 @@ fn whole_batches(shards: u32, epochs: u32) -> Schedule {
         test_rows: None,
         epochs,
         restores: false,
+        steps_per_update: 1,
     }
 }
 

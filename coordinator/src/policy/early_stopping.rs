@@ -40,6 +40,17 @@ pub enum Mode {
     Max,
 }
 
+impl Mode {
+    /// Whether a value is better than another by more than `min_delta`, or the first that is a number. A NaN never is.
+    pub(super) fn improves(self, value: f64, on: Option<f64>, min_delta: f64) -> bool {
+        !value.is_nan()
+            && on.is_none_or(|on| match self {
+                Mode::Min => value + min_delta < on,
+                Mode::Max => value - min_delta > on,
+            })
+    }
+}
+
 /// The best epoch so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Best {
@@ -85,11 +96,11 @@ impl fmt::Debug for Measure {
     }
 }
 
-/// Early stopping, as a run needs it.
+/// What watches a measure, as a run needs it.
 #[derive(Clone, Debug)]
-pub struct Watched {
+pub struct Watched<Rule = EarlyStopping> {
     /// The job's wish.
-    pub rule: EarlyStopping,
+    pub rule: Rule,
     /// Which values of its metric are better.
     pub mode: Mode,
     /// How to get at them.
@@ -175,13 +186,8 @@ impl EarlyStopping {
             return false;
         }
         watch.wait = watch.wait.saturating_add(1);
-        let improves = |on: Option<f64>| {
-            on.is_none_or(|on| match mode {
-                Mode::Min => value + self.min_delta < on,
-                Mode::Max => value - self.min_delta > on,
-            })
-        };
-        if !value.is_nan() && improves(watch.best.map(|best| best.value)) {
+        let improves = |on: Option<f64>| mode.improves(value, on, self.min_delta);
+        if improves(watch.best.map(|best| best.value)) {
             watch.best = Some(Best { epoch, value });
             if improves(self.baseline) {
                 watch.wait = 0;

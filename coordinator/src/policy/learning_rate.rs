@@ -4,6 +4,7 @@ use lockstep_parameters::{AnyChoice, Choice, Form, Parameter, ParameterError, Ra
 
 use super::SCHEDULES;
 use super::constant::ConstantRate;
+use super::plateau::ReduceOnPlateau;
 use super::schedule::RateSchedule;
 
 /// The learning rate as a function of the step.
@@ -27,6 +28,11 @@ impl LearningRate {
     /// The schedule's name in a job.
     pub fn name(&self) -> &'static str {
         self.0.name()
+    }
+
+    /// What reduces it, if a measure of the validation table does. It is then the first rate as long as that was not measured.
+    pub fn watches(&self) -> Option<&ReduceOnPlateau> {
+        self.0.watches()
     }
 
     /// The rate of the update that follows on `step` others.

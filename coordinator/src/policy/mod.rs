@@ -1,6 +1,6 @@
 //! Policies: what may change over a run as a pure function of its own exact history. The learning rate is a function of the
-//! step alone, and needs no place in a checkpoint; early stopping is one of the sums over the validation table, and what it
-//! has to remember is part of every snapshot.
+//! step alone, and needs no place in a checkpoint, but for one that is reduced on a plateau; this, and early stopping, are functions
+//! of the sums over the validation table, and what they have to remember is part of every snapshot.
 //!
 //! Refuses whatever two runs of one job may not share: clocks, workers, threads, the system's mathematical library. So
 //! whoever resumes or replays a run decides the same.
@@ -15,6 +15,7 @@ mod exponential;
 mod learning_rate;
 mod math;
 mod piecewise;
+mod plateau;
 mod schedule;
 
 pub use constant::ConstantRate;
@@ -25,6 +26,7 @@ pub use early_stopping::{
 pub use exponential::ExponentialDecay;
 pub use learning_rate::{LearningRate, RateSummary};
 pub use piecewise::PiecewiseConstantDecay;
+pub use plateau::{Plateau, ReduceOnPlateau};
 pub use schedule::{RateSchedule, STEPS_MAX};
 
 /// Makes a schedule whose required parameters are still to be filled in.
@@ -36,6 +38,7 @@ pub const SCHEDULES: &[(&str, MakeSchedule)] = &[
     ("piecewise", || Box::new(PiecewiseConstantDecay::new(Vec::new(), Vec::new()))),
     ("exponential", || Box::new(ExponentialDecay::new(0.0, 1, 1.0))),
     ("cosine", || Box::new(CosineDecay::new(0.0, 1))),
+    ("plateau", || Box::new(ReduceOnPlateau::new(0.0))),
 ];
 
 #[cfg(test)]
@@ -66,7 +69,9 @@ mod tests {
             let mut schedule = make();
             assert_eq!(schedule.name(), *name);
             let names = names(schedule.parameters());
-            assert!(!names.contains(&"schedule") && names.contains(&"warmup_steps"), "{names:?}");
+            let warms_up = schedule.watches().is_none();
+            assert_eq!(names.contains(&"warmup_steps"), warms_up, "{names:?}");
+            assert!(!names.contains(&"schedule"), "{names:?}");
         }
     }
 

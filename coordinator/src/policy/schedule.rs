@@ -4,6 +4,8 @@ use std::fmt;
 
 use lockstep_parameters::{Parameter, ParameterError};
 
+use super::plateau::ReduceOnPlateau;
+
 /// A learning rate as a function of the updates made so far.
 pub trait RateSchedule: fmt::Debug + Send + Sync + 'static {
     /// Its name in a job, as in [`SCHEDULES`](super::SCHEDULES).
@@ -30,6 +32,11 @@ pub trait RateSchedule: fmt::Debug + Send + Sync + 'static {
 
     /// The rate, if it is the same at every step.
     fn constant(&self) -> Option<f64> {
+        None
+    }
+
+    /// Itself, if it depends on a measure of the validation table.
+    fn watches(&self) -> Option<&ReduceOnPlateau> {
         None
     }
 

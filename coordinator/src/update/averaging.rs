@@ -30,14 +30,24 @@ impl Averaging {
     /// If the lengths differ.
     #[inline(always)]
     pub(super) fn take_in(&self, update: u64, weights: &mut [f32], averages: &mut [f32]) {
+        self.add(update, weights, averages);
+        if self.overwrites(update) {
+            weights.copy_from_slice(averages);
+        }
+    }
+
+    /// Takes weights into their averages, which belong to update number `update` or, where one takes several steps, to a step before
+    /// it.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    #[inline(always)]
+    pub(super) fn add(&self, update: u64, weights: &[f32], averages: &mut [f32]) {
         assert_eq!(weights.len(), averages.len());
         let momentum = if update <= 1 { 0.0 } else { self.momentum };
         let rest = 1.0 - momentum;
-        for (average, &weight) in averages.iter_mut().zip(&*weights) {
+        for (average, &weight) in averages.iter_mut().zip(weights) {
             *average = momentum * *average + rest * weight;
-        }
-        if self.overwrites(update) {
-            weights.copy_from_slice(averages);
         }
     }
 

@@ -15,6 +15,7 @@ use lockstep_reduce::fold::{Fold, LeafSet};
 use lockstep_reduce::shared::weights::ChunkVersions;
 use pulp::{Arch, Simd, WithSimd};
 
+use super::accumulation::{Accumulate, Before};
 use super::averaging::Averaging;
 use super::gradient::{Gradient, Hold, Mean, Weights};
 use super::norm::NormPart;
@@ -31,6 +32,8 @@ pub(crate) struct Rule {
     pub(crate) optimizer: Optimizer,
     /// Whether weights are averaged, and how.
     pub(crate) averaging: Option<Averaging>,
+    /// Steps of one update, at least 1.
+    pub(crate) steps_per_update: u64,
     /// With a clip norm, chunks are held at the root until the global norm is known.
     pub(crate) clip_norm: Option<f32>,
     /// Of sums on their way up the tree, and of the weights that workers see.
@@ -40,15 +43,24 @@ pub(crate) struct Rule {
 impl Rule {
     /// Updates as the gradients come, and averages nothing.
     pub(crate) fn new(optimizer: Optimizer, precision: Precision) -> Rule {
-        Rule { optimizer, averaging: None, clip_norm: None, precision }
+        Rule { optimizer, averaging: None, steps_per_update: 1, clip_norm: None, precision }
+    }
+
+    /// Whether gradients of several steps are added up for one update.
+    pub(crate) fn accumulates(&self) -> bool {
+        self.steps_per_update > 1
     }
 }
 
-/// One update of the run, the same for all of its chunks.
+/// One step of the run, the same for all of its chunks: an update, or a part of the gradient of a later one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Update {
-    /// Its number, from 1.
-    pub(crate) step: u64,
+    /// The step, from 1.
+    pub(crate) step: Step,
+    /// The number of the update that it makes or that its gradient is for, from 1.
+    pub(crate) number: u64,
+    /// Whether it makes that update.
+    pub(crate) is_made: bool,
     /// Rows of its batch.
     pub(crate) rows: u64,
     pub(crate) learning_rate: f32,
@@ -61,6 +73,8 @@ pub(crate) enum Folded {
     Pending,
     /// The sum is complete and waits for the global norm.
     Held,
+    /// The gradient is added to those of the steps before. The weights stay.
+    Accumulated,
     /// The weights are updated, and published for workers to see.
     Updated,
     /// The gradient or the new weights (it says which) hold a value that is not finite, or has become so by rounding.
@@ -76,6 +90,9 @@ pub(crate) struct ChunkState {
     moments: Vec<Vec<f32>>,
     /// Of the weights, where they are averaged; otherwise empty.
     average: Vec<f32>,
+    /// The sum of the gradients of the steps since the last update, each a mean over its batch, where one update takes several
+    /// steps; otherwise empty.
+    accumulated: Vec<f32>,
     /// How many of its values, the first ones, have row squares.
     squared: usize,
     /// The mean gradient while it is held, and the mean of its row squares; their memory is kept between steps.
@@ -93,6 +110,8 @@ pub(crate) struct State {
     pub(crate) moments: Vec<Vec<f32>>,
     /// Of the weights, where they are averaged; otherwise empty.
     pub(crate) average: Vec<f32>,
+    /// Of gradients since the last update, where one takes several steps; otherwise empty.
+    pub(crate) accumulated: Vec<f32>,
 }
 
 #[derive(Debug)]
@@ -107,7 +126,7 @@ impl ChunkState {
     pub(crate) fn new(
         step: Step,
         weights: Vec<f32>,
-        State { moments, average }: State,
+        State { moments, average, accumulated }: State,
         mut published: ChunkVersions,
         precision: Precision,
         (squared, mut rules): (usize, TensorRules),
@@ -121,6 +140,7 @@ impl ChunkState {
             masters,
             moments,
             average,
+            accumulated,
             squared,
             held,
             held_squares,
@@ -186,6 +206,11 @@ impl ChunkState {
         &self.average
     }
 
+    /// Of gradients since the last update, where one takes several steps; otherwise empty.
+    pub(crate) fn accumulated(&self) -> &[f32] {
+        &self.accumulated
+    }
+
     /// One of the newest two versions as workers see it.
     pub(crate) fn frame(&self, step: Step) -> Option<Bytes> {
         self.published.read(step).map(values::frame_of)
@@ -196,7 +221,7 @@ impl ChunkState {
         self.open = Some(OpenFold { fold: Fold::new(tree, leaves), update });
     }
 
-    /// Whether the update that was begun has not touched weights and moments yet.
+    /// Whether the step that was begun has not touched anything that is kept yet.
     pub(crate) fn is_before_update(&self) -> bool {
         self.open.is_some()
     }
@@ -206,9 +231,8 @@ impl ChunkState {
         self.open.as_ref().is_none_or(|open| open.fold.keeps(node))
     }
 
-    /// Adds one node's values to update number `step`. Values of an earlier update are late: a wider node was there
-    /// first and the update is made.
-    pub(crate) fn insert(&mut self, rule: &Rule, step: u64, node: Node, frame: Bytes) -> Folded {
+    /// Adds one node's values to a step. Values of an earlier one are late: a wider node was there first and all is done.
+    pub(crate) fn insert(&mut self, rule: &Rule, step: Step, node: Node, frame: Bytes) -> Folded {
         let Some(open) = self.open.as_mut().filter(|open| open.update.step == step) else {
             return Folded::Pending;
         };
@@ -218,6 +242,9 @@ impl ChunkState {
         let len = self.published.newest().len() / rule.precision.width();
         let squared = self.squared;
         let mean = Mean { root: &root, len, squared, rows: open.update.rows as f32 };
+        if !open.update.is_made {
+            return self.accumulate(rule, mean);
+        }
         if rule.clip_norm.is_none() {
             return self.advance(rule, &Gradient::Mean(mean));
         }
@@ -226,7 +253,8 @@ impl ChunkState {
         let (before, masters) = (self.published.newest(), &*self.masters);
         let weights = Weights { before, masters, precision: rule.precision };
         let (rules, held, squares) = (&self.rules, &mut self.held, &mut self.held_squares);
-        let hold = Hold { mean, weights, rules, held, squares };
+        let before = Before::of(rule, &self.accumulated);
+        let hold = Hold { mean, weights, rules, before, held, squares };
         Arch::new().dispatch(hold).map_or_else(Folded::NonFinite, |()| Folded::Held)
     }
 
@@ -243,11 +271,28 @@ impl ChunkState {
         folded
     }
 
+    /// Adds a mean gradient to those of the steps before.
+    fn accumulate(&mut self, rule: &Rule, mean: Mean<'_>) -> Folded {
+        let Some(OpenFold { update, .. }) = self.open.take() else { return Folded::Pending };
+        let (before, masters) = (self.published.newest(), &*self.masters);
+        let accumulate = Accumulate {
+            mean,
+            weights: Weights { before, masters, precision: rule.precision },
+            rules: &self.rules,
+            averaging: rule.averaging,
+            number: update.number,
+            accumulated: &mut self.accumulated,
+            average: &mut self.average,
+        };
+        let added = Arch::new().dispatch(accumulate);
+        added.map_or_else(Folded::NonFinite, |()| Folded::Accumulated)
+    }
+
     fn advance(&mut self, rule: &Rule, gradient: &Gradient<'_>) -> Folded {
         let Some(OpenFold { update, .. }) = self.open.take() else { return Folded::Pending };
-        let ChunkState { published, masters, moments, average, rules, .. } = self;
+        let ChunkState { published, masters, moments, average, accumulated, rules, .. } = self;
         rules.begin();
-        let advanced = published.follow(Step(update.step), |before, frame| {
+        let advanced = published.follow(Step(update.number), |before, frame| {
             let [first, second] = two(moments);
             Arch::new().dispatch(Advance {
                 rule,
@@ -259,6 +304,7 @@ impl ChunkState {
                 first,
                 second,
                 average,
+                accumulated,
                 frame,
             })
         });
@@ -288,6 +334,7 @@ struct Advance<'a> {
     first: &'a mut [f32],
     second: &'a mut [f32],
     average: &'a mut [f32],
+    accumulated: &'a mut [f32],
     frame: &'a mut [u8],
 }
 
@@ -298,7 +345,7 @@ impl WithSimd for Advance<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) -> Result<(), &'static str> {
         let Rule { optimizer, averaging, precision, .. } = self.rule;
-        let Update { step, learning_rate, .. } = self.update;
+        let Update { number, learning_rate, .. } = self.update;
         let undecayed = optimizer.without_decay();
         let has_squares = optimizer.squares().is_some();
         let mut blocks = [[0.0; BLOCK]; 3];
@@ -317,7 +364,9 @@ impl WithSimd for Advance<'_> {
             };
             if matches!(self.gradient, Gradient::Mean(_)) {
                 self.rules.add_slopes(start, weights, gradient);
+                Before::of(self.rule, self.accumulated).take_mean(start, gradient);
             }
+            part(self.accumulated, start, len).fill(0.0);
             if !all_finite(gradient) {
                 return Err("gradient");
             }
@@ -336,11 +385,11 @@ impl WithSimd for Advance<'_> {
                         [&mut *first, &mut *second].map(|moment| part_of(moment, &places));
                     let gradient = [&gradient[places.clone()], &squares[places.clone()]];
                     let weights = &mut weights[places.clone()];
-                    optimizer.update(step, learning_rate, gradient, weights, moments);
+                    optimizer.update(number, learning_rate, gradient, weights, moments);
                 },
             );
             if let Some(averaging) = averaging {
-                averaging.take_in(step, weights, part(self.average, start, len));
+                averaging.take_in(number, weights, part(self.average, start, len));
             }
             if !precision.can_hold(weights) {
                 return Err("weights");
@@ -374,7 +423,7 @@ mod tests {
     const SGD: Optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
 
     fn update(step: u64, rows: u64) -> Update {
-        Update { step, rows, learning_rate: 1.0 }
+        Update { step: Step(step), number: step, is_made: true, rows, learning_rate: 1.0 }
     }
 
     const PRECISION: Precision = Precision::F32;
@@ -401,7 +450,7 @@ mod tests {
         let rule = Rule { clip_norm, ..Rule::new(SGD, precision) };
         let mut last = Folded::Pending;
         for (node, values) in frames {
-            last = chunk.insert(&rule, 1, *node, precision.encode(values));
+            last = chunk.insert(&rule, Step(1), *node, precision.encode(values));
         }
         (chunk, last)
     }
@@ -450,7 +499,7 @@ mod tests {
             assert_eq!(chunk.penalty(), 0.5 * 6.0 + 0.25 * 20.0);
             let rule = Rule { clip_norm, ..Rule::new(SGD, precision) };
             chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 2));
-            let folded = chunk.insert(&rule, 1, Node::leaf(0), precision.encode(&[2.0; 4]));
+            let folded = chunk.insert(&rule, Step(1), Node::leaf(0), precision.encode(&[2.0; 4]));
             if clip_norm.is_some() {
                 assert!(matches!(folded, Folded::Held));
                 assert_eq!(chunk.held().gradient, [1.0, 2.5, -1.5, 1.0]);
@@ -482,7 +531,7 @@ mod tests {
                 ChunkState::new(Step(0), weights, state, published, PRECISION, (0, rules));
             let rule = Rule::new(optimizer, PRECISION);
             chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 1));
-            chunk.insert(&rule, 1, Node::leaf(0), PRECISION.encode(&vec![0.5; len]));
+            chunk.insert(&rule, Step(1), Node::leaf(0), PRECISION.encode(&vec![0.5; len]));
             chunk.weights()
         };
         let (all, none) = (after(decay(Some(0.1)), &[]), after(decay(None), &[]));
@@ -503,7 +552,7 @@ mod tests {
             assert!(chunk.is_before_update());
             assert_eq!(chunk.weights(), [1.0, 2.0]);
             let rule = Rule { clip_norm, ..Rule::new(SGD, PRECISION) };
-            let folded = chunk.insert(&rule, 1, Node::leaf(2), PRECISION.encode(&[4.0; 2]));
+            let folded = chunk.insert(&rule, Step(1), Node::leaf(2), PRECISION.encode(&[4.0; 2]));
             if clip_norm.is_some() {
                 assert!(matches!(folded, Folded::Held) && chunk.is_before_update());
                 assert_eq!(chunk.weights(), [1.0, 2.0]);
@@ -521,9 +570,9 @@ mod tests {
         let mut chunk = chunk(PRECISION, vec![1.0]);
         for step in 1..=2 {
             chunk.begin(tree, LeafSet::new(tree, |_| true), update(step, 1));
-            let late = chunk.insert(&rule, step - 1, Node::leaf(0), values::encode(&[9.0]));
+            let late = chunk.insert(&rule, Step(step - 1), Node::leaf(0), values::encode(&[9.0]));
             assert!(matches!(late, Folded::Pending));
-            let folded = chunk.insert(&rule, step, Node::leaf(0), values::encode(&[1.0]));
+            let folded = chunk.insert(&rule, Step(step), Node::leaf(0), values::encode(&[1.0]));
             assert!(matches!(folded, Folded::Updated));
         }
         assert_eq!(chunk.weights(), [-1.0]);
@@ -565,7 +614,7 @@ mod tests {
         chunk.begin(tree, LeafSet::new(tree, |_| true), update(1, 1));
         let rule = Rule::new(SGD, Precision::Bf16);
         let frame = Precision::Bf16.encode(&[f32::MAX * 0.0009]);
-        let folded = chunk.insert(&rule, 1, Node::leaf(0), frame);
+        let folded = chunk.insert(&rule, Step(1), Node::leaf(0), frame);
         assert!(all_finite(&chunk.weights()));
         assert!(matches!(folded, Folded::NonFinite("weights")), "{folded:?}");
     }

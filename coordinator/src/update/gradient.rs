@@ -10,6 +10,7 @@ use lockstep_proto::values::{Precision, all_finite};
 use lockstep_reduce::NodeValues;
 use pulp::{Simd, WithSimd};
 
+use super::accumulation::Before;
 use super::chunk::BLOCK;
 use super::tensor_rules::TensorRules;
 
@@ -28,7 +29,7 @@ pub(super) struct Mean<'a> {
 impl Mean<'_> {
     /// Copies the gradient from place `start` on.
     #[inline(always)]
-    fn read(&self, start: usize, out: &mut [f32]) {
+    pub(super) fn read(&self, start: usize, out: &mut [f32]) {
         self.root.read(start, out);
         for value in out {
             *value /= self.rows;
@@ -104,7 +105,7 @@ pub(super) struct Weights<'a> {
 impl Weights<'_> {
     /// Copies those from place `start` on.
     #[inline(always)]
-    fn read(&self, start: usize, out: &mut [f32]) {
+    pub(super) fn read(&self, start: usize, out: &mut [f32]) {
         if !self.masters.is_empty() {
             return out.copy_from_slice(&self.masters[start..start + out.len()]);
         }
@@ -113,11 +114,12 @@ impl Weights<'_> {
     }
 }
 
-/// Keeps a gradient, with what penalties add to it, until the global norm is known.
+/// Keeps a gradient, with what penalties add to it and the steps before, until the global norm is known.
 pub(super) struct Hold<'a> {
     pub(super) mean: Mean<'a>,
     pub(super) weights: Weights<'a>,
     pub(super) rules: &'a TensorRules,
+    pub(super) before: Before<'a>,
     pub(super) held: &'a mut [f32],
     pub(super) squares: &'a mut [f32],
 }
@@ -136,6 +138,7 @@ impl WithSimd for Hold<'_> {
                 self.rules.add_slopes(start, weights, held);
             }
         }
+        self.before.take_mean(0, self.held);
         self.mean.read_squares(0, self.squares);
         let is_finite = all_finite(self.held) && all_finite(self.squares);
         if is_finite { Ok(()) } else { Err("gradient") }
@@ -171,12 +174,13 @@ mod tests {
         let beside = (squared, TensorRules::default());
         let weights = vec![0.0; len];
         let mut chunk = ChunkState::new(Step(0), weights, state, published, rule.precision, beside);
-        let update = Update { step: 1, rows: ROWS, learning_rate: 1.0 };
+        let (step, number, is_made) = (Step(1), 1, true);
+        let update = Update { step, number, is_made, rows: ROWS, learning_rate: 1.0 };
         chunk.begin(tree, LeafSet::new(tree, |_| true), update);
         let mut folded = Folded::Pending;
         for (shard, sums) in frames.into_iter().enumerate() {
             let frame = rule.precision.encode_joined(sums);
-            folded = chunk.insert(rule, 1, Node::leaf(shard as u32), frame);
+            folded = chunk.insert(rule, Step(1), Node::leaf(shard as u32), frame);
         }
         (chunk, folded)
     }

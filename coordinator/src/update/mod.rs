@@ -1,6 +1,7 @@
 //! From gradient sums to new weights: what is kept of each chunk, and the rules by which it is updated. Knows no workers and
 //! no network; sums come up the tree in `lockstep_reduce`.
 
+mod accumulation;
 mod averaging;
 mod chunk;
 mod gradient;

@@ -82,6 +82,7 @@ pub(crate) fn to_worker() {
         clips: true,
         is_weighted: false,
         has_row_squares: false,
+        steps_per_update: 1,
         weights: None,
     };
     let word = |word: ToWorker| below("00", word.into_wire().encode_to_vec());

@@ -156,6 +156,8 @@ pub(crate) fn checkpoints() {
             weights,
             moments,
             average: None,
+            accumulated: None,
+            plateau: None,
             watch: None,
             best_weights: None,
         };

@@ -275,6 +275,9 @@ impl Welcome {
         if !(1..=NAME_BYTES_MAX).contains(&welcome.run_id.len()) {
             return broken(format!("a run id of {} bytes", welcome.run_id.len()));
         }
+        if welcome.steps_per_update == 0 {
+            return broken("updates of 0 steps, wanted at least 1");
+        }
         let batch_size = welcome.batch_size;
         Ok(Welcome {
             run_id: welcome.run_id,
@@ -289,6 +292,7 @@ impl Welcome {
             clips: welcome.clips,
             is_weighted: welcome.is_weighted,
             has_row_squares: welcome.has_row_squares,
+            steps_per_update: welcome.steps_per_update,
             weights: welcome.weights.as_ref().and_then(Ticket::from_wire),
         })
     }

@@ -44,6 +44,7 @@ impl Welcome {
             clips: self.clips,
             is_weighted: self.is_weighted,
             has_row_squares: self.has_row_squares,
+            steps_per_update: self.steps_per_update,
         }))
     }
 }

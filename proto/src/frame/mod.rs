@@ -82,6 +82,8 @@ pub struct Welcome {
     pub is_weighted: bool,
     /// Whether the layout has row squares, which are sent with the gradients.
     pub has_row_squares: bool,
+    /// Steps of one update: weights are of a step divided by this, rounded down.
+    pub steps_per_update: u64,
     /// Where a worker on the coordinator's machine can read weights.
     pub weights: Option<Ticket>,
 }

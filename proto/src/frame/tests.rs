@@ -258,6 +258,7 @@ fn welcome() -> Welcome {
         clips: true,
         is_weighted: false,
         has_row_squares: false,
+        steps_per_update: 7,
         weights: Some(Ticket { pid: 1, descriptor: 2, secret: [3; 16], bytes: 4 }),
     }
 }
@@ -273,6 +274,8 @@ fn welcomes() {
         let welcome = Welcome { clips, is_weighted, has_row_squares, ..welcome() };
         assert_eq!(Welcome::from_wire(welcome.clone().into_wire()), Ok(welcome));
     }
+    let never = Welcome { steps_per_update: 0, ..welcome() };
+    refused(Welcome::from_wire(never.into_wire()), "updates of 0 steps, wanted at least 1");
     let most = u64::from(u32::MAX);
     for (rows, shards, batch_size) in [(1, 1, 1), (404, SHARDS_MAX, 404), (most, 1, most)] {
         assert_eq!(with(rows, shards, batch_size).unwrap().batches.rows, rows);

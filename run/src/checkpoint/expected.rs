@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use lockstep_coordinator::Optimizer;
 use lockstep_coordinator::Snapshot;
-use lockstep_coordinator::policy::EarlyStopping;
+use lockstep_coordinator::policy::{EarlyStopping, ReduceOnPlateau};
 use lockstep_proto::batches::Batches;
 use lockstep_proto::layout::Layout;
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde::{Deserialize, Serialize};
 
-use super::{AVERAGE, BEST_WEIGHTS, Checkpoint, RecordState};
+use super::{ACCUMULATED, AVERAGE, BEST_WEIGHTS, Checkpoint, RecordState};
 
 /// Whose a checkpoint is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,10 @@ pub struct Expected {
     pub has_validation: bool,
     /// What may end the run before that.
     pub early_stopping: Option<EarlyStopping>,
+    /// What reduces the learning rate, if a measure does.
+    pub plateau: Option<ReduceOnPlateau>,
+    /// Steps of one update.
+    pub steps_per_update: u64,
     /// Whether weights are averaged.
     pub averages: bool,
     /// How many sums a pass gives.
@@ -63,11 +67,15 @@ impl Expected {
     /// That a file has the tensors that it must have, and no others.
     pub(super) fn check_tensors(&self, found: &BTreeMap<String, TensorInfo>) -> Result<(), String> {
         let moments = (0..self.optimizer.moment_count()).map(|i| format!("moments.{i}"));
-        let best = found.get_key_value(BEST_WEIGHTS).filter(|_| self.restores());
-        let best = best.map(|(name, _)| name.clone());
+        // Whether these are to be there, its position says.
+        let may_be = [
+            found.get_key_value(ACCUMULATED).filter(|_| self.steps_per_update > 1),
+            found.get_key_value(BEST_WEIGHTS).filter(|_| self.restores()),
+        ];
+        let may_be = may_be.into_iter().flatten().map(|(name, _)| name.clone());
         let average = self.averages.then(|| AVERAGE.to_string());
         let weights = std::iter::once("weights".to_string());
-        let wanted: Vec<String> = weights.chain(moments).chain(average).chain(best).collect();
+        let wanted: Vec<String> = weights.chain(moments).chain(average).chain(may_be).collect();
         for name in &wanted {
             let info = found.get(name).ok_or(format!("it has no tensor {name}"))?;
             if info.dtype != Dtype::F32 || info.shape != [self.weights] {
@@ -103,6 +111,8 @@ impl Expected {
         let Checkpoint { snapshot, records } = checkpoint;
         self.check_position(snapshot, records)?;
         self.check_watch(snapshot)?;
+        self.check_accumulated(snapshot)?;
+        self.check_plateau(snapshot)?;
         let wrong = |name: &str, at: usize, value: f32, wanted: &str| {
             format!("value {at} of its {name} is {value}, wanted {wanted}")
         };
@@ -111,7 +121,10 @@ impl Expected {
             return Err(wrong("weights", at, snapshot.weights[at], "finite numbers"));
         }
         let best = snapshot.best_weights.as_ref().map(|best| &**best);
-        for (name, weights) in [(BEST_WEIGHTS, best), (AVERAGE, snapshot.average.as_ref())] {
+        let (average, accumulated) = (snapshot.average.as_ref(), snapshot.accumulated.as_ref());
+        for (name, weights) in
+            [(BEST_WEIGHTS, best), (AVERAGE, average), (ACCUMULATED, accumulated)]
+        {
             if let Some(weights) = weights
                 && let Some(at) = finite(weights)
             {
@@ -167,6 +180,43 @@ impl Expected {
             (true, None) => Err(format!("it has no tensor {BEST_WEIGHTS}")),
             (false, Some(_)) => {
                 Err(format!("its tensor {BEST_WEIGHTS} is none that a run has at step {step}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// That what a learning rate has seen can be so after the epochs that are over.
+    fn check_plateau(&self, snapshot: &Snapshot) -> Result<(), String> {
+        let (seen, rule) = match (snapshot.plateau, &self.plateau) {
+            (Some(seen), Some(rule)) => (seen, rule),
+            (None, None) => return Ok(()),
+            (None, Some(_)) => return Err("it does not say what the learning rate is".to_string()),
+            (Some(_), None) => {
+                return Err("it is of a run with another learning rate".to_string());
+            }
+        };
+        let epochs = snapshot.pass.0 / (self.batches.count() + 1);
+        let first = rule.initial_learning_rate as f32;
+        let rates = (rule.min_learning_rate as f32).min(first)..=first;
+        let is_possible = rates.contains(&seen.learning_rate)
+            && seen.best.is_none_or(|best| !best.is_nan() && epochs > 0)
+            && u64::from(seen.wait) <= epochs
+            && seen.cooldown <= rule.cooldown;
+        let step = snapshot.step.0;
+        match is_possible {
+            true => Ok(()),
+            false => Err(format!("at step {step} its learning rate cannot have seen {seen:?}")),
+        }
+    }
+
+    /// That gradients are there that wait for an update, if any do.
+    fn check_accumulated(&self, snapshot: &Snapshot) -> Result<(), String> {
+        let step = snapshot.step.0;
+        let is_between = !step.is_multiple_of(self.steps_per_update);
+        match (is_between, &snapshot.accumulated) {
+            (true, None) => Err(format!("it has no tensor {ACCUMULATED}")),
+            (false, Some(_)) => {
+                Err(format!("its tensor {ACCUMULATED} is none that a run has at step {step}"))
             }
             _ => Ok(()),
         }
@@ -239,6 +289,8 @@ mod tests {
             epochs: 4,
             has_validation: true,
             early_stopping: None,
+            plateau: None,
+            steps_per_update: 1,
             averages: false,
             sums_len: 1,
         }
@@ -253,6 +305,8 @@ mod tests {
                 weights: vec![1.0, -1.0],
                 moments: vec![vec![-0.5, 0.5], vec![0.0, f32::INFINITY]],
                 average: None,
+                accumulated: None,
+                plateau: None,
                 watch: None,
                 best_weights: None,
             },

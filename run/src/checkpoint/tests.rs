@@ -14,6 +14,8 @@ fn expected() -> Expected {
         epochs: 1000,
         has_validation: false,
         early_stopping: None,
+        plateau: None,
+        steps_per_update: 1,
         averages: false,
         sums_len: 1,
     }
@@ -27,6 +29,8 @@ fn checkpoint(step: u64) -> Checkpoint {
         weights: vec![1.0, -0.0, 3.5e-42],
         moments: vec![vec![0.5; 3], vec![0.25; 3]],
         average: None,
+        accumulated: None,
+        plateau: None,
         watch: None,
         best_weights: None,
     };

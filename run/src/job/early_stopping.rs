@@ -1,7 +1,7 @@
-//! `train.early_stopping`: what is watched, and how long a run goes on that gets no better. Names are Keras', but for `metric`,
-//! which Keras calls `monitor`.
+//! What early stopping, and a learning rate that is reduced on a plateau, watch: a measure of the validation table. Names are Keras',
+//! but for `metric`, which Keras calls `monitor`.
 
-use lockstep_coordinator::policy::{EarlyStopping, METRIC_DEFAULT, Mode};
+use lockstep_coordinator::policy::{METRIC_DEFAULT, Mode};
 
 use super::ModelSection;
 use super::hints::unknown_name;
@@ -19,21 +19,21 @@ fn measures(model: &ModelSection) -> Vec<(String, Mode)> {
 }
 
 /// The network's name of what is watched: `loss`, or a metric's.
-pub(crate) fn measure(rule: &EarlyStopping) -> &str {
-    rule.metric.strip_prefix(PREFIX).unwrap_or(&rule.metric)
+pub(crate) fn measure(metric: &str) -> &str {
+    metric.strip_prefix(PREFIX).unwrap_or(metric)
 }
 
 /// Which values of what is watched are better.
 ///
 /// # Errors
 /// What was found and wanted, if the model has no such metric.
-pub fn mode(rule: &EarlyStopping, model: &ModelSection) -> Result<Mode, String> {
+pub fn mode(metric: &str, model: &ModelSection) -> Result<Mode, String> {
     let measures = measures(model);
-    match measures.iter().find(|(name, _)| *name == rule.metric) {
+    match measures.iter().find(|(name, _)| name == metric) {
         Some((_, mode)) => Ok(*mode),
         None => {
             let names: Vec<&str> = measures.iter().map(|(name, _)| name.as_str()).collect();
-            Err(unknown_name(&rule.metric, &names))
+            Err(unknown_name(metric, &names))
         }
     }
 }

@@ -189,7 +189,7 @@ impl Job {
         // All that does not depend on the table is found before the table is read.
         job.check_messages(&job.network(LayerSpec::inputs_for(&job.model.layers))?)?;
         job.check_class_weights()?;
-        job.check_early_stopping()?;
+        job.check_watched()?;
         Ok(job)
     }
 
@@ -266,6 +266,7 @@ impl Job {
         let batch_size = self.train.batch_size;
         if batch_size <= rows {
             let steps = u64::from(self.train.epochs) * rows.div_ceil(batch_size);
+            self.check_accumulation(steps)?;
             return self.check_learning_rate(steps);
         }
         let rows = count(rows, "row");
@@ -303,17 +304,24 @@ impl Job {
         Err(self.wrong("train.class_weights", problem))
     }
 
-    /// Checks that what is watched for early stopping is there.
-    fn check_early_stopping(&self) -> Result<(), JobError> {
-        let Some(rule) = &self.train.early_stopping else { return Ok(()) };
-        if let Err(problem) = mode_watched(rule, &self.model) {
-            return Err(self.wrong("train.early_stopping.metric", problem));
+    /// Checks that what is watched is there.
+    fn check_watched(&self) -> Result<(), JobError> {
+        let early_stopping = self.train.early_stopping.as_ref();
+        let plateau = self.train.descent.learning_rate.watches();
+        let watched = [
+            early_stopping.map(|rule| ("train.early_stopping", &rule.metric)),
+            plateau.map(|rule| ("train.optimizer.learning_rate", &rule.metric)),
+        ];
+        for (key, metric) in watched.into_iter().flatten() {
+            if let Err(problem) = mode_watched(metric, &self.model) {
+                return Err(self.wrong(&format!("{key}.metric"), problem));
+            }
+            if self.data.validation.is_none() {
+                let problem = "there is no validation table to watch: add one in [data], such as `validation = { fraction = 0.2 }`";
+                return Err(self.wrong(key, problem));
+            }
         }
-        if self.data.validation.is_some() {
-            return Ok(());
-        }
-        let problem = "there is no validation table to watch: add one in [data], such as `validation = { fraction = 0.2 }`";
-        Err(self.wrong("train.early_stopping", problem))
+        Ok(())
     }
 
     /// Labels and weights of the classes, of which these are the rows in the training table; `None` where none are weighted.
@@ -339,6 +347,19 @@ impl Job {
     pub fn undecayed(&self, network: &Network) -> Result<Vec<Range<usize>>, JobError> {
         let found = self.train.descent.undecayed(network.layout());
         found.map_err(|problem| self.wrong("train.optimizer.exclude_from_weight_decay", problem))
+    }
+
+    /// Checks that the weights are updated at all.
+    fn check_accumulation(&self, steps: u64) -> Result<(), JobError> {
+        let found = self.train.descent.steps_per_update();
+        if found <= steps {
+            return Ok(());
+        }
+        let steps = count(steps, "step");
+        let problem = format!(
+            "found {found}, but the run has {steps}: no update would be made, wanted at most that"
+        );
+        Err(self.wrong("train.optimizer.gradient_accumulation_steps", problem))
     }
 
     fn check_learning_rate(&self, steps: u64) -> Result<(), JobError> {

@@ -21,6 +21,8 @@ pub struct Descent {
     pub exclude_from_weight_decay: Vec<String>,
     /// Whether weights are averaged over the updates, and how.
     pub average: Average,
+    /// Steps of one update; 1 where a job does not say.
+    pub gradient_accumulation_steps: Option<u64>,
 }
 
 /// Averages of the weights, as a job says it.
@@ -63,6 +65,16 @@ impl Average {
 }
 
 impl Descent {
+    /// Steps of one update.
+    pub fn steps_per_update(&self) -> u64 {
+        self.gradient_accumulation_steps.unwrap_or(1)
+    }
+
+    /// Whether sums of the rows' squares are wanted of embeddings. Not where Keras adds gradients up before it squares them.
+    pub fn wants_row_squares(&self, clips: bool) -> bool {
+        self.steps_per_update() == 1 && self.optimizer.wants_row_squares(clips)
+    }
+
     /// The places of the tensors whose weights are not decayed, in their order.
     ///
     /// # Errors
@@ -96,7 +108,13 @@ impl Choice for Descent {
         let learning_rate = if name == "sgd" { 0.01f32 } else { 0.001 };
         let (optimizer, learning_rate) = (Optimizer::named(name)?, learning_rate.into());
         let (exclude_from_weight_decay, average) = (Vec::new(), Average::default());
-        Some(Descent { optimizer, learning_rate, exclude_from_weight_decay, average })
+        Some(Descent {
+            optimizer,
+            learning_rate,
+            exclude_from_weight_decay,
+            average,
+            gradient_accumulation_steps: None,
+        })
     }
 
     fn name(&self) -> &'static str {
@@ -113,12 +131,20 @@ impl Choice for Descent {
             parameters.push(Parameter::optional("exclude_from_weight_decay", excluded));
         }
         parameters.extend(self.average.parameters());
+        let steps = Slot::Whole(&mut self.gradient_accumulation_steps, 1, STEPS_MAX);
+        parameters.push(Parameter::optional("gradient_accumulation_steps", steps));
         parameters
     }
 
     fn check_together(&self) -> Result<(), ParameterError> {
         self.optimizer.check_together()?;
-        self.average.check_together()
+        self.average.check_together()?;
+        if self.steps_per_update() > 1 && self.average.overwrite_frequency.is_some() {
+            let problem = "found it with updates of several steps, between which weights would change: wanted one of \
+                           ema_overwrite_frequency and gradient_accumulation_steps";
+            return Err(ParameterError::new("ema_overwrite_frequency", problem));
+        }
+        Ok(())
     }
 }
 

@@ -111,9 +111,17 @@ mod tests {
             }
             let (pass, step) = (Pass(0), Step(u64::from(epoch) * 10 + 3));
             let (weights, moments) = (Vec::new(), Vec::new());
-            let average = None;
-            let snapshot =
-                Snapshot { pass, step, weights, moments, average, watch: None, best_weights: None };
+            let snapshot = Snapshot {
+                pass,
+                step,
+                weights,
+                moments,
+                average: None,
+                accumulated: None,
+                plateau: None,
+                watch: None,
+                best_weights: None,
+            };
             let checkpoint = Checkpoint { snapshot, records: RecordState::default() };
             let settle = Box::new(|_: &mut RecordState| {});
             checkpoints.take(Handed { checkpoint, settle, with_model: false });

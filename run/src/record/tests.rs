@@ -86,7 +86,17 @@ fn observe_step(recorder: &mut Recorder, step: u64) {
 
 fn empty(pass: Pass, step: Step) -> Snapshot {
     let (weights, moments) = (Vec::new(), Vec::new());
-    Snapshot { pass, step, weights, moments, average: None, watch: None, best_weights: None }
+    Snapshot {
+        pass,
+        step,
+        weights,
+        moments,
+        average: None,
+        accumulated: None,
+        plateau: None,
+        watch: None,
+        best_weights: None,
+    }
 }
 
 /// Does what the run does after a pass; whether it had to copy everything.

@@ -66,6 +66,8 @@ pub struct Core {
     /// What may be run forward when there is nothing else to do.
     next: Option<SpanBatch>,
     epochs_are_measured: bool,
+    /// Steps of one update.
+    steps_per_update: u64,
     /// Deals of fewer operations are computed on the spot.
     small_flops_max: u64,
     /// Shards were let go since anything was computed.
@@ -116,6 +118,7 @@ impl Core {
         let (sums_len, table_sums_len) = (network.sums_len(), network.table_sums_len());
         let frames = Frames { precision, lane: None };
         let layout_of = layout.clone();
+        let is_unanswered = welcome.clips || welcome.steps_per_update > 1;
         let limits =
             Limits { batches, tree, layout: layout_of, precision, sums_len, table_sums_len };
         Core {
@@ -136,12 +139,13 @@ impl Core {
             dealt_ahead: None,
             next: None,
             epochs_are_measured: welcome.validation_rows > 0,
+            steps_per_update: welcome.steps_per_update.max(1),
             small_flops_max,
             has_forgotten: false,
             has_worked: false,
             leaving: None,
-            // Where gradients are clipped, no answer comes before all are sent.
-            outputs: welcome.clips.then_some(Output::Unpaced).into_iter().collect(),
+            // Where gradients are clipped, no answer comes before all are sent, and none at all in a step without an update.
+            outputs: is_unanswered.then_some(Output::Unpaced).into_iter().collect(),
         }
     }
 
@@ -293,6 +297,11 @@ impl Core {
         Ok(())
     }
 
+    /// The weights that a step computes on.
+    fn version(&self, step: Step) -> Step {
+        Step(step.0 / self.steps_per_update)
+    }
+
     /// Lets go of shards. They were not dealt since, or the deals are done.
     fn forget(&mut self, spans: Vec<Span>) {
         spans.iter().for_each(|&span| self.shards.forget(span));
@@ -341,7 +350,7 @@ impl Core {
         if self.compute.is_none() && self.ahead.is_none() {
             return Ok(None);
         }
-        let weights = match self.weights.at(deal.step) {
+        let weights = match self.weights.at(self.version(deal.step)) {
             Found::Here(weights) => weights,
             Found::Coming => return Ok(self.run_ahead()),
             Found::Gone => {
@@ -389,7 +398,7 @@ impl Core {
             return None;
         }
         let batch = self.next.take_if(|_| self.compute.is_some())?;
-        let weights = self.weights.ahead(batch.step)?;
+        let weights = self.weights.ahead(self.version(batch.step))?;
         // A guess is worth no rows: those that are not here were let go.
         let shards = self.shards.here(Table::Train, batch.span)?;
         let (ahead, running) = ahead(batch, weights, shards);
