@@ -226,7 +226,7 @@ impl Sequential {
         let Fitted { inputs, weights, targets, threshold } = fitted;
         let job = self.job(&Fit::default())?;
         let schema = schema(&job, *inputs, targets.clone());
-        let network = job.network_of(*inputs, Vec::new(), plan::units(&schema))?;
+        let network = job.network_of(*inputs, job.data.image, Vec::new(), plan::units(&schema))?;
         let weights = weights.clone();
         let (shards, step, threshold) = (1, None, threshold.unwrap_or_default());
         Ok(Model { network, schema, shards, weights, step, threshold })
@@ -244,7 +244,7 @@ impl Sequential {
         let job = self.job(&Fit::default()).ok()?;
         let units = plan::units(&schema(&job, *inputs, targets.clone()));
         let (embeddings, layers) = (Vec::new(), self.layers.clone());
-        Some(NetworkSpec { inputs: *inputs, embeddings, layers, loss, metrics, units })
+        Some(NetworkSpec { inputs: *inputs, image: None, embeddings, layers, loss, metrics, units })
     }
 
     fn job(&self, fit: &Fit) -> Result<Job> {

@@ -65,6 +65,7 @@ fn measure_table(name: &str, spec: TableSpec, classes: Option<usize>) {
     let hidden = || Dense::new(HIDDEN).activation(Activation::Relu);
     let network = NetworkSpec {
         inputs: table.features_of(0).len(),
+        image: None,
         embeddings: Vec::new(),
         layers: vec![hidden().into(), hidden().into(), last.into()],
         loss,

@@ -235,6 +235,7 @@ impl Subject {
         let layers = units.iter().map(|&units| Dense::new(units).into()).collect();
         let spec = NetworkSpec {
             inputs,
+            image: None,
             embeddings,
             layers,
             loss: Loss::Mse,

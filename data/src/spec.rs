@@ -33,6 +33,9 @@ pub struct TableSpec {
     pub features: Option<Vec<String>>,
     /// The column with the weights of training rows; it is no feature.
     pub sample_weight: Option<String>,
+    /// Height, width and channels of the image that a row's numbers are, where that is not for the table to say. For the network:
+    /// no table is read otherwise for it.
+    pub image: Option<[usize; 3]>,
     /// How features are scaled.
     pub scale: Scale,
     /// What to do about a missing cell.
@@ -55,6 +58,7 @@ impl TableSpec {
             target,
             features: None,
             sample_weight: None,
+            image: None,
             scale: Scale::NONE,
             missing: Missing::Error,
             columns: BTreeMap::new(),

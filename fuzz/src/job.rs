@@ -37,7 +37,7 @@ fn check_limits(job: &Job) {
     assert!(train.gradient_clip_norm.is_none_or(|norm| norm.is_finite() && norm > 0.0));
     assert!(job.checkpoint.keep > 0 && job.journal.every_steps > 0);
     assert!(!job.name.is_empty() && !job.name.contains(['/', '\0']) && !job.name.starts_with('.'));
-    let network = job.network(1).expect("a job's layers make a network");
+    let network = job.network_unread().expect("a job's layers make a network");
     job.check_messages(&network).expect("what is accepted fits into a message");
     for step in STEPS {
         let rate = train.descent.learning_rate.after(step);

@@ -9,5 +9,5 @@ mod operation;
 mod value;
 
 pub use graph::{Constant, Graph, Node, Port};
-pub use operation::Operation;
+pub use operation::{OfImages, Operation, Window};
 pub use value::{Element, Literal, Value};

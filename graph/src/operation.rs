@@ -3,6 +3,45 @@
 
 use crate::value::Element;
 
+/// A window on an image. All are of rows and columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Places of it.
+    pub size: [usize; 2],
+    /// Places from one position to the next.
+    pub strides: [usize; 2],
+    /// Places beyond the edge above and to the left.
+    pub before: [usize; 2],
+    /// Places beyond the edge below and to the right.
+    pub after: [usize; 2],
+}
+
+/// Rows that are images, a window on them, and the rows that are made of what it sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfImages {
+    /// Height, width and channels of the images.
+    pub image: [usize; 3],
+    /// The window.
+    pub window: Window,
+    /// Height, width and channels of what comes out.
+    pub output: [usize; 3],
+}
+
+impl OfImages {
+    /// What comes out with so many channels.
+    ///
+    /// # Panics
+    /// If the window does not fit.
+    pub(crate) fn new(image: [usize; 3], window: Window, channels: usize) -> OfImages {
+        let Window { size, strides, before, after } = window;
+        let [height, width] = std::array::from_fn(|side| {
+            let padded = image[side] + before[side] + after[side];
+            (padded - size[side]) / strides[side] + 1
+        });
+        OfImages { image, window, output: [height, width, channels] }
+    }
+}
+
 /// One operation. Unless it says otherwise, it works element by element on values of equal elements, and a value of one row or
 /// one column stands for as many as the other has.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +110,13 @@ pub enum Operation {
     Choose,
     /// The matrix product: `[batch, n]` and `[n, m]` make `[batch, m]`.
     Product,
+    /// What a kernel makes of rows that are images, `a`, at each position of a window: the products of what is seen, row by row,
+    /// pixel by pixel, with the kernel `b`, `[height * width * channels, filters]`, plus `c`, `[1, filters]`, if there is one.
+    Convolution(OfImages),
+    /// The largest value that a window sees of rows that are images, for each channel.
+    MaxPool(OfImages),
+    /// The mean of the values that a window sees of rows that are images, for each channel.
+    MeanPool(OfImages),
     /// The rows of several values one after another.
     Join,
     /// Some columns.
@@ -146,6 +192,9 @@ impl Operation {
             Operation::Convert(_) => "convert",
             Operation::Choose => "choose",
             Operation::Product => "product",
+            Operation::Convolution(_) => "convolution",
+            Operation::MaxPool(_) => "max_pool",
+            Operation::MeanPool(_) => "mean_pool",
             Operation::Join => "join",
             Operation::Columns { .. } => "columns",
             Operation::RowSum => "row_sum",

@@ -157,7 +157,9 @@ impl Network {
             let tensors = layer.tensors(params.layer(self.layout(), place));
             let before = place.checked_sub(1).map(|before| &ws.outputs[before]);
             let pass = Backward {
+                layer: layer.number,
                 input: before.map_or(x, |before| view(before, rows, layer.inputs)),
+                sides: &layer.sides,
                 tensors,
                 outputs: &ws.outputs[place][..rows * layer.outputs],
                 kept: &ws.kept[place][..rows * layer.shape.kept],
@@ -301,7 +303,7 @@ impl LayerGradient<'_, '_> {
         }
     }
 
-    /// One node's gradient, or its row squares, cut into tasks: tensors of several sides along the first, others whole.
+    /// One node's gradient, or its row squares, cut into tasks: tensors of several sides along all but the last, others whole.
     fn tiles<'v>(
         &self,
         node: usize,
@@ -311,9 +313,9 @@ impl LayerGradient<'_, '_> {
         let pieces = self.gradient.pass.pieces;
         self.layer.shape.tensors.iter().enumerate().flat_map(move |(tensor, declared)| {
             let sides = &declared.shape.shape;
-            let place_len: usize = sides[1..].iter().product();
-            let places = if sides.len() > 1 { sides[0].div_ceil(pieces) } else { sides[0] };
-            let (own, after) = std::mem::take(&mut values).split_at_mut(sides[0] * place_len);
+            let (count, place_len) = cut(sides);
+            let places = if sides.len() > 1 { count.div_ceil(pieces) } else { count };
+            let (own, after) = std::mem::take(&mut values).split_at_mut(count * place_len);
             values = after;
             own.chunks_mut(places * place_len).enumerate().map(move |(i, values)| {
                 let start = i * places;
@@ -335,8 +337,8 @@ impl LayerGradient<'_, '_> {
         // As little as can be at a time, since a whole tensor may be large.
         let mut parts = tensors.flat_map(|(tensor, declared)| {
             let sides = &declared.shape.shape;
-            let (first, rest) = (sides[0], sides[1..].iter().product::<usize>());
-            let (count, step) = if sides.len() > 1 { (first, 1) } else { (1, first) };
+            let (places, rest) = cut(sides);
+            let (count, step) = if sides.len() > 1 { (places, 1) } else { (1, places) };
             (0..count).map(move |i| {
                 (TensorPart { tensor, places: i * step..(i + 1) * step }, step * rest)
             })
@@ -350,6 +352,15 @@ impl LayerGradient<'_, '_> {
             let order = Order::of_leaf(leaf);
             !is_finite || has_squares && !self.sum(Summed::Squares, &part, &order, &mut values)
         })
+    }
+}
+
+/// Places at which a tensor may be cut, and values of each.
+fn cut(sides: &[usize]) -> (usize, usize) {
+    match sides {
+        [places] => (*places, 1),
+        [places @ .., len] => (places.iter().product(), *len),
+        [] => (0, 0),
     }
 }
 

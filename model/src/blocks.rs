@@ -2,7 +2,7 @@
 //!
 //! Blocks are of whole rows, and results never depend on where rows are cut.
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
 pub(crate) fn view(values: &[f32], rows: usize, columns: usize) -> ArrayView2<'_, f32> {
@@ -12,6 +12,21 @@ pub(crate) fn view(values: &[f32], rows: usize, columns: usize) -> ArrayView2<'_
 pub(crate) fn view_mut(values: &mut [f32], rows: usize, columns: usize) -> ArrayViewMut2<'_, f32> {
     ArrayViewMut2::from_shape((rows, columns), &mut values[..rows * columns])
         .expect("length checked")
+}
+
+/// Calls `f` for blocks of rows of `width` values, with the place of the first of them.
+pub(crate) fn each_block_at(
+    values: &mut [f32],
+    width: usize,
+    pieces: usize,
+    f: impl Fn(usize, &mut [f32]) + Send + Sync,
+) {
+    if pieces == 1 {
+        return f(0, values);
+    }
+    let rows = block_rows(values.len(), width, pieces);
+    let blocks = values.par_chunks_mut(rows * width).enumerate();
+    blocks.for_each(|(i, values)| f(i * rows, values));
 }
 
 /// Calls `f` for blocks of rows of `width` values.
@@ -37,6 +52,21 @@ pub(crate) fn copy_rows(rows: ArrayView2<'_, f32>, into: &mut [f32]) {
             None => into.iter_mut().zip(row).for_each(|(into, &value)| *into = value),
         }
     }
+}
+
+/// The values of a row; copied to `spare` if they do not lie together.
+pub(crate) fn row_of<'a>(
+    rows: ArrayView2<'a, f32>,
+    row: usize,
+    spare: &'a mut Vec<f32>,
+) -> &'a [f32] {
+    let row = rows.index_axis_move(Axis(0), row);
+    if let Some(values) = row.to_slice() {
+        return values;
+    }
+    spare.clear();
+    spare.extend(row);
+    spare
 }
 
 /// Calls `f` for blocks of rows, the same rows of both, each of its width, and the place of the first of them.

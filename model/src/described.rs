@@ -23,7 +23,10 @@ impl Network {
         numbers: Option<Value>,
         places: &[Value],
     ) -> Value {
-        let tensors = |at: usize| self.layers()[at].tensors(params.layer(self.layout(), at));
+        let stage = |at: usize| {
+            let built = &self.layers()[at];
+            (built.tensors(params.layer(self.layout(), at)), built.sides.as_slice())
+        };
         let embeddings = self.layers().first().and_then(|built| {
             let stage: &dyn Any = &*built.stage;
             stage.downcast_ref::<Embeddings>()
@@ -31,20 +34,21 @@ impl Network {
         let (rows, first) = match embeddings {
             Some(embeddings) => {
                 let describe =
-                    |graph: &mut Graph| embeddings.describe(graph, numbers, places, tensors(0));
+                    |graph: &mut Graph| embeddings.describe(graph, numbers, places, stage(0).0);
                 (graph.within("inputs", describe), 1)
             }
             None => (numbers.expect("a network without embeddings has numbers"), 0),
         };
         let layers = self.spec().layers.iter().map(LayerSpec::layer);
-        stack(layers, &mut (first..).map(tensors), graph, rows)
+        stack(layers, &mut (first..).map(stage), graph, rows)
     }
 }
 
-/// Adds layers on top of each other. The tensors are those of all stages from here on: of a block's layers before its own.
+/// Adds layers on top of each other. Told are tensors and sides of an input row of all stages from here on: of a block's layers
+/// before its own.
 fn stack<'a>(
     layers: impl Iterator<Item = &'a dyn Layer>,
-    tensors: &mut dyn Iterator<Item = Tensors<'a>>,
+    stages: &mut dyn Iterator<Item = (Tensors<'a>, &'a [usize])>,
     graph: &mut Graph,
     mut rows: Value,
 ) -> Value {
@@ -52,9 +56,9 @@ fn stack<'a>(
         rows = graph.within(&format!("layers.{place}"), |graph| {
             let inside = layer.inside();
             let beside = (!inside.is_empty()).then_some(rows);
-            let input = stack(inside.into_iter(), tensors, graph, rows);
-            let tensors = tensors.next().expect("every layer is a stage");
-            layer.describe(graph, Described { input, beside, tensors })
+            let input = stack(inside.into_iter(), stages, graph, rows);
+            let (tensors, sides) = stages.next().expect("every layer is a stage");
+            layer.describe(graph, Described { input, sides, beside, tensors })
         });
     }
     rows

@@ -81,6 +81,14 @@ pub enum SpecError {
         /// What was found, what would do.
         problem: String,
     },
+    /// Rows that are no such images.
+    #[error("rows are said to be images of {sides:?}: {problem}")]
+    Image {
+        /// Height, width and channels.
+        sides: [usize; 3],
+        /// What was found.
+        problem: String,
+    },
     /// A metric that cannot be measured with this loss.
     #[error("metric {metric} does not fit loss {loss}: {wanted}")]
     MetricUnfit {

@@ -75,6 +75,10 @@ fn fill(slot: Slot<'_>, json: serde_json::Value) -> Result<()> {
         Slot::Flag(into) => into.set(from_value(json)?),
         Slot::Whole(into, ..) => into.set(from_value(json)?),
         Slot::Wholes(into, ..) => into.set(from_value(json)?),
+        Slot::Sides(into, ..) => into.set(match json.is_array() {
+            true => from_value(json)?,
+            false => [from_value(json)?; 2],
+        }),
         Slot::Number(into, _) => into.set(from_value(json)?),
         Slot::Numbers(into, _) => into.set(from_value(json)?),
         Slot::Number32(into, _) => into.set(from_value(json)?),

@@ -12,6 +12,7 @@
 //!
 //! let network = Network::new(NetworkSpec {
 //!     inputs: 2,
+//!     image: None,
 //!     embeddings: Vec::new(),
 //!     layers: vec![Dense::new(3).activation(Activation::Relu).into(), Dense::new(1).into()],
 //!     loss: Loss::Mse,
@@ -62,7 +63,10 @@ pub use embeddings::{BadPlace, Embedding};
 pub use error::SpecError;
 pub use finite::{NonFinite, NonFiniteKind};
 pub use kinds::{Activation, Initializer, Loss, Metric};
-pub use layers::{Dense, Dropout, LayerNorm, LayerSpec, Residual};
+pub use layers::{
+    AvgPool, Conv2d, Dense, Dropout, FillMode, Flatten, FlipMode, GlobalAvgPool, GlobalMaxPool,
+    LayerNorm, LayerSpec, MaxPool, Padding, RandomCrop, RandomFlip, RandomTranslation, Residual,
+};
 pub use leaves::{Microbatch, TrainingRows};
 pub use metrics::{ClassTally, Counts, Group, Scores, Threshold, average_precision, roc_auc};
 pub use network::{LayerSize, Network};

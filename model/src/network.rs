@@ -15,7 +15,7 @@ use crate::layers::LayerSpec;
 use crate::metrics::{self, Limits};
 use crate::place::LayerPlace;
 use crate::spec::NetworkSpec;
-use crate::stages::{Built, build};
+use crate::stages::{self, Built, build};
 use crate::unit::Unit;
 
 /// A layer of a description, and how large it is in the network.
@@ -25,6 +25,8 @@ pub struct LayerSize {
     pub place: LayerPlace,
     /// As described.
     pub layer: LayerSpec,
+    /// Sides of an output row.
+    pub shape: Vec<usize>,
     /// Values of an output row.
     pub units: usize,
     /// Its own: a block has none.
@@ -72,6 +74,12 @@ impl Network {
             return Err(SpecError::NoParameters);
         }
         Ok(Network { layers: layers.into(), layout, spec })
+    }
+
+    /// Height, width and channels of a small image that these layers, one after another, can take where rows are not known yet.
+    /// `None` where no layer takes images.
+    pub fn image_for(layers: &[LayerSpec]) -> Option<[usize; 3]> {
+        stages::image_for(layers)
     }
 
     /// The same network, its parameters in chunks of at most so many values: for tests of what sends them.
@@ -159,9 +167,13 @@ impl Network {
                 found = layers.get(at).copied();
                 layers = found.map_or(Vec::new(), |layer| layer.inside());
             }
-            let (place, units, parameters) = (built.place.clone(), built.outputs, built.len());
-            let layer = found.map(LayerSpec::copy_of);
-            sizes.extend(layer.map(|layer| LayerSize { place, layer, units, parameters }));
+            sizes.extend(found.map(LayerSpec::copy_of).map(|layer| LayerSize {
+                place: built.place.clone(),
+                layer,
+                shape: built.shape.output.clone(),
+                units: built.outputs,
+                parameters: built.len(),
+            }));
         }
         sizes.sort_by(|a, b| a.place.cmp(&b.place));
         sizes
@@ -317,6 +329,7 @@ mod tests {
         let layers = layers.collect();
         NetworkSpec {
             inputs: 3,
+            image: None,
             embeddings: Vec::new(),
             layers,
             loss,

@@ -167,8 +167,16 @@ impl Network {
         let tensors = layer.tensors(values);
         let activates = activates || !is_last;
         let layer_number = layer.number;
-        let pass =
-            Forward { layer: layer_number, input, beside, tensors, training, activates, pieces };
+        let pass = Forward {
+            layer: layer_number,
+            input,
+            sides: &layer.sides,
+            beside,
+            tensors,
+            training,
+            activates,
+            pieces,
+        };
         layer.stage.forward(&pass, outputs, kept);
     }
 

@@ -16,6 +16,10 @@ use crate::unit::Unit;
 pub struct NetworkSpec {
     /// Numbers of an input row.
     pub inputs: usize,
+    /// Height, width and channels of the image that a row's numbers are: pixel by pixel, row by row of it, each with its channels.
+    /// Not written where rows are no images, so that the description is what it was before they could be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<[usize; 3]>,
     /// Columns of categories that are embedded. In an input row their places come after the numbers, in this order. Not
     /// written where there are none, so that the description is what it was before there were embeddings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -45,6 +49,7 @@ mod tests {
         let last = Dense::new(1).without_bias();
         let mut spec = NetworkSpec {
             inputs: 3,
+            image: None,
             embeddings: Vec::new(),
             layers: vec![
                 Dense::new(4).activation(Activation::LeakyRelu { slope: 0.1 }).into(),
@@ -65,6 +70,10 @@ mod tests {
         let json = serde_json::to_string(&spec).unwrap();
         assert_eq!(json, format!("{}{units}", with_dropout.strip_suffix('}').unwrap()));
         assert_eq!(serde_json::from_str::<NetworkSpec>(&json).unwrap(), spec);
+        let with_image = NetworkSpec { image: Some([1, 3, 1]), ..spec.clone() };
+        let image = json.replacen(r#""inputs":3,"#, r#""inputs":3,"image":[1,3,1],"#, 1);
+        assert_eq!(serde_json::to_string(&with_image).unwrap(), image);
+        assert_eq!(serde_json::from_str::<NetworkSpec>(&image).unwrap(), with_image);
         spec.embeddings = vec![Embedding { column: "color".to_string(), rows: 8, dimension: 3 }];
         let inputs = r#"{"inputs":3,"#;
         let embeddings = r#""embeddings":[{"column":"color","rows":8,"dimension":3}],"#;

@@ -8,7 +8,7 @@ use lockstep_proto::layout::PARAMETERS_MAX;
 
 use crate::embeddings::Embeddings;
 use crate::error::SpecError;
-use crate::layers::{Layer, Shape, Stage, Tensors};
+use crate::layers::{Layer, LayerSpec, Shape, Stage, Tensors};
 use crate::place::LayerPlace;
 use crate::spec::NetworkSpec;
 
@@ -22,6 +22,8 @@ pub(crate) struct Built {
     pub(crate) place: LayerPlace,
     /// The first of the stages of the layers inside it, if it has any.
     pub(crate) block: Option<usize>,
+    /// Sides of an input row.
+    pub(crate) sides: Vec<usize>,
     /// Values of an input row.
     pub(crate) inputs: usize,
     /// The first of these by which slopes are wanted, if they are: numbers that go into the network need none.
@@ -51,7 +53,10 @@ impl Built {
 
 /// Gives each layer the shape of what is before it.
 pub(crate) fn build(spec: &NetworkSpec) -> Result<Vec<Built>, SpecError> {
-    let input = vec![spec.inputs];
+    let input = match spec.image {
+        Some(sides) => image(spec, sides)?,
+        None => vec![spec.inputs],
+    };
     let mut stages = Stages { built: Vec::new(), input, slopes_from: 0, parameters: 0, number: 0 };
     if let Some(embeddings) = Embeddings::new(spec.inputs, &spec.embeddings)? {
         stages.input = vec![spec.inputs + spec.embeddings.len()];
@@ -90,12 +95,7 @@ impl Stages {
         }
         let shape = shape(described, &self.input).map_err(wrong)?;
         if !inside.is_empty() && self.input != input {
-            let [found, wanted] =
-                [&self.input, &input].map(|sides| sides.iter().product::<usize>());
-            return Err(wrong(format!(
-                "its layers make rows of {found} of rows of {wanted}, to which they cannot be added: let the last of them \
-                 have {wanted} units"
-            )));
+            return Err(wrong(unlike(&self.input, &input)));
         }
         if checked_len(&shape.output).is_none() {
             return Err(wrong("its rows are too long to count".to_string()));
@@ -122,7 +122,7 @@ impl Stages {
         }
         self.parameters = Some(self.parameters + len).filter(is_counted)?;
         let (inputs, outputs) = (checked_len(&self.input)?, checked_len(&shape.output)?);
-        self.input.clone_from(&shape.output);
+        let sides = std::mem::replace(&mut self.input, shape.output.clone());
         let slopes_from = std::mem::take(&mut self.slopes_from);
         let number = self.number;
         self.number += 1;
@@ -131,6 +131,7 @@ impl Stages {
             number,
             place,
             block,
+            sides,
             inputs,
             slopes_from,
             outputs,
@@ -139,6 +140,73 @@ impl Stages {
         });
         Some(())
     }
+}
+
+/// Why rows of a block cannot be added to those that went into it.
+fn unlike(found: &[usize], wanted: &[usize]) -> String {
+    let why = "to which they cannot be added";
+    match (found, wanted) {
+        ([found], [wanted]) => format!(
+            "its layers make rows of {found} of rows of {wanted}, {why}: let the last of them have {wanted} units"
+        ),
+        _ => format!(
+            "its layers make rows of shape {found:?} of rows of shape {wanted:?}, {why}: let them keep the shape, as \
+             `padding = \"same\"` does"
+        ),
+    }
+}
+
+/// The sides of rows that are images.
+fn image(spec: &NetworkSpec, sides: [usize; 3]) -> Result<Vec<usize>, SpecError> {
+    let problem = match checked_len(&sides) {
+        _ if !spec.embeddings.is_empty() => {
+            "columns that are embedded are beside them, which an image has no place for".to_string()
+        }
+        Some(len) if len == spec.inputs && len > 0 => return Ok(sides.to_vec()),
+        found => {
+            let found = found.map_or("too many to count".to_string(), |len| len.to_string());
+            format!("which are {found} numbers, but rows have {}", spec.inputs)
+        }
+    };
+    Err(SpecError::Image { sides, problem })
+}
+
+/// Most values of a side of an image that is not known yet.
+const UNKNOWN_SIDE_MAX: usize = 1 << 10;
+
+/// Sides of an image that these layers, one after another, can take where it is not known yet: a small one. `None` where no layer takes
+/// images.
+pub(crate) fn image_for(layers: &[LayerSpec]) -> Option<[usize; 3]> {
+    let all = || layers.iter().map(LayerSpec::layer);
+    if !all().any(takes_images) {
+        return None;
+    }
+    let channels = LayerSpec::inputs_for(layers);
+    let sides = (0..).map(|power| 1usize << power).take_while(|&side| side <= UNKNOWN_SIDE_MAX);
+    let mut images = sides.map(|side| [side, side, channels]);
+    let fits = |image: &[usize; 3]| output_of(all(), image.to_vec()).is_some();
+    images.find(fits).or(Some([UNKNOWN_SIDE_MAX, UNKNOWN_SIDE_MAX, channels]))
+}
+
+fn takes_images(layer: &dyn Layer) -> bool {
+    layer.takes_images() || layer.inside().into_iter().any(takes_images)
+}
+
+/// What layers make of rows of a shape, if they can take them.
+fn output_of<'a>(
+    layers: impl Iterator<Item = &'a dyn Layer>,
+    mut sides: Vec<usize>,
+) -> Option<Vec<usize>> {
+    for layer in layers {
+        let (inside, before) = (layer.inside(), sides.clone());
+        let is_block = !inside.is_empty();
+        sides = output_of(inside.into_iter(), sides)?;
+        if is_block && sides != before {
+            return None;
+        }
+        sides = shape(layer, &sides).ok()?.output;
+    }
+    Some(sides)
 }
 
 /// Values of a row with these sides, if they can be counted.

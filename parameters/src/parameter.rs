@@ -69,6 +69,8 @@ pub enum Slot<'a> {
     Whole(&'a mut dyn Store<u64>, u64, u64),
     /// Whole numbers from the first to the second.
     Wholes(&'a mut dyn Store<Vec<u64>>, u64, u64),
+    /// Two whole numbers from the first to the second, height and width; one stands for both.
+    Sides(&'a mut dyn Store<[u64; 2]>, u64, u64),
     /// A number.
     Number(&'a mut dyn Store<f64>, Range),
     /// Numbers.
@@ -132,6 +134,10 @@ impl Slot<'_> {
             Slot::Wholes(numbers, ..) => {
                 list(numbers.get()?.into_iter().map(Value::Whole).collect())
             }
+            Slot::Sides(sides, ..) => match sides.get()? {
+                [height, width] if height == width => Some(Value::Whole(height)),
+                both => list(both.map(Value::Whole).to_vec()),
+            },
             Slot::Number(number, _) => number.get().map(Value::Number),
             Slot::Numbers(numbers, _) => {
                 list(numbers.get()?.into_iter().map(Value::Number).collect())
@@ -168,6 +174,9 @@ impl Slot<'_> {
                 store.get().iter().try_for_each(|found| whole(found, min, max))
             }
             Slot::Wholes(store, min, max) => {
+                store.get().iter().flatten().try_for_each(|found| whole(found, min, max))
+            }
+            Slot::Sides(store, min, max) => {
                 store.get().iter().flatten().try_for_each(|found| whole(found, min, max))
             }
             Slot::Number(store, range) => {

@@ -55,3 +55,24 @@ macro_rules! store_whole {
 }
 
 store_whole!(u32, usize);
+
+/// Bounds are within the type's own.
+impl Store<[u64; 2]> for [usize; 2] {
+    fn get(&self) -> Option<[u64; 2]> {
+        Some(self.map(|value| value as u64))
+    }
+
+    fn set(&mut self, value: [u64; 2]) {
+        *self = value.map(|value| value as usize);
+    }
+}
+
+impl Store<[u64; 2]> for Option<[usize; 2]> {
+    fn get(&self) -> Option<[u64; 2]> {
+        self.map(|both| both.map(|value| value as u64))
+    }
+
+    fn set(&mut self, value: [u64; 2]) {
+        *self = Some(value.map(|value| value as usize));
+    }
+}

@@ -26,6 +26,11 @@ pub enum Purpose {
         /// Among all layers of the job.
         layer: u32,
     },
+    /// How a layer moves the pixels of a row; counters as of dropout.
+    Augmentation {
+        /// Among all layers of the job.
+        layer: u32,
+    },
     /// Initial vectors of embeddings; counters: 0, place among the network's embeddings.
     InitialEmbeddings,
 }
@@ -42,6 +47,7 @@ impl Purpose {
             Purpose::Audit => 6,
             Purpose::Dropout { layer } => 7 | u64::from(layer) << 32,
             Purpose::InitialEmbeddings => 8,
+            Purpose::Augmentation { layer } => 9 | u64::from(layer) << 32,
         }
     }
 }

@@ -74,8 +74,10 @@ impl Plan {
             Some(weights) => weighted(train, weights),
             None => train,
         };
+        let inputs = train.features - schema.embeddings().len();
         let network = job.network_of(
-            train.features - schema.embeddings().len(),
+            inputs,
+            job.image_of(inputs, schema.image.as_deref())?,
             embeddings(&schema),
             units(&schema),
         )?;

@@ -13,8 +13,8 @@ use lockstep_coordinator::policy::{
 use lockstep_coordinator::{Averaging, Coding, RunSpec, Snapshot, SumBounds, ends_with_averages};
 use lockstep_data::{RowOrder, Rows, Sharded};
 use lockstep_model::{
-    Activation, Dense, Dropout, Embedding, LayerNorm, LayerSpec, Loss, Metric, Network,
-    NetworkSpec, Residual,
+    Activation, AvgPool, Conv2d, Dense, Dropout, Embedding, Flatten, LayerNorm, LayerSpec, Loss,
+    MaxPool, Metric, Network, NetworkSpec, Padding, RandomFlip, RandomTranslation, Residual,
 };
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
@@ -63,6 +63,7 @@ impl Job {
         let early_stopping = draw_early_stopping(seed, &mut schedule);
         let mut spec = draw_network(random);
         enrich(seed, &mut spec);
+        draw_image(seed, &mut spec);
         let description = serde_json::to_string(&spec).expect("a network is JSON");
         let loss = spec.loss;
         let network = Network::new(spec).expect("it was drawn by the rules");
@@ -330,7 +331,7 @@ fn draw_network(random: &mut Random) -> NetworkSpec {
     };
     let inputs = 1 + random.below(4) as usize;
     let embeddings = if one_in(random, 2) { draw_embeddings(random) } else { Vec::new() };
-    NetworkSpec { inputs, embeddings, layers, loss, metrics, units: Vec::new() }
+    NetworkSpec { inputs, image: None, embeddings, layers, loss, metrics, units: Vec::new() }
 }
 
 /// Puts layers of other kinds into every second network, and penalties of weights into some.
@@ -354,6 +355,32 @@ fn enrich(seed: u64, spec: &mut NetworkSpec) {
         let block = Residual::new().layer(inside).layer(Dense::new(width));
         spec.layers.insert(place, block.into());
     }
+}
+
+/// Rows of every third network without embeddings are images: layers of these come first, down to as many values as a row had.
+fn draw_image(seed: u64, spec: &mut NetworkSpec) {
+    let random = &mut Random::new(seed, Purpose::Split, 4, 0);
+    if !spec.embeddings.is_empty() || !one_in(random, 3) {
+        return;
+    }
+    let mut below = |bound: u32| random.below(bound) as usize;
+    let (width, sides) = (spec.inputs, [2 + below(4), 2 + below(3), 1 + below(2)]);
+    let conv = Conv2d::new(1 + below(3), [1 + below(2), 1 + below(2)]);
+    let conv = if below(2) == 0 { conv.padding(Padding::Same) } else { conv };
+    let mut layers: Vec<LayerSpec> = match below(4) {
+        0 => vec![RandomFlip::default().into()],
+        1 => vec![RandomTranslation::new(0.3, 0.5).into()],
+        _ => Vec::new(),
+    };
+    layers.push(conv.activation(Activation::Tanh).into());
+    layers.push(match below(3) {
+        0 => MaxPool::default().padding(Padding::Same).into(),
+        1 => AvgPool::new([1, 1]).strides([2, 1]).into(),
+        _ => Dropout::new(0.1).into(),
+    });
+    layers.extend([Flatten::new().into(), Dense::new(width).into()]);
+    layers.append(&mut spec.layers);
+    (spec.inputs, spec.image, spec.layers) = (sides.iter().product(), Some(sides), layers);
 }
 
 /// Values of a row that goes into the first layer.

@@ -71,6 +71,9 @@ fn layers(plan: &Plan, text: &mut Lines) -> fmt::Result {
     let (network, model) = (&plan.network, &plan.job.model);
     let embeddings = &network.spec().embeddings;
     let mut inputs = count(network.spec().inputs as u64, "input");
+    if let Some([height, width, channels]) = network.spec().image {
+        inputs = format!("{inputs}, an image of {height} x {width} x {channels}");
+    }
     if !embeddings.is_empty() {
         inputs = format!("{inputs} and {}", count(embeddings.len() as u64, "embedding"));
     }
@@ -89,10 +92,10 @@ fn layers(plan: &Plan, text: &mut Lines) -> fmt::Result {
     if let Some(more) = embeddings.len().checked_sub(LISTED_MAX).filter(|&more| more > 0) {
         rows.push(row([&format!("and {more} more"), "", "", ""]));
     }
-    for LayerSize { place, layer, units, parameters } in network.layer_sizes() {
+    for LayerSize { place, layer, shape, parameters, .. } in network.layer_sizes() {
         rows.push(vec![
             format!("{}{place} {}", "  ".repeat(place.depth()), layer.name()),
-            format!("[rows, {units}]"),
+            rows_of(&shape),
             thousands(parameters as f64),
             layer.summary(),
         ]);
@@ -100,6 +103,12 @@ fn layers(plan: &Plan, text: &mut Lines) -> fmt::Result {
     rows.push(row(["", "", &thousands(network.layout().len() as f64), "in all"]));
     text.table(&rows, &[0, 3]);
     Ok(())
+}
+
+/// What comes out of a layer.
+fn rows_of(shape: &[usize]) -> String {
+    let sides: Vec<String> = shape.iter().map(usize::to_string).collect();
+    format!("[rows, {}]", sides.join(", "))
 }
 
 fn data(plan: &Plan, text: &mut Lines) -> fmt::Result {

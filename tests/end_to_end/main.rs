@@ -53,6 +53,7 @@ mod hostile_worker;
 mod hosts;
 mod house;
 mod idx;
+mod images;
 mod init;
 #[cfg(target_os = "linux")]
 mod joining;

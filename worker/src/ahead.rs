@@ -163,6 +163,7 @@ mod tests {
         ];
         let spec = NetworkSpec {
             inputs: 60,
+            image: None,
             embeddings: Vec::new(),
             layers,
             loss: Loss::Mse,

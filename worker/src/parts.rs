@@ -231,6 +231,7 @@ mod tests {
     fn network(rows: usize) -> Network {
         let spec = NetworkSpec {
             inputs: 1,
+            image: None,
             embeddings: vec![Embedding { column: "c".to_string(), rows, dimension: 2 }],
             layers: vec![Dense::new(1).into()],
             loss: Loss::Mse,

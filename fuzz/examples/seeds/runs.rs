@@ -55,6 +55,7 @@ fn dense(
         layers.iter().map(|&(units, activation)| Dense { activation, ..Dense::new(units) }.into());
     NetworkSpec {
         inputs,
+        image: None,
         embeddings: Vec::new(),
         layers: layers.collect(),
         loss,

@@ -128,7 +128,9 @@ impl Layer for Dense {
 
     fn shape(&self, input: &[usize]) -> Result<Shape, String> {
         let [inputs] = input else {
-            return Err(format!("found rows of shape {input:?}, wanted one side: flatten them"));
+            return Err(format!(
+                "found rows of shape {input:?}, wanted one side: put a `flatten` layer before it"
+            ));
         };
         let (inputs, units) = (*inputs, self.units);
         if self.activation == Activation::Softmax && units == 1 {
@@ -281,7 +283,9 @@ mod tests {
         let order = Order::new(ShardTree::new(5).root(), &microbatches, 0);
         let training = TrainingRows { seed: 0, step: 0, microbatches: &microbatches };
         let pass = Backward {
+            layer: 0,
             input: view(&values, ROWS, 7),
+            sides: &[7],
             tensors: Tensors { values: &[], ranges: &[] },
             outputs: &[],
             kept: &[],

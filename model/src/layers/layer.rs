@@ -50,7 +50,12 @@ pub(crate) trait Layer: Stage {
         Vec::new()
     }
 
-    /// Values of an output row, where they do not follow from those of an input row.
+    /// Whether it takes images: rows of three sides, height, width and channels.
+    fn takes_images(&self) -> bool {
+        false
+    }
+
+    /// The last side of an output row, where it does not follow from those of an input row.
     fn units(&self) -> Option<usize> {
         None
     }
@@ -164,6 +169,8 @@ impl<'a> Tensors<'a> {
 pub(crate) struct Described<'a> {
     /// Rows of `f32`.
     pub(crate) input: Value,
+    /// Of a row of the input, the slowest first.
+    pub(crate) sides: &'a [usize],
     /// What goes into the first of the layers inside it, if it has any.
     pub(crate) beside: Option<Value>,
     pub(crate) tensors: Tensors<'a>,
@@ -176,6 +183,8 @@ pub(crate) struct Forward<'a> {
     pub(crate) layer: usize,
     /// `[rows, inputs]`; columns may lie together instead of rows.
     pub(crate) input: ArrayView2<'a, f32>,
+    /// Of a row of the input, the slowest first.
+    pub(crate) sides: &'a [usize],
     /// What went into the first of the layers inside it, if it has any; as `input`.
     pub(crate) beside: Option<ArrayView2<'a, f32>>,
     pub(crate) tensors: Tensors<'a>,
@@ -190,8 +199,12 @@ pub(crate) struct Forward<'a> {
 /// What a backward pass is told: what the forward pass had, and what it left.
 #[derive(Clone, Copy)]
 pub(crate) struct Backward<'a> {
+    /// As the forward pass was told.
+    pub(crate) layer: usize,
     /// `[rows, inputs]`; columns may lie together instead of rows.
     pub(crate) input: ArrayView2<'a, f32>,
+    /// Of a row of the input, the slowest first.
+    pub(crate) sides: &'a [usize],
     pub(crate) tensors: Tensors<'a>,
     /// Row by row.
     pub(crate) outputs: &'a [f32],
@@ -213,7 +226,8 @@ pub(crate) struct Gradient<'a, 'p> {
     pub(crate) precision: Precision,
 }
 
-/// A part of a tensor that is computed in one go: some places of its first side. Tensors of one side are never cut.
+/// A part of a tensor that is computed in one go: some places of all its sides but the last, counted together. Tensors of one
+/// side are never cut, and their places are those of that.
 #[derive(Clone, Debug)]
 pub(crate) struct TensorPart {
     /// Place in the stage's declaration.

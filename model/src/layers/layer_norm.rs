@@ -112,7 +112,9 @@ impl Layer for LayerNorm {
 
     fn shape(&self, input: &[usize]) -> Result<Shape, String> {
         let [width] = *input else {
-            return Err(format!("found rows of shape {input:?}, wanted one side: flatten them"));
+            return Err(format!(
+                "found rows of shape {input:?}, wanted one side: put a `flatten` layer before it"
+            ));
         };
         let tensor = |(name, initializer)| {
             let shape = TensorShape::new(name, [width]);

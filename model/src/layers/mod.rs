@@ -8,6 +8,7 @@
 
 mod dense;
 mod dropout;
+mod images;
 mod layer;
 mod layer_norm;
 mod residual;
@@ -15,6 +16,10 @@ mod spec;
 
 pub use dense::Dense;
 pub use dropout::Dropout;
+pub use images::{
+    AvgPool, Conv2d, FillMode, Flatten, FlipMode, GlobalAvgPool, GlobalMaxPool, MaxPool, Padding,
+    RandomCrop, RandomFlip, RandomTranslation,
+};
 pub(crate) use layer::{
     Backward, Described, Forward, Gradient, Layer, Shape, Slopes, Stage, Tensor, TensorPart,
     Tensors, with_scratch,
@@ -33,6 +38,15 @@ static LAYERS: &[(&str, MakeLayer)] = &[
     ("dropout", || Dropout::new(0.0).into()),
     ("layer_norm", || LayerNorm::new().into()),
     ("residual", || Residual::new().into()),
+    ("conv2d", || Conv2d::new(0, [1, 1]).into()),
+    ("max_pool", || MaxPool::default().into()),
+    ("avg_pool", || AvgPool::default().into()),
+    ("global_avg_pool", || GlobalAvgPool::new().into()),
+    ("global_max_pool", || GlobalMaxPool::new().into()),
+    ("flatten", || Flatten::new().into()),
+    ("random_flip", || RandomFlip::default().into()),
+    ("random_translation", || RandomTranslation::new(0.0, 0.0).into()),
+    ("random_crop", || RandomCrop::default().into()),
 ];
 
 #[cfg(test)]
@@ -50,6 +64,6 @@ mod tests {
             let names = names(layer.parameters());
             assert!(!names.contains(&"type"), "{names:?}");
         }
-        assert_eq!(LayerSpec::named("conv2d"), None);
+        assert_eq!(LayerSpec::named("conv3d"), None);
     }
 }

@@ -17,11 +17,13 @@ thread_local! {
     static PANELS: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
-/// `c = a b`. `c` lies row by row.
+/// `c = a b`, or `c += a b`. `c` lies row by row.
 pub(crate) struct Product<'a> {
     pub(crate) a: ArrayView2<'a, f32>,
     pub(crate) b: ArrayView2<'a, f32>,
     pub(crate) c: ArrayViewMut2<'a, f32>,
+    /// Whether it is added to what `c` holds.
+    pub(crate) adds: bool,
 }
 
 impl Product<'_> {
@@ -38,7 +40,8 @@ impl Product<'_> {
         [left, right]: &mut [Vec<f32>; 2],
     ) {
         let (depth, columns) = self.b.dim();
-        if depth == 0 {
+        let adds = self.adds;
+        if depth == 0 && !adds {
             self.c.fill(0.0);
         }
         let width = V * S::F32_LANES;
@@ -63,7 +66,7 @@ impl Product<'_> {
                     left.chunks_exact(len),
                     right.chunks_exact(len),
                     c,
-                    start > 0,
+                    adds || start > 0,
                 );
             }
         }

@@ -46,7 +46,7 @@ pub(crate) fn pieces(flops: u64) -> usize {
 /// If the shapes do not fit, the rows of `c` are not slices, or neither the rows nor the columns of an operand are.
 pub fn multiply(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>, c: ArrayViewMut2<'_, f32>) {
     assert_eq!((a.nrows(), a.ncols(), b.ncols()), (c.nrows(), b.nrows(), c.ncols()), "shapes");
-    Product { a, b, c }.compute();
+    Product { a, b, c, adds: false }.compute();
 }
 
 /// [`multiply`] in so many pieces, on as many threads.

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use crate::common::{
     bits, bits_f64, data, dense, embedding, gradient, gradient_in, microbatches, network,
-    of_layers, parameters, training,
+    of_images, of_layers, parameters, training,
 };
 use lockstep_model::{
-    Activation, Batch, Dropout, LayerNorm, Loss, Metric, Microbatch, Network, NodeGradient,
-    PARALLEL_FLOPS_MIN, Residual, Sink, Workspace,
+    Activation, AvgPool, Batch, Conv2d, Dropout, Flatten, LayerNorm, Loss, MaxPool, Metric,
+    Microbatch, Network, NodeGradient, PARALLEL_FLOPS_MIN, Padding, Residual, Sink, Workspace,
 };
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::{Node, ShardTree};
@@ -71,6 +71,21 @@ fn networks() -> Vec<Network> {
             ],
             Loss::Mse,
             &[Metric::Mae],
+        ),
+        of_images(
+            [11, 9, 2],
+            vec![
+                Conv2d::new(7, [3, 3]).padding(Padding::Same).into(),
+                MaxPool::default().into(),
+                Residual::new().layer(Conv2d::new(7, [3, 2]).padding(Padding::Same)).into(),
+                Dropout::new(0.2).into(),
+                Conv2d::new(17, [2, 2]).activation(Activation::Gelu).strides([2, 1]).into(),
+                AvgPool::new([2, 1]).into(),
+                Flatten::new().into(),
+                dense(3, Activation::Softmax),
+            ],
+            Loss::CROSS_ENTROPY,
+            &[Metric::Accuracy],
         ),
         // A table of which every row is touched, one of which few are, and numbers beside them.
         embedding(

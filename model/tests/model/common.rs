@@ -9,6 +9,8 @@ use lockstep_proto::tree::Node;
 use lockstep_proto::values::Precision;
 use ndarray::Array2;
 
+use crate::images::reference_image;
+
 pub(crate) fn network(
     inputs: usize,
     layers: &[(usize, Activation)],
@@ -32,6 +34,18 @@ pub(crate) fn of_layers(
     embedding(inputs, Vec::new(), layers, loss, metrics)
 }
 
+/// Rows of images of these sides.
+pub(crate) fn of_images(
+    sides: [usize; 3],
+    layers: Vec<LayerSpec>,
+    loss: Loss,
+    metrics: &[Metric],
+) -> Network {
+    let (inputs, image) = (sides.iter().product(), Some(sides));
+    let (embeddings, metrics, units) = (Vec::new(), metrics.to_vec(), Vec::new());
+    Network::new(NetworkSpec { inputs, image, embeddings, layers, loss, metrics, units }).unwrap()
+}
+
 /// Numbers, then columns that are embedded: rows and dimension of each table.
 pub(crate) fn embedding(
     inputs: usize,
@@ -43,12 +57,13 @@ pub(crate) fn embedding(
     let column = |(at, (rows, dimension))| Embedding { column: format!("c{at}"), rows, dimension };
     let embeddings = tables.into_iter().enumerate().map(column).collect();
     let (metrics, units) = (metrics.to_vec(), Vec::new());
-    Network::new(NetworkSpec { inputs, embeddings, layers, loss, metrics, units }).unwrap()
+    Network::new(NetworkSpec { inputs, image: None, embeddings, layers, loss, metrics, units })
+        .unwrap()
 }
 
 /// Seed and step of the passes.
-const SEED: u64 = 77;
-const STEP: u64 = 1234;
+pub(crate) const SEED: u64 = 77;
+pub(crate) const STEP: u64 = 1234;
 
 /// These microbatches, in the step of the tests.
 pub(crate) fn training(microbatches: &[Microbatch]) -> TrainingRows<'_> {
@@ -198,7 +213,8 @@ pub(crate) fn reference_outputs(
         values.extend(vectors.take(embedding.rows).nth(place as usize).unwrap());
         at += embedding.rows * embedding.dimension;
     }
-    let mut reference = Reference { params: &params[at..], number: 0, row };
+    let sides = spec.image.map_or(vec![values.len()], |sides| sides.to_vec());
+    let mut reference = Reference { params: &params[at..], number: 0, row, sides };
     reference.layers(&spec.layers, &mut values);
     values
 }
@@ -210,6 +226,8 @@ struct Reference<'a> {
     /// Of the next layer.
     number: u32,
     row: Identity,
+    /// Of the values.
+    sides: Vec<usize>,
 }
 
 impl Reference<'_> {
@@ -226,6 +244,12 @@ impl Reference<'_> {
                 self.params = &self.params[len..];
             } else if let Some(dense) = layer.get::<Dense>() {
                 self.dense(dense, values);
+                self.sides = vec![values.len()];
+            } else if let Some(made) =
+                reference_image(layer, (self.number, self.row), &self.sides, self.params, values)
+            {
+                (*values, self.sides) = (made.values, made.sides);
+                self.params = &self.params[made.params..];
             } else {
                 panic!("no reference for {layer:?}");
             }
@@ -271,7 +295,7 @@ fn reference_layer_norm(norm: &LayerNorm, params: &[f64], values: &mut [f64]) ->
     gamma.len() + beta.len()
 }
 
-fn reference_activation(activation: Activation, z: &[f64]) -> Vec<f64> {
+pub(crate) fn reference_activation(activation: Activation, z: &[f64]) -> Vec<f64> {
     if activation == Activation::Softmax {
         let total: f64 = z.iter().map(|z| z.exp()).sum();
         return z.iter().map(|z| z.exp() / total).collect();

@@ -284,7 +284,7 @@ fn embeddings_that_cannot_be() {
     let refused = |inputs, embeddings| {
         let layers = vec![dense(1, Activation::Linear)];
         let (loss, metrics, units) = (Loss::Mse, Vec::new(), Vec::new());
-        let spec = NetworkSpec { inputs, embeddings, layers, loss, metrics, units };
+        let spec = NetworkSpec { inputs, image: None, embeddings, layers, loss, metrics, units };
         Network::new(spec).unwrap_err().to_string()
     };
     let most = 1 << 24;

@@ -224,7 +224,7 @@ fn embeddings_before_the_layers() {
 }
 
 /// Gradients of one leaf and of a tree of leaves, losses and outputs: all against the reference.
-fn check(network: &Network, rows: usize, what: &str) {
+pub(crate) fn check(network: &Network, rows: usize, what: &str) {
     let params = parameters(network);
     let (x, y) = data(network, rows);
     let root = ShardTree::new(rows as u32).root();

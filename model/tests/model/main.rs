@@ -7,6 +7,7 @@ mod common;
 mod dropout;
 mod embeddings;
 mod gradients;
+mod images;
 mod math;
 mod memory;
 mod non_finite;

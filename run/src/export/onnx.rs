@@ -3,7 +3,9 @@
 //! Written for old runtimes: operator set 11 of ONNX 1.6, and 2 of `ai.onnx.ml`, of which only `LabelEncoder` is used, for texts
 //! and whole numbers. `Scaler` is not: it multiplies by the inverse, in `f32`.
 
-use lockstep_graph::{Constant, Element, Graph, Literal, Node, Operation, Port, Value};
+use lockstep_graph::{
+    Constant, Element, Graph, Literal, Node, OfImages, Operation, Port, Value, Window,
+};
 use prost::Message as _;
 
 use wire::attribute_proto::AttributeType;
@@ -196,6 +198,12 @@ impl Written<'_> {
                 let to = int("to", data_type(*element) as i64);
                 self.add("Cast", inputs, output, vec![to]);
             }
+            Operation::Convolution(made) => {
+                let [_, _, channels] = made.image;
+                self.convolution(inputs, output, made, channels);
+            }
+            Operation::MaxPool(made) => self.pool("MaxPool", inputs, output, made),
+            Operation::MeanPool(made) => self.pool("AveragePool", inputs, output, made),
             Operation::Join => self.add("Concat", inputs, output, vec![int("axis", 1)]),
             Operation::Columns { from, to } => {
                 let from = self.wholes(format!("{output}/from"), &[*from as i64]);
@@ -236,6 +244,59 @@ impl Written<'_> {
         }
     }
 
+    /// Rows as images, channels first as ONNX has them.
+    fn images(&mut self, rows: String, output: &str, sides: [usize; 3]) -> String {
+        let [height, width, channels] = sides.map(|side| side as i64);
+        let shape = self.wholes(format!("{output}/sides"), &[-1, height, width, channels]);
+        let (last, first) = (format!("{output}/channels_last"), format!("{output}/channels_first"));
+        self.add("Reshape", vec![rows, shape], last.clone(), Vec::new());
+        self.add("Transpose", vec![last], first.clone(), vec![ints("perm", &[0, 3, 1, 2])]);
+        first
+    }
+
+    /// Images, channels first, as rows.
+    fn of_images(&mut self, images: String, output: String, sides: [usize; 3]) {
+        let len = sides.iter().product::<usize>() as i64;
+        let shape = self.wholes(format!("{output}/len"), &[-1, len]);
+        let last = format!("{output}/made_channels_last");
+        self.add("Transpose", vec![images], last.clone(), vec![ints("perm", &[0, 2, 3, 1])]);
+        self.add("Reshape", vec![last, shape], output, Vec::new());
+    }
+
+    fn pool(&mut self, operator: &str, inputs: Vec<String>, output: String, made: &OfImages) {
+        let images = self.images(inputs[0].clone(), &output, made.image);
+        let pooled = format!("{output}/made");
+        self.add(operator, vec![images], pooled.clone(), window(&made.window));
+        self.of_images(pooled, output, made.output);
+    }
+
+    fn convolution(
+        &mut self,
+        inputs: Vec<String>,
+        output: String,
+        made: &OfImages,
+        channels: usize,
+    ) {
+        let images = self.images(inputs[0].clone(), &output, made.image);
+        // The kernel as [filters, channels, height, width], the bias of one side.
+        let ([height, width], filters) = (made.window.size, made.output[2]);
+        let sides = [height, width, channels, filters].map(|side| side as i64);
+        let shape = self.wholes(format!("{output}/kernel_sides"), &sides);
+        let (whole, kernel) = (format!("{output}/kernel"), format!("{output}/kernel_turned"));
+        self.add("Reshape", vec![inputs[1].clone(), shape], whole.clone(), Vec::new());
+        self.add("Transpose", vec![whole], kernel.clone(), vec![ints("perm", &[3, 2, 0, 1])]);
+        let mut operands = vec![images, kernel];
+        if let Some(bias) = inputs.get(2) {
+            let shape = self.wholes(format!("{output}/bias_len"), &[-1]);
+            let flat = format!("{output}/bias");
+            self.add("Reshape", vec![bias.clone(), shape], flat.clone(), Vec::new());
+            operands.push(flat);
+        }
+        let sums = format!("{output}/made");
+        self.add("Conv", operands, sums.clone(), window(&made.window));
+        self.of_images(sums, output, made.output);
+    }
+
     /// Rows of a table: the places lose their second side, or each row would get one more.
     fn rows(&mut self, inputs: Vec<String>, output: String) {
         let [table, places] = <[String; 2]>::try_from(inputs).expect("a table and places");
@@ -256,6 +317,17 @@ impl Written<'_> {
         let attributes = vec![keys, ints("values_int64s", places), int("default_int64", other)];
         self.add("LabelEncoder", inputs, output, attributes);
     }
+}
+
+/// Attributes of a window.
+fn window(window: &Window) -> Vec<AttributeProto> {
+    let both = |sides: [usize; 2]| sides.map(|side| side as i64);
+    let pads = [both(window.before), both(window.after)].concat();
+    vec![
+        ints("kernel_shape", &both(window.size)),
+        ints("strides", &both(window.strides)),
+        ints("pads", &pads),
+    ]
 }
 
 /// The operator of an operation that needs no more than its inputs.
@@ -290,6 +362,9 @@ fn plain(operation: &Operation) -> Option<&'static str> {
         | Operation::Elu { .. }
         | Operation::Softmax
         | Operation::Convert(_)
+        | Operation::Convolution(_)
+        | Operation::MaxPool(_)
+        | Operation::MeanPool(_)
         | Operation::Join
         | Operation::Columns { .. }
         | Operation::RowSum

@@ -44,6 +44,12 @@ impl Keys for DataSection<'_> {
                 |names| names.as_deref().map(list),
             ),
             Key::slot("sample_weight", Slot::Text(&mut spec.sample_weight)),
+            Key::own(
+                "image",
+                &mut spec.image,
+                |value| image(value).map(Some),
+                |sides| sides.map(|sides| format!("{sides:?}")),
+            ),
             Key::slot("scale", Slot::Choice(&mut spec.scale)),
             Key::own("missing", &mut spec.missing, missing, |rule| {
                 Slot::Choice(&mut rule.clone()).value().map(|value| inline(&value))
@@ -98,6 +104,25 @@ fn missing(value: &Value<'_>) -> Result<Missing, JobError> {
     names.retain(|name| *name != Missing::Category.name());
     choose(value, &mut rule, &names)?;
     Ok(rule)
+}
+
+/// Most values of a side of an image.
+const IMAGE_SIDE_MAX: u64 = 1 << 16;
+
+fn image(value: &Value<'_>) -> Result<[usize; 3], JobError> {
+    let wanted = "wanted three: height, width and channels, such as `[28, 28, 1]`";
+    if !value.is_list() {
+        return Err(
+            value.wanted("three numbers: height, width and channels, such as `[28, 28, 1]`")
+        );
+    }
+    let sides: Vec<usize> = value
+        .list()?
+        .iter()
+        .map(|side| side.integer(1, IMAGE_SIDE_MAX).map(|side| side as usize))
+        .collect::<Result<_, _>>()?;
+    let found = sides.len();
+    sides.try_into().map_err(|_| value.fail(format!("found {found} numbers, {wanted}")))
 }
 
 fn quote(value: &Value<'_>) -> Result<Option<char>, JobError> {

@@ -177,6 +177,16 @@ fn fill(value: &reader::Value<'_>, slot: Slot<'_>) -> Result<(), JobError> {
         Slot::Wholes(into, min, max) => {
             into.set(all(value, LISTED_MAX, |item| item.integer(min, max))?);
         }
+        Slot::Sides(into, min, max) => into.set(match value.is_list() {
+            true => {
+                let sides = all(value, LISTED_MAX, |item| item.integer(min, max))?;
+                let found = sides.len();
+                let wanted = "one whole number, or two: height and width";
+                <[u64; 2]>::try_from(sides)
+                    .map_err(|_| value.fail(format!("found {found} numbers, wanted {wanted}")))?
+            }
+            false => [value.integer(min, max)?; 2],
+        }),
         Slot::Number(into, range) => into.set(value.number(range)?),
         Slot::Numbers(into, range) => {
             into.set(all(value, LISTED_MAX, |item| item.number(range))?);

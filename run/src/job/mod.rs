@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use lockstep_coordinator::Coding;
 use lockstep_coordinator::policy::EarlyStopping;
 use lockstep_data::{TableSpec, TargetKind};
-use lockstep_model::{Embedding, LayerSpec, Loss, Metric, Network, NetworkSpec, Unit};
+use lockstep_model::{Embedding, LayerSpec, Loss, Metric, Network, NetworkSpec, SpecError, Unit};
 use lockstep_proto::frame::{NETWORK_BYTES_MAX, SUMS_LEN_MAX};
 use lockstep_proto::values::Precision;
 use lockstep_proto::words::count;
@@ -187,7 +187,7 @@ impl Job {
     pub fn parse(path: &Path, text: String, settings: &[Setting]) -> Result<Job, JobError> {
         let job = sections::read(path, text, settings)?;
         // All that does not depend on the table is found before the table is read.
-        job.check_messages(&job.network(LayerSpec::inputs_for(&job.model.layers))?)?;
+        job.check_messages(&job.network_unread()?)?;
         job.check_class_weights()?;
         job.check_watched()?;
         Ok(job)
@@ -214,29 +214,85 @@ impl Job {
     /// # Errors
     /// If layers, loss and metrics do not go together.
     pub fn network(&self, inputs: usize) -> Result<Network, JobError> {
-        self.network_of(inputs, Vec::new(), Vec::new())
+        self.network_of(inputs, self.data.image, Vec::new(), Vec::new())
     }
 
-    /// The network for rows of `inputs` numbers and a place in each of these embeddings, with targets of these units; none
-    /// where no target is scaled.
+    /// A network of the job's layers where the table is not read yet: its outputs, loss and metrics are those that it will have.
     ///
     /// # Errors
-    /// If layers, loss, metrics, embeddings and units do not go together.
+    /// If layers, loss and metrics do not go together, whatever the table.
+    pub fn network_unread(&self) -> Result<Network, JobError> {
+        let layers = &self.model.layers;
+        let image = self.data.image.or_else(|| Network::image_for(layers));
+        let inputs = match image {
+            Some(sides) => sides.iter().product(),
+            None => LayerSpec::inputs_for(layers),
+        };
+        self.network_of(inputs, image, Vec::new(), Vec::new())
+    }
+
+    /// The network for rows of `inputs` numbers, which are an image of these sides if there are any, and a place in each of these
+    /// embeddings, with targets of these units; none where no target is scaled.
+    ///
+    /// # Errors
+    /// If layers, loss, metrics, image, embeddings and units do not go together.
     pub fn network_of(
         &self,
         inputs: usize,
+        image: Option<[usize; 3]>,
         embeddings: Vec<Embedding>,
         units: Vec<Unit>,
     ) -> Result<Network, JobError> {
         let spec = NetworkSpec {
             inputs,
+            image,
             embeddings,
             layers: self.model.layers.clone(),
             loss: self.model.loss,
             metrics: self.model.metrics.clone(),
             units,
         };
-        Network::new(spec).map_err(|error| self.complain("model.layers", error.to_string()))
+        Network::new(spec).map_err(|error| match error {
+            SpecError::Image { sides, problem } => {
+                self.wrong("data.image", format!("found {sides:?}, {problem}"))
+            }
+            error => self.complain("model.layers", error.to_string()),
+        })
+    }
+
+    /// Height, width and channels of rows that are images for the network: what the job says, or, if a layer takes images, what the
+    /// table does, where those of two sides have one channel.
+    ///
+    /// # Errors
+    /// If the table has images of other sides, or others than the network gets.
+    pub fn image_of(
+        &self,
+        inputs: usize,
+        of_table: Option<&[usize]>,
+    ) -> Result<Option<[usize; 3]>, JobError> {
+        let takes_images = Network::image_for(&self.model.layers).is_some();
+        let (None, true, Some(sides)) = (self.data.image, takes_images, of_table) else {
+            return Ok(self.data.image);
+        };
+        let image = match *sides {
+            [height, width] => [height, width, 1],
+            [height, width, channels] => [height, width, channels],
+            _ => {
+                let problem = format!(
+                    "the table has rows of shape {sides:?}, wanted images of two sides or three: say with `data.image` which \
+                     these are"
+                );
+                return Err(self.complain("model.layers", problem));
+            }
+        };
+        if image.iter().product::<usize>() != inputs {
+            let problem = format!(
+                "the table has images of {sides:?}, but the network gets {inputs} numbers of each: leave out `data.features` and \
+                 what `data.columns` says of single pixels, or layers of images"
+            );
+            return Err(self.complain("model.layers", problem));
+        }
+        Ok(Some(image))
     }
 
     /// How target cells become numbers.
@@ -395,8 +451,7 @@ impl Job {
 
     fn outputs(&self) -> usize {
         // Before the table is read, its columns are not known; the last layer's units do not depend on them.
-        let inputs = LayerSpec::inputs_for(&self.model.layers);
-        self.network(inputs).map_or(0, |network| network.outputs())
+        self.network_unread().map_or(0, |network| network.outputs())
     }
 
     /// A complaint about a key, by its full name.

@@ -91,6 +91,35 @@ pub(crate) const CASES: &[Case] = &[
         threshold: Some(0.25),
     },
     Case {
+        name: "images",
+        job: "[data]\ntrain = \"train.csv\"\ntarget = \"y\"\nimage = [8, 8, 1]\nscale = { divide = 16 }\n[model]\nloss = \"cross_entropy\"\n\
+              layers = [{ type = \"random_translation\", height_factor = 0.2, width_factor = 0.2 }, { type = \"random_crop\", height = 7, width = 5 }, \
+              { type = \"conv2d\", filters = 6, kernel_size = [3, 2], strides = [1, 2], padding = \"same\", activation = \"gelu\" }, \
+              { type = \"residual\", layers = [{ type = \"conv2d\", filters = 6, kernel_size = 3, padding = \"same\", use_bias = false }] }, \
+              { type = \"max_pool\", pool_size = [3, 2], strides = 2, padding = \"same\" }, { type = \"avg_pool\", strides = 1, padding = \"same\" }, \
+              { type = \"conv2d\", filters = 9, kernel_size = 2, activation = \"relu\" }, { type = \"global_max_pool\" }, { type = \"flatten\" }, \
+              { type = \"dense\", units = 10, activation = \"softmax\" }]\n",
+        train: || root("tests/parity/digits-conv/train.csv"),
+        table: || root("tests/parity/digits-conv/train.csv"),
+        dates: "",
+        labels: "y",
+        refused: "x3",
+        threshold: None,
+    },
+    Case {
+        name: "pooled images",
+        job: "[data]\ntrain = \"train.csv\"\ntarget = \"y\"\nimage = [4, 4, 4]\nscale = { divide = 16 }\n[model]\nloss = \"cross_entropy\"\n\
+              layers = [{ type = \"avg_pool\" }, { type = \"conv2d\", filters = 9, kernel_size = 1, activation = \"tanh\" }, \
+              { type = \"residual\", layers = [{ type = \"conv2d\", filters = 9, kernel_size = [1, 2], padding = \"same\" }] }, { type = \"global_avg_pool\" }, \
+              { type = \"dense\", units = 10, activation = \"softmax\" }]\n",
+        train: || root("tests/parity/digits-conv/train.csv"),
+        table: || root("tests/parity/digits-conv/train.csv"),
+        dates: "",
+        labels: "y",
+        refused: "",
+        threshold: None,
+    },
+    Case {
         name: "activations",
         job: "[data]\ntrain = \"train.csv\"\ntarget = [\"up\", \"down\"]\nmissing = \"mean\"\nscale = \"robust\"\n[model]\n\
               loss = \"binary_cross_entropy\"\nlayers = [{ type = \"dense\", units = 7, activation = \"elu\" }, \

@@ -33,6 +33,9 @@ pub(super) struct Facts<'a> {
 #[derive(Serialize)]
 struct Network {
     inputs: usize,
+    /// Height, width and channels of what these are an image of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<[usize; 3]>,
     loss: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     loss_is_scaled: bool,
@@ -62,6 +65,9 @@ struct Layer {
     kind: &'static str,
     /// Values of an output row.
     units: usize,
+    /// Sides of an output row, where it has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shape: Option<Vec<usize>>,
     /// Where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     activation: Option<String>,
@@ -244,10 +250,11 @@ impl Network {
     fn new(plan: &Plan) -> Network {
         let (network, model) = (&plan.network, &plan.job.model);
         let sizes = network.layer_sizes().into_iter();
-        let layers = sizes.map(|LayerSize { place, layer, units, parameters }| Layer {
+        let layers = sizes.map(|LayerSize { place, layer, shape, units, parameters }| Layer {
             place: (place.depth() > 0).then(|| place.to_string()),
             kind: layer.name(),
             units,
+            shape: (shape.len() > 1).then_some(shape),
             activation: layer.activation().map(str::to_string),
             parameters,
         });
@@ -259,6 +266,7 @@ impl Network {
         });
         Network {
             inputs: network.spec().inputs,
+            image: network.spec().image,
             loss: model.loss.to_string(),
             loss_is_scaled: network.has_units(),
             metrics: model.metrics.iter().map(ToString::to_string).collect(),
