@@ -2,12 +2,10 @@
 //! so that a join line stays valid when a run is resumed.
 
 use data_encoding::BASE64;
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
-use crate::key::{Pin, signing_key};
+use crate::key::{Pin, generate_key, signing_key};
 use crate::secret::Secret;
 
 /// First line of the text form.
@@ -45,11 +43,9 @@ impl Identity {
     /// # Errors
     /// If the system has no randomness to give.
     pub fn generate() -> Result<Identity, IdentityError> {
-        let random = SystemRandom::new();
-        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random);
-        let key = key.map_err(|_| IdentityError::Random)?;
+        let key = generate_key().map_err(|_| IdentityError::Random)?;
         let secret = Secret::random().map_err(|_| IdentityError::Random)?;
-        Identity::of(Zeroizing::new(key.as_ref().to_vec()), secret)
+        Identity::of(key, secret)
     }
 
     /// The same key with a new secret: whoever has the old join line is not let in any more.

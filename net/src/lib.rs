@@ -1,7 +1,8 @@
 //! Endpoints of both sides: who may connect, how they prove it, and what a connection may cost before they have.
 //!
 //! A coordinator has an [`Identity`]: a key, which it proves by TLS, and a secret, which workers prove by saying it. A
-//! [`JoinLine`] holds what a worker needs of both. Or it has an [`OwnCertificate`], and workers may have one as well. Knows no message of the protocol, no file and no terminal.
+//! [`JoinLine`] holds what a worker needs of both. Or it has an [`OwnCertificate`], and workers may have one as well. Workers know
+//! each other by keys of their own, a [`PeerKey`] each, of which the coordinator tells. Knows no message of the protocol, no file and no terminal.
 
 mod access;
 mod certificates;
@@ -11,6 +12,7 @@ mod identity;
 mod join_line;
 mod key;
 mod listener;
+mod peers;
 mod pinned;
 mod secret;
 mod strangers;
@@ -25,6 +27,7 @@ pub use identity::{Identity, IdentityError};
 pub use join_line::{JoinLine, JoinLineError};
 pub use key::Pin;
 pub use listener::{Incoming, Trouble};
+pub use peers::{Admitted, PeerKey, keep_unsent_small};
 pub use secret::{SECRET_BYTES, Secret};
 pub use stream::Stream;
 pub use tls::{Acceptor, Connector};

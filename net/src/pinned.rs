@@ -1,5 +1,5 @@
-//! Knows a coordinator by the digest of its raw public key (RFC 7250): no certificates, names or dates, so that neither clocks
-//! nor authorities can be wrong.
+//! Knows a coordinator, or another worker, by the digest of its raw public key (RFC 7250): no certificates, names or dates, so
+//! that neither clocks nor authorities can be wrong.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,14 +7,16 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 use subtle::ConstantTimeEq;
 
 use crate::key::Pin;
+use crate::peers::Admitted;
 
-/// The key that was shown has another digest than the pin.
+/// The key that was shown has another digest than was wanted.
 #[derive(Debug)]
 pub(crate) struct WrongKey;
 
@@ -26,7 +28,7 @@ impl fmt::Display for WrongKey {
 
 impl std::error::Error for WrongKey {}
 
-/// Knows a coordinator by the digest of its key.
+/// Knows whoever was dialed by the digest of its key.
 #[derive(Debug)]
 pub(crate) struct PinnedKey {
     pub(crate) pin: Pin,
@@ -42,13 +44,9 @@ impl ServerCertVerifier for PinnedKey {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let found = Pin::of_key(&SubjectPublicKeyInfoDer::from(key.as_ref()));
-        match bool::from(found.0.ct_eq(&self.pin.0)) {
+        match bool::from(pin(key).0.ct_eq(&self.pin.0)) {
             true => Ok(ServerCertVerified::assertion()),
-            false => {
-                let other = OtherError(Arc::new(WrongKey));
-                Err(Error::InvalidCertificate(CertificateError::Other(other)))
-            }
+            false => Err(wrong_key()),
         }
     }
 
@@ -58,7 +56,7 @@ impl ServerCertVerifier for PinnedKey {
         _key: &CertificateDer<'_>,
         _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is not spoken".to_string()))
+        Err(no_tls12())
     }
 
     fn verify_tls13_signature(
@@ -67,9 +65,7 @@ impl ServerCertVerifier for PinnedKey {
         key: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let key = SubjectPublicKeyInfoDer::from(key.as_ref());
-        let algorithms = &self.crypto.signature_verification_algorithms;
-        verify_tls13_signature_with_raw_key(message, &key, signature, algorithms)
+        verify_signature(&self.crypto, message, key, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -83,4 +79,83 @@ impl ServerCertVerifier for PinnedKey {
     fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
         None
     }
+}
+
+/// Knows whoever dials by the digest of its key, which has to be among those that are admitted at that moment.
+#[derive(Debug)]
+pub(crate) struct AdmittedKeys {
+    pub(crate) admitted: Admitted,
+    pub(crate) crypto: CryptoProvider,
+}
+
+impl ClientCertVerifier for AdmittedKeys {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        key: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        match self.admitted.has(&pin(key)) {
+            true => Ok(ClientCertVerified::assertion()),
+            false => Err(wrong_key()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _key: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_signature(&self.crypto, message, key, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.crypto.signature_verification_algorithms.supported_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+/// Of a key in the place of a certificate.
+pub(crate) fn pin(key: &CertificateDer<'_>) -> Pin {
+    Pin::of_key(&SubjectPublicKeyInfoDer::from(key.as_ref()))
+}
+
+fn wrong_key() -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(WrongKey))))
+}
+
+fn no_tls12() -> Error {
+    Error::General("TLS 1.2 is not spoken".to_string())
+}
+
+fn verify_signature(
+    crypto: &CryptoProvider,
+    message: &[u8],
+    key: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    let key = SubjectPublicKeyInfoDer::from(key.as_ref());
+    verify_tls13_signature_with_raw_key(
+        message,
+        &key,
+        signature,
+        &crypto.signature_verification_algorithms,
+    )
 }

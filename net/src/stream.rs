@@ -14,12 +14,14 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::connection::{Watch, Watched};
 use crate::handshake::Alert;
+use crate::key::Pin as KeyPin;
+use crate::pinned;
 
 /// A connection, encrypted or not.
 pub enum Stream {
     /// On loopback, or where somebody has said that it may be.
     Plain(Watched<TcpStream>),
-    /// Encrypted, with a coordinator whose key is known.
+    /// Encrypted; whoever was dialed is known.
     Tls(Box<TlsStream<Watched<TcpStream>>>),
 }
 
@@ -33,6 +35,17 @@ impl fmt::Debug for Stream {
 }
 
 impl Stream {
+    /// What is noted of it.
+    pub fn watch(&self) -> Arc<Watch> {
+        self.watched().watch()
+    }
+
+    /// Of the raw key that the other side has proved to have, if it was asked for one.
+    pub fn pin(&self) -> Option<KeyPin> {
+        let Stream::Tls(stream) = self else { return None };
+        stream.get_ref().1.peer_certificates()?.first().map(pinned::pin)
+    }
+
     fn watched(&self) -> &Watched<TcpStream> {
         match self {
             Stream::Plain(stream) => stream,

@@ -1,21 +1,21 @@
 //! TLS 1.3 of both sides, with pinned keys (see [`crate::pinned`]) or with certificates of somebody's own authority. With a
 //! pinned key, and with certificates where no authority of workers' is named, only the coordinator proves itself here; the
-//! worker does later, by what it says.
+//! worker does later, by what it says. Between workers both prove themselves, by keys (see [`crate::peers`]).
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::{AlwaysResolvesClientRawPublicKeys, WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{self as provider, cipher_suite};
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     AlwaysResolvesServerRawPublicKeys, NoClientAuth, ResolvesServerCert, WebPkiClientVerifier,
 };
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, ConfigBuilder, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
@@ -25,7 +25,8 @@ use crate::connection::Watched;
 use crate::handshake::HandshakeError;
 use crate::identity::Identity;
 use crate::key::{Pin, signing_key};
-use crate::pinned::PinnedKey;
+use crate::peers::{Admitted, PeerKey};
+use crate::pinned::{AdmittedKeys, PinnedKey};
 use crate::stream::Stream;
 
 /// Longest wait for the other side to finish a handshake.
@@ -34,14 +35,17 @@ const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Longest time that is heard whom a handshake failed with.
 const LINGER_MAX: Duration = Duration::from_secs(1);
 
-/// What is spoken inside: gRPC's.
+/// What is spoken inside with a coordinator: gRPC's.
 const PROTOCOL: &[u8] = b"h2";
 
-/// A coordinator's side.
+/// What is spoken inside between workers.
+const PEER_PROTOCOL: &[u8] = b"lockstep-peer/1";
+
+/// The side that is dialed.
 #[derive(Clone)]
 pub struct Acceptor(TlsAcceptor);
 
-/// A worker's side.
+/// The side that dials.
 #[derive(Clone)]
 pub struct Connector {
     tls: TlsConnector,
@@ -61,12 +65,18 @@ impl Acceptor {
     /// # Errors
     /// If the key cannot be used.
     pub fn new(identity: &Identity) -> Result<Acceptor, String> {
-        let key = signing_key(&identity.private_key()).ok_or("the key cannot be used")?;
-        let public = key.public_key().ok_or("the key cannot be used")?;
-        let public = CertificateDer::from(public.as_ref().to_vec());
-        let certified = Arc::new(CertifiedKey::new(vec![public], key));
-        let resolver = AlwaysResolvesServerRawPublicKeys::new(certified);
-        Acceptor::of(Arc::new(resolver), Arc::new(NoClientAuth))
+        let resolver = AlwaysResolvesServerRawPublicKeys::new(raw_key(&identity.private_key())?);
+        Acceptor::of(Arc::new(resolver), Arc::new(NoClientAuth), PROTOCOL)
+    }
+
+    /// For a worker with this key; whoever dials has to have one of those that are admitted.
+    ///
+    /// # Errors
+    /// If the key cannot be used.
+    pub fn between_peers(own: &PeerKey, admitted: Admitted) -> Result<Acceptor, String> {
+        let resolver = AlwaysResolvesServerRawPublicKeys::new(raw_key(&own.private_key())?);
+        let verifier = AdmittedKeys { admitted, crypto: crypto() };
+        Acceptor::of(Arc::new(resolver), Arc::new(verifier), PEER_PROTOCOL)
     }
 
     /// For who has this certificate; workers show one that these authorities have signed, if any are named.
@@ -85,19 +95,21 @@ impl Acceptor {
                 builder.build().map_err(|error| error.to_string())?
             }
         };
-        Acceptor::of(Arc::new(SingleCertAndKey::from(own.certified().clone())), verifier)
+        let resolver = Arc::new(SingleCertAndKey::from(own.certified().clone()));
+        Acceptor::of(resolver, verifier, PROTOCOL)
     }
 
     fn of(
         resolver: Arc<dyn ResolvesServerCert>,
         verifier: Arc<dyn ClientCertVerifier>,
+        protocol: &[u8],
     ) -> Result<Acceptor, String> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(crypto()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| error.to_string())?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(resolver);
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         // A worker joins seldom: nothing is kept for a shorter handshake.
         config.send_tls13_tickets = 0;
         Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
@@ -129,15 +141,34 @@ impl Connector {
     /// # Errors
     /// If the system cannot.
     pub fn new(pin: Pin) -> Result<Connector, String> {
+        Connector::pinned(pin, PROTOCOL, |builder| builder.with_no_client_auth())
+    }
+
+    /// From a worker with this key to the worker with this pin and no other.
+    ///
+    /// # Errors
+    /// If the key cannot be used.
+    pub fn between_peers(own: &PeerKey, pin: Pin) -> Result<Connector, String> {
+        let resolver = AlwaysResolvesClientRawPublicKeys::new(raw_key(&own.private_key())?);
+        Connector::pinned(pin, PEER_PROTOCOL, |builder| {
+            builder.with_client_cert_resolver(Arc::new(resolver))
+        })
+    }
+
+    fn pinned(
+        pin: Pin,
+        protocol: &[u8],
+        proof: impl FnOnce(ConfigBuilder<ClientConfig, WantsClientCert>) -> ClientConfig,
+    ) -> Result<Connector, String> {
         let crypto = crypto();
         let verifier = Arc::new(PinnedKey { pin, crypto: crypto.clone() });
-        let mut config = ClientConfig::builder_with_provider(Arc::new(crypto))
+        let builder = ClientConfig::builder_with_provider(Arc::new(crypto))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| error.to_string())?
             .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+            .with_custom_certificate_verifier(verifier);
+        let mut config = proof(builder);
+        config.alpn_protocols = vec![protocol.to_vec()];
         // Keys are known by their pins, not by names.
         config.enable_sni = false;
         Ok(Connector { tls: TlsConnector::from(Arc::new(config)), is_named: false })
@@ -189,6 +220,14 @@ impl Connector {
         stream.get_ref().0.watch().note_encryption();
         Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
     }
+}
+
+/// A key in the place of a certificate.
+fn raw_key(key: &PrivateKeyDer<'_>) -> Result<Arc<CertifiedKey>, String> {
+    let key = signing_key(key).ok_or("the key cannot be used")?;
+    let public = key.public_key().ok_or("the key cannot be used")?;
+    let public = CertificateDer::from(public.as_ref().to_vec());
+    Ok(Arc::new(CertifiedKey::new(vec![public], key)))
 }
 
 /// One set of algorithms, whatever else a process links. AES with keys of 128 bits comes first: gradients and weights are
