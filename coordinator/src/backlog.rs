@@ -51,8 +51,10 @@ impl Weights {
         let Weights { step, chunk, values } = self;
         let Some(values) = values else { return ToWorker::SharedWeights { step, chunk } };
         match values.coded_if(has_before) {
-            Some(coded) => ToWorker::CodedWeights { step, chunk, coded },
-            None => ToWorker::Weights { step, chunk, values: values.frame.clone() },
+            Some(coded) => ToWorker::CodedWeights { step, chunk, coded, pass_on: vec![] },
+            None => {
+                ToWorker::Weights { step, chunk, values: values.frame.clone(), pass_on: vec![] }
+            }
         }
     }
 }

@@ -164,5 +164,7 @@ fn welcome(spec: &RunSpec, weights: Option<Ticket>) -> Welcome {
         has_row_squares: spec.layout.has_row_squares(),
         steps_per_update: spec.steps_per_update,
         weights,
+        peers: false,
+        execution: 0,
     }
 }

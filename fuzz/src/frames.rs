@@ -7,13 +7,15 @@ use bytes::Bytes;
 use lockstep_proto::batches::Batches;
 use lockstep_proto::coding;
 use lockstep_proto::frame::{
-    FromWorker, Join, Limits, ResultPart, ShardRequest, ToWorker, Welcome,
+    FromWorker, HomeSum, Join, Limits, PeerContent, PeerMessage, ResultPart, ShardRequest, Slice, ToWorker, Welcome,
 };
 use lockstep_proto::ids::{Span, Task};
 use lockstep_proto::layout::{Layout, TensorShape};
 use lockstep_proto::tree::{Node, SHARDS_MAX, ShardTree};
 use lockstep_proto::values::Precision;
-use lockstep_proto::wire::{CoordinatorMessage, ShardRequest as WireRequest, WorkerMessage};
+use lockstep_proto::wire::{
+    CoordinatorMessage, PeerMessage as WirePeerMessage, ShardRequest as WireRequest, WorkerMessage,
+};
 use prost::Message;
 
 use crate::budget::Budget;
@@ -84,10 +86,33 @@ pub fn from_worker(data: &[u8]) {
                 let layers = limits.layout.layers().len();
                 assert!(divergence.layer.is_none_or(|layer| (layer as usize) < layers));
             }
-            FromWorker::Goodbye => {}
+            FromWorker::Sum(sum) => check_sum(&limits, sum),
+            FromWorker::Overflow(_, chunk) | FromWorker::Missing(_, chunk) => {
+                assert!((chunk.0 as usize) < limits.layout.chunks().len());
+            }
+            FromWorker::Listens(listens) => assert!(listens.addresses.len() <= 8),
+            FromWorker::Routed(_) | FromWorker::Reach { .. } | FromWorker::Goodbye => {}
         }
         let again = |wire| limits.from_worker(wire).expect("accepted before");
         same(word, FromWorker::into_wire, again);
+    });
+}
+
+/// What a worker takes in from another.
+pub fn from_peer(data: &[u8]) {
+    let (limits, message) = limits_and_message(data);
+    BUDGET.hold(message.len(), || {
+        let Ok(message) = WirePeerMessage::decode(message.clone()) else { return };
+        let Ok(word) = limits.from_peer(message) else { return };
+        match &word.content {
+            PeerContent::Slices(slices) => check_slices(&limits, &slices.slices),
+            PeerContent::Weights { chunk, values, .. } => {
+                let known = &limits.layout.chunks()[chunk.0 as usize];
+                assert_eq!(values.len(), known.range.len() * limits.precision.width());
+            }
+        }
+        let again = |wire| limits.from_peer(wire).expect("accepted before");
+        same(word, PeerMessage::into_wire, again);
     });
 }
 
@@ -126,13 +151,24 @@ pub fn to_worker(data: &[u8]) {
             ToWorker::SharedWeights { chunk, .. } => {
                 assert!((chunk.0 as usize) < limits.layout.chunks().len());
             }
-            ToWorker::CodedWeights { step, chunk, coded } => {
+            ToWorker::CodedWeights { step, chunk, coded, .. } => {
                 let known = &limits.layout.chunks()[chunk.0 as usize];
                 assert!(step.0 > 0);
                 assert!(coded.len() < known.range.len() * limits.precision.width());
                 check_coded(&limits, known.range.len(), coded);
             }
-            ToWorker::Code(_) | ToWorker::Finish(_) => {}
+            ToWorker::NamedWeights(named) => {
+                assert!((named.chunk.0 as usize) < limits.layout.chunks().len());
+            }
+            ToWorker::Route(route) => {
+                let chunks = limits.layout.chunks().len();
+                assert!([0, chunks].contains(&route.homes.len()));
+            }
+            ToWorker::Dealt(dealt) => {
+                assert!(dealt.batch < limits.batches.count());
+                dealt.spans.iter().for_each(|dealt| check_span(&limits, dealt.span));
+            }
+            ToWorker::Roster(_) | ToWorker::Code(_) | ToWorker::Finish(_) => {}
         }
         // A text that was cut short has one character more.
         let again = |wire| limits.to_worker(wire).expect("accepted before");
@@ -156,8 +192,8 @@ fn check_coded(limits: &Limits, len: usize, coded: &[u8]) {
     }
 }
 
-fn check_part(limits: &Limits, part: &ResultPart) {
-    for slice in &part.slices {
+fn check_slices(limits: &Limits, slices: &[Slice]) {
+    for slice in slices {
         check_node(limits, slice.node);
         let known = &limits.layout.chunks()[slice.chunk.0 as usize];
         let mut values = vec![0.0; known.range.len() + known.squared];
@@ -165,6 +201,22 @@ fn check_part(limits: &Limits, part: &ResultPart) {
         assert!(values.iter().all(|value| value.is_finite()));
         assert!(values[known.range.len()..].iter().all(|square| square.is_sign_positive()));
     }
+}
+
+/// What was added lies in order inside the node.
+fn check_sum(limits: &Limits, sum: &HomeSum) {
+    check_slices(limits, std::slice::from_ref(&sum.slice));
+    let span = limits.tree.span(sum.slice.node).expect("a node of the tree");
+    let mut start = span.start;
+    for (node, _) in &sum.of {
+        let inside = limits.tree.span(*node).expect("a node of the tree");
+        assert!(start <= inside.start && inside.end <= span.end);
+        start = inside.end;
+    }
+}
+
+fn check_part(limits: &Limits, part: &ResultPart) {
+    check_slices(limits, &part.slices);
     for sums in &part.sums {
         check_node(limits, sums.node);
         assert!(sums.rows > 0 && sums.values.len() == SUMS_LEN);

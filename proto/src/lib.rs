@@ -26,7 +26,7 @@ pub mod wire {
 }
 
 /// Version of the wire contract; a peer with another one is refused.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// Version of the program. The same bits are promised between equal builds only, so peers must match.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -215,6 +215,8 @@ impl Job {
             has_row_squares: self.network.layout().has_row_squares(),
             steps_per_update: self.schedule.steps_per_update,
             weights: None,
+            peers: false,
+            execution: 0,
         }
     }
 

@@ -309,6 +309,14 @@ impl Core {
             }
             FromWorker::Part(part) => self.part(worker, part)?,
             FromWorker::Divergence(divergence) => self.divergence(worker, divergence),
+            FromWorker::Listens(_)
+            | FromWorker::Routed(_)
+            | FromWorker::Sum(_)
+            | FromWorker::Overflow(..)
+            | FromWorker::Missing(..)
+            | FromWorker::Reach { .. } => {
+                self.expel(worker, "nothing is exchanged between workers")
+            }
             FromWorker::Goodbye => self.leave(worker, &Departure::Goodbye),
         }
         Ok(())

@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::{
-    Deal, Divergence, Done, Ending, FromWorker, Join, NodeSums, ResultPart, ShardRequest, Slice,
-    ToWorker, Welcome,
+    Deal, Dealt, DealtSpan, Divergence, Done, Ending, FromWorker, HomeSum, Join, Listens, Member,
+    NamedWeights, NodeSums, PeerContent, PeerMessage, PeerSlices, ResultPart, Route, ShardRequest,
+    Slice, ToWorker, Welcome,
 };
 use lockstep_proto::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
 use lockstep_proto::tree::Node;
@@ -54,10 +55,44 @@ pub(crate) fn from_worker() {
             below("01", part(Precision::Bf16).into_wire().encode_to_vec()),
             word(FromWorker::Divergence(divergence)),
             word(FromWorker::Goodbye),
+            word(FromWorker::Listens(Listens {
+                key: [9; 32],
+                port: 4000,
+                addresses: vec!["10.0.0.1:4000".to_owned()],
+            })),
+            word(FromWorker::Routed(3)),
+            word(FromWorker::Sum(HomeSum {
+                pass: Pass(9),
+                slice: Slice {
+                    node: Node { level: 1, index: 0 },
+                    chunk: Chunk(0),
+                    values: values(Precision::F32),
+                },
+                of: vec![(Node::leaf(0), WorkerId(1)), (Node::leaf(1), WorkerId(2))],
+            })),
+            word(FromWorker::Overflow(Pass(9), Chunk(1))),
+            word(FromWorker::Missing(Step(3), Chunk(1))),
+            word(FromWorker::Reach { worker: WorkerId(2), is_up: true }),
             below("00", join.into_wire().encode_to_vec()),
             below("00", request.into_wire().encode_to_vec()),
             below("001", squared(Precision::F32).into_wire().encode_to_vec()),
             below("011", squared(Precision::Bf16).into_wire().encode_to_vec()),
+        ],
+    );
+}
+
+pub(crate) fn from_peer() {
+    let values = Precision::F32.encode(&[0.5, -1.0, 2.0, 0.0, 1e-3, 7.0]);
+    let slices = vec![Slice { node: Node::leaf(4), chunk: Chunk(0), values: values.clone() }];
+    let word = |content| {
+        let message = PeerMessage { execution: 7, content };
+        below("00", message.into_wire().encode_to_vec())
+    };
+    write(
+        "frames_from_peer",
+        [
+            word(PeerContent::Slices(PeerSlices { pass: Pass(9), route: 3, slices })),
+            word(PeerContent::Weights { step: Step(3), chunk: Chunk(0), values }),
         ],
     );
 }
@@ -67,7 +102,7 @@ pub(crate) fn to_worker() {
     let deal = |task| ToWorker::Deal(Deal { pass: Pass(9), step: Step(4), task, span });
     let weights = |precision: Precision| {
         let values: Bytes = precision.encode(&[0.5, -1.0, 2.0, 0.0, 1e-3, 7.0]);
-        ToWorker::Weights { step: Step(3), chunk: Chunk(0), values }
+        ToWorker::Weights { step: Step(3), chunk: Chunk(0), values, pass_on: vec![WorkerId(1)] }
     };
     let welcome = Welcome {
         run_id: "run".to_owned(),
@@ -84,6 +119,8 @@ pub(crate) fn to_worker() {
         has_row_squares: false,
         steps_per_update: 1,
         weights: None,
+        peers: true,
+        execution: 7,
     };
     let word = |word: ToWorker| below("00", word.into_wire().encode_to_vec());
     write(
@@ -98,6 +135,27 @@ pub(crate) fn to_worker() {
             word(ToWorker::SharedWeights { step: Step(3), chunk: Chunk(1) }),
             word(ToWorker::Finish(Ending::Failed("the loss is not finite".to_owned()))),
             word(ToWorker::Finish(Ending::Stopped)),
+            word(ToWorker::Route(Route {
+                number: 3,
+                from: Pass(9),
+                homes: vec![Some(WorkerId(1)), None, Some(WorkerId(2))],
+            })),
+            word(ToWorker::Dealt(Dealt {
+                pass: Pass(9),
+                batch: 2,
+                spans: vec![DealtSpan { worker: WorkerId(1), span, is_apart: true }],
+            })),
+            word(ToWorker::NamedWeights(NamedWeights {
+                step: Step(3),
+                chunk: Chunk(1),
+                home: WorkerId(2),
+                digest: [7; 32],
+            })),
+            word(ToWorker::Roster(vec![Member {
+                worker: WorkerId(1),
+                key: [9; 32],
+                addresses: vec!["10.0.0.1:4000".to_owned()],
+            }])),
             below("00", welcome.into_wire().encode_to_vec()),
         ],
     );

@@ -13,6 +13,7 @@ use std::path::Path;
 
 fn main() {
     frames::from_worker();
+    frames::from_peer();
     frames::to_worker();
     tables::csv();
     tables::idx();

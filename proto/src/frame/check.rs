@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::coded::Budget;
 use super::{
-    Deal, Divergence, Done, Ending, FromWorker, Join, Limits, NodeSums, ResultPart, ShardRequest,
-    Slice, ToWorker, Welcome,
+    Deal, Divergence, Done, Ending, FromWorker, Join, Limits, Listens, NodeSums, ResultPart,
+    ShardRequest, Slice, ToWorker, Welcome, peers,
 };
 use crate::batches::Batches;
 use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
@@ -25,7 +25,10 @@ pub(super) const TEXT_CHARS_MAX: usize = 2000;
 const THREADS_MAX: u32 = 4096;
 
 /// Most steps and passes of a run: what is counted on from there still fits.
-const COUNT_MAX: u64 = 1 << 62;
+pub(super) const COUNT_MAX: u64 = 1 << 62;
+
+/// Most workers that a chunk of the weights is to be passed on to.
+const PASSED_ON_MAX: usize = 1 << 14;
 
 /// A message that does not keep the contract.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +60,14 @@ impl Limits {
                     layer: divergence.layer.filter(|&layer| (layer as usize) < layers),
                     in_gradient: divergence.in_gradient,
                 }))
+            }
+            Some(Kind::Listens(listens)) => Listens::from_wire(listens),
+            Some(Kind::Routed(routed)) => Ok(FromWorker::Routed(routed.number)),
+            Some(Kind::Sum(sum)) => Ok(FromWorker::Sum(self.home_sum(sum)?)),
+            Some(Kind::Overflow(overflow)) => self.overflow(&overflow),
+            Some(Kind::Missing(missing)) => self.missing(&missing),
+            Some(Kind::Reach(wire::Reach { worker, is_up })) => {
+                Ok(FromWorker::Reach { worker: WorkerId(worker), is_up })
             }
             Some(Kind::Goodbye(_)) => Ok(FromWorker::Goodbye),
             Some(Kind::Divergence(_)) => {
@@ -100,6 +111,16 @@ impl Limits {
             Some(Kind::Weights(weights)) if weights.step > COUNT_MAX => {
                 broken(format!("weights of step {}", weights.step))
             }
+            Some(Kind::Weights(weights)) if weights.pass_on.len() > PASSED_ON_MAX => {
+                broken(format!("weights for {} workers", weights.pass_on.len()))
+            }
+            Some(Kind::Weights(wire::Weights {
+                home: Some(home),
+                ref digest,
+                step,
+                chunk,
+                ..
+            })) => self.named_weights((Step(step), chunk), WorkerId(home), digest),
             Some(Kind::Weights(weights)) if weights.shared || !weights.coded.is_empty() => {
                 let (step, chunk) = (Step(weights.step), Chunk(weights.chunk));
                 let Some(known) = self.layout.chunks().get(chunk.0 as usize) else {
@@ -113,12 +134,15 @@ impl Limits {
                 if step == Step(0) || found >= len {
                     return broken(format!("{found} bytes of coded weights of {step} for {len}"));
                 }
-                Ok(ToWorker::CodedWeights { step, chunk, coded: weights.coded })
+                let pass_on = weights.pass_on.into_iter().map(WorkerId).collect();
+                Ok(ToWorker::CodedWeights { step, chunk, coded: weights.coded, pass_on })
             }
             Some(Kind::Weights(weights)) => {
                 let (chunk, range) = self.chunk(weights.chunk)?;
                 self.check_len(chunk, &weights.values, range.range.len())?;
-                Ok(ToWorker::Weights { step: Step(weights.step), chunk, values: weights.values })
+                let pass_on = weights.pass_on.into_iter().map(WorkerId).collect();
+                let (step, values) = (Step(weights.step), weights.values);
+                Ok(ToWorker::Weights { step, chunk, values, pass_on })
             }
             Some(Kind::Finish(wire::Finish { error, stopped })) => match (error, stopped) {
                 (error, false) if error.is_empty() => Ok(ToWorker::Finish(Ending::Finished)),
@@ -127,29 +151,16 @@ impl Limits {
                 (_, true) => broken("an end that is both a stop and a failure"),
             },
             Some(Kind::Coding(coding)) => Ok(ToWorker::Code(coding.is_on)),
+            Some(Kind::Roster(roster)) => peers::roster(roster),
+            Some(Kind::Route(route)) => Ok(ToWorker::Route(self.route(route)?)),
+            Some(Kind::Dealt(dealt)) => Ok(ToWorker::Dealt(self.dealt(dealt)?)),
             Some(Kind::Welcome(_)) => broken("a second welcome"),
             None => broken("no content"),
         }
     }
 
     fn part(&self, part: wire::ResultPart) -> Checked<ResultPart> {
-        let mut budget = Budget::new();
-        let slices = part.slices.into_iter().map(|slice| {
-            let node = self.node(slice.level, slice.index)?;
-            let (chunk, range) = self.chunk(slice.chunk)?;
-            let values = budget.values(self, range, slice.values, &slice.coded)?;
-            self.check_len(chunk, &values, range.sums_len())?;
-            // A worker whose own gradient overflows says so, and sends none.
-            if !self.precision.frame_is_finite(&values) {
-                return broken(format!("a gradient that is not finite, for {node} of {chunk}"));
-            }
-            let squares = &values[range.range.len() * self.precision.width()..];
-            if !self.precision.frame_has_no_sign(squares) {
-                return broken(format!("a sum of squares below 0, for {node} of {chunk}"));
-            }
-            Ok(Slice { node, chunk, values })
-        });
-        let slices = slices.collect::<Checked<_>>()?;
+        let slices = self.slices(part.slices)?;
         let sums = part.sums.into_iter().map(|sums| {
             let node = self.node(sums.level, sums.index)?;
             // Which of the two is told apart where it is known what the pass is.
@@ -177,14 +188,35 @@ impl Limits {
         Ok(ResultPart { pass: Pass(part.pass), slices, sums, done: done.transpose()? })
     }
 
-    fn span(&self, span: wire::Span) -> Checked<Span> {
+    pub(super) fn slices(&self, slices: Vec<wire::Slice>) -> Checked<Vec<Slice>> {
+        let mut budget = Budget::new();
+        slices.into_iter().map(|slice| self.slice(&mut budget, slice)).collect()
+    }
+
+    pub(super) fn slice(&self, budget: &mut Budget, slice: wire::Slice) -> Checked<Slice> {
+        let node = self.node(slice.level, slice.index)?;
+        let (chunk, range) = self.chunk(slice.chunk)?;
+        let values = budget.values(self, range, slice.values, &slice.coded)?;
+        self.check_len(chunk, &values, range.sums_len())?;
+        // A worker whose own gradient overflows says so, and sends none.
+        if !self.precision.frame_is_finite(&values) {
+            return broken(format!("a gradient that is not finite, for {node} of {chunk}"));
+        }
+        let squares = &values[range.range.len() * self.precision.width()..];
+        if !self.precision.frame_has_no_sign(squares) {
+            return broken(format!("a sum of squares below 0, for {node} of {chunk}"));
+        }
+        Ok(Slice { node, chunk, values })
+    }
+
+    pub(super) fn span(&self, span: wire::Span) -> Checked<Span> {
         if span.start < span.end && span.end <= self.tree.shards() {
             return Ok(Span { start: span.start, end: span.end });
         }
         broken(format!("shards {}..{} of {}", span.start, span.end, self.tree.shards()))
     }
 
-    fn node(&self, level: u32, index: u32) -> Checked<Node> {
+    pub(super) fn node(&self, level: u32, index: u32) -> Checked<Node> {
         let node = Node { level, index };
         match self.tree.span(node) {
             Some(_) => Ok(node),
@@ -192,14 +224,14 @@ impl Limits {
         }
     }
 
-    fn chunk(&self, chunk: u32) -> Checked<(Chunk, &ChunkRange)> {
+    pub(super) fn chunk(&self, chunk: u32) -> Checked<(Chunk, &ChunkRange)> {
         match self.layout.chunks().get(chunk as usize) {
             Some(known) => Ok((Chunk(chunk), known)),
             None => broken(format!("chunk {chunk} of {}", self.layout.chunks().len())),
         }
     }
 
-    fn check_len(&self, chunk: Chunk, bytes: &[u8], len: usize) -> Checked<()> {
+    pub(super) fn check_len(&self, chunk: Chunk, bytes: &[u8], len: usize) -> Checked<()> {
         if self.precision.holds(bytes, len) {
             return Ok(());
         }
@@ -294,6 +326,8 @@ impl Welcome {
             has_row_squares: welcome.has_row_squares,
             steps_per_update: welcome.steps_per_update,
             weights: welcome.weights.as_ref().and_then(Ticket::from_wire),
+            peers: welcome.peers,
+            execution: welcome.execution,
         })
     }
 }

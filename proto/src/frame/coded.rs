@@ -8,12 +8,22 @@ use crate::MESSAGE_BYTES_MAX;
 use crate::coding;
 use crate::layout::ChunkRange;
 use crate::values::Precision;
-use crate::wire::{WorkerMessage, worker_message::Kind};
+use crate::wire::{PeerMessage, Slice, WorkerMessage, peer_message, worker_message::Kind};
 
 /// Codes the gradients of a message that become shorter.
 pub fn code_gradients(message: &mut WorkerMessage, precision: Precision) {
     let Some(Kind::Part(part)) = &mut message.kind else { return };
-    for slice in &mut part.slices {
+    code(&mut part.slices, precision);
+}
+
+/// The same of what goes to another worker.
+pub fn code_peer_gradients(message: &mut PeerMessage, precision: Precision) {
+    let Some(peer_message::Kind::Slices(part)) = &mut message.kind else { return };
+    code(&mut part.slices, precision);
+}
+
+fn code(slices: &mut [Slice], precision: Precision) {
+    for slice in slices {
         if let Some(coded) = coding::code(precision, &slice.values, None) {
             (slice.values, slice.coded) = (Bytes::new(), coded);
         }

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{Done, Ending, FromWorker, Join, NodeSums, ShardRequest, Slice, ToWorker, Welcome};
-use crate::ids::{Span, Table, Task};
+use super::{
+    Done, Ending, FromWorker, Join, Member, NodeSums, ShardRequest, Slice, ToWorker, Welcome,
+};
+use crate::ids::{Span, Table, Task, WorkerId};
 use crate::ticket::Ticket;
 use crate::tree::Node;
 use crate::values::Precision;
@@ -44,6 +46,8 @@ impl Welcome {
             clips: self.clips,
             is_weighted: self.is_weighted,
             has_row_squares: self.has_row_squares,
+            peers: self.peers,
+            execution: self.execution,
             steps_per_update: self.steps_per_update,
         }))
     }
@@ -67,6 +71,18 @@ impl FromWorker {
                 layer: divergence.layer,
                 in_gradient: divergence.in_gradient,
             }),
+            FromWorker::Listens(listens) => listens.into_kind(),
+            FromWorker::Routed(number) => Kind::Routed(wire::Routed { number }),
+            FromWorker::Sum(sum) => sum.into_kind(),
+            FromWorker::Overflow(pass, chunk) => {
+                Kind::Overflow(wire::Overflow { pass: pass.0, chunk: chunk.0 })
+            }
+            FromWorker::Missing(step, chunk) => {
+                Kind::Missing(wire::Missing { step: step.0, chunk: chunk.0 })
+            }
+            FromWorker::Reach { worker, is_up } => {
+                Kind::Reach(wire::Reach { worker: worker.0, is_up })
+            }
             FromWorker::Goodbye => Kind::Goodbye(wire::Goodbye {}),
         })
     }
@@ -98,19 +114,26 @@ impl ToWorker {
                     slices_read: 0,
                 })
             }
-            ToWorker::Weights { step, chunk, values } => {
-                let (step, chunk) = (step.0, chunk.0);
-                Kind::Weights(wire::Weights { step, chunk, values, ..Default::default() })
+            ToWorker::Weights { step, chunk, values, pass_on } => {
+                let (step, chunk, pass_on) = (step.0, chunk.0, names(pass_on));
+                Kind::Weights(wire::Weights { step, chunk, values, pass_on, ..Default::default() })
             }
+            ToWorker::NamedWeights(named) => named.into_kind(),
             ToWorker::SharedWeights { step, chunk } => {
                 let (step, chunk) = (step.0, chunk.0);
                 Kind::Weights(wire::Weights { step, chunk, shared: true, ..Default::default() })
             }
-            ToWorker::CodedWeights { step, chunk, coded } => {
-                let (step, chunk) = (step.0, chunk.0);
-                Kind::Weights(wire::Weights { step, chunk, coded, ..Default::default() })
+            ToWorker::CodedWeights { step, chunk, coded, pass_on } => {
+                let (step, chunk, pass_on) = (step.0, chunk.0, names(pass_on));
+                Kind::Weights(wire::Weights { step, chunk, coded, pass_on, ..Default::default() })
             }
             ToWorker::Code(is_on) => Kind::Coding(wire::Coding { is_on }),
+            ToWorker::Roster(members) => {
+                let members = members.into_iter().map(Member::into_wire).collect();
+                Kind::Roster(wire::Roster { members })
+            }
+            ToWorker::Route(route) => route.into_kind(),
+            ToWorker::Dealt(dealt) => dealt.into_kind(),
             ToWorker::Finish(ending) => Kind::Finish(match ending {
                 Ending::Finished => wire::Finish::default(),
                 Ending::Failed(error) => wire::Finish { error, stopped: false },
@@ -138,11 +161,15 @@ pub(super) fn coordinator_message(
     wire::CoordinatorMessage { kind: Some(kind) }
 }
 
+fn names(workers: Vec<WorkerId>) -> Vec<u64> {
+    workers.into_iter().map(|worker| worker.0).collect()
+}
+
 fn span_wire(span: Span) -> wire::Span {
     wire::Span { start: span.start, end: span.end }
 }
 
-fn slice_wire(slice: Slice) -> wire::Slice {
+pub(super) fn slice_wire(slice: Slice) -> wire::Slice {
     let Node { level, index } = slice.node;
     wire::Slice { level, index, chunk: slice.chunk.0, values: slice.values, ..Default::default() }
 }

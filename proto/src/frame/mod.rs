@@ -6,6 +6,7 @@
 mod check;
 mod coded;
 mod encode;
+mod peers;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,11 @@ use crate::tree::{Node, ShardTree};
 use crate::values::Precision;
 
 pub use check::FrameError;
-pub use coded::code_gradients;
+pub use coded::{code_gradients, code_peer_gradients};
+pub use peers::{
+    Dealt, DealtSpan, HomeSum, Listens, Member, NamedWeights, PeerContent, PeerMessage, PeerSlices,
+    Route, digest,
+};
 
 /// Most loss and metric sums that a run can have: those of one node have to fit into one message, beside gradients.
 pub const SUMS_LEN_MAX: usize = (MESSAGE_BYTES_MAX / 2) / size_of::<f64>();
@@ -86,6 +91,10 @@ pub struct Welcome {
     pub steps_per_update: u64,
     /// Where a worker on the coordinator's machine can read weights.
     pub weights: Option<Ticket>,
+    /// Whether workers may be told to send to each other.
+    pub peers: bool,
+    /// Of the coordinator: another each time that it starts.
+    pub execution: u64,
 }
 
 /// Work: compute the nodes of `span`.
@@ -167,6 +176,23 @@ pub enum FromWorker {
     Part(ResultPart),
     /// A deal has no results that are finite.
     Divergence(Divergence),
+    /// Where other workers find this one.
+    Listens(Listens),
+    /// All nodes that the route of this number gave another home are sent there.
+    Routed(u64),
+    /// What this home added up of a chunk.
+    Sum(HomeSum),
+    /// What this home added up of a chunk is not finite.
+    Overflow(Pass, Chunk),
+    /// A chunk of the weights was not passed on, or not as it was.
+    Missing(Step, Chunk),
+    /// Whether this worker and another can exchange messages.
+    Reach {
+        /// The other.
+        worker: WorkerId,
+        /// Whether they can.
+        is_up: bool,
+    },
     /// The worker leaves on purpose.
     Goodbye,
 }
@@ -188,7 +214,11 @@ pub enum ToWorker {
         chunk: Chunk,
         /// The chunk's values, in the run's precision.
         values: Bytes,
+        /// Whom to pass them on to.
+        pass_on: Vec<WorkerId>,
     },
+    /// A chunk of the weights comes from another worker.
+    NamedWeights(NamedWeights),
     /// A chunk of the weights can be read in the coordinator's memory.
     SharedWeights {
         /// Version of the weights.
@@ -204,9 +234,17 @@ pub enum ToWorker {
         chunk: Chunk,
         /// See [`coding`](crate::coding).
         coded: Bytes,
+        /// Whom to pass the values on to.
+        pass_on: Vec<WorkerId>,
     },
     /// Whether gradients are to be coded from now on.
     Code(bool),
+    /// All workers that listen.
+    Roster(Vec<Member>),
+    /// Where the nodes of each chunk go.
+    Route(Route),
+    /// To homes: what was dealt.
+    Dealt(Dealt),
     /// The coordinator ends.
     Finish(Ending),
 }

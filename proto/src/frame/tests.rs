@@ -1,5 +1,6 @@
 //! Every message that does not keep the contract is told apart from those that do, and no bytes at all panic.
 
+mod peers;
 mod precision;
 mod row_squares;
 
@@ -260,6 +261,8 @@ fn welcome() -> Welcome {
         has_row_squares: false,
         steps_per_update: 7,
         weights: Some(Ticket { pid: 1, descriptor: 2, secret: [3; 16], bytes: 4 }),
+        peers: true,
+        execution: 7,
     }
 }
 
@@ -359,8 +362,18 @@ fn words_of_a_coordinator() -> Vec<ToWorker> {
         deal(Task::Train { epoch: u32::MAX, batch: 4 }),
         deal(Task::Evaluate { table: Table::Validation }),
         deal(Task::Evaluate { table: Table::Test }),
-        ToWorker::Weights { step: Step(3), chunk: Chunk(1), values: frame(100) },
-        ToWorker::CodedWeights { step: Step(3), chunk: Chunk(1), coded: frame(99) },
+        ToWorker::Weights {
+            step: Step(3),
+            chunk: Chunk(1),
+            values: frame(100),
+            pass_on: vec![WorkerId(4)],
+        },
+        ToWorker::CodedWeights {
+            step: Step(3),
+            chunk: Chunk(1),
+            coded: frame(99),
+            pass_on: vec![],
+        },
         ToWorker::Code(true),
         ToWorker::Code(false),
         ToWorker::Finish(Ending::Finished),
@@ -445,7 +458,8 @@ fn spoilt_messages_never_panic() {
         sums: vec![NodeSums { node: Node::leaf(3), rows: 9, values: vec![1.0, 2.0] }],
         done: Some(Done { span: Span { start: 3, end: 4 }, busy: Duration::from_millis(2) }),
     };
-    let weights = ToWorker::Weights { step: Step(1), chunk: Chunk(0), values: frame(2) };
+    let weights =
+        ToWorker::Weights { step: Step(1), chunk: Chunk(0), values: frame(2), pass_on: vec![] };
     let small = |word: &FromWorker| !matches!(word, FromWorker::Part(_));
     let request = ShardRequest { run_id: "r".to_string(), table: Table::Test, shard: Shard(1) };
     let mut good = vec![

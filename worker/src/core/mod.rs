@@ -250,7 +250,7 @@ impl Core {
                 self.shards.check(table_of(&deal))?;
                 self.deals.push_back(deal);
             }
-            ToWorker::Weights { step, chunk, values } => {
+            ToWorker::Weights { step, chunk, values, .. } => {
                 let precision = self.limits.precision;
                 self.outputs.push_back(Output::Answered(chunk));
                 self.weights.receive(step, chunk, |into| {
@@ -258,7 +258,7 @@ impl Core {
                     true
                 });
             }
-            ToWorker::CodedWeights { step, chunk, coded } => {
+            ToWorker::CodedWeights { step, chunk, coded, .. } => {
                 self.outputs.push_back(Output::Answered(chunk));
                 self.coded_weights(step, chunk, &coded)?;
             }
@@ -272,6 +272,13 @@ impl Core {
                 };
                 self.outputs.push_back(Output::Answered(chunk));
                 self.weights.receive(step, chunk, |into| shared.weights.copy(step, chunk, into));
+            }
+            ToWorker::Roster(_)
+            | ToWorker::Route(_)
+            | ToWorker::Dealt(_)
+            | ToWorker::NamedWeights(_) => {
+                let problem = "it takes part in no exchange between workers";
+                return Err(WorkerError::Protocol(problem.to_string()));
             }
             ToWorker::Finish(_) => unreachable!("it is the last message"),
         }

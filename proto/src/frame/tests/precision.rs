@@ -14,7 +14,8 @@ fn frames_of_another_precision() {
     refused(slice(frame(100)), "chunk 1 with 400 bytes, wanted 100 values of 2 bytes");
     let large = Precision::Bf16.encode(&[f32::MAX; 100]);
     refused(slice(large), "a gradient that is not finite, for node 0:4 of chunk 1");
-    let weights = ToWorker::Weights { step: Step(1), chunk: Chunk(1), values: frame(100) };
+    let weights =
+        ToWorker::Weights { step: Step(1), chunk: Chunk(1), values: frame(100), pass_on: vec![] };
     refused(limits.to_worker(weights.into_wire()), "wanted 100 values of 2 bytes");
 }
 

@@ -27,7 +27,8 @@ fn sums_have_them_and_weights_have_not() {
         refused(slice(&limits, precision.encode(&[0.5; 8])), &wanted);
         refused(slice(&limits, precision.encode(&[0.5; 15])), &wanted);
         let weights = |values| {
-            let weights = ToWorker::Weights { step: Step(1), chunk: Chunk(0), values };
+            let weights =
+                ToWorker::Weights { step: Step(1), chunk: Chunk(0), values, pass_on: vec![] };
             limits.to_worker(weights.into_wire())
         };
         assert!(weights(precision.encode(&[-0.5; 8])).is_ok());
