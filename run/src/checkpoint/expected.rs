@@ -120,7 +120,7 @@ impl Expected {
         if let Some(at) = finite(&snapshot.weights) {
             return Err(wrong("weights", at, snapshot.weights[at], "finite numbers"));
         }
-        let best = snapshot.best_weights.as_ref().map(|best| &**best);
+        let best = snapshot.best_weights.as_deref();
         let (average, accumulated) = (snapshot.average.as_ref(), snapshot.accumulated.as_ref());
         for (name, weights) in
             [(BEST_WEIGHTS, best), (AVERAGE, average), (ACCUMULATED, accumulated)]
