@@ -32,7 +32,6 @@ pub(crate) fn signing_key(key: &PrivateKeyDer<'_>) -> Option<Arc<dyn SigningKey>
 /// # Errors
 /// If the system has no randomness to give.
 pub(crate) fn generate_key() -> Result<Zeroizing<Vec<u8>>, Unspecified> {
-    let key =
-        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())?;
+    let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())?;
     Ok(Zeroizing::new(key.as_ref().to_vec()))
 }
