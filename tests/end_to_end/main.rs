@@ -79,6 +79,8 @@ mod own_columns;
 mod panics;
 mod parity;
 #[cfg(target_os = "linux")]
+mod plateau;
+#[cfg(target_os = "linux")]
 mod pods;
 #[cfg(target_os = "linux")]
 mod precision;
@@ -116,6 +118,8 @@ mod thresholds;
 mod tools;
 #[cfg(target_os = "linux")]
 mod unfinished;
+#[cfg(target_os = "linux")]
+mod updates;
 #[cfg(target_os = "linux")]
 mod verify;
 #[cfg(target_os = "linux")]

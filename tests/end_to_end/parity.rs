@@ -48,6 +48,9 @@ fn with_dropouts_of_rate_0(case: &Path) -> Folder {
         ("train.csv", &read("train.csv")),
         ("expected.json", &expected),
     ]);
+    if let Ok(table) = std::fs::read(case.join("validation.csv")) {
+        folder.write("validation.csv", &table);
+    }
     for name in ["init.safetensors", "expected.safetensors"] {
         let bytes = std::fs::read(case.join(name)).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
