@@ -251,8 +251,13 @@ impl Sequential {
         let (optimizer, loss, metrics) =
             self.compiled.clone().ok_or_else(|| wrong("fit before compile"))?;
         let data = TableSpec::new(TableFile::at(PathBuf::new()), Vec::new());
-        let model =
-            job::ModelSection { loss, metrics, layers: self.layers.clone(), initial_weights: None };
+        let model = job::ModelSection {
+            loss,
+            metrics,
+            layers: self.layers.clone(),
+            initial_weights: None,
+            skip_mismatch: None,
+        };
         let train = TrainSection {
             descent: optimizer.into(),
             epochs: fit.epochs,

@@ -5,7 +5,8 @@
 //! weights before they are complete. Knows no streams.
 //!
 //! Weights can be said as what changed since the step before to a worker that was told all of that step: what is said comes in the
-//! order in which it was said, and a worker keeps whole weights until the next are whole.
+//! order in which it was said, and a worker keeps whole weights until the next are whole. Weights that never change are said once,
+//! before others, and never dropped.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -25,7 +26,9 @@ pub struct Backlog<M> {
     messages_max: usize,
     messages: VecDeque<M>,
     weights: VecDeque<Weights>,
-    /// Of all weights.
+    /// Those that never change.
+    lasting: VecDeque<Weights>,
+    /// Of all weights that change.
     chunks: usize,
     /// Of which step weights were said last, and how many chunks with their values.
     said: (Step, usize),
@@ -42,13 +45,15 @@ pub struct Weights {
     pub chunk: Chunk,
     /// `None` where it is only named.
     pub values: Option<Arc<ChunkValues>>,
+    /// Whether they never change.
+    pub is_lasting: bool,
 }
 
 impl Weights {
     /// As a message; as what changed since the step before, if whoever is told `has_before` and that is shorter. Takes a
     /// while: this is where weights are coded, once for all who are sent them.
     pub fn into_message(self, has_before: bool) -> ToWorker {
-        let Weights { step, chunk, values } = self;
+        let Weights { step, chunk, values, .. } = self;
         let Some(values) = values else { return ToWorker::SharedWeights { step, chunk } };
         match values.coded_if(has_before) {
             Some(coded) => ToWorker::CodedWeights { step, chunk, coded, pass_on: vec![] },
@@ -90,12 +95,13 @@ pub enum Next<M> {
 }
 
 impl<M> Backlog<M> {
-    /// Room for so many short messages; weights are so many chunks.
+    /// Room for so many short messages; weights that change are so many chunks.
     pub fn new(messages_max: usize, chunks: usize) -> Backlog<M> {
         Backlog {
             messages_max,
             messages: VecDeque::new(),
             weights: VecDeque::new(),
+            lasting: VecDeque::new(),
             chunks,
             said: (Step(0), 0),
             whole: None,
@@ -114,6 +120,9 @@ impl<M> Backlog<M> {
 
     /// Queues a chunk of weights, and drops what is two steps older.
     pub fn send_weights(&mut self, weights: Weights) {
+        if weights.is_lasting {
+            return self.lasting.push_back(weights);
+        }
         while self.weights.front().is_some_and(|old| old.step.0 + 2 <= weights.step.0) {
             self.weights.pop_front();
         }
@@ -124,6 +133,9 @@ impl<M> Backlog<M> {
     pub fn pop(&mut self) -> Option<Next<M>> {
         if let Some(message) = self.messages.pop_front() {
             return Some(Next::Message(message));
+        }
+        if let Some(weights) = self.lasting.pop_front() {
+            return Some(Next::Weights(weights, false));
         }
         let weights = self.weights.pop_front()?;
         let step = weights.step;
@@ -140,7 +152,7 @@ impl<M> Backlog<M> {
 
     /// Whether weights wait.
     pub fn has_weights(&self) -> bool {
-        !self.weights.is_empty()
+        !self.weights.is_empty() || !self.lasting.is_empty()
     }
 
     /// The short messages that wait.
@@ -160,7 +172,9 @@ mod tests {
             step: Step(step),
             chunk: Chunk(chunk),
             values: Some(values(&[])),
+            is_lasting: chunk == 2,
         };
+        backlog.send_weights(weights(0, 2));
         for step in 1..=3 {
             for chunk in 0..2 {
                 backlog.send_weights(weights(step, chunk));
@@ -168,7 +182,7 @@ mod tests {
         }
         assert!(backlog.say('a') && backlog.say('b') && !backlog.say('c'));
         let said: Vec<_> = std::iter::from_fn(|| backlog.pop()).collect();
-        let newest = [weights(2, 0), weights(2, 1), weights(3, 0), weights(3, 1)];
+        let newest = [weights(0, 2), weights(2, 0), weights(2, 1), weights(3, 0), weights(3, 1)];
         let all: Vec<_> = [Next::Message('a'), Next::Message('b')]
             .into_iter()
             .chain(newest.map(|weights| {
@@ -193,7 +207,8 @@ mod tests {
         let mut backlog: Backlog<char> = Backlog::new(1, 2);
         let mut said = |step, chunk, values: Option<&Arc<ChunkValues>>| {
             let values = values.cloned();
-            backlog.send_weights(Weights { step: Step(step), chunk: Chunk(chunk), values });
+            let (step, chunk) = (Step(step), Chunk(chunk));
+            backlog.send_weights(Weights { step, chunk, values, is_lasting: false });
             let Some(Next::Weights(weights, has_before)) = backlog.pop() else { panic!("nothing") };
             matches!(weights.into_message(has_before), ToWorker::CodedWeights { .. })
         };

@@ -87,7 +87,7 @@ impl Coordinator {
             credentials: Credentials::default(),
             stranger_told: Mutex::default(),
             source,
-            chunks: spec.layout.chunks().len(),
+            chunks: spec.layout.trained().count(),
             next_worker: AtomicU64::new(1),
             known: Mutex::default(),
             arrivals: arrivals_tx,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lockstep_proto::ids::{Pass, Step};
+use lockstep_proto::layout::Layout;
 
 use crate::policy::{Plateau, Watch};
 use crate::update::Optimizer;
@@ -16,7 +17,7 @@ pub struct Snapshot {
     pub step: Step,
     /// The flat weights.
     pub weights: Vec<f32>,
-    /// The optimizer's moments, each a flat vector.
+    /// The optimizer's moments, each a flat vector: of the weights that change, as are the averages and the gradients.
     pub moments: Vec<Vec<f32>>,
     /// The flat averages of the weights, where these are averaged.
     pub average: Option<Vec<f32>>,
@@ -32,12 +33,17 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The beginning of a run from these weights, which are averaged or not.
-    pub fn fresh(weights: Vec<f32>, optimizer: &Optimizer, averages: bool) -> Snapshot {
-        let average = averages.then(|| weights.clone());
+    pub fn fresh(
+        weights: Vec<f32>,
+        layout: &Layout,
+        optimizer: &Optimizer,
+        averages: bool,
+    ) -> Snapshot {
+        let average = averages.then(|| layout.trained_of(&weights));
         Snapshot {
             pass: Pass(0),
             step: Step(0),
-            moments: optimizer.moments(weights.len()),
+            moments: optimizer.moments(layout.trained_len()),
             average,
             weights,
             accumulated: None,

@@ -33,6 +33,7 @@ pub(crate) fn expected(optimizer: Optimizer, has_validation: bool) -> Expected {
     Expected {
         origin: Origin::new("one", &layout),
         weights: layout.len(),
+        trained: layout.len(),
         optimizer,
         batches: Batches { rows: 25, shards: 4, batch_size: 10 },
         epochs: 4,

@@ -50,7 +50,7 @@ pub struct NodeGradient<'a> {
     pub values: &'a [f32],
 }
 
-/// Takes a call's gradients, layer by layer from the last one. Layers without tensors have none.
+/// Takes a call's gradients, layer by layer from the last one. Layers without tensors, and frozen ones, have none.
 pub trait Sink {
     /// Memory for one layer's gradient sums, `len` values, node after node; what it holds does not matter. Where there is
     /// none, the workspace's is used.
@@ -150,7 +150,8 @@ impl Network {
         }
         let sums = self.node_sums(targets, ws, microbatches, &orders)?;
         let output = self.layers().len() - 1;
-        let first = self.layers().iter().position(|layer| layer.len() > 0).unwrap_or(0);
+        // Nothing below it learns.
+        let first = self.layers().iter().position(Built::learns).unwrap_or(0);
         for place in (first..=output).rev() {
             let layer = &self.layers()[place];
             let compute = &*layer.stage;
@@ -170,7 +171,7 @@ impl Network {
             if place < output || !self.fused() {
                 compute.slopes_inside(&pass, ws.slopes.at_hand_mut(rows * layer.outputs));
             }
-            if layer.len() > 0 {
+            if layer.learns() {
                 let slopes = view(ws.slopes.at_hand(rows * layer.outputs), rows, layer.outputs);
                 let gradient = Gradient { pass: &pass, slopes, precision };
                 let squared = self.layout().squared_of(place);

@@ -19,6 +19,11 @@ pub enum SpecError {
         "none of the layers has weights: a network needs at least one that has, such as a dense one"
     )]
     NoParameters,
+    /// All that there is to train is to stay as it is.
+    #[error(
+        "all layers with weights have `trainable = false`: wanted at least one whose weights training changes"
+    )]
+    NothingTrainable,
     /// A layer that cannot be, or not on what is before it.
     #[error("layer {layer}: {problem}")]
     Layer {

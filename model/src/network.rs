@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lockstep_parameters::AnyChoice;
 use lockstep_proto::layout::Layout;
-use lockstep_proto::penalties::{Penalized, Penalties};
+use lockstep_proto::penalties::{Penalized, Penalties, Penalty};
 
 use crate::embeddings::{self, BadPlace};
 use crate::error::SpecError;
@@ -73,6 +73,10 @@ impl Network {
         if layout.is_empty() {
             return Err(SpecError::NoParameters);
         }
+        if !layers.iter().any(Built::learns) {
+            return Err(SpecError::NothingTrainable);
+        }
+        let layout = layout.freezing(layers.iter().map(|layer| layer.is_frozen).collect());
         Ok(Network { layers: layers.into(), layout, spec })
     }
 
@@ -244,12 +248,15 @@ impl Network {
         crate::init::initial_parameters(embeddings, layers.iter().map(|layer| &layer.shape), seed)
     }
 
-    /// The tensors whose weights add to the loss. What the passes measure is the loss of rows, without that.
+    /// The tensors whose weights add to the loss: none of a frozen layer, as in Keras. What the passes measure is the loss of rows, without that.
     pub fn penalties(&self) -> Penalties {
-        let declared = self.layers.iter().flat_map(|layer| &layer.shape.tensors);
-        Penalties::new(declared.zip(self.layout.tensors()).map(|(declared, tensor)| Penalized {
-            range: tensor.range.clone(),
-            penalty: declared.penalty,
+        let penalty = |layer: &Built, of| if layer.is_frozen { Penalty::default() } else { of };
+        let declared = self.layers.iter().flat_map(|layer| {
+            layer.shape.tensors.iter().map(move |tensor| penalty(layer, tensor.penalty))
+        });
+        Penalties::new(declared.zip(self.layout.tensors()).map(|(penalty, tensor)| {
+            let range = tensor.range.clone();
+            Penalized { range, penalty }
         }))
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Built {
     pub(crate) block: Option<usize>,
     /// Sides of an input row.
     pub(crate) sides: Vec<usize>,
+    /// Whether training changes none of its tensors.
+    pub(crate) is_frozen: bool,
     /// Values of an input row.
     pub(crate) inputs: usize,
     /// The first of these by which slopes are wanted, if they are: numbers that go into the network need none.
@@ -36,6 +38,11 @@ pub(crate) struct Built {
 }
 
 impl Built {
+    /// Whether it has tensors that training changes.
+    pub(crate) fn learns(&self) -> bool {
+        self.len() > 0 && !self.is_frozen
+    }
+
     /// Number of the layer's values.
     pub(crate) fn len(&self) -> usize {
         self.ranges.last().map_or(0, |last| last.end)
@@ -102,7 +109,11 @@ impl Stages {
         }
         let (stage, block) = (described.boxed(), (!inside.is_empty()).then_some(first));
         let added = self.add(stage, (place.clone(), block), shape);
-        added.ok_or(SpecError::TooManyParameters { layer: place })
+        added.ok_or(SpecError::TooManyParameters { layer: place })?;
+        if let Some(built) = self.built.last_mut() {
+            built.is_frozen = described.is_frozen();
+        }
+        Ok(())
     }
 
     /// Adds one; `None` if that would be too many parameters.
@@ -132,6 +143,7 @@ impl Stages {
             place,
             block,
             sides,
+            is_frozen: false,
             inputs,
             slopes_from,
             outputs,

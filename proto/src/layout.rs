@@ -7,7 +7,10 @@
 //!
 //! A layout may have *row squares*: next to the gradient of each value of the inputs' tensors, the sum over the rows of the
 //! square of the row's own slope. They go up the tree in the same frames, behind the gradients of their chunk, and come back
-//! in none: they belong to no weight. Knows no kind of layer and no values.
+//! in none: they belong to no weight.
+//!
+//! Layers may be *frozen*: their weights never change. No chunk has values of both such layers and others, so that of those of frozen
+//! layers no sums are sent, and no new weights come back. Knows no kind of layer and no values.
 
 use std::ops::Range;
 
@@ -46,6 +49,8 @@ pub struct ChunkRange {
     pub layers: Range<usize>,
     /// How many of its values, the first ones, have row squares.
     pub squared: usize,
+    /// Whether its weights never change.
+    pub is_frozen: bool,
 }
 
 impl ChunkRange {
@@ -69,6 +74,8 @@ pub struct Layout {
     has_row_squares: bool,
     /// Most values of a chunk's frames.
     chunk_values_max: usize,
+    /// By layer: whether its weights never change. Empty if all do.
+    frozen: Vec<bool>,
 }
 
 /// A tensor as a layer declares it.
@@ -125,6 +132,7 @@ impl Layout {
             places: Vec::new(),
             has_row_squares: false,
             chunk_values_max: CHUNK_VALUES_MAX,
+            frozen: Vec::new(),
         };
         layout.cut()
     }
@@ -158,6 +166,16 @@ impl Layout {
         Layout { has_row_squares: wanted && self.has_inputs, ..self }.cut()
     }
 
+    /// The same parameters; the weights of some of the [layers](Layout::layers) never change.
+    ///
+    /// # Panics
+    /// If it is not said of each layer.
+    pub fn freezing(self, frozen: Vec<bool>) -> Layout {
+        assert_eq!(frozen.len(), self.layers.len(), "a word for each layer");
+        let frozen = if frozen.contains(&true) { frozen } else { Vec::new() };
+        Layout { frozen, ..self }.cut()
+    }
+
     /// The same parameters in chunks of at most `values_max` values, instead of [`CHUNK_VALUES_MAX`]. As small as the layers
     /// that would share one, they share none.
     ///
@@ -176,6 +194,29 @@ impl Layout {
     /// Whether there are no parameters.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether the weights of one of the [layers](Layout::layers) never change.
+    pub fn is_frozen(&self, layer: usize) -> bool {
+        self.frozen.get(layer).copied().unwrap_or(false)
+    }
+
+    /// Number of parameters that change.
+    pub fn trained_len(&self) -> usize {
+        self.trained().map(|chunk| chunk.range.len()).sum()
+    }
+
+    /// Those of some values, one for each parameter, whose parameters change.
+    ///
+    /// # Panics
+    /// If there are fewer values.
+    pub fn trained_of(&self, values: &[f32]) -> Vec<f32> {
+        self.trained().flat_map(|chunk| &values[chunk.range.clone()]).copied().collect()
+    }
+
+    /// The chunks whose weights change.
+    pub fn trained(&self) -> impl Iterator<Item = &ChunkRange> {
+        self.chunks.iter().filter(|chunk| !chunk.is_frozen)
     }
 
     /// Whether there are row squares.
@@ -255,7 +296,9 @@ impl Layout {
         let is_cut_small = self.chunk_values_max < SHARED_CHUNK_VALUES_MAX;
         let mut chunks: Vec<ChunkRange> = Vec::new();
         for (i, layer) in layers.iter().enumerate().filter(|(_, layer)| !layer.is_empty()) {
+            let is_frozen = self.is_frozen(i);
             if let Some(last) = chunks.last_mut()
+                && last.is_frozen == is_frozen
                 && last.range.start == layers[last.layers.start].start
                 && layer.end - last.range.start <= SHARED_CHUNK_VALUES_MAX
                 && !is_cut_small
@@ -271,7 +314,8 @@ impl Layout {
             while start < layer.end {
                 let end = layer.end.min(start + values_max);
                 let squared = if is_squared { end - start } else { 0 };
-                chunks.push(ChunkRange { range: start..end, layers: i..i + 1, squared });
+                let (range, layers) = (start..end, i..i + 1);
+                chunks.push(ChunkRange { range, layers, squared, is_frozen });
                 start = end;
             }
         }
@@ -395,6 +439,28 @@ mod tests {
     }
 
     #[test]
+    fn no_chunk_has_values_of_frozen_layers_and_others() {
+        let widths = [13, 10, 7, 500, 300, 2];
+        let plain = layout(&widths);
+        assert_eq!(plain.clone().freezing(vec![false; 5]), plain);
+        let layout = plain.clone().freezing(vec![true, false, false, true, false]);
+        assert_eq!((layout.layers(), layout.tensors()), (plain.layers(), plain.tensors()));
+        let layers = layout.layers();
+        let frozen = |chunk: &ChunkRange| chunk.layers.clone().map(|layer| layout.is_frozen(layer));
+        for chunk in layout.chunks() {
+            assert!(frozen(chunk).all(|frozen| frozen == chunk.is_frozen), "{chunk:?}");
+        }
+        let places = layout.chunks().iter().map(|chunk| chunk.layers.clone());
+        assert_eq!(places.collect::<Vec<_>>(), [0..1, 1..3, 3..4, 3..4, 3..4, 4..5]);
+        let trained: Vec<f32> = (0..layout.len()).map(|place| place as f32).collect();
+        let trained = layout.trained_of(&trained);
+        assert_eq!(trained.len(), layout.trained_len());
+        assert_eq!(trained.len(), layers[1].len() + layers[2].len() + layers[4].len());
+        assert_eq!(trained[0], layers[1].start as f32);
+        assert_eq!(trained.last(), Some(&((layout.len() - 1) as f32)));
+    }
+
+    #[test]
     fn layers_inside_others_are_named_by_both() {
         let layers = [dense(3, 4), dense(4, 4), Vec::new(), dense(4, 1)];
         let plain = Layout::new(&layers);
@@ -413,7 +479,8 @@ mod tests {
     fn boston_is_one_chunk() {
         let layout = layout(&[13, 10, 1]);
         assert_eq!(layout.len(), 151);
-        assert_eq!(layout.chunks(), [ChunkRange { range: 0..151, layers: 0..2, squared: 0 }]);
+        let chunk = ChunkRange { range: 0..151, layers: 0..2, squared: 0, is_frozen: false };
+        assert_eq!(layout.chunks(), [chunk]);
         assert_eq!(layout.tensors()[3].name, "layers.1.bias");
         assert_eq!(layout.tensors()[3].range, 150..151);
     }

@@ -95,7 +95,9 @@ impl Plan {
         job.undecayed(&network)?;
         let weights = match &job.model.initial_weights {
             Some(path) => {
-                let (weights, notes) = initial_weights(path, network.layout())?;
+                let fresh = || network.initial_parameters(job.seed);
+                let fresh = (job.model.skip_mismatch == Some(true)).then(fresh);
+                let (weights, notes) = initial_weights(path, network.layout(), fresh)?;
                 let note = |note: String| format!("initial weights {}: {note}", path.display());
                 warnings.extend(notes.into_iter().map(note));
                 weights
@@ -240,7 +242,8 @@ impl Plan {
     /// The beginning of the run.
     pub fn beginning(&self) -> Snapshot {
         let Descent { optimizer, average, .. } = &self.job.train.descent;
-        Snapshot::fresh(self.weights.clone(), optimizer, average.averaging().is_some())
+        let (weights, layout) = (self.weights.clone(), self.network.layout());
+        Snapshot::fresh(weights, layout, optimizer, average.averaging().is_some())
     }
 
     /// What the checkpoints of a run of this plan must be like.
@@ -248,6 +251,7 @@ impl Plan {
         Expected {
             origin: Origin::new(run_id, self.network.layout()),
             weights: self.weights.len(),
+            trained: self.network.layout().trained_len(),
             optimizer: self.job.train.descent.optimizer,
             batches: self.batches(),
             epochs: self.job.train.epochs,
@@ -368,14 +372,22 @@ pub fn units(schema: &Schema) -> Vec<Unit> {
     }
 }
 
-/// Weights to start from, a safetensors file, a checkpoint, or the newest model of a run folder, and what was done to them.
-fn initial_weights(path: &Path, layout: &Layout) -> Result<(Vec<f32>, Vec<String>)> {
+/// Weights to start from, a safetensors file, a checkpoint, or the newest model of a run folder, and what was done to them. Where
+/// there are `fresh` ones, they take the place of those that are not there or have another shape.
+fn initial_weights(
+    path: &Path,
+    layout: &Layout,
+    fresh: Option<Vec<f32>>,
+) -> Result<(Vec<f32>, Vec<String>)> {
     let in_run = path.join("model/weights.safetensors");
     let path = if path.is_dir() { &in_run } else { path };
     if let Some(weights) = checkpoint::read_weights(path, layout)? {
         return Ok((weights, Vec::new()));
     }
-    let Imported { weights, notes } = import::read(path, layout)?;
+    let Imported { weights, notes } = match fresh {
+        Some(fresh) => import::read_matching(path, layout, fresh)?,
+        None => import::read(path, layout)?,
+    };
     Ok((weights, notes))
 }
 

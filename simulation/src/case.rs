@@ -239,9 +239,9 @@ impl Case {
         }
     }
 
-    /// Of the weights.
+    /// Of the weights that change.
     pub(crate) fn chunks(&self) -> usize {
-        self.job.network.layout().chunks().len()
+        self.job.network.layout().trained().count()
     }
 
     pub(crate) fn tree(&self) -> ShardTree {

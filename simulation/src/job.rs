@@ -1,5 +1,6 @@
 //! A small job: a network of a few layers, tables of random rows, and how it is learned.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use lockstep_model::{
 };
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::Welcome;
-use lockstep_proto::ids::{Shard, Table, WorkerId};
+use lockstep_proto::ids::{Chunk, Shard, Step, Table, WorkerId};
+use lockstep_proto::layout::ChunkRange;
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::ShardTree;
 use lockstep_proto::values::{self, Precision};
@@ -64,6 +66,7 @@ impl Job {
         let mut spec = draw_network(random);
         enrich(seed, &mut spec);
         draw_image(seed, &mut spec);
+        freeze(seed, &mut spec);
         let description = serde_json::to_string(&spec).expect("a network is JSON");
         let loss = spec.loss;
         let network = Network::new(spec).expect("it was drawn by the rules");
@@ -131,7 +134,8 @@ impl Job {
     /// The state of a run of it that did not begin.
     pub(crate) fn beginning(&self) -> Snapshot {
         let weights = self.network.initial_parameters(self.seed);
-        Snapshot::fresh(weights, &self.optimizer, self.averaging.is_some())
+        let layout = self.network.layout();
+        Snapshot::fresh(weights, layout, &self.optimizer, self.averaging.is_some())
     }
 
     /// What a coordinator of one thread that wants one worker is asked, from where an earlier execution was.
@@ -186,6 +190,15 @@ impl Job {
     pub(crate) fn ends_with_averages(&self) -> bool {
         let rule = self.early_stopping.as_ref().map(|watched| &watched.rule);
         ends_with_averages(self.averaging, rule)
+    }
+
+    /// Whether all chunks of a version came, by what came of each version.
+    pub(crate) fn is_whole(&self, came: &BTreeMap<Step, BTreeSet<Chunk>>, version: Step) -> bool {
+        let is_here = |(chunk, range): (u32, &ChunkRange)| match range.is_frozen {
+            true => came.values().any(|came| came.contains(&Chunk(chunk))),
+            false => came.get(&version).is_some_and(|came| came.contains(&Chunk(chunk))),
+        };
+        (0..).zip(self.network.layout().chunks()).all(is_here)
     }
 
     /// What AdamW leaves out: every other tensor.
@@ -383,6 +396,23 @@ fn draw_image(seed: u64, spec: &mut NetworkSpec) {
     layers.extend([Flatten::new().into(), Dense::new(width).into()]);
     layers.append(&mut spec.layers);
     (spec.inputs, spec.image, spec.layers) = (sides.iter().product(), Some(sides), layers);
+}
+
+/// Freezes some layers of every third network, but not the last.
+fn freeze(seed: u64, spec: &mut NetworkSpec) {
+    let random = &mut Random::new(seed, Purpose::Split, 6, 0);
+    if !one_in(random, 3) {
+        return;
+    }
+    let last = spec.layers.len() - 1;
+    for layer in &mut spec.layers[..last] {
+        let is_chosen = one_in(random, 2);
+        if let Some(dense) = layer.get::<Dense>().filter(|_| is_chosen) {
+            *layer = dense.clone().frozen().into();
+        } else if let Some(norm) = layer.get::<LayerNorm>().filter(|_| is_chosen) {
+            *layer = norm.clone().frozen().into();
+        }
+    }
 }
 
 /// Values of a row that goes into the first layer.

@@ -360,6 +360,20 @@ fn documented_parameters_are_all_and_have_these_defaults() {
     }
 }
 
+#[test]
+fn documented_keys_of_every_optimizer_are_taken_by_each() {
+    let names = table("a key of every optimizer", "Optimizers").names();
+    assert_eq!(names.len(), 4);
+    for row in &table("optimizer", "Optimizers").rows {
+        let name = row[0].trim_matches('`');
+        let unknown = format!("{{ type = \"{name}\", {NO_NAME} = 1 }}");
+        let accepted = listed_for(&edited(LEAST, "\"adam\"", &unknown));
+        for name in &names {
+            assert!(accepted.contains(name), "{name}: {accepted:?}");
+        }
+    }
+}
+
 /// The least job with a layer of this type before its own, `parameters` each after a comma.
 fn with_layer(name: &str, parameters: &str) -> String {
     edited(LEAST, "layers = [", &format!("layers = [{{ type = \"{name}\"{parameters} }}, "))
@@ -422,7 +436,9 @@ fn documented_layers_have_these_parameters() {
 fn with_schedule(name: &str, parameters: &str) -> String {
     let optimizer =
         format!("{{ type = \"adam\", learning_rate = {{ schedule = \"{name}\"{parameters} }} }}");
-    edited(LEAST, "\"adam\"", &optimizer)
+    // Some watch the validation table.
+    let job = edited(LEAST, "[data]\n", "[data]\nvalidation = \"test.csv\"\n");
+    edited(&job, "\"adam\"", &optimizer)
 }
 
 #[test]

@@ -40,6 +40,8 @@ mod export;
 mod failpoints;
 #[cfg(target_os = "linux")]
 mod faults;
+#[cfg(target_os = "linux")]
+mod fine_tuning;
 mod folder;
 mod formats;
 #[cfg(target_os = "linux")]

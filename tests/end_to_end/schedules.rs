@@ -232,7 +232,7 @@ fn learning_rates_that_are_none() {
         (
             "{ decay_steps = 5 }",
             "job.toml:18:45: `train.optimizer.learning_rate`: `schedule` is missing, wanted one of: constant, piecewise, \
-             exponential, cosine",
+             exponential, cosine, plateau",
         ),
         (
             "{ schedule = \"cosin\" }",

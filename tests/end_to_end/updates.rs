@@ -43,9 +43,27 @@ const BOTH: &str = "use_ema = true, ema_momentum = 0.9, gradient_accumulation_st
 
 /// By what the optimizer does besides, in `f32`, and clipped in `bf16`.
 const HASHES: [(&str, [&str; 2]); 3] = [
-    (OVERWRITING, ["d779c86d85600de189d9f3b05ac95b9f5dbacab322ce3bd8f5dd760fd78c3ab1", "c31d33fdb3cf27143f47f57fa7f26d496ee0b57a0ff4596c2243d7f935c98f78"]),
-    (ACCUMULATING, ["5af6a36ef185b13f4ab8badda018563559e0168e5df83af4e22b2e954340cc3d", "4d17e8c32fe0b8e10354d57b16e28670b163790b2fd50b7aa3095e6aa28426e2"]),
-    (BOTH, ["5986cd4d38818db4e478aac36c36cccc203fa7d09cbdd268fb31f18bf43b6bdb", "6fa7215bb2255c90632e0a0cb608a72422f548163c6d5af9f7b360d99d16cf14"]),
+    (
+        OVERWRITING,
+        [
+            "d779c86d85600de189d9f3b05ac95b9f5dbacab322ce3bd8f5dd760fd78c3ab1",
+            "c31d33fdb3cf27143f47f57fa7f26d496ee0b57a0ff4596c2243d7f935c98f78",
+        ],
+    ),
+    (
+        ACCUMULATING,
+        [
+            "5af6a36ef185b13f4ab8badda018563559e0168e5df83af4e22b2e954340cc3d",
+            "4d17e8c32fe0b8e10354d57b16e28670b163790b2fd50b7aa3095e6aa28426e2",
+        ],
+    ),
+    (
+        BOTH,
+        [
+            "5986cd4d38818db4e478aac36c36cccc203fa7d09cbdd268fb31f18bf43b6bdb",
+            "6fa7215bb2255c90632e0a0cb608a72422f548163c6d5af9f7b360d99d16cf14",
+        ],
+    ),
 ];
 
 fn with(optimizer: &str) -> String {

@@ -2,7 +2,7 @@
 //!
 //! All of t + 1 may be there before the pass on t is over, since loss sums may still be missing: a lost worker's
 //! span can then be dealt again on t. A chunk of t + 2 says that the pass is over. A layer can be read as soon as all of its
-//! chunks are here, while others still come in.
+//! chunks are here, while others still come in. Those of frozen layers come once, and are of every step.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -18,14 +18,20 @@ use lockstep_proto::values::Precision;
 pub(crate) struct Version {
     step: Step,
     layers: Vec<OnceLock<Vec<f32>>>,
+    /// The layers that are the same at every step.
+    frozen: Frozen,
 }
+
+/// By layer: its values, if they never change and are here.
+type Frozen = Arc<Vec<OnceLock<Vec<f32>>>>;
 
 impl Version {
     /// Layers without tensors have nothing to wait for.
-    fn new(step: Step, layout: &Layout) -> Version {
+    fn new(step: Step, layout: &Layout, frozen: &Frozen) -> Version {
         let is_here = |layer: &Range<usize>| layer.is_empty();
         let layer = |layer| if is_here(layer) { Vec::new().into() } else { OnceLock::new() };
-        Version { step, layers: layout.layers().iter().map(layer).collect() }
+        let layers = layout.layers().iter().map(layer).collect();
+        Version { step, layers, frozen: frozen.clone() }
     }
 
     pub(crate) fn layers(&self) -> usize {
@@ -34,7 +40,8 @@ impl Version {
 
     /// A layer's values, once they are here, if there is such a layer.
     pub(crate) fn layer(&self, layer: usize) -> Option<&[f32]> {
-        self.layers.get(layer)?.get().map(Vec::as_slice)
+        let here = self.layers.get(layer)?.get().or_else(|| self.frozen.get(layer)?.get());
+        here.map(Vec::as_slice)
     }
 
     /// A chunk of whole weights as a frame.
@@ -69,6 +76,7 @@ pub(crate) struct Weights {
     before: Option<Arc<Version>>,
     /// The same as the whole ones from the end of one version to the start of the next.
     coming: Arc<Version>,
+    frozen: Frozen,
     /// By chunk of what is coming in.
     here: Vec<bool>,
     /// By layer of what is coming in: its values, if some but not all are here. Otherwise memory for them, or nothing.
@@ -90,10 +98,12 @@ pub(crate) enum Found {
 
 impl Weights {
     pub(crate) fn new(layout: Arc<Layout>) -> Weights {
+        let frozen = Arc::new(layout.layers().iter().map(|_| OnceLock::new()).collect());
         Weights {
             whole: None,
             before: None,
-            coming: Arc::new(Version::new(Step(0), &layout)),
+            coming: Arc::new(Version::new(Step(0), &layout, &frozen)),
+            frozen,
             here: vec![false; layout.chunks().len()],
             filling: vec![Vec::new(); layout.layers().len()],
             chunk: Vec::new(),
@@ -119,30 +129,33 @@ impl Weights {
     }
 
     /// Takes in one chunk, which `fill` copies; it says false if the chunk is no longer there, since newer ones are on
-    /// their way. Chunks of an older step than is coming in change nothing.
+    /// their way. Chunks of an older step than is coming in change nothing, unless they are of layers that never change.
     pub(crate) fn receive(
         &mut self,
         step: Step,
         chunk: Chunk,
         fill: impl FnOnce(&mut [f32]) -> bool,
     ) {
-        let known = self.whole.as_ref().is_some_and(|whole| whole.step >= step);
-        if known || step < self.coming.step {
-            return;
-        }
-        if step > self.coming.step {
-            self.begin(step);
-        }
-        if let Some(before) = self.before.take() {
-            self.reuse(before);
-        }
         let place = chunk.0 as usize;
+        if !self.layout.chunks()[place].is_frozen {
+            let known = self.whole.as_ref().is_some_and(|whole| whole.step >= step);
+            if known || step < self.coming.step {
+                return;
+            }
+            if step > self.coming.step {
+                self.begin(step);
+            }
+            if let Some(before) = self.before.take() {
+                self.reuse(before);
+            }
+        }
         if self.here[place] || !self.fill(place, fill) {
             return;
         }
         self.here[place] = true;
         self.hand_out(place);
-        if self.here.iter().all(|&here| here) {
+        let is_whole = self.whole.as_ref().is_some_and(|whole| Arc::ptr_eq(whole, &self.coming));
+        if self.here.iter().all(|&here| here) && !is_whole {
             self.before = self.whole.replace(self.coming.clone());
         }
     }
@@ -152,15 +165,18 @@ impl Weights {
         let mut versions = vec![&self.coming];
         versions.extend(self.whole.iter().chain(&self.before));
         versions.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        let here = versions.iter().flat_map(|version| &version.layers).filter_map(OnceLock::get);
+        let here = versions.iter().flat_map(|version| &version.layers).chain(&*self.frozen);
+        let here = here.filter_map(OnceLock::get);
         let filling = self.filling.iter().chain([&self.chunk]);
         here.chain(filling).map(Vec::len).sum()
     }
 
     fn begin(&mut self, step: Step) {
-        let version = Arc::new(Version::new(step, &self.layout));
+        let version = Arc::new(Version::new(step, &self.layout, &self.frozen));
         let abandoned = std::mem::replace(&mut self.coming, version);
-        self.here.fill(false);
+        for (here, chunk) in self.here.iter_mut().zip(self.layout.chunks()) {
+            *here &= chunk.is_frozen;
+        }
         self.reuse(abandoned);
     }
 
@@ -201,7 +217,11 @@ impl Weights {
         for layer in self.layout.chunks()[place].layers.clone() {
             if self.here[self.layout.chunks_of(layer)].iter().all(|&here| here) {
                 let values = std::mem::take(&mut self.filling[layer]);
-                self.coming.layers[layer].get_or_init(|| values);
+                let layers = match self.layout.is_frozen(layer) {
+                    true => &self.frozen,
+                    false => &self.coming.layers,
+                };
+                layers[layer].get_or_init(|| values);
             }
         }
     }
@@ -316,6 +336,34 @@ mod tests {
         receive(&mut weights, 2, &[0, 1, 2]);
         receive(&mut weights, 3, &[2, 1, 0]);
         assert!(is_here(&weights, 2) && is_here(&weights, 3));
+    }
+
+    /// Before, between and after those of a step.
+    #[test]
+    fn frozen_layers_come_once() {
+        for (first, second) in [(0, 0), (0, 7), (7, 0)] {
+            let layout = (*weights().layout).clone().freezing(vec![true, false, true]);
+            assert_eq!(layout.chunks().len(), 4);
+            let mut weights = Weights::new(Arc::new(layout));
+            let fill = |weights: &mut Weights, step, chunk, value| {
+                weights.receive(Step(step), Chunk(chunk), all(value));
+            };
+            if first == 0 {
+                fill(&mut weights, 0, 0, 0.5);
+            }
+            fill(&mut weights, 3, 2, 3.0);
+            fill(&mut weights, second, 3, 0.25);
+            fill(&mut weights, 0, 1, 0.5);
+            fill(&mut weights, first, 0, 0.5);
+            fill(&mut weights, 9, 0, 9.0);
+            for step in [3, 4, 5] {
+                let Found::Here(version) = weights.at(Step(step)) else { panic!("{step}") };
+                let found = [0, 1, 2].map(|layer| version.layer(layer).unwrap()[0]);
+                assert_eq!(found, [0.5, step as f32, 0.25]);
+                assert!(version.layer(0).unwrap().iter().all(|&value| value == 0.5));
+                fill(&mut weights, step + 1, 2, (step + 1) as f32);
+            }
+        }
     }
 
     #[test]

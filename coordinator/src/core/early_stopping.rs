@@ -115,7 +115,10 @@ impl Core {
         self.reducer.restore(&self.layout, best);
         self.schedule.restores = true;
         if self.schedule.test_rows.is_some() {
-            for chunk in (0..self.layout.chunks().len() as u32).map(Chunk) {
+            let chunks = (0..self.layout.chunks().len() as u32).map(Chunk);
+            let changed: Vec<Chunk> =
+                chunks.filter(|&chunk| !self.reducer.is_frozen(chunk)).collect();
+            for chunk in changed {
                 self.send_weights(self.reducer.version(), chunk, None);
             }
         }

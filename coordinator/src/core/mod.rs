@@ -131,6 +131,7 @@ impl Core {
             .starting_with(spec.workers_start)
             .starting_at(spec.start.pass)
             .auditing(spec.audit_fraction, spec.seed)
+            .freezing(reducer.frozen())
             .judging(early_stopper.is_some());
         Core {
             schedule,
@@ -352,6 +353,7 @@ impl Core {
     /// only told.
     fn send_weights(&mut self, step: Step, chunk: Chunk, only: Option<WorkerId>) {
         let is_shared = self.reducer.is_shared(chunk);
+        let is_lasting = self.reducer.is_frozen(chunk);
         let mut shared_values = None;
         for (&worker, member) in &self.members {
             if !member.gets_weights || only.is_some_and(|only| only != worker) {
@@ -360,7 +362,8 @@ impl Core {
             let is_named = is_shared && member.shares;
             let values = || Arc::new(self.reducer.values(step, chunk, self.coder.is_on()));
             let values = (!is_named).then(|| shared_values.get_or_insert_with(values).clone());
-            self.outputs.push_back(Output::Weights(worker, Weights { step, chunk, values }));
+            let weights = Weights { step, chunk, values, is_lasting };
+            self.outputs.push_back(Output::Weights(worker, weights));
         }
     }
 

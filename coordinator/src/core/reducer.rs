@@ -73,6 +73,8 @@ pub(super) struct Reducer {
     is_restored: bool,
     /// By chunk: the version of the newest weights.
     newest: Vec<Step>,
+    /// By chunk: whether its weights never change. There is nothing of it but these.
+    frozen: Vec<bool>,
     /// By chunk: whether workers on this machine can read it.
     is_shared: Vec<bool>,
     is_small: bool,
@@ -99,10 +101,20 @@ impl Reducer {
         let Snapshot { step, weights, moments, average, accumulated, .. } = &spec.start;
         let version = Step(step.0 / spec.steps_per_update);
         let is_shared = published.iter().map(ChunkVersions::is_shared).collect();
+        // Where the next chunk is among the values that are kept of those whose weights change.
+        let mut next = 0;
         let state = |(chunk, published): (&ChunkRange, ChunkVersions)| {
-            let range = || chunk.range.clone();
+            let weights = weights[chunk.range.clone()].to_vec();
+            if chunk.is_frozen {
+                let beside = (0, TensorRules::default());
+                let (kept, version) = (State::default(), version);
+                let state = ChunkState::new(version, weights, kept, published, precision, beside);
+                return Arc::new(Mutex::new(state));
+            }
+            let start = next;
+            next += chunk.range.len();
+            let range = || start..start + chunk.range.len();
             let moments = moments.iter().map(|moment| moment[range()].to_vec()).collect();
-            let weights = weights[range()].to_vec();
             let part_of = |vector: &Option<Vec<f32>>| Some(vector.as_ref()?[range()].to_vec());
             let average = part_of(average).unwrap_or_default();
             // Right after an update there is nothing of the next.
@@ -125,6 +137,7 @@ impl Reducer {
             is_open: false,
             is_restored: false,
             newest: vec![version; chunks.len()],
+            frozen: spec.layout.chunks().iter().map(|chunk| chunk.is_frozen).collect(),
             is_shared,
             is_small: spec.layout.len() * precision.width() <= inline_bytes_max,
             squares: vec![None; norm_blocks.len()],
@@ -146,9 +159,26 @@ impl Reducer {
         if update.is_made {
             self.version = Step(update.number);
         }
-        for chunk in &self.chunks {
+        for chunk in self.trained() {
             lock(chunk).begin(self.tree, leaves.clone(), update);
         }
+    }
+
+    /// The chunks whose weights change.
+    fn trained(&self) -> impl Iterator<Item = &SharedChunk> {
+        let chunks = self.chunks.iter().zip(&self.frozen);
+        chunks.filter_map(|(chunk, &is_frozen)| (!is_frozen).then_some(chunk))
+    }
+
+    /// Whether a chunk's weights never change.
+    pub(super) fn is_frozen(&self, chunk: Chunk) -> bool {
+        self.frozen[chunk.0 as usize]
+    }
+
+    /// The chunks whose weights never change.
+    pub(super) fn frozen(&self) -> Vec<Chunk> {
+        let all = (0..self.chunks.len() as u32).map(Chunk);
+        all.filter(|&chunk| self.is_frozen(chunk)).collect()
     }
 
     /// What the newest weights add to the loss, in the order that the layout gives.
@@ -232,9 +262,11 @@ impl Reducer {
         let rule = self.rule;
         let update = |(chunk, state): (usize, &SharedChunk)| {
             let (state, chunk) = (state.clone(), Chunk(chunk as u32));
-            Job(Work::Update { state, rule, chunk, scale })
+            let job = Job(Work::Update { state, rule, chunk, scale });
+            (!self.is_frozen(chunk)).then_some(job)
         };
-        self.waiting.extend(self.chunks.iter().enumerate().map(update));
+        let updates: Vec<Job> = self.chunks.iter().enumerate().filter_map(update).collect();
+        self.waiting.extend(updates);
     }
 
     /// Whether another message's frames may be folded.
@@ -245,10 +277,12 @@ impl Reducer {
     /// All weights that a new worker needs: of the open step, and what is already newer.
     pub(super) fn published(&self) -> Vec<(Step, Chunk)> {
         let before = self.is_making.then_some(Step(self.version.0.wrapping_sub(1)));
-        let mut published = Vec::new();
+        let frozen = self.frozen().into_iter();
+        let mut published: Vec<(Step, Chunk)> =
+            frozen.map(|chunk| (self.newest[chunk.0 as usize], chunk)).collect();
         for step in before.into_iter().chain([self.version]) {
             for chunk in (0..self.chunks.len() as u32).map(Chunk) {
-                let is_newer = self.newest[chunk.0 as usize] >= step;
+                let is_newer = self.newest[chunk.0 as usize] >= step && !self.is_frozen(chunk);
                 published.extend(is_newer.then_some((step, chunk)));
             }
         }
@@ -300,7 +334,7 @@ impl Reducer {
         self.version = Step(self.version.0 + 1);
         self.is_restored = true;
         let (step, precision) = (self.version, self.rule.precision);
-        for (chunk, place) in self.chunks.iter().zip(layout.chunks()) {
+        for (chunk, place) in self.trained().zip(layout.trained()) {
             match weights {
                 Some(weights) => {
                     lock(chunk).restore(step, &weights[place.range.clone()], precision)
@@ -308,7 +342,9 @@ impl Reducer {
                 None => lock(chunk).restore_average(step, precision),
             }
         }
-        self.newest.fill(self.version);
+        for (newest, is_frozen) in self.newest.iter_mut().zip(&self.frozen) {
+            *newest = if *is_frozen { *newest } else { self.version };
+        }
     }
 
     /// Whether weights of an earlier step, or averages, took the place of the last one's.
@@ -323,7 +359,7 @@ impl Reducer {
 
     /// Whether the state before the open update, or between two, is all there.
     pub(super) fn is_before_update(&self) -> bool {
-        !self.is_open || self.chunks.iter().all(|chunk| lock(chunk).is_before_update())
+        !self.is_open || self.trained().all(|chunk| lock(chunk).is_before_update())
     }
 
     /// The state before `pass`, after so many steps: the next one, or the one that is open, as long as no chunk of it has been updated. `None`
@@ -331,13 +367,16 @@ impl Reducer {
     pub(super) fn snapshot(&self, pass: Pass, step: Step) -> Option<Snapshot> {
         let (mut weights, mut moments) = (Vec::new(), Vec::new());
         let (mut average, mut accumulated) = (Vec::new(), Vec::new());
-        for chunk in &self.chunks {
+        for (chunk, &is_frozen) in self.chunks.iter().zip(&self.frozen) {
             // Threads may update others meanwhile: what was copied is still the state before all of that.
             let chunk = lock(chunk);
-            if self.is_open && !chunk.is_before_update() {
+            if self.is_open && !is_frozen && !chunk.is_before_update() {
                 return None;
             }
             chunk.copy_weights(&mut weights);
+            if is_frozen {
+                continue;
+            }
             average.extend_from_slice(chunk.average());
             accumulated.extend_from_slice(chunk.accumulated());
             moments.resize_with(chunk.moments().len(), Vec::new);
@@ -398,7 +437,7 @@ mod tests {
             run_id: String::new(),
             network: String::new(),
             numeric_profile: String::new(),
-            start: Snapshot::fresh(vec![0.0; layout.len()], &optimizer, false),
+            start: Snapshot::fresh(vec![0.0; layout.len()], &layout, &optimizer, false),
             layout,
             penalties: Penalties::default(),
             undecayed: Vec::new(),

@@ -69,7 +69,7 @@ impl Engine {
         self.note_progress(now);
         self.next = Pass(planned.pass.0 + 1);
         let leaves = self.schedule.leaves(&planned);
-        let open = OpenPass::new(planned, leaves, self.schedule.tree, self.chunks);
+        let open = OpenPass::new(planned, leaves, self.schedule.tree, (self.chunks, &self.frozen));
         let (theirs, mut dealt): (Vec<_>, Vec<_>) =
             self.plan.spans().iter().partition(|(worker, _)| late.contains(worker));
         let orphans: Vec<u32> = theirs.iter().flat_map(|(_, span)| open.with_rows(*span)).collect();

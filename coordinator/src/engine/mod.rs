@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use lockstep_proto::frame::{Deal, Divergence, Done};
-use lockstep_proto::ids::{Pass, Span, Table, Task, WorkerId};
+use lockstep_proto::ids::{Chunk, Pass, Span, Table, Task, WorkerId};
 use lockstep_proto::tree::Node;
 
 use dealing::AuditRule;
@@ -131,6 +131,8 @@ pub enum Verdict {
 pub struct Engine {
     schedule: Schedule,
     chunks: usize,
+    /// Of these: the ones whose weights never change.
+    frozen: Vec<Chunk>,
     workers_min: usize,
     /// Members wanted before the first pass, if more.
     workers_start: usize,
@@ -159,6 +161,7 @@ impl Engine {
             members: Members::new(schedule.tree.shards()),
             schedule,
             chunks,
+            frozen: Vec::new(),
             workers_min: workers_min.max(1),
             workers_start: 1,
             audits: None,
@@ -195,6 +198,12 @@ impl Engine {
         self
     }
 
+    /// Wants no gradients of these chunks: their weights never change.
+    pub fn freezing(mut self, frozen: Vec<Chunk>) -> Engine {
+        self.frozen = frozen;
+        self
+    }
+
     /// Begins no pass after an evaluation of the validation table before it is told what that means for the run, if `judges`.
     pub fn judging(mut self, judges: bool) -> Engine {
         self.judges = judges;
@@ -212,7 +221,7 @@ impl Engine {
             Event::Held => {
                 if let Some(open) = &mut self.open {
                     open.held += 1;
-                    if open.held == self.chunks {
+                    if open.held == self.chunks - self.frozen.len() {
                         self.actions.push_back(Action::Update);
                     }
                 }

@@ -61,21 +61,28 @@ impl OpenPass {
         planned: Planned,
         leaves: LeafSet,
         tree: ShardTree,
-        chunks: usize,
+        (chunks, frozen): (usize, &[Chunk]),
     ) -> OpenPass {
         let tracks = match planned.task {
             Task::Train { .. } => 1 + chunks,
             Task::Evaluate { .. } => 1,
         };
+        let (mut covered, mut committed) = (vec![LeafSet::none(tree); tracks], vec![false; tracks]);
+        // Nothing of them is missing.
+        let frozen = frozen.iter().map(|&chunk| index(Track::Chunk(chunk)));
+        for track in frozen.filter(|&track| track < tracks) {
+            covered[track] = leaves.clone();
+            committed[track] = true;
+        }
         OpenPass {
             planned,
             tree,
             leaves,
-            covered: vec![LeafSet::none(tree); tracks],
+            covered,
             deals: Vec::new(),
             audits: Audits::default(),
             claims: Vec::new(),
-            committed: vec![false; tracks],
+            committed,
             held: 0,
         }
     }

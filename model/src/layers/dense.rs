@@ -45,6 +45,8 @@ pub struct Dense {
     pub kernel_l1: Option<f32>,
     /// What the loss grows by for each square of the kernel, if it does.
     pub kernel_l2: Option<f32>,
+    /// Whether its weights change in training: they do, where nothing is said.
+    pub trainable: Option<bool>,
 }
 
 impl Dense {
@@ -58,6 +60,7 @@ impl Dense {
             bias_initializer: Initializer::Zeros,
             kernel_l1: None,
             kernel_l2: None,
+            trainable: None,
         }
     }
 
@@ -82,6 +85,12 @@ impl Dense {
     /// Adds `l2` times the sum of the kernel's squares to the loss.
     pub fn kernel_l2(mut self, l2: f32) -> Dense {
         self.kernel_l2 = Some(l2);
+        self
+    }
+
+    /// Keeps the weights as they are: training changes none of them, and they have no penalty.
+    pub fn frozen(mut self) -> Dense {
+        self.trainable = Some(false);
         self
     }
 
@@ -113,6 +122,7 @@ impl Layer for Dense {
             Parameter::optional("bias_initializer", Slot::Choice(&mut self.bias_initializer)),
             Parameter::optional("kernel_l1", penalty(&mut self.kernel_l1)),
             Parameter::optional("kernel_l2", penalty(&mut self.kernel_l2)),
+            Parameter::optional("trainable", Slot::Flag(&mut self.trainable)),
         ]
     }
 
@@ -123,7 +133,8 @@ impl Layer for Dense {
     fn summary(&self) -> String {
         let of = |name, rate: Option<f32>| rate.map_or(String::new(), |r| format!(", {name} {r}"));
         let (l1, l2) = (of("l1", self.kernel_l1), of("l2", self.kernel_l2));
-        format!("{}{l1}{l2}", self.activation)
+        let frozen = if self.is_frozen() { ", frozen" } else { "" };
+        format!("{}{l1}{l2}{frozen}", self.activation)
     }
 
     fn shape(&self, input: &[usize]) -> Result<Shape, String> {
@@ -172,6 +183,10 @@ impl Layer for Dense {
             sums = graph.add(sums, bias);
         }
         activation::describe(self.activation, graph, sums)
+    }
+
+    fn is_frozen(&self) -> bool {
+        self.trainable == Some(false)
     }
 
     fn output_activation(&self) -> Activation {

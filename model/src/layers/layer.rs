@@ -64,6 +64,11 @@ pub(crate) trait Layer: Stage {
     /// says what comes out. A tensor is a constant under its own name ([`Graph::weights`]).
     fn describe(&self, graph: &mut Graph, pass: Described<'_>) -> Value;
 
+    /// Whether training changes none of its own tensors.
+    fn is_frozen(&self) -> bool {
+        false
+    }
+
     /// The activation that its outputs went through last: a loss may be computed together with it, from the layer's sums.
     fn output_activation(&self) -> Activation {
         Activation::Linear
@@ -120,7 +125,7 @@ pub(crate) trait Stage: Any + fmt::Debug + Send + Sync {
         unreachable!("{self:?} has no row squares");
     }
 
-    /// From the slopes inside to slopes by the inputs. Not asked for below the first layer that has tensors. Where the
+    /// From the slopes inside to slopes by the inputs. Not asked for below the first layer that has tensors to learn. Where the
     /// slopes inside are those by the inputs, there is nothing to do.
     fn input_slopes(&self, _pass: &Backward<'_>, _slopes: &mut Slopes) {}
 }
@@ -138,7 +143,7 @@ pub(crate) struct Shape {
     pub(crate) flops: u64,
 }
 
-/// A tensor that training changes.
+/// A tensor that training changes, unless its layer is frozen.
 #[derive(Debug)]
 pub(crate) struct Tensor {
     pub(crate) shape: TensorShape,

@@ -33,12 +33,14 @@ pub struct LayerNorm {
     pub center: bool,
     /// Whether values are multiplied with `gamma`.
     pub scale: bool,
+    /// Whether its weights change in training: they do, where nothing is said.
+    pub trainable: Option<bool>,
 }
 
 impl LayerNorm {
     /// Keras' defaults: an epsilon of 0.001, with `gamma` and `beta`, which start as ones and zeros.
     pub fn new() -> LayerNorm {
-        LayerNorm { epsilon: 0.001, center: true, scale: true }
+        LayerNorm { epsilon: 0.001, center: true, scale: true, trainable: None }
     }
 
     /// Sets what is added to the variance.
@@ -56,6 +58,12 @@ impl LayerNorm {
     /// Leaves out `gamma`.
     pub fn without_scale(mut self) -> LayerNorm {
         self.scale = false;
+        self
+    }
+
+    /// Keeps the weights as they are: training changes none of them.
+    pub fn frozen(mut self) -> LayerNorm {
+        self.trainable = Some(false);
         self
     }
 
@@ -99,6 +107,7 @@ impl Layer for LayerNorm {
             Parameter::optional("epsilon", epsilon),
             Parameter::optional("center", Slot::Flag(&mut self.center)),
             Parameter::optional("scale", Slot::Flag(&mut self.scale)),
+            Parameter::optional("trainable", Slot::Flag(&mut self.trainable)),
         ]
     }
 
@@ -107,7 +116,8 @@ impl Layer for LayerNorm {
     }
 
     fn summary(&self) -> String {
-        format!("epsilon {}", self.epsilon)
+        let frozen = if self.is_frozen() { ", frozen" } else { "" };
+        format!("epsilon {}{frozen}", self.epsilon)
     }
 
     fn shape(&self, input: &[usize]) -> Result<Shape, String> {
@@ -127,6 +137,10 @@ impl Layer for LayerNorm {
             kept: width + 1,
             flops: VALUE_FLOPS.saturating_mul(width as u64),
         })
+    }
+
+    fn is_frozen(&self) -> bool {
+        self.trainable == Some(false)
     }
 
     fn describe(&self, graph: &mut Graph, pass: Described<'_>) -> Value {

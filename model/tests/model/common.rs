@@ -165,8 +165,8 @@ pub(crate) fn gradient_of(
     let mut gradients = vec![vec![f32::NAN; network.layout().len()]; nodes.len()];
     let mut squares = vec![Vec::new(); nodes.len()];
     let ranges = network.layout().layers();
-    let has_tensors = |layer: &usize| !ranges[*layer].is_empty();
-    let mut layers = (0..ranges.len()).rev().filter(has_tensors);
+    let learns = |layer: usize| !ranges[layer].is_empty() && !network.layout().is_frozen(layer);
+    let mut layers = (0..ranges.len()).rev().filter(|&layer| learns(layer));
     let mut next = (layers.next().unwrap(), 0);
     let (x, y) = (x.view(), y.view());
     let mut sink = |part: NodeGradient<'_>| {

@@ -6,6 +6,7 @@ mod bits;
 mod common;
 mod dropout;
 mod embeddings;
+mod frozen;
 mod gradients;
 mod images;
 mod math;

@@ -13,7 +13,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde::{Deserialize, Serialize};
 
-use super::{ACCUMULATED, AVERAGE, BEST_WEIGHTS, Checkpoint, RecordState};
+use super::{ACCUMULATED, AVERAGE, BEST_WEIGHTS, Checkpoint, RecordState, WEIGHTS};
 
 /// Whose a checkpoint is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,8 @@ pub struct Expected {
     pub origin: Origin,
     /// Number of weights.
     pub weights: usize,
+    /// How many of them change.
+    pub trained: usize,
     /// What makes new weights, and needs moments.
     pub optimizer: Optimizer,
     /// How the training table is batched.
@@ -78,10 +80,14 @@ impl Expected {
         let wanted: Vec<String> = weights.chain(moments).chain(average).chain(may_be).collect();
         for name in &wanted {
             let info = found.get(name).ok_or(format!("it has no tensor {name}"))?;
-            if info.dtype != Dtype::F32 || info.shape != [self.weights] {
+            let len = match &name[..] {
+                WEIGHTS | BEST_WEIGHTS => self.weights,
+                _ => self.trained,
+            };
+            if info.dtype != Dtype::F32 || info.shape != [len] {
                 return Err(format!(
-                    "its tensor {name} is {:?} {:?}, wanted F32 [{}]",
-                    info.dtype, info.shape, self.weights
+                    "its tensor {name} is {:?} {:?}, wanted F32 [{len}]",
+                    info.dtype, info.shape
                 ));
             }
         }
@@ -279,6 +285,7 @@ mod tests {
                 tensors: vec![("layers.0.kernel".into(), vec![2, 1])],
             },
             weights: 2,
+            trained: 2,
             optimizer: Optimizer::Adam {
                 beta_1: 0.9,
                 beta_2: 0.99,

@@ -9,6 +9,7 @@ fn expected() -> Expected {
     Expected {
         origin: Origin { run_id: "run".to_string(), tensors: vec![("w".to_string(), vec![3])] },
         weights: 3,
+        trained: 3,
         optimizer: Optimizer::Adam { beta_1: 0.9, beta_2: 0.99, epsilon: 1e-7, weight_decay: None },
         batches: Batches { rows: 10, shards: 2, batch_size: 10 },
         epochs: 1000,

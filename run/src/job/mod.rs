@@ -77,6 +77,8 @@ pub struct ModelSection {
     pub layers: Vec<LayerSpec>,
     /// Where the weights start, if not at the initializers' draw.
     pub initial_weights: Option<PathBuf>,
+    /// Whether tensors that are not there, or have another shape, start at the initializers' draw.
+    pub skip_mismatch: Option<bool>,
 }
 
 /// Section `train`.
@@ -190,6 +192,7 @@ impl Job {
         job.check_messages(&job.network_unread()?)?;
         job.check_class_weights()?;
         job.check_watched()?;
+        job.check_skip_mismatch()?;
         Ok(job)
     }
 
@@ -358,6 +361,15 @@ impl Job {
             ),
         };
         Err(self.wrong("train.class_weights", problem))
+    }
+
+    /// Checks that there is a file whose tensors may be skipped.
+    fn check_skip_mismatch(&self) -> Result<(), JobError> {
+        if self.model.skip_mismatch != Some(true) || self.model.initial_weights.is_some() {
+            return Ok(());
+        }
+        let problem = "found true, but no `initial_weights`, whose tensors it is about: name a file or a run folder";
+        Err(self.wrong("model.skip_mismatch", problem))
     }
 
     /// Checks that what is watched is there.

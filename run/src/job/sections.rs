@@ -51,6 +51,7 @@ impl Job {
             metrics: Vec::new(),
             layers: Vec::new(),
             initial_weights: None,
+            skip_mismatch: None,
         };
         let train = TrainSection {
             descent: Descent::named("sgd").expect("the first of the list"),
@@ -91,6 +92,7 @@ impl Keys for &mut ModelSection {
             Key::slot("loss", Slot::Choice(&mut self.loss)).required(),
             Key::slot("metrics", Slot::Choices(&mut self.metrics, METRICS_MAX)),
             Key::own("initial_weights", &mut self.initial_weights, initial_weights, write_weights),
+            Key::slot("skip_mismatch", Slot::Flag(&mut self.skip_mismatch)),
             Key::new("layers", Bound::Lines(layers)).required(),
         ]
     }

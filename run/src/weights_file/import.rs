@@ -88,6 +88,54 @@ pub fn read(path: &Path, layout: &Layout) -> Result<Imported, WeightsError> {
     Ok(Imported { weights, notes })
 }
 
+/// Reads the tensors that the network has under the same name and in the same shape, of a file of ours or in our names, into weights
+/// that are fresh; and says which stay so.
+///
+/// # Errors
+/// If the file cannot be read, is damaged, or has no such tensor.
+pub fn read_matching(
+    path: &Path,
+    layout: &Layout,
+    mut fresh: Vec<f32>,
+) -> Result<Imported, WeightsError> {
+    let fail = |problem: String| WeightsError { path: path.to_path_buf(), problem };
+    let file = open(path, layout)?;
+    let tensors = file.tensors().clone();
+    let bytes = file.bytes().map_err(|why| unusable(path, layout, why))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| fail(error.to_string()))?;
+    let (mut taken, mut skipped) = (0, Vec::new());
+    for tensor in layout.tensors() {
+        let info = tensors.get(&tensor.name);
+        let found = info.ok_or_else(|| "is not in the file".to_string()).and_then(|info| {
+            fits(&tensor.name, info, tensor, &tensor.shape)
+                .map(|()| info.dtype)
+                .map_err(|_| format!("is {:?} {:?} there", info.dtype, info.shape))
+        });
+        match found {
+            Ok(dtype) => {
+                let view = file.tensor(&tensor.name).map_err(|error| fail(error.to_string()))?;
+                let out = &mut fresh[tensor.range.clone()];
+                out.iter_mut().zip(numbers(dtype, view.data())).for_each(|(out, v)| *out = v);
+                taken += 1;
+            }
+            Err(why) => skipped.push(format!("{} {:?} ({why})", tensor.name, tensor.shape)),
+        }
+    }
+    if taken == 0 {
+        let names: Vec<&str> = tensors.keys().take(8).map(String::as_str).collect();
+        return Err(fail(format!(
+            "none of its tensors ({}) has the name and the shape of one of the network's",
+            names.join(", ")
+        )));
+    }
+    check_finite(&fresh).map_err(fail)?;
+    let mut notes = vec![format!("{taken} of {} tensors are taken", layout.tensors().len())];
+    if !skipped.is_empty() {
+        notes.push(format!("from the initializers start {}", skipped.join(", ")));
+    }
+    Ok(Imported { weights: fresh, notes })
+}
+
 /// Each tensor of the network under its own name.
 fn by_name<'a>(
     tensors: &'a BTreeMap<String, TensorInfo>,
