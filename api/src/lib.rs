@@ -52,7 +52,9 @@ pub mod prelude {
     };
     pub use lockstep_data::Scale;
     pub use lockstep_model::{
-        Activation, Dense, Dropout, Initializer, LayerNorm, Loss, Metric, Residual,
+        Activation, AvgPool, Conv2d, Dense, Dropout, FillMode, Flatten, FlipMode, GlobalAvgPool,
+        GlobalMaxPool, Initializer, LayerNorm, Loss, MaxPool, Metric, Padding, RandomCrop,
+        RandomFlip, RandomTranslation, Residual,
     };
     pub use lockstep_proto::values::Precision;
     pub use lockstep_run::job::ClassWeights;
@@ -114,6 +116,7 @@ impl Default for Fit {
 #[derive(Clone, Debug, Default)]
 pub struct Sequential {
     layers: Vec<LayerSpec>,
+    image: Option<[usize; 3]>,
     compiled: Option<(Optimizer, Loss, Vec<Metric>)>,
     target_scale: Scale,
     fitted: Option<Fitted>,
@@ -140,6 +143,13 @@ impl Sequential {
     /// Adds a layer behind the others, such as a `Dense`, a `Dropout` or a `LayerNorm`.
     pub fn add(&mut self, layer: impl Into<LayerSpec>) {
         self.layers.push(layer.into());
+        self.fitted = None;
+    }
+
+    /// Takes each row of `x` as an image of this height, width and channels, pixel by pixel, as layers of images need it. What was
+    /// fitted before is let go.
+    pub fn take_images(&mut self, sides: [usize; 3]) {
+        self.image = Some(sides);
         self.fitted = None;
     }
 
@@ -243,14 +253,15 @@ impl Sequential {
         let Fitted { inputs, targets, .. } = self.fitted.as_ref()?;
         let job = self.job(&Fit::default()).ok()?;
         let units = plan::units(&schema(&job, *inputs, targets.clone()));
-        let (embeddings, layers) = (Vec::new(), self.layers.clone());
-        Some(NetworkSpec { inputs: *inputs, image: None, embeddings, layers, loss, metrics, units })
+        let (image, embeddings, layers) = (self.image, Vec::new(), self.layers.clone());
+        Some(NetworkSpec { inputs: *inputs, image, embeddings, layers, loss, metrics, units })
     }
 
     fn job(&self, fit: &Fit) -> Result<Job> {
         let (optimizer, loss, metrics) =
             self.compiled.clone().ok_or_else(|| wrong("fit before compile"))?;
-        let data = TableSpec::new(TableFile::at(PathBuf::new()), Vec::new());
+        let mut data = TableSpec::new(TableFile::at(PathBuf::new()), Vec::new());
+        data.image = self.image;
         let model = job::ModelSection {
             loss,
             metrics,

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout)]
 
 mod coding;
+mod images;
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -87,6 +88,7 @@ fn main() {
                 embedding(&name, table_rows, dimension, rows);
             }
         }
+        images::measure(is_wanted);
         coding::measure(is_wanted);
     });
 }
@@ -233,16 +235,15 @@ impl Subject {
 
     fn of(inputs: usize, embeddings: Vec<Embedding>, units: &[usize], rows: usize) -> Subject {
         let layers = units.iter().map(|&units| Dense::new(units).into()).collect();
-        let spec = NetworkSpec {
-            inputs,
-            image: None,
-            embeddings,
-            layers,
-            loss: Loss::Mse,
-            metrics: Vec::new(),
-            units: Vec::new(),
-        };
-        let network = Network::new(spec).expect("linear layers fit together");
+        let (loss, metrics, units) = (Loss::Mse, Vec::new(), Vec::new());
+        Subject::new_of(
+            NetworkSpec { inputs, image: None, embeddings, layers, loss, metrics, units },
+            rows,
+        )
+    }
+
+    fn new_of(spec: NetworkSpec, rows: usize) -> Subject {
+        let network = Network::new(spec).expect("layers fit together");
         Subject {
             parameters: network.initial_parameters(1),
             x: values(rows, network.inputs()),

@@ -13,7 +13,6 @@ use lockstep_data::{
 use lockstep_model::{Embedding, NUMERIC_PROFILE, Network, Unit};
 use lockstep_proto::batches::Batches;
 use lockstep_proto::ids::{Shard, Table};
-use lockstep_proto::layout::Layout;
 
 use crate::checkpoint::{self, Expected, Origin};
 use crate::error::{Error, Result};
@@ -97,7 +96,7 @@ impl Plan {
             Some(path) => {
                 let fresh = || network.initial_parameters(job.seed);
                 let fresh = (job.model.skip_mismatch == Some(true)).then(fresh);
-                let (weights, notes) = initial_weights(path, network.layout(), fresh)?;
+                let (weights, notes) = initial_weights(path, &network, fresh)?;
                 let note = |note: String| format!("initial weights {}: {note}", path.display());
                 warnings.extend(notes.into_iter().map(note));
                 weights
@@ -376,9 +375,10 @@ pub fn units(schema: &Schema) -> Vec<Unit> {
 /// there are `fresh` ones, they take the place of those that are not there or have another shape.
 fn initial_weights(
     path: &Path,
-    layout: &Layout,
+    network: &Network,
     fresh: Option<Vec<f32>>,
 ) -> Result<(Vec<f32>, Vec<String>)> {
+    let layout = network.layout();
     let in_run = path.join("model/weights.safetensors");
     let path = if path.is_dir() { &in_run } else { path };
     if let Some(weights) = checkpoint::read_weights(path, layout)? {
@@ -386,7 +386,7 @@ fn initial_weights(
     }
     let Imported { weights, notes } = match fresh {
         Some(fresh) => import::read_matching(path, layout, fresh)?,
-        None => import::read(path, layout)?,
+        None => import::read(path, layout, &network.flattened())?,
     };
     Ok((weights, notes))
 }

@@ -1,6 +1,8 @@
 //! Images on real clusters: one hash whatever computes, dies or goes on, and whatever file they come from; what is shown of their
 //! layers; and jobs that cannot be.
 
+use lockstep::prelude::*;
+use ndarray::Array2;
 use serde_json::{Value, json};
 
 use crate::bad_job;
@@ -230,4 +232,32 @@ fn jobs_that_cannot_be() {
     }
     let last = "  { type = \"flatten\" },\n  { type = \"dense\", units = 10, activation = \"softmax\" },\n";
     refused(last, "", "layer 7: avg_pool cannot be the last layer: its outputs are images");
+}
+
+/// The Rust API, on any number of workers; and where it is not said that rows are images.
+#[test]
+fn images_in_the_rust_api() {
+    let fit = |image: Option<[usize; 3]>, workers: usize| {
+        let x = Array2::from_shape_fn((40, 50), |(row, pixel)| ((row * 7 + pixel) % 11) as f32);
+        let y = Array2::from_shape_fn((40, 1), |(row, _)| (row % 3) as f32);
+        let mut model = Sequential::new();
+        if let Some(sides) = image {
+            model.take_images(sides);
+        }
+        model.add(RandomFlip::new(FlipMode::Vertical));
+        model.add(Conv2d::new(4, [2, 2]).activation(Activation::Relu).padding(Padding::Same));
+        model.add(MaxPool::default());
+        model.add(Flatten::new());
+        model.add(Dense::new(3).activation(Activation::Softmax));
+        model.compile(adam(0.01), Loss::CROSS_ENTROPY, &[Metric::Accuracy]);
+        model.fit(x.view(), y.view(), &Fit { epochs: 2, workers, ..Fit::default() })?;
+        let rows = model.predict(x.view())?.nrows();
+        Ok::<_, lockstep::Error>((rows, model.weights().unwrap().to_vec()))
+    };
+    let image = Some([5, 5, 2]);
+    let (rows, weights) = fit(image, 1).unwrap();
+    assert_eq!((rows, weights.len()), (40, 4 * 8 + 4 + 16 * 3 + 3));
+    assert_eq!(fit(image, 3).unwrap().1, weights);
+    let error = fit(None, 1).unwrap_err().to_string();
+    assert!(error.contains("found rows of 50 values, wanted images"), "{error}");
 }

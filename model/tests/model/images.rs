@@ -10,8 +10,8 @@ use crate::common::{
 use crate::gradients::check;
 use lockstep_model::{
     Activation, AvgPool, Conv2d, Dense, Dropout, FillMode, Flatten, FlipMode, GlobalAvgPool,
-    GlobalMaxPool, LayerSpec, Loss, MaxPool, Network, NetworkSpec, Padding, RandomCrop, RandomFlip,
-    RandomTranslation, Residual, Workspace,
+    GlobalMaxPool, LayerNorm, LayerSpec, Loss, MaxPool, Network, NetworkSpec, Padding, RandomCrop,
+    RandomFlip, RandomTranslation, Residual, Workspace,
 };
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::Node;
@@ -470,4 +470,24 @@ fn images_that_are_not_known() {
     ] {
         assert_eq!(Network::image_for(&layers), wanted, "{layers:?}");
     }
+}
+
+/// Of which tensors the first side are an image's values.
+#[test]
+fn what_is_behind_a_flattened_image() {
+    let layers: Vec<LayerSpec> = vec![
+        conv(2, [2, 2]).into(),
+        Flatten::new().into(),
+        Dropout::new(0.1).into(),
+        LayerNorm::new().into(),
+        Dense::new(18).into(),
+        Dense::new(1).into(),
+    ];
+    let network = of_images([4, 4, 1], layers, Loss::Mse, &[]);
+    let names = |(tensor, image): (usize, [usize; 3])| {
+        (network.layout().tensors()[tensor].name.clone(), image)
+    };
+    let found: Vec<_> = network.flattened().into_iter().map(names).collect();
+    let wanted = ["layers.3.gamma", "layers.3.beta", "layers.4.kernel"];
+    assert_eq!(found, wanted.map(|name| (name.to_string(), [3, 3, 2])));
 }

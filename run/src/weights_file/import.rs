@@ -1,8 +1,9 @@
 //! Weights to start from, as other programs write them into safetensors files: under our names, or under PyTorch's, in any
 //! floating-point type. What was done to them is told.
 //!
-//! PyTorch calls a module's tensors `0.weight`, `0.bias`, `2.weight` and so on, and its linear layers have kernels `[out, in]`:
-//! those are turned. Modules are taken in the order of the numbers in their names, or of the letters.
+//! PyTorch calls a module's tensors `0.weight`, `0.bias`, `2.weight` and so on, its linear layers have kernels `[out, in]`, and its
+//! convolutions `[out, in, height, width]`: those are turned. What is behind a flattened image has its values channel by channel
+//! there, and pixel by pixel here. Modules are taken in the order of the numbers in their names, or of the letters.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -27,15 +28,20 @@ pub struct Imported {
 struct Found<'a> {
     name: &'a str,
     info: &'a TensorInfo,
-    /// Whether it is `[out, in]`.
+    /// Whether it is `[out, in]`, or `[out, in, height, width]`.
     is_turned: bool,
+    /// Height, width and channels of the image whose values, channel by channel, its inputs are.
+    by_channels: Option<[usize; 3]>,
 }
+
+/// Tensors of a layout, by their places in it, whose first side are the values of an image: its height, width and channels.
+pub type Flattened = [(usize, [usize; 3])];
 
 /// Reads weights for this layout from a file of ours or of another program.
 ///
 /// # Errors
 /// If the file cannot be read, is damaged, or has no tensor of the right shape for each of the network's.
-pub fn read(path: &Path, layout: &Layout) -> Result<Imported, WeightsError> {
+pub fn read(path: &Path, layout: &Layout, flattened: &Flattened) -> Result<Imported, WeightsError> {
     let fail = |problem: String| WeightsError { path: path.to_path_buf(), problem };
     let file = open(path, layout)?;
     if file.metadata(STAMP).is_some() {
@@ -46,7 +52,7 @@ pub fn read(path: &Path, layout: &Layout) -> Result<Imported, WeightsError> {
     let is_ours = |tensor: &Tensor| tensors.contains_key(&tensor.name);
     let is_of_pytorch = !layout.tensors().iter().any(is_ours) && modules(&tensors).is_some();
     let found = match is_of_pytorch {
-        true => by_order(&tensors, layout),
+        true => by_order(&tensors, layout, flattened),
         false => by_name(&tensors, layout),
     };
     let found = found.map_err(fail)?;
@@ -62,7 +68,11 @@ pub fn read(path: &Path, layout: &Layout) -> Result<Imported, WeightsError> {
     }
     if is_of_pytorch {
         let pair = |(found, tensor): (&Found<'_>, &Tensor)| {
-            let turned = if found.is_turned { " (turned)" } else { "" };
+            let turned = match (found.is_turned, found.by_channels) {
+                (_, Some(_)) => " (turned, its pixels in our order)",
+                (true, None) => " (turned)",
+                (false, None) => "",
+            };
             format!("{}{turned} is {}", found.name, tensor.name)
         };
         let pairs: Vec<String> = found.iter().zip(layout.tensors()).map(pair).collect();
@@ -75,13 +85,8 @@ pub fn read(path: &Path, layout: &Layout) -> Result<Imported, WeightsError> {
         let view = file.tensor(found.name).map_err(|error| fail(error.to_string()))?;
         let values = numbers(found.info.dtype, view.data());
         let out = &mut weights[tensor.range.clone()];
-        match (found.is_turned, tensor.shape.as_slice()) {
-            (true, &[inputs, units]) => {
-                for (at, value) in values.enumerate() {
-                    out[at % inputs * units + at / inputs] = value;
-                }
-            }
-            _ => out.iter_mut().zip(values).for_each(|(out, value)| *out = value),
+        for (at, value) in values.enumerate() {
+            out[found.place(at, &tensor.shape)] = value;
         }
     }
     check_finite(&weights).map_err(fail)?;
@@ -136,6 +141,28 @@ pub fn read_matching(
     Ok(Imported { weights: fresh, notes })
 }
 
+impl Found<'_> {
+    /// Where the network's tensor, of this shape, has the value at a place of the file's.
+    fn place(&self, at: usize, shape: &[usize]) -> usize {
+        let input = |place: usize| match self.by_channels {
+            Some([height, width, channels]) => {
+                let pixels = height * width;
+                place % pixels * channels + place / pixels
+            }
+            None => place,
+        };
+        match (self.is_turned, shape) {
+            (true, &[inputs, units]) => input(at % inputs) * units + at / inputs,
+            (true, &[height, width, channels, filters]) => {
+                let (pixels, patch) = (height * width, height * width * channels);
+                let (filter, channel, pixel) = (at / patch, at % patch / pixels, at % pixels);
+                (pixel * channels + channel) * filters + filter
+            }
+            _ => input(at),
+        }
+    }
+}
+
 /// Each tensor of the network under its own name.
 fn by_name<'a>(
     tensors: &'a BTreeMap<String, TensorInfo>,
@@ -147,7 +174,7 @@ fn by_name<'a>(
             return Err(no_tensor(&tensor.name, tensors));
         };
         fits(name, info, tensor, &tensor.shape)?;
-        all.push(Found { name, info, is_turned: false });
+        all.push(Found { name, info, is_turned: false, by_channels: None });
     }
     let is_known = |name: &&String| layout.tensors().iter().any(|tensor| tensor.name == **name);
     match tensors.keys().find(|name| !is_known(name)) {
@@ -160,6 +187,7 @@ fn by_name<'a>(
 fn by_order<'a>(
     tensors: &'a BTreeMap<String, TensorInfo>,
     layout: &Layout,
+    flattened: &Flattened,
 ) -> Result<Vec<Found<'a>>, String> {
     let modules = modules(tensors).unwrap_or_default();
     let wanted: Vec<&[Tensor]> =
@@ -185,12 +213,17 @@ fn by_order<'a>(
         }
         for (&(name, info), tensor) in found.iter().zip(wanted) {
             let is_turned = tensor.name.ends_with(".kernel");
-            let mut shape = tensor.shape.clone();
-            if is_turned {
-                shape.reverse();
-            }
+            let shape = match (is_turned, tensor.shape.as_slice()) {
+                (true, &[inputs, units]) => vec![units, inputs],
+                (true, &[height, width, channels, filters]) => {
+                    vec![filters, channels, height, width]
+                }
+                _ => tensor.shape.clone(),
+            };
             fits(name, info, tensor, &shape)?;
-            all.push(Found { name, info, is_turned });
+            let image = flattened.iter().find(|(place, _)| *place == all.len());
+            let by_channels = image.map(|(_, image)| *image);
+            all.push(Found { name, info, is_turned, by_channels });
         }
     }
     Ok(all)
@@ -311,7 +344,34 @@ mod tests {
             (*name, TensorView::new(dtype, shape.clone(), bytes).unwrap())
         });
         std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
-        read(&path, &layout()).map_err(|error| error.problem)
+        read(&path, &layout(), &[]).map_err(|error| error.problem)
+    }
+
+    /// A convolution of 2 x 1 pixels with 2 channels and 2 filters, and a dense layer of one unit behind 1 x 2 pixels of these.
+    #[test]
+    fn images_of_pytorch_have_their_channels_first() {
+        let tensors = [
+            vec![TensorShape::new("kernel", [2, 1, 2, 2])],
+            Vec::new(),
+            vec![TensorShape::new("kernel", [4, 1])],
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let bytes: Vec<Vec<u8>> = [0..8, 8..12]
+            .map(|range| range.flat_map(|value: u8| f32::from(value).to_le_bytes()).collect())
+            .to_vec();
+        let view = |shape: &[usize], at: usize| {
+            TensorView::new(Dtype::F32, shape.to_vec(), &bytes[at]).unwrap()
+        };
+        let views = [("0.weight", view(&[2, 2, 2, 1], 0)), ("3.weight", view(&[1, 4], 1))];
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        let found = read(&path, &Layout::new(&tensors), &[(1, [1, 2, 2])]).unwrap();
+        // Of [filter, channel, row], row by row, channel by channel, filter by filter; of [channel, column], by columns.
+        let wanted = [0, 4, 2, 6, 1, 5, 3, 7, 8, 10, 9, 11].map(|value| value as f32);
+        assert_eq!(found.weights, wanted);
+        let note = "names as PyTorch has them: 0.weight (turned) is layers.0.kernel, 3.weight (turned, its pixels in our order) is \
+                    layers.2.kernel";
+        assert_eq!(found.notes, [note]);
     }
 
     const OURS: &[(&str, &[usize])] = &[

@@ -68,7 +68,8 @@ impl Grid {
                 Padding::Valid => output[side] = (len - size) / stride + 1,
                 Padding::Same => {
                     output[side] = len.div_ceil(stride);
-                    let padded = ((output[side] - 1) * stride + size).saturating_sub(len);
+                    let seen = ((output[side] - 1) * stride).saturating_add(size);
+                    let padded = seen.saturating_sub(len);
                     window.before[side] = padded / 2;
                     window.after[side] = padded - padded / 2;
                 }
