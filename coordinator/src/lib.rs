@@ -29,7 +29,7 @@ mod update;
 
 pub use departure::Departure;
 pub use error::RunError;
-pub use observer::{Judged, Observer, RunEvent, WeightFrames};
+pub use observer::{Judged, Observer, PassShare, RunEvent, WeightFrames};
 pub use peer::Peer;
 pub use run::Coordinator;
 pub use server::ShardSource;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use lockstep_proto::ids::{Span, Table, WorkerId};
 
 use crate::departure::Departure;
-use crate::engine::{Planned, Wait};
+use crate::engine::{MemberView, Planned, Wait};
 use crate::peer::Peer;
 use crate::policy::Best;
 use crate::snapshot::Snapshot;
@@ -26,6 +26,24 @@ pub trait Observer: Send + 'static {
 
     /// Takes the snapshot that was wanted, always. Writing it is for another thread.
     fn take_snapshot(&mut self, _snapshot: Snapshot) {}
+
+    /// How often it is told who does what ([`RunEvent::Members`]), also while nothing moves; `None` for never.
+    fn look_interval(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// What a worker had to do in a pass, and how long that took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PassShare {
+    /// Its name.
+    pub worker: WorkerId,
+    /// Rows that it was dealt.
+    pub rows: u64,
+    /// How long it says that it computed; it may have begun before the pass did.
+    pub busy: Duration,
+    /// From the pass's begin to its last answer; `None` if it has left one open.
+    pub answered: Option<Duration>,
 }
 
 /// Makes the weights as frames of `f32`, chunk by chunk in the layout's order, for whoever wants them. Where they were
@@ -122,6 +140,40 @@ pub enum RunEvent<'a> {
         recomputed: u64,
         /// The weights after the update.
         weights: WeightFrames<'a>,
+    },
+    /// A pass is over; what it made was told before.
+    Passed {
+        /// Which.
+        planned: Planned,
+        /// How long it took.
+        took: Duration,
+        /// Whoever was dealt something, in order of names. A worker that left in the pass is not there.
+        shares: &'a [PassShare],
+    },
+    /// Who does what. See [`Observer::look_interval`].
+    Members {
+        /// In order of names.
+        members: &'a [MemberView],
+        /// The pass in hand.
+        planned: Option<Planned>,
+        /// What is waited for, if nothing has moved for a moment and it can be said.
+        wait: Option<&'a Wait>,
+    },
+    /// A span was late, and was dealt to others as well: the first answer counts.
+    Hedged {
+        /// Whose answer is late.
+        worker: WorkerId,
+        /// Its span.
+        span: Span,
+    },
+    /// Microbatches of the pass are computed again, for whatever reason.
+    DealtAgain {
+        /// Who does.
+        worker: WorkerId,
+        /// What it was dealt.
+        span: Span,
+        /// How many microbatches of it were dealt before.
+        microbatches: u64,
     },
     /// A table was measured.
     Evaluated {

@@ -14,6 +14,7 @@ mod key;
 mod listener;
 mod peers;
 mod pinned;
+mod pinned_certificate;
 mod secret;
 mod strangers;
 mod stream;

@@ -137,11 +137,11 @@ pub(crate) fn pin(key: &CertificateDer<'_>) -> Pin {
     Pin::of_key(&SubjectPublicKeyInfoDer::from(key.as_ref()))
 }
 
-fn wrong_key() -> Error {
+pub(crate) fn wrong_key() -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(WrongKey))))
 }
 
-fn no_tls12() -> Error {
+pub(crate) fn no_tls12() -> Error {
     Error::General("TLS 1.2 is not spoken".to_string())
 }
 

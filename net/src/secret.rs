@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -35,6 +36,15 @@ impl Secret {
         &self.0
     }
 
+    /// Another, for one purpose: who has this one has that as well, and not the other way round.
+    pub fn derived(&self, purpose: &str) -> Secret {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0[..]);
+        let tag = hmac::sign(&key, purpose.as_bytes());
+        let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
+        bytes.copy_from_slice(&tag.as_ref()[..SECRET_BYTES]);
+        Secret(bytes)
+    }
+
     /// Whether these bytes are the secret. How long that takes does not depend on what is in them.
     pub fn is(&self, bytes: &[u8]) -> bool {
         self.0[..].ct_eq(bytes).into()
@@ -61,5 +71,8 @@ mod tests {
         assert!(Secret::from_bytes(&bytes[..15]).is_none());
         assert_eq!(format!("{secret:?}"), "Secret(..)");
         assert!(!secret.is(Secret::random().unwrap().expose()));
+        let derived = secret.derived("one");
+        assert!(derived.is(secret.derived("one").expose()) && !derived.is(secret.expose()));
+        assert!(!derived.is(secret.derived("other").expose()));
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{self as provider, cipher_suite};
@@ -27,6 +28,7 @@ use crate::identity::Identity;
 use crate::key::{Pin, signing_key};
 use crate::peers::{Admitted, PeerKey};
 use crate::pinned::{AdmittedKeys, PinnedKey};
+use crate::pinned_certificate::PinnedCertificate;
 use crate::stream::Stream;
 
 /// Longest wait for the other side to finish a handshake.
@@ -40,6 +42,9 @@ const PROTOCOL: &[u8] = b"h2";
 
 /// What is spoken inside between workers.
 const PEER_PROTOCOL: &[u8] = b"lockstep-peer/1";
+
+/// What browsers are spoken to in.
+const PAGE_PROTOCOL: &[u8] = b"http/1.1";
 
 /// The side that is dialed.
 #[derive(Clone)]
@@ -99,6 +104,34 @@ impl Acceptor {
         Acceptor::of(resolver, verifier, PROTOCOL)
     }
 
+    /// For a page in browsers, which know no raw keys: they are shown a certificate of this key, signed with itself, for these
+    /// names and addresses.
+    ///
+    /// # Errors
+    /// If there can be no such certificate.
+    pub fn of_page(identity: &Identity, names: Vec<String>) -> Result<Acceptor, String> {
+        let failed = |error: rcgen::Error| format!("cannot make a certificate: {error}");
+        let PrivateKeyDer::Pkcs8(key) = identity.private_key() else {
+            return Err("the key cannot be used".to_string());
+        };
+        let key = rcgen::KeyPair::try_from(&key).map_err(failed)?;
+        let params = rcgen::CertificateParams::new(names).map_err(failed)?;
+        let certificate = params.self_signed(&key).map_err(failed)?;
+        let signing = signing_key(&identity.private_key()).ok_or("the key cannot be used")?;
+        let certified = Arc::new(CertifiedKey::new(vec![certificate.der().clone()], signing));
+        let resolver = Arc::new(SingleCertAndKey::from(certified));
+        Acceptor::of(resolver, Arc::new(NoClientAuth), PAGE_PROTOCOL)
+    }
+
+    /// The same with a certificate of somebody's own authority.
+    ///
+    /// # Errors
+    /// If the system cannot.
+    pub fn of_page_certified(own: &OwnCertificate) -> Result<Acceptor, String> {
+        let resolver = Arc::new(SingleCertAndKey::from(own.certified().clone()));
+        Acceptor::of(resolver, Arc::new(NoClientAuth), PAGE_PROTOCOL)
+    }
+
     fn of(
         resolver: Arc<dyn ResolvesServerCert>,
         verifier: Arc<dyn ClientCertVerifier>,
@@ -141,7 +174,17 @@ impl Connector {
     /// # Errors
     /// If the system cannot.
     pub fn new(pin: Pin) -> Result<Connector, String> {
-        Connector::pinned(pin, PROTOCOL, |builder| builder.with_no_client_auth())
+        let verifier = Arc::new(PinnedKey { pin, crypto: crypto() });
+        Connector::pinned(verifier, PROTOCOL, |builder| builder.with_no_client_auth())
+    }
+
+    /// To the page of a coordinator with this pin and no other.
+    ///
+    /// # Errors
+    /// If the system cannot.
+    pub fn to_page(pin: Pin) -> Result<Connector, String> {
+        let verifier = Arc::new(PinnedCertificate { pin, crypto: crypto() });
+        Connector::pinned(verifier, PAGE_PROTOCOL, |builder| builder.with_no_client_auth())
     }
 
     /// From a worker with this key to the worker with this pin and no other.
@@ -150,19 +193,18 @@ impl Connector {
     /// If the key cannot be used.
     pub fn between_peers(own: &PeerKey, pin: Pin) -> Result<Connector, String> {
         let resolver = AlwaysResolvesClientRawPublicKeys::new(raw_key(&own.private_key())?);
-        Connector::pinned(pin, PEER_PROTOCOL, |builder| {
+        let verifier = Arc::new(PinnedKey { pin, crypto: crypto() });
+        Connector::pinned(verifier, PEER_PROTOCOL, |builder| {
             builder.with_client_cert_resolver(Arc::new(resolver))
         })
     }
 
     fn pinned(
-        pin: Pin,
+        verifier: Arc<dyn ServerCertVerifier>,
         protocol: &[u8],
         proof: impl FnOnce(ConfigBuilder<ClientConfig, WantsClientCert>) -> ClientConfig,
     ) -> Result<Connector, String> {
-        let crypto = crypto();
-        let verifier = Arc::new(PinnedKey { pin, crypto: crypto.clone() });
-        let builder = ClientConfig::builder_with_provider(Arc::new(crypto))
+        let builder = ClientConfig::builder_with_provider(Arc::new(crypto()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| error.to_string())?
             .dangerous()

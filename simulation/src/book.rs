@@ -332,7 +332,16 @@ impl Observer for Teller {
                 assert!(!std::mem::replace(&mut book.has_ended, true), "it ended twice");
             }
             RunEvent::StillStopping { waited, .. } => assert!(waited >= Duration::from_secs(5)),
-            RunEvent::Joined { .. } | RunEvent::Refused { .. } | RunEvent::Stopping => {}
+            RunEvent::Passed { planned, shares, .. } => {
+                // All of them but whoever left after giving values.
+                assert!(shares.iter().all(|share| share.rows > 0), "{planned:?}: {shares:?}");
+            }
+            RunEvent::Joined { .. }
+            | RunEvent::Refused { .. }
+            | RunEvent::Stopping
+            | RunEvent::Members { .. }
+            | RunEvent::Hedged { .. }
+            | RunEvent::DealtAgain { .. } => {}
         }
     }
 

@@ -14,13 +14,14 @@ mod plateau;
 mod reducer;
 mod results;
 mod stopping;
+mod tally;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lockstep_proto::frame::{Ending, FromWorker, ToWorker};
+use lockstep_proto::frame::{Deal, Ending, FromWorker, ToWorker};
 use lockstep_proto::ids::{Chunk, Pass, Step, WorkerId};
 use lockstep_proto::layout::Layout;
 use lockstep_proto::tree::ShardTree;
@@ -30,7 +31,7 @@ use crate::account::Account;
 use crate::audit::AuditBook;
 pub use crate::backlog::{Backlog, ChunkValues, MESSAGES_MAX, Next, Weights};
 use crate::departure::Departure;
-use crate::engine::{Action, Engine, Event, Schedule, Track};
+use crate::engine::{Action, Engine, Event, Schedule, Track, Wait};
 use crate::error::RunError;
 use crate::observer::{Observer, RunEvent};
 use crate::peer::Peer;
@@ -44,6 +45,7 @@ use plateau::RateWatcher;
 pub use reducer::{INLINE_BYTES_MAX, jobs_max};
 use reducer::{Reduced, Reducer};
 use stopping::Stopwatch;
+use tally::{Tally, WAIT_SHOWN_AFTER};
 
 #[derive(Debug)]
 struct Member {
@@ -86,6 +88,9 @@ pub struct Core {
     ends_with_averages: bool,
     coder: Coder,
     stopwatch: Stopwatch,
+    tally: Tally,
+    /// When the observer is told who does what.
+    look_at: Option<Instant>,
     finished: bool,
 }
 
@@ -133,6 +138,7 @@ impl Core {
             .auditing(spec.audit_fraction, spec.seed)
             .freezing(reducer.frozen())
             .judging(early_stopper.is_some());
+        let look_at = observer.look_interval().map(|_| now);
         Core {
             schedule,
             layout: spec.layout.clone(),
@@ -158,6 +164,8 @@ impl Core {
             ends_with_averages,
             coder: Coder::new(spec.coding),
             stopwatch: Stopwatch::default(),
+            tally: Tally::default(),
+            look_at,
             finished: false,
         }
     }
@@ -191,6 +199,7 @@ impl Core {
             Input::Timeout => self.engine.handle_timeout(now),
         }
         self.act()?;
+        self.look();
         self.tend_stop()
     }
 
@@ -202,7 +211,7 @@ impl Core {
     /// When [`Input::Timeout`] is wanted; now, if the run is over.
     pub fn poll_timeout(&self) -> Instant {
         let timeout = self.engine.poll_timeout().unwrap_or(self.now);
-        self.stop_timeout().map_or(timeout, |at| at.min(timeout))
+        [self.stop_timeout(), self.look_at].into_iter().flatten().fold(timeout, Instant::min)
     }
 
     /// Whether there is room for what another message makes to do. While there is none, what workers say has to wait.
@@ -287,6 +296,7 @@ impl Core {
         let Some(Member { peer, .. }) = self.members.remove(&worker) else { return false };
         self.outputs.push_back(Output::Close(worker, fault.map(str::to_string)));
         self.coder.members_changed();
+        self.tally.leave(worker);
         let workers = self.members.len();
         self.observer.observe(RunEvent::Left { worker, peer: &peer, reason, workers });
         true
@@ -381,6 +391,39 @@ impl Core {
         }
     }
 
+    /// Tells the observer who does what, when it is time.
+    fn look(&mut self) {
+        for (worker, span) in self.engine.take_hedged() {
+            self.observer.observe(RunEvent::Hedged { worker, span });
+        }
+        let Some(interval) = self.observer.look_interval() else { return };
+        if self.finished || self.look_at.is_none_or(|at| self.now < at) {
+            return;
+        }
+        self.look_at = self.now.checked_add(interval);
+        let waited = self.now.saturating_duration_since(self.engine.progress_at());
+        let reason = self.engine.wait_reason().filter(|_| waited >= WAIT_SHOWN_AFTER);
+        self.observer.observe(RunEvent::Members {
+            members: &self.engine.look(self.now),
+            planned: self.engine.planned(),
+            wait: reason.map(|reason| Wait { waited, reason }).as_ref(),
+        });
+    }
+
+    /// Notes a deal that is about to be told, and says so if some of it is computed again.
+    fn note_deal(&mut self, worker: WorkerId, deal: &Deal) {
+        let before = self.account.recomputed();
+        self.account.deal(worker, deal.span);
+        let planned = self.schedule.planned(deal.pass);
+        let rows = planned.map_or(0, |planned| self.schedule.span_rows(&planned, deal.span));
+        self.tally.deal(worker, rows);
+        let microbatches = self.account.recomputed() - before;
+        if microbatches > 0 {
+            let span = deal.span;
+            self.observer.observe(RunEvent::DealtAgain { worker, span, microbatches });
+        }
+    }
+
     fn say(&mut self, worker: WorkerId, message: ToWorker) {
         // It may have been shut out since the engine decided this.
         if self.members.contains_key(&worker) {
@@ -395,7 +438,7 @@ impl Core {
                 Action::Prepare(worker, span) => self.say(worker, ToWorker::Prepare(span)),
                 Action::Forget(worker, spans) => self.say(worker, ToWorker::Forget(spans)),
                 Action::Deal(worker, deal) => {
-                    self.account.deal(worker, deal.span);
+                    self.note_deal(worker, &deal);
                     self.say(worker, ToWorker::Deal(deal));
                 }
                 Action::BeginPass(planned) => self.begin(&planned),

@@ -16,6 +16,7 @@ impl Core {
         self.pass = planned.pass;
         self.is_open = true;
         self.stopwatch.begin(self.now);
+        self.tally.begin(self.now);
         let leaves = self.schedule.leaves(planned);
         self.audit_book.clear();
         // Of the weights that the pass is of, before any of them is updated.
@@ -75,6 +76,7 @@ impl Core {
                     watcher.judge(&sums, rows);
                 }
                 self.observer.observe(RunEvent::Evaluated { table, rows, sums: &sums, judged });
+                self.passed(planned);
                 if table == Table::Test {
                     self.test_sums = Some(sums);
                     // No snapshot: a run that goes on from it would have to measure the table again.
@@ -89,8 +91,15 @@ impl Core {
                 return Ok(());
             }
         }
+        self.passed(planned);
         self.offer_snapshot(self.stopwatch.is_stopping());
         self.settle();
         Ok(())
+    }
+
+    /// Tells who did what in a pass.
+    fn passed(&mut self, planned: &Planned) {
+        let (took, shares) = self.tally.end(self.now);
+        self.observer.observe(RunEvent::Passed { planned: *planned, took, shares: &shares });
     }
 }

@@ -40,6 +40,9 @@ impl Core {
         let mut is_lacking = false;
         if let Some(done) = done.filter(|_| self.members.contains_key(&worker)) {
             match self.engine.answered(self.now, worker, pass, done) {
+                Answered::Noted if pass == self.pass && self.is_open => {
+                    self.tally.answer(self.now, worker, done.busy);
+                }
                 Answered::Noted => {}
                 Answered::Lacking => is_lacking = true,
                 Answered::Foreign => {

@@ -74,6 +74,7 @@ impl Engine {
                 continue;
             }
             open.deals[place].hedged = true;
+            self.hedged.push((open.deals[place].worker, span));
             let missing = open.missing();
             let elsewhere = |shard: &u32| {
                 let mut audits = open.audits.open().filter(|audit| audit.span != span);

@@ -79,6 +79,21 @@ impl Member {
         &self.holdings
     }
 
+    /// When it joined.
+    pub(super) fn joined_at(&self) -> Instant {
+        self.joined_at
+    }
+
+    /// Since when it fetches what it still does.
+    pub(super) fn fetches_since(&self) -> Option<Instant> {
+        self.fetches.first().map(|&(_, since, _)| since)
+    }
+
+    /// As measured; `None` if nothing was.
+    pub(super) fn rows_per_second(&self) -> Option<f64> {
+        self.rows_per_second
+    }
+
     /// What it was told to get first, of what it still fetches.
     #[cfg(test)]
     pub(super) fn fetches(&self) -> Option<Span> {

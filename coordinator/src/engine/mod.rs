@@ -11,6 +11,7 @@ mod dealing;
 mod divergence;
 mod holdings;
 mod late;
+mod look;
 mod members;
 mod open_pass;
 mod plan;
@@ -29,6 +30,7 @@ use lockstep_proto::tree::Node;
 
 use dealing::AuditRule;
 use late::Usual;
+pub use look::{MemberState, MemberView};
 use members::Members;
 use open_pass::OpenPass;
 pub use open_pass::Track;
@@ -149,6 +151,8 @@ pub struct Engine {
     awaits_judgement: bool,
     finished: bool,
     actions: VecDeque<Action>,
+    /// What became late since that was asked.
+    hedged: Vec<(WorkerId, Span)>,
     progress_at: Instant,
     report_at: Instant,
 }
@@ -174,6 +178,7 @@ impl Engine {
             awaits_judgement: false,
             finished: false,
             actions: VecDeque::new(),
+            hedged: Vec::new(),
             progress_at: now,
             report_at: now + WAIT_REPORT_INTERVAL,
         }

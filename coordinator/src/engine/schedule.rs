@@ -119,6 +119,12 @@ impl Schedule {
         Some(batches.span_rows(batch, self.tree.span(node)?))
     }
 
+    /// Rows of a span in a pass.
+    pub fn span_rows(&self, planned: &Planned, span: Span) -> u64 {
+        let (batches, batch) = self.batch(planned);
+        batches.span_rows(batch, span)
+    }
+
     /// The batch that a pass is over, a table that is measured being one batch.
     fn batch(&self, planned: &Planned) -> (Batches, u64) {
         match planned.task {

@@ -68,6 +68,14 @@ impl Wait {
             _ => None,
         }
     }
+
+    /// How long it may last before the run goes on by itself, where there is such a limit.
+    pub fn limit(&self) -> Option<Duration> {
+        match self.reason {
+            WaitReason::Audit { .. } => Some(COMPANY_WAIT_MAX),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Wait {

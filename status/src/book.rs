@@ -1,0 +1,375 @@
+//! Keeps the status of a run: is told what happens, with the time as an argument, and says what there is to see. Does no I/O,
+//! and grows no further than the limits of its lists.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::curve::CurveBook;
+pub use crate::curve::Point;
+pub use crate::strip::Share;
+use crate::strip::StripBook;
+use crate::value::{
+    Counts, Epoch, Event, Gone, Job, Member, Now, Outcome, Position, Run, State, Status, Values,
+    Wait,
+};
+
+/// Most epochs that are listed.
+const EPOCHS_MAX: usize = 1024;
+
+/// Most events, and most workers that have left, that are remembered.
+const EVENTS_MAX: usize = 200;
+const GONE_MAX: usize = 64;
+
+/// Most members that are listed.
+const MEMBERS_MAX: usize = 1024;
+
+/// What pace and time left are taken from: the last seconds, in pieces of a tenth.
+const PACE_SECONDS: f64 = 10.0;
+const PACE_PIECE_SECONDS: f64 = 0.1;
+
+/// A worker is slow whose threads compute fewer rows than this share of the median.
+const SLOW_SHARE: f64 = 0.6;
+
+/// How long a peer that was not let in is shown among the waits.
+const REFUSED_SECONDS: f64 = 30.0;
+
+/// Who joined.
+#[derive(Clone, Debug, Default)]
+pub struct Joined {
+    /// Its number.
+    pub worker: u64,
+    /// Its machine.
+    pub host: String,
+    /// The address of its machine.
+    pub address: Option<String>,
+    /// Its process.
+    pub pid: u32,
+    /// Its threads.
+    pub threads: u32,
+    /// The number that the same process had before.
+    pub was: Option<u64>,
+}
+
+/// What a member is doing.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Its number.
+    pub worker: u64,
+    /// What it is doing, as in [`Member`].
+    pub state: &'static str,
+    /// The same in words.
+    pub reason: String,
+    /// For how long.
+    pub state_seconds: Option<f64>,
+    /// Its shards.
+    pub span: Option<(u32, u32)>,
+    /// Rows that it computes a second.
+    pub rows_per_second: Option<f64>,
+    /// Since it joined.
+    pub joined_seconds: f64,
+}
+
+/// See the file's text.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    run: Run,
+    job: Job,
+    position: Position,
+    now: Now,
+    epochs: Vec<Epoch>,
+    epochs_a_place: u32,
+    curve: CurveBook,
+    /// Run seconds, rows and steps at the end of the last pieces of time.
+    pace: VecDeque<(f64, u64, u64)>,
+    epoch_loss: (f64, u64),
+    members: BTreeMap<u64, Member>,
+    gone: VecDeque<Gone>,
+    wait: Option<Wait>,
+    refused: VecDeque<(f64, Wait)>,
+    disk: Option<Wait>,
+    strip: StripBook,
+    events: VecDeque<Event>,
+    counts: Counts,
+    result: Option<Outcome>,
+}
+
+impl Book {
+    /// Of a run that was asked this, of so many epochs of so many steps.
+    pub fn new(run: Run, job: Job, epochs: u32, steps_per_epoch: u64) -> Book {
+        let steps = steps_per_epoch * u64::from(epochs);
+        let position = Position { epochs, steps, ..Position::default() };
+        Book { run, job, position, epochs_a_place: 1, ..Book::default() }
+    }
+
+    /// Whether the loss is in units of scaled targets.
+    pub fn loss_is_scaled(&mut self, is_scaled: bool) {
+        self.now.loss_is_scaled = is_scaled;
+    }
+
+    /// A step is made.
+    pub fn step(&mut self, epoch: u32, point: Point) {
+        let Point { step, loss, learning_rate, rows, seconds } = point;
+        if epoch != self.position.epoch {
+            self.epoch_loss = (0.0, 0);
+        }
+        (self.position.epoch, self.position.step) = (epoch, step);
+        if !self.run.state.is_over() && self.run.state != State::Stopping {
+            self.run.state = State::Training;
+        }
+        self.epoch_loss.0 += loss * rows as f64;
+        self.epoch_loss.1 += rows;
+        self.now.rows += rows;
+        self.now.seconds = seconds;
+        self.now.learning_rate = crate::value::finite(learning_rate);
+        self.curve.add(point);
+        let now = (seconds, self.now.rows, step);
+        let has_first = self.pace.len() > 1;
+        match self.pace.back_mut() {
+            Some(last) if has_first && seconds - last.0 < PACE_PIECE_SECONDS => *last = now,
+            _ => self.pace.push_back(now),
+        }
+        while self.pace.len() > 2 && seconds - self.pace[1].0 > PACE_SECONDS {
+            self.pace.pop_front();
+        }
+    }
+
+    /// An epoch is over.
+    pub fn epoch(&mut self, epoch: u32, seconds: f64, values: Values) {
+        let step = self.position.step;
+        let epoch = Epoch { epoch, step, seconds, values };
+        // The last is always there; of those before it, every so many.
+        if self.epochs.last().is_some_and(|last| last.epoch % self.epochs_a_place != 0) {
+            self.epochs.pop();
+        }
+        self.epochs.retain(|before| before.epoch < epoch.epoch);
+        if self.epochs.len() == EPOCHS_MAX {
+            self.epochs_a_place *= 2;
+            let every = self.epochs_a_place;
+            self.epochs.retain(|epoch| epoch.epoch.is_multiple_of(every));
+        }
+        self.epochs.push(epoch);
+    }
+
+    /// The run has so many epochs, after all.
+    pub fn ends_after(&mut self, epochs: u32) {
+        let each = self.position.steps / u64::from(self.position.epochs.max(1));
+        (self.position.epochs, self.position.steps) = (epochs, each * u64::from(epochs));
+    }
+
+    /// A worker was let in.
+    pub fn joined(&mut self, at: f64, joined: Joined, text: String) {
+        self.counts.joined += 1;
+        self.refused.clear();
+        let Joined { worker, host, address, pid, threads, was } = joined;
+        let state = "waiting".to_string();
+        let member =
+            Member { worker, host, address, pid, threads, was, state, ..Member::default() };
+        self.members.insert(worker, member);
+        self.event(at, "joined", text);
+    }
+
+    /// A worker is gone.
+    pub fn left(&mut self, at: f64, worker: u64, cause: &str, reason: &str, text: String) {
+        self.counts.lost += 1;
+        let host = self.members.remove(&worker).map(|member| member.host).unwrap_or_default();
+        if self.gone.len() == GONE_MAX {
+            self.gone.pop_front();
+        }
+        let (cause, reason) = (cause.to_string(), reason.to_string());
+        self.gone.push_back(Gone { worker, host, at, step: self.position.step, cause, reason });
+        self.event(at, "left", text);
+    }
+
+    /// A worker was not let in: it is shown among the waits until one is, or for a while.
+    pub fn refused(&mut self, at: f64, peer: String, text: String) {
+        self.counts.refused += 1;
+        let wait = Wait {
+            what: text.clone(),
+            stage: "joining".to_string(),
+            peer: Some(peer.clone()),
+            seconds: 0.0,
+            limit_seconds: None,
+            remedy: "start that worker again with what this run wants; the run goes on without it"
+                .to_string(),
+        };
+        self.refused.retain(|(_, before)| before.peer.as_ref() != Some(&peer));
+        if self.refused.len() == 8 {
+            self.refused.pop_front();
+        }
+        self.refused.push_back((at, wait));
+        self.event(at, "refused", text);
+    }
+
+    /// A file cannot be written, or, with `None`, can be again.
+    pub fn disk(&mut self, wait: Option<Wait>) {
+        self.disk = wait;
+    }
+
+    /// A span was late, and was dealt to others as well.
+    pub fn hedged(&mut self, at: f64, worker: u64, text: String) {
+        self.counts.hedged += 1;
+        if let Some(member) = self.members.get_mut(&worker) {
+            member.hedged += 1;
+        }
+        self.event(at, "hedged", text);
+    }
+
+    /// Microbatches are computed again.
+    pub fn dealt_again(&mut self, at: f64, microbatches: u64, text: String) {
+        self.counts.dealt_again += microbatches;
+        self.event(at, "dealt_again", text);
+    }
+
+    /// A pass is over.
+    pub fn passed(&mut self, name: String, seconds: f64, shares: Vec<Share>) {
+        for share in &shares {
+            if let Some(member) = self.members.get_mut(&share.worker) {
+                member.passes += 1;
+            }
+        }
+        self.strip.add(name, seconds, shares);
+    }
+
+    /// What all members are doing, the table that is measured, if one is, and what is waited for.
+    pub fn look(&mut self, seen: &[Seen], measures: Option<String>, wait: Option<Wait>) {
+        for seen in seen {
+            let Some(member) = self.members.get_mut(&seen.worker) else { continue };
+            member.state = seen.state.to_string();
+            member.reason = seen.reason.clone();
+            member.state_seconds = seen.state_seconds;
+            member.span = seen.span;
+            member.rows_per_second = seen.rows_per_second;
+            member.joined_seconds = seen.joined_seconds;
+        }
+        self.position.measures = measures;
+        if !self.run.state.is_over() && self.run.state != State::Stopping {
+            let moves = if self.position.step > 0 { State::Training } else { State::Starting };
+            self.run.state = if wait.is_some() { State::Waiting } else { moves };
+        }
+        self.wait = wait;
+    }
+
+    /// Something happened; the same as the last time counts as one more of it.
+    pub fn event(&mut self, at: f64, kind: &str, text: String) {
+        match kind {
+            "warning" => self.counts.warnings += 1,
+            "checkpoint" => self.counts.checkpoints += 1,
+            _ => {}
+        }
+        let step = self.position.step;
+        // What happens again and again, such as checkpoints, is to push nothing else out.
+        let repeats =
+            |event: &Event| event.kind == kind && (event.text == text || is_frequent(kind));
+        if let Some(last) = self.events.back_mut().filter(|event| repeats(event)) {
+            (last.at, last.step, last.text) = (at, step, text);
+            last.times += 1;
+            return;
+        }
+        if self.events.len() == EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(Event { at, step, kind: kind.to_string(), text, times: 1 });
+    }
+
+    /// How the run is now, and why.
+    pub fn state(&mut self, state: State, reason: Option<String>) {
+        self.run.state = state;
+        self.run.reason = reason;
+        if state.is_over() {
+            self.wait = None;
+            self.refused.clear();
+        }
+    }
+
+    /// What the run has made.
+    pub fn result(&mut self, result: Outcome) {
+        self.result = Some(result);
+    }
+
+    /// All there is to see at this time, in seconds since 1970.
+    pub fn status(&self, at: f64) -> Status {
+        let mut waits: Vec<Wait> = self.wait.iter().chain(&self.disk).cloned().collect();
+        let recent = self.refused.iter().filter(|(since, _)| at - since <= REFUSED_SECONDS);
+        waits.extend(recent.map(|(since, wait)| Wait { seconds: at - since, ..wait.clone() }));
+        let members = self.members();
+        let host = |worker| {
+            let member = self.members.get(&worker).map(|member| &member.host);
+            let mut gone = self.gone.iter().rev();
+            let gone = || gone.find(|gone| gone.worker == worker).map(|gone| &gone.host);
+            member.or_else(gone).cloned().unwrap_or_default()
+        };
+        Status {
+            format: 1,
+            lockstep: env!("CARGO_PKG_VERSION").to_string(),
+            at,
+            run: self.run.clone(),
+            job: self.job.clone(),
+            position: self.position.clone(),
+            now: self.now(),
+            epochs: self.epochs.clone(),
+            curve: self.curve.value(),
+            members,
+            gone: self.gone.iter().cloned().collect(),
+            waits,
+            strip: self.strip.value(host),
+            events: self.events.iter().cloned().collect(),
+            counts: self.counts,
+            result: self.result.clone(),
+        }
+    }
+
+    fn now(&self) -> Now {
+        let (sum, rows) = self.epoch_loss;
+        let loss = if rows > 0 { crate::value::finite(sum / rows as f64) } else { None };
+        let pace = self.pace.front().zip(self.pace.back()).filter(|(one, last)| last.0 > one.0);
+        let stands = self.run.state == State::Waiting || self.run.state.is_over();
+        let pace = pace.filter(|_| !stands || self.run.state.is_over());
+        let rows_per_second = pace
+            .map(|(one, last)| (last.1 - one.1) as f64 / (last.0 - one.0))
+            .or(stands.then_some(0.0));
+        let left = self.position.steps.saturating_sub(self.position.step);
+        let seconds_left = pace.filter(|_| !stands).map(|(one, last)| {
+            left as f64 * (last.0 - one.0) / last.2.saturating_sub(one.2).max(1) as f64
+        });
+        Now { loss, rows_per_second, seconds_left, ..self.now.clone() }
+    }
+
+    /// The members, with where their time goes; one that is slower than the others is called so.
+    fn members(&self) -> Vec<Member> {
+        let times = self.strip.times();
+        let pace =
+            |member: &Member| Some(member.rows_per_second? / f64::from(member.threads.max(1)));
+        let mut paces: Vec<f64> = self.members.values().filter_map(pace).collect();
+        paces.sort_by(f64::total_cmp);
+        let median = paces.get(paces.len() / 2).copied();
+        let shown = |member: &Member| {
+            let mut member = member.clone();
+            let Some(times) = times.get(&member.worker) else { return member };
+            member.computing = Some(times.computing);
+            member.sending = Some(times.sending);
+            member.waiting = Some(times.waiting);
+            member.lag = times.lag;
+            let is_at_work = matches!(member.state.as_str(), "computing" | "idle");
+            let share = pace(&member).zip(median).map(|(own, median)| own / median);
+            if let Some(share) = share.filter(|&share| is_at_work && share < SLOW_SHARE) {
+                member.reason = format!(
+                    "a thread of it computes {:.0} % of the rows that others' do: it is busy with something else, or slower",
+                    100.0 * share
+                );
+                member.state = "slow".to_string();
+            } else if let Some(lag) = times.lag.filter(|_| is_at_work && times.is_slow) {
+                member.reason = format!("its answers take {lag:.1} times as long as the median");
+                member.state = "slow".to_string();
+            }
+            member
+        };
+        self.members.values().take(MEMBERS_MAX).map(shown).collect()
+    }
+}
+
+/// Kinds of events of which only the last of a row is kept.
+fn is_frequent(kind: &str) -> bool {
+    matches!(kind, "checkpoint" | "hedged" | "dealt_again")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,24 @@
+//! What a browser is given: all of it is in this program.
+
+/// The page.
+pub const PAGE: &str = include_str!("assets/index.html");
+/// What shows a status on it.
+pub const APP: &str = include_str!("assets/app.js");
+/// How it looks.
+pub const STYLE: &str = include_str!("assets/style.css");
+/// Plots: uPlot, which is not ours (see `vendor/uPlot.LICENSE`).
+pub const UPLOT: &str = include_str!("assets/vendor/uPlot.iife.min.js");
+/// How plots look.
+pub const UPLOT_STYLE: &str = include_str!("assets/vendor/uPlot.min.css");
+
+pub(super) const ICON: &str = include_str!("assets/icon.svg");
+
+/// A path, its type and its content.
+pub(super) const FILES: [(&str, &str, &str); 6] = [
+    ("/", "text/html; charset=utf-8", PAGE),
+    ("/app.js", "text/javascript; charset=utf-8", APP),
+    ("/style.css", "text/css; charset=utf-8", STYLE),
+    ("/uplot.js", "text/javascript; charset=utf-8", UPLOT),
+    ("/uplot.css", "text/css; charset=utf-8", UPLOT_STYLE),
+    ("/icon.svg", "image/svg+xml", ICON),
+];

@@ -1,0 +1,120 @@
+//! The status over HTTP: the page, its value as JSON (`status.json`) and as it changes (`events`), and metrics for Prometheus.
+//!
+//! Answers questions and takes no orders: nothing that comes in reaches the run. Who may ask is decided by [`Guard`].
+
+mod assets;
+mod guard;
+mod routes;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use lockstep_net::{Acceptor, Watched};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::Status;
+pub use assets::{APP, PAGE, STYLE, UPLOT, UPLOT_STYLE};
+pub use guard::Guard;
+
+/// Most connections at once: whoever comes then waits for one that goes.
+const CONNECTIONS_MAX: usize = 64;
+
+/// Time for a request's headers, and for what a closed page still gets.
+const HEADER_WAIT_MAX: Duration = Duration::from_secs(10);
+const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Most bytes of a request's headers.
+const HEADER_BYTES_MAX: usize = 16 << 10;
+
+/// How long nobody is taken in after the system could not give a connection.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A bound page, ready to be served.
+#[derive(Debug)]
+pub struct Page {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Page {
+    /// Listens on `address` (`host:port`; port 0 takes a free one).
+    ///
+    /// # Errors
+    /// If the address is taken, or none of this machine's.
+    pub async fn bind(address: &str) -> io::Result<Page> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Page { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Shows what `status` has, encrypted if there is an acceptor, until `over` is ready. Whoever watches then is shown the
+    /// last of it.
+    pub async fn serve(
+        self,
+        acceptor: Option<Acceptor>,
+        guard: Guard,
+        status: watch::Receiver<Arc<Status>>,
+        over: impl Future<Output = ()>,
+    ) {
+        let (closing_tx, closing) = watch::channel(false);
+        let routes = routes::routes(guard, status, closing);
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut connections = JoinSet::new();
+        tokio::pin!(over);
+        loop {
+            let free = async {
+                // Never closed.
+                let permit = room.clone().acquire_owned().await.ok();
+                (permit, self.listener.accept().await)
+            };
+            let (permit, accepted) = tokio::select! {
+                () = &mut over => break,
+                Some(_) = connections.join_next() => continue,
+                free = free => free,
+            };
+            let Ok((stream, _)) = accepted else {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
+            let (acceptor, routes) = (acceptor.clone(), routes.clone());
+            connections.spawn(async move {
+                connection(stream, acceptor, routes).await;
+                drop(permit);
+            });
+        }
+        // Streams of events say the last that there is, and end.
+        closing_tx.send_replace(true);
+        let ended = async { while connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(FAREWELL_WAIT_MAX, ended).await;
+    }
+}
+
+async fn connection(stream: TcpStream, acceptor: Option<Acceptor>, routes: axum::Router) {
+    let _ = stream.set_nodelay(true);
+    let service = TowerToHyperService::new(routes);
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADER_WAIT_MAX)
+        .max_buf_size(HEADER_BYTES_MAX);
+    // A connection that breaks is of no interest to anybody.
+    match acceptor {
+        None => drop(http.serve_connection(TokioIo::new(stream), service).await),
+        Some(acceptor) => {
+            if let Ok(stream) = acceptor.accept(Watched::new(stream)).await {
+                drop(http.serve_connection(TokioIo::new(stream), service).await);
+            }
+        }
+    }
+}
