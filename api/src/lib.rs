@@ -377,6 +377,7 @@ fn train_here(plan: Arc<Plan>, fit: &Fit) -> Result<Trained> {
             workers_start: workers,
             checkpoint_seconds: None,
             threads,
+            http: None,
         };
         train::lead(plan, lead, reporter, failed, |listening| start(listening.address))
     })

@@ -22,10 +22,12 @@ mod read_file;
 pub mod record;
 pub mod report;
 pub mod run_folder;
+pub mod status_of;
 mod tensor_file;
 pub mod train;
 pub mod validated;
 pub mod verify;
+pub mod watch;
 pub mod weights_file;
 mod whole_file;
 

@@ -217,6 +217,10 @@ impl Shared {
                 let plain = crate::job::plain(error);
                 self.warn(format!("cannot write it ({plain}): lines wait, and are tried again"));
             }
+            if failed.is_ok() && retry_at.is_some() {
+                let message = format!("{}: it can be written again", self.name);
+                report(&self.reporter, &Report::Note { message });
+            }
             retry_at = failed.is_err().then(|| Instant::now() + RETRY_INTERVAL);
             let missing = {
                 let mut queue = self.lock();

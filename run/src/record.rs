@@ -23,6 +23,7 @@ use crate::plan::Plan;
 use crate::report::words::machine;
 use crate::report::{Report, SharedReporter, Values, report};
 use crate::validated::Validated;
+use crate::watch::Watch;
 use checkpoints::Checkpoints;
 pub use ending::FinishedRun;
 use line::Line;
@@ -71,6 +72,7 @@ struct Shared {
     history: History,
     progress_at: Option<Instant>,
     checkpoints: Option<Checkpoints>,
+    watch: Watch,
 }
 
 /// Where the records of a run go.
@@ -87,6 +89,8 @@ pub struct Destination {
     pub address: SocketAddr,
     /// Who shows reports.
     pub reporter: SharedReporter,
+    /// The status that is kept of the run, if one is.
+    pub watch: Watch,
 }
 
 impl Recorder {
@@ -109,6 +113,7 @@ impl Recorder {
             history: History::default(),
             progress_at: None,
             checkpoints,
+            watch: to.watch,
         };
         let shared = Arc::new(Mutex::new(shared));
         (Recorder { shared: shared.clone() }, Records { shared })
@@ -134,10 +139,16 @@ impl Observer for Recorder {
     fn take_snapshot(&mut self, snapshot: Snapshot) {
         self.lock().checkpoint(snapshot);
     }
+
+    fn look_interval(&self) -> Option<Duration> {
+        self.lock().watch.look_interval()
+    }
 }
 
 impl Shared {
     fn observe(&mut self, event: RunEvent<'_>) {
+        let words = |wait: &Wait| (wait.to_string(), self.remedy(wait));
+        self.watch.observe(&event, self.seconds_before, words);
         match event {
             RunEvent::Joined { worker, peer } => self.tell(Report::WorkerJoined {
                 worker: worker.0,
@@ -160,7 +171,8 @@ impl Shared {
                 let machine = machine(&peer.host, peer.ip().as_deref());
                 let message =
                     format!("refused a worker ({machine}, process {}): {reason}", peer.pid);
-                self.tell(Report::Warning { message });
+                // The status has it as what it is.
+                report(&self.reporter, &Report::Warning { message });
             }
             RunEvent::Stopping => {
                 let message = "stopping after the current step".to_string();
@@ -175,7 +187,9 @@ impl Shared {
                 self.tell(Report::Warning { message: message.to_string() });
             }
             RunEvent::Waiting { wait, peer } => {
-                self.tell(Report::Warning { message: self.wait_text(wait, peer) });
+                let message = self.wait_text(wait, peer);
+                self.watch.note(|book, at| book.event(at, "waiting", message.clone()));
+                report(&self.reporter, &Report::Warning { message });
             }
             RunEvent::Step {
                 epoch,
@@ -203,7 +217,11 @@ impl Shared {
             RunEvent::Evaluated { table: Table::Validation, rows, sums, judged } => {
                 self.end_epoch(Some((sums, rows)), judged);
             }
-            RunEvent::Evaluated { .. } => {}
+            RunEvent::Evaluated { .. }
+            | RunEvent::Passed { .. }
+            | RunEvent::Members { .. }
+            | RunEvent::Hedged { .. }
+            | RunEvent::DealtAgain { .. } => {}
         }
     }
 
@@ -276,6 +294,14 @@ impl Shared {
                 self.epochs = epoch;
             }
         }
+        let stops = judged.filter(|judged| judged.stops).map(|judged| match judged.best {
+            Some(best) => format!(
+                "early stopping ends the run after epoch {epoch}: the best was {}",
+                best.epoch
+            ),
+            None => format!("early stopping ends the run after epoch {epoch}"),
+        });
+        self.watch.epoch(epoch, seconds, &values, stops.as_deref());
         self.history.epochs.push(values);
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.epoch_ended(epoch, self.step, epoch == self.epochs);
@@ -311,8 +337,8 @@ impl Shared {
         self.steps_per_epoch * u64::from(self.epochs)
     }
 
-    /// What is waited for, and what can be done about it.
-    fn wait_text(&self, wait: &Wait, peer: Option<&Peer>) -> String {
+    /// What can be done about a wait, or will be.
+    fn remedy(&self, wait: &Wait) -> String {
         match wait.reason {
             WaitReason::Workers { .. } => {
                 let host = match self.address.ip() {
@@ -320,8 +346,25 @@ impl Shared {
                     ip => ip.to_string(),
                 };
                 let port = self.address.port();
-                format!("{wait}; start one with `lockstep worker --coordinator {host}:{port}`")
+                format!("start one with `lockstep worker --coordinator {host}:{port}`")
             }
+            WaitReason::Shards { .. } => {
+                "nothing: it gets its rows, or is let go if its connection is silent".to_string()
+            }
+            WaitReason::Adding => "nothing: this machine adds the results".to_string(),
+            WaitReason::Results { .. } => {
+                "nothing: others compute the same once they are idle, and it is let go if its connection is silent"
+                    .to_string()
+            }
+            WaitReason::Audit { .. } => "start another worker; without one the value is taken as it is".to_string(),
+            WaitReason::Dispute { .. } => "start another worker".to_string(),
+        }
+    }
+
+    /// What is waited for, and what can be done about it.
+    fn wait_text(&self, wait: &Wait, peer: Option<&Peer>) -> String {
+        match wait.reason {
+            WaitReason::Workers { .. } => format!("{wait}; {}", self.remedy(wait)),
             _ => peer.map_or(wait.to_string(), |peer| {
                 format!("{wait} ({})", machine(&peer.host, peer.ip().as_deref()))
             }),
@@ -329,6 +372,7 @@ impl Shared {
     }
 
     fn tell(&self, what: Report) {
+        self.watch.told(&what);
         report(&self.reporter, &what);
     }
 

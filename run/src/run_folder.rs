@@ -13,6 +13,7 @@ mod manifest;
 mod model;
 mod onnx;
 mod resolved;
+mod shown;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -24,6 +25,8 @@ use lockstep_coordinator::Outcome;
 use lockstep_model::Threshold;
 use lockstep_net::Identity;
 use lockstep_proto::VERSION;
+use lockstep_status::Status as Shown;
+use lockstep_status::address::PageAddress;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -37,9 +40,11 @@ use crate::whole_file::write_whole;
 use lock::Lock;
 
 pub use identity::{JOIN, make_identity, renew_secret};
+pub use lock::led_by;
 pub use manifest::{Cadence, Files, Manifest, Status};
 pub use model::{Model, ModelDescription, ModelFiles, model_stamp};
 pub(crate) use onnx::check as check_onnx;
+pub use shown::{last_status, page};
 
 /// Longest `job.toml` of a run folder that is read.
 const JOB_BYTES_MAX: u64 = 64 << 20;
@@ -114,6 +119,28 @@ impl RunFolder {
     pub fn write_join_line(&self, line: &str) -> Result<PathBuf> {
         identity::write_line(&self.path, line)?;
         Ok(self.path.join(identity::JOIN))
+    }
+
+    /// Writes where the page of the run is, for as long as it is there.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_page(&self, address: &PageAddress) -> Result<()> {
+        shown::write_page(&self.path, address)
+    }
+
+    /// Takes that away again.
+    pub fn remove_page(&self) {
+        shown::remove_page(&self.path);
+    }
+
+    /// Writes what there was to see of the run when it ended.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_status(&self, status: &Shown) -> Result<()> {
+        self.lock.check()?;
+        shown::write_status(&self.path, status)
     }
 
     /// Opens the folder of an earlier execution of the same run, to go on with it. A `job.toml` there that was altered is
@@ -205,6 +232,11 @@ impl RunFolder {
     /// Names this run; the same for every execution of it.
     pub fn run_id(&self) -> &str {
         &self.manifest.run_id
+    }
+
+    /// When it began, in seconds since 1970.
+    pub fn started(&self) -> u64 {
+        self.manifest.started_unix
     }
 
     /// Whether the model is there already that the plan makes.

@@ -8,7 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_coordinator::{Coordinator, RunError, Stop};
 use lockstep_model::Threshold;
-use lockstep_net::{Access, Authorities, JoinLine, OwnCertificate, Pin, Secret, Workers};
+use lockstep_net::{Access, Authorities, Identity, JoinLine, OwnCertificate, Pin, Secret, Workers};
+use lockstep_status::address::PageAddress;
+use lockstep_status::book::Book;
+use lockstep_status::value::State;
 use zeroize::Zeroizing;
 
 use crate::checkpoint::{self, Checkpoint, RecordState};
@@ -20,7 +23,9 @@ use crate::plan::Plan;
 use crate::record::{Destination, FinishedRun, History, Recorder, Records, Writer};
 use crate::report::Report;
 use crate::report::{SharedReporter, report};
-use crate::run_folder::{Model, ModelFiles, RunFolder, Status};
+use crate::run_folder::{Model, ModelFiles, RunFolder, Status, last_status};
+use crate::status_of::replay;
+use crate::watch::{self, Served, Tee, Watch};
 use crate::weights_file::weights_hash;
 
 /// Whom a coordinator lets in.
@@ -40,6 +45,17 @@ pub enum Admission {
     Anybody,
     /// Whoever says this, unencrypted.
     Token(Secret),
+}
+
+impl Admission {
+    /// Where workers are told that the coordinator is, if they are told more than where it listens.
+    fn told(&self, address: SocketAddr) -> Vec<String> {
+        match self {
+            Admission::ByAddress { advertised, .. }
+            | Admission::ByCertificate(_, _, advertised) => advertised.of(address),
+            Admission::Anybody | Admission::Token(_) => Vec::new(),
+        }
+    }
 }
 
 /// What workers are told of where a coordinator is.
@@ -75,6 +91,8 @@ pub struct Listening {
     pub address: SocketAddr,
     /// What to join with, if that takes more than an address.
     pub invitation: Option<Invitation>,
+    /// Where its page is, if there is one.
+    pub page: Option<PageAddress>,
 }
 
 /// How to lead a run.
@@ -94,6 +112,8 @@ pub struct Lead {
     pub checkpoint_seconds: Option<f64>,
     /// Threads that add and update.
     pub threads: usize,
+    /// `host:port` of the status page, if there is to be one; port 0 takes a free one.
+    pub http: Option<String>,
 }
 
 /// What a run made.
@@ -122,6 +142,13 @@ pub async fn lead(
     listening: impl FnOnce(Listening),
 ) -> Result<Trained> {
     let coordinator = Coordinator::bind(&lead.listen).await?;
+    let page = match &lead.http {
+        Some(address) => {
+            let warn = |message| report(&reporter, &Report::Warning { message });
+            watch::bind(address, warn).await?
+        }
+        None => None,
+    };
     let warn = |message: &String| report(&reporter, &Report::Warning { message: message.clone() });
     plan.warnings.iter().for_each(warn);
     let (mut folder, start) = open(&plan, &lead, &reporter)?;
@@ -143,39 +170,84 @@ pub async fn lead(
     let run_folder = folder.as_ref().map(|folder| folder.path().display().to_string());
     let address = coordinator.address();
     // The join line is there for whoever is told next that the coordinator is.
+    let told = lead.admission.told(address);
+    let lets_anybody = matches!(lead.admission, Admission::Anybody);
     let (access, invitation) = admit(lead.admission, address, folder.as_ref(), &reporter)?;
+    let Checkpoint { snapshot, records: state } = start;
+    let first_step = snapshot.step.0;
+    let watch = match (&folder, &page) {
+        (None, None) => Watch::default(),
+        _ => watched(&plan, &run_id, address, folder.as_ref(), first_step),
+    };
+    let served = match page {
+        None => None,
+        Some(page) => {
+            let names = watch::names(page.address(), &told);
+            let identity = || match &folder {
+                Some(folder) => folder.identity(None, &mut |_| {}),
+                None => Identity::generate().map_err(|error| Error::Internal(error.to_string())),
+            };
+            Served::start(page, &watch, &access, lets_anybody, identity, names)?
+        }
+    };
+    let page = served.as_ref().map(|served| served.address().clone());
+    let (outer, reporter) = (reporter.clone(), Tee::shared(&reporter, &watch));
+    let warn = |error: Error| report(&reporter, &Report::Warning { message: error.to_string() });
+    if let Some((folder, page)) = folder.as_ref().zip(page.as_ref()) {
+        folder.write_page(page).unwrap_or_else(warn);
+    }
     report(
         &reporter,
         &Report::Listening {
             address: address.to_string(),
             run_id: run_id.clone(),
             run_folder: run_folder.clone(),
+            page: page.as_ref().map(PageAddress::shown),
         },
     );
-    listening(Listening { address, invitation });
-    let Checkpoint { snapshot, records: state } = start;
-    let first_step = snapshot.step.0;
+    if let Some(page) = &page {
+        report(&reporter, &Report::Note { message: page_text(page, folder.as_ref()) });
+    }
+    listening(Listening { address, invitation, page });
+    let files = Tee::of_files(&outer, &watch);
     let model = folder.as_ref().map(|folder| ModelFiles::new(folder, plan.clone()));
     let keep = plan.job.checkpoint.keep;
-    let writer =
-        model.clone().map(|model| Writer::start(model, keep, first_step, reporter.clone()));
+    let writer = model.clone().map(|model| {
+        let watch = watch.clone();
+        Writer::start(model, keep, first_step, files.clone(), move |step| watch.checkpoint(step))
+    });
     let metrics = match &folder {
-        Some(folder) => Some(metrics(folder, &state, &reporter)?),
+        Some(folder) => Some(metrics(folder, &state, &files)?),
         None => None,
     };
+    if let Some(folder) = folder.as_ref().filter(|_| first_step > 0) {
+        resumed(&watch, folder, first_step);
+    }
     let journal = folder
         .as_ref()
-        .map(|folder| open_journal(&plan, folder.path(), first_step, &reporter))
+        .map(|folder| open_journal(&plan, folder.path(), first_step, &files))
         .transpose()?;
     let every = lead.checkpoint_seconds.map_or(plan.job.checkpoint.every, Every::Seconds);
-    let to = Destination { metrics, journal, writer, every, address, reporter: reporter.clone() };
+    let to = Destination {
+        metrics,
+        journal,
+        writer,
+        every,
+        address,
+        reporter: outer,
+        watch: watch.clone(),
+    };
     let (recorder, records) = Recorder::new(&plan, to, state, first_step);
     let spec = plan.run_spec(&run_id, snapshot, lead.workers_start, lead.threads)?;
     let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), access, stop).await;
     let outcome = match result {
         Ok(outcome) => outcome,
         Err(error) => {
-            return Err(ended_early(error, &records, folder, first_step, &reporter));
+            let error = ended_early(error, &records, folder, first_step, &reporter, &watch);
+            if let Some(served) = served {
+                served.end().await;
+            }
+            return Err(error);
         }
     };
     let weights_blake3 = weights_hash(&outcome.weights);
@@ -188,7 +260,59 @@ pub async fn lead(
         report(&reporter, &Report::Warning { message });
     }
     report(&reporter, &finished);
+    let status = watch.state(State::Finished, None);
+    if let Some((folder, status)) = folder.as_ref().zip(status) {
+        folder.remove_page();
+        let warn =
+            |error: Error| report(&reporter, &Report::Warning { message: error.to_string() });
+        folder.write_status(&status).unwrap_or_else(warn);
+    }
+    if let Some(served) = served {
+        served.end().await;
+    }
     Ok(Trained { weights: outcome.weights, history, weights_blake3, threshold })
+}
+
+/// Where the page is: its key is in a file, and in no log.
+fn page_text(page: &PageAddress, folder: Option<&RunFolder>) -> String {
+    let shown = page.shown();
+    match folder.filter(|_| page.key.is_some()) {
+        Some(folder) => format!(
+            "status page: {shown}, whose whole address, with its key, is in {}",
+            folder.path().join("http").display()
+        ),
+        None => format!("status page: {shown}"),
+    }
+}
+
+/// The status of a run that is about to go on after a step.
+fn watched(
+    plan: &Plan,
+    run_id: &str,
+    address: SocketAddr,
+    folder: Option<&RunFolder>,
+    first_step: u64,
+) -> Watch {
+    let started = folder.map(|folder| folder.started() as f64);
+    let path = folder.map(RunFolder::path);
+    let mut run = watch::run_of(&plan.job.name, run_id, path, started);
+    run.address = Some(address.to_string());
+    let (epochs, steps) = (plan.job.train.epochs, plan.batches().count());
+    let mut book = Book::new(run, watch::asked(plan), epochs, steps);
+    book.loss_is_scaled(plan.network.has_units());
+    if let Some(last) = path.filter(|_| first_step > 0).and_then(last_status) {
+        book.remember(&last);
+    }
+    Watch::of(book)
+}
+
+/// Tells a status what the lines of the steps so far say.
+fn resumed(watch: &Watch, folder: &RunFolder, step: u64) {
+    watch.note(|book, at| {
+        replay(folder.path(), book);
+        book.state(State::Starting, None);
+        book.event(at, "resumed", format!("the run goes on after step {step}"));
+    });
 }
 
 /// Whom to let in, and what to join with if that takes more than an address.
@@ -288,8 +412,17 @@ fn ended_early(
     mut folder: Option<RunFolder>,
     first_step: u64,
     reporter: &SharedReporter,
+    watch: &Watch,
 ) -> Error {
     let (step, written) = records.flush();
+    let (state, reason) = match &error {
+        RunError::Stopped => (State::Stopped, None),
+        error => (State::Failed, Some(error.to_string())),
+    };
+    let seen = watch.state(state, reason);
+    if let Some(folder) = &folder {
+        folder.remove_page();
+    }
     if matches!(error, RunError::Stopped)
         && step == 0
         && let Some(folder) = folder.take_if(|folder| folder.is_new())
@@ -302,6 +435,10 @@ fn ended_early(
     let has_folder = folder.is_some();
     let status = if matches!(error, RunError::Stopped) { Status::Stopped } else { Status::Failed };
     // What made the run fail is worth more than this.
+    let written_down = folder.as_ref().zip(seen).map(|(folder, seen)| folder.write_status(&seen));
+    if let Some(Err(error)) = written_down {
+        report(reporter, &Report::Warning { message: error.to_string() });
+    }
     if let Some(Err(error)) = folder.map(|mut folder| folder.end_early(status)) {
         report(reporter, &Report::Warning { message: error.to_string() });
     }

@@ -13,6 +13,7 @@ use lockstep_run::export::ExportFormat;
 use lockstep_run::job::{Job, JobError, Setting};
 use lockstep_run::report::escape::visible;
 use lockstep_run::verify::Steps;
+use lockstep_run::watch::PAGE_DEFAULT;
 
 /// Trains neural networks data-parallel on ordinary CPU machines: the same model, bit for bit, on any number of
 /// workers.
@@ -96,6 +97,12 @@ pub(super) enum Command {
     Export(Export),
     /// Replay the steps of a run on this machine, and compare the weights with its journal.
     Verify(Verify),
+    /// Show how a run is: while it goes on, or from its records.
+    Status(Status),
+    /// List the runs of a folder, with how each went and what came of it.
+    Runs(Runs),
+    /// Write the status page of a run as one file that opens anywhere.
+    Report(ReportFile),
     /// Make the key and the secret of a run ahead of it, or renew the secret of its join line.
     Token(Token),
     /// Ask a coordinator whether it is there and takes workers in.
@@ -182,6 +189,10 @@ pub(super) struct Local {
     /// Continue the run in the run folder from its newest whole checkpoint, or start it if there is none.
     #[arg(long)]
     pub(super) resume: bool,
+    /// Where the status page is: HOST:PORT, port 0 taking a free one, or off. On other addresses than this machine's loopback it is
+    /// encrypted and wants a key, which is in the file http of the run folder.
+    #[arg(long, value_name = "HOST:PORT|off", default_value = PAGE_DEFAULT, value_parser = page)]
+    pub(super) http: Http,
     /// Inject faults into the cluster's processes while they train; the model stays the same.
     ///
     /// SEED decides what happens when, and to which worker; RATE is faults of that kind per minute (0 to 6000). The same
@@ -223,6 +234,10 @@ pub(super) struct Launch {
     /// Seconds that a worker keeps trying to reach the coordinator, at the start and after a lost connection.
     #[arg(long, default_value = "300", value_parser = seconds)]
     pub(super) wait: f64,
+    /// Where the status page is: HOST:PORT, port 0 taking a free one, or off. On other addresses than this machine's loopback it is
+    /// encrypted and wants a key, which is in the file http of the run folder.
+    #[arg(long, value_name = "HOST:PORT|off", default_value = PAGE_DEFAULT, value_parser = page)]
+    pub(super) http: Http,
     /// Machines that workers are started on over ssh, as ssh takes them: HOST or USER@HOST.
     #[arg(long, value_name = "HOST,...", value_delimiter = ',', value_parser = host)]
     pub(super) hosts: Vec<String>,
@@ -291,6 +306,10 @@ pub(super) struct Coordinator {
     /// Wait for this many workers before the first step; later ones may join at any time.
     #[arg(long, default_value = "1", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(super) workers_start: u16,
+    /// Where the status page is: HOST:PORT, port 0 taking a free one, or off. On other addresses than this machine's loopback it is
+    /// encrypted and wants a key, which is in the file http of the run folder.
+    #[arg(long, value_name = "HOST:PORT|off", default_value = PAGE_DEFAULT, value_parser = page)]
+    pub(super) http: Http,
     /// Threads that add gradients and update weights [default: all cores].
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,
@@ -506,6 +525,43 @@ pub(super) struct Health {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  lockstep status runs/boston --watch\n  lockstep status 127.0.0.1:8080 --json"
+)]
+pub(super) struct Status {
+    /// A run folder, or the address of a status page as its coordinator printed it [default: the newest run in runs].
+    #[arg(value_name = "RUN|ADDRESS")]
+    pub(super) run: Option<String>,
+    /// Show it again every second until the run is over.
+    #[arg(long, short)]
+    pub(super) watch: bool,
+    /// One JSON object, the one that the page shows; with --watch, one a line.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  lockstep runs runs")]
+pub(super) struct Runs {
+    /// The folder that the run folders are in.
+    #[arg(value_name = "DIR", default_value = "runs")]
+    pub(super) folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  lockstep report runs/boston --output boston.html")]
+pub(super) struct ReportFile {
+    /// The run folder; the run may be unfinished.
+    pub(super) run: PathBuf,
+    /// Where the report goes [default: report.html here].
+    #[arg(long, short)]
+    pub(super) output: Option<PathBuf>,
+    /// Replace the output file if it exists. Never a file of the run folder.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Completions {
     /// The shell.
     pub(super) shell: clap_complete::Shell,
@@ -515,6 +571,52 @@ pub(super) struct Completions {
 pub(super) struct Manual {
     /// Where the pages go; it is made.
     pub(super) folder: PathBuf,
+}
+
+/// Where the status page is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Http {
+    /// There.
+    At(String),
+    /// Nowhere.
+    Off,
+}
+
+impl Http {
+    /// The same at a port that is known by now.
+    pub(super) fn at_port(&self, port: Option<u16>) -> Http {
+        match (self, port) {
+            (Http::At(address), Some(port)) => {
+                let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+                Http::At(format!("{host}:{port}"))
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// Where, if there is to be one.
+    pub(super) fn address(self) -> Option<String> {
+        match self {
+            Http::At(address) => Some(address),
+            Http::Off => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Http::At(address) => address,
+            Http::Off => "off",
+        })
+    }
+}
+
+fn page(text: &str) -> Result<Http, String> {
+    match text {
+        "off" => Ok(Http::Off),
+        text => address(text).map(Http::At).map_err(|wanted| format!("{wanted}, or off")),
+    }
 }
 
 /// Whether the host is one, and one of this machine's, is found out by listening.

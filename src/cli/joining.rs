@@ -292,7 +292,7 @@ impl Guide for JoinFile {
 
 /// Tells people how workers may come.
 pub(super) fn tell(listening: &Listening, reporter: &SharedConsole) {
-    let Listening { address, invitation } = listening;
+    let Listening { address, invitation, .. } = listening;
     let console = reporter.lock().unwrap_or_else(PoisonError::into_inner);
     let is_on_a_terminal = console.is_on_a_terminal();
     drop(console);

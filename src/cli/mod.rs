@@ -16,7 +16,10 @@ mod manual;
 mod output;
 mod predict;
 mod process;
+mod report_file;
+mod runs;
 mod slurm;
+mod status;
 mod version;
 
 use std::io::Write as _;
@@ -87,6 +90,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
                 threads: local.threads.map(usize::from),
                 open: None,
                 chaos: local.chaos,
+                http: local.http,
             };
             runtime(1)?.block_on(local::run(options, reporter))
         }
@@ -105,6 +109,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
                 workers_start: usize::from(coordinator.workers_start),
                 checkpoint_seconds: coordinator.checkpoint_seconds,
                 threads,
+                http: coordinator.http.address(),
             };
             let plan = Arc::new(Plan::new(job)?);
             let reporter = reporter.clone();
@@ -150,6 +155,9 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
             let reporter: SharedReporter = reporter.clone();
             verify::verify(&options.run, options.steps, threads, &reporter, process::stop_signal())
         }
+        Command::Status(options) => status::run(&options, reporter),
+        Command::Runs(options) => runs::list(&options, reporter),
+        Command::Report(options) => report_file::write(options, reporter),
         Command::Token(token) => joining::token(token, reporter),
         Command::Health(health) => health::run(&health),
         Command::Manual(options) => manual::write(&options.folder),

@@ -119,6 +119,23 @@ impl Console {
         }
     }
 
+    /// Writes a result that is looked at again and again, in the place of the one before, of which `drawn` lines are on the
+    /// terminal. How many are there now.
+    ///
+    /// # Errors
+    /// If standard output cannot be written.
+    pub(crate) fn redraw(
+        &mut self,
+        drawn: usize,
+        lines: &[String],
+        facts: &impl Serialize,
+    ) -> io::Result<usize> {
+        match self.format {
+            LogFormat::Text => self.terminal.redraw(drawn, lines),
+            LogFormat::Json => self.terminal.result_json(&json("", facts)).map(|()| 0),
+        }
+    }
+
     /// A line that no report was made of, such as a child's panic.
     pub(crate) fn foreign(&mut self, from: &str, text: &str) {
         self.line(from, text);

@@ -107,6 +107,25 @@ impl Terminal {
         write_result(&lines.collect::<String>())
     }
 
+    /// A result in the place of the one before, where standard output is a terminal: after it, elsewhere. How many lines are
+    /// there.
+    pub(super) fn redraw(&mut self, drawn: usize, lines: &[String]) -> io::Result<usize> {
+        let out = console::Term::stdout();
+        if !out.is_term() {
+            return self.result(lines).map(|()| 0);
+        }
+        let (rows, columns) = out.size();
+        // What is beyond the terminal's edge could not be taken back.
+        let fitting = lines.iter().take(usize::from(rows).saturating_sub(1).max(1));
+        let cut = |text: &String| {
+            console::truncate_str(&line(text), usize::from(columns), "…").into_owned()
+        };
+        let lines: Vec<String> = fitting.map(cut).collect();
+        out.clear_last_lines(drawn)?;
+        lines.iter().try_for_each(|line| out.write_line(line))?;
+        Ok(lines.len())
+    }
+
     /// The same for programs.
     pub(super) fn result_json(&mut self, json: &str) -> io::Result<()> {
         self.finish();

@@ -85,7 +85,8 @@ pub struct Book {
     gone: VecDeque<Gone>,
     wait: Option<Wait>,
     refused: VecDeque<(f64, Wait)>,
-    disk: Option<Wait>,
+    /// Since when a file cannot be written.
+    disk: Option<(f64, Wait)>,
     strip: StripBook,
     events: VecDeque<Event>,
     counts: Counts,
@@ -98,6 +99,13 @@ impl Book {
         let steps = steps_per_epoch * u64::from(epochs);
         let position = Position { epochs, steps, ..Position::default() };
         Book { run, job, position, epochs_a_place: 1, ..Book::default() }
+    }
+
+    /// Goes on with what was remembered of earlier executions of the run: events, who left, and how often what happened.
+    pub fn remember(&mut self, last: &Status) {
+        self.events = last.events.iter().take(EVENTS_MAX).cloned().collect();
+        self.gone = last.gone.iter().take(GONE_MAX).cloned().collect();
+        self.counts = last.counts;
     }
 
     /// Whether the loss is in units of scaled targets.
@@ -200,8 +208,9 @@ impl Book {
     }
 
     /// A file cannot be written, or, with `None`, can be again.
-    pub fn disk(&mut self, wait: Option<Wait>) {
-        self.disk = wait;
+    pub fn disk(&mut self, at: f64, wait: Option<Wait>) {
+        let since = self.disk.take().map_or(at, |(since, _)| since);
+        self.disk = wait.map(|wait| (since, wait));
     }
 
     /// A span was late, and was dealt to others as well.
@@ -287,8 +296,9 @@ impl Book {
 
     /// All there is to see at this time, in seconds since 1970.
     pub fn status(&self, at: f64) -> Status {
-        let mut waits: Vec<Wait> = self.wait.iter().chain(&self.disk).cloned().collect();
+        let mut waits: Vec<Wait> = self.wait.iter().cloned().collect();
         let recent = self.refused.iter().filter(|(since, _)| at - since <= REFUSED_SECONDS);
+        let recent = self.disk.iter().chain(recent);
         waits.extend(recent.map(|(since, wait)| Wait { seconds: at - since, ..wait.clone() }));
         let members = self.members();
         let host = |worker| {
@@ -368,7 +378,7 @@ impl Book {
 
 /// Kinds of events of which only the last of a row is kept.
 fn is_frequent(kind: &str) -> bool {
-    matches!(kind, "checkpoint" | "hedged" | "dealt_again")
+    matches!(kind, "checkpoint" | "hedged" | "dealt_again" | "waiting")
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
-//! The status as Prometheus takes it: names begin with `lockstep_`, units are seconds and rows, totals only grow.
+//! The status as Prometheus takes it, in the text format that all its versions and tools read: names begin with `lockstep_`, units
+//! are seconds and rows, totals only grow.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -7,16 +9,22 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::Status;
 use crate::value::State;
 
 /// What the text is called.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 type Gauges<L> = Family<L, Gauge<f64, AtomicU64>>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Run {
+    name: String,
+    id: String,
+    version: String,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Worker {
@@ -50,12 +58,10 @@ struct Stage {
 pub fn text(status: &Status) -> String {
     let mut registry = Registry::with_prefix("lockstep");
     let Status { run, position, now, counts, .. } = status;
-    let info = Info::new(vec![
-        ("job", run.name.clone()),
-        ("run", run.id.clone()),
-        ("version", status.lockstep.clone()),
-    ]);
-    registry.register("run", "The run that this coordinator leads", info);
+    let info = Gauges::<Run>::default();
+    let (name, id, version) = (run.name.clone(), run.id.clone(), status.lockstep.clone());
+    info.get_or_create(&Run { name, id, version }).set(1.0);
+    registry.register("run_info", "The run that this coordinator leads", info);
     let states = Gauges::<InState>::default();
     for state in STATES {
         let labels = InState { state: state.name().to_string() };
@@ -97,7 +103,30 @@ pub fn text(status: &Status) -> String {
     let mut text = String::new();
     // Writing to a text does not fail.
     let _ = encode(&mut text, &registry);
-    text
+    plain(&text)
+}
+
+/// From the OpenMetrics format, which tools for the older one do not read: there a counter is called by its whole name where it
+/// is described as well, and no line says that it is the last.
+fn plain(text: &str) -> String {
+    let described = |line: &str, what: &str| {
+        let (name, rest) = line.strip_prefix(what)?.split_once(' ')?;
+        Some((name.to_string(), rest.to_string()))
+    };
+    let types = text.lines().filter_map(|line| described(line, "# TYPE "));
+    let counters: BTreeSet<String> =
+        types.filter(|(_, kind)| kind == "counter").map(|(name, _)| name).collect();
+    let line = |line: &str| {
+        for what in ["# HELP ", "# TYPE "] {
+            if let Some((name, rest)) =
+                described(line, what).filter(|(name, _)| counters.contains(name))
+            {
+                return format!("{what}{name}_total {rest}\n");
+            }
+        }
+        format!("{line}\n")
+    };
+    text.lines().filter(|line| *line != "# EOF").map(line).collect()
 }
 
 const STATES: [State; 9] = [
@@ -200,6 +229,10 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "no {line}\n{text}");
         }
-        assert!(!text.contains("name=\"r2\"") && text.ends_with("# EOF\n"), "{text}");
+        assert!(!text.contains("name=\"r2\"") && !text.contains("# EOF"), "{text}");
+        assert!(
+            text.contains("# TYPE lockstep_steps_total counter\nlockstep_steps_total 0\n"),
+            "{text}"
+        );
     }
 }

@@ -350,7 +350,8 @@ pub struct Event {
     pub at: f64,
     /// After this step.
     pub step: u64,
-    /// `joined`, `left`, `refused`, `hedged`, `dealt_again`, `checkpoint`, `resumed`, `policy`, `warning`, `note`.
+    /// `joined`, `left`, `refused`, `hedged`, `dealt_again`, `waiting`, `checkpoint`,
+    /// `resumed`, `policy`, `warning`, `note`.
     pub kind: String,
     /// In words.
     pub text: String,
@@ -358,7 +359,7 @@ pub struct Event {
     pub times: u64,
 }
 
-/// How often what happened, in this execution.
+/// How often what happened, in all executions that wrote down how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {

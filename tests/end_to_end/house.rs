@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 /// Folders of the crates; the root package's code is in `src`.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 14] = [
     "src",
     "api",
     "run",
+    "status",
     "simulation",
     "coordinator",
     "worker",

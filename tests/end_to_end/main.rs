@@ -16,6 +16,8 @@ mod bad_table;
 mod bad_weights;
 mod bits;
 #[cfg(target_os = "linux")]
+mod browser;
+#[cfg(target_os = "linux")]
 mod certificates;
 #[cfg(target_os = "linux")]
 mod chaos;
@@ -78,6 +80,8 @@ mod npy;
 #[cfg(target_os = "linux")]
 mod own_columns;
 #[cfg(target_os = "linux")]
+mod page;
+#[cfg(target_os = "linux")]
 mod panics;
 mod parity;
 #[cfg(target_os = "linux")]
@@ -109,6 +113,8 @@ mod sharing;
 mod silence;
 #[cfg(target_os = "linux")]
 mod slurm;
+#[cfg(target_os = "linux")]
+mod status;
 #[cfg(target_os = "linux")]
 mod stopping;
 #[cfg(target_os = "linux")]

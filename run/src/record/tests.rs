@@ -66,7 +66,15 @@ fn recorder(
 ) -> (Recorder, Records) {
     let address = "127.0.0.1:1".parse().unwrap();
     let (writer, every) = (Some(writer), Every::Steps(1));
-    let to = Destination { metrics, journal, writer, every, address, reporter: silent() };
+    let to = Destination {
+        metrics,
+        journal,
+        writer,
+        every,
+        address,
+        reporter: silent(),
+        watch: Watch::default(),
+    };
     Recorder::new(&plan(), to, RecordState::default(), 0)
 }
 

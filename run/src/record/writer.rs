@@ -45,8 +45,15 @@ struct State {
 }
 
 impl Writer {
-    /// A writer for the run folder of a model that keeps the newest `keep`, of a run that goes on after step `start`.
-    pub fn start(model: ModelFiles, keep: usize, start: u64, reporter: SharedReporter) -> Writer {
+    /// A writer for the run folder of a model that keeps the newest `keep`, of a run that goes on after step `start`. `told` is
+    /// told of which step a checkpoint is written.
+    pub fn start(
+        model: ModelFiles,
+        keep: usize,
+        start: u64,
+        reporter: SharedReporter,
+        told: impl Fn(u64) + Send + 'static,
+    ) -> Writer {
         let written = Arc::new(AtomicU64::new(0));
         let note = written.clone();
         let mut kept = Kept::new(model.run(), model.origin(), keep, start);
@@ -58,6 +65,7 @@ impl Writer {
             match model.check_held().and_then(|()| kept.write(&checkpoint, &warn)) {
                 Ok(()) => {
                     note.store(step, Ordering::Release);
+                    told(step);
                     if let Err(error) = kept.prune() {
                         warn(format!("cannot remove an old checkpoint: {error}"));
                     }

@@ -145,6 +145,9 @@ pub enum Report {
         run_id: String,
         /// Where its folder is.
         run_folder: Option<String>,
+        /// Where its status page is, without the page's key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        page: Option<String>,
     },
     /// A worker was let in.
     WorkerJoined {
@@ -322,6 +325,13 @@ pub enum Report {
         /// How long it is.
         bytes: u64,
     },
+    /// The report of a run was written.
+    Reported {
+        /// In which file.
+        output: String,
+        /// How long it is.
+        bytes: u64,
+    },
     /// A run was verified: what it wrote down is what this machine makes.
     Verified {
         /// The first step that was asked for.
@@ -355,6 +365,7 @@ impl Report {
             self,
             Report::Predicted { output: Some(_), .. }
                 | Report::Exported { .. }
+                | Report::Reported { .. }
                 | Report::Imported { .. }
         )
     }

@@ -45,6 +45,9 @@ pub fn line_of(report: &Report) -> String {
         Report::Exported { output, bytes } => {
             format!("the model in {output}, {}", count(*bytes, "byte"))
         }
+        Report::Reported { output, bytes } => {
+            format!("the report in {output}, {}", count(*bytes, "byte"))
+        }
         _ => String::new(),
     }
 }

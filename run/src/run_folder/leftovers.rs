@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::identity::FILES;
+use super::shown;
 use crate::error::{Error, Result};
 
 /// That a folder may be made a run folder; with `resume`, one that was being made may be made again.
@@ -50,7 +51,7 @@ pub(super) fn remove(path: &Path, with_folder: bool) -> Result<()> {
     };
     // Only empty ones: nothing of anybody's is lost.
     remove("checkpoints", |at| fs::remove_dir(at))?;
-    for name in files.into_iter().chain(FILES) {
+    for name in files.into_iter().chain(FILES).chain(shown::FILES) {
         remove(name, |at| fs::remove_file(at))?;
     }
     remove("model", |at| fs::remove_dir(at))?;

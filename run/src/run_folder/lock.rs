@@ -97,6 +97,21 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
+/// Which process leads a run, if the folder says so and that process is there, as far as this machine can tell. Nothing is
+/// locked: it is for people.
+pub fn led_by(run: &Path) -> Option<String> {
+    let mut holder = String::new();
+    let (file, _) = crate::read_file::open(&run.join("lock")).ok()?;
+    file.take(HOLDER_BYTES_MAX).read_to_string(&mut holder).ok()?;
+    let (process, host) = holder.trim().strip_prefix("process ")?.split_once(" on host ")?;
+    let process: i32 = process.parse().ok()?;
+    let is_there = || {
+        let found = nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), None);
+        !matches!(found, Err(nix::errno::Errno::ESRCH))
+    };
+    (host != crate::host_name() || is_there()).then(|| holder.trim().to_string())
+}
+
 /// That another process has it; who, if it says so.
 fn in_use(run: &Path) -> Error {
     let mut holder = Vec::new();

@@ -30,6 +30,7 @@ use crate::plan::Plan;
 use crate::record::{Destination, Recorder};
 use crate::report::{EarlyStop, Report, SharedReporter, report};
 use crate::run_folder::{Manifest, Status, check_onnx, model_stamp, read_job};
+use crate::watch::Watch;
 use crate::weights_file::weights_hash;
 
 use comparison::{Comparison, End, Ending, Shared, Written, check_model, lock};
@@ -190,7 +191,9 @@ fn make_again(
         let journal = Some(Journal::start(due, size_of_val(&plan.weights[..]), take));
         let reporter = reporter.clone();
         let every = plan.job.checkpoint.every;
-        let to = Destination { metrics: None, journal, writer: None, every, address, reporter };
+        let watch = Watch::default();
+        let to =
+            Destination { metrics: None, journal, writer: None, every, address, reporter, watch };
         let Checkpoint { snapshot, records: state } = start;
         let (recorder, records) = Recorder::new(&plan, to, state, snapshot.step.0);
         let rule = plan.job.train.early_stopping.as_ref();

@@ -107,6 +107,7 @@ fn coordinate(
         }),
         seats,
         chaos: None,
+        http: launch.http,
     };
     runtime(1)?.block_on(local::run(options, reporter))
 }

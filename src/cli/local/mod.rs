@@ -23,11 +23,12 @@ use self::children::{Children, From, Heard, Stage, command, until};
 use self::disturb::Disturber;
 use self::seat::Backoff;
 pub(super) use self::seat::{Seat, Ssh, words};
-use super::args::JobFile;
+use super::args::{Http, JobFile};
 use super::process;
 use crate::report::SharedConsole;
 use lockstep_run::error::{Error, Result, STOPPED, exit};
 use lockstep_run::report::{Report, report};
+use lockstep_status::address::PageAddress;
 
 /// How long children get to end when the coordinator has ended or was asked to, and again when they were asked to
 /// themselves, before they are killed.
@@ -57,6 +58,8 @@ pub(super) struct Options {
     pub(super) out: PathBuf,
     pub(super) resume: bool,
     pub(super) chaos: Option<Chaos>,
+    /// Where the status page is.
+    pub(super) http: Http,
 }
 
 /// How a cluster is open to other machines: whoever has the join line in the run folder may come.
@@ -135,8 +138,9 @@ struct LocalCluster<'a> {
     token: Option<Secret>,
     /// Its process; `None` when it has ended.
     coordinator: Option<u32>,
-    /// Where the coordinator said that it listens.
+    /// Where the coordinator said that it listens, and at which port its page is.
     address: Option<String>,
+    page_port: Option<u16>,
     /// One for each seat.
     workers: Vec<Worker>,
     /// How long each waits before it is started again.
@@ -173,6 +177,7 @@ impl<'a> LocalCluster<'a> {
             token,
             coordinator: None,
             address: None,
+            page_port: None,
             workers: Vec::new(),
             backoffs: vec![Backoff::default(); options.seats.len()],
             too_few_since: None,
@@ -199,6 +204,7 @@ impl<'a> LocalCluster<'a> {
         for address in open.iter().flat_map(|open| &open.advertise) {
             command.args(["--advertise", address]);
         }
+        command.args(["--http", &self.options.http.at_port(self.page_port).to_string()]);
         if *resume || self.address.is_some() {
             command.arg("--resume");
         }
@@ -321,7 +327,9 @@ impl<'a> LocalCluster<'a> {
                     self.children.enter(Stage::Calm);
                     self.disturber.iter_mut().for_each(Disturber::end);
                 }
-                if let Report::Listening { address, .. } = told {
+                if let Report::Listening { address, page, .. } = told {
+                    // A coordinator that is started again is found where it was.
+                    self.page_port = page.as_deref().and_then(port_of).or(self.page_port);
                     return Some(address);
                 }
             }
@@ -401,6 +409,11 @@ impl<'a> LocalCluster<'a> {
             }
         }
     }
+}
+
+/// The port of a page.
+fn port_of(page: &str) -> Option<u16> {
+    PageAddress::parse(page).ok()?.host.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Whether a worker ended because the coordinator said so, or somebody else.

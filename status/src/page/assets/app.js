@@ -15,6 +15,10 @@
     const size = Math.abs(value);
     return size !== 0 && (size < 1e-3 || size >= 1e7) ? value.toExponential(3) : String(Number(value.toPrecision(5)));
   };
+  const tick = (value) => {
+    const size = Math.abs(value);
+    return size !== 0 && (size < 1e-2 || size >= 1e6) ? String(Number(value.toPrecision(3)).toExponential()) : String(Number(value.toPrecision(5)));
+  };
   const whole = (value) => isNumber(value) ? Math.round(value).toLocaleString('en-US') : '–';
   const percent = (value) => isNumber(value) ? (100 * value).toFixed(0) + ' %' : '–';
   const duration = (seconds) => {
@@ -119,7 +123,7 @@
       return {
         width: this.place.clientWidth || 300, height: 220, cursor: { drag: { x: true, y: false } },
         scales: { x: { time: false } },
-        axes: [axis({ size: 34 }), axis({ size: 64, values: (_, ticks) => ticks.map(figure) })],
+        axes: [axis({ size: 34 }), axis({ size: 64, values: (_, ticks) => ticks.map((value) => isNumber(value) ? tick(value) : '') })],
         series: [{ label: this.xName, value: (_, value) => whole(value) }, ...series],
       };
     }
@@ -221,6 +225,9 @@
       return line;
     });
     $('strip').replaceChildren(head, ...lines);
+    const window = $('strip').parentElement;
+    if (!strip.isShown) window.scrollLeft = window.scrollWidth;
+    strip.isShown = true;
   };
 
   const waits = (status) => {
@@ -292,7 +299,7 @@
       ['microbatches again', counts.dealt_again], ['checkpoints', counts.checkpoints], ['warnings', counts.warnings]]);
     table($('events'), [
       ['When', (row) => clock(row.at)], ['Step', (row) => whole(row.step), 'number'], ['What', (row) => row.kind.replace('_', ' ')],
-      ['', (row) => row.times > 1 ? `${row.text} (${row.times} times)` : row.text, 'words'],
+      ['In words', (row) => row.times > 1 ? `${row.text} (${row.times} times)` : row.text, 'words'],
     ], [...status.events].reverse(), 'Nothing has happened yet.');
     const asked = JSON.stringify(job);
     if (asked !== jobShown) {
@@ -312,7 +319,8 @@
     const events = new EventSource('events');
     events.addEventListener('status', (event) => {
       const status = JSON.parse(event.data);
-      show(status);
+      // What somebody is about to copy stays as it is.
+      if (isOver(status) || getSelection().isCollapsed) show(status);
       if (isOver(status)) events.close();
     });
     events.onerror = () => {
