@@ -249,7 +249,7 @@ fn images_in_the_rust_api() {
         model.add(MaxPool::default());
         model.add(Flatten::new());
         model.add(Dense::new(3).activation(Activation::Softmax));
-        model.compile(adam(0.01), Loss::CROSS_ENTROPY, &[Metric::Accuracy]);
+        model.compile(adam().learning_rate(0.01), Loss::CROSS_ENTROPY, &[Metric::Accuracy]);
         model.fit(x.view(), y.view(), &Fit { epochs: 2, workers, ..Fit::default() })?;
         let rows = model.predict(x.view())?.nrows();
         Ok::<_, lockstep::Error>((rows, model.weights().unwrap().to_vec()))
