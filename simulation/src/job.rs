@@ -409,6 +409,8 @@ fn freeze(seed: u64, spec: &mut NetworkSpec) {
         let is_chosen = one_in(random, 2);
         if let Some(dense) = layer.get::<Dense>().filter(|_| is_chosen) {
             *layer = dense.clone().frozen().into();
+        } else if let Some(conv) = layer.get::<Conv2d>().filter(|_| is_chosen) {
+            *layer = conv.clone().frozen().into();
         } else if let Some(norm) = layer.get::<LayerNorm>().filter(|_| is_chosen) {
             *layer = norm.clone().frozen().into();
         }

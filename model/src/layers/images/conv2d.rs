@@ -75,6 +75,8 @@ pub struct Conv2d {
     pub kernel_l1: Option<f32>,
     /// What the loss grows by for each square of the kernel, if it does.
     pub kernel_l2: Option<f32>,
+    /// Whether its weights change in training: they do, where nothing is said.
+    pub trainable: Option<bool>,
 }
 
 impl Conv2d {
@@ -91,6 +93,7 @@ impl Conv2d {
             bias_initializer: Initializer::Zeros,
             kernel_l1: None,
             kernel_l2: None,
+            trainable: None,
         }
     }
 
@@ -136,6 +139,12 @@ impl Conv2d {
         self
     }
 
+    /// Keeps the weights as they are: training changes none of them, and they have no penalty.
+    pub fn frozen(mut self) -> Conv2d {
+        self.trainable = Some(false);
+        self
+    }
+
     fn grid(&self, sides: &[usize]) -> Result<Grid, String> {
         Grid::new(sides, self.kernel_size, self.strides, self.padding)
     }
@@ -165,6 +174,7 @@ impl Layer for Conv2d {
             Parameter::optional("bias_initializer", Slot::Choice(&mut self.bias_initializer)),
             Parameter::optional("kernel_l1", penalty(&mut self.kernel_l1)),
             Parameter::optional("kernel_l2", penalty(&mut self.kernel_l2)),
+            Parameter::optional("trainable", Slot::Flag(&mut self.trainable)),
         ]
     }
 
@@ -180,7 +190,13 @@ impl Layer for Conv2d {
             [1, 1] => String::new(),
             [down, across] => format!(", strides {down} x {across}"),
         };
-        format!("{rows} x {columns}{strides}, {}, {}{l1}{l2}", self.padding, self.activation)
+        let frozen = if self.is_frozen() { ", frozen" } else { "" };
+        let (padding, activation) = (&self.padding, &self.activation);
+        format!("{rows} x {columns}{strides}, {padding}, {activation}{l1}{l2}{frozen}")
+    }
+
+    fn is_frozen(&self) -> bool {
+        self.trainable == Some(false)
     }
 
     fn takes_images(&self) -> bool {
