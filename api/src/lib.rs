@@ -48,7 +48,7 @@ pub mod prelude {
     pub use lockstep_coordinator::Optimizer as Rule;
     pub use lockstep_coordinator::policy::{
         ConstantRate, CosineDecay, EarlyStopping, ExponentialDecay, LearningRate,
-        PiecewiseConstantDecay,
+        PiecewiseConstantDecay, ReduceOnPlateau,
     };
     pub use lockstep_data::Scale;
     pub use lockstep_model::{
