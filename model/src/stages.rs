@@ -195,28 +195,39 @@ pub(crate) fn image_for(layers: &[LayerSpec]) -> Option<[usize; 3]> {
     }
     let channels = LayerSpec::inputs_for(layers);
     let sides = (0..).map(|power| 1usize << power).take_while(|&side| side <= UNKNOWN_SIDE_MAX);
-    let mut images = sides.map(|side| [side, side, channels]);
-    let fits = |image: &[usize; 3]| output_of(all(), image.to_vec()).is_some();
-    images.find(fits).or(Some([UNKNOWN_SIDE_MAX, UNKNOWN_SIDE_MAX, channels]))
+    // Where none goes through all layers, the first of those that go farthest.
+    let mut farthest = (0, [1, 1, channels]);
+    for image in sides.map(|side| [side, side, channels]) {
+        let mut passed = 0;
+        if output_of(all(), image.to_vec(), &mut passed).is_some() {
+            return Some(image);
+        }
+        if passed > farthest.0 {
+            farthest = (passed, image);
+        }
+    }
+    Some(farthest.1)
 }
 
 fn takes_images(layer: &dyn Layer) -> bool {
     layer.takes_images() || layer.inside().into_iter().any(takes_images)
 }
 
-/// What layers make of rows of a shape, if they can take them.
+/// What layers make of rows of a shape, if they can take them. Counts those that can.
 fn output_of<'a>(
     layers: impl Iterator<Item = &'a dyn Layer>,
     mut sides: Vec<usize>,
+    passed: &mut usize,
 ) -> Option<Vec<usize>> {
     for layer in layers {
         let (inside, before) = (layer.inside(), sides.clone());
         let is_block = !inside.is_empty();
-        sides = output_of(inside.into_iter(), sides)?;
+        sides = output_of(inside.into_iter(), sides, passed)?;
         if is_block && sides != before {
             return None;
         }
         sides = shape(layer, &sides).ok()?.output;
+        *passed += 1;
     }
     Some(sides)
 }

@@ -289,7 +289,7 @@ fn networks_that_cannot_be() {
         (layer(1 << 63, r#"{"units":2}"#), many),
         (layer(256, r#"{"units":16777216}"#), many),
         (layer(2, r#"{"units":18446744073709551615}"#), "layer 0: `units`: found 184467"),
-        (layer(2, r#"{"type":"conv2d","units":1}"#), "unknown layer type \"conv2d\", expected"),
+        (layer(2, r#"{"type":"conv3d","units":1}"#), "unknown layer type \"conv3d\", expected"),
         (layer(2, r#"{"type":"dropout","rate":1.0},{"units":1}"#), "layer 0: `rate`: found 1,"),
         (layer(2, r#"{"type":"dropout","rate":0.5}"#), "layer 0: dropout cannot be the last"),
         (embedding(0, 2), "the embedding of column \"c\": rows: found 0, wanted 1 to 16777216"),

@@ -467,6 +467,8 @@ fn images_that_are_not_known() {
         (vec![conv(2, [3, 3]).into(), conv(2, [3, 3]).into()], Some([8, 8, 1])),
         (vec![Residual::new().layer(same).into()], Some([1, 1, 6])),
         (vec![MaxPool::default().into(); 5], Some([32, 32, 1])),
+        // None fits.
+        (vec![conv(2, [3, 3]).into(), linear(), conv(2, [1, 1]).into()], Some([4, 4, 1])),
     ] {
         assert_eq!(Network::image_for(&layers), wanted, "{layers:?}");
     }

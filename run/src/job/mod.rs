@@ -231,7 +231,16 @@ impl Job {
             Some(sides) => sides.iter().product(),
             None => LayerSpec::inputs_for(layers),
         };
-        self.network_of(inputs, image, Vec::new(), Vec::new())
+        let network = self.network_of(inputs, image, Vec::new(), Vec::new());
+        network.map_err(|mut error| {
+            if let (None, Some([height, width, channels])) = (self.data.image, image) {
+                let taken = format!(
+                    " (the table is not read yet: rows are taken as images of {height} x {width} x {channels})"
+                );
+                error.problem.push_str(&taken);
+            }
+            error
+        })
     }
 
     /// The network for rows of `inputs` numbers, which are an image of these sides if there are any, and a place in each of these
