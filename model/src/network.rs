@@ -97,13 +97,16 @@ impl Network {
                 }
                 (before, after) => {
                     let declared = built.shape.tensors.iter().enumerate();
-                    let is_of = |shape: &[usize]| shape.first() == Some(&built.inputs);
+                    // A layer that mixes values has a bias for what comes out.
+                    let mixes = !built.shape.tensors.iter().all(is_of_each);
+                    let is_of = |shape: &[usize]| {
+                        shape.first() == Some(&built.inputs) && (shape.len() > 1 || !mixes)
+                    };
                     let of_image = declared.filter(|(_, tensor)| is_of(&tensor.shape.shape));
                     found.extend(image.iter().flat_map(|&image| {
                         of_image.clone().map(move |(place, _)| (tensor + place, image))
                     }));
-                    let keeps_places =
-                        before == after && built.shape.tensors.iter().all(is_of_each);
+                    let keeps_places = before == after && !mixes;
                     image = image.filter(|_| keeps_places);
                 }
             }

@@ -195,8 +195,8 @@ fn keys_and_names() {
         ),
         (
             "{ type = \"dense\", units = 1 }",
-            "{ type = \"conv3d\", filters = 8 }",
-            "job.toml:14:12: `model.layers.1.type`: found \"conv3d\", wanted one of: dense, dropout, layer_norm, residual",
+            "{ type = \"lstm\", filters = 8 }",
+            "job.toml:14:12: `model.layers.1.type`: found \"lstm\", wanted one of: dense, dropout, layer_norm, residual",
         ),
         (
             "loss = \"mse\"",
