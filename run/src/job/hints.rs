@@ -147,8 +147,10 @@ pub(super) fn unknown_key(section: &str, key: &str, known: &[&str]) -> String {
 /// The other section or table that has a key. Of layers the keys are known where one is read.
 fn home(section: &str, key: &str) -> Option<&'static str> {
     let is_other = |name: &str| name != section && !(name == LAYERS && section.starts_with(LAYERS));
-    let home = KEYS.iter().find(|(name, keys)| is_other(name) && keys.contains(&key));
-    home.map(|(name, _)| &name[..])
+    let has = |(name, keys): &&(String, Vec<&str>)| is_other(name) && keys.contains(&key);
+    // Schedules come last: one of them has keys of early stopping.
+    let homes = || KEYS.iter().filter(has).map(|(name, _)| &name[..]);
+    homes().find(|name| *name != LEARNING_RATE).or_else(|| homes().next())
 }
 
 /// The complaint about a name that nothing has.
