@@ -39,7 +39,7 @@ use crate::weights_file;
 use crate::whole_file::write_whole;
 use lock::Lock;
 
-pub use identity::{JOIN, make_identity, renew_secret};
+pub use identity::{JOIN, make_identity, pin, renew_secret};
 pub use lock::led_by;
 pub use manifest::{Cadence, Files, Manifest, Status};
 pub use model::{Model, ModelDescription, ModelFiles, model_stamp};

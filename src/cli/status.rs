@@ -8,7 +8,7 @@ use std::time::Duration;
 use lockstep_net::Trust;
 use lockstep_run::error::{Error, Result, exit};
 use lockstep_run::report::figures::{duration, figure, shown, side_by_side, thousands};
-use lockstep_run::run_folder::page;
+use lockstep_run::run_folder::{page, pin};
 use lockstep_run::status_of::status_of;
 use lockstep_status::address::{PageAddress, Proof};
 use lockstep_status::client::{AskError, ask};
@@ -79,7 +79,7 @@ pub(super) async fn of_folder(run: &Path) -> Result<Status> {
     // What the folder says of its coordinator's key is what workers are told.
     let proof = match JoinFile::of_run(run).target().map(|target| target.trust) {
         Ok(Trust::Pinned(pin, _)) => Proof::Pin(pin),
-        _ => Proof::None,
+        _ => pin(run).map_or(Proof::None, Proof::Pin),
     };
     match ask(&page, &proof).await {
         Ok(status) => Ok(status),

@@ -29,6 +29,13 @@ const PACE_PIECE_SECONDS: f64 = 0.1;
 /// A worker is slow whose threads compute fewer rows than this share of the median.
 const SLOW_SHARE: f64 = 0.6;
 
+/// A worker is slow, too, that was late so many times in so many seconds.
+const LATE_TIMES: usize = 3;
+const LATE_SECONDS: f64 = 10.0;
+
+/// How far back what happens again and again is looked for.
+const EVENTS_BACK: usize = 6;
+
 /// How long a peer that was not let in is shown among the waits.
 const REFUSED_SECONDS: f64 = 30.0;
 
@@ -82,6 +89,8 @@ pub struct Book {
     pace: VecDeque<(f64, u64, u64)>,
     epoch_loss: (f64, u64),
     members: BTreeMap<u64, Member>,
+    /// When each member was late, the last times.
+    late_at: BTreeMap<u64, VecDeque<f64>>,
     gone: VecDeque<Gone>,
     wait: Option<Wait>,
     refused: VecDeque<(f64, Wait)>,
@@ -178,6 +187,7 @@ impl Book {
     /// A worker is gone.
     pub fn left(&mut self, at: f64, worker: u64, cause: &str, reason: &str, text: String) {
         self.counts.lost += 1;
+        self.late_at.remove(&worker);
         let host = self.members.remove(&worker).map(|member| member.host).unwrap_or_default();
         if self.gone.len() == GONE_MAX {
             self.gone.pop_front();
@@ -218,6 +228,11 @@ impl Book {
         self.counts.hedged += 1;
         if let Some(member) = self.members.get_mut(&worker) {
             member.hedged += 1;
+            let late_at = self.late_at.entry(worker).or_default();
+            late_at.push_back(at);
+            if late_at.len() > LATE_TIMES {
+                late_at.pop_front();
+            }
         }
         self.event(at, "hedged", text);
     }
@@ -266,9 +281,10 @@ impl Book {
         }
         let step = self.position.step;
         // What happens again and again, such as checkpoints, is to push nothing else out.
+        let back = if is_frequent(kind) { EVENTS_BACK } else { 1 };
         let repeats =
-            |event: &Event| event.kind == kind && (event.text == text || is_frequent(kind));
-        if let Some(last) = self.events.back_mut().filter(|event| repeats(event)) {
+            |event: &&mut Event| event.kind == kind && (event.text == text || is_frequent(kind));
+        if let Some(last) = self.events.iter_mut().rev().take(back).find(repeats) {
             (last.at, last.step, last.text) = (at, step, text);
             last.times += 1;
             return;
@@ -300,7 +316,7 @@ impl Book {
         let recent = self.refused.iter().filter(|(since, _)| at - since <= REFUSED_SECONDS);
         let recent = self.disk.iter().chain(recent);
         waits.extend(recent.map(|(since, wait)| Wait { seconds: at - since, ..wait.clone() }));
-        let members = self.members();
+        let members = self.members(at);
         let host = |worker| {
             let member = self.members.get(&worker).map(|member| &member.host);
             let mut gone = self.gone.iter().rev();
@@ -344,7 +360,7 @@ impl Book {
     }
 
     /// The members, with where their time goes; one that is slower than the others is called so.
-    fn members(&self) -> Vec<Member> {
+    fn members(&self, at: f64) -> Vec<Member> {
         let times = self.strip.times();
         let pace =
             |member: &Member| Some(member.rows_per_second? / f64::from(member.threads.max(1)));
@@ -366,6 +382,11 @@ impl Book {
                     100.0 * share
                 );
                 member.state = "slow".to_string();
+            } else if is_at_work && self.is_often_late(member.worker, at) {
+                member.reason = format!(
+                    "it was late {LATE_TIMES} times or more in the last {LATE_SECONDS:.0} s, and others computed the same"
+                );
+                member.state = "slow".to_string();
             } else if let Some(lag) = times.lag.filter(|_| is_at_work && times.is_slow) {
                 member.reason = format!("its answers take {lag:.1} times as long as the median");
                 member.state = "slow".to_string();
@@ -373,6 +394,14 @@ impl Book {
             member
         };
         self.members.values().take(MEMBERS_MAX).map(shown).collect()
+    }
+}
+
+impl Book {
+    fn is_often_late(&self, worker: u64, at: f64) -> bool {
+        let late_at = self.late_at.get(&worker);
+        late_at
+            .is_some_and(|late_at| late_at.len() == LATE_TIMES && at - late_at[0] <= LATE_SECONDS)
     }
 }
 

@@ -162,3 +162,30 @@ shards = 2
     assert_eq!(browser.said(), [""; 0]);
     assert_eq!(browser.asked().len(), 1, "{:?}", browser.asked());
 }
+
+/// The key is in the address that the run folder has, and does not stay there.
+#[test]
+fn a_page_with_a_key_opens_by_its_whole_address() {
+    if !is_there() {
+        return skip("chromium");
+    }
+    let folder = endless();
+    let command = ["--log-format", "json", "coordinator", "job.toml", "--out", "run"];
+    let listen = ["--listen", "127.0.0.1:0", "--http", "0.0.0.0:0"];
+    let coordinator = folder.start(&[&command[..], &listen].concat());
+    coordinator.report("listening", |_| true);
+    let whole = folder.read("run/http");
+    let (address, _) = whole.trim().split_once('#').unwrap();
+    let browser = Browser::start();
+    browser.open(address);
+    browser.wait("document.getElementById('login') && !document.getElementById('login').hidden");
+    let text = browser.value("document.body.innerText");
+    assert!(!text.as_str().unwrap().contains("faults"), "{text}");
+    expect_accessible(&browser, "locked");
+    browser.open("about:blank");
+    browser.open(whole.trim());
+    browser.wait("document.getElementById('name')?.textContent === 'faults'");
+    browser.wait("document.getElementById('wait-list').innerText.includes('waiting for workers')");
+    assert_eq!(browser.value("location.hash + document.cookie"), "");
+    assert_eq!(browser.said(), [""; 0]);
+}

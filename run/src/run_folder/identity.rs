@@ -5,7 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use lockstep_net::{Identity, JoinLine};
+use lockstep_net::{Identity, JoinLine, Pin};
 use zeroize::Zeroizing;
 
 use super::lock::Lock;
@@ -47,6 +47,11 @@ pub(super) fn load_or_make(folder: &Path, warn: &mut dyn FnMut(String)) -> Resul
 /// The identity of a run folder that has one.
 fn read(folder: &Path) -> Result<Identity> {
     read_file_of(&folder.join(IDENTITY), "remove it, and workers join with a new line")
+}
+
+/// By which the coordinator of a run is known, if its folder has its identity.
+pub fn pin(folder: &Path) -> Option<Pin> {
+    read(folder).ok().map(|identity| identity.pin())
 }
 
 /// An identity that was made ahead of the run, wherever it is kept. Service managers hand out such files readable by a

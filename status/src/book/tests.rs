@@ -95,6 +95,25 @@ fn a_worker_that_lags_or_computes_less_is_called_slow_and_one_that_left_says_why
 }
 
 #[test]
+fn a_worker_that_is_late_again_and_again_is_called_slow_for_a_while() {
+    let mut book = book(1, 1000);
+    (1..=2).for_each(|worker| book.joined(0.0, joined(worker), format!("worker {worker} joined")));
+    let share = |worker| Share { worker, busy: 0.1, answered: Some(0.1) };
+    book.passed("step 1".to_string(), 0.1, (1..=2).map(share).collect());
+    book.look(&[seen(1, 100.0), seen(2, 100.0)], None, None);
+    let state = |book: &Book, at| book.status(at).members[1].state.clone();
+    for at in [1.0, 2.0, 3.0] {
+        assert_eq!(state(&book, at), "idle");
+        book.hedged(at, 2, format!("worker 2 is late at {at}"));
+        book.dealt_again(at, 1, "worker 1 computes the same".to_string());
+    }
+    assert_eq!([3.5, 11.0, 11.5].map(|at| state(&book, at)), ["slow", "slow", "idle"]);
+    let events = book.status(4.0).events;
+    let kinds: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.times)).collect();
+    assert_eq!(kinds, [("joined", 1), ("joined", 1), ("hedged", 3), ("dealt_again", 3)]);
+}
+
+#[test]
 fn who_is_not_let_in_is_among_the_waits_for_a_while() {
     let mut book = book(1, 10);
     for again in 0..20 {
