@@ -320,11 +320,17 @@ fn plain(shown: &str) -> Option<String> {
 
 #[test]
 fn prometheus_takes_the_metrics_and_the_rules() {
-    let folder = folder();
+    let folder = endless();
     let coordinator = folder.coordinator(&[]);
     let page = page(&coordinator);
     let worker = folder.worker(&coordinator.address(), &["--run-id", "another"]);
     once(&page, |status| status["counts"]["refused"] == 1);
+    // Names without a value are not there: one is waited for.
+    let _trains = folder.worker(&coordinator.address(), &[]);
+    once(&page, |status| {
+        let has_lag = status["members"][0]["lag"].is_number();
+        has_lag && !status["epochs"].as_array().unwrap().is_empty()
+    });
     let metrics = get(&page, "/metrics");
     assert!(metrics.contains("lockstep_refusals_total 1\n"), "{metrics}");
     worker.end();
@@ -338,7 +344,7 @@ fn prometheus_takes_the_metrics_and_the_rules() {
             let end =
                 name.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(name.len());
             let name = format!("# TYPE lockstep_{} ", &name[..end]);
-            let is_optional = ["loss", "learning_rate", "rows_per_second", "left_seconds"];
+            let is_optional = ["wait_seconds", "learning_rate", "rows_per_second", "left_seconds"];
             let is_optional =
                 is_optional.iter().any(|optional| name.contains(&format!("lockstep_{optional} ")));
             assert!(metrics.contains(&name) || is_optional, "no {name} in\n{metrics}");
