@@ -166,6 +166,11 @@ impl<T: Addend> Fold<T> {
         node != self.tree.root() && self.has_leaves(sibling) && !self.pending.contains_key(&sibling)
     }
 
+    /// What waits for its sibling.
+    pub fn pending(&self) -> impl Iterator<Item = (Node, &T)> {
+        self.pending.iter().map(|(&node, value)| (node, value))
+    }
+
     /// Whether there is anything to add at this node.
     fn has_leaves(&self, node: Node) -> bool {
         self.tree.span(node).is_some_and(|span| self.leaves.any_in(span))

@@ -30,6 +30,16 @@ impl NodeValues {
         NodeValues { precision, content: Content::Frame(frame), last: None }
     }
 
+    /// All values as a frame, of which there are so many; that they can all be held in one is for the caller to check.
+    pub fn frame(&self, len: usize) -> Bytes {
+        if let (Content::Frame(frame), None) = (&self.content, &self.last) {
+            return frame.clone();
+        }
+        let mut values = vec![0.0; len];
+        self.read(0, &mut values);
+        self.precision.encode(&values)
+    }
+
     /// Copies the values from place `start` on.
     #[inline(always)]
     pub fn read(&self, start: usize, out: &mut [f32]) {

@@ -12,7 +12,9 @@ use lockstep_proto::ids::{Chunk, Shard, Step, Table, WorkerId};
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::values;
 use lockstep_proto::wire::{self, coordinator_message::Kind};
-use lockstep_worker::core::{Core, DEALS_MAX, End, Ended, Finished, Input, Job, Output, Shared};
+use lockstep_worker::core::{
+    Core, DEALS_MAX, End, Ended, Finished, Input, Job, Output, Said, Shared,
+};
 use lockstep_worker::{Lost, WorkerError};
 
 use crate::draw::one_in;
@@ -167,7 +169,8 @@ impl Lone {
                         self.at_work = Some(job);
                     }
                 }
-                Output::Answered(_) | Output::Unpaced | Output::Code(_) => {}
+                Output::Tell(_, message) => self.check_peer(message.into_wire()),
+                Output::Roster(_) | Output::Answered(_) | Output::Unpaced | Output::Code(_) => {}
                 Output::Prepared(..) | Output::Forgot(..) => {}
             }
         }
@@ -176,15 +179,26 @@ impl Lone {
 
     fn compute(&mut self, job: Job) -> Finished {
         let (now, mut results) = (self.now, Vec::new());
-        let finished = job.run(&|| now, &mut |result| results.push(result));
+        let finished = job.run(&|| now, &mut |said| results.push(said));
         self.fate.computed += u64::from(!results.is_empty());
-        results.into_iter().for_each(|result| self.check(result.into_wire()));
+        for said in results {
+            match said {
+                Said::Coordinator(said) => self.check(said.into_wire()),
+                Said::Peer(_, message) => self.check_peer(message.into_wire()),
+            }
+        }
         finished
     }
 
     /// That an honest coordinator could take it.
     fn check(&self, said: wire::WorkerMessage) {
         let checked = self.core.limits().from_worker(said);
+        assert!(checked.is_ok(), "{checked:?}");
+    }
+
+    /// That an honest worker could take it.
+    fn check_peer(&self, said: wire::PeerMessage) {
+        let checked = self.core.limits().from_peer(said);
         assert!(checked.is_ok(), "{checked:?}");
     }
 

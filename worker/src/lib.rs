@@ -4,15 +4,18 @@
 //! deal, the weights and the rows alone, never on its threads, its speed or its name.
 
 mod ahead;
+mod arrivals;
 mod compute;
 pub mod core;
 mod dial;
 mod fetch;
 mod guide;
 mod health;
+mod home;
 mod lost;
 mod memory;
 mod outbox;
+mod outlet;
 mod pace;
 mod parts;
 mod pool;

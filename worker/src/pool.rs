@@ -7,7 +7,7 @@ use lockstep_proto::wire;
 use lockstep_reduce::shared::lane::Lane;
 use tokio::sync::mpsc;
 
-use crate::core::{Finished, Job};
+use crate::core::{Finished, Job, Said};
 
 pub(crate) struct Pool {
     threads: Arc<rayon::ThreadPool>,
@@ -32,7 +32,9 @@ impl Pool {
         self.is_busy = true;
         let (out, finished) = (self.out.clone(), self.finished_tx.clone());
         self.threads.spawn(move || {
-            let done = job.run(&Instant::now, &mut |result| {
+            let done = job.run(&Instant::now, &mut |said| {
+                // Nobody is up: nothing is said to others.
+                let Said::Coordinator(result) = said else { return };
                 let mut message = result.into_wire();
                 if let Some(lane) = &lane {
                     lane.name(&mut message);

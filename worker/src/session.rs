@@ -19,7 +19,7 @@ use tonic::metadata::BinaryMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
-use crate::core::{Core, End, Ended, Input, Job, Output, ended, network};
+use crate::core::{Core, End, Ended, Input, Job, Output, Said, ended, network};
 use crate::fetch::Fetch;
 use crate::lost::Lost;
 use crate::outbox::{Paced, Paces};
@@ -206,6 +206,8 @@ impl Session {
         {
             match output {
                 Output::Say(message) => self.say(message)?,
+                // Where workers exchange nothing, the core wants none of it.
+                Output::Tell(..) | Output::Roster(_) => {}
                 Output::Fetch(table, shard) => {
                     let request = ShardRequest { run_id: self.run_id.clone(), table, shard };
                     let mut call = Request::new(request.into_wire());
@@ -227,8 +229,12 @@ impl Session {
     /// Does a small job on the spot: handing it to another thread would take longer than it does.
     fn compute(&mut self, job: Job) -> ControlFlow<End> {
         let mut results = Vec::new();
-        let finished = job.run(&Instant::now, &mut |result| results.push(result));
-        results.into_iter().try_for_each(|result| self.say(result))?;
+        let finished = job.run(&Instant::now, &mut |said| results.push(said));
+        for said in results {
+            if let Said::Coordinator(said) = said {
+                self.say(said)?;
+            }
+        }
         self.core.handle(Instant::now(), Input::Finished(finished))
     }
 

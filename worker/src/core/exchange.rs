@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockstep_proto::frame::{FromWorker, ToWorker};
-use lockstep_proto::ids::{Chunk, Shard, Span, Step, Table};
+use lockstep_proto::frame::{FromWorker, Member, PeerMessage, ToWorker};
+use lockstep_proto::ids::{Chunk, Shard, Span, Step, Table, WorkerId};
 use lockstep_proto::values::Precision;
 use lockstep_reduce::shared::lane::Lane;
 
@@ -31,6 +31,14 @@ pub enum Input {
     NoRows(WorkerError),
     /// A job is done.
     Finished(Finished),
+    /// Another worker said this, or this one itself: a message that was checked, of a sender who proved to be that.
+    Peer(WorkerId, PeerMessage),
+    /// Messages can be exchanged with another worker.
+    PeerUp(WorkerId),
+    /// They cannot any more, or could not be, and why.
+    PeerDown(WorkerId, String),
+    /// Another worker said what cannot be said.
+    PeerBroken(WorkerId, String),
     /// The worker is to leave.
     Stop,
     /// The time has come that [`Core::poll_timeout`](super::Core::poll_timeout) gave.
@@ -42,6 +50,10 @@ pub enum Input {
 pub enum Output {
     /// Tell the coordinator.
     Say(FromWorker),
+    /// Tell another worker; where it is this one itself, it is an [`Input::Peer`].
+    Tell(WorkerId, PeerMessage),
+    /// These are the workers to exchange messages with, and no others.
+    Roster(Vec<Member>),
     /// Ask for the rows of a shard.
     Fetch(Table, Shard),
     /// Do a job, and send what it gives as it gives it: on this thread before anything else if

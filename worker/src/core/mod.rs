@@ -8,6 +8,7 @@
 mod exchange;
 mod jobs;
 mod leaving;
+mod peers;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -21,12 +22,16 @@ use lockstep_proto::coding;
 use lockstep_proto::frame::{
     Deal, Done, Ending, FromWorker, Limits, ResultPart, SUMS_LEN_MAX, ToWorker, Welcome,
 };
-use lockstep_proto::ids::{Chunk, Shard, Span, Step, Table, Task};
+use lockstep_proto::ids::{Chunk, Shard, Span, Step, Table, Task, WorkerId};
 use lockstep_proto::tree::ShardTree;
 
 use crate::ahead::{Ahead, Running, ahead};
+use crate::arrivals::{Arrivals, Arrived, Content};
 use crate::compute::{Compute, SpanBatch, Work};
+use crate::home::Home;
 use crate::lost::{Lost, shown};
+use crate::outlet::Outlet;
+pub use crate::outlet::Said;
 pub use crate::pace::Pace;
 use crate::parts::Frames;
 use crate::shards::Shards;
@@ -36,6 +41,7 @@ pub use exchange::{Input, Output, Shared, SharedWeights};
 pub use jobs::{Finished, Job};
 pub use leaving::Ended;
 use leaving::Leaving;
+use peers::Peers;
 
 /// Most deals that wait for their weights.
 pub const DEALS_MAX: usize = 1024;
@@ -51,6 +57,11 @@ pub type End = Result<Ended, WorkerError>;
 pub struct Core {
     limits: Limits,
     weights: Weights,
+    arrivals: Arrivals,
+    /// What it adds up for others.
+    home: Home,
+    outlet: Arc<Outlet>,
+    peers: Peers,
     shards: Shards,
     /// What goes through shared memory, if the coordinator is on this machine.
     shared: Option<Shared>,
@@ -121,9 +132,14 @@ impl Core {
         let is_unanswered = welcome.clips || welcome.steps_per_update > 1;
         let limits =
             Limits { batches, tree, layout: layout_of, precision, sums_len, table_sums_len };
+        let (own, execution) = (welcome.worker, welcome.execution);
         Core {
+            home: Home::new(own, &limits),
+            outlet: Arc::new(Outlet::new(own, execution)),
+            peers: Peers::new(welcome),
             limits,
             weights: Weights::new(layout),
+            arrivals: Arrivals::default(),
             shards: Shards::new(welcome, network.clone(), memory_bytes),
             shared: None,
             preparing: None,
@@ -176,7 +192,8 @@ impl Core {
 
     /// Values in memory: of rows and of weights.
     pub fn values(&self) -> usize {
-        self.shards.values() + self.weights.values()
+        let waiting = self.arrivals.bytes() / self.limits.precision.width();
+        self.shards.values() + self.weights.values() + waiting
     }
 
     /// Takes in what happened. It breaks when the membership is over: nothing more is wanted then.
@@ -196,12 +213,25 @@ impl Core {
                 Ok(())
             }
             Input::Message(ToWorker::Finish(ending)) => return ControlFlow::Break(ended(ending)),
-            Input::Message(message) => self.message(message),
+            Input::Message(message) => self.message(now, message),
             Input::Broken(reason) => Err(WorkerError::Protocol(reason)),
             Input::Ended(error) | Input::NoRows(error) => Err(error),
             Input::Unsaid => Err(WorkerError::lost("in mid-run")),
             Input::Rows(part) => self.shards.part(now, part.as_deref()),
-            Input::Timeout => self.shards.handle_timeout(now),
+            Input::Timeout => {
+                self.arrivals.handle_timeout(now);
+                self.ask();
+                self.shards.handle_timeout(now)
+            }
+            Input::Peer(sender, message) => self.peer(now, sender, message),
+            Input::PeerUp(peer) => {
+                self.peer_up(peer);
+                Ok(())
+            }
+            Input::PeerDown(peer, _) | Input::PeerBroken(peer, _) => {
+                self.peer_down(peer);
+                Ok(())
+            }
         };
         result.map_or_else(|error| ControlFlow::Break(Err(error)), ControlFlow::Continue)
     }
@@ -225,7 +255,7 @@ impl Core {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.leaving {
             Some(leaving) => Some(leaving.until()),
-            None => self.shards.part_until(),
+            None => self.shards.part_until().into_iter().chain(self.arrivals.poll_timeout()).min(),
         }
     }
 
@@ -234,11 +264,12 @@ impl Core {
             compute.share(lane.clone());
         }
         self.shared = Some(shared);
+        self.peers.stay_apart();
         // Nothing of weight goes through a link.
         self.outputs.push_back(Output::Unpaced);
     }
 
-    fn message(&mut self, message: ToWorker) -> Result<(), WorkerError> {
+    fn message(&mut self, now: Instant, message: ToWorker) -> Result<(), WorkerError> {
         match message {
             ToWorker::Prepare(span) => self.preparing = Some(span),
             ToWorker::Forget(spans) => self.forget(spans),
@@ -248,45 +279,80 @@ impl Core {
                     return Err(WorkerError::Protocol(problem));
                 }
                 self.shards.check(table_of(&deal))?;
+                if table_of(&deal) == Table::Train {
+                    self.outlet.begin(deal.pass, deal.step);
+                }
                 self.deals.push_back(deal);
             }
-            ToWorker::Weights { step, chunk, values, .. } => {
-                let precision = self.limits.precision;
-                self.outputs.push_back(Output::Answered(chunk));
-                self.weights.receive(step, chunk, |into| {
-                    precision.copy(&values, into);
-                    true
-                });
+            ToWorker::Weights { step, chunk, values, pass_on } => {
+                self.pass_on(step, chunk, &values, pass_on)?;
+                self.came(step, chunk, Content::Values(values))?;
             }
-            ToWorker::CodedWeights { step, chunk, coded, .. } => {
-                self.outputs.push_back(Output::Answered(chunk));
-                self.coded_weights(step, chunk, &coded)?;
+            ToWorker::CodedWeights { step, chunk, coded, pass_on } => {
+                self.came(step, chunk, Content::Coded(coded, pass_on))?;
             }
+            ToWorker::NamedWeights(named) => self.named(now, named)?,
             ToWorker::Code(is_on) => {
                 self.outputs.push_back(Output::Code(is_on.then_some(self.limits.precision)));
             }
             ToWorker::SharedWeights { step, chunk } => {
-                let Some(shared) = &self.shared else {
+                if self.shared.is_none() {
                     let problem = "weights in shared memory that it does not share";
                     return Err(WorkerError::Protocol(problem.to_string()));
-                };
-                self.outputs.push_back(Output::Answered(chunk));
-                self.weights.receive(step, chunk, |into| shared.weights.copy(step, chunk, into));
+                }
+                self.came(step, chunk, Content::Shared)?;
             }
-            ToWorker::Roster(_)
-            | ToWorker::Route(_)
-            | ToWorker::Dealt(_)
-            | ToWorker::NamedWeights(_) => {
-                let problem = "it takes part in no exchange between workers";
-                return Err(WorkerError::Protocol(problem.to_string()));
-            }
+            ToWorker::Roster(members) => self.roster(members)?,
+            ToWorker::Route(route) => self.route(route)?,
+            ToWorker::Dealt(dealt) => self.dealt(dealt)?,
             ToWorker::Finish(_) => unreachable!("it is the last message"),
         }
         Ok(())
     }
 
+    /// A chunk of the weights is here, or where it can be read.
+    fn came(&mut self, step: Step, chunk: Chunk, content: Content) -> Result<(), WorkerError> {
+        self.outputs.push_back(Output::Answered(chunk));
+        self.outlet.answered(step, chunk);
+        let arrived = self.arrivals.came(step, chunk, content);
+        self.take_in(arrived)
+    }
+
+    /// Takes in chunks, whose turn it is.
+    fn take_in(&mut self, arrived: Vec<Arrived>) -> Result<(), WorkerError> {
+        for (step, chunk, content) in arrived {
+            match content {
+                Content::Values(values) => self.values_of(step, chunk, &values),
+                Content::Coded(coded, pass_on) => {
+                    self.coded_weights(step, chunk, &coded, pass_on)?;
+                }
+                Content::Shared => {
+                    let shared = self.shared.as_ref();
+                    let copy =
+                        |into: &mut _| shared.is_some_and(|s| s.weights.copy(step, chunk, into));
+                    self.weights.receive(step, chunk, copy);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn values_of(&mut self, step: Step, chunk: Chunk, values: &[u8]) {
+        let precision = self.limits.precision;
+        self.weights.receive(step, chunk, |into| {
+            precision.copy(values, into);
+            true
+        });
+    }
+
     /// Takes in a chunk as what changed from the step before, of which all is here.
-    fn coded_weights(&mut self, step: Step, chunk: Chunk, coded: &[u8]) -> Result<(), WorkerError> {
+    fn coded_weights(
+        &mut self,
+        step: Step,
+        chunk: Chunk,
+        coded: &[u8],
+        pass_on: Vec<WorkerId>,
+    ) -> Result<(), WorkerError> {
         let before = Step(step.0 - 1);
         let Found::Here(base) = self.weights.at(before) else {
             let problem = format!("coded weights of {step}, but {before} is not here");
@@ -297,11 +363,9 @@ impl Core {
         let mut frame = Buffer::new(base.len());
         coding::decode(precision, coded, Some(&base), &mut frame)
             .map_err(|error| WorkerError::Protocol(format!("broken message: {error}")))?;
-        self.weights.receive(step, chunk, |into| {
-            precision.copy(&frame, into);
-            true
-        });
-        Ok(())
+        let frame = frame.into_bytes();
+        self.values_of(step, chunk, &frame);
+        self.pass_on(step, chunk, &frame, pass_on)
     }
 
     /// The weights that a step computes on.
@@ -392,7 +456,8 @@ impl Core {
         let compute = self.take_compute()?;
         let is_small = compute.flops(&work.deal, &work.shards) < self.small_flops_max;
         self.next = guess.filter(|_| !is_small);
-        Some(Output::Start(Job::deal(compute, work, is_small)))
+        let outlet = self.outlet.clone();
+        Some(Output::Start(Job::deal(compute, work, outlet, is_small)))
     }
 
     /// Runs the batch that is likely to be dealt next forward, as far as its weights are here.
@@ -415,7 +480,7 @@ impl Core {
 
     fn start_ahead(&mut self, running: Box<Running>) -> Option<Output> {
         let compute = self.take_compute()?;
-        Some(Output::Start(Job::ahead(compute, running)))
+        Some(Output::Start(Job::ahead(compute, running, self.outlet.clone())))
     }
 
     /// What computes, if it is here. It knows orders of kept shards alone.
