@@ -6,7 +6,7 @@
 
 use lockstep_proto::frame::NodeSums;
 use lockstep_proto::ids::{Pass, Span, Task, WorkerId};
-use lockstep_proto::tree::ShardTree;
+use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_proto::words::count;
 use lockstep_reduce::fold::{Counted, Fold, LeafSet};
 
@@ -81,6 +81,21 @@ impl Account {
             });
         }
         Ok(root)
+    }
+
+    /// Whether the open pass was dealt so that these nodes add up to that one: each was dealt to its sender, and together they
+    /// have the node's rows.
+    pub(crate) fn adds_up(&self, tree: ShardTree, node: Node, of: &[(Node, WorkerId)]) -> bool {
+        let (Some((leaves, _)), Some(whole)) = (&self.leaves, tree.span(node)) else {
+            return false;
+        };
+        let was_dealt = |&(node, worker): &(Node, WorkerId)| {
+            let span = tree.span(node)?;
+            let is_it = |(to, dealt): &(WorkerId, Span)| *to == worker && dealt.contains(span);
+            self.deals.iter().any(is_it).then_some(span)
+        };
+        let spans: Option<Vec<Span>> = of.iter().map(was_dealt).collect();
+        spans.is_some_and(|spans| LeafSet::of(tree, spans).covers(whole, leaves))
     }
 
     /// Who was dealt what in the pass, in order.
@@ -160,7 +175,6 @@ pub(crate) fn complaint(
 #[cfg(test)]
 mod tests {
     use lockstep_proto::batches::Batches;
-    use lockstep_proto::tree::Node;
 
     use super::*;
 

@@ -13,8 +13,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use lockstep_proto::coding;
-use lockstep_proto::frame::ToWorker;
-use lockstep_proto::ids::{Chunk, Step};
+use lockstep_proto::frame::{NamedWeights, ToWorker};
+use lockstep_proto::ids::{Chunk, Step, WorkerId};
 use lockstep_proto::values::Precision;
 
 /// Most deals and other short messages that wait for a worker. One step needs a handful.
@@ -43,23 +43,43 @@ pub struct Weights {
     pub step: Step,
     /// The part of the flat vector.
     pub chunk: Chunk,
-    /// `None` where it is only named.
-    pub values: Option<Arc<ChunkValues>>,
+    /// How the values get there.
+    pub way: Way,
     /// Whether they never change.
     pub is_lasting: bool,
+}
+
+/// How values get to a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// With the message, and on to others.
+    Sent(Arc<ChunkValues>, Arc<[WorkerId]>),
+    /// In memory.
+    Shared,
+    /// From another worker, with this digest.
+    PassedOn {
+        /// Who passes them on.
+        home: WorkerId,
+        /// See [`digest`](lockstep_proto::frame::digest).
+        digest: [u8; 32],
+    },
 }
 
 impl Weights {
     /// As a message; as what changed since the step before, if whoever is told `has_before` and that is shorter. Takes a
     /// while: this is where weights are coded, once for all who are sent them.
     pub fn into_message(self, has_before: bool) -> ToWorker {
-        let Weights { step, chunk, values, .. } = self;
-        let Some(values) = values else { return ToWorker::SharedWeights { step, chunk } };
-        match values.coded_if(has_before) {
-            Some(coded) => ToWorker::CodedWeights { step, chunk, coded, pass_on: vec![] },
-            None => {
-                ToWorker::Weights { step, chunk, values: values.frame.clone(), pass_on: vec![] }
+        let Weights { step, chunk, way, .. } = self;
+        let (values, pass_on) = match way {
+            Way::Sent(values, pass_on) => (values, pass_on.to_vec()),
+            Way::Shared => return ToWorker::SharedWeights { step, chunk },
+            Way::PassedOn { home, digest } => {
+                return ToWorker::NamedWeights(NamedWeights { step, chunk, home, digest });
             }
+        };
+        match values.coded_if(has_before) {
+            Some(coded) => ToWorker::CodedWeights { step, chunk, coded, pass_on },
+            None => ToWorker::Weights { step, chunk, values: values.frame.clone(), pass_on },
         }
     }
 }
@@ -141,8 +161,8 @@ impl<M> Backlog<M> {
         let step = weights.step;
         let has_before = self.whole.is_some_and(|whole| whole.0 + 1 == step.0);
         let before = if self.said.0 == step { self.said.1 } else { 0 };
-        // Who reads some in shared memory may have come too late there.
-        let count = before + usize::from(weights.values.is_some());
+        // Who reads some in shared memory, or from others, may have come too late there.
+        let count = before + usize::from(matches!(weights.way, Way::Sent(..)));
         self.said = (step, count);
         if count == self.chunks {
             self.whole = Some(step);
@@ -171,7 +191,7 @@ mod tests {
         let weights = |step, chunk| Weights {
             step: Step(step),
             chunk: Chunk(chunk),
-            values: Some(values(&[])),
+            way: Way::Sent(values(&[]), Vec::new().into()),
             is_lasting: chunk == 2,
         };
         backlog.send_weights(weights(0, 2));
@@ -206,9 +226,10 @@ mod tests {
         let values = values(&[0.25; 100]);
         let mut backlog: Backlog<char> = Backlog::new(1, 2);
         let mut said = |step, chunk, values: Option<&Arc<ChunkValues>>| {
-            let values = values.cloned();
+            let sent = |values: &Arc<ChunkValues>| Way::Sent(values.clone(), Vec::new().into());
+            let way = values.map_or(Way::Shared, sent);
             let (step, chunk) = (Step(step), Chunk(chunk));
-            backlog.send_weights(Weights { step, chunk, values, is_lasting: false });
+            backlog.send_weights(Weights { step, chunk, way, is_lasting: false });
             let Some(Next::Weights(weights, has_before)) = backlog.pop() else { panic!("nothing") };
             matches!(weights.into_message(has_before), ToWorker::CodedWeights { .. })
         };

@@ -66,6 +66,8 @@ pub struct RunSpec {
     pub precision: Precision,
     /// Whether these are coded on their way: fewer bytes, the same values.
     pub coding: Coding,
+    /// Whether workers add up gradients.
+    pub homes: Homes,
     /// The run waits while it has fewer workers.
     pub workers_min: usize,
     /// Share of all spans that a second worker computes as well, to compare.
@@ -109,6 +111,37 @@ impl Coding {
             Coding::Auto => "auto",
             Coding::On => "on",
             Coding::Off => "off",
+        }
+    }
+}
+
+/// Whether chunks may have workers for homes, which add up the nodes of all others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Homes {
+    /// Where that is likely to be faster.
+    Auto,
+    /// Wherever it can be done.
+    On,
+    /// Never: the coordinator adds up everything.
+    #[default]
+    Off,
+}
+
+impl Homes {
+    /// As in a job.
+    pub const NAMES: &'static [&'static str] = &["auto", "on", "off"];
+
+    /// By its name in a job.
+    pub fn from_name(name: &str) -> Option<Homes> {
+        [Homes::Auto, Homes::On, Homes::Off].into_iter().find(|homes| homes.name() == name)
+    }
+
+    /// Its name in a job.
+    pub fn name(self) -> &'static str {
+        match self {
+            Homes::Auto => "auto",
+            Homes::On => "on",
+            Homes::Off => "off",
         }
     }
 }

@@ -199,6 +199,7 @@ impl Plan {
             workers_min: self.job.cluster.workers_min,
             audit_fraction: self.job.cluster.audit_fraction,
             coding: self.job.cluster.coding,
+            homes: Homes::Off,
             workers_start,
             threads,
         })

@@ -86,10 +86,28 @@ pub struct Seen {
     pub(crate) begun_between: u64,
     /// Steps with a learning rate that had been reduced.
     pub(crate) reduced: u64,
+    /// Sums of homes.
+    pub(crate) sums: u64,
+    /// Of these: of nodes below the root.
+    pub(crate) parts: u64,
+    /// Weights that a worker passed on to another.
+    pub(crate) passed_on: u64,
+    /// Times that weights were asked for since they were not passed on.
+    pub(crate) asked_for: u64,
+    /// Times that a member was told to send nodes elsewhere in mid-pass.
+    pub(crate) recalled: u64,
+    /// Deals of which a home was told that they do not come to it.
+    pub(crate) apart: u64,
+    /// Connections between workers that were lost.
+    pub(crate) cut: u64,
+    /// Workers that were shut out since a sum of theirs was none.
+    pub(crate) false_sums: u64,
+    /// Workers that were shut out since they did not send again what they said they had sent.
+    pub(crate) unsent: u64,
 }
 
 impl Seen {
-    fn counts(&mut self) -> [&mut u64; 36] {
+    fn counts(&mut self) -> [&mut u64; 45] {
         [
             &mut self.late,
             &mut self.twice,
@@ -127,6 +145,15 @@ impl Seen {
             &mut self.averaged,
             &mut self.begun_between,
             &mut self.reduced,
+            &mut self.sums,
+            &mut self.parts,
+            &mut self.passed_on,
+            &mut self.asked_for,
+            &mut self.recalled,
+            &mut self.apart,
+            &mut self.cut,
+            &mut self.false_sums,
+            &mut self.unsent,
         ]
     }
 
@@ -290,6 +317,8 @@ impl Book {
             ("did not send all values", &mut seen.lacking),
             ("does not read its messages", &mut seen.unread),
             ("broken message", &mut seen.broken),
+            ("a sum of what was not dealt", &mut seen.false_sums),
+            ("did not send all values of", &mut seen.unsent),
         ] {
             *count += u64::from(reason.contains(text));
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_coordinator::core::MESSAGES_MAX;
-use lockstep_coordinator::{Coding, RunSpec, Snapshot};
+use lockstep_coordinator::{Coding, Homes, RunSpec, Snapshot};
 use lockstep_proto::ids::WorkerId;
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::ShardTree;
@@ -40,6 +40,8 @@ pub struct Case {
     pub(crate) checkpoint_passes: u64,
     pub(crate) audit_fraction: f64,
     pub(crate) coding: Coding,
+    /// Whether workers add up gradients.
+    pub(crate) homes: Homes,
 }
 
 /// One worker's membership.
@@ -89,6 +91,8 @@ pub(crate) enum Lie {
     Withholds,
     /// It says anything that fits into a message, at any time.
     Anything,
+    /// It keeps or alters what it exchanges with other workers, and what it adds up for them.
+    Exchange,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +137,7 @@ impl Case {
             3 | 4 => Some(Lie::Anything),
             _ => (audit_fraction == 1.0).then_some(Lie::Values),
         };
+        let (homes, lie) = draw_homes(seed, lie);
         if (staying >= 2 || audit_fraction == 0.0)
             && let Some(visit) = visits.get_mut(staying as usize)
         {
@@ -146,6 +151,8 @@ impl Case {
                 honest.rows_ms_max = honest.rows_ms_max.min(100);
             }
         }
+        // What is not passed on in time is found out by the clock.
+        visits.iter_mut().for_each(|visit| visit.clock_stands &= homes == Homes::Off);
         random.shuffle(&mut visits);
         let restarts = if one_in(random, 3) { 1 + random.below(4) } else { 0 };
         let standstills = if one_in(random, 4) { 1 + random.below(3) } else { 0 };
@@ -163,6 +170,7 @@ impl Case {
             checkpoint_passes: u64::from(1 + random.below(4)),
             audit_fraction,
             coding,
+            homes,
             seed,
             job,
             workers_min: workers_min as usize,
@@ -202,6 +210,7 @@ impl Case {
             strangers: Vec::new(),
             audit_fraction: 0.0,
             coding: Coding::Auto,
+            homes: Homes::Off,
             ..self.clone()
         }
     }
@@ -233,6 +242,7 @@ impl Case {
             workers_min: self.workers_min,
             audit_fraction: self.audit_fraction,
             coding: self.coding,
+            homes: self.homes,
             workers_start: self.workers_start,
             threads: self.threads,
             ..self.job.spec(start)
@@ -247,6 +257,16 @@ impl Case {
     pub(crate) fn tree(&self) -> ShardTree {
         self.job.tree()
     }
+}
+
+/// Two of three cases have homes wherever that can be; in some of these somebody lies about them.
+fn draw_homes(seed: u64, lie: Option<Lie>) -> (Homes, Option<Lie>) {
+    let random = &mut Random::new(seed, Purpose::Split, 4, 0);
+    if one_in(random, 3) {
+        return (Homes::Off, lie);
+    }
+    let lies = one_in(random, 4) && lie != Some(Lie::Values);
+    (Homes::On, if lies { Some(Lie::Exchange) } else { lie })
 }
 
 fn draw_visit(random: &mut Random, stays: bool) -> Visit {

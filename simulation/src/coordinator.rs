@@ -199,6 +199,14 @@ impl<'a> Coordinator<'a> {
                 match &message {
                     ToWorker::Deal(deal) => self.deal(worker, *deal),
                     ToWorker::Forget(_) => self.book().seen.let_go += 1,
+                    ToWorker::Route(route) => {
+                        let is_recall = route.homes.iter().any(Option::is_none);
+                        self.book().seen.recalled += u64::from(is_recall);
+                    }
+                    ToWorker::Dealt(dealt) => {
+                        let apart = dealt.spans.iter().filter(|dealt| dealt.is_apart).count();
+                        self.book().seen.apart += apart as u64;
+                    }
                     _ => {}
                 }
                 self.outbound.push((worker, Outbound::Message(message)));
@@ -240,6 +248,16 @@ impl<'a> Coordinator<'a> {
 
     /// Counts how often nodes come that are there already, in whole or in part, or too late.
     fn count(&mut self, said: &wire::WorkerMessage) {
+        match &said.kind {
+            Some(Kind::Sum(sum)) => {
+                let level = sum.slice.as_ref().map_or(0, |slice| slice.level);
+                let mut book = self.book();
+                book.seen.sums += 1;
+                book.seen.parts += u64::from(level < self.case.tree().root().level);
+            }
+            Some(Kind::Missing(_)) => self.book().seen.asked_for += 1,
+            _ => {}
+        }
         let Some(Kind::Part(part)) = &said.kind else { return };
         let is_late = self.newest.is_some_and(|newest| part.pass < newest.0);
         let nodes = part.slices.iter().map(|slice| (slice.chunk, slice.level, slice.index));

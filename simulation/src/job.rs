@@ -11,7 +11,9 @@ use lockstep_coordinator::engine::Schedule;
 use lockstep_coordinator::policy::{
     CosineDecay, EarlyStopping, LearningRate, Measure, Mode, ReduceOnPlateau, Watched,
 };
-use lockstep_coordinator::{Averaging, Coding, RunSpec, Snapshot, SumBounds, ends_with_averages};
+use lockstep_coordinator::{
+    Averaging, Coding, Homes, RunSpec, Snapshot, SumBounds, ends_with_averages,
+};
 use lockstep_data::{RowOrder, Rows, Sharded};
 use lockstep_model::{
     Activation, AvgPool, Conv2d, Dense, Dropout, Embedding, Flatten, LayerNorm, LayerSpec, Loss,
@@ -174,6 +176,7 @@ impl Job {
             workers_min: 1,
             audit_fraction: 0.0,
             coding: Coding::Off,
+            homes: Homes::Off,
             workers_start: 1,
             threads: 1,
         }
@@ -212,7 +215,7 @@ impl Job {
     }
 
     /// What a worker is told when it is let in.
-    pub(crate) fn welcome(&self, worker: WorkerId) -> Welcome {
+    pub(crate) fn welcome(&self, worker: WorkerId, peers: bool, execution: u64) -> Welcome {
         Welcome {
             run_id: "simulated".to_string(),
             worker,
@@ -228,8 +231,8 @@ impl Job {
             has_row_squares: self.network.layout().has_row_squares(),
             steps_per_update: self.schedule.steps_per_update,
             weights: None,
-            peers: false,
-            execution: 0,
+            peers,
+            execution,
         }
     }
 
@@ -242,10 +245,11 @@ impl Job {
         values::encode(&rows)
     }
 
-    /// Most values that a worker may ever hold: all rows, three versions of the weights, and a chunk of several layers.
+    /// Most values that a worker may ever hold: all rows, three versions of the weights, a chunk of several layers, and what of
+    /// two more versions waits for others.
     pub(crate) fn values_max(&self) -> usize {
         let rows = self.tables.iter().map(|(_, sharded)| sharded.rows().values.len());
-        rows.sum::<usize>() + 5 * self.network.layout().len()
+        rows.sum::<usize>() + 9 * self.network.layout().len()
     }
 }
 

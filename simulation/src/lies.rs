@@ -2,7 +2,7 @@
 //! nobody audits, which nothing can find.
 
 use bytes::Bytes;
-use lockstep_proto::frame::{Divergence, FromWorker};
+use lockstep_proto::frame::{Divergence, FromWorker, PeerContent, PeerMessage};
 use lockstep_proto::ids::{Pass, Shard, Span};
 use lockstep_proto::layout::ChunkRange;
 use lockstep_proto::random::Random;
@@ -27,9 +27,39 @@ pub(crate) fn divergence(case: &Case, dealt: (Pass, Span), random: &mut Random) 
     FromWorker::Divergence(Divergence { pass, shard, layer, in_gradient: one_in(random, 2) })
 }
 
+/// What a home says of a sum that it keeps or alters; `None`: nothing.
+pub(crate) fn sum(said: FromWorker, random: &mut Random) -> Option<FromWorker> {
+    let FromWorker::Sum(mut sum) = said else { return Some(said) };
+    match random.below(8) {
+        0 | 1 => return None,
+        2 => sum.of.iter_mut().for_each(|(_, worker)| worker.0 += 1_000_000),
+        3 => _ = sum.of.pop(),
+        4 => return Some(FromWorker::Overflow(sum.pass, sum.slice.chunk)),
+        _ => {}
+    }
+    Some(FromWorker::Sum(sum))
+}
+
+/// What a worker says to another, kept or altered where that can be noticed; `None`: nothing.
+pub(crate) fn exchanged(mut said: PeerMessage, random: &mut Random) -> Option<PeerMessage> {
+    match (&mut said.content, random.below(6)) {
+        (_, 0) => return None,
+        (_, 1) => said.execution += 1,
+        (PeerContent::Slices(slices), 2) => slices.pass.0 += 1000,
+        (PeerContent::Weights { values, .. }, 2 | 3) => {
+            let mut altered = values.to_vec();
+            altered[0] ^= 1;
+            *values = altered.into();
+        }
+        (PeerContent::Weights { step, .. }, 4) => step.0 += u64::from(random.below(3)),
+        _ => {}
+    }
+    Some(said)
+}
+
 /// Any message: what it says may be of the run or not, whole or not, and for any pass up to far beyond this one.
 pub(crate) fn anything(case: &Case, now: Pass, random: &mut Random) -> wire::WorkerMessage {
-    let kind = match random.below(10) {
+    let kind = match random.below(14) {
         0 => Some(Kind::Prepared(span(case, random))),
         1 => Some(Kind::Divergence(wire::Divergence {
             pass: pass(now, random),
@@ -40,6 +70,26 @@ pub(crate) fn anything(case: &Case, now: Pass, random: &mut Random) -> wire::Wor
         2 => Some(Kind::Share(wire::Ticket::default())),
         3 => Some(Kind::Join(wire::Join::default())),
         4 => None,
+        5 => Some(Kind::Routed(wire::Routed { number: u64::from(random.below(4)) })),
+        6 => Some(Kind::Missing(wire::Missing {
+            step: u64::from(random.below(20)),
+            chunk: random.below(case.chunks() as u32 + 1),
+        })),
+        7 => Some(Kind::Reach(wire::Reach {
+            worker: u64::from(random.below(30)),
+            is_up: one_in(random, 2),
+        })),
+        // Of nothing.
+        8 => Some(Kind::Sum(wire::HomeSum {
+            pass: pass(now, random),
+            slice: part(case, Pass(now.0 + 1000), random).slices.pop(),
+            of: Vec::new(),
+        })),
+        9 => Some(Kind::Overflow(wire::Overflow {
+            pass: pass(now, random),
+            chunk: random.below(case.chunks() as u32 + 1),
+        })),
+        10 => Some(Kind::Listens(wire::Listens::default())),
         _ => Some(Kind::Part(part(case, now, random))),
     };
     wire::WorkerMessage { kind }

@@ -86,7 +86,7 @@ pub fn serve_a_liar(seed: u64) -> Fate {
     let mut random = Random::new(seed, Purpose::Split, 2, 0);
     let job = job::Job::drawn(seed, &mut random);
     let small_flops_max = [0, 500, u64::MAX][random.below(3) as usize];
-    let welcome = job.welcome(WorkerId(1));
+    let welcome = job.welcome(WorkerId(1), false, 0);
     let core = Core::new(&welcome, job.network.clone(), None, small_flops_max);
     let memory = one_in(&mut random, 2).then(|| Memory::new(job.precision));
     let (now, came, fate) = (Instant::now(), BTreeMap::new(), Fate::default());

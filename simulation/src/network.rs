@@ -5,8 +5,9 @@
 
 mod faults;
 mod members;
+mod peers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use crate::checkpoint::Checkpoint;
 use crate::coordinator::{Coordinator, End, Outcome};
 use crate::draw::up_to_ms;
 use crate::worker::Worker;
+use peers::{Connection, Pair};
 
 /// No run of a drawn case needs more: a pass over 20 shards by the slowest worker is under a minute.
 const RUN_TIME_MAX: Duration = Duration::from_secs(3600);
@@ -57,6 +59,17 @@ enum Happening {
     Ends(WorkerId),
     /// A thread gets to a job of the coordinator's.
     Folds(Job),
+    /// Two workers find each other, or not.
+    Connects(Pair),
+    /// Their connection is lost.
+    Cuts(Pair, u64),
+    /// A worker's message to another comes, if their connection is still the same.
+    Passes {
+        from: WorkerId,
+        to: WorkerId,
+        connection: u64,
+        message: wire::PeerMessage,
+    },
 }
 
 /// What happens at a worker.
@@ -76,6 +89,11 @@ enum Deed {
     Returns(worker_core::Finished),
     /// The time has come that it wants to be told.
     Wakes,
+    /// It hears another worker, or itself.
+    Hears(WorkerId, wire::PeerMessage),
+    /// It is connected to another, or not any more.
+    Finds(WorkerId),
+    Loses(WorkerId),
     /// It goes on after a stop, if it was not stopped again meanwhile.
     GoesOn,
 }
@@ -96,6 +114,10 @@ struct Link {
     wakes_at: Option<Instant>,
     sent: u32,
     last_arrival: Duration,
+    /// The workers that it is to be connected to.
+    roster: BTreeSet<WorkerId>,
+    /// When it hears the last that it said to itself.
+    last_heard: Duration,
     /// What would arrive later is lost.
     cut_at: Duration,
     /// Until when it does nothing.
@@ -112,6 +134,9 @@ struct Network<'a> {
     queue: BTreeMap<(Duration, u64), Happening>,
     queued: u64,
     links: BTreeMap<WorkerId, Link>,
+    pairs: BTreeMap<Pair, Connection>,
+    /// Of the coordinator.
+    execution: u64,
     coordinator: Coordinator<'a>,
     /// Of workers. Those of the coordinator are in its book.
     seen: Seen,
@@ -135,6 +160,8 @@ pub fn run(case: &Case) -> (Outcome, Seen) {
         queue: BTreeMap::new(),
         queued: 0,
         links: BTreeMap::new(),
+        pairs: BTreeMap::new(),
+        execution: 0,
         coordinator: Coordinator::new(case, started, beginning, Seen::default()),
         seen: Seen::default(),
         dies_at_the_end: case.dies_at_the_end,
@@ -180,6 +207,8 @@ impl Link {
             wakes_at: None,
             sent: 0,
             last_arrival: Duration::ZERO,
+            roster: BTreeSet::new(),
+            last_heard: Duration::ZERO,
             cut_at: Duration::MAX,
             stopped_until: Duration::ZERO,
             held_back: Vec::new(),
@@ -280,6 +309,11 @@ impl Network<'_> {
                 }
             }
             Happening::Ends(worker) => self.coordinator.ended(now, worker),
+            Happening::Connects(pair) => self.connects(pair),
+            Happening::Cuts(pair, connection) => self.cuts(pair, connection),
+            Happening::Passes { from, to, connection, message } => {
+                self.passes(from, to, connection, message);
+            }
             Happening::Folds(job) => self.coordinator.finished(now, job.run()),
         }
     }

@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
-use lockstep_proto::frame::{Done, FromWorker, NodeSums, ResultPart, Slice};
-use lockstep_proto::ids::{Pass, Span};
+use lockstep_proto::frame::{
+    Done, FromWorker, NodeSums, PeerContent, PeerMessage, PeerSlices, ResultPart, Slice,
+};
+use lockstep_proto::ids::{Pass, Span, WorkerId};
 use lockstep_proto::random::Random;
+use lockstep_worker::core::Said;
 
 use crate::case::{Case, Lie, Visit};
 use crate::draw::one_in;
@@ -17,24 +20,29 @@ enum Piece {
     Sums(NodeSums),
 }
 
-/// The results of one deal, as this worker says them.
+/// The results of one deal, as this worker says them: to the coordinator, and to homes.
 pub(crate) fn said(
-    results: Vec<FromWorker>,
+    results: Vec<Said>,
     case: &Case,
     visit: &Visit,
     lie: Option<Lie>,
     random: &mut Random,
-) -> Vec<FromWorker> {
-    let mut results = results;
+) -> (Vec<FromWorker>, Vec<(WorkerId, PeerMessage)>) {
+    let (mut results, mut to_homes) = split(results);
     let Some((pass, span)) = results.last_mut().and_then(|last| slow(last, visit)) else {
-        return results;
+        return (results, to_homes);
     };
     if lie == Some(Lie::Divergences) && one_in(random, 3) {
-        return vec![lies::divergence(case, (pass, span), random)];
+        return (vec![lies::divergence(case, (pass, span), random)], to_homes);
     }
     if !visit.recuts && lie.is_none() {
-        return results;
+        return (results, to_homes);
     }
+    random.shuffle(&mut to_homes);
+    if matches!(lie, Some(Lie::HollowDone | Lie::Withholds | Lie::Exchange)) {
+        to_homes.retain(|_| !one_in(random, 3));
+    }
+    let lie = lie.filter(|&lie| lie != Lie::Exchange);
     let mut pieces = Vec::new();
     let mut done = None;
     for result in results {
@@ -44,7 +52,28 @@ pub(crate) fn said(
         done = done.or(part.done);
     }
     random.shuffle(&mut pieces);
-    recut(pieces, pass, done, lie, random)
+    (recut(pieces, pass, done, lie, random), to_homes)
+}
+
+/// What is for whom; of what is for homes, each node on its own.
+fn split(results: Vec<Said>) -> (Vec<FromWorker>, Vec<(WorkerId, PeerMessage)>) {
+    let (mut to_coordinator, mut to_homes) = (Vec::new(), Vec::new());
+    for said in results {
+        match said {
+            Said::Coordinator(said) => to_coordinator.push(said),
+            Said::Peer(home, PeerMessage { execution, content }) => {
+                let PeerContent::Slices(PeerSlices { pass, route, slices }) = content else {
+                    panic!("whoever computes passes nothing on");
+                };
+                for slice in slices {
+                    let slices = PeerSlices { pass, route, slices: vec![slice] };
+                    let content = PeerContent::Slices(slices);
+                    to_homes.push((home, PeerMessage { execution, content }));
+                }
+            }
+        }
+    }
+    (to_coordinator, to_homes)
 }
 
 /// As much time as the worker would take, instead of what this machine takes. Which deal is done with that.

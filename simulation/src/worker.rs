@@ -6,12 +6,15 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use bytes::Bytes;
-use lockstep_proto::frame::{Deal, FromWorker, ToWorker, code_gradients};
-use lockstep_proto::ids::{Chunk, Pass, Shard, Span, Step, Table};
+use lockstep_coordinator::Homes;
+use lockstep_proto::frame::{
+    Deal, FromWorker, Listens, PeerContent, PeerMessage, ResultPart, ToWorker, code_gradients,
+};
+use lockstep_proto::ids::{Chunk, Pass, Shard, Span, Step, Table, WorkerId};
 use lockstep_proto::random::Random;
 use lockstep_proto::values::Precision;
 use lockstep_proto::wire;
-use lockstep_worker::core::{Core, End, Finished, Input, Job, Output, Pace, Shared};
+use lockstep_worker::core::{Core, End, Finished, Input, Job, Output, Pace, Said, Shared};
 
 use crate::book::Seen;
 use crate::case::{Case, Lie, Visit};
@@ -27,6 +30,8 @@ const STEPS_NOTED: usize = 8;
 pub(crate) enum Wish {
     Fetch(Table, Shard),
     Compute(Job),
+    /// It is to be connected to these, and to no others.
+    Connect(BTreeSet<WorkerId>),
 }
 
 #[derive(Debug)]
@@ -37,11 +42,15 @@ pub(crate) struct Worker {
     stands_at: Option<Instant>,
     /// What waits for its link.
     pub(crate) outbox: VecDeque<wire::WorkerMessage>,
+    /// What it said to other workers, or to itself, just now.
+    pub(crate) told: Vec<(WorkerId, PeerMessage)>,
     pub(crate) pace: Pace,
     /// What it codes gradients in.
-    codes: Option<Precision>,
+    pub(crate) codes: Option<Precision>,
     /// What is in the coordinator's memory, if that is shared.
     pub(crate) memory: Option<Memory>,
+    /// It computed something in a pass in which it may lie.
+    has_worked: bool,
     /// It is honest before: a pass that began without it may have nobody to compare it with.
     lies_from: Pass,
     /// Shards that it asked for and was not told to let go.
@@ -52,9 +61,15 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(case: &Case, visit: Visit, now: Instant, lies_from: Pass) -> Worker {
+    pub(crate) fn new(
+        case: &Case,
+        visit: Visit,
+        now: Instant,
+        lies_from: Pass,
+        (name, execution): (WorkerId, u64),
+    ) -> Worker {
         let job = &case.job;
-        let welcome = job.welcome(Default::default());
+        let welcome = job.welcome(name, case.homes != Homes::Off, execution);
         let core = Core::new(&welcome, job.network.clone(), None, visit.small_flops_max);
         let memory = visit.shares.then(|| Memory::new(job.precision));
         let mut worker = Worker {
@@ -62,14 +77,20 @@ impl Worker {
             visit,
             stands_at: visit.clock_stands.then_some(now),
             outbox: VecDeque::new(),
+            told: Vec::new(),
             pace: Pace::default(),
             codes: None,
             memory: memory.clone(),
+            has_worked: false,
             lies_from,
             fetched: BTreeSet::new(),
             came: BTreeMap::new(),
             values_max: job.values_max(),
         };
+        if case.homes != Homes::Off {
+            let listens = Listens { key: [0; 32], port: 1, addresses: Vec::new() };
+            worker.outbox.push_back(FromWorker::Listens(listens).into_wire());
+        }
         if let Some(memory) = memory {
             let shared = Shared { lane: None, weights: Box::new(memory) };
             let shared = worker.core.handle(now, Input::Shares(shared));
@@ -124,6 +145,23 @@ impl Worker {
         self.handle(now, Input::Message(message))
     }
 
+    /// Another worker says something, or this one to itself.
+    pub(crate) fn hear(
+        &mut self,
+        now: Instant,
+        sender: WorkerId,
+        message: wire::PeerMessage,
+        seen: &mut Seen,
+    ) -> ControlFlow<End> {
+        let checked = self.core.limits().from_peer(message);
+        let message = checked.expect("nobody is taken to the rest of it for a lie");
+        if let PeerContent::Weights { step, chunk, .. } = &message.content {
+            seen.passed_on += 1;
+            self.came.entry(*step).or_default().insert(*chunk);
+        }
+        self.handle(now, Input::Peer(sender, message))
+    }
+
     /// Shows the core what happened.
     pub(crate) fn handle(&mut self, now: Instant, input: Input) -> ControlFlow<End> {
         let handled = self.core.handle(self.stands_at.unwrap_or(now), input);
@@ -146,8 +184,17 @@ impl Worker {
             };
             match output {
                 Output::Say(message) => {
-                    seen.dropped += u64::from(matches!(message, FromWorker::Part(_)));
-                    self.outbox.push_back(message.into_wire());
+                    let is_empty = |part: &ResultPart| part.slices.is_empty();
+                    let is_drop = matches!(&message, FromWorker::Part(part) if is_empty(part));
+                    seen.dropped += u64::from(is_drop);
+                    let is_lie = self.visit.lie == Some(Lie::Exchange) && self.has_worked;
+                    let message = if is_lie { lies::sum(message, random) } else { Some(message) };
+                    self.outbox.extend(message.map(FromWorker::into_wire));
+                }
+                Output::Tell(other, message) => self.told.push((other, message)),
+                Output::Roster(members) => {
+                    let names = members.iter().map(|member| member.worker).collect();
+                    return ControlFlow::Continue(Some(Wish::Connect(names)));
                 }
                 Output::Fetch(table, shard) => {
                     let is_new = self.fetched.insert((table, shard));
@@ -198,13 +245,15 @@ impl Worker {
         let mut results = Vec::new();
         let finished = job.run(&|| now, &mut |result| results.push(result));
         let pass = match results.last() {
-            Some(FromWorker::Part(last)) => last.pass,
+            Some(Said::Coordinator(FromWorker::Part(last))) => last.pass,
             None => return finished,
             Some(other) => panic!("an honest worker's numbers are finite: {other:?}"),
         };
         seen.guessed += u64::from(is_guess);
         let lie = self.visit.lie.filter(|_| pass >= self.lies_from);
-        let said = results::said(results, case, &self.visit, lie, random);
+        self.has_worked |= pass >= self.lies_from;
+        let (said, told) = results::said(results, case, &self.visit, lie, random);
+        self.told.extend(told);
         let place = self.outbox.len();
         self.outbox.extend(said.into_iter().map(FromWorker::into_wire));
         if lie == Some(Lie::Anything) && one_in(random, 2) {

@@ -8,35 +8,38 @@
 mod coding;
 mod early_stopping;
 mod exchange;
+mod homes;
 mod jobs;
 mod passes;
 mod plateau;
 mod reducer;
 mod results;
+mod route;
 mod stopping;
 mod tally;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use lockstep_proto::frame::{Deal, Ending, FromWorker, ToWorker};
-use lockstep_proto::ids::{Chunk, Pass, Step, WorkerId};
-use lockstep_proto::layout::Layout;
+use lockstep_proto::ids::{Chunk, Pass, Span, Step, WorkerId};
+use lockstep_proto::layout::{ChunkRange, Layout};
 use lockstep_proto::tree::ShardTree;
 use lockstep_reduce::shared::weights::ChunkVersions;
 
 use crate::account::Account;
 use crate::audit::AuditBook;
-pub use crate::backlog::{Backlog, ChunkValues, MESSAGES_MAX, Next, Weights};
+pub use crate::backlog::{Backlog, ChunkValues, MESSAGES_MAX, Next, Way, Weights};
 use crate::departure::Departure;
 use crate::engine::{Action, Engine, Event, Schedule, Track, Wait};
 use crate::error::RunError;
 use crate::observer::{Observer, RunEvent};
 use crate::peer::Peer;
 use crate::policy::LearningRate;
-use crate::spec::{Outcome, RunSpec, SumBounds, ends_with_averages};
+use crate::roster::Roster;
+use crate::spec::{Homes, Outcome, RunSpec, SumBounds, ends_with_averages};
 use coding::Coder;
 use early_stopping::EarlyStopper;
 pub use exchange::{Input, Output};
@@ -44,6 +47,7 @@ pub use jobs::{Finished, Job};
 use plateau::RateWatcher;
 pub use reducer::{INLINE_BYTES_MAX, jobs_max};
 use reducer::{Reduced, Reducer};
+use route::Router;
 use stopping::Stopwatch;
 use tally::{Tally, WAIT_SHOWN_AFTER};
 
@@ -56,6 +60,8 @@ struct Member {
     gets_weights: bool,
     /// It was told to code its gradients.
     codes: bool,
+    /// Chunks of weights that others pass on to it, and that it did not ask for.
+    named: BTreeSet<(Step, Chunk)>,
 }
 
 /// See the module's text.
@@ -70,6 +76,12 @@ pub struct Core {
     audit_book: AuditBook,
     account: Account,
     members: BTreeMap<WorkerId, Member>,
+    homes: Homes,
+    is_audited: bool,
+    router: Router,
+    roster: Roster,
+    /// What was dealt and homes were not told of.
+    dealt: Vec<(WorkerId, Span)>,
     observer: Box<dyn Observer>,
     outputs: VecDeque<Output>,
     /// Of the input in hand.
@@ -150,6 +162,11 @@ impl Core {
             audit_book: AuditBook::default(),
             account: Account::default(),
             members: BTreeMap::new(),
+            homes: spec.homes,
+            is_audited: spec.audit_fraction > 0.0,
+            router: Router::new(spec.layout.chunks().iter().map(ChunkRange::sums_len).collect()),
+            roster: Roster::default(),
+            dealt: Vec::new(),
             observer,
             outputs: VecDeque::new(),
             now,
@@ -271,7 +288,8 @@ impl Core {
     fn join(&mut self, worker: WorkerId, peer: Peer) {
         self.observer.observe(RunEvent::Joined { worker, peer: &peer });
         let threads = peer.threads;
-        let member = Member { peer, shares: false, gets_weights: false, codes: false };
+        let named = BTreeSet::new();
+        let member = Member { peer, shares: false, gets_weights: false, codes: false, named };
         self.members.insert(worker, member);
         self.coder.members_changed();
         self.engine.handle(self.now, Event::Joined { worker, threads });
@@ -299,6 +317,11 @@ impl Core {
         self.tally.leave(worker);
         let workers = self.members.len();
         self.observer.observe(RunEvent::Left { worker, peer: &peer, reason, workers });
+        self.router.forget(worker);
+        if self.roster.remove(worker) {
+            self.tell_roster();
+        }
+        self.recall(|_, home| home == worker);
         true
     }
 
@@ -313,6 +336,9 @@ impl Core {
                 } else if let Some(member) = self.members.get_mut(&worker)
                     && !std::mem::replace(&mut member.gets_weights, true)
                 {
+                    if self.router.route().number > 0 {
+                        self.say(worker, ToWorker::Route(self.router.route().clone()));
+                    }
                     for (step, chunk) in self.reducer.published() {
                         self.send_weights(step, chunk, Some(worker));
                     }
@@ -320,14 +346,12 @@ impl Core {
             }
             FromWorker::Part(part) => self.part(worker, part)?,
             FromWorker::Divergence(divergence) => self.divergence(worker, divergence),
-            FromWorker::Listens(_)
-            | FromWorker::Routed(_)
-            | FromWorker::Sum(_)
-            | FromWorker::Overflow(..)
-            | FromWorker::Missing(..)
-            | FromWorker::Reach { .. } => {
-                self.expel(worker, "nothing is exchanged between workers")
-            }
+            FromWorker::Listens(listens) => self.listens(worker, listens),
+            FromWorker::Routed(number) => self.routed(worker, number),
+            FromWorker::Sum(sum) => self.sum(worker, sum)?,
+            FromWorker::Overflow(pass, chunk) => self.overflow(worker, pass, chunk),
+            FromWorker::Missing(step, chunk) => self.missing(worker, step, chunk),
+            FromWorker::Reach { worker: other, is_up } => self.reach(worker, other, is_up),
             FromWorker::Goodbye => self.leave(worker, &Departure::Goodbye),
         }
         Ok(())
@@ -357,24 +381,6 @@ impl Core {
             }
         }
         Ok(())
-    }
-
-    /// Sends a chunk of weights to one member, or to all that get them. Those that can read it where it was published are
-    /// only told.
-    fn send_weights(&mut self, step: Step, chunk: Chunk, only: Option<WorkerId>) {
-        let is_shared = self.reducer.is_shared(chunk);
-        let is_lasting = self.reducer.is_frozen(chunk);
-        let mut shared_values = None;
-        for (&worker, member) in &self.members {
-            if !member.gets_weights || only.is_some_and(|only| only != worker) {
-                continue;
-            }
-            let is_named = is_shared && member.shares;
-            let values = || Arc::new(self.reducer.values(step, chunk, self.coder.is_on()));
-            let values = (!is_named).then(|| shared_values.get_or_insert_with(values).clone());
-            let weights = Weights { step, chunk, values, is_lasting };
-            self.outputs.push_back(Output::Weights(worker, weights));
-        }
     }
 
     /// A step begins: tells those whose gradients go over a link whether to code them.
@@ -439,12 +445,14 @@ impl Core {
                 Action::Forget(worker, spans) => self.say(worker, ToWorker::Forget(spans)),
                 Action::Deal(worker, deal) => {
                     self.note_deal(worker, &deal);
+                    self.dealt.push((worker, deal.span));
                     self.say(worker, ToWorker::Deal(deal));
                 }
                 Action::BeginPass(planned) => self.begin(&planned),
                 Action::Waive { pass, span, waited } => self.waive(pass, span, waited)?,
                 Action::GiveUp(worker, span) => self.give_up(worker, span),
                 Action::Diverged(divergence) => self.diverged(divergence)?,
+                Action::LateSums(chunks) => self.late_sums(&chunks),
                 Action::Refute(worker, divergence) => self.refute(worker, divergence),
                 Action::Update => {
                     for reduced in self.reducer.update() {
@@ -466,6 +474,8 @@ impl Core {
                 Action::Finish => self.finished = true,
             }
         }
+        let dealt = std::mem::take(&mut self.dealt);
+        self.tell_dealt(&dealt, None);
         Ok(())
     }
 }

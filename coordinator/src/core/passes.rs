@@ -15,6 +15,7 @@ impl Core {
         fail::fail_point!("pass");
         self.pass = planned.pass;
         self.is_open = true;
+        self.dealt.clear();
         self.stopwatch.begin(self.now);
         self.tally.begin(self.now);
         let leaves = self.schedule.leaves(planned);
@@ -38,8 +39,12 @@ impl Core {
             );
         } else {
             self.coder.other_begins();
+            self.router.begin_other();
         }
         self.account.begin(self.schedule.tree, leaves);
+        if let Task::Train { .. } = planned.task {
+            self.route_pass(planned);
+        }
     }
 
     pub(super) fn end(&mut self, planned: &Planned) -> Result<(), RunError> {

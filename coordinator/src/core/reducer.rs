@@ -310,6 +310,12 @@ impl Reducer {
         }
     }
 
+    /// Whether a version of a chunk is still kept.
+    pub(super) fn has(&self, step: Step, chunk: Chunk) -> bool {
+        let newest = self.newest[chunk.0 as usize];
+        step == newest || step.0.checked_add(1) == Some(newest.0)
+    }
+
     /// Whether all weights together are few.
     pub(super) fn is_small(&self) -> bool {
         self.is_small
@@ -416,7 +422,7 @@ impl Reducer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Coding;
+    use crate::spec::{Coding, Homes};
     use crate::update::Optimizer;
     use lockstep_proto::batches::Batches;
     use lockstep_proto::layout::TensorShape;
@@ -461,6 +467,7 @@ mod tests {
             workers_min: 1,
             audit_fraction: 0.0,
             coding: Coding::Off,
+            homes: Homes::Off,
             workers_start: 1,
             threads: 1,
         };

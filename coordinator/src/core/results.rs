@@ -130,6 +130,9 @@ impl Core {
     pub(super) fn divergence(&mut self, worker: WorkerId, divergence: Divergence) {
         if !self.engine.diverged(self.now, worker, divergence) {
             self.expel(worker, &format!("{}, which it was not dealt", reported(divergence)));
+        } else if divergence.pass == self.pass {
+            // What is found out about it is found out here.
+            self.recall(|_, _| true);
         }
     }
 

@@ -10,11 +10,11 @@ use super::open_pass::{Dealt, OpenPass};
 
 /// A span is late when its answer takes so much longer than the others' in the pass, or if there are none yet, than
 /// usual: by this factor and this time.
-const LATE_FACTOR: f64 = 1.5;
+pub(super) const LATE_FACTOR: f64 = 1.5;
 pub(super) const LATE_DELAY: Duration = Duration::from_millis(25);
 
 /// How long an answer is taken to need while there was none like it.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
+pub(super) const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// An answer to an audited span is given up once it takes so many times as long as answers usually do.
 const GIVEN_UP_FACTOR: u32 = 10;
@@ -35,7 +35,7 @@ impl Usual {
         *seconds = Some(seconds.map_or(took, |usual| usual + SMOOTHING * (took - usual)));
     }
 
-    fn of(&self, task: Task) -> Option<Duration> {
+    pub(super) fn of(&self, task: Task) -> Option<Duration> {
         self.seconds[index(task)].and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
     }
 }

@@ -17,6 +17,7 @@ mod open_pass;
 mod plan;
 mod schedule;
 mod spans;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -91,6 +92,8 @@ pub enum Action {
     GiveUp(WorkerId, Span),
     /// A loss or gradient is really not finite: the run cannot go on.
     Diverged(Divergence),
+    /// The homes of these chunks do not send their sums: have everybody send the nodes here.
+    LateSums(Vec<Chunk>),
     /// Others computed finite values for what a worker said is not: end its membership.
     Refute(WorkerId, Divergence),
     /// All chunks are held: scale by the global norm, update, commit.
@@ -142,6 +145,8 @@ pub struct Engine {
     members: Members,
     plan: SpanPlan,
     usual: Usual,
+    /// Seconds from the last answer to the last sum of a home, usually.
+    usual_lag: Option<f64>,
     /// The first pass of this execution.
     first: Pass,
     next: Pass,
@@ -171,6 +176,7 @@ impl Engine {
             audits: None,
             plan: SpanPlan::new(now),
             usual: Usual::default(),
+            usual_lag: None,
             first: Pass(0),
             next: Pass(0),
             open: None,
@@ -273,6 +279,7 @@ impl Engine {
         if let Some(open) = &mut self.open {
             open.forget(worker);
         }
+        self.note_answers(now);
         self.deal_again(now);
     }
 
@@ -287,6 +294,8 @@ impl Engine {
         }
         if let Some(open) = self.open.as_ref().filter(|open| open.planned.pass == pass)
             && open.was_dealt(worker, done.span)
+            // Then it is looked at when it has sent all of it again.
+            && !open.sums.wait_for(worker)
             && open.lacks_values(worker, done.span)
         {
             return Answered::Lacking;
@@ -303,6 +312,7 @@ impl Engine {
             }
             self.tend_audits(now);
         }
+        self.note_answers(now);
         self.hedge(now);
         self.begin_pass(now);
         Answered::Noted
@@ -361,7 +371,7 @@ impl Engine {
         if self.finished {
             return None;
         }
-        let wakes = [self.hedge_at(), self.audit_at()].into_iter().flatten();
+        let wakes = [self.hedge_at(), self.audit_at(), self.sums_at()].into_iter().flatten();
         Some(wakes.fold(self.report_at, Instant::min))
     }
 
@@ -370,6 +380,7 @@ impl Engine {
         if self.finished {
             return;
         }
+        self.give_up_sums(now);
         if self.audit_at().is_some_and(|at| now >= at) {
             self.deal_again(now);
         }
@@ -407,6 +418,9 @@ impl Engine {
             }
             if let Some(audit) = open.audits.open().find(|audit| audit.is_disputed()) {
                 return Some(WaitReason::Dispute { span: audit.span, planned });
+            }
+            if let Some((worker, chunk)) = open.waits_for_sum() {
+                return Some(WaitReason::Sum { worker, chunk, planned });
             }
             if open.undealt().is_empty() {
                 return Some(WaitReason::Adding);

@@ -10,6 +10,7 @@ use lockstep_reduce::fold::LeafSet;
 use super::audits::Audits;
 use super::divergence::Claim;
 use super::schedule::Planned;
+use super::sums::Sums;
 
 /// One tree that is added in a pass: a chunk of the gradient, or the loss and metric sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,8 @@ pub(super) struct OpenPass {
     committed: Vec<bool>,
     /// Chunks that are added and wait for the global norm.
     pub(super) held: usize,
+    /// Chunks that workers add up.
+    pub(super) sums: Sums,
 }
 
 /// A span in a worker's hands.
@@ -52,6 +55,8 @@ pub(super) struct Dealt {
     pub(super) diverged: bool,
     /// Whether it was late and dealt to others as well.
     pub(super) hedged: bool,
+    /// Whether it was answered, and values of it are to be sent again.
+    pub(super) is_reopened: bool,
     /// How much longer than usual it may take before it is: what moving its rows would take.
     pub(super) grace: Option<Duration>,
 }
@@ -84,7 +89,22 @@ impl OpenPass {
             claims: Vec::new(),
             committed,
             held: 0,
+            sums: Sums::default(),
         }
+    }
+
+    pub(super) fn tree(&self) -> ShardTree {
+        self.tree
+    }
+
+    /// Whether all values of a track are there.
+    pub(super) fn is_covered(&self, track: Track) -> bool {
+        self.covers(&self.covered[index(track)])
+    }
+
+    /// Whether all shards with rows are in a set.
+    pub(super) fn covers(&self, leaves: &LeafSet) -> bool {
+        leaves.covers(self.tree.all(), &self.leaves)
     }
 
     /// The shards of a span that have rows in this pass.
@@ -97,8 +117,10 @@ impl OpenPass {
     }
 
     pub(super) fn deal(&mut self, now: Instant, worker: WorkerId, span: Span) {
-        let (answered, diverged, hedged, grace) = (None, false, false, None);
-        self.deals.push(Dealt { worker, span, at: now, answered, diverged, hedged, grace });
+        let (answered, grace) = (None, None);
+        let (diverged, hedged, is_reopened) = (false, false, false);
+        let deal = Dealt { worker, span, at: now, answered, diverged, hedged, is_reopened, grace };
+        self.deals.push(deal);
     }
 
     /// Notes that a deal is answered with all of its values; how long that took.
@@ -121,6 +143,7 @@ impl OpenPass {
         let lost: Vec<Span> =
             self.deals.iter().filter(|deal| deal.worker == worker).map(|deal| deal.span).collect();
         self.audits.forget(worker);
+        self.sums.forget(worker);
         self.claims.retain(|claim| claim.worker != worker);
         self.deals.retain(|deal| deal.worker != worker);
         for deal in &mut self.deals {
@@ -160,17 +183,22 @@ impl OpenPass {
         }
     }
 
-    /// Whether values of a span that a worker computed are missing in any track: nobody's are there, nor its own to be
-    /// compared.
+    /// Whether values of a span that a worker computed are missing in any track that is added up here: nobody's are there, nor
+    /// its own to be compared.
     pub(super) fn lacks_values(&self, worker: WorkerId, span: Span) -> bool {
         self.covered.iter().enumerate().any(|(track, covered)| {
-            if covered.covers(span, &self.leaves) {
+            if covered.covers(span, &self.leaves) || self.is_elsewhere(track) {
                 return false;
             }
             let is_there =
                 |shard| covered.contains(shard) || self.audits.has_given(worker, track, shard);
             self.with_rows(span).any(|shard| !is_there(shard))
         })
+    }
+
+    fn is_elsewhere(&self, track: usize) -> bool {
+        let chunk = track.checked_sub(1).map(|chunk| Track::Chunk(Chunk(chunk as u32)));
+        chunk.is_some_and(|track| self.sums.are_elsewhere(track))
     }
 
     /// Notes a track as stored; true if that ends the pass.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use lockstep_proto::ids::{Span, WorkerId};
+use lockstep_proto::ids::{Chunk, Span, WorkerId};
 use lockstep_proto::words::count;
 
 use super::checking::COMPANY_WAIT_MAX;
@@ -44,6 +44,15 @@ pub enum WaitReason {
         /// For which pass.
         planned: Planned,
     },
+    /// All results are there, but a member has not sent what it added up.
+    Sum {
+        /// The member.
+        worker: WorkerId,
+        /// The part of the gradient that it is home to.
+        chunk: Chunk,
+        /// Of which pass.
+        planned: Planned,
+    },
     /// Nobody is there to compute an audited span as well, or one that a member says is not finite.
     Audit {
         /// The span.
@@ -64,7 +73,9 @@ impl Wait {
     /// The member that the run waits for, if it is one.
     pub fn worker(&self) -> Option<WorkerId> {
         match self.reason {
-            WaitReason::Shards { worker } | WaitReason::Results { worker, .. } => Some(worker),
+            WaitReason::Shards { worker }
+            | WaitReason::Results { worker, .. }
+            | WaitReason::Sum { worker, .. } => Some(worker),
             _ => None,
         }
     }
@@ -98,6 +109,11 @@ impl fmt::Display for Wait {
             WaitReason::Results { worker, span, planned } => write!(
                 f,
                 "waiting for {worker} for {waited:.1} s: no result for {span} on the weights of {}",
+                planned.step
+            ),
+            WaitReason::Sum { worker, chunk, planned } => write!(
+                f,
+                "waiting for {worker} for {waited:.1} s: it adds up {chunk} of the gradient on the weights of {}",
                 planned.step
             ),
             WaitReason::Audit { span, planned } => write!(

@@ -17,10 +17,12 @@ impl Network<'_> {
         let now = self.now;
         let link = self.link(worker);
         link.stopped_until = link.stopped_until.max(now + pause);
-        if pause > SILENCE_MAX && link.joined {
+        let is_lost = pause > SILENCE_MAX && link.joined;
+        if is_lost {
             link.worker = None;
             link.cut_at = link.cut_at.min(now);
             self.queue(now + SILENCE_MAX, Happening::Ends(worker));
+            self.is_gone(worker);
         }
         self.queue(now + pause, Happening::At(worker, Deed::GoesOn));
     }
@@ -29,6 +31,8 @@ impl Network<'_> {
     pub(super) fn restarts(&mut self) {
         use Happening::{BlacksOut, GoesOn, Intrudes, Joins, Leaves, Restarts, StandsStill, Stops};
         self.coordinator.restart(self.started + self.now);
+        self.execution += 1;
+        self.pairs.clear();
         let is_to_come = |happening: &Happening| match happening {
             Joins(_) | Leaves(..) | Stops(..) | BlacksOut | Restarts(_) | StandsStill(_) => true,
             _ => matches!(happening, Intrudes | GoesOn),

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use lockstep_coordinator::core::{Input, Next};
+use lockstep_coordinator::core::{Input, Next, Way};
 use lockstep_proto::ids::{Shard, Table, WorkerId};
 use lockstep_proto::wire;
 use lockstep_worker::core::{Ended, Input as WorkerInput};
@@ -42,7 +42,8 @@ impl Network<'_> {
             self.queue(self.now + after, Happening::Stops(worker, pause));
         }
         let now = self.started + self.now;
-        let joined = Worker::new(self.case, visit, now, self.next_pass());
+        let name = (worker, self.execution);
+        let joined = Worker::new(self.case, visit, now, self.next_pass(), name);
         let link = self.link(worker);
         (link.joined, link.seeks, link.worker) = (true, false, Some(joined));
         self.coordinator.admit(now, worker);
@@ -61,9 +62,9 @@ impl Network<'_> {
                     Outbound::Message(message) => link.backlog.say(message),
                     Outbound::Weights(mut weights) => {
                         let memory = link.worker.as_ref().and_then(|worker| worker.memory.as_ref());
-                        if let Some((memory, values)) = memory.zip(weights.values.as_ref()) {
+                        if let (Some(memory), Way::Sent(values, _)) = (memory, &weights.way) {
                             memory.write(weights.step, weights.chunk, values.frame.clone());
-                            weights.values = None;
+                            weights.way = Way::Shared;
                         }
                         link.backlog.send_weights(weights);
                         true
@@ -124,8 +125,12 @@ impl Network<'_> {
             Deed::Computes(job) => {
                 let finished = process.compute(now, job, case, &mut self.random, &mut self.seen);
                 self.soon(pause_ms_max, Happening::At(worker, Deed::Returns(finished)));
+                self.tell(worker);
                 ControlFlow::Continue(())
             }
+            Deed::Hears(other, message) => process.hear(now, other, message, &mut self.seen),
+            Deed::Finds(other) => process.handle(now, Network::found(other, true)),
+            Deed::Loses(other) => process.handle(now, Network::found(other, false)),
             Deed::Returns(finished) => process.handle(now, WorkerInput::Finished(finished)),
             Deed::Wakes => {
                 link.wakes_at = None;
@@ -180,6 +185,9 @@ impl Network<'_> {
             match process.poll(now, self.case, &mut self.random, &mut self.seen) {
                 ControlFlow::Break(end) => return self.ended(worker, end),
                 ControlFlow::Continue(None) => break,
+                ControlFlow::Continue(Some(Wish::Connect(roster))) => {
+                    self.is_to_connect(worker, roster);
+                }
                 ControlFlow::Continue(Some(Wish::Fetch(table, shard))) => {
                     self.fetches(worker, table, shard);
                 }
@@ -189,6 +197,7 @@ impl Network<'_> {
                 }
             }
         }
+        self.tell(worker);
         let link = self.links.get_mut(&worker).expect("every worker has a link");
         let Some(process) = &link.worker else { return };
         let pause_ms_max = link.visit.pause_ms_max;
@@ -275,6 +284,7 @@ impl Network<'_> {
     /// A worker's core ended its membership. One that lost the coordinator looks for it again, and gets a new name.
     pub(super) fn ended(&mut self, worker: WorkerId, end: End) {
         let now = self.now;
+        self.is_gone(worker);
         let link = self.link(worker);
         link.worker = None;
         let (visit, is_closed) = (link.visit, link.closed.is_some());
@@ -320,6 +330,7 @@ impl Network<'_> {
             Leaving::ConnectionLost => {
                 link.worker = None;
                 link.cut_at = link.cut_at.min(cut_at);
+                self.is_gone(worker);
                 let noticed_within_ms = if one_in(&mut self.random, 4) { 2_000 } else { 20 };
                 let noticed = cut_at + up_to_ms(&mut self.random, noticed_within_ms);
                 self.queue(noticed, Happening::Ends(worker));
