@@ -50,9 +50,9 @@ def report(hosts, widths, batch, steps, precision, link, turns):
             # Whoever comes later finds another machine.
             for place in range(len(CODINGS)):
                 coding = CODINGS[(turn + place) % len(CODINGS)]
-                step, step_bytes = network.train(hosts, widths, batch, steps, precision, coding=coding)
-                seconds[coding].append(step)
-                sent[coding].append(sum(step_bytes))
+                measured = network.train(hosts, widths, batch, steps, precision, coding=coding)
+                seconds[coding].append(measured.step)
+                sent[coding].append(sum(measured.step_bytes))
     finally:
         hosts.limit(None)
     off, on, auto = (1e3 * statistics.median(seconds[coding]) for coding in CODINGS)
