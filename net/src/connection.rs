@@ -199,6 +199,11 @@ impl<S> Watched<S> {
         Watched { stranger: Some(stranger), ..Watched::new(stream) }
     }
 
+    #[cfg(target_os = "linux")]
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     /// What is noted of it, now and later.
     pub fn watch(&self) -> Arc<Watch> {
         self.watch.clone()

@@ -28,7 +28,7 @@ pub use identity::{Identity, IdentityError};
 pub use join_line::{JoinLine, JoinLineError};
 pub use key::Pin;
 pub use listener::{Incoming, Trouble};
-pub use peers::{Admitted, PeerKey, keep_unsent_small};
+pub use peers::{Admitted, PeerKey};
 pub use secret::{SECRET_BYTES, Secret};
 pub use stream::Stream;
 pub use tls::{Acceptor, Connector};

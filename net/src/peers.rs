@@ -6,14 +6,9 @@ use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use crate::key::{Pin, generate_key, signing_key};
-
-/// Most bytes that a system keeps for a connection and has not begun to send: whatever is more urgent overtakes all but those.
-#[cfg(target_os = "linux")]
-const UNSENT_BYTES_MAX: u32 = 128 << 10;
 
 /// A worker's key: made when its process starts, and never written anywhere.
 #[derive(Clone)]
@@ -71,23 +66,10 @@ impl Admitted {
     }
 }
 
-/// Has the system keep little that it has not begun to send, where it can be told so: what waits does so where it is still
-/// ordered by urgency.
-///
-/// # Errors
-/// If the connection is none any more.
-pub fn keep_unsent_small(stream: &TcpStream) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
-    #[cfg(not(target_os = "linux"))]
-    let _ = stream;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::connection::Watched;
@@ -99,7 +81,6 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (ours, theirs) = (ours.unwrap(), theirs.unwrap().0);
-        keep_unsent_small(&ours).unwrap();
         (Watched::new(ours), Watched::new(theirs))
     }
 
@@ -117,6 +98,7 @@ mod tests {
         let (ours, theirs) = pair().await;
         let dialing = async {
             let mut stream = connector.connect(ours, "").await?;
+            stream.keep_unsent_small().unwrap();
             // Whether the other side goes on is known when it says something.
             match stream.read(&mut [0]).await {
                 Ok(1) => Ok(stream.pin().unwrap()),

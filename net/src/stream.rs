@@ -17,6 +17,10 @@ use crate::handshake::Alert;
 use crate::key::Pin as KeyPin;
 use crate::pinned;
 
+/// Most bytes that a system keeps for a connection and has not begun to send: whatever is more urgent overtakes all but those.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES_MAX: u32 = 128 << 10;
+
 /// A connection, encrypted or not.
 pub enum Stream {
     /// On loopback, or where somebody has said that it may be.
@@ -44,6 +48,17 @@ impl Stream {
     pub fn pin(&self) -> Option<KeyPin> {
         let Stream::Tls(stream) = self else { return None };
         stream.get_ref().1.peer_certificates()?.first().map(pinned::pin)
+    }
+
+    /// Has the system keep little that it has not begun to send, where it can be told so: what waits does so where it is still
+    /// ordered by urgency.
+    ///
+    /// # Errors
+    /// If the connection is none any more.
+    pub fn keep_unsent_small(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(self.watched().get_ref()).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
+        Ok(())
     }
 
     fn watched(&self) -> &Watched<TcpStream> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use lockstep_coordinator::Stop;
 use lockstep_net::{Secret, Target};
 use lockstep_proto::panics;
-use lockstep_worker::{Ended, WorkerConfig, WorkerError};
+use lockstep_worker::{Ended, PeerOptions, WorkerConfig, WorkerError};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
@@ -114,6 +114,7 @@ fn start(target: Target, threads: usize, failed: mpsc::Sender<()>) -> Worker {
             connect_wait: CONNECT_WAIT,
             host: crate::host_name(),
             share: true,
+            peers: PeerOptions::default(),
         };
         let mut alarm = Alarm { failed, armed: true };
         let runtime = Builder::new_current_thread().enable_all().build();

@@ -89,7 +89,8 @@ impl Error {
             Error::Run(RunError::NonFinite { .. } | RunError::Unmeasurable { .. }) => {
                 exit::DIVERGED
             }
-            Error::Run(RunError::Listen { source, .. }) => match source.kind() {
+            Error::Run(RunError::Listen { source, .. })
+            | Error::Worker(WorkerError::Listen { source, .. }) => match source.kind() {
                 ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => exit::TRY_AGAIN,
                 _ => 2,
             },

@@ -57,6 +57,9 @@ impl Arguments {
     }
 }
 
+/// Longest address that workers are told.
+const ADDRESS_BYTES_MAX: usize = 240;
+
 const EXAMPLES: &str = "\
 Examples:
   lockstep init table.csv
@@ -356,6 +359,14 @@ pub(super) struct Worker {
     /// Send everything over the network, even to a coordinator on this machine.
     #[arg(long, env = "LOCKSTEP_NO_SHARED_MEMORY", value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) no_shared_memory: bool,
+    /// Where other workers reach this one, in runs in which workers send to each other: HOST:PORT; port 0 takes a free one.
+    /// Nothing listens in other runs [default: a free port on all interfaces, or on loopback if the coordinator is there].
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    pub(super) listen: Option<String>,
+    /// An address of this machine that other workers are told, instead of the one that the coordinator sees: HOST, or
+    /// HOST:PORT where a port is forwarded. Can be given several times; they are tried in turn.
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = host_or_address)]
+    pub(super) advertise: Vec<String>,
     #[command(flatten)]
     pub(super) child: Child,
 }
@@ -624,6 +635,23 @@ fn address(text: &str) -> Result<String, String> {
     match text.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.into()),
         _ => Err("wanted HOST:PORT, the port from 0 to 65535".into()),
+    }
+}
+
+fn host_or_address(text: &str) -> Result<String, String> {
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '@');
+    let is_too_long = text.len() > ADDRESS_BYTES_MAX;
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+    match port {
+        _ if text.is_empty() || text.contains(is_odd) || is_too_long => {
+            Err(format!("found {text:?}, wanted HOST or HOST:PORT"))
+        }
+        Some((host, port))
+            if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port > 0) =>
+        {
+            Err("wanted HOST or HOST:PORT, the port from 1 to 65535".into())
+        }
+        _ => Ok(text.into()),
     }
 }
 

@@ -32,7 +32,7 @@ use lockstep_coordinator::Stop;
 use lockstep_data::Unseen;
 use lockstep_proto::panics;
 use lockstep_proto::words::count;
-use lockstep_worker::{Ended, WorkerConfig, WorkerEvent};
+use lockstep_worker::{ADDRESSES_MAX, Ended, PeerOptions, WorkerConfig, WorkerEvent};
 
 use crate::report::{Console, SharedConsole, data_output};
 use args::{Arguments, Command};
@@ -135,6 +135,12 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
             if worker.end_with_input {
                 process::end_with_input();
             }
+            if worker.advertise.len() > ADDRESSES_MAX {
+                let found = worker.advertise.len();
+                return Err(Error::Arguments(format!(
+                    "found {found} addresses after --advertise, wanted {ADDRESSES_MAX} at most"
+                )));
+            }
             let config = WorkerConfig {
                 coordinator,
                 threads: worker.threads.map_or_else(cores, usize::from),
@@ -142,6 +148,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
                 connect_wait: Duration::from_secs_f64(worker.wait),
                 host: lockstep_run::host_name(),
                 share: !worker.no_shared_memory,
+                peers: PeerOptions { listen: worker.listen, advertise: worker.advertise },
             };
             work(config, reporter)
         }

@@ -85,6 +85,8 @@ mod page;
 mod panics;
 mod parity;
 #[cfg(target_os = "linux")]
+mod peers;
+#[cfg(target_os = "linux")]
 mod plateau;
 #[cfg(target_os = "linux")]
 mod pods;

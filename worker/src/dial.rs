@@ -1,6 +1,6 @@
 //! From an address to a connection that is watched. Knows nothing of joining.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,6 +24,14 @@ const ADDRESSES_MAX: usize = 4;
 
 /// Bytes in flight to this worker before the coordinator has to wait.
 const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+
+/// A connection to a coordinator.
+pub(crate) struct Dialed {
+    pub(crate) channel: Channel,
+    pub(crate) watch: Arc<Watch>,
+    /// This side's address.
+    pub(crate) own: IpAddr,
+}
 
 /// Where a coordinator is looked for.
 pub(crate) struct Dialer {
@@ -56,7 +64,7 @@ impl Dialer {
 
     /// A channel of one connection: when that breaks, so does the channel. The first address at which the coordinator is
     /// wins; if it is at none, what was met at each is told.
-    pub(crate) async fn dial(&self) -> Result<(Channel, Arc<Watch>), WorkerError> {
+    pub(crate) async fn dial(&self) -> Result<Dialed, WorkerError> {
         let mut met = Vec::new();
         for address in &self.addresses {
             match self.dial_one(address).await {
@@ -80,8 +88,11 @@ impl Dialer {
         }
     }
 
-    async fn dial_one(&self, address: &str) -> Result<(Channel, Arc<Watch>), WorkerError> {
-        let stream = Watched::new(self.connect(address).await?);
+    async fn dial_one(&self, address: &str) -> Result<Dialed, WorkerError> {
+        let stream = self.connect(address).await?;
+        let broken = |error| WorkerError::Lost(Lost::Broken(without_code(&error)));
+        let own = stream.local_addr().map_err(broken)?.ip();
+        let stream = Watched::new(stream);
         let watch = stream.watch();
         let stream = match &self.connector {
             None => Stream::Plain(stream),
@@ -100,7 +111,7 @@ impl Dialer {
             }
         };
         match self.endpoint.connect_with_connector(Once(Some(stream))).await {
-            Ok(channel) => Ok((channel, watch)),
+            Ok(channel) => Ok(Dialed { channel, watch, own }),
             Err(error) => {
                 Err(WorkerError::Lost(Lost::Broken(root_cause(&error)).explained(&watch)))
             }

@@ -10,7 +10,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::WorkerError;
-use crate::dial::Dialer;
+use crate::dial::{Dialed, Dialer};
 use crate::lost::Lost;
 
 /// Longest wait for an answer on a connection that was made.
@@ -32,7 +32,7 @@ pub async fn health(target: &Target) -> Result<(), WorkerError> {
 }
 
 async fn ask(target: &Target) -> Result<ServingStatus, WorkerError> {
-    let (channel, watch) = Dialer::new(target)?.dial().await?;
+    let Dialed { channel, watch, .. } = Dialer::new(target)?.dial().await?;
     let request = HealthCheckRequest { service: cluster_server::SERVICE_NAME.to_string() };
     let mut client = HealthClient::new(channel);
     let answer = tokio::time::timeout(ANSWER_WAIT_MAX, client.check(request));

@@ -18,6 +18,7 @@ mod outbox;
 mod outlet;
 mod pace;
 mod parts;
+mod peers;
 mod pool;
 mod search;
 mod session;
@@ -35,12 +36,14 @@ use lockstep_proto::ids::{Span, WorkerId};
 use lockstep_proto::{PROTOCOL, VERSION};
 
 pub use core::Ended;
-use dial::Dialer;
+use dial::{Dialed, Dialer};
 pub use guide::{Guide, GuideError};
 pub use health::health;
+use lost::without_code;
 pub use lost::{Foreign, Lost};
+pub use peers::{ADDRESSES_MAX, PeerOptions};
 use search::{Search, random};
-use session::{Line, Session};
+use session::{Line, Means, Session};
 
 /// Longest wait for a coordinator to answer a join.
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -64,6 +67,8 @@ pub struct WorkerConfig {
     pub host: String,
     /// Share memory with a coordinator on this machine.
     pub share: bool,
+    /// How other workers reach this one.
+    pub peers: PeerOptions,
 }
 
 /// Something worth telling.
@@ -183,6 +188,14 @@ pub enum WorkerError {
     /// The other side does not keep the contract.
     #[error("the coordinator broke the protocol: {0}")]
     Protocol(String),
+    /// Other workers were to be listened for there, and cannot be.
+    #[error("cannot listen for other workers at {address}: {}", without_code(.source))]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The system gives no threads.
     #[error("cannot start compute threads: {0}")]
     Threads(String),
@@ -270,11 +283,11 @@ pub async fn run(
         .thread_name(|i| format!("compute-{i}"))
         .build()
         .map_err(|error| WorkerError::Threads(error.to_string()))?;
-    let pool = Arc::new(pool);
+    let means = Means { threads: Arc::new(pool), share: config.share, peers: config.peers.clone() };
     let mut join = Join {
         protocol: PROTOCOL,
         version: VERSION.to_string(),
-        numeric_profile: numeric_profile(&pool).to_string(),
+        numeric_profile: numeric_profile(&means.threads).to_string(),
         run_id: config.run_id.clone(),
         host: config.host.clone(),
         pid: std::process::id(),
@@ -285,7 +298,7 @@ pub async fn run(
     tokio::pin!(stop);
     loop {
         let (mut session, welcome) = tokio::select! {
-            joined = find(&mut search, &config, &join, &pool, tell) => match joined {
+            joined = find(&mut search, &config, &join, &means, tell) => match joined {
                 Err(WorkerError::Over) => return Ok(Ended::Finished),
                 joined => joined?,
             },
@@ -323,12 +336,12 @@ async fn find(
     search: &mut Search,
     config: &WorkerConfig,
     join: &Join,
-    pool: &Arc<rayon::ThreadPool>,
+    means: &Means,
     tell: &mut dyn FnMut(WorkerEvent<'_>),
 ) -> Result<(Session, Welcome), WorkerError> {
     search.begin();
     loop {
-        let loss = match attempt(config, join, pool).await {
+        let loss = match attempt(config, join, means).await {
             Err(WorkerError::Lost(loss)) => loss,
             Ok(joined) => {
                 search.found();
@@ -345,16 +358,16 @@ async fn find(
 async fn attempt(
     config: &WorkerConfig,
     join: &Join,
-    pool: &Arc<rayon::ThreadPool>,
+    means: &Means,
 ) -> Result<(Session, Welcome), WorkerError> {
     let target = config.coordinator.target().map_err(|error| match error {
         GuideError::NotYet(why) => WorkerError::Lost(Lost::Unknown(why)),
         GuideError::Wrong(why) => WorkerError::Guide(why),
         GuideError::Over => WorkerError::Over,
     })?;
-    let (channel, watch) = Dialer::new(&target)?.dial().await?;
-    let line = Line { channel, watch: watch.clone(), secret: target.secret().cloned() };
-    let joining = Session::join(line, join.clone(), config.share, pool.clone());
+    let Dialed { channel, watch, own } = Dialer::new(&target)?.dial().await?;
+    let line = Line { channel, watch: watch.clone(), secret: target.secret().cloned(), own };
+    let joining = Session::join(line, join.clone(), means.clone());
     let joined = tokio::time::timeout(JOIN_WAIT_MAX, joining).await;
     if let (Ok(Err(_)) | Err(_), Some(alert)) = (&joined, watch.alert()) {
         return Err(WorkerError::Refused(format!("it says that {alert}")));

@@ -8,6 +8,7 @@ use lockstep_reduce::shared::lane::Lane;
 use tokio::sync::mpsc;
 
 use crate::core::{Finished, Job, Said};
+use crate::peers::Post;
 
 pub(crate) struct Pool {
     threads: Arc<rayon::ThreadPool>,
@@ -27,14 +28,21 @@ impl Pool {
         Pool { threads, out, finished_tx, finished, is_busy: false }
     }
 
-    /// Has a thread do a job. It waits where results are not taken.
-    pub(crate) fn start(&mut self, job: Job, lane: Option<Arc<Lane>>) {
+    /// Has a thread do a job. It waits where results for the coordinator are not taken.
+    pub(crate) fn start(&mut self, job: Job, lane: Option<Arc<Lane>>, post: Option<Post>) {
         self.is_busy = true;
         let (out, finished) = (self.out.clone(), self.finished_tx.clone());
         self.threads.spawn(move || {
             let done = job.run(&Instant::now, &mut |said| {
-                // Nobody is up: nothing is said to others.
-                let Said::Coordinator(result) = said else { return };
+                let result = match said {
+                    Said::Coordinator(result) => result,
+                    Said::Peer(worker, message) => {
+                        if let Some(post) = &post {
+                            post.put(worker, message);
+                        }
+                        return;
+                    }
+                };
                 let mut message = result.into_wire();
                 if let Some(lane) = &lane {
                     lane.name(&mut message);

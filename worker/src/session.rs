@@ -2,13 +2,17 @@
 //! the coordinator's stream, requests for rows, jobs to a thread, the time. Decides nothing itself.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_model::PARALLEL_FLOPS_MIN;
 use lockstep_net::{CREDENTIAL_KEY, SECRET_KEY, Secret, Watch};
-use lockstep_proto::frame::{FromWorker, Join, ShardRequest, ToWorker, Welcome};
+use lockstep_proto::frame::{
+    FromWorker, Join, PeerMessage, ShardRequest, ToWorker, Welcome,
+};
+use lockstep_proto::ids::WorkerId;
 use lockstep_proto::ticket::Ticket;
 use lockstep_proto::wire::cluster_client::ClusterClient;
 use lockstep_proto::{MESSAGE_BYTES_MAX, wire};
@@ -23,6 +27,7 @@ use crate::core::{Core, End, Ended, Input, Job, Output, Said, ended, network};
 use crate::fetch::Fetch;
 use crate::lost::Lost;
 use crate::outbox::{Paced, Paces};
+use crate::peers::{Event, PeerOptions, Peers};
 use crate::pool::Pool;
 use crate::{WorkerError, WorkerEvent, memory, sharing};
 
@@ -37,6 +42,17 @@ pub(crate) struct Line {
     pub(crate) channel: Channel,
     pub(crate) watch: Arc<Watch>,
     pub(crate) secret: Option<Secret>,
+    /// This side's address on it.
+    pub(crate) own: IpAddr,
+}
+
+/// What a worker takes part with, whatever the run.
+#[derive(Clone)]
+pub(crate) struct Means {
+    pub(crate) threads: Arc<rayon::ThreadPool>,
+    /// Whether memory is shared with a coordinator on this machine.
+    pub(crate) share: bool,
+    pub(crate) peers: PeerOptions,
 }
 
 pub(crate) struct Session {
@@ -57,6 +73,10 @@ pub(crate) struct Session {
     /// Of what is sent.
     paces: Arc<Paces>,
     inbound: Streaming<wire::CoordinatorMessage>,
+    /// Where other workers are to reach this one, until it listens; `None` where workers do not talk to each other.
+    to_listen: Option<(PeerOptions, IpAddr)>,
+    peers: Option<Peers>,
+    worker: WorkerId,
     watch: Arc<Watch>,
 }
 
@@ -65,10 +85,10 @@ impl Session {
     pub(crate) async fn join(
         line: Line,
         join: Join,
-        share: bool,
-        threads: Arc<rayon::ThreadPool>,
+        means: Means,
     ) -> Result<(Session, Welcome), WorkerError> {
-        let Line { channel, watch, secret } = line;
+        let Line { channel, watch, secret, own } = line;
+        let Means { threads, share, peers } = means;
         let mut client = ClusterClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -104,6 +124,9 @@ impl Session {
             unsent: VecDeque::new(),
             paces,
             inbound,
+            to_listen: welcome.peers.then_some((peers, own)),
+            peers: None,
+            worker: welcome.worker,
             watch,
         };
         Ok((session, welcome))
@@ -125,6 +148,7 @@ impl Session {
         mut stop: impl Future<Output = ()> + Unpin,
         tell: &mut dyn FnMut(WorkerEvent<'_>),
     ) -> Result<Ended, WorkerError> {
+        self.listen().await?;
         let mut input = self.share(&mut stop).await;
         loop {
             let handled = match input {
@@ -159,6 +183,18 @@ impl Session {
         heard.await.unwrap_or_else(|_| dismissed())
     }
 
+    /// Listens for other workers and says so, where workers talk to each other. It is said before anything is computed.
+    async fn listen(&mut self) -> Result<(), WorkerError> {
+        let Some((options, own)) = self.to_listen.take() else { return Ok(()) };
+        let limits = self.core.limits().clone();
+        let (peers, listens) = Peers::begin(self.worker, limits, &options, own).await?;
+        self.peers = Some(peers);
+        // Nothing else was said but the request to join.
+        self.out
+            .try_send(FromWorker::Listens(listens).into_wire())
+            .map_err(|_| WorkerError::lost("after the welcome"))
+    }
+
     /// Shares memory with a coordinator on this machine, as far as that can be had. It is asked before anything is computed.
     async fn share(&mut self, mut stop: impl Future<Output = ()> + Unpin) -> Option<Input> {
         let ticket = self.ticket.take()?;
@@ -169,7 +205,7 @@ impl Session {
         };
         let (lane, shared, announcement) = begun?;
         self.lane = Some(lane);
-        // Nothing else was said but the request to join.
+        // Little else was said so far.
         Some(match self.out.try_send(announcement) {
             Ok(()) => Input::Shares(shared),
             Err(_) => Input::Unsaid,
@@ -178,14 +214,18 @@ impl Session {
 
     /// The next thing that happens; `None` if that is only that something was sent.
     async fn next(&mut self, mut stop: impl Future<Output = ()> + Unpin) -> Option<Input> {
-        let Session { core, lane, pool, fetch, out, unsent, inbound, .. } = self;
+        let Session { core, lane, pool, fetch, out, unsent, inbound, peers, .. } = self;
         let reads = core.reads() && unsent.is_empty();
         let timeout = core.poll_timeout();
         let input = tokio::select! {
             biased;
             finished = pool.next(), if pool.is_busy() => Input::Finished(finished),
             () = &mut stop, if !core.is_leaving() => Input::Stop,
-            message = inbound.message(), if reads => take_in(core, lane.as_deref(), message),
+            // In no order: neither the coordinator nor the other workers wait for the others' silence.
+            input = async { tokio::select! {
+                message = inbound.message(), if reads => take_in(core, lane.as_deref(), message),
+                event = next_of(peers) => of_peers(event),
+            } }, if reads || peers.is_some() => input,
             rows = fetch.next(), if fetch.is_begun() => rows,
             permit = out.reserve(), if !unsent.is_empty() => match (permit, unsent.pop_front()) {
                 (Ok(permit), Some(message)) => {
@@ -206,8 +246,6 @@ impl Session {
         {
             match output {
                 Output::Say(message) => self.say(message)?,
-                // Where workers exchange nothing, the core wants none of it.
-                Output::Tell(..) | Output::Roster(_) => {}
                 Output::Fetch(table, shard) => {
                     let request = ShardRequest { run_id: self.run_id.clone(), table, shard };
                     let mut call = Request::new(request.into_wire());
@@ -215,10 +253,24 @@ impl Session {
                     self.fetch = Fetch::begin(self.client.clone(), call);
                 }
                 Output::Start(job) if job.is_small() => self.compute(job)?,
-                Output::Start(job) => self.pool.start(job, self.lane.clone()),
+                Output::Start(job) => {
+                    let post = self.peers.as_ref().map(Peers::post);
+                    self.pool.start(job, self.lane.clone(), post);
+                }
                 Output::Answered(chunk) => self.paces.answer(Instant::now(), chunk),
                 Output::Unpaced => self.paces.lift(),
-                Output::Code(precision) => self.paces.code(precision),
+                Output::Code(precision) => {
+                    self.paces.code(precision);
+                    if let Some(peers) = &self.peers {
+                        peers.code(precision.is_some());
+                    }
+                }
+                Output::Roster(members) => {
+                    if let Some(peers) = &mut self.peers {
+                        peers.set_roster(members);
+                    }
+                }
+                Output::Tell(worker, message) => self.tell_peer(worker, message),
                 Output::Prepared(span, rows) => tell(WorkerEvent::Prepared { span, rows }),
                 Output::Forgot(spans, rows) => tell(WorkerEvent::Forgot { spans: &spans, rows }),
             }
@@ -231,11 +283,18 @@ impl Session {
         let mut results = Vec::new();
         let finished = job.run(&Instant::now, &mut |said| results.push(said));
         for said in results {
-            if let Said::Coordinator(said) = said {
-                self.say(said)?;
+            match said {
+                Said::Coordinator(said) => self.say(said)?,
+                Said::Peer(worker, message) => self.tell_peer(worker, message),
             }
         }
         self.core.handle(Instant::now(), Input::Finished(finished))
+    }
+
+    fn tell_peer(&self, worker: WorkerId, message: PeerMessage) {
+        if let Some(peers) = &self.peers {
+            peers.post().put(worker, message);
+        }
     }
 
     fn say(&mut self, message: FromWorker) -> ControlFlow<End> {
@@ -271,6 +330,23 @@ fn take_in(
         }
         Ok(None) => Input::Ended(WorkerError::Lost(Lost::Dismissed)),
         Err(status) => Input::Ended(status.into()),
+    }
+}
+
+/// What happens between this worker and others; nothing where they do not talk to each other.
+async fn next_of(peers: &mut Option<Peers>) -> Event {
+    match peers {
+        Some(peers) => peers.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn of_peers(event: Event) -> Input {
+    match event {
+        Event::Up(worker) => Input::PeerUp(worker),
+        Event::Down(worker, why) => Input::PeerDown(worker, why),
+        Event::Said(worker, message) => Input::Peer(worker, message),
+        Event::Broken(worker, what) => Input::PeerBroken(worker, what),
     }
 }
 

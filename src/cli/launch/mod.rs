@@ -11,7 +11,7 @@ use lockstep_net::Target;
 use lockstep_run::error::{Error, Result};
 use lockstep_run::job::Job;
 use lockstep_run::run_folder;
-use lockstep_worker::{Guide, GuideError, WorkerConfig};
+use lockstep_worker::{Guide, GuideError, PeerOptions, WorkerConfig};
 
 use self::task::Task;
 use super::args::Launch;
@@ -67,6 +67,7 @@ fn follow(launch: &Launch, out: PathBuf, reporter: &SharedConsole) -> Result<()>
         connect_wait: Duration::from_secs_f64(launch.wait),
         host: lockstep_run::host_name(),
         share: true,
+        peers: PeerOptions::default(),
     };
     work(config, reporter)
 }
