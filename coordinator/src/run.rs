@@ -1,6 +1,7 @@
 //! A run and its server: from a bound address to the final weights.
 
 use std::future::Future;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -25,7 +26,7 @@ use crate::observer::Observer;
 use crate::server::{Arrival, Service, ShardSource};
 use crate::services::Services;
 use crate::shell::{FAREWELL_WAIT_MAX, Shell};
-use crate::spec::{Outcome, RunSpec, Stop};
+use crate::spec::{Homes, Outcome, RunSpec, Stop};
 
 /// How often a peer is asked by HTTP/2 ping whether it is there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1500);
@@ -164,7 +165,7 @@ fn welcome(spec: &RunSpec, weights: Option<Ticket>) -> Welcome {
         has_row_squares: spec.layout.has_row_squares(),
         steps_per_update: spec.steps_per_update,
         weights,
-        peers: false,
-        execution: 0,
+        peers: spec.homes != Homes::Off,
+        execution: RandomState::new().build_hasher().finish(),
     }
 }

@@ -199,7 +199,7 @@ impl Plan {
             workers_min: self.job.cluster.workers_min,
             audit_fraction: self.job.cluster.audit_fraction,
             coding: self.job.cluster.coding,
-            homes: Homes::Off,
+            homes: self.job.cluster.homes,
             workers_start,
             threads,
         })

@@ -88,7 +88,9 @@ impl Worker {
             values_max: job.values_max(),
         };
         if case.homes != Homes::Off {
-            let listens = Listens { key: [0; 32], port: 1, addresses: Vec::new() };
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&name.0.to_le_bytes());
+            let listens = Listens { key, port: 1, addresses: Vec::new() };
             worker.outbox.push_back(FromWorker::Listens(listens).into_wire());
         }
         if let Some(memory) = memory {

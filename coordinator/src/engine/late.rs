@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lockstep_proto::ids::{Table, Task, WorkerId};
+use lockstep_proto::ids::{Span, Table, Task, WorkerId};
 
 use super::Engine;
 use super::checking::COMPANY_WAIT_MAX;
@@ -87,7 +87,13 @@ impl Engine {
             if audited && !shards.is_empty() {
                 self.deal(now, takers[0], span);
             } else if let Some(open) = self.open.as_ref().filter(|_| !audited) {
-                for (taker, span) in self.give(open, &shards, takers) {
+                let mut given = self.give(open, &shards, takers);
+                // What somebody has in hand already, or sent to a home, is not dealt to it again.
+                let is_new = |(taker, span): &(WorkerId, Span)| {
+                    !open.deals.iter().any(|deal| (deal.worker, deal.span) == (*taker, *span))
+                };
+                given.retain(is_new);
+                for (taker, span) in given {
                     self.deal(now, taker, span);
                 }
             }

@@ -232,10 +232,17 @@ impl OpenPass {
         self.deals.iter().find(missed).map(|deal| (deal.worker, deal.span))
     }
 
-    /// Shards with values that are missing in any track.
+    /// Shards with values that are missing in any track. What goes to a home is taken to be there once its deal is answered.
     pub(super) fn missing(&self) -> LeafSet {
-        let missing_in = |covered: &LeafSet| self.leaves.without(covered);
-        let mut tracks = self.covered.iter().map(missing_in);
+        let answered = self.sums.are_anywhere().then(|| self.answered());
+        let missing_in = |(track, covered): (usize, &LeafSet)| {
+            let missing = self.leaves.without(covered);
+            match &answered {
+                Some(answered) if self.is_elsewhere(track) => missing.without(answered),
+                _ => missing,
+            }
+        };
+        let mut tracks = self.covered.iter().enumerate().map(missing_in);
         let first = tracks.next().expect("every pass has the sums track");
         tracks.fold(first, |all, missing| all.union(&missing))
     }

@@ -9,7 +9,7 @@ use lockstep_proto::tree::Node;
 use lockstep_reduce::fold::LeafSet;
 
 use super::late::{FIRST_ANSWER, LATE_DELAY, LATE_FACTOR};
-use super::open_pass::OpenPass;
+use super::open_pass::{Dealt, OpenPass};
 use super::{Action, Answered, Engine, Track};
 
 /// Weight of the newest time in what is usual.
@@ -30,6 +30,11 @@ impl Sums {
     /// Whether a track's nodes do not come here.
     pub(super) fn are_elsewhere(&self, track: Track) -> bool {
         self.home(track).is_some()
+    }
+
+    /// Whether any is.
+    pub(super) fn are_anywhere(&self) -> bool {
+        self.homes.iter().any(Option::is_some)
     }
 
     fn home(&self, track: Track) -> Option<WorkerId> {
@@ -158,9 +163,14 @@ impl OpenPass {
 
     /// Whether all rows are in deals that are answered.
     fn is_answered(&self) -> bool {
-        let is_answer = |deal: &&super::open_pass::Dealt| deal.answered.is_some() && !deal.diverged;
+        self.covers(&self.answered())
+    }
+
+    /// The shards in deals that are answered.
+    pub(super) fn answered(&self) -> LeafSet {
+        let is_answer = |deal: &&Dealt| deal.answered.is_some() && !deal.diverged;
         let spans = self.deals.iter().filter(is_answer).map(|deal| deal.span);
-        self.covers(&LeafSet::of(self.tree(), spans))
+        LeafSet::of(self.tree(), spans)
     }
 
     /// What was answered, and has values missing that are to come here, is to be answered again.

@@ -15,8 +15,8 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use lockstep_coordinator::Coding;
 use lockstep_coordinator::policy::EarlyStopping;
+use lockstep_coordinator::{Coding, Homes};
 use lockstep_data::{TableSpec, TargetKind};
 use lockstep_model::{Embedding, LayerSpec, Loss, Metric, Network, NetworkSpec, SpecError, Unit};
 use lockstep_proto::frame::{NETWORK_BYTES_MAX, SUMS_LEN_MAX};
@@ -153,11 +153,18 @@ pub struct ClusterSection {
     pub audit_fraction: f64,
     /// Whether gradients and weights are coded on their way.
     pub coding: Coding,
+    /// Whether workers add up gradients.
+    pub homes: Homes,
 }
 
 impl Default for ClusterSection {
     fn default() -> ClusterSection {
-        ClusterSection { workers_min: 1, audit_fraction: 0.0, coding: Coding::Auto }
+        ClusterSection {
+            workers_min: 1,
+            audit_fraction: 0.0,
+            coding: Coding::Auto,
+            homes: Homes::Off,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lockstep_coordinator::Coding;
+use lockstep_coordinator::{Coding, Homes};
 use lockstep_data::{TableFile, TableSpec};
 use lockstep_model::Loss;
 use lockstep_parameters::{Choice, Range, Slot, choices};
@@ -126,6 +126,7 @@ impl Keys for &mut ClusterSection {
             Key::slot("workers_min", Slot::Whole(&mut self.workers_min, 1, WORKERS_MAX)),
             Key::slot("audit_fraction", Slot::Number(&mut self.audit_fraction, Range::SHARE)),
             Key::own("coding", &mut self.coding, coding, |own| Some(quoted(own.name()))),
+            Key::own("homes", &mut self.homes, homes, |own| Some(quoted(own.name()))),
         ]
     }
 }
@@ -177,6 +178,11 @@ fn name(value: &Value<'_>) -> Result<String, JobError> {
 fn coding(value: &Value<'_>) -> Result<Coding, JobError> {
     let name = value.one_of(Coding::NAMES)?;
     Ok(Coding::from_name(name).unwrap_or_default())
+}
+
+fn homes(value: &Value<'_>) -> Result<Homes, JobError> {
+    let name = value.one_of(Homes::NAMES)?;
+    Ok(Homes::from_name(name).unwrap_or_default())
 }
 
 fn precision(value: &Value<'_>) -> Result<Precision, JobError> {
