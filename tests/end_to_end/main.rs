@@ -47,6 +47,8 @@ mod fine_tuning;
 mod folder;
 mod formats;
 #[cfg(target_os = "linux")]
+mod homes;
+#[cfg(target_os = "linux")]
 mod hostile_coordinator;
 #[cfg(target_os = "linux")]
 mod hostile_states;

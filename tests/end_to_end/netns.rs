@@ -160,7 +160,7 @@ fn each_way_not_to_reach_a_coordinator_has_its_words() {
 }
 
 /// How many windows of these values are in what passed on the cable.
-fn readable(capture: &[u8], windows: &[Vec<u8>]) -> usize {
+pub(crate) fn readable(capture: &[u8], windows: &[Vec<u8>]) -> usize {
     let contains = |wanted: &[u8]| capture.windows(wanted.len()).any(|window| window == wanted);
     windows.iter().filter(|window| contains(window)).count()
 }
@@ -175,7 +175,7 @@ fn rows(folder: &Folder) -> Vec<Vec<u8>> {
 }
 
 /// Pieces of the weights that a run ended with, which all workers were sent for the last evaluation.
-fn weights(folder: &Folder, run: &str) -> Vec<Vec<u8>> {
+pub(crate) fn weights(folder: &Folder, run: &str) -> Vec<Vec<u8>> {
     let file = std::fs::read(folder.path().join(run).join("model/weights.safetensors")).unwrap();
     let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
     let pieces = tensors.tensors().into_iter().filter(|(_, tensor)| tensor.data().len() >= 32);

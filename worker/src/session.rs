@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_model::PARALLEL_FLOPS_MIN;
 use lockstep_net::{CREDENTIAL_KEY, SECRET_KEY, Secret, Watch};
-use lockstep_proto::frame::{
-    FromWorker, Join, PeerMessage, ShardRequest, ToWorker, Welcome,
-};
+use lockstep_proto::frame::{FromWorker, Join, PeerMessage, ShardRequest, ToWorker, Welcome};
 use lockstep_proto::ids::WorkerId;
 use lockstep_proto::ticket::Ticket;
 use lockstep_proto::wire::cluster_client::ClusterClient;
