@@ -29,10 +29,15 @@ pub(crate) fn divergence(case: &Case, dealt: (Pass, Span), random: &mut Random) 
 
 /// What a home says of a sum that it keeps or alters; `None`: nothing.
 pub(crate) fn sum(said: FromWorker, random: &mut Random) -> Option<FromWorker> {
-    let FromWorker::Sum(mut sum) = said else { return Some(said) };
+    let mut sum = match said {
+        FromWorker::Sum(sum) => sum,
+        // What it is to send again.
+        FromWorker::Part(part) if !part.slices.is_empty() => return None,
+        said => return Some(said),
+    };
     match random.below(8) {
         0 | 1 => return None,
-        2 => sum.of.iter_mut().for_each(|(_, worker)| worker.0 += 1_000_000),
+        2 | 5 => sum.of.iter_mut().for_each(|(_, worker)| worker.0 += 1_000_000),
         3 => _ = sum.of.pop(),
         4 => return Some(FromWorker::Overflow(sum.pass, sum.slice.chunk)),
         _ => {}

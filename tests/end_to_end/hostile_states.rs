@@ -10,8 +10,9 @@ use lockstep_proto::MESSAGE_BYTES_MAX;
 use lockstep_proto::wire::coordinator_message::Kind as FromCoordinator;
 use lockstep_proto::wire::worker_message::Kind;
 use lockstep_proto::wire::{
-    Divergence, Done, Finish, Goodbye, Join, NodeSums, ResultPart, ShardRequest, Slice, Span,
-    Spans, Ticket,
+    Addend, Dealt, Divergence, Done, Finish, Goodbye, HomeSum, Join, Listens, Missing, NodeSums,
+    Overflow, Reach, ResultPart, Roster, Route, Routed, ShardRequest, Slice, Span, Spans, Ticket,
+    Weights,
 };
 use tonic::codegen::{Service, http::Uri};
 use tonic::transport::{Channel, Endpoint};
@@ -66,6 +67,10 @@ fn said(message: &str) -> Option<Kind> {
         |bytes: usize| Slice { index: 11, values: vec![0; bytes].into(), ..Slice::default() };
     let sums =
         |values: usize| NodeSums { values: vec![1.0; values], rows: 1, ..NodeSums::default() };
+    let sum = |of: Vec<Addend>| {
+        let slice = Some(slice(604));
+        Some(Kind::Sum(HomeSum { pass: 1 << 40, slice, of }))
+    };
     let done = |span: Option<(u32, u32)>| {
         Some(Done { span: span.map(|(start, end)| Span { start, end }), busy_nanoseconds: 1 })
     };
@@ -93,6 +98,18 @@ fn said(message: &str) -> Option<Kind> {
             let secret = vec![1; 3].into();
             Some(Kind::Share(Ticket { pid: 1, descriptor: 1, secret, bytes: 4096 }))
         }
+        "where it listens" => {
+            let key = vec![7; 32].into();
+            Some(Kind::Listens(Listens { key, port: 1, ..Listens::default() }))
+        }
+        "a sum that it is not home to" => sum(Vec::new()),
+        "a sum of nodes outside of it" => {
+            sum(vec![Addend { index: 3, worker: 1, ..Addend::default() }])
+        }
+        "that a sum overflows" => Some(Kind::Overflow(Overflow { pass: 1 << 40, chunk: 0 })),
+        "that it follows a route that there is not" => Some(Kind::Routed(Routed { number: 1 })),
+        "that weights are missing" => Some(Kind::Missing(Missing { step: 0, chunk: 0 })),
+        "that it reaches another worker" => Some(Kind::Reach(Reach { worker: 1, is_up: true })),
         "goodbye" => Some(Kind::Goodbye(Goodbye {})),
         other => panic!("no message {other:?}"),
     }
@@ -249,6 +266,18 @@ fn act(message: &str) -> Option<Act> {
             let mut deal = deal(0, Some((0, 2)));
             deal.table = 2;
             FromCoordinator::Deal(deal)
+        }
+        "a route, where there is none" => {
+            FromCoordinator::Route(Route { number: 1, ..Route::default() })
+        }
+        "what others were dealt" => FromCoordinator::Dealt(Dealt { pass: 1, ..Dealt::default() }),
+        "a roster, where nobody listens" => FromCoordinator::Roster(Roster::default()),
+        "weights that another passes on" => {
+            let (home, digest) = (Some(2), vec![0; 32].into());
+            FromCoordinator::Weights(Weights { home, digest, ..Weights::default() })
+        }
+        "weights to pass on" => {
+            FromCoordinator::Weights(Weights { pass_on: vec![2], ..weights(0, 0, 3) })
         }
         "the end of the run" => FromCoordinator::Finish(Finish::default()),
         other => panic!("no message {other:?}"),

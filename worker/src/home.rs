@@ -266,3 +266,128 @@ impl Early {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_proto::ids::Span;
+    use lockstep_proto::layout::TensorShape;
+
+    const OWN: WorkerId = WorkerId(1);
+    const OTHER: WorkerId = WorkerId(2);
+    const CHUNK: Chunk = Chunk(0);
+
+    /// Home to the only chunk, of two values, of a run of four shards.
+    fn home() -> Home {
+        let layout = Arc::new(Layout::new(&[[TensorShape::new("kernel", [2, 1])]]));
+        let batches = Batches { rows: 16, shards: 4, batch_size: 8 };
+        let (tree, precision) = (ShardTree::new(4), Precision::F32);
+        let limits = Limits { batches, tree, layout, precision, sums_len: 1, table_sums_len: 1 };
+        let mut home = Home::new(OWN, &limits);
+        assert!(home.route(&route(1, Some(OWN))).is_empty());
+        home
+    }
+
+    fn route(number: u64, home: Option<WorkerId>) -> Route {
+        Route { number, from: Pass(1), homes: vec![home] }
+    }
+
+    /// The first two shards are this worker's, the others the other's.
+    fn dealt(pass: u64, is_apart: bool) -> Dealt {
+        let span = |start, end| Span { start, end };
+        let spans = vec![
+            DealtSpan { worker: OWN, span: span(0, 2), is_apart: false },
+            DealtSpan { worker: OTHER, span: span(2, 4), is_apart },
+        ];
+        Dealt { pass: Pass(pass), batch: 0, spans }
+    }
+
+    fn send(
+        home: &mut Home,
+        sender: WorkerId,
+        pass: u64,
+        node: Node,
+        value: f32,
+    ) -> Vec<FromWorker> {
+        let values = Precision::F32.encode(&[value, -value]);
+        let slices = vec![Slice { node, chunk: CHUNK, values }];
+        home.slices(sender, PeerSlices { pass: Pass(pass), route: 1, slices })
+    }
+
+    fn pair(index: u32) -> Node {
+        Node { level: 1, index }
+    }
+
+    fn sum(pass: u64, level: u32, value: f32, of: &[(Node, WorkerId)]) -> Vec<FromWorker> {
+        let values = Precision::F32.encode(&[value, -value]);
+        let slice = Slice { node: Node { level, index: 0 }, chunk: CHUNK, values };
+        vec![FromWorker::Sum(HomeSum { pass: Pass(pass), slice, of: of.to_vec() })]
+    }
+
+    #[test]
+    fn the_root_is_told_with_what_was_added() {
+        let mut home = home();
+        assert!(home.dealt(dealt(1, false)).is_empty());
+        assert!(send(&mut home, OTHER, 1, Node::leaf(3), 4.0).is_empty());
+        assert!(send(&mut home, OWN, 1, pair(0), 1.0).is_empty());
+        let root = send(&mut home, OTHER, 1, Node::leaf(2), 2.0);
+        let of = [(pair(0), OWN), (Node::leaf(2), OTHER), (Node::leaf(3), OTHER)];
+        assert_eq!(root, sum(1, 2, 7.0, &of));
+        assert!(send(&mut home, OTHER, 1, Node::leaf(2), 2.0).is_empty(), "once");
+    }
+
+    #[test]
+    fn what_was_not_dealt_waits_and_is_never_added() {
+        let mut home = home();
+        // Before it is known what was dealt, and what was dealt to somebody else.
+        assert!(send(&mut home, OTHER, 1, pair(1), 2.0).is_empty());
+        assert!(send(&mut home, OTHER, 1, pair(0), 9.0).is_empty());
+        assert!(home.dealt(dealt(1, false)).is_empty());
+        assert_eq!(
+            send(&mut home, OWN, 1, pair(0), 1.0),
+            sum(1, 2, 3.0, &[(pair(0), OWN), (pair(1), OTHER)])
+        );
+        // Another pass, and one that is over.
+        assert!(send(&mut home, OTHER, 3, pair(1), 2.0).is_empty());
+        assert!(home.dealt(dealt(3, false)).is_empty());
+        assert!(send(&mut home, OWN, 1, pair(0), 1.0).is_empty());
+        assert_eq!(send(&mut home, OWN, 3, pair(0), 1.0).len(), 1);
+    }
+
+    #[test]
+    fn what_does_not_come_here_is_not_waited_for() {
+        let mut home = home();
+        assert!(home.dealt(dealt(1, false)).is_empty());
+        assert!(send(&mut home, OWN, 1, pair(0), 1.0).is_empty());
+        let part = sum(1, 1, 1.0, &[(pair(0), OWN)]);
+        assert_eq!(home.dealt(dealt(1, true)), part);
+        assert!(home.dealt(dealt(1, true)).is_empty(), "once");
+        // It comes all the same.
+        let of = [(pair(0), OWN), (pair(1), OTHER)];
+        assert_eq!(send(&mut home, OTHER, 1, pair(1), 2.0), sum(1, 2, 3.0, &of));
+    }
+
+    #[test]
+    fn what_is_not_finite_is_said_and_what_is_recalled_let_go() {
+        let mut home = home();
+        home.dealt(dealt(1, false));
+        send(&mut home, OWN, 1, pair(0), f32::MAX);
+        let overflow = vec![FromWorker::Overflow(Pass(1), CHUNK)];
+        assert_eq!(send(&mut home, OTHER, 1, pair(1), f32::MAX), overflow);
+        home.dealt(dealt(2, false));
+        send(&mut home, OWN, 2, pair(0), 1.0);
+        assert!(home.route(&route(2, None)).is_empty());
+        assert!(send(&mut home, OTHER, 2, pair(1), 1.0).is_empty());
+        assert!(home.open.as_ref().is_some_and(|open| open.sums.is_empty()));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_for_each_sender() {
+        let mut early = Early::default();
+        let slice = |bytes| Slice { node: pair(0), chunk: CHUNK, values: vec![0; bytes].into() };
+        early.keep(Pass(9), 1, slice(EARLY_BYTES_MAX - 1));
+        early.keep(Pass(9), 1, slice(2));
+        early.keep(Pass(9), 1, slice(1));
+        assert_eq!((early.slices.len(), early.bytes), (2, EARLY_BYTES_MAX));
+    }
+}

@@ -181,3 +181,84 @@ impl Outlet {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_proto::tree::Node;
+
+    const HOME: WorkerId = WorkerId(2);
+    const OTHER: WorkerId = WorkerId(3);
+
+    fn slice(chunk: u32) -> Slice {
+        Slice { node: Node::leaf(0), chunk: Chunk(chunk), values: vec![chunk as u8; 4].into() }
+    }
+
+    fn part(pass: u64, chunks: &[u32]) -> FromWorker {
+        let slices = chunks.iter().copied().map(slice).collect();
+        FromWorker::Part(ResultPart { pass: Pass(pass), slices, sums: Vec::new(), done: None })
+    }
+
+    fn to(home: WorkerId, route: u64, chunk: u32) -> Said {
+        let slices = PeerSlices { pass: Pass(1), route, slices: vec![slice(chunk)] };
+        let content = PeerContent::Slices(slices);
+        Said::Peer(home, PeerMessage { execution: 7, content })
+    }
+
+    fn handed_out(outlet: &Outlet, result: FromWorker) -> Vec<Said> {
+        let mut said = Vec::new();
+        outlet.hand_out(result, &mut |what| said.push(what));
+        said
+    }
+
+    /// Of three chunks one is the coordinator's, and one this worker's own.
+    fn outlet() -> Outlet {
+        let outlet = Outlet::new(WorkerId(1), 7);
+        outlet.begin(Pass(1), Step(0));
+        assert!(outlet.route(route(1, [None, Some(WorkerId(1)), Some(HOME)])).is_empty());
+        outlet
+    }
+
+    fn route(number: u64, homes: [Option<WorkerId>; 3]) -> Route {
+        Route { number, from: Pass(1), homes: homes.to_vec() }
+    }
+
+    #[test]
+    fn without_a_route_results_go_on_as_they_are() {
+        let outlet = Outlet::new(WorkerId(1), 7);
+        let said = handed_out(&outlet, part(1, &[0, 1]));
+        assert_eq!(said, [Said::Coordinator(part(1, &[0, 1]))]);
+    }
+
+    #[test]
+    fn nodes_go_home_or_where_that_cannot_be_reached_to_the_coordinator() {
+        let outlet = outlet();
+        let rest = |chunks| Said::Coordinator(part(1, chunks));
+        assert_eq!(
+            handed_out(&outlet, part(1, &[0, 1, 2])),
+            [to(WorkerId(1), 1, 1), rest(&[0, 2])]
+        );
+        outlet.is_up(HOME);
+        assert_eq!(handed_out(&outlet, part(1, &[2])), [to(HOME, 1, 2)]);
+        // Both times that it was computed.
+        let again = outlet.is_down(HOME).expect("it was up");
+        assert_eq!(again, [rest(&[2, 2])]);
+        assert!(outlet.is_down(HOME).is_none());
+        let over = outlet.route(Route { number: 2, from: Pass(2), homes: vec![None; 3] });
+        assert!(over.is_empty());
+        assert!(handed_out(&outlet, part(1, &[0])).is_empty(), "the pass is over");
+    }
+
+    #[test]
+    fn another_home_is_sent_what_is_kept() {
+        let outlet = outlet();
+        outlet.is_up(HOME);
+        outlet.is_up(OTHER);
+        handed_out(&outlet, part(1, &[0, 1, 2]));
+        outlet.answered(Step(0), Chunk(1));
+        let moved = outlet.route(route(2, [None, None, Some(OTHER)]));
+        assert_eq!(moved, [Said::Coordinator(part(1, &[1])), to(OTHER, 2, 2)]);
+        outlet.answered(Step(1), Chunk(2));
+        assert!(outlet.route(route(3, [None; 3])).is_empty(), "its weights are told of");
+    }
+}

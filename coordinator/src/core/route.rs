@@ -181,10 +181,12 @@ impl Router {
     /// A training pass begins. The route that is to be told, if it is another than before.
     pub(super) fn begin(&mut self, pass: Pass, facts: &Facts) -> Option<&Route> {
         let homes = choose(facts).unwrap_or_default();
-        let is_whole = self.route.homes.iter().all(Option::is_some) != homes.is_empty();
-        let is_same = homes == self.chosen && (homes.is_empty() || is_whole);
-        let was_recalled = homes.is_empty() && self.route.homes.iter().any(Option::is_some);
-        if is_same && !was_recalled {
+        // Some of it may have been recalled.
+        let is_whole = match homes.is_empty() {
+            true => self.route.homes.iter().all(Option::is_none),
+            false => self.route.homes.iter().all(Option::is_some),
+        };
+        if homes == self.chosen && is_whole {
             self.first.clone_from(&self.route.homes);
             return None;
         }

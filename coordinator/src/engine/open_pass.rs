@@ -99,12 +99,12 @@ impl OpenPass {
 
     /// Whether all values of a track are there.
     pub(super) fn is_covered(&self, track: Track) -> bool {
-        self.covers(&self.covered[index(track)])
+        self.covered[index(track)].covers(self.tree.all(), &self.leaves)
     }
 
-    /// Whether all shards with rows are in a set.
-    pub(super) fn covers(&self, leaves: &LeafSet) -> bool {
-        leaves.covers(self.tree.all(), &self.leaves)
+    /// The shards whose values are missing in a track.
+    pub(super) fn missing_in(&self, track: Track) -> LeafSet {
+        self.leaves.without(&self.covered[index(track)])
     }
 
     /// The shards of a span that have rows in this pass.

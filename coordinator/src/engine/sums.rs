@@ -161,9 +161,11 @@ impl OpenPass {
         Some((self.sums.home(Track::Chunk(chunk))?, chunk))
     }
 
-    /// Whether all rows are in deals that are answered.
+    /// Whether all that homes have to add up, and have not, is in deals that are answered.
     fn is_answered(&self) -> bool {
-        self.covers(&self.answered())
+        let answered = self.answered();
+        let lacks = |chunk| self.missing_in(Track::Chunk(chunk)).without(&answered);
+        self.late_sums().all(|chunk| lacks(chunk).is_empty())
     }
 
     /// The shards in deals that are answered.
