@@ -352,6 +352,9 @@ impl Shared {
                 "nothing: it gets its rows, or is let go if its connection is silent".to_string()
             }
             WaitReason::Adding => "nothing: this machine adds the results".to_string(),
+            WaitReason::Sum { .. } => {
+                "nothing: where it is late the nodes are sent here, and it is let go if its connection is silent".to_string()
+            }
             WaitReason::Results { .. } => {
                 "nothing: others compute the same once they are idle, and it is let go if its connection is silent"
                     .to_string()

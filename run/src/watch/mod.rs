@@ -194,7 +194,7 @@ fn stage_of(reason: &WaitReason) -> &'static str {
     match reason {
         WaitReason::Workers { .. } => "workers",
         WaitReason::Shards { .. } => "rows",
-        WaitReason::Adding => "adding",
+        WaitReason::Adding | WaitReason::Sum { .. } => "adding",
         WaitReason::Results { .. } => "results",
         WaitReason::Audit { .. } | WaitReason::Dispute { .. } => "audit",
     }
