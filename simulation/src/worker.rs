@@ -134,8 +134,11 @@ impl Worker {
             seen.coded += u64::from(matches!(message, ToWorker::CodedWeights { .. }));
             seen.shared += u64::from(matches!(message, ToWorker::SharedWeights { .. }));
             self.came.entry(*step).or_default().insert(*chunk);
-            while self.came.len() > STEPS_NOTED {
-                self.came.pop_first();
+            // The first that came has those that never change, and never come again.
+            while self.came.len() > STEPS_NOTED
+                && let Some(&second) = self.came.keys().nth(1)
+            {
+                self.came.remove(&second);
             }
         }
         if let ToWorker::Forget(spans) = &message {
