@@ -66,6 +66,8 @@ impl Engine {
         open.sums.unrouted.extend(asked);
         open.reopen(now);
         self.note_answers(now);
+        // Whoever had to send again may be idle now.
+        self.hedge(now);
     }
 
     /// A worker has sent again what has another home than before.
