@@ -125,6 +125,7 @@ fn the_manifest_says_what_was_run() {
         "model/model.json",
         "model/model.onnx",
         "model/weights.safetensors",
+        "status.json",
     ];
     assert_eq!(names, wanted.map(std::path::Path::new));
 }
