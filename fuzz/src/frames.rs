@@ -7,7 +7,8 @@ use bytes::Bytes;
 use lockstep_proto::batches::Batches;
 use lockstep_proto::coding;
 use lockstep_proto::frame::{
-    FromWorker, HomeSum, Join, Limits, PeerContent, PeerMessage, ResultPart, ShardRequest, Slice, ToWorker, Welcome,
+    FromWorker, HomeSum, Join, Limits, PeerContent, PeerMessage, ResultPart, ShardRequest, Slice,
+    ToWorker, Welcome,
 };
 use lockstep_proto::ids::{Span, Task};
 use lockstep_proto::layout::{Layout, TensorShape};
