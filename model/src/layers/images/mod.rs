@@ -2,27 +2,25 @@
 //!
 //! Whatever these compute of a row follows from the row, its identity and the tensors alone.
 
-mod avg_pool;
 mod conv2d;
 mod flatten;
 mod global_pool;
 mod grid;
-mod max_pool;
 mod moved;
 mod pooling;
 mod random_crop;
 mod random_flip;
 mod random_translation;
+mod window_pool;
 
-pub use avg_pool::AvgPool;
 pub use conv2d::Conv2d;
 pub use flatten::Flatten;
 pub use global_pool::{GlobalAvgPool, GlobalMaxPool};
 pub use grid::Padding;
-pub use max_pool::MaxPool;
 pub use random_crop::RandomCrop;
 pub use random_flip::{FlipMode, RandomFlip};
 pub use random_translation::{FillMode, RandomTranslation};
+pub use window_pool::{AvgPool, MaxPool};
 
 /// Why what comes out cannot be what a network gives.
 const LAST: &str =
