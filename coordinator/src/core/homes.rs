@@ -11,10 +11,14 @@ use super::route::{Fact, Facts};
 use crate::backlog::{ChunkValues, Way, Weights};
 use crate::engine::{Answered, Planned};
 use crate::error::RunError;
+use crate::spec::Homes;
 
 impl Core {
     /// A training pass is open: decides who is home to what in it.
     pub(super) fn route_pass(&mut self, planned: &Planned) {
+        if self.homes == Homes::Off {
+            return;
+        }
         let facts = self.facts();
         let is_new = self.router.begin(planned.pass, &facts).is_some();
         if is_new {
@@ -52,16 +56,19 @@ impl Core {
         }
         self.tell_route();
         let homes = self.router.route().homes.clone();
-        let told = self.members.iter().filter(|(_, member)| member.gets_weights);
-        let told: Vec<WorkerId> = told.map(|(&worker, _)| worker).collect();
+        let told = self.routed_members();
         self.engine.route(self.now, &homes, told);
+    }
+
+    /// The members that follow routes.
+    fn routed_members(&self) -> Vec<WorkerId> {
+        let members = self.members.iter().filter(|(_, member)| member.gets_weights);
+        members.map(|(&worker, _)| worker).collect()
     }
 
     fn tell_route(&mut self) {
         let route = self.router.route().clone();
-        let told = self.members.iter().filter(|(_, member)| member.gets_weights);
-        let told: Vec<WorkerId> = told.map(|(&worker, _)| worker).collect();
-        for worker in told {
+        for worker in self.routed_members() {
             self.say(worker, ToWorker::Route(route.clone()));
         }
     }
@@ -87,7 +94,7 @@ impl Core {
     }
 
     pub(super) fn listens(&mut self, worker: WorkerId, listens: Listens) {
-        if self.homes == crate::spec::Homes::Off {
+        if self.homes == Homes::Off {
             return self.expel(worker, "it says where it listens, and nobody asked");
         }
         let Some(member) = self.members.get(&worker) else { return };
