@@ -44,10 +44,7 @@ impl ServerCertVerifier for PinnedKey {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match bool::from(pin(key).0.ct_eq(&self.pin.0)) {
-            true => Ok(ServerCertVerified::assertion()),
-            false => Err(wrong_key()),
-        }
+        check(self.pin, pin(key))
     }
 
     fn verify_tls12_signature(
@@ -137,7 +134,15 @@ pub(crate) fn pin(key: &CertificateDer<'_>) -> Pin {
     Pin::of_key(&SubjectPublicKeyInfoDer::from(key.as_ref()))
 }
 
-pub(crate) fn wrong_key() -> Error {
+/// That whoever was dialed has the key that was wanted.
+pub(crate) fn check(wanted: Pin, found: Pin) -> Result<ServerCertVerified, Error> {
+    match bool::from(found.0.ct_eq(&wanted.0)) {
+        true => Ok(ServerCertVerified::assertion()),
+        false => Err(wrong_key()),
+    }
+}
+
+fn wrong_key() -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(WrongKey))))
 }
 

@@ -6,10 +6,9 @@ use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
-use subtle::ConstantTimeEq;
 
 use crate::key::Pin;
-use crate::pinned::{no_tls12, wrong_key};
+use crate::pinned::{check, no_tls12};
 
 /// See the file's text.
 #[derive(Debug)]
@@ -28,11 +27,7 @@ impl ServerCertVerifier for PinnedCertificate {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let certificate = ParsedCertificate::try_from(certificate)?;
-        let found = Pin::of_key(&certificate.subject_public_key_info());
-        match bool::from(found.0.ct_eq(&self.pin.0)) {
-            true => Ok(ServerCertVerified::assertion()),
-            false => Err(wrong_key()),
-        }
+        check(self.pin, Pin::of_key(&certificate.subject_public_key_info()))
     }
 
     fn verify_tls12_signature(
