@@ -66,11 +66,9 @@ pub fn status_of(run: &Path) -> Result<Status> {
     }
     let text = read_job(run)?;
     let job = Job::parse(&run.join("job.toml"), text.clone(), &[]).ok();
-    let (epochs, batch_size) = job.map_or((0, 0), |job| (job.train.epochs, job.train.batch_size));
-    let steps_per_epoch = manifest
-        .train_rows
-        .checked_div(batch_size)
-        .map_or(0, |_| manifest.train_rows.div_ceil(batch_size));
+    let (epochs, steps_per_epoch) = job.map_or((0, 0), |job| {
+        (job.train.epochs, manifest.train_rows.div_ceil(job.train.batch_size))
+    });
     let facts = [
         ("training rows", manifest.train_rows.to_string()),
         ("parameters", manifest.parameters.to_string()),
