@@ -19,9 +19,7 @@ use crate::report::data_output;
 pub(super) fn run(health: &Health) -> Result<()> {
     process::refuse_core_dumps();
     let target = target(health)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::Internal(format!("cannot start: {error}")))?;
-    runtime.block_on(lockstep_worker::health(&target))?;
+    process::runtime()?.block_on(lockstep_worker::health(&target))?;
     let written = data_output().write_all(b"serving\n");
     written.map_err(|error| Error::file("standard output", "write", &error))
 }

@@ -226,10 +226,8 @@ fn work(config: WorkerConfig, reporter: &SharedConsole) -> Result<()> {
         };
         report(reporter, &told);
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::Internal(format!("cannot start: {error}")))?;
-    let ended =
-        runtime.block_on(lockstep_worker::run(config, process::stop_signal(), &mut tell))?;
+    let work = lockstep_worker::run(config, process::stop_signal(), &mut tell);
+    let ended = process::runtime()?.block_on(work)?;
     match ended {
         Ended::Finished => {
             report(reporter, &Report::Note { message: "the run is finished".to_string() });

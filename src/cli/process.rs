@@ -3,8 +3,9 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use lockstep_run::error::{STOPPED, exit};
+use lockstep_run::error::{Error, Result, STOPPED, exit};
 use lockstep_run::report::{Report, report};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::report::SharedConsole;
@@ -142,14 +143,21 @@ pub(super) async fn stop_or_end<T>(
     }
 }
 
+/// What runs tasks on the thread that waits for them.
+///
+/// # Errors
+/// If the system cannot give what it needs.
+pub(super) fn runtime() -> Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Error::Internal(format!("cannot start: {error}")))
+}
+
 /// Ends this process at the first signal that asks it to stop, and removes a file that is not whole yet.
 pub(super) fn remove_if_stopped(file: Option<&Path>, reporter: &SharedConsole) {
     let Some(file) = file.map(Path::to_path_buf) else { return };
     let reporter = reporter.clone();
     // Where it cannot be started, a signal leaves the file.
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return;
-    };
+    let Ok(runtime) = runtime() else { return };
     let (is_watched, watched) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         runtime.block_on(async {

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use lockstep_run::error::{Error, Result};
+use lockstep_run::error::Result;
 use lockstep_run::report::{Report, report};
 use lockstep_status::report::html;
 
 use super::args::ReportFile;
-use super::{output as file, status};
+use super::{output as file, process, status};
 use crate::report::SharedConsole;
 
 /// Writes the report of a run, which may still go on.
@@ -18,9 +18,7 @@ pub(super) fn write(options: ReportFile, reporter: &SharedConsole) -> Result<()>
     let ReportFile { run, output, force } = options;
     let output = output.unwrap_or_else(|| PathBuf::from("report.html"));
     file::check(&run, None, &output, force)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::Internal(format!("cannot start: {error}")))?;
-    let status = runtime.block_on(status::of_folder(&run))?;
+    let status = process::runtime()?.block_on(status::of_folder(&run))?;
     let html = html(&status);
     file::write(&output, html.as_bytes(), force)?;
     let (output, bytes) = (output.display().to_string(), html.len() as u64);

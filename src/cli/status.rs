@@ -42,9 +42,7 @@ enum Target {
 pub(super) fn run(options: &args::Status, reporter: &SharedConsole) -> Result<()> {
     process::refuse_core_dumps();
     let target = target(options.run.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::Internal(format!("cannot start: {error}")))?;
-    runtime.block_on(async {
+    process::runtime()?.block_on(async {
         let mut stop = process::StopSignals::new();
         let mut drawn = 0;
         loop {
