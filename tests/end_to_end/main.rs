@@ -62,8 +62,9 @@ mod idx;
 mod images;
 mod init;
 #[cfg(target_os = "linux")]
-mod joining;
+mod job_document;
 #[cfg(target_os = "linux")]
+mod joining;
 mod journal;
 mod kinds;
 #[cfg(target_os = "linux")]
