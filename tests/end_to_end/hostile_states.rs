@@ -124,6 +124,35 @@ fn ending(peer: &mut Peer, otherwise: &str) -> String {
     }
 }
 
+/// That a request for rows is refused as one of nobody's, once the membership is over.
+fn rows_are_refused(peer: &mut Peer) -> String {
+    let is_over =
+        |peer: &mut Peer| fetch(peer).is_err_and(|status| status.code() == Code::Unauthenticated);
+    assert!(poll(|| is_over(peer)));
+    "refused untold".to_string()
+}
+
+/// What a member gets that stays when the run has ended, and says this. The run has ended well, whatever it says.
+fn after_the_end(message: &str) -> String {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let address = coordinator.address();
+    let mut peer = Peer::joined(&address);
+    folder.worker(&address, &[]).end().expect(0);
+    while !matches!(peer.hear().unwrap().unwrap(), FromCoordinator::Finish(_)) {}
+    let found = match message {
+        "a request for rows" => rows_are_refused(&mut peer),
+        message => {
+            peer.say(said(message));
+            ending(&mut peer, "unheard")
+        }
+    };
+    drop(peer);
+    coordinator.end().expect(0);
+    assert_eq!(folder.hash(), HASH);
+    found
+}
+
 fn fetch(peer: &mut Peer) -> Result<(), Status> {
     peer.fetch(ShardRequest { run_id: peer.run_id.clone(), table: 1, shard: 0 })
 }
@@ -205,15 +234,12 @@ fn what_a_coordinator_does() {
             peer.say(Some(Kind::Goodbye(Goodbye {})));
             if message == "a request for rows" {
                 peer.end().unwrap();
-                let is_over = |peer: &mut Peer| {
-                    fetch(peer).is_err_and(|status| status.code() == Code::Unauthenticated)
-                };
-                assert!(poll(|| is_over(&mut peer)));
-                return "refused untold".to_string();
+                return rows_are_refused(&mut peer);
             }
             peer.say(said(message));
             ending(&mut peer, "unheard")
         }
+        ("after the end of the run", message) => after_the_end(message),
         (state, message) => {
             let mut peer = match state {
                 "a member" => Peer::joined(&address),

@@ -117,7 +117,7 @@ impl Peer {
         let _ = self.runtime.block_on(self.say.send(WorkerMessage { kind }));
     }
 
-    fn hear(&mut self) -> Result<Option<coordinator_message::Kind>, Status> {
+    pub(crate) fn hear(&mut self) -> Result<Option<coordinator_message::Kind>, Status> {
         let hear = self.hear.as_mut().unwrap();
         let next = async { tokio::time::timeout(WAIT_MAX, hear.message()).await };
         let message = self.runtime.block_on(next).expect("the coordinator says something");
