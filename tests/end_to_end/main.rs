@@ -97,10 +97,11 @@ mod pods;
 mod precision;
 mod predict;
 mod process;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod prometheus;
 mod proxy;
 #[cfg(target_os = "linux")]
 mod pty;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod qemu;
 #[cfg(target_os = "linux")]
 mod relay;
@@ -120,6 +121,8 @@ mod silence;
 mod slurm;
 #[cfg(target_os = "linux")]
 mod status;
+#[cfg(target_os = "linux")]
+mod status_access;
 #[cfg(target_os = "linux")]
 mod stopping;
 #[cfg(target_os = "linux")]

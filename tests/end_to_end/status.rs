@@ -2,7 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -10,7 +9,6 @@ use serde_json::Value;
 use crate::faults::{JOB, folder, long_folder};
 use crate::folder::Folder;
 use crate::process::{Process, lockstep, poll};
-use crate::tools::skip;
 
 /// Where a coordinator says that its page is: `HOST:PORT`.
 pub(crate) fn page(coordinator: &Process) -> String {
@@ -19,7 +17,7 @@ pub(crate) fn page(coordinator: &Process) -> String {
 }
 
 /// Asks a page for a path; the head of the answer, and its body.
-fn ask(page: &str, path: &str, headers: &str) -> (String, String) {
+pub(crate) fn ask(page: &str, path: &str, headers: &str) -> (String, String) {
     let mut stream = TcpStream::connect(page).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
@@ -29,7 +27,7 @@ fn ask(page: &str, path: &str, headers: &str) -> (String, String) {
     (head.to_string(), body.to_string())
 }
 
-fn get(page: &str, path: &str) -> String {
+pub(crate) fn get(page: &str, path: &str) -> String {
     let (head, body) = ask(page, path, "Host: 127.0.0.1\r\n");
     assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
     body
@@ -235,137 +233,6 @@ fn a_disk_that_is_full_is_among_the_waits_and_the_run_goes_on() {
     assert!(wait["remedy"].as_str().unwrap().starts_with("make room on the disk"), "{wait}");
     let step = status["position"]["step"].as_u64();
     once(&page, |status| status["position"]["step"].as_u64() > step);
-}
-
-/// Another site's page must not be able to read it by having its own name lead here.
-#[test]
-fn the_page_is_for_this_machine_and_takes_no_orders() {
-    let folder = folder();
-    let coordinator = folder.coordinator(&[]);
-    let page = page(&coordinator);
-    let (head, body) = ask(&page, "/status.json", "Host: evil.example\r\n");
-    assert!(head.starts_with("HTTP/1.1 421") && !body.contains("faults"), "{head}\n{body}");
-    let (head, body) = ask(&page, "/", "Host: localhost\r\n");
-    for wanted in [
-        "content-security-policy: default-src 'none'",
-        "x-content-type-options: nosniff",
-        "cache-control: no-store",
-    ] {
-        assert!(head.to_lowercase().contains(wanted), "no {wanted} in {head}");
-    }
-    for inline in ["<script>", "style=", "onclick", "http:", "https:"] {
-        assert!(!body.contains(inline), "{inline} in {body}");
-    }
-    for method in ["POST", "PUT", "DELETE"] {
-        let mut stream = TcpStream::connect(&page).unwrap();
-        let request = format!(
-            "{method} /status.json HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 405"), "{method}: {answer}");
-    }
-}
-
-#[test]
-fn beyond_this_machine_the_page_is_encrypted_and_wants_its_key() {
-    let folder = folder();
-    let listen = ["--listen", "0.0.0.0:0", "--advertise", "127.0.0.1:0", "--http", "0.0.0.0:0"];
-    let command = ["--log-format", "json", "coordinator", "job.toml", "--out", "run"];
-    let coordinator = folder.start(&[&command[..], &listen].concat());
-    let listening = coordinator.report("listening", |_| true);
-    let shown = listening["page"].as_str().unwrap();
-    assert!(shown.starts_with("https://127.0.0.1:") && !shown.contains('#'), "{listening}");
-    let whole = folder.read("run/http");
-    let (address, key) = whole.trim().split_once('#').unwrap();
-    assert_eq!((address, key.len()), (shown, 32));
-    // By the folder it is found, and known by its key.
-    once_by_folder(&folder, "waiting");
-    for (asked, wanted) in [
-        (shown, "its certificate is this run's own"),
-        (&whole.trim().replace("https", "http"), "no page answers"),
-    ] {
-        folder.run(&["status", asked]).expect_with(5, wanted);
-    }
-    assert_eq!(plain(shown).as_deref(), None, "it answers without encryption");
-    let join = folder.read("run/join");
-    assert!(
-        !join.contains(key) && !key.contains(join.trim()),
-        "the key of the page lets nobody join"
-    );
-}
-
-#[track_caller]
-fn once_by_folder(folder: &Folder, state: &str) {
-    let mut last = String::new();
-    assert!(
-        poll(|| {
-            last = folder.run(&["status", "run", "--json"]).stdout;
-            serde_json::from_str::<Value>(&last).is_ok_and(|status| status["run"]["state"] == state)
-        }),
-        "{last}"
-    );
-}
-
-/// What is answered to plain HTTP, if anything is.
-fn plain(shown: &str) -> Option<String> {
-    let address = shown.strip_prefix("https://").unwrap().trim_end_matches('/');
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(b"GET /status.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    answer.starts_with(b"HTTP").then(|| String::from_utf8_lossy(&answer).into_owned())
-}
-
-#[test]
-fn prometheus_takes_the_metrics_and_the_rules() {
-    let folder = endless();
-    let coordinator = folder.coordinator(&[]);
-    let page = page(&coordinator);
-    let worker = folder.worker(&coordinator.address(), &["--run-id", "another"]);
-    once(&page, |status| status["counts"]["refused"] == 1);
-    // Names without a value are not there: one is waited for.
-    let _trains = folder.worker(&coordinator.address(), &[]);
-    once(&page, |status| {
-        let has_lag = status["members"][0]["lag"].is_number();
-        has_lag && !status["epochs"].as_array().unwrap().is_empty()
-    });
-    let metrics = get(&page, "/metrics");
-    assert!(metrics.contains("lockstep_refusals_total 1\n"), "{metrics}");
-    worker.end();
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let dashboard = std::fs::read_to_string(root.join("deploy/grafana/dashboard.json")).unwrap();
-    let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
-    let rules = std::fs::read_to_string(root.join("deploy/grafana/alerts.yml")).unwrap();
-    // Each name that they ask for is one that there is.
-    for text in [dashboard.to_string(), rules] {
-        for name in text.split("lockstep_").skip(1) {
-            let end =
-                name.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(name.len());
-            let name = format!("# TYPE lockstep_{} ", &name[..end]);
-            let is_optional = ["wait_seconds", "learning_rate", "rows_per_second", "left_seconds"];
-            let is_optional =
-                is_optional.iter().any(|optional| name.contains(&format!("lockstep_{optional} ")));
-            assert!(metrics.contains(&name) || is_optional, "no {name} in\n{metrics}");
-        }
-    }
-    if Command::new("promtool").arg("--version").output().is_err() {
-        return skip("promtool");
-    }
-    let mut check = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    check.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
-    let checked = check.wait_with_output().unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
-    let alerts = root.join("deploy/grafana/alerts.yml");
-    let checked = Command::new("promtool").args(["check", "rules"]).arg(alerts).output().unwrap();
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 #[test]
