@@ -97,11 +97,12 @@ mod pods;
 mod precision;
 mod predict;
 mod process;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(target_os = "linux")]
 mod prometheus;
 mod proxy;
 #[cfg(target_os = "linux")]
 mod pty;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod qemu;
 #[cfg(target_os = "linux")]
 mod relay;
