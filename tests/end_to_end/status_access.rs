@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::faults::folder;
 use crate::folder::Folder;
 use crate::process::poll;
-use crate::status::{ask, page};
+use crate::status::{ask, page, status};
 
 /// Another site's page must not be able to read it by having its own name lead here.
 #[test]
@@ -89,4 +89,23 @@ fn plain(shown: &str) -> Option<String> {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     answer.starts_with(b"HTTP").then(|| String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Whoever looks at nothing takes nobody's place: of a hundred connections that are held, more than may look at the status are served.
+#[test]
+fn connections_that_are_held_keep_nobody_out() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let page = page(&coordinator);
+    let ask_again = |stream: &mut TcpStream| {
+        stream.write_all(b"GET /session HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").ok()?;
+        let mut answer = [0; 2048];
+        let read = stream.read(&mut answer).ok()?;
+        answer[..read].starts_with(b"HTTP/1.1 200").then_some(())
+    };
+    let mut held: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(&page).unwrap()).collect();
+    assert!(held.iter_mut().all(|stream| ask_again(stream).is_some()));
+    assert!(status(&page)["run"].is_object());
+    let still = held.iter_mut().filter_map(ask_again).count();
+    assert!(still > 64, "only {still} are still there");
 }

@@ -1,10 +1,12 @@
 //! The status over HTTP: the page, its value as JSON (`status.json`) and as it changes (`events`), and metrics for Prometheus.
 //!
-//! Answers questions and takes no orders: nothing that comes in reaches the run. Who may ask is decided by [`Guard`].
+//! Answers questions and takes no orders: nothing that comes in reaches the run. Who may ask is decided by [`Guard`]; whoever was not
+//! let in yet costs no more than a worker that has not joined ([`Incoming`]).
 
 mod assets;
 mod guard;
 mod routes;
+mod visitor;
 
 use std::future::Future;
 use std::io;
@@ -12,19 +14,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use lockstep_net::{Acceptor, Watched};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use lockstep_net::{Acceptor, Incoming, Stream};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
 
 use crate::Status;
 pub use assets::{APP, PAGE, STYLE, UPLOT, UPLOT_STYLE};
 pub use guard::Guard;
-
-/// Most connections at once: whoever comes then waits for one that goes.
-const CONNECTIONS_MAX: usize = 64;
 
 /// Time for a request's headers, and for what a closed page still gets.
 const HEADER_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -32,9 +33,6 @@ const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Most bytes of a request's headers.
 const HEADER_BYTES_MAX: usize = 16 << 10;
-
-/// How long nobody is taken in after the system could not give a connection.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// A bound page, ready to be served.
 #[derive(Debug)]
@@ -70,30 +68,22 @@ impl Page {
     ) {
         let (closing_tx, closing) = watch::channel(false);
         let routes = routes::routes(guard, status, closing);
-        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let room = visitor::Room::default();
+        // Whoever could not come tries again, and nobody waits for that.
+        let mut incoming = Incoming::new(self.listener, acceptor, |_| {});
         let mut connections = JoinSet::new();
         tokio::pin!(over);
         loop {
-            let free = async {
-                // Never closed.
-                let permit = room.clone().acquire_owned().await.ok();
-                (permit, self.listener.accept().await)
-            };
-            let (permit, accepted) = tokio::select! {
+            let stream = tokio::select! {
                 () = &mut over => break,
                 Some(_) = connections.join_next() => continue,
-                free = free => free,
+                stream = incoming.next() => stream,
             };
-            let Ok((stream, _)) = accepted else {
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            };
-            let (acceptor, routes) = (acceptor.clone(), routes.clone());
-            connections.spawn(async move {
-                connection(stream, acceptor, routes).await;
-                drop(permit);
-            });
+            let Some(Ok(stream)) = stream else { continue };
+            let visitor = room.visitor(stream.watch());
+            connections.spawn(connection(stream, routes.clone().layer(Extension(visitor))));
         }
+        drop(incoming);
         // Streams of events say the last that there is, and end.
         closing_tx.send_replace(true);
         let ended = async { while connections.join_next().await.is_some() {} };
@@ -101,20 +91,12 @@ impl Page {
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: Option<Acceptor>, routes: axum::Router) {
-    let _ = stream.set_nodelay(true);
+async fn connection(stream: Stream, routes: axum::Router) {
     let service = TowerToHyperService::new(routes);
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_WAIT_MAX)
         .max_buf_size(HEADER_BYTES_MAX);
     // A connection that breaks is of no interest to anybody.
-    match acceptor {
-        None => drop(http.serve_connection(TokioIo::new(stream), service).await),
-        Some(acceptor) => {
-            if let Ok(stream) = acceptor.accept(Watched::new(stream)).await {
-                drop(http.serve_connection(TokioIo::new(stream), service).await);
-            }
-        }
-    }
+    drop(http.serve_connection(TokioIo::new(stream), service).await);
 }

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -12,12 +11,14 @@ use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use tokio::sync::watch;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::WatchStream;
 
 use super::assets::FILES;
 use super::guard::Guard;
+use super::visitor::Visitor;
 use crate::{Status, metrics};
 
 /// What the page may do: load what this program serves, and nothing else.
@@ -83,9 +84,18 @@ async fn safely(State(shown): State<Shown>, request: Request, next: Next) -> Res
     answer
 }
 
-async fn only_let_in(State(shown): State<Shown>, request: Request, next: Next) -> Response {
+async fn only_let_in(
+    State(shown): State<Shown>,
+    Extension(visitor): Extension<Arc<Visitor>>,
+    request: Request,
+    next: Next,
+) -> Response {
     match shown.guard.lets_in(request.headers()) {
-        true => next.run(request).await,
+        true if visitor.enter() => next.run(request).await,
+        true => {
+            let why = "as many as may look at this page do: close one that is not needed\n";
+            (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+        }
         false => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
             let why = "wanted the page's key: Authorization: Bearer KEY\n";
