@@ -3,6 +3,7 @@
 mod allocator;
 mod cli;
 mod report;
+mod timeline;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use lockstep_proto::arithmetic::deviation;
 use lockstep_proto::frame::{Ending, Limits, ToWorker};
 use lockstep_proto::ids::WorkerId;
+use lockstep_proto::timeline::TARGET;
 use lockstep_proto::tree::ShardTree;
 use lockstep_reduce::shared::lane;
 use lockstep_reduce::shared::weights::ChunkVersions;
 use tokio::sync::mpsc;
 use tonic::Status;
+use tracing::trace_span;
 
 use crate::core::{Core, INLINE_BYTES_MAX, Input, Output};
 use crate::error::RunError;
@@ -94,6 +96,7 @@ impl Shell {
         deviation().map_or(Ok(()), |deviation| Err(RunError::Arithmetic(deviation)))?;
         while !self.core.is_finished() {
             let timeout = self.core.poll_timeout();
+            let waits = trace_span!(target: TARGET, "wait", track = "run");
             let input = tokio::select! {
                 biased;
                 how = &mut stop, if !self.core.is_stopping() => Input::Stop(how),
@@ -110,6 +113,7 @@ impl Shell {
                     None => continue,
                 },
             };
+            drop(waits);
             let result = self.core.handle(Instant::now(), input);
             self.carry().and(result)?;
         }
@@ -132,6 +136,10 @@ impl Shell {
                 Output::Say(worker, message) => self.say(worker, message)?,
                 Output::Weights(worker, weights) => {
                     if let Some(line) = self.lines.get(&worker) {
+                        let (step, chunk) = (weights.step.0, weights.chunk.0);
+                        let _span =
+                            trace_span!(target: TARGET, "commit", step, chunk, worker = worker.0)
+                                .entered();
                         line.outbox.send_weights(weights);
                     }
                 }

@@ -5,10 +5,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use lockstep_proto::timeline::TARGET;
 use lockstep_proto::tree::Node;
 use lockstep_proto::values::Precision;
 use ndarray::ArrayView2;
 use rayon::prelude::*;
+use tracing::trace_span;
 
 use crate::blocks::view;
 use crate::finite::{NonFinite, NonFiniteKind, all_finite};
@@ -153,6 +155,7 @@ impl Network {
         // Nothing below it learns.
         let first = self.layers().iter().position(Built::learns).unwrap_or(0);
         for place in (first..=output).rev() {
+            let _span = trace_span!(target: TARGET, "backward", layer = place).entered();
             let layer = &self.layers()[place];
             let compute = &*layer.stage;
             let tensors = layer.tensors(params.layer(self.layout(), place));

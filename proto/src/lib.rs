@@ -15,6 +15,7 @@ pub mod panics;
 pub mod penalties;
 pub mod random;
 pub mod ticket;
+pub mod timeline;
 pub mod tree;
 pub mod values;
 pub mod words;

@@ -3,16 +3,18 @@
 mod checkpoints;
 mod ending;
 mod line;
+mod waiting;
 mod writer;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lockstep_coordinator::engine::{Planned, Wait, WaitReason};
-use lockstep_coordinator::{Judged, Observer, Peer, RunEvent, Snapshot};
+use lockstep_coordinator::engine::{Planned, Wait};
+use lockstep_coordinator::{Judged, Observer, RunEvent, Snapshot};
 use lockstep_model::Network;
 use lockstep_proto::ids::{Table, Task};
+use tracing::debug;
 
 use crate::checkpoint::{Checkpoint, RecordState};
 use crate::inference::{add_measures, add_values};
@@ -187,9 +189,9 @@ impl Shared {
                 self.tell(Report::Warning { message: message.to_string() });
             }
             RunEvent::Waiting { wait, peer } => {
-                let message = self.wait_text(wait, peer);
-                self.watch.note(|book, at| book.event(at, "waiting", message.clone()));
-                report(&self.reporter, &Report::Warning { message });
+                let told = self.waiting(wait, peer);
+                self.watch.note(|book, at| book.event(at, "waiting", wait.to_string()));
+                report(&self.reporter, &told);
             }
             RunEvent::Step {
                 epoch,
@@ -217,11 +219,17 @@ impl Shared {
             RunEvent::Evaluated { table: Table::Validation, rows, sums, judged } => {
                 self.end_epoch(Some((sums, rows)), judged);
             }
-            RunEvent::Evaluated { .. }
-            | RunEvent::Passed { .. }
-            | RunEvent::Members { .. }
-            | RunEvent::Hedged { .. }
-            | RunEvent::DealtAgain { .. } => {}
+            RunEvent::Passed { planned, took, .. } => {
+                let milliseconds = took.as_secs_f64() * 1e3;
+                debug!(step = planned.step.0 + 1, milliseconds, "a pass is over");
+            }
+            RunEvent::Hedged { worker, span } => {
+                debug!(worker = worker.0, %span, "late: others compute the same");
+            }
+            RunEvent::DealtAgain { worker, span, microbatches } => {
+                debug!(worker = worker.0, %span, microbatches, "computes again");
+            }
+            RunEvent::Evaluated { .. } | RunEvent::Members { .. } => {}
         }
     }
 
@@ -335,43 +343,6 @@ impl Shared {
     /// Steps of the whole run.
     fn steps(&self) -> u64 {
         self.steps_per_epoch * u64::from(self.epochs)
-    }
-
-    /// What can be done about a wait, or will be.
-    fn remedy(&self, wait: &Wait) -> String {
-        match wait.reason {
-            WaitReason::Workers { .. } => {
-                let host = match self.address.ip() {
-                    ip if ip.is_unspecified() => "HOST".to_string(),
-                    ip => ip.to_string(),
-                };
-                let port = self.address.port();
-                format!("start one with `lockstep worker --coordinator {host}:{port}`")
-            }
-            WaitReason::Shards { .. } => {
-                "nothing: it gets its rows, or is let go if its connection is silent".to_string()
-            }
-            WaitReason::Adding => "nothing: this machine adds the results".to_string(),
-            WaitReason::Sum { .. } => {
-                "nothing: where it is late the nodes are sent here, and it is let go if its connection is silent".to_string()
-            }
-            WaitReason::Results { .. } => {
-                "nothing: others compute the same once they are idle, and it is let go if its connection is silent"
-                    .to_string()
-            }
-            WaitReason::Audit { .. } => "start another worker; without one the value is taken as it is".to_string(),
-            WaitReason::Dispute { .. } => "start another worker".to_string(),
-        }
-    }
-
-    /// What is waited for, and what can be done about it.
-    fn wait_text(&self, wait: &Wait, peer: Option<&Peer>) -> String {
-        match wait.reason {
-            WaitReason::Workers { .. } => format!("{wait}; {}", self.remedy(wait)),
-            _ => peer.map_or(wait.to_string(), |peer| {
-                format!("{wait} ({})", machine(&peer.host, peer.ip().as_deref()))
-            }),
-        }
     }
 
     fn tell(&self, what: Report) {

@@ -6,17 +6,18 @@ mod training;
 mod values;
 mod watching;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use self::models::{Evaluate, Export, Import, Predict, Verify};
 pub(super) use self::tls::{CoordinatorTls, WorkerTls};
-pub(super) use self::training::{Coordinator, Launch, Local, Slurm, Worker};
+pub(super) use self::training::{Coordinator, Launch, Local, Slurm, Trace, Worker};
 use self::values::address;
 pub(super) use self::watching::{Health, Http, ReportFile, Runs, Status};
 use crate::report::LogFormat;
 use lockstep_run::job::{Job, JobError, Setting};
+use lockstep_run::report::Level;
 use lockstep_run::report::escape::visible;
 
 /// Trains neural networks data-parallel on ordinary CPU machines: the same model, bit for bit, on any number of
@@ -35,9 +36,48 @@ pub(super) struct Arguments {
     /// How to print progress (to standard error) and the result (to standard output).
     #[arg(long, global = true, value_enum, default_value_t, env = "LOCKSTEP_LOG_FORMAT")]
     pub(super) log_format: LogFormat,
-    /// Print only errors and the result.
+    /// How much to print besides the result: what people follow a run by (info), or what the program does in itself as well, by the
+    /// step (debug) or the message (trace).
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "LOCKSTEP_LOG",
+        value_name = "LEVEL"
+    )]
+    pub(super) log_level: LogLevel,
+    /// Print only errors and the result: --log-level error.
     #[arg(long, short, global = true)]
     pub(super) quiet: bool,
+}
+
+/// How much is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum LogLevel {
+    /// Errors.
+    Error,
+    /// What is odd.
+    Warn,
+    /// What happens.
+    #[default]
+    Info,
+    /// What the program does, by the step.
+    Debug,
+    /// What the program does, by the message.
+    Trace,
+}
+
+impl From<LogLevel> for Level {
+    fn from(level: LogLevel) -> Level {
+        match level {
+            LogLevel::Error => Level::Error,
+            LogLevel::Warn => Level::Warn,
+            LogLevel::Info => Level::Info,
+            LogLevel::Debug => Level::Debug,
+            LogLevel::Trace => Level::Trace,
+        }
+    }
 }
 
 impl Arguments {
@@ -49,6 +89,21 @@ impl Arguments {
                 std::env::args_os().map(|text| visible(&text.to_string_lossy()).into_owned());
             Arguments::try_parse_from(shown).err().unwrap_or(error).exit()
         })
+    }
+
+    /// How much is printed, and noted in the log.
+    pub(super) fn level(&self) -> Level {
+        if self.quiet { Level::Error } else { self.log_level.into() }
+    }
+
+    /// Where the timeline of this process goes, and of how many steps it is.
+    pub(super) fn trace(&self) -> Option<(&Path, u64)> {
+        let (Command::Coordinator(Coordinator { trace, .. })
+        | Command::Worker(Worker { trace, .. })) = &self.command
+        else {
+            return None;
+        };
+        trace.trace.as_deref().map(|path| (path, trace.trace_steps))
     }
 
     /// Whether a local cluster's launcher started this process.

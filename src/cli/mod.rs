@@ -13,6 +13,7 @@ mod joining;
 mod launch;
 mod local;
 mod manual;
+mod observing;
 mod output;
 mod predict;
 mod process;
@@ -25,7 +26,7 @@ mod version;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lockstep_coordinator::Stop;
@@ -53,12 +54,13 @@ pub(crate) fn main() -> ExitCode {
     #[allow(clippy::let_unit_value)]
     let _failpoints = lockstep_run::failpoints::set_up();
     let arguments = Arguments::of_this_process();
-    let mut reporter = Console::new(arguments.log_format, arguments.quiet);
+    let level = arguments.level();
+    let mut reporter = Console::new(arguments.log_format, level);
     if arguments.is_child() {
         reporter = reporter.on_one_stream();
     }
     let reporter: SharedConsole = Arc::new(Mutex::new(reporter));
-    let ended = panics::guard(|| run(arguments, &reporter));
+    let ended = panics::guard(|| observing::run(arguments, &reporter));
     match ended.unwrap_or_else(|said| Err(Error::Internal(said))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -91,6 +93,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
                 open: None,
                 chaos: local.chaos,
                 http: local.http,
+                trace: local.trace,
             };
             runtime(1)?.block_on(local::run(options, reporter))
         }
@@ -208,6 +211,9 @@ fn work(config: WorkerConfig, reporter: &SharedConsole) -> Result<()> {
             WorkerEvent::Retrying { .. } => return,
             WorkerEvent::Joined { run_id, worker } => {
                 retry_told = false;
+                let mut console = reporter.lock().unwrap_or_else(PoisonError::into_inner);
+                console.set_worker(run_id, worker.0);
+                drop(console);
                 let run = peer_name(run_id);
                 Report::Note { message: format!("joined run {run} as {worker}") }
             }

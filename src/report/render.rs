@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use lockstep_run::report::figures::{duration, shown, thousands};
 use lockstep_run::report::words::{line_of, result_lines};
-use lockstep_run::report::{EpochsShown, Report, Reporter};
+use lockstep_run::report::{EpochsShown, Level, Report, Reporter};
 use serde::Serialize;
 
+use super::collapse::{Collapsing, Shown};
+use super::origin::Origin;
 use super::terminal::{Progress, Terminal};
 
 /// Where there is no bar, progress is told when nothing else was for so long.
@@ -26,17 +28,23 @@ pub(crate) enum LogFormat {
 /// Shows reports.
 pub(crate) struct Console {
     format: LogFormat,
-    quiet: bool,
+    /// The most that is shown; the result is, in any case.
+    level: Level,
+    origin: Origin,
     /// Whether the result goes where everything else does.
     one_stream: bool,
     terminal: Terminal,
     shown_at: Option<Instant>,
     epochs: EpochsShown,
+    /// What children say, in words.
+    collapsing: Collapsing,
 }
 
 impl Reporter for Console {
     fn report(&mut self, report: &Report) {
-        self.report_from("", report);
+        self.origin.learn(report);
+        let origin = self.origin.clone();
+        self.report_from("", &origin, report);
     }
 }
 
@@ -44,24 +52,67 @@ impl Reporter for Console {
 #[derive(Serialize)]
 struct Line<'a, T> {
     time: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    from: &'a str,
+    #[serde(flatten)]
+    beside: Beside<'a>,
     #[serde(flatten)]
     report: &'a T,
 }
 
+/// What a line says beside its report.
+#[derive(Default, Serialize)]
+struct Beside<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<Level>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    from: &'a str,
+    #[serde(flatten)]
+    origin: Origin,
+    /// In words, where the report has none of its own.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    message: String,
+}
+
+impl<'a> Beside<'a> {
+    fn of(from: &'a str, origin: &Origin, report: &Report) -> Beside<'a> {
+        use Report::{Error, Log, Note, Warning};
+        let message = match report {
+            Note { .. } | Warning { .. } | Error { .. } | Log { .. } => String::new(),
+            report => line_of(report),
+        };
+        let level = (!matches!(report, Log { .. })).then(|| report.level());
+        Beside { level, from, origin: origin.beside(report), message }
+    }
+}
+
 impl Console {
-    /// `quiet` leaves only errors and the result.
-    pub(crate) fn new(format: LogFormat, quiet: bool) -> Console {
-        let terminal = Terminal::new(format == LogFormat::Text && !quiet);
+    /// Shows what is of this level at most, and the result.
+    pub(crate) fn new(format: LogFormat, level: Level) -> Console {
+        let terminal = Terminal::new(format == LogFormat::Text && level >= Level::Info);
         Console {
             format,
-            quiet,
+            level,
+            origin: Origin { host: Some(lockstep_run::host_name()), ..Origin::default() },
             one_stream: false,
             terminal,
             shown_at: None,
             epochs: EpochsShown::default(),
+            collapsing: Collapsing::default(),
         }
+    }
+
+    /// From now on its lines are those of a worker.
+    pub(crate) fn set_worker(&mut self, run: &str, worker: u64) {
+        (self.origin.run, self.origin.worker) = (Some(run.to_string()), Some(worker));
+    }
+
+    /// The most that is shown besides the result.
+    pub(crate) fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Whose lines these are.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Whether what is reported is read by a person and kept nowhere.
@@ -74,15 +125,17 @@ impl Console {
         Console { one_stream: true, ..self }
     }
 
-    /// Shows a report of a child; its lines begin with `from`.
-    pub(crate) fn report_from(&mut self, from: &str, report: &Report) {
+    /// Shows a report of a child, which says of itself what `origin` says; its lines begin with `from`. In words, what
+    /// several children say alike becomes one line: see [`due`](Console::due).
+    pub(crate) fn report_from(&mut self, from: &str, origin: &Origin, report: &Report) {
         let is_result = report.is_result() || self.format == LogFormat::Json && report.is_receipt();
-        let is_kept = matches!(report, Report::Error { .. }) || is_result && !self.one_stream;
-        if self.quiet && !is_kept {
+        // A child's launcher decides what is shown.
+        if report.level() > self.level && !is_result && !self.one_stream {
             return;
         }
         if is_result && !self.one_stream && from.is_empty() {
             let lines = result_lines(report);
+            self.flush();
             if let Err(error) = self.result(&lines, report) {
                 self.line("", &format!("warning: cannot write to standard output ({error})"));
                 lines.iter().for_each(|line| self.line("", line));
@@ -90,7 +143,7 @@ impl Console {
             return;
         }
         if self.format == LogFormat::Json {
-            return self.terminal.log_json(&json(from, report));
+            return self.terminal.log_json(&json(Beside::of(from, origin, report), report));
         }
         match report {
             Report::Progress { .. } => self.progress(from, report),
@@ -99,13 +152,39 @@ impl Console {
             Report::Error { message, .. } => {
                 // What is left of the bar would look like the end of the work.
                 self.terminal.finish();
+                self.flush();
                 self.terminal.log(&prefixed(from, &format!("error: {message}")));
             }
             report if is_result => {
                 result_lines(report).iter().for_each(|line| self.line(from, line));
             }
-            report => self.line(from, &line_of(report)),
+            report if from.is_empty() => self.line(from, &line_of(report)),
+            report => {
+                let over = self.collapsing.take(Instant::now(), from, line_of(report));
+                over.into_iter().for_each(|shown| self.shown(shown));
+            }
         }
+    }
+
+    /// When a line of children is to be shown by [`show_due`](Console::show_due), if one is held.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.collapsing.due()
+    }
+
+    /// Shows lines of children that have been held for long enough.
+    pub(crate) fn show_due(&mut self, now: Instant) {
+        while let Some(shown) = self.collapsing.next(now) {
+            self.shown(shown);
+        }
+    }
+
+    /// Shows all lines of children that are held.
+    pub(crate) fn flush(&mut self) {
+        self.collapsing.rest().into_iter().for_each(|shown| self.shown(shown));
+    }
+
+    fn shown(&mut self, (from, text): Shown) {
+        self.line(&from, &text);
     }
 
     /// Writes a result to standard output: `lines` for people, `facts` for programs.
@@ -115,7 +194,7 @@ impl Console {
     pub(crate) fn result(&mut self, lines: &[String], facts: &impl Serialize) -> io::Result<()> {
         match self.format {
             LogFormat::Text => self.terminal.result(lines),
-            LogFormat::Json => self.terminal.result_json(&json("", facts)),
+            LogFormat::Json => self.terminal.result_json(&json(Beside::default(), facts)),
         }
     }
 
@@ -132,7 +211,9 @@ impl Console {
     ) -> io::Result<usize> {
         match self.format {
             LogFormat::Text => self.terminal.redraw(drawn, lines),
-            LogFormat::Json => self.terminal.result_json(&json("", facts)).map(|()| 0),
+            LogFormat::Json => {
+                self.terminal.result_json(&json(Beside::default(), facts)).map(|()| 0)
+            }
         }
     }
 
@@ -178,9 +259,9 @@ impl Console {
     }
 }
 
-fn json(from: &str, report: &impl Serialize) -> String {
+fn json(beside: Beside<'_>, report: &impl Serialize) -> String {
     // Numbers, names and lists of them can always be written.
-    serde_json::to_string(&Line { time: now(), from, report }).unwrap_or_default()
+    serde_json::to_string(&Line { time: now(), beside, report }).unwrap_or_default()
 }
 
 /// The time as RFC 3339 has it, in UTC.
@@ -200,10 +281,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_json_line_begins_with_its_time() {
-        let line = json("process 5", &Report::Note { message: "x".into() });
+    fn a_json_line_begins_with_its_time_and_says_nothing_twice() {
+        let origin = Origin { worker: Some(3), step: Some(7), ..Origin::default() };
+        let text = |report: &Report| json(Beside::of("process 5", &origin, report), report);
+        let line = text(&Report::Note { message: "x".into() });
         let rest = line.strip_prefix("{\"time\":\"").unwrap();
         assert!(rest[..24].parse::<jiff::Timestamp>().is_ok(), "{line}");
-        assert_eq!(&rest[23..], "Z\",\"from\":\"process 5\",\"event\":\"note\",\"message\":\"x\"}");
+        assert_eq!(
+            &rest[23..],
+            "Z\",\"level\":\"info\",\"from\":\"process 5\",\"worker\":3,\"step\":7,\"event\":\"note\",\"message\":\"x\"}"
+        );
+        let left = Report::WorkerLeft {
+            worker: 9,
+            host: "node1".into(),
+            address: None,
+            was: None,
+            cause: "vanished".into(),
+            reason: "gone".into(),
+            workers: 2,
+        };
+        let log = Report::Log {
+            level: Level::Debug,
+            target: "lockstep".into(),
+            message: "m".into(),
+            fields: Default::default(),
+        };
+        for (report, once) in [(left, "worker"), (log, "level")] {
+            let line = text(&report);
+            assert_eq!(line.matches(&format!("\"{once}\":")).count(), 1, "{line}");
+            assert_eq!(line.matches("\"message\":").count(), 1, "{line}");
+        }
     }
 }

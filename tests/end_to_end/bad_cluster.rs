@@ -168,12 +168,12 @@ fn a_coordinator_without_workers() {
     let folder = small();
     let coordinator = folder.coordinator(&["--workers-start", "2"]);
     let advice = format!(
-        " s: 0 workers connected, 2 needed; start one with `lockstep worker --coordinator {}`",
+        " s: 0 workers connected, 2 needed; no limit; what helps: start one with `lockstep worker --coordinator {}`",
         coordinator.address()
     );
-    coordinator.report("warning", |report| {
+    coordinator.report("waiting", |report| {
         let message = report["message"].as_str().unwrap();
-        message.starts_with("waiting for workers for ") && message.ends_with(&advice)
+        message.starts_with("warning: waiting for workers for ") && message.ends_with(&advice)
     });
     coordinator.signal(Signal::SIGTERM);
     let ended = coordinator.end();

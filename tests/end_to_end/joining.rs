@@ -12,7 +12,7 @@ use crate::process::{Process, lockstep, poll, run};
 use crate::proxy::Proxy;
 
 /// A coordinator that other machines can reach, and its line with an address of this one.
-fn coordinator(folder: &Folder, arguments: &[&str]) -> (Process, JoinLine) {
+pub(crate) fn coordinator(folder: &Folder, arguments: &[&str]) -> (Process, JoinLine) {
     let all = ["--log-format", "json", "coordinator", "job.toml", "--out", "run", "--resume"];
     let coordinator = folder.start(&[&all[..], &["--listen", "0.0.0.0:0"], arguments].concat());
     let port = coordinator.address().rsplit_once(':').unwrap().1.to_string();
@@ -30,7 +30,7 @@ fn code(line: &JoinLine) -> String {
     line.to_line().split_once("#lk1-").unwrap().1.to_string()
 }
 
-fn join(folder: &Folder, line: &str) -> Process {
+pub(crate) fn join(folder: &Folder, line: &str) -> Process {
     folder.start(&["worker", line, "--threads", "1", "--wait", "0.5"])
 }
 

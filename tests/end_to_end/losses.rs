@@ -235,11 +235,12 @@ fn a_worker_that_is_waited_for() {
     let coordinator = folder.coordinator(&[]);
     let mut peer = Peer::joined(&coordinator.address());
     // It is asked to fetch shards, and answers pings alone.
-    let wait = coordinator.report("warning", |warning| {
-        warning["message"].as_str().unwrap().starts_with("waiting for worker 1 ")
-    });
+    let wait = coordinator.report("waiting", |wait| wait["stage"] == "rows");
+    assert_eq!(wait["peer"], "worker 1: hostile, 127.0.0.1");
     let message = wait["message"].as_str().unwrap();
-    assert!(message.ends_with("it is fetching its shards (hostile, 127.0.0.1)"), "{message}");
+    let wanted = "it is fetching its shards (worker 1: hostile, 127.0.0.1); no limit; what helps: ";
+    assert!(message.starts_with("warning: waiting for worker 1 for "), "{message}");
+    assert!(message.contains(wanted), "{message}");
     peer.leave();
     folder.worker(&coordinator.address(), &[]).end().expect(0);
     coordinator.end().expect(0);

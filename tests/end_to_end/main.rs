@@ -73,6 +73,7 @@ mod large;
 mod launch;
 #[cfg(target_os = "linux")]
 mod lifecycle;
+mod log;
 mod long_messages;
 #[cfg(target_os = "linux")]
 mod losses;
@@ -127,10 +128,14 @@ mod status_access;
 #[cfg(target_os = "linux")]
 mod stopping;
 #[cfg(target_os = "linux")]
+mod stuck;
+#[cfg(target_os = "linux")]
 mod systemd;
 mod terminal;
 #[cfg(target_os = "linux")]
 mod thresholds;
+#[cfg(target_os = "linux")]
+mod timeline;
 #[cfg(target_os = "linux")]
 mod tools;
 #[cfg(target_os = "linux")]

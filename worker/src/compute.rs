@@ -13,9 +13,11 @@ use lockstep_model::{
 use lockstep_proto::batches::Batches;
 use lockstep_proto::frame::{Deal, Divergence, Done, FromWorker, NodeSums};
 use lockstep_proto::ids::{Shard, Span, Step, Task};
+use lockstep_proto::timeline::TARGET;
 use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_reduce::shared::lane::Lane;
 use ndarray::ArrayView2;
+use tracing::trace_span;
 
 use crate::parts::{Frames, Parts, SumParts};
 use crate::shards::Rows;
@@ -135,6 +137,9 @@ impl Compute {
     pub(crate) fn run(&mut self, work: &Work, send: &mut dyn FnMut(FromWorker)) {
         #[cfg(feature = "failpoints")]
         fail::fail_point!("compute");
+        let step = work.deal.step.0 + 1;
+        let _span =
+            trace_span!(target: TARGET, "deal", step, shard = work.deal.span.start).entered();
         let result = match SpanBatch::of(&work.deal) {
             Some(batch) => self.train(work, batch, send),
             None => self.evaluate(work, send),
@@ -190,6 +195,7 @@ impl Compute {
 
     /// Copies the rows of the span's microbatches, shard by shard, each in its order of the epoch.
     pub(crate) fn gather(&mut self, batch: SpanBatch, shards: &[(Shard, Rows)]) {
+        let _span = trace_span!(target: TARGET, "gather", step = batch.step.0 + 1).entered();
         let (inputs, behind) = (self.network.inputs(), self.width());
         let width = behind + usize::from(self.is_weighted);
         self.ran_forward = None;
@@ -223,6 +229,7 @@ impl Compute {
 
     /// Runs the gathered rows through a layer, after those before it.
     pub(crate) fn forward(&mut self, layer: usize, values: &[f32]) {
+        let _span = trace_span!(target: TARGET, "forward", step = self.step.0 + 1, layer).entered();
         let (x, _) = views(&self.network, &self.features, &self.targets);
         let rows = identities(&self.order, self.step, &self.microbatches);
         self.network.forward_layer(layer, values, x, rows, &mut self.workspace);

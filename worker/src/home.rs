@@ -14,10 +14,12 @@ use lockstep_proto::frame::{
 };
 use lockstep_proto::ids::{Chunk, Pass, WorkerId};
 use lockstep_proto::layout::Layout;
+use lockstep_proto::timeline::TARGET;
 use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_proto::values::Precision;
 use lockstep_reduce::NodeValues;
 use lockstep_reduce::fold::{Addend, Fold, LeafSet};
+use tracing::trace_span;
 
 /// Most bytes of one sender that wait for the word that they were dealt.
 const EARLY_BYTES_MAX: usize = 64 << 20;
@@ -236,6 +238,7 @@ impl OpenPass {
         if sum.is_done {
             return None;
         }
+        let _span = trace_span!(target: TARGET, "fold", chunk = chunk.0).entered();
         sum.covered.cover(span, &self.leaves);
         let (values, of) = (NodeValues::new(precision, values), vec![(node, sender)]);
         let root = sum.fold.insert(node, Tracked { values, of });

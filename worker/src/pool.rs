@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use lockstep_proto::timeline::TARGET;
 use lockstep_proto::wire;
 use lockstep_reduce::shared::lane::Lane;
 use tokio::sync::mpsc;
+use tracing::trace_span;
 
 use crate::core::{Finished, Job, Said};
 use crate::peers::Post;
@@ -47,6 +49,7 @@ impl Pool {
                 if let Some(lane) = &lane {
                     lane.name(&mut message);
                 }
+                let _span = trace_span!(target: TARGET, "send").entered();
                 // Fails only when the stream is gone; the session finds that out by itself.
                 drop(out.blocking_send(message));
             });

@@ -12,6 +12,7 @@ use lockstep_net::{CREDENTIAL_KEY, SECRET_KEY, Secret, Watch};
 use lockstep_proto::frame::{FromWorker, Join, PeerMessage, ShardRequest, ToWorker, Welcome};
 use lockstep_proto::ids::WorkerId;
 use lockstep_proto::ticket::Ticket;
+use lockstep_proto::timeline::TARGET;
 use lockstep_proto::wire::cluster_client::ClusterClient;
 use lockstep_proto::{MESSAGE_BYTES_MAX, wire};
 use lockstep_reduce::shared::lane::Lane;
@@ -20,6 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::BinaryMetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
+use tracing::{Span, debug, trace, trace_span};
 
 use crate::core::{Core, End, Ended, Input, Job, Output, Said, ended, network};
 use crate::fetch::Fetch;
@@ -203,6 +205,7 @@ impl Session {
         };
         let (lane, shared, announcement) = begun?;
         self.lane = Some(lane);
+        debug!("shares memory with the coordinator");
         // Little else was said so far.
         Some(match self.out.try_send(announcement) {
             Ok(()) => Input::Shares(shared),
@@ -215,6 +218,11 @@ impl Session {
         let Session { core, lane, pool, fetch, out, unsent, inbound, peers, .. } = self;
         let reads = core.reads() && unsent.is_empty();
         let timeout = core.poll_timeout();
+        // While a job runs, nobody waits but this task.
+        let _waits = match pool.is_busy() {
+            true => Span::none(),
+            false => trace_span!(target: TARGET, "wait", track = "session"),
+        };
         let input = tokio::select! {
             biased;
             finished = pool.next(), if pool.is_busy() => Input::Finished(finished),
@@ -245,6 +253,7 @@ impl Session {
             match output {
                 Output::Say(message) => self.say(message)?,
                 Output::Fetch(table, shard) => {
+                    trace!(%table, shard = shard.0, "asks for rows");
                     let request = ShardRequest { run_id: self.run_id.clone(), table, shard };
                     let mut call = Request::new(request.into_wire());
                     call.metadata_mut().insert_bin(CREDENTIAL_KEY, self.credential.clone());
@@ -258,12 +267,14 @@ impl Session {
                 Output::Answered(chunk) => self.paces.answer(Instant::now(), chunk),
                 Output::Unpaced => self.paces.lift(),
                 Output::Code(precision) => {
+                    debug!(coded = precision.is_some(), "how frames go on links has changed");
                     self.paces.code(precision);
                     if let Some(peers) = &self.peers {
                         peers.code(precision.is_some());
                     }
                 }
                 Output::Roster(members) => {
+                    debug!(workers = members.len(), "told who else is there");
                     if let Some(peers) = &mut self.peers {
                         peers.set_roster(members);
                     }
@@ -324,6 +335,9 @@ fn take_in(
                 lane.hear(&message);
             }
             let checked = core.limits().to_worker(message);
+            if let Ok(ToWorker::Deal(deal)) = &checked {
+                trace!(step = deal.step.0 + 1, span = %deal.span, "was dealt");
+            }
             checked.map_or_else(|error| Input::Broken(error.to_string()), Input::Message)
         }
         Ok(None) => Input::Ended(WorkerError::Lost(Lost::Dismissed)),
@@ -341,8 +355,14 @@ async fn next_of(peers: &mut Option<Peers>) -> Event {
 
 fn of_peers(event: Event) -> Input {
     match event {
-        Event::Up(worker) => Input::PeerUp(worker),
-        Event::Down(worker, why) => Input::PeerDown(worker, why),
+        Event::Up(worker) => {
+            debug!(other = worker.0, "connected to another worker");
+            Input::PeerUp(worker)
+        }
+        Event::Down(worker, why) => {
+            debug!(other = worker.0, ?why, "no connection to another worker");
+            Input::PeerDown(worker, why)
+        }
         Event::Said(worker, message) => Input::Peer(worker, message),
         Event::Broken(worker, what) => Input::PeerBroken(worker, what),
     }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use lockstep_proto::ids::{Chunk, Step};
 use lockstep_proto::panics;
+use lockstep_proto::timeline::TARGET;
 use lockstep_proto::tree::Node;
+use tracing::trace_span;
 
 use crate::update::sum_of_squares;
 use crate::update::{ChunkState, Folded, Rule};
@@ -60,10 +62,16 @@ impl Work {
             Work::Fold { state, rule, step, node, chunk, values } => {
                 #[cfg(feature = "failpoints")]
                 fail::fail_point!("fold");
+                let _span =
+                    trace_span!(target: TARGET, "fold", step = step.0, chunk = chunk.0).entered();
                 Done::Chunk(chunk, lock(&state).insert(&rule, step, node, values))
             }
-            Work::Square { states, block } => Done::Squared(block, squares(&states)),
+            Work::Square { states, block } => {
+                let _span = trace_span!(target: TARGET, "square").entered();
+                Done::Squared(block, squares(&states))
+            }
             Work::Update { state, rule, chunk, scale } => {
+                let _span = trace_span!(target: TARGET, "scale", chunk = chunk.0).entered();
                 Done::Chunk(chunk, lock(&state).update(&rule, scale))
             }
         }

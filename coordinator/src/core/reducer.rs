@@ -12,9 +12,11 @@ use bytes::Bytes;
 use lockstep_proto::frame::Slice;
 use lockstep_proto::ids::{Chunk, Pass, Step};
 use lockstep_proto::layout::{ChunkRange, Layout};
+use lockstep_proto::timeline::TARGET;
 use lockstep_proto::tree::ShardTree;
 use lockstep_reduce::fold::LeafSet;
 use lockstep_reduce::shared::weights::ChunkVersions;
+use tracing::trace_span;
 
 use crate::backlog::ChunkValues;
 
@@ -196,6 +198,8 @@ impl Reducer {
         let Slice { node, chunk, values } = slice;
         let state = &self.chunks[chunk.0 as usize];
         if values.len() <= self.inline_bytes_max {
+            let _span =
+                trace_span!(target: TARGET, "fold", step = self.step.0, chunk = chunk.0).entered();
             let folded = lock(state).insert(&self.rule, self.step, node, values);
             return self.note(chunk, folded);
         }

@@ -9,11 +9,13 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use lockstep_proto::ids::Step;
+use lockstep_proto::timeline::TARGET;
 use lockstep_proto::tree::{Node, ShardTree};
 use lockstep_proto::values::{self, Precision, all_finite};
 use lockstep_reduce::fold::{Fold, LeafSet};
 use lockstep_reduce::shared::weights::ChunkVersions;
 use pulp::{Arch, Simd, WithSimd};
+use tracing::trace_span;
 
 use super::accumulation::{Accumulate, Before};
 use super::averaging::Averaging;
@@ -290,6 +292,7 @@ impl ChunkState {
 
     fn advance(&mut self, rule: &Rule, gradient: &Gradient<'_>) -> Folded {
         let Some(OpenFold { update, .. }) = self.open.take() else { return Folded::Pending };
+        let _span = trace_span!(target: TARGET, "update", step = update.step.0).entered();
         let ChunkState { published, masters, moments, average, accumulated, rules, .. } = self;
         rules.begin();
         let advanced = published.follow(Step(update.number), |before, frame| {

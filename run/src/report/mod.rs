@@ -4,7 +4,9 @@
 pub mod classes;
 mod epochs;
 pub mod escape;
+mod fault;
 pub mod figures;
+mod level;
 pub mod words;
 
 use std::collections::BTreeMap;
@@ -17,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use classes::TargetClasses;
 pub use epochs::EpochsShown;
+pub use fault::FaultKind;
+pub use level::Level;
 
 /// Shows reports, in whatever way.
 pub trait Reporter: Send {
@@ -55,36 +59,6 @@ pub(crate) fn null_as_nan<'de, D: serde::Deserializer<'de>>(
 ) -> Result<Values, D::Error> {
     let values: BTreeMap<String, Option<f64>> = Deserialize::deserialize(deserializer)?;
     Ok(values.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect())
-}
-
-/// Kinds of faults that can be injected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultKind {
-    /// Workers were killed.
-    Kill,
-    /// A worker was stopped for a while.
-    Stop,
-    /// A worker was slowed down for a while.
-    Slow,
-    /// The coordinator was killed.
-    Coordinator,
-}
-
-impl FaultKind {
-    /// All of them.
-    pub const ALL: [FaultKind; 4] =
-        [FaultKind::Kill, FaultKind::Stop, FaultKind::Slow, FaultKind::Coordinator];
-
-    /// As it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            FaultKind::Kill => "kill",
-            FaultKind::Stop => "stop",
-            FaultKind::Slow => "slow",
-            FaultKind::Coordinator => "coordinator",
-        }
-    }
 }
 
 /// What early stopping made of a run.
@@ -190,10 +164,25 @@ pub enum Report {
         /// In words.
         message: String,
     },
-    /// Something odd, though things go on; also every long wait.
+    /// Something odd, though things go on.
     Warning {
         /// In words.
         message: String,
+    },
+    /// Nothing has moved for a while; told every five seconds until something does.
+    Waiting {
+        /// For what, and for how long by now, in words.
+        what: String,
+        /// The stage, in one word: as in a status.
+        stage: String,
+        /// Who is waited for and where that is, where it is a worker.
+        peer: Option<String>,
+        /// For how long by now.
+        seconds: f64,
+        /// How long it may last before the run goes on by itself, where there is such a limit.
+        limit_seconds: Option<f64>,
+        /// What helps.
+        remedy: String,
     },
     /// How far the training is.
     Progress {
@@ -342,6 +331,18 @@ pub enum Report {
         hashes: usize,
         /// The step of the checkpoint that it was started from; 0 for the beginning.
         from: u64,
+    },
+    /// A line of the log: what the program does in itself, said nowhere else.
+    Log {
+        /// How much somebody has to want to hear to be told this.
+        level: Level,
+        /// The module that says it.
+        target: String,
+        /// In words.
+        message: String,
+        /// Names and values.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        fields: BTreeMap<String, serde_json::Value>,
     },
     /// The command failed.
     Error {

@@ -27,6 +27,12 @@ pub fn line_of(report: &Report) -> String {
             format!("epoch {epoch}/{epochs}: {}", listed(values, *loss_is_scaled))
         }
         Report::Warning { message } => format!("warning: {message}"),
+        Report::Waiting { what, peer, limit_seconds, remedy, .. } => {
+            let who = peer.as_ref().map_or(String::new(), |peer| format!(" ({peer})"));
+            let limit = limit_seconds
+                .map_or("no limit".to_string(), |limit| format!("{limit:.0} s at most"));
+            format!("warning: {what}{who}; {limit}; what helps: {remedy}")
+        }
         Report::Chaos { fault, processes, seconds } => fault_text(*fault, processes, *seconds),
         Report::ChaosOver { seed, faults } => {
             let kinds: Vec<String> =
@@ -35,6 +41,13 @@ pub fn line_of(report: &Report) -> String {
             format!("chaos: {all} with seed {seed} ({})", kinds.join(", "))
         }
         Report::Note { message } => message.clone(),
+        Report::Log { level, message, fields, .. } => {
+            let named = fields.iter().map(|(name, value)| match value {
+                serde_json::Value::String(text) => format!(" {name}={text}"),
+                value => format!(" {name}={value}"),
+            });
+            format!("{level}: {message}{}", named.collect::<String>())
+        }
         Report::Predicted { rows, output } => {
             let place = output.as_ref().map_or(String::new(), |output| format!(" in {output}"));
             format!("{}{place}", count(*rows, "prediction"))

@@ -190,7 +190,8 @@ fn name_of(planned: &Planned) -> String {
     }
 }
 
-fn stage_of(reason: &WaitReason) -> &'static str {
+/// What is waited for, in one word.
+pub(crate) fn stage_of(reason: &WaitReason) -> &'static str {
     match reason {
         WaitReason::Workers { .. } => "workers",
         WaitReason::Shards { .. } => "rows",

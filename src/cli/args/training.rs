@@ -33,6 +33,8 @@ pub(in crate::cli) struct Local {
     /// encrypted and wants a key, which is in the file http of the run folder.
     #[arg(long, value_name = "HOST:PORT|off", default_value = PAGE_DEFAULT, value_parser = page)]
     pub(in crate::cli) http: Http,
+    #[command(flatten)]
+    pub(in crate::cli) trace: Trace,
     /// Inject faults into the cluster's processes while they train; the model stays the same.
     ///
     /// SEED decides what happens when, and to which worker; RATE is faults of that kind per minute (0 to 6000). The same
@@ -78,6 +80,8 @@ pub(in crate::cli) struct Launch {
     /// encrypted and wants a key, which is in the file http of the run folder.
     #[arg(long, value_name = "HOST:PORT|off", default_value = PAGE_DEFAULT, value_parser = page)]
     pub(in crate::cli) http: Http,
+    #[command(flatten)]
+    pub(in crate::cli) trace: Trace,
     /// Machines that workers are started on over ssh, as ssh takes them: HOST or USER@HOST.
     #[arg(long, value_name = "HOST,...", value_delimiter = ',', value_parser = host)]
     pub(in crate::cli) hosts: Vec<String>,
@@ -157,6 +161,8 @@ pub(in crate::cli) struct Coordinator {
     #[arg(long, hide = true, value_parser = seconds)]
     pub(in crate::cli) checkpoint_seconds: Option<f64>,
     #[command(flatten)]
+    pub(in crate::cli) trace: Trace,
+    #[command(flatten)]
     pub(in crate::cli) child: Child,
 }
 
@@ -205,7 +211,21 @@ pub(in crate::cli) struct Worker {
     #[arg(long, value_name = "HOST[:PORT]", value_parser = host_or_address)]
     pub(in crate::cli) advertise: Vec<String>,
     #[command(flatten)]
+    pub(in crate::cli) trace: Trace,
+    #[command(flatten)]
     pub(in crate::cli) child: Child,
+}
+
+/// When which part of a step is done.
+#[derive(Clone, Debug, Args)]
+pub(in crate::cli) struct Trace {
+    /// Write when which part of each step is done, by whom, into a new file for Perfetto (ui.perfetto.dev) or Chrome: this
+    /// process's, and with `local` and `launch` those of all processes that it starts on this machine.
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) trace: Option<PathBuf>,
+    /// Of how many steps, after the first three of a process.
+    #[arg(long, value_name = "STEPS", default_value = "100", requires = "trace", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(in crate::cli) trace_steps: u64,
 }
 
 /// How a local cluster's launcher starts its children.

@@ -109,6 +109,7 @@ fn coordinate(
         seats,
         chaos: None,
         http: launch.http,
+        trace: launch.trace,
     };
     runtime(1)?.block_on(local::run(options, reporter))
 }

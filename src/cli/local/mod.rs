@@ -8,6 +8,7 @@ mod chaos;
 mod children;
 mod disturb;
 mod ending;
+mod observing;
 mod seat;
 
 use std::os::unix::process::ExitStatusExt as _;
@@ -24,9 +25,10 @@ use self::children::{Children, From, Heard, Stage, command, until};
 use self::disturb::Disturber;
 use self::seat::Backoff;
 pub(super) use self::seat::{Seat, Ssh, words};
-use super::args::{Http, JobFile};
+use super::args::{Http, JobFile, Trace};
 use super::process;
-use crate::report::SharedConsole;
+use crate::report::{Console, SharedConsole};
+use crate::timeline::Joined;
 use lockstep_run::error::{Error, Result, STOPPED, exit};
 use lockstep_run::report::{Report, report};
 use lockstep_status::address::PageAddress;
@@ -53,6 +55,8 @@ pub(super) struct Options {
     pub(super) chaos: Option<Chaos>,
     /// Where the status page is.
     pub(super) http: Http,
+    /// The timeline of the processes that are started on this machine.
+    pub(super) trace: Trace,
 }
 
 /// How a cluster is open to other machines: whoever has the join line in the run folder may come.
@@ -72,7 +76,9 @@ pub(super) async fn run(options: Options, reporter: &SharedConsole) -> Result<()
         None => Some(Secret::random().map_err(|error| Error::Internal(error.to_string()))?),
         Some(_) => None,
     };
+    let traces = options.trace.trace.as_deref().map(Joined::create).transpose()?;
     let mut cluster = LocalCluster::new(&options, reporter, token);
+    cluster.traces = traces;
     cluster.start_coordinator()?;
     let result = tokio::select! {
         result = cluster.watch() => result,
@@ -86,6 +92,8 @@ pub(super) async fn run(options: Options, reporter: &SharedConsole) -> Result<()
         // Children die with the cluster.
         () = signals.next() => {}
     }
+    cluster.console().flush();
+    let traced = cluster.join_traces();
     let last_words = cluster.error.take();
     if let Some(disturber) = &cluster.disturber {
         report(reporter, &disturber.summary());
@@ -96,7 +104,7 @@ pub(super) async fn run(options: Options, reporter: &SharedConsole) -> Result<()
     match (result, last_words) {
         // The coordinator knows where the run can go on.
         (Err(Error::Stopped(_)), Some((message, exit::STOPPED))) => Err(Error::Stopped(message)),
-        (result, _) => result,
+        (result, _) => result.and(traced),
     }
 }
 
@@ -154,6 +162,8 @@ struct LocalCluster<'a> {
     mistake: Option<String>,
     /// Who injects faults, if anybody.
     disturber: Option<Disturber>,
+    /// What its processes note of when they do what, if that is wanted.
+    traces: Option<Joined>,
 }
 
 impl<'a> LocalCluster<'a> {
@@ -181,7 +191,12 @@ impl<'a> LocalCluster<'a> {
             error: None,
             mistake: None,
             disturber: options.chaos.as_ref().map(disturber),
+            traces: None,
         }
+    }
+
+    fn console(&self) -> std::sync::MutexGuard<'_, Console> {
+        self.reporter.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Starts the coordinator; again where it listened before, to go on with the run.
@@ -206,6 +221,7 @@ impl<'a> LocalCluster<'a> {
         if let Some(disturber) = &mut self.disturber {
             command.args(disturber.before_start(out));
         }
+        self.observe(&mut command);
         self.coordinator = Some(self.children.start(|_| From::Coordinator, command, None)?);
         Ok(())
     }
@@ -216,9 +232,14 @@ impl<'a> LocalCluster<'a> {
             let patience = self.too_few_since.filter(|_| !self.ending_by_itself);
             let patience = patience.map(|since| since + END_WAIT_MAX);
             let disturb_at = self.disturb_at();
+            let show_at = self.console().due();
             let heard = tokio::select! {
                 heard = self.children.hear() => heard,
                 () = until(patience) => return Err(self.too_few()),
+                () = until(show_at) => {
+                    self.console().show_due(Instant::now());
+                    continue;
+                }
                 () = until(disturb_at) => {
                     self.disturb()?;
                     continue;
@@ -296,7 +317,6 @@ impl<'a> LocalCluster<'a> {
 
     /// Shows a line; returns the address if it says where the coordinator listens.
     fn show(&mut self, from: From, line: &str) -> Option<String> {
-        let mut reporter = self.reporter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let prefix = if from == From::Coordinator { String::new() } else { self.name(from) };
         match serde_json::from_str::<Report>(line) {
             Ok(Report::Error { message, exit_code }) if from == From::Coordinator => {
@@ -308,7 +328,8 @@ impl<'a> LocalCluster<'a> {
             Ok(_) if from != From::Coordinator && self.is_stopping => {}
             Ok(told) if from != From::Coordinator && self.goes_without_saying(&told) => {}
             Ok(told) => {
-                reporter.report_from(&prefix, &told);
+                let origin = serde_json::from_str(line).unwrap_or_default();
+                self.console().report_from(&prefix, &origin, &told);
                 if let Report::Error { message, exit_code: exit::INTERNAL } = &told {
                     self.mistake.get_or_insert_with(|| message.clone());
                 }
@@ -326,7 +347,7 @@ impl<'a> LocalCluster<'a> {
                     return Some(address);
                 }
             }
-            Err(_) => reporter.foreign(&self.name(from), line),
+            Err(_) => self.console().foreign(&self.name(from), line),
         }
         None
     }

@@ -4,7 +4,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use lockstep_run::error::{Error, Result, exit};
-use lockstep_run::report::{Report, report};
+use lockstep_run::report::{Level, Report, report};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
@@ -44,12 +44,12 @@ pub(in crate::cli) struct Ssh {
 
 impl Ssh {
     /// A worker there, that is told the join line on its standard input and ends with it.
-    fn worker(&self, threads: Option<usize>) -> Command {
+    fn worker(&self, threads: Option<usize>, level: Level) -> Command {
         let mut command = Command::new(self.command.first().map_or("ssh", String::as_str));
         command.args(self.command.iter().skip(1)).arg("--").arg(&self.host);
         command.arg(shell_word(&self.program));
         command.args(["--log-format", "json", "worker", "--join-file", "-", "--end-with-input"]);
-        command.args(["--wait", &self.wait.to_string()]);
+        command.args(["--wait", &self.wait.to_string(), "--log-level", level.name()]);
         if let Some(threads) = threads {
             command.args(["--threads", &threads.to_string()]);
         }
@@ -88,14 +88,18 @@ impl LocalCluster<'_> {
             Seat::Here => (self.worker_here()?, None),
             Seat::There(ssh) => {
                 let line = JoinFile::of_run(&self.options.out).line()?;
-                (ssh.worker(self.options.threads), Some(Zeroizing::new(format!("{}\n", *line))))
+                let level = self.console().level();
+                (
+                    ssh.worker(self.options.threads, level),
+                    Some(Zeroizing::new(format!("{}\n", *line))),
+                )
             }
         };
         self.backoffs[seat].started_at = Some(Instant::now());
         Ok(Worker::AtWork(self.children.start(From::Worker, command, told)?))
     }
 
-    fn worker_here(&self) -> Result<Command> {
+    fn worker_here(&mut self) -> Result<Command> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let here = self.options.seats.iter().filter(|seat| matches!(seat, Seat::Here)).count();
         let threads = self.options.threads.unwrap_or((cores / here.max(1)).max(1));
@@ -109,6 +113,7 @@ impl LocalCluster<'_> {
             }
         }
         command.args(["--threads", &threads.to_string()]);
+        self.observe(&mut command);
         Ok(command)
     }
 
@@ -219,11 +224,11 @@ mod tests {
             program: "/opt/it's here/lockstep".to_string(),
             wait: 60.0,
         };
-        let command = ssh.worker(Some(3));
+        let command = ssh.worker(Some(3), Level::Info);
         let arguments: Vec<_> =
             command.as_std().get_args().map(|text| text.to_string_lossy().into_owned()).collect();
         let wanted = "-p 22 -- me@node1 '/opt/it'\\''s here/lockstep' --log-format json worker --join-file - --end-with-input \
-                      --wait 60 --threads 3";
+                      --wait 60 --log-level info --threads 3";
         assert_eq!(arguments.join(" "), wanted);
         assert!(words("  ").is_err());
     }

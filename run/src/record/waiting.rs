@@ -1,0 +1,55 @@
+//! What a run waits for and what helps, for people. Decides nothing.
+
+use lockstep_coordinator::Peer;
+use lockstep_coordinator::engine::{Wait, WaitReason};
+
+use super::Shared;
+use crate::report::Report;
+use crate::report::words::machine;
+use crate::watch::stage_of;
+
+impl Shared {
+    /// What can be done about a wait, or will be.
+    pub(super) fn remedy(&self, wait: &Wait) -> String {
+        match wait.reason {
+            WaitReason::Workers { .. } => {
+                let host = match self.address.ip() {
+                    ip if ip.is_unspecified() => "HOST".to_string(),
+                    ip => ip.to_string(),
+                };
+                let port = self.address.port();
+                format!("start one with `lockstep worker --coordinator {host}:{port}`")
+            }
+            WaitReason::Shards { .. } => {
+                "nothing: it gets its rows, or is let go if its connection is silent".to_string()
+            }
+            WaitReason::Adding => "nothing: this machine adds the results".to_string(),
+            WaitReason::Sum { .. } => {
+                "nothing: where it is late the nodes are sent here, and it is let go if its connection is silent".to_string()
+            }
+            WaitReason::Results { .. } => {
+                "nothing: others compute the same once they are idle, and it is let go if its connection is silent"
+                    .to_string()
+            }
+            WaitReason::Audit { .. } => "start another worker; without one the value is taken as it is".to_string(),
+            WaitReason::Dispute { .. } => "start another worker".to_string(),
+        }
+    }
+
+    /// What is waited for, and what can be done about it.
+    pub(super) fn waiting(&self, wait: &Wait, peer: Option<&Peer>) -> Report {
+        let machine = |peer: &Peer| machine(&peer.host, peer.ip().as_deref());
+        let peer = wait.worker().map(|worker| match peer {
+            Some(peer) => format!("{worker}: {}", machine(peer)),
+            None => worker.to_string(),
+        });
+        Report::Waiting {
+            what: wait.to_string(),
+            stage: stage_of(&wait.reason).to_string(),
+            peer,
+            seconds: wait.waited.as_secs_f64(),
+            limit_seconds: wait.limit().map(|limit| limit.as_secs_f64()),
+            remedy: self.remedy(wait),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A cluster that stands still says so: who is waited for, at which stage, for how long, up to which limit, and what helps; on the
+//! page and in what the coordinator says. (That this takes five seconds at most is a rule of the engine, tested there.)
+
+use lockstep_net::{JoinLine, Secret};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::faults::{JOB, folder};
+use crate::folder::Folder;
+use crate::joining;
+use crate::process::Process;
+use crate::proxy::Proxy;
+use crate::status::{endless, once, page};
+
+/// That a wait, told or shown, has all five facts.
+#[track_caller]
+fn is_whole(wait: &Value, stage: &str, remedy: &str) {
+    assert_eq!(wait["stage"], stage, "{wait}");
+    assert!(wait["seconds"].is_number(), "{wait}");
+    // A limit that there is not is said to be none.
+    assert!(wait.as_object().unwrap().contains_key("limit_seconds"), "{wait}");
+    assert!(wait.as_object().unwrap().contains_key("peer"), "{wait}");
+    assert!(wait["remedy"].as_str().unwrap().contains(remedy), "{wait}");
+    assert!(!wait["what"].as_str().unwrap().is_empty(), "{wait}");
+}
+
+/// The wait of a stage that the page shows, now or later.
+#[track_caller]
+fn shown(page: &str, stage: &str) -> Value {
+    let of_stage = |status: &Value| {
+        let waits = status["waits"].as_array().unwrap();
+        waits.iter().find(|wait| wait["stage"] == stage).cloned()
+    };
+    let status = once(page, |status| of_stage(status).is_some());
+    of_stage(&status).unwrap()
+}
+
+#[test]
+fn no_worker_comes() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let remedy = "start one with `lockstep worker --coordinator";
+    is_whole(&shown(&page(&coordinator), "workers"), "workers", remedy);
+    let told = coordinator.report("waiting", |_| true);
+    is_whole(&told, "workers", remedy);
+    assert_eq!((&told["level"], &told["peer"]), (&"warn".into(), &Value::Null));
+    let asked = folder.run(&["status", "run"]);
+    asked.expect(0);
+    assert!(asked.stdout.contains("WAITING (workers): "), "{asked}");
+}
+
+#[test]
+fn the_only_worker_is_stopped() {
+    let folder = endless();
+    let coordinator = folder.coordinator(&[]);
+    let page = page(&coordinator);
+    let worker = folder.worker(&coordinator.address(), &[]);
+    once(&page, |status| status["position"]["step"].as_u64().is_some_and(|step| step > 0));
+    worker.signal(Signal::SIGSTOP);
+    // Its silence is found before a wait is told of; on the page the wait is seen a second after it begins.
+    let wait = shown(&page, "results");
+    is_whole(&wait, "results", "it is let go if its connection is silent");
+    assert_eq!(wait["peer"], "worker 1");
+    let left = coordinator.report("worker_left", |_| true);
+    assert_eq!(left["cause"], "silent", "{left}");
+    is_whole(&coordinator.report("waiting", |_| true), "workers", "start one with");
+    worker.signal(Signal::SIGCONT);
+}
+
+/// A worker that adds up for others stops: the others do without it, and it is named.
+#[test]
+fn a_home_is_stopped() {
+    let job = JOB.replace("epochs = 3", "epochs = 1000000");
+    let job = format!("{job}[cluster]\nhomes = \"on\"\n");
+    let folder = Folder::with_table(&job, "boston-relu-adam-mse", 506);
+    let coordinator = folder.coordinator(&["--workers-start", "3"]);
+    let page = page(&coordinator);
+    let address = coordinator.address();
+    let workers: [Process; 3] = [(); 3].map(|()| folder.worker(&address, &["--no-shared-memory"]));
+    let step = |status: &Value| status["position"]["step"].as_u64().unwrap_or_default();
+    once(&page, |status| step(status) > 0);
+    workers[0].signal(Signal::SIGSTOP);
+    let left = coordinator.report("worker_left", |_| true);
+    assert_eq!((&left["cause"], &left["workers"]), (&"silent".into(), &2.into()), "{left}");
+    let at = step(&once(&page, |_| true));
+    once(&page, |status| step(status) > at);
+    workers[0].signal(Signal::SIGCONT);
+}
+
+#[test]
+fn a_worker_of_another_version_or_without_the_secret_is_named() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&[]);
+    let page = page(&coordinator);
+    let ours = env!("CARGO_PKG_VERSION");
+    let theirs = "9".repeat(ours.len());
+    let proxy = Proxy::replacing(&coordinator.address(), ours, &theirs);
+    let worker = folder.worker(&proxy.address(), &[]);
+    let wait = shown(&page, "joining");
+    is_whole(&wait, "joining", "start that worker again with what this run wants");
+    assert!(wait["what"].as_str().unwrap().contains("install the same version on both"), "{wait}");
+    assert!(wait["peer"].as_str().unwrap().contains("process "), "{wait}");
+    coordinator.report("warning", |warning| {
+        warning["message"].as_str().unwrap().contains("install the same version on both")
+    });
+    worker.end().expect(6);
+}
+
+#[test]
+fn a_worker_with_an_old_secret_is_named() {
+    let folder = folder();
+    let (coordinator, line) = joining::coordinator(&folder, &[]);
+    let page = page(&coordinator);
+    let other = JoinLine { secret: Secret::random().unwrap(), ..line };
+    let worker = joining::join(&folder, &other.to_line());
+    let wait = shown(&page, "joining");
+    is_whole(&wait, "joining", "start that worker again with what this run wants");
+    assert!(wait["what"].as_str().unwrap().contains("the join line's secret"), "{wait}");
+    worker.end().expect(6);
+}
