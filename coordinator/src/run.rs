@@ -97,7 +97,8 @@ impl Coordinator {
         let cluster = ClusterServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let services = Services::new(cluster).await;
+        let services = Services::new(cluster, self.address.ip().is_loopback()).await;
+        let services = services.map_err(RunError::Server)?;
         // Nobody waits for room: the next trouble says the same.
         let troubled = move |trouble: Trouble<'_>| {
             let _ = trouble_tx.try_send(Arrival::Trouble(trouble_text(trouble)));

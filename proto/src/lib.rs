@@ -26,6 +26,9 @@ pub mod wire {
     tonic::include_proto!("lockstep.v1");
 }
 
+/// What `lockstep.proto` says, as a `FileDescriptorSet`: for whoever asks by reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/lockstep.bin"));
+
 /// Version of the wire contract; a peer with another one is refused.
 pub const PROTOCOL: u32 = 5;
 

@@ -106,6 +106,8 @@ mod pty;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod qemu;
 #[cfg(target_os = "linux")]
+mod reflection;
+#[cfg(target_os = "linux")]
 mod relay;
 #[cfg(target_os = "linux")]
 mod resume;

@@ -2,6 +2,7 @@
 //! everything was promised to be there, as in `.ci/run`.
 
 use std::io::Write as _;
+use std::process::Command;
 
 /// Set where a missing tool is a failure.
 const REQUIRED: &str = "LOCKSTEP_TOOLS_REQUIRED";
@@ -15,6 +16,13 @@ pub(crate) fn skip(wanted: &str) {
     assert!(std::env::var_os(REQUIRED).is_none(), "{REQUIRED} is set, but wanted {wanted}");
     // Not `eprintln!`: that is shown only when a test fails.
     let _ = writeln!(std::io::stderr(), "skipped: wanted {wanted}");
+}
+
+/// A Python that has this module: the one that LOCKSTEP_PYTHON names, or the system's.
+pub(crate) fn python(module: &str) -> Option<String> {
+    let python = std::env::var("LOCKSTEP_PYTHON").unwrap_or_else(|_| "python3".to_string());
+    let found = Command::new(&python).args(["-c", &format!("import {module}")]).output();
+    found.is_ok_and(|found| found.status.success()).then_some(python)
 }
 
 /// Ports of this machine that nobody listens on, for servers that cannot take one themselves.
