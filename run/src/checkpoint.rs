@@ -392,7 +392,7 @@ fn step_named(path: &Path) -> Option<Step> {
 }
 
 /// The checkpoints of a run folder and the steps in their names, oldest first.
-fn files(run: &Path) -> Result<Vec<(Step, PathBuf)>> {
+pub(crate) fn files(run: &Path) -> Result<Vec<(Step, PathBuf)>> {
     files_of(run, "safetensors")
 }
 

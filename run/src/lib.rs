@@ -24,6 +24,7 @@ pub mod report;
 pub mod run_folder;
 pub mod status_of;
 mod tensor_file;
+pub mod tensorboard;
 pub mod train;
 pub mod validated;
 pub mod verify;

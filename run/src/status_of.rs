@@ -22,7 +22,7 @@ const TAIL_BYTES: u64 = 64 << 10;
 /// A line of `metrics.jsonl`.
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-enum Line {
+pub(crate) enum Line {
     Step {
         epoch: u32,
         step: u64,

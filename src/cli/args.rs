@@ -14,7 +14,7 @@ pub(super) use self::models::{Evaluate, Export, Import, Predict, Verify};
 pub(super) use self::tls::{CoordinatorTls, WorkerTls};
 pub(super) use self::training::{Coordinator, Launch, Local, Slurm, Trace, Worker};
 use self::values::address;
-pub(super) use self::watching::{Health, Http, ReportFile, Runs, Status};
+pub(super) use self::watching::{Health, Http, ReportFile, Runs, Status, TensorBoard};
 use crate::report::LogFormat;
 use lockstep_run::job::{Job, JobError, Setting};
 use lockstep_run::report::Level;
@@ -162,6 +162,9 @@ pub(super) enum Command {
     Runs(Runs),
     /// Write the status page of a run as one file that opens anywhere.
     Report(ReportFile),
+    /// Write a run's losses, metrics, hyperparameters and job for TensorBoard, while it goes on or afterwards.
+    #[command(name = "tensorboard")]
+    TensorBoard(TensorBoard),
     /// Make the key and the secret of a run ahead of it, or renew the secret of its join line.
     Token(Token),
     /// Ask a coordinator whether it is there and takes workers in.

@@ -21,6 +21,7 @@ mod report_file;
 mod runs;
 mod slurm;
 mod status;
+mod tensorboard;
 mod version;
 
 use std::io::Write as _;
@@ -168,6 +169,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
         Command::Status(options) => status::run(&options, reporter),
         Command::Runs(options) => runs::list(&options, reporter),
         Command::Report(options) => report_file::write(options, reporter),
+        Command::TensorBoard(options) => tensorboard::write(&options, reporter),
         Command::Token(token) => joining::token(token, reporter),
         Command::Health(health) => health::run(&health),
         Command::Manual(options) => manual::write(&options.folder),

@@ -49,6 +49,23 @@ pub(super) fn check(
     Ok(())
 }
 
+/// Whether a folder, which may not be there yet, lies outside of the run folder.
+///
+/// # Errors
+/// If it lies in it.
+pub(super) fn check_folder(run: &Path, folder: &Path) -> Result<()> {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let there = absolute.ancestors().find_map(|above| fs::canonicalize(above).ok());
+    match (there, fs::canonicalize(run)) {
+        (Some(there), Ok(run)) if there.starts_with(&run) => Err(Error::File {
+            path: folder.to_path_buf(),
+            problem: "it lies in the run folder, which only its run writes: name another place"
+                .to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The same of standard output, which may have been led to a file.
 ///
 /// # Errors

@@ -133,6 +133,8 @@ mod stopping;
 mod stuck;
 #[cfg(target_os = "linux")]
 mod systemd;
+#[cfg(target_os = "linux")]
+mod tensorboard;
 mod terminal;
 #[cfg(target_os = "linux")]
 mod thresholds;

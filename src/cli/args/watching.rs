@@ -55,6 +55,27 @@ pub(in crate::cli) struct ReportFile {
     pub(in crate::cli) force: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  lockstep tensorboard runs/boston\n  lockstep tensorboard runs/boston --follow & tensorboard --logdir tensorboard"
+)]
+pub(in crate::cli) struct TensorBoard {
+    /// The run folder; the run may be unfinished.
+    pub(in crate::cli) run: PathBuf,
+    /// TensorBoard's folder: the run's events go into a folder of its name there.
+    #[arg(long, value_name = "DIR", default_value = "tensorboard")]
+    pub(in crate::cli) logdir: PathBuf,
+    /// Go on until the run is over, with what it writes down meanwhile.
+    #[arg(long, short)]
+    pub(in crate::cli) follow: bool,
+    /// How the weights lie as well, by tensor: those of the checkpoints that are kept, and of the model.
+    #[arg(long)]
+    pub(in crate::cli) histograms: bool,
+    /// Replace the run's events if they are there.
+    #[arg(long)]
+    pub(in crate::cli) force: bool,
+}
+
 /// Where the status page is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum Http {
