@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::faults::{HASH, JOB, folder};
+use crate::faults::{JOB, LONG_HASH, long_folder};
 use crate::folder::Folder;
 use crate::process::Process;
 
@@ -92,10 +92,13 @@ fn nests(spans: &mut [Span]) {
 
 #[test]
 fn a_local_cluster_is_one_timeline_and_the_bits_are_the_same() {
-    let folder = folder();
+    // Long enough for every worker to be dealt something in those steps, whatever else this machine does.
+    let folder = long_folder();
     let local = ["--quiet", "local", "job.toml", "--workers", "3", "--out", "run"];
-    folder.run(&[&local[..], &["--trace", "trace.json", "--trace-steps", "20"]].concat()).expect(0);
-    assert_eq!(folder.hash(), HASH);
+    folder
+        .run(&[&local[..], &["--trace", "trace.json", "--trace-steps", "1000"]].concat())
+        .expect(0);
+    assert_eq!(folder.hash(), LONG_HASH);
     let trace = Trace::read(&folder, "trace.json");
     let workers = trace.processes("worker ");
     assert_eq!(workers.len(), 3, "{:?}", trace.0.keys());
@@ -111,7 +114,7 @@ fn a_local_cluster_is_one_timeline_and_the_bits_are_the_same() {
     let of = |name: &'static str| trace.spans(coordinator).filter(move |span| span.name == name);
     let steps: BTreeSet<u64> = of("update").filter_map(|span| span.args["step"].as_u64()).collect();
     let (first, last) = (steps.first().unwrap(), steps.last().unwrap());
-    assert!(*first > 3 && last - first < 20, "from step {first} to {last}");
+    assert!(*first >= 3 && last - first < 1000, "from step {first} to {last}");
     assert!(of("fold").all(|span| span.args["chunk"].is_u64()));
     // What is there is kept.
     folder
@@ -124,22 +127,24 @@ fn a_local_cluster_is_one_timeline_and_the_bits_are_the_same() {
 /// Over machines each process writes its own.
 #[test]
 fn a_worker_that_is_a_home_says_what_it_adds() {
-    let folder = Folder::with_table(
-        &format!("{JOB}[cluster]\nhomes = \"on\"\n"),
-        "boston-relu-adam-mse",
-        506,
-    );
-    let coordinator = folder.coordinator(&["--workers-start", "3", "--trace", "coordinator.json"]);
+    let job = JOB.replace("epochs = 3", "epochs = 250");
+    let job = format!("{job}[cluster]\nhomes = \"on\"\n");
+    let folder = Folder::with_table(&job, "boston-relu-adam-mse", 506);
+    let steps = ["--trace-steps", "5000"];
+    let arguments = ["--workers-start", "3", "--trace", "coordinator.json"];
+    let coordinator = folder.coordinator(&[&arguments[..], &steps].concat());
     let address = coordinator.address();
     let worker = |name: &str| {
-        folder.worker(&address, &["--no-shared-memory", "--trace", &format!("{name}.json")])
+        let file = format!("{name}.json");
+        let arguments = ["--no-shared-memory", "--trace", &file];
+        folder.worker(&address, &[&arguments[..], &steps].concat())
     };
     let workers: [Process; 3] = ["0", "1", "2"].map(worker);
     for process in workers {
         process.end().expect(0);
     }
     coordinator.end().expect(0);
-    assert_eq!(folder.hash(), HASH);
+    assert_eq!(folder.hash(), LONG_HASH);
     let traces = ["0", "1", "2"].map(|name| Trace::read(&folder, &format!("{name}.json")));
     let folds = traces.iter().flat_map(|trace| trace.0.values().flatten().flatten());
     assert!(folds.filter(|span| span.name == "fold").count() > 0, "no worker adds anything");
