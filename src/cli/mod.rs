@@ -200,15 +200,15 @@ fn work(config: WorkerConfig, reporter: &SharedConsole) -> Result<()> {
     let mut retry_told = false;
     let mut tell = |event: WorkerEvent<'_>| {
         let told = match event {
-            WorkerEvent::Retrying { error, left, .. } if !retry_told => {
+            WorkerEvent::Retrying { error, waited, left, .. } if !retry_told => {
                 retry_told = true;
-                let left = left.as_secs_f64().ceil();
-                Report::Warning {
-                    message: format!(
-                        "no coordinator at {} yet ({error}): trying for {left} s",
-                        guide.shown()
-                    ),
-                }
+                let what = format!("no coordinator at {} yet ({error})", guide.shown());
+                looking(what, &guide.shown(), waited, left)
+            }
+            WorkerEvent::StillTrying { waited, left } => {
+                let seconds = waited.as_secs_f64();
+                let what = format!("waiting for an answer for {seconds:.1} s");
+                looking(what, &guide.shown(), waited, left)
             }
             WorkerEvent::Retrying { .. } => return,
             WorkerEvent::Joined { run_id, worker } => {
@@ -245,6 +245,18 @@ fn work(config: WorkerConfig, reporter: &SharedConsole) -> Result<()> {
             Err(Error::Stopped("stopped: said goodbye to the coordinator".to_string()))
         }
         Ended::Stopped => Err(Error::Stopped(STOPPED.to_string())),
+    }
+}
+
+/// A worker looks for its coordinator.
+fn looking(what: String, coordinator: &str, waited: Duration, left: Duration) -> Report {
+    Report::Waiting {
+        what,
+        stage: "joining".to_string(),
+        peer: Some(format!("coordinator: {coordinator}")),
+        seconds: waited.as_secs_f64(),
+        limit_seconds: Some((waited + left).as_secs_f64().ceil()),
+        remedy: "start the coordinator, or check where it is and what is between".to_string(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! A cluster that stands still says so: who is waited for, at which stage, for how long, up to which limit, and what helps; on the
 //! page and in what the coordinator says. (That this takes five seconds at most is a rule of the engine, tested there.)
 
+use std::net::TcpListener;
+
 use lockstep_net::{JoinLine, Secret};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -117,4 +119,22 @@ fn a_worker_with_an_old_secret_is_named() {
     is_whole(&wait, "joining", "start that worker again with what this run wants");
     assert!(wait["what"].as_str().unwrap().contains("the join line's secret"), "{wait}");
     worker.end().expect(6);
+}
+
+/// Somebody takes the connection and says nothing: a worker says so before it gives up, and again with what it met.
+#[test]
+fn a_coordinator_that_hangs_is_named_by_its_workers() {
+    let folder = folder();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let arguments = ["--log-format", "json", "worker", "--coordinator", &address, "--wait", "60"];
+    let worker = folder.start(&arguments);
+    let told = worker.report("waiting", |_| true);
+    is_whole(&told, "joining", "start the coordinator");
+    assert_eq!(told["peer"], format!("coordinator: {address}"));
+    assert_eq!(told["limit_seconds"], 60.0);
+    assert!(told["what"].as_str().unwrap().starts_with("waiting for an answer for "), "{told}");
+    let met =
+        worker.report("waiting", |told| told["what"].as_str().unwrap().starts_with("no coor"));
+    assert!(met["seconds"].as_f64() > told["seconds"].as_f64(), "{met}");
 }

@@ -103,7 +103,7 @@ fn a_local_cluster_is_one_timeline_and_the_bits_are_the_same() {
     let workers = trace.processes("worker ");
     assert_eq!(workers.len(), 3, "{:?}", trace.0.keys());
     for worker in workers {
-        trace.expect(worker, &["deal", "gather", "forward", "backward", "wait"]);
+        trace.expect(worker, &["deal", "gather", "forward", "backward", "send", "wait"]);
         let layers = trace.spans(worker).filter(|span| span.name == "backward");
         let layers: BTreeSet<_> = layers.map(|span| span.args["layer"].as_u64()).collect();
         assert_eq!(layers, BTreeSet::from([Some(0), Some(1)]), "every layer of the network");

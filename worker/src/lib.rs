@@ -42,7 +42,7 @@ pub use health::health;
 use lost::without_code;
 pub use lost::{Foreign, Lost};
 pub use peers::{ADDRESSES_MAX, PeerOptions};
-use search::{Search, random};
+use search::{Search, random, telling};
 use session::{Line, Means, Session};
 
 /// Longest wait for a coordinator to answer a join.
@@ -74,12 +74,21 @@ pub struct WorkerConfig {
 /// Something worth telling.
 #[derive(Debug)]
 pub enum WorkerEvent<'a> {
+    /// A try to connect or to join has no answer yet; told every few seconds while it lasts.
+    StillTrying {
+        /// How long it has looked by now.
+        waited: Duration,
+        /// Until the worker gives up.
+        left: Duration,
+    },
     /// A try to connect failed; there will be another.
     Retrying {
         /// Why it failed.
         error: &'a Lost,
         /// Until the next try.
         pause: Duration,
+        /// How long it has looked by now.
+        waited: Duration,
         /// Until the worker gives up.
         left: Duration,
     },
@@ -341,7 +350,11 @@ async fn find(
 ) -> Result<(Session, Welcome), WorkerError> {
     search.begin();
     loop {
-        let loss = match attempt(config, join, means).await {
+        let still = || {
+            let (waited, left) = search.spent();
+            tell(WorkerEvent::StillTrying { waited, left });
+        };
+        let loss = match telling(attempt(config, join, means), still).await {
             Err(WorkerError::Lost(loss)) => loss,
             Ok(joined) => {
                 search.found();
@@ -350,7 +363,8 @@ async fn find(
             Err(error) => return Err(error),
         };
         let (pause, left) = search.pause(&config.coordinator.shown(), &loss)?;
-        tell(WorkerEvent::Retrying { error: &loss, pause, left });
+        let (waited, _) = search.spent();
+        tell(WorkerEvent::Retrying { error: &loss, pause, waited, left });
         tokio::time::sleep(pause).await;
     }
 }

@@ -36,6 +36,7 @@ impl Pool {
         let (out, finished) = (self.out.clone(), self.finished_tx.clone());
         self.threads.spawn(move || {
             let done = job.run(&Instant::now, &mut |said| {
+                let _span = trace_span!(target: TARGET, "send").entered();
                 let result = match said {
                     Said::Coordinator(result) => result,
                     Said::Peer(worker, message) => {
@@ -49,7 +50,6 @@ impl Pool {
                 if let Some(lane) = &lane {
                     lane.name(&mut message);
                 }
-                let _span = trace_span!(target: TARGET, "send").entered();
                 // Fails only when the stream is gone; the session finds that out by itself.
                 drop(out.blocking_send(message));
             });

@@ -11,6 +11,9 @@ use crate::lost::Lost;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// A try that lasts this long is told of, and again after as long.
+const TOLD_AFTER: Duration = Duration::from_secs(4);
+
 /// A membership that lasted this long, and as long as a worker looks, was one, even without work: the coordinator may
 /// have waited for other workers.
 const LASTING: Duration = Duration::from_secs(30);
@@ -89,6 +92,12 @@ impl Search {
         Ok((self.next_pause().min(left), left))
     }
 
+    /// How long it has looked, and how long is left.
+    pub(crate) fn spent(&self) -> (Duration, Duration) {
+        let waited = self.elapsed();
+        (waited, self.wait.saturating_sub(waited))
+    }
+
     fn next_pause(&mut self) -> Duration {
         let pause = jittered(self.pause, random());
         self.pause = (self.pause * 2).min(PAUSE_MAX);
@@ -97,6 +106,18 @@ impl Search {
 
     fn elapsed(&self) -> Duration {
         self.looked + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+/// A try to join, that is told of while it lasts: somebody may take a connection and say nothing.
+pub(crate) async fn telling<T>(attempt: impl Future<Output = T>, mut tell: impl FnMut()) -> T {
+    tokio::pin!(attempt);
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut attempt => return result,
+            () = tokio::time::sleep(TOLD_AFTER) => tell(),
+        }
     }
 }
 
@@ -114,6 +135,17 @@ pub(crate) fn random() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_try_that_lasts_is_told_of_within_five_seconds_and_again() {
+        let begun = tokio::time::Instant::now();
+        let mut told = Vec::new();
+        let attempt = tokio::time::sleep(Duration::from_secs(10));
+        telling(attempt, || told.push(begun.elapsed().as_secs())).await;
+        assert_eq!(told, [4, 8]);
+        let quick = telling(async { 7 }, || panic!("there is nothing to tell"));
+        assert_eq!(quick.await, 7);
+    }
 
     #[test]
     fn pauses_are_half_to_all_of_what_they_may_be() {

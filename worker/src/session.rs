@@ -307,6 +307,7 @@ impl Session {
     }
 
     fn say(&mut self, message: FromWorker) -> ControlFlow<End> {
+        let _span = trace_span!(target: TARGET, "send").entered();
         let message = message.into_wire();
         if !self.unsent.is_empty() {
             self.unsent.push_back(message);

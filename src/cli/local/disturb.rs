@@ -242,7 +242,9 @@ impl LocalCluster<'_> {
         let Some(disturber) = &self.disturber else { return false };
         match told {
             Report::Note { .. } => true,
-            Report::Warning { .. } => disturber.is_down() || self.is_finished,
+            Report::Warning { .. } | Report::Waiting { .. } => {
+                disturber.is_down() || self.is_finished
+            }
             _ => false,
         }
     }
