@@ -18,7 +18,7 @@ fn main() -> lockstep::Result<()> {
     model.compile(adam(), Loss::Mse, &[Metric::Mae]);
 
     // Train it on the cluster.
-    let fit = Fit { epochs: 100, batch_size: 10, workers: 2, seed: 1, ..Fit::default() };
+    let fit = Fit::new().epochs(100).batch_size(10).workers(2).seed(1);
     let history = model.fit(x_train.view(), y_train.view(), &fit)?;
     let last = &history.epochs[99];
     println!("epoch 100: loss {:.2}, mae {:.2}", last["loss"], last["mae"]);

@@ -8,11 +8,11 @@ use lockstep_run::job::{self, Average, Descent};
 /// How gradients become weights, and the learning rate, a number or a schedule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Optimizer {
-    pub(super) rule: Rule,
-    pub(super) learning_rate: LearningRate,
-    pub(super) exclude_from_weight_decay: Vec<String>,
-    pub(super) average: Average,
-    pub(super) gradient_accumulation_steps: Option<u64>,
+    pub(crate) rule: Rule,
+    pub(crate) learning_rate: LearningRate,
+    pub(crate) exclude_from_weight_decay: Vec<String>,
+    pub(crate) average: Average,
+    pub(crate) gradient_accumulation_steps: Option<u64>,
 }
 
 impl Optimizer {
@@ -61,20 +61,28 @@ impl Optimizer {
         self
     }
 
-    /// What is wrong with the learning rate in a fit of so many steps, of which there is at least one.
-    pub(super) fn problem(&self, steps: u64) -> Option<String> {
+    /// What is wrong with it in a fit of so many steps; of which there is at least one, if that is known.
+    pub(crate) fn problem(&self, steps: Option<u64>) -> Option<String> {
         let rate = &self.learning_rate;
         match rate.check() {
             Err(wrong) if wrong.parameter == "learning_rate" => {
-                Some(format!("the learning rate: {}", wrong.problem))
+                return Some(format!("the learning rate: {}", wrong.problem));
             }
             Err(wrong) => {
-                Some(format!("{} of the learning rate: {}", wrong.parameter, wrong.problem))
+                return Some(format!(
+                    "{} of the learning rate: {}",
+                    wrong.parameter, wrong.problem
+                ));
             }
-            Ok(()) => rate.check_over(steps).err().map(|problem| {
-                format!("the learning rate over the {steps} steps of this fit: {problem}")
-            }),
+            Ok(()) => {}
         }
+        if let Err(wrong) = Descent::from(self.clone()).check() {
+            return Some(format!("{} of the optimizer: {}", wrong.parameter, wrong.problem));
+        }
+        let steps = steps?;
+        rate.check_over(steps).err().map(|problem| {
+            format!("the learning rate over the {steps} steps of this fit: {problem}")
+        })
     }
 }
 

@@ -6,6 +6,8 @@ use lockstep_run::report::escape::line;
 use lockstep_run::report::words::line_of;
 use lockstep_run::report::{EpochsShown, Report, Reporter};
 
+use crate::words::in_rust;
+
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     epochs: EpochsShown,
@@ -21,7 +23,7 @@ impl Reporter for Progress {
         if !is_told {
             return;
         }
-        let text = line_of(report);
+        let text = in_rust(&line_of(report));
         // In one piece: others may write there too. Nobody is left to be told if standard error is gone.
         #[allow(clippy::disallowed_methods)]
         let _ = std::io::stderr().lock().write_all(format!("{}\n", line(&text)).as_bytes());

@@ -1,113 +1,206 @@
-//! The tutorial's helpers around a model: a table from a file, a split, an error measure.
+//! Tables: files of named columns, with numbers, truth values, categories and dates.
+//!
+//! A [`Table`] is read as the command line reads it: what each column is is found by looking at it, texts become inputs by themselves,
+//! and everything that is fitted to columns is fitted to the rows that are learned from, and kept with the model. CSV, TSV, Parquet, NPY,
+//! NPZ and IDX files, plain, in gzip or in zstd; a folder or a pattern is one table in several files.
+//!
+//! ```
+//! use lockstep::prelude::*;
+//!
+//! # let folder = std::env::temp_dir().join(format!("lockstep-doc-tables-{}", std::process::id()));
+//! # std::fs::create_dir_all(&folder).unwrap();
+//! # let path = folder.join("flights.csv");
+//! # let rows = (0..60).map(|row| format!("{},{},{}\n", ["AA", "UA", "DL"][row % 3], row * 10 % 70, row % 3 * 5 + row % 2));
+//! # std::fs::write(&path, "carrier,distance,delay\n".to_string() + &rows.collect::<String>()).unwrap();
+//! let flights = Table::read(&path)?
+//!     .target("delay")
+//!     .scale(Scale::named("standard").unwrap())
+//!     .column("carrier", Column::embedding(2));
+//! let mut model = Sequential::new();
+//! model.add(Dense::new(4).activation(Activation::Relu));
+//! model.add(Dense::new(1));
+//! model.compile(adam().learning_rate(0.01), Loss::Mse, &[Metric::Mae]);
+//! model.fit_table(&flights, &Fit::new().epochs(5).validation_split(0.2))?;
+//! assert_eq!(model.predict_table(&flights)?.values.dim(), (60, 1));
+//! # std::fs::remove_dir_all(&folder).unwrap();
+//! # Ok::<(), lockstep::Error>(())
+//! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use lockstep_data::{Detail, Rows, Schema, TableFile, TableSpec, TargetKind};
-use lockstep_proto::random::{Purpose, Random};
-use lockstep_proto::words::count;
-use ndarray::{Array2, ArrayView2, Axis};
+use lockstep_data::{ColumnEncoder, ColumnKind, ColumnOverride, OpenedTable, TableFile, TableSpec};
 
-use lockstep_run::error::{Error, Result};
-use lockstep_run::job::Job;
+use crate::error::Result;
 
-use super::{targets, wrong};
+pub use lockstep_data::{Dialect, Missing, Scale};
 
-/// Reads a CSV file of numbers, or an NPY file if its name ends so: features `[rows, columns]` and the target column
-/// `[rows, 1]`. Columns of a plain array are named `0`, `1` and so on.
-///
-/// # Errors
-/// If the file cannot be used; the message says where.
-pub fn load_csv(path: impl AsRef<Path>, target: &str) -> Result<(Array2<f32>, Array2<f32>)> {
-    let file = TableFile::at(path.as_ref().to_path_buf());
-    let spec = TableSpec::new(file, vec![target.to_string()]);
-    let rows = lockstep_data::load(&spec, TargetKind::Numbers, 0, Detail::Usual)?.train;
-    let table = ArrayView2::from_shape((rows.len(), rows.width()), &rows.values)
-        .map_err(|error| Error::Internal(error.to_string()))?;
-    let (x, y) = table.split_at(Axis(1), rows.features);
-    Ok((x.to_owned(), y.to_owned()))
+/// A table in a file, and what is said of its columns. The rows are read when they are needed.
+#[derive(Clone, Debug)]
+pub struct Table {
+    spec: TableSpec,
+    columns: Vec<String>,
 }
 
-pub(super) fn check_finite(x: ArrayView2<'_, f32>, y: ArrayView2<'_, f32>) -> Result<()> {
-    match x.iter().chain(y.iter()).all(|value| value.is_finite()) {
-        true => Ok(()),
-        false => Err(wrong("x or y holds a value that is not finite")),
+impl Table {
+    /// The table in this file, or in the files of this folder or pattern.
+    ///
+    /// # Errors
+    /// If there is no file, or it is no table.
+    pub fn read(path: impl AsRef<Path>) -> Result<Table> {
+        Table::read_as(path, Dialect::default())
+    }
+
+    /// The same of a CSV file that is not written as most are.
+    ///
+    /// # Errors
+    /// As [`Table::read`].
+    pub fn read_as(path: impl AsRef<Path>, dialect: Dialect) -> Result<Table> {
+        Table::of(TableFile::at(path.as_ref().to_path_buf()), dialect)
+    }
+
+    /// The table whose features are in one file and whose targets are in another: images and labels in IDX files, or two NPY files. Its
+    /// targets are those of the second.
+    ///
+    /// # Errors
+    /// As [`Table::read`].
+    pub fn read_pair(features: impl Into<PathBuf>, targets: impl Into<PathBuf>) -> Result<Table> {
+        let file = TableFile::guess(features.into(), Some(targets.into()));
+        Table::of(file, Dialect::default())
+    }
+
+    fn of(file: TableFile, dialect: Dialect) -> Result<Table> {
+        let columns = OpenedTable::open(&file, &dialect)?.columns().to_vec();
+        let target = file.default_target().map(str::to_string).into_iter().collect();
+        let mut spec = TableSpec::new(file, target);
+        spec.dialect = dialect;
+        Ok(Table { spec, columns })
+    }
+
+    /// Names of the columns, in the file's order.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The column that is to be predicted.
+    pub fn target(self, name: &str) -> Table {
+        self.targets(&[name])
+    }
+
+    /// The columns that are to be predicted, in the order of the network's outputs.
+    pub fn targets(mut self, names: &[&str]) -> Table {
+        self.spec.target = names.iter().map(|name| name.to_string()).collect();
+        self
+    }
+
+    /// The columns to predict from; every other column unless it is told.
+    pub fn features(mut self, names: &[&str]) -> Table {
+        self.spec.features = Some(names.iter().map(|name| name.to_string()).collect());
+        self
+    }
+
+    /// What one column is, or how it becomes inputs, in place of what is found by looking at it.
+    pub fn column(mut self, name: &str, column: Column) -> Table {
+        self.spec.columns.insert(name.to_string(), column.0);
+        self
+    }
+
+    /// How features that are numbers are scaled; not at all unless it is told.
+    pub fn scale(mut self, scale: Scale) -> Table {
+        self.spec.scale = scale;
+        self
+    }
+
+    /// What to do about a missing cell; an error unless it is told.
+    pub fn missing(mut self, missing: Missing) -> Table {
+        self.spec.missing = missing;
+        self
+    }
+
+    /// The column that says how much each row counts in the loss; it is no feature then.
+    pub fn sample_weight(mut self, name: &str) -> Table {
+        self.spec.sample_weight = Some(name.to_string());
+        self
+    }
+
+    /// Whether [`validation_split`](crate::training::Fit::validation_split) takes each class's share; so it is unless told otherwise.
+    pub fn stratify(mut self, stratifies: bool) -> Table {
+        self.spec.stratify = stratifies;
+        self
+    }
+
+    pub(crate) fn spec(&self) -> &TableSpec {
+        &self.spec
+    }
+
+    pub(crate) fn file(&self) -> &TableFile {
+        &self.spec.train
     }
 }
 
-/// That `y` is what the loss wants.
-pub(super) fn check_targets(
-    job: &Job,
-    x: ArrayView2<'_, f32>,
-    y: ArrayView2<'_, f32>,
-) -> Result<()> {
-    targets::check(job.target_kind(), job.network(x.ncols())?.target_width(), y)
-}
+/// What a column is, or how it becomes inputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Column(ColumnOverride);
 
-/// Rows to measure, as the network gets them.
-pub(super) fn validation(
-    job: &Job,
-    schema: &Schema,
-    x: ArrayView2<'_, f32>,
-    y: ArrayView2<'_, f32>,
-) -> Result<Rows> {
-    if x.nrows() != y.nrows() || x.is_empty() || x.ncols() != schema.features.len() {
-        let columns = count(schema.features.len() as u64, "column");
-        return Err(wrong(format!(
-            "x is {:?} and y is {:?}, wanted as many rows of each, and {columns} of x",
-            x.shape(),
-            y.shape()
-        )));
+impl Column {
+    /// What is found by looking at it, but for what is added.
+    pub fn inferred() -> Column {
+        Column::default()
     }
-    check_finite(x, y)?;
-    check_targets(job, x, y)?;
-    rows(schema, x, y)
-}
 
-/// Rows as the network gets them: features, then targets, scaled as the schema says.
-pub(super) fn rows(
-    schema: &Schema,
-    x: ArrayView2<'_, f32>,
-    y: ArrayView2<'_, f32>,
-) -> Result<Rows> {
-    let scaled = targets::encode(&schema.targets, y)?;
-    let rows = x.rows().into_iter().zip(scaled.rows());
-    let values = rows.flat_map(|(x, y)| x.into_iter().chain(y).copied()).collect();
-    Ok(Rows::new(x.ncols(), y.ncols(), values))
-}
-
-/// Rows shuffled by `seed` and cut in two: `[x_train, x_test, y_train, y_test]`, the test part of
-/// `ceil(test_size * rows)` rows, as scikit-learn has it.
-///
-/// # Errors
-/// If `x` and `y` differ in rows, or a part would be empty.
-pub fn train_test_split(
-    x: ArrayView2<'_, f32>,
-    y: ArrayView2<'_, f32>,
-    test_size: f64,
-    seed: u64,
-) -> Result<[Array2<f32>; 4]> {
-    let rows = x.nrows();
-    let test_rows = (test_size * rows as f64).ceil() as usize;
-    if y.nrows() != rows || !(test_size > 0.0 && test_size < 1.0) || test_rows >= rows {
-        return Err(Error::Arguments(format!(
-            "cannot split {rows} rows of x and {} of y with test_size {test_size}",
-            y.nrows()
-        )));
+    /// Numbers.
+    pub fn number() -> Column {
+        Column::of_kind(ColumnKind::Number)
     }
-    let mut order: Vec<usize> = (0..rows).collect();
-    Random::new(seed, Purpose::Split, 0, 0).shuffle(&mut order);
-    let (test, train) = order.split_at(test_rows);
-    let pick = |table: &ArrayView2<'_, f32>, rows: &[usize]| table.select(Axis(0), rows);
-    Ok([pick(&x, train), pick(&x, test), pick(&y, train), pick(&y, test)])
-}
 
-/// The mean of the squared differences, in `f64`, row by row.
-///
-/// # Panics
-/// If the shapes differ.
-pub fn mean_squared_error(truth: ArrayView2<'_, f32>, predicted: ArrayView2<'_, f32>) -> f64 {
-    assert_eq!(truth.shape(), predicted.shape(), "truth and predictions are of different shapes");
-    let differences = truth.iter().zip(predicted.iter()).map(|(a, b)| f64::from(a - b));
-    let sum = differences.fold(0.0, |sum, difference| sum + difference * difference);
-    sum / truth.len() as f64
+    /// Truth values.
+    pub fn boolean() -> Column {
+        Column::of_kind(ColumnKind::Boolean)
+    }
+
+    /// Categories, with an input for each: 1 where the cell is of it.
+    pub fn one_hot() -> Column {
+        Column::encoded(ColumnEncoder::OneHot)
+    }
+
+    /// Categories, with a vector of so many values for each, which the network learns.
+    pub fn embedding(dimension: usize) -> Column {
+        let Column(column) = Column::encoded(ColumnEncoder::Embedding);
+        Column(ColumnOverride { dimension: Some(dimension), ..column })
+    }
+
+    /// Dates, as their parts.
+    pub fn date() -> Column {
+        Column::encoded(ColumnEncoder::Date)
+    }
+
+    /// Nothing: it is left out.
+    pub fn ignored() -> Column {
+        Column::encoded(ColumnEncoder::Ignore)
+    }
+
+    fn of_kind(kind: ColumnKind) -> Column {
+        Column(ColumnOverride { kind: Some(kind), ..ColumnOverride::default() })
+    }
+
+    fn encoded(encoder: ColumnEncoder) -> Column {
+        Column(ColumnOverride { encoder: Some(encoder), ..ColumnOverride::default() })
+    }
+
+    /// How its numbers are scaled. A target that is scaled is learned so; metrics and predictions are in its own unit.
+    pub fn scale(mut self, scale: Scale) -> Column {
+        self.0.scale = Some(scale);
+        self
+    }
+
+    /// What to do about a missing cell.
+    pub fn missing(mut self, missing: Missing) -> Column {
+        self.0.missing = Some(missing);
+        self
+    }
+
+    /// Adds an input that is 1 where the cell was missing.
+    pub fn indicator(mut self) -> Column {
+        self.0.indicator = true;
+        self
+    }
 }

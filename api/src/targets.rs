@@ -1,17 +1,16 @@
 //! What the targets of a fit must be like, and what the network gets of them, in the words of the Rust API.
 
-use lockstep_data::{Column, Missing, TargetKind};
+use lockstep_data::{Column, Missing, Scale, TargetKind};
 use lockstep_proto::words::count;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
-use super::wrong;
-use lockstep_run::error::Result;
+use crate::error::{Error, Result};
 
 /// That `y` `[rows, columns]` has the columns and the values that the loss wants.
-pub(super) fn check(kind: TargetKind, width: usize, y: ArrayView2<'_, f32>) -> Result<()> {
+pub(crate) fn check(kind: TargetKind, width: usize, y: ArrayView2<'_, f32>) -> Result<()> {
     if y.ncols() != width {
         let found = count(y.ncols() as u64, "column");
-        return Err(wrong(format!("y has {found}, the network wants {width}")));
+        return Err(Error::arguments(format!("y has {found}, the network wants {width}")));
     }
     let classes = match kind {
         TargetKind::Numbers => return Ok(()),
@@ -31,21 +30,41 @@ pub(super) fn check(kind: TargetKind, width: usize, y: ArrayView2<'_, f32>) -> R
             count(classes as u64, "unit")
         ),
     };
-    Err(wrong(format!("y[[{row}, {column}]] is {value}, wanted {wanted}")))
+    Err(Error::arguments(format!("y[[{row}, {column}]] is {value}, wanted {wanted}")))
+}
+
+/// How the columns of `y` are scaled, as these rows say.
+pub(crate) fn fit(scale: Scale, kind: TargetKind, y: ArrayView2<'_, f32>) -> Result<Vec<Column>> {
+    if scale == Scale::NONE {
+        return Ok((0..y.ncols()).map(as_it_is).collect());
+    }
+    if kind != TargetKind::Numbers {
+        let problem = "targets that are labels are not scaled: leave out scale_targets";
+        return Err(Error::arguments(problem));
+    }
+    if !scale.has_way_back() {
+        let problem = format!("targets are not scaled by {scale}: there is no way back");
+        return Err(Error::arguments(problem));
+    }
+    let column = |(place, column): (usize, ArrayView1<'_, f32>)| {
+        let numbers: Vec<f64> = column.iter().map(|&number| number.into()).collect();
+        Column::of_numbers(name(place), scale, &numbers)
+    };
+    Ok(y.columns().into_iter().enumerate().map(column).collect())
 }
 
 /// What a target that has no name is called.
-pub(super) fn name(place: usize) -> String {
+fn name(place: usize) -> String {
     format!("y{place}")
 }
 
 /// A target that is not scaled.
-pub(super) fn as_it_is(place: usize) -> Column {
+pub(crate) fn as_it_is(place: usize) -> Column {
     Column::as_it_is(name(place), Missing::Error)
 }
 
 /// The targets as the network gets them: scaled in `f64` and rounded once.
-pub(super) fn encode(targets: &[Column], y: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+pub(crate) fn encode(targets: &[Column], y: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
     let mut encoded = Array2::zeros(y.raw_dim());
     let (mut filled, mut out) = (Vec::new(), Vec::new());
     for (place, target) in targets.iter().enumerate() {
@@ -55,7 +74,7 @@ pub(super) fn encode(targets: &[Column], y: ArrayView2<'_, f32>) -> Result<Array
             *to = *from as f32;
             if !to.is_finite() {
                 let found = y[[row, place]];
-                return Err(wrong(format!(
+                return Err(Error::arguments(format!(
                     "y[[{row}, {place}]] is {found}, which is not finite when scaled"
                 )));
             }

@@ -58,6 +58,18 @@ impl Coordinator {
         Ok(Coordinator { listener, address })
     }
 
+    /// The same on a socket that listens already. Needs a runtime.
+    ///
+    /// # Errors
+    /// [`RunError::Listen`] if it cannot be used.
+    pub fn on(listener: std::net::TcpListener) -> Result<Coordinator, RunError> {
+        let failed = |source| RunError::Listen { address: "the open socket".to_string(), source };
+        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = TcpListener::from_std(listener).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Coordinator { listener, address })
+    }
+
     /// Where workers find it.
     pub fn address(&self) -> SocketAddr {
         self.address

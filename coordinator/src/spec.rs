@@ -178,4 +178,6 @@ pub enum Stop {
     AfterPass,
     /// Now: nobody wants what it makes. Workers are told that it is over.
     Now,
+    /// Now: what it has made is what was wanted. Workers are told that it reached its end.
+    Done,
 }

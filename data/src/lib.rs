@@ -80,6 +80,7 @@ pub use schema::{
 };
 pub use sharded::Sharded;
 pub use spec::{TableSource, TableSpec, TargetKind};
+pub use split::validation_split;
 pub use summary::{
     Detail, Distinct, FeatureSummary, KindFound, NumberSummary, Summary, TableSummary,
     TargetSummary, TextSummary,

@@ -75,6 +75,23 @@ impl Pool {
     }
 }
 
+/// The rows to learn from and those to validate, of so many rows in memory, as a job's fraction would cut a table of them: with
+/// `classes`, each one's share of both.
+///
+/// # Errors
+/// If the fraction leaves nothing on one side, or a class without a row to learn from.
+pub fn validation_split(
+    rows: usize,
+    classes: Option<Vec<u32>>,
+    fraction: f64,
+    seed: u64,
+) -> Result<[Vec<u32>; 2], DataError> {
+    check(fraction, SplitPart::Validation)?;
+    let mut pool = Pool { rows: (0..).take(rows).collect(), strata: classes };
+    let validation = pool.take(fraction, SplitPart::Validation, seed)?;
+    Ok([pool.rows, validation])
+}
+
 /// Which of `from` rows are the `wanted` ones.
 fn chosen(from: usize, wanted: usize, mut random: Random) -> Vec<bool> {
     // In four bytes each: this may be a narrow table's largest list.

@@ -1,5 +1,7 @@
-//! A cluster inside this process: the coordinator on a runtime of its own, each worker on a thread of its own, over
-//! loopback.
+//! Clusters of a process that is a program of its own. One inside it: the coordinator on a runtime of its own, each worker on a
+//! thread of its own, over loopback. One that others join: `open`.
+
+mod open;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -12,10 +14,11 @@ use lockstep_coordinator::Stop;
 use lockstep_net::{Secret, Target};
 use lockstep_proto::panics;
 use lockstep_worker::{Ended, PeerOptions, WorkerConfig, WorkerError};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
+pub use open::{OpenCluster, work};
 
 /// How long a worker looks for a coordinator that is in its own process.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
@@ -38,11 +41,7 @@ pub fn run<T, F>(
 where
     F: Future<Output = Result<T>>,
 {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| Error::Internal(format!("cannot start threads: {error}")))?;
+    let runtime = coordinator_runtime()?;
     // One message at most from each worker: that it failed.
     let (failed_tx, mut failed) = mpsc::channel(workers.max(1));
     let (started_tx, started) = sync_channel::<Worker>(workers.max(1));
@@ -62,9 +61,7 @@ where
         }
         Stop::Now
     });
-    // Whatever happens here, it is the caller's process.
-    let result = panics::guard(|| runtime.block_on(lead(token, start, failed)));
-    let result = result.unwrap_or_else(|said| Err(Error::Internal(said)));
+    let result = blocked_on(&runtime, lead(token, start, failed));
     drop(runtime);
     let ends: Vec<_> = started.into_iter().filter_map(failure).collect();
     match result {
@@ -74,6 +71,30 @@ where
             Err(cause.map_or(stopped, |(_, error)| error))
         }
         result => result,
+    }
+}
+
+/// What a coordinator of this process runs on.
+fn coordinator_runtime() -> Result<Runtime> {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.map_err(|error| Error::Internal(format!("cannot start threads: {error}")))
+}
+
+/// What the work ends with; a panic is its error. Whatever happens here, it is the caller's process.
+fn blocked_on<T>(runtime: &Runtime, work: impl Future<Output = Result<T>>) -> Result<T> {
+    panics::guard(|| runtime.block_on(work)).unwrap_or_else(|said| Err(Error::Internal(said)))
+}
+
+/// How to be a worker in this process.
+fn worker_config(coordinator: Target, threads: usize, connect_wait: Duration) -> WorkerConfig {
+    WorkerConfig {
+        coordinator: Arc::new(coordinator),
+        threads: threads.max(1),
+        run_id: None,
+        connect_wait,
+        host: crate::host_name(),
+        share: true,
+        peers: PeerOptions::default(),
     }
 }
 
@@ -107,15 +128,7 @@ impl Drop for Alarm {
 
 fn start(target: Target, threads: usize, failed: mpsc::Sender<()>) -> Worker {
     std::thread::spawn(move || {
-        let config = WorkerConfig {
-            coordinator: Arc::new(target),
-            threads: threads.max(1),
-            run_id: None,
-            connect_wait: CONNECT_WAIT,
-            host: crate::host_name(),
-            share: true,
-            peers: PeerOptions::default(),
-        };
+        let config = worker_config(target, threads, CONNECT_WAIT);
         let mut alarm = Alarm { failed, armed: true };
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| WorkerError::Threads(error.to_string()))?;

@@ -3,6 +3,7 @@
 mod classes;
 mod pipeline;
 mod predict;
+mod predicted;
 
 pub(crate) use classes::classes_of_sums;
 
@@ -17,12 +18,14 @@ use crate::error::{Error, Result};
 use crate::report::Values;
 use crate::report::classes::TargetClasses;
 use crate::run_folder::Model;
-pub use predict::{Predicted, Request, predict};
+pub use predict::{Predicted, Request, encoded_rows, predict};
+pub use predicted::Predictions;
 
 /// Rows that go through the network together.
 const BLOCK_ROWS: usize = 1024;
 
 /// What a table gives.
+#[derive(Clone, Debug)]
 pub struct Evaluation {
     /// Rows measured.
     pub rows: u64,
@@ -50,16 +53,24 @@ pub struct Evaluation {
 pub fn evaluate(model: &Model, data: &TableFile) -> Result<Evaluation> {
     let ReadTable { rows: table, left_out, unseen } =
         model.schema.read_counted(data, Want::FeaturesAndTargets)?;
-    let rows = table.len() as u64;
-    if rows == 0 {
-        let problem = "no rows to evaluate".to_string();
-        return Err(Error::File { path: data.path().to_path_buf(), problem });
+    let wrong = |problem| Error::File { path: data.path().to_path_buf(), problem };
+    if table.is_empty() {
+        return Err(wrong("no rows to evaluate".to_string()));
     }
+    let found = evaluate_rows(model, table).map_err(wrong)?;
+    Ok(Evaluation { left_out, unseen, ..found })
+}
+
+/// The same of rows that are read already, of which there is at least one.
+///
+/// # Errors
+/// What is wrong, if the model gives something that is not finite.
+pub fn evaluate_rows(model: &Model, table: Rows) -> std::result::Result<Evaluation, String> {
+    let rows = table.len() as u64;
     let has_classes = !matches!(model.schema.kind, TargetKind::Numbers);
     let compared = has_classes.then(|| (outputs(model, &table), targets(&table)));
-    let mut sums = sums(model, table).map_err(|fault| Error::File {
-        path: data.path().to_path_buf(),
-        problem: format!("the model's loss is not finite on rows of shard {}", fault.shard),
+    let mut sums = sums(model, table).map_err(|fault| {
+        format!("the model's loss is not finite on rows of shard {}", fault.shard)
     })?;
     let (network, threshold) = (&model.network, model.threshold);
     let guess = Guess::found(network, &sums, rows, threshold);
@@ -73,6 +84,7 @@ pub fn evaluate(model: &Model, data: &TableFile) -> Result<Evaluation> {
         classes = classes::classes(model, targets, outputs);
     }
     let loss_is_scaled = model.network.has_units();
+    let (left_out, unseen) = (0, Vec::new());
     Ok(Evaluation { rows, left_out, unseen, values, loss_is_scaled, classes, warning })
 }
 

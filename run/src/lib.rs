@@ -3,10 +3,12 @@
 //! Knows files and what is in them; a coordinator and its workers it only starts. Refuses to know arguments and terminals: what
 //! there is to tell goes to a [`Reporter`](report::Reporter).
 
+pub mod advertised;
 pub mod certificates;
 pub mod checkpoint;
 pub mod cluster;
 pub mod constant_guess;
+pub mod epoch_end;
 pub mod error;
 pub mod export;
 pub mod failpoints;

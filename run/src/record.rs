@@ -17,6 +17,7 @@ use lockstep_proto::ids::{Table, Task};
 use tracing::debug;
 
 use crate::checkpoint::{Checkpoint, RecordState};
+use crate::epoch_end::EpochEnd;
 use crate::inference::{add_measures, add_values};
 use crate::job::Every;
 use crate::journal::{Journal, Made};
@@ -75,6 +76,7 @@ struct Shared {
     progress_at: Option<Instant>,
     checkpoints: Option<Checkpoints>,
     watch: Watch,
+    epoch_end: Option<EpochEnd>,
 }
 
 /// Where the records of a run go.
@@ -93,6 +95,8 @@ pub struct Destination {
     pub reporter: SharedReporter,
     /// The status that is kept of the run, if one is.
     pub watch: Watch,
+    /// Who is asked at the end of every epoch whether the run goes on.
+    pub epoch_end: Option<EpochEnd>,
 }
 
 impl Recorder {
@@ -116,6 +120,7 @@ impl Recorder {
             progress_at: None,
             checkpoints,
             watch: to.watch,
+            epoch_end: to.epoch_end,
         };
         let shared = Arc::new(Mutex::new(shared));
         (Recorder { shared: shared.clone() }, Records { shared })
@@ -128,18 +133,30 @@ impl Recorder {
 
 impl Observer for Recorder {
     fn observe(&mut self, event: RunEvent<'_>) {
-        self.lock().observe(event);
+        let mut shared = self.lock();
+        // What comes after the end is of no run.
+        if !shared.epoch_end.as_ref().is_some_and(EpochEnd::is_reached) {
+            shared.observe(event);
+        }
     }
 
     fn wants_snapshot(&mut self, is_last: bool) -> bool {
         let shared = self.lock();
+        if let Some(end) = shared.epoch_end.as_ref().filter(|end| end.is_reached()) {
+            return end.wants_snapshot();
+        }
         let is_at_end = shared.step == shared.steps();
         let wants = |checkpoints: &Checkpoints| checkpoints.wants(shared.step, is_last, is_at_end);
         shared.checkpoints.as_ref().is_some_and(wants)
     }
 
     fn take_snapshot(&mut self, snapshot: Snapshot) {
-        self.lock().checkpoint(snapshot);
+        let mut shared = self.lock();
+        let end = shared.epoch_end.clone().filter(EpochEnd::is_reached);
+        match end {
+            Some(end) => end.keep(snapshot, shared.state.epoch),
+            None => shared.checkpoint(snapshot),
+        }
     }
 
     fn look_interval(&self) -> Option<Duration> {
@@ -310,6 +327,9 @@ impl Shared {
             None => format!("early stopping ends the run after epoch {epoch}"),
         });
         self.watch.epoch(epoch, seconds, &values, stops.as_deref());
+        if let Some(end) = &self.epoch_end {
+            end.ask(epoch, &values, epoch == self.epochs);
+        }
         self.history.epochs.push(values);
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.epoch_ended(epoch, self.step, epoch == self.epochs);

@@ -13,6 +13,7 @@ mod manifest;
 mod model;
 mod onnx;
 mod resolved;
+mod saved;
 mod shown;
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! Leading a run: the coordinator with a job's tables, its records and its run folder.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,6 +15,7 @@ use lockstep_status::value::State;
 use zeroize::Zeroizing;
 
 use crate::checkpoint::{self, Checkpoint, RecordState};
+use crate::epoch_end::EpochEnd;
 use crate::error::{Error, Result, STOPPED};
 use crate::job::Every;
 use crate::journal::{self, Due, Journal};
@@ -45,6 +46,8 @@ pub enum Admission {
     Anybody,
     /// Whoever says this, unencrypted.
     Token(Secret),
+    /// Wherever it listens, encrypted, whoever has the join line of this identity, which is told elsewhere.
+    ByIdentity(Identity),
 }
 
 impl Admission {
@@ -53,7 +56,7 @@ impl Admission {
         match self {
             Admission::ByAddress { advertised, .. }
             | Admission::ByCertificate(_, _, advertised) => advertised.of(address),
-            Admission::Anybody | Admission::Token(_) => Vec::new(),
+            Admission::Anybody | Admission::Token(_) | Admission::ByIdentity(_) => Vec::new(),
         }
     }
 }
@@ -95,11 +98,33 @@ pub struct Listening {
     pub page: Option<PageAddress>,
 }
 
+/// Where a coordinator listens.
+#[derive(Clone, Debug)]
+pub enum Listen {
+    /// At `host:port`; port 0 takes a free one.
+    At(String),
+    /// On a socket that is open already, and stays so for other runs.
+    On(Arc<TcpListener>),
+}
+
+impl Listen {
+    async fn coordinator(&self) -> Result<Coordinator> {
+        match self {
+            Listen::At(address) => Ok(Coordinator::bind(address).await?),
+            Listen::On(listener) => {
+                let listener = listener.try_clone();
+                let listener = listener.map_err(|error| Error::Internal(error.to_string()))?;
+                Ok(Coordinator::on(listener)?)
+            }
+        }
+    }
+}
+
 /// How to lead a run.
 #[derive(Clone, Debug)]
 pub struct Lead {
-    /// `host:port` to listen on; port 0 takes a free one.
-    pub listen: String,
+    /// Where it listens.
+    pub listen: Listen,
     /// Whom it lets in.
     pub admission: Admission,
     /// The run folder, if there is to be one.
@@ -114,6 +139,8 @@ pub struct Lead {
     pub threads: usize,
     /// `host:port` of the status page, if there is to be one; port 0 takes a free one.
     pub http: Option<String>,
+    /// Who is asked at the end of every epoch whether the run goes on. Only without a run folder.
+    pub epoch_end: Option<EpochEnd>,
 }
 
 /// What a run made.
@@ -141,7 +168,8 @@ pub async fn lead(
     stop: impl Future<Output = Stop> + Send + 'static,
     listening: impl FnOnce(Listening),
 ) -> Result<Trained> {
-    let coordinator = Coordinator::bind(&lead.listen).await?;
+    let coordinator = lead.listen.coordinator().await?;
+    let epoch_end = lead.epoch_end.clone();
     let page = match &lead.http {
         Some(address) => {
             let warn = |message| report(&reporter, &Report::Warning { message });
@@ -236,10 +264,14 @@ pub async fn lead(
         address,
         reporter: outer,
         watch: watch.clone(),
+        epoch_end: epoch_end.clone(),
     };
     let (recorder, records) = Recorder::new(&plan, to, state, first_step);
     let spec = plan.run_spec(&run_id, snapshot, lead.workers_start, lead.threads)?;
+    let stop = EpochEnd::or_stop(epoch_end.clone(), stop);
     let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), access, stop).await;
+    // What was made after the epoch that was to be the last does not count, nor how that ended.
+    let result = epoch_end.and_then(|end| end.outcome(&plan)).map_or(result, Ok);
     let outcome = match result {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -334,6 +366,7 @@ fn admit(
     let (access, line, needs) = match admission {
         Admission::Anybody => return Ok((Access::Open, None)),
         Admission::Token(secret) => return Ok((Access::Token(secret), None)),
+        Admission::ByIdentity(identity) => return Ok((Access::Tls(identity), None)),
         Admission::ByAddress { identity: None, .. } if address.ip().is_loopback() => {
             return Ok((Access::Open, None));
         }

@@ -2,12 +2,13 @@
 //! tells them. Secrets go to terminals and private files, never to logs.
 
 use std::io::{ErrorKind, Read as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use data_encoding::HEXLOWER;
 use lockstep_net::{JoinLine, Secret, Target, Trust};
+use lockstep_run::advertised::advertised_addresses;
 use lockstep_run::certificates::{self, OwnFiles};
 use lockstep_run::error::{Error, Result};
 use lockstep_run::report::{Report, report};
@@ -29,9 +30,6 @@ const LINE_VARIABLE: &str = "LOCKSTEP_JOIN";
 /// More than any join line has.
 const LINE_BYTES_MAX: usize = 4098;
 
-/// Most addresses that are found out for a join line.
-const FOUND_MAX: usize = 4;
-
 /// What a launcher sets for its children.
 pub(super) fn token_for_children(token: &Secret) -> (&'static str, String) {
     (TOKEN_VARIABLE, HEXLOWER.encode(token.expose()))
@@ -49,7 +47,7 @@ fn token_of_parent() -> Option<Secret> {
 pub(super) fn admission(arguments: &Coordinator, reporter: &SharedConsole) -> Result<Admission> {
     let token = arguments.child.child_of.and_then(|_| token_of_parent());
     process::refuse_core_dumps();
-    let advertised = Advertised { found: advertised, given: arguments.advertise.clone() };
+    let advertised = Advertised { found: advertised_addresses, given: arguments.advertise.clone() };
     let CoordinatorTls { tls_cert, tls_key, tls_client_ca } = &arguments.tls;
     Ok(match (token, own_files(tls_cert, tls_key)) {
         (Some(token), _) => Admission::Token(token),
@@ -325,35 +323,6 @@ fn only_here(address: SocketAddr) -> String {
         "only this machine can reach {ip}: for workers on other machines, listen on all of this machine's addresses with \
          --listen 0.0.0.0:{port}"
     )
-}
-
-/// What workers are told: what the user has given, or the address that is listened on; of all addresses, those of this
-/// machine that others may reach.
-fn advertised(address: SocketAddr, given: &[String]) -> Vec<String> {
-    if !given.is_empty() {
-        let with_port = |given: &String| match given.strip_suffix(":0") {
-            Some(host) => format!("{host}:{}", address.port()),
-            None => given.clone(),
-        };
-        return given.iter().map(with_port).collect();
-    }
-    if !address.ip().is_unspecified() {
-        return vec![address.to_string()];
-    }
-    let takes = |ip: &IpAddr| match ip {
-        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
-        IpAddr::V6(ip) => address.is_ipv6() && !ip.is_loopback() && !ip.is_unicast_link_local(),
-    };
-    let mut found: Vec<IpAddr> = process::own_addresses().into_iter().filter(takes).collect();
-    found.sort_by_key(IpAddr::is_ipv6);
-    found.dedup();
-    found.truncate(FOUND_MAX);
-    match found.is_empty() {
-        true => vec![format!("{}:{}", lockstep_run::host_name(), address.port())],
-        false => {
-            found.into_iter().map(|ip| SocketAddr::new(ip, address.port()).to_string()).collect()
-        }
-    }
 }
 
 /// Makes a key and a secret, or gives a run another secret.

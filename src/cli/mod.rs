@@ -45,7 +45,7 @@ use lockstep_run::plan::Plan;
 use lockstep_run::report::escape::peer_name;
 use lockstep_run::report::{Report, SharedReporter, report};
 use lockstep_run::run_folder::Model;
-use lockstep_run::train::{self, Lead, Listening};
+use lockstep_run::train::{self, Lead, Listen, Listening};
 use lockstep_run::verify;
 
 /// Runs the command line of this process.
@@ -107,13 +107,14 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
             let admission = joining::admission(&coordinator, reporter)?;
             let lead = Lead {
                 admission,
-                listen: coordinator.listen,
+                listen: Listen::At(coordinator.listen),
                 out: Some(coordinator.out.unwrap_or_else(|| default_out(&job))),
                 resume: coordinator.resume,
                 workers_start: usize::from(coordinator.workers_start),
                 checkpoint_seconds: coordinator.checkpoint_seconds,
                 threads,
                 http: coordinator.http.address(),
+                epoch_end: None,
             };
             let plan = Arc::new(Plan::new(job)?);
             let reporter = reporter.clone();

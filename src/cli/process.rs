@@ -108,17 +108,6 @@ pub(super) fn shell_word(text: &str) -> String {
     }
 }
 
-/// The addresses of this machine, as far as the system says.
-pub(super) fn own_addresses() -> Vec<std::net::IpAddr> {
-    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    let address = |interface: nix::ifaddrs::InterfaceAddress| {
-        let storage = interface.address?;
-        let v4 = storage.as_sockaddr_in().map(|address| address.ip().into());
-        v4.or_else(|| storage.as_sockaddr_in6().map(|address| address.ip().into()))
-    };
-    interfaces.filter_map(address).collect()
-}
-
 /// Does a work that ends soon after the first signal; at the second one the process ends at once. Not a launcher's child:
 /// schedulers signal every process of a task, the launcher hands the signal on, and it is the launcher that decides when it has
 /// waited long enough.

@@ -285,7 +285,7 @@ fn fitted(rate: Option<f32>, workers: usize) -> Vec<f32> {
     }
     model.add(Dense::new(1));
     model.compile(adam(), Loss::Mse, &[]);
-    let fit = Fit { epochs: 4, batch_size: 4, workers, ..Fit::default() };
+    let fit = Fit::new().epochs(4).batch_size(4).workers(workers);
     model.fit(x.view(), y.view(), &fit).unwrap();
     let outputs = model.predict(x.view()).unwrap();
     assert_eq!(model.predict(x.view()).unwrap(), outputs);
@@ -304,7 +304,7 @@ fn from_rust() {
     model.add(Dropout::new(1.0));
     model.compile(adam(), Loss::Mse, &[]);
     let (x, y) = (Array2::zeros((8, 2)), Array2::zeros((8, 1)));
-    let fit = Fit { batch_size: 4, ..Fit::default() };
+    let fit = Fit::new().batch_size(4);
     let error = model.fit(x.view(), y.view(), &fit).unwrap_err().to_string();
     let wanted = "layer 1: `rate`: found 1, wanted a number from 0 to below 1";
     assert!(error.contains(wanted), "{error}");

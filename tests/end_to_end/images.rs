@@ -250,7 +250,7 @@ fn images_in_the_rust_api() {
         model.add(Flatten::new());
         model.add(Dense::new(3).activation(Activation::Softmax));
         model.compile(adam().learning_rate(0.01), Loss::CROSS_ENTROPY, &[Metric::Accuracy]);
-        model.fit(x.view(), y.view(), &Fit { epochs: 2, workers, ..Fit::default() })?;
+        model.fit(x.view(), y.view(), &Fit::new().epochs(2).workers(workers))?;
         let rows = model.predict(x.view())?.nrows();
         Ok::<_, lockstep::Error>((rows, model.weights().unwrap().to_vec()))
     };

@@ -114,6 +114,7 @@ mod resume;
 #[cfg(target_os = "linux")]
 mod richer;
 mod run_folder;
+mod rust_and_cli;
 #[cfg(target_os = "linux")]
 mod scaled_targets;
 #[cfg(target_os = "linux")]

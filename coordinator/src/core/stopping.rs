@@ -62,12 +62,11 @@ impl Stopwatch {
 
     /// What workers are told.
     pub(super) fn ending(&self, result: &Result<(), RunError>) -> Ending {
-        let is_planned =
-            self.stopping.as_ref().is_some_and(|stopping| stopping.how == Stop::AfterPass);
-        match result {
-            Ok(()) => Ending::Finished,
-            Err(RunError::Stopped) if is_planned => Ending::Stopped,
-            Err(error) => Ending::Failed(error.to_string()),
+        let how = self.stopping.as_ref().map(|stopping| stopping.how);
+        match (result, how) {
+            (Ok(()), _) | (Err(RunError::Stopped), Some(Stop::Done)) => Ending::Finished,
+            (Err(RunError::Stopped), Some(Stop::AfterPass)) => Ending::Stopped,
+            (Err(error), _) => Ending::Failed(error.to_string()),
         }
     }
 
@@ -83,7 +82,7 @@ impl Core {
         let now = self.now;
         self.stopwatch.stopping =
             Some(Stopping { how, since: now, told_at: now, has_saved: false, alone_since: None });
-        if how == Stop::Now {
+        if matches!(how, Stop::Now | Stop::Done) {
             return Err(RunError::Stopped);
         }
         self.observer.observe(RunEvent::Stopping);
@@ -197,6 +196,7 @@ mod tests {
         for (how, ending) in [
             (Stop::AfterPass, Ending::Stopped),
             (Stop::Now, Ending::Failed(RunError::Stopped.to_string())),
+            (Stop::Done, Ending::Finished),
         ] {
             let (has_saved, alone_since) = (false, None);
             let stopping = Stopping { how, since: now, told_at: now, has_saved, alone_since };

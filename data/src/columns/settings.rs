@@ -1,7 +1,7 @@
 //! What a job says of single columns, over what it says of all. Knows no table: whether such columns are there, and what they
 //! may be told, is for whoever opens it.
 
-use lockstep_parameters::{Parameter, Slot, Table};
+use lockstep_parameters::{Parameter, ParameterError, Slot, Table};
 
 use super::{ColumnEncoder, ColumnKind, Missing, Scale};
 
@@ -39,6 +39,14 @@ impl Table for ColumnOverride {
 }
 
 impl ColumnOverride {
+    /// Checks its numbers, whoever set them.
+    ///
+    /// # Errors
+    /// The first that is out of its range, with its name.
+    pub fn check(&self) -> Result<(), ParameterError> {
+        lockstep_parameters::check({ *self }.parameters())
+    }
+
     /// The kind that it says, or that what it says is for alone.
     pub(crate) fn implied_kind(&self) -> Option<ColumnKind> {
         let of_encoder = match self.encoder {

@@ -91,6 +91,24 @@ pub fn predict(model: &Model, request: &Request<'_>, to: Sink) -> Result<Predict
     }
 }
 
+/// The features of every row of a raw table, in its order, as the network gets them, in memory as a whole; and the categories that
+/// training never saw.
+///
+/// # Errors
+/// If the table lacks a feature or a cell.
+pub fn encoded_rows(model: &Model, data: &TableFile) -> Result<(Rows, Vec<Unseen>)> {
+    let (mut source, encoder) = model.schema.stream(data, &[], BATCH_ROWS)?;
+    let mut all = Rows::new(model.schema.inputs(), 0, Vec::new());
+    let mut found = Vec::new();
+    while let Some(raw) = source.next()? {
+        let EncodedRows { rows, unseen, .. } = encoder.encode(raw)?;
+        all.features = rows.features;
+        all.values.extend_from_slice(&rows.values);
+        Unseen::add(&mut found, unseen);
+    }
+    Ok((all, found))
+}
+
 /// Why there are no more predictions.
 enum Stop {
     Input(Error),

@@ -70,6 +70,15 @@ impl Descent {
         self.gradient_accumulation_steps.unwrap_or(1)
     }
 
+    /// Checks its parameters, whoever set them; the learning rate's belong to it.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn check(&self) -> Result<(), ParameterError> {
+        lockstep_parameters::check(self.clone().parameters())?;
+        self.check_together()
+    }
+
     /// Whether sums of the rows' squares are wanted of embeddings. Not where Keras adds gradients up before it squares them.
     pub fn wants_row_squares(&self, clips: bool) -> bool {
         self.steps_per_update() == 1 && self.optimizer.wants_row_squares(clips)

@@ -74,6 +74,7 @@ fn recorder(
         address,
         reporter: silent(),
         watch: Watch::default(),
+        epoch_end: None,
     };
     Recorder::new(&plan(), to, RecordState::default(), 0)
 }

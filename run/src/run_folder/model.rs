@@ -32,8 +32,8 @@ use crate::weights_file::{self, Stamp, WeightsError, weights_hash};
 use crate::whole_file::write_whole;
 
 /// The files, in a run folder.
-const DESCRIPTION: &str = "model/model.json";
-const WEIGHTS: &str = "model/weights.safetensors";
+pub(super) const DESCRIPTION: &str = "model/model.json";
+pub(super) const WEIGHTS: &str = "model/weights.safetensors";
 
 /// Longest description that is read; it has every feature and label.
 const DESCRIPTION_BYTES_MAX: u64 = 256 << 20;
@@ -186,19 +186,41 @@ impl ModelFiles {
 
 /// The text of `model.json`: the same through the whole run, but for the line with the threshold.
 fn description(path: &Path, plan: &Plan, threshold: Option<Threshold>) -> Result<String> {
-    let is_as_ever = plan.schema.is_of_the_first_form() && !plan.network.has_units();
-    let description = ModelDescription {
-        format: match (plan.chooses_threshold(), is_as_ever) {
-            (true, _) => FORMAT_OF_THRESHOLDS,
-            (false, true) => FORMAT,
-            (false, false) => FORMAT_OF_COLUMNS,
-        },
-        network: plan.network.spec().clone(),
-        schema: plan.schema.clone(),
+    let description = Description {
+        network: &plan.network,
+        schema: &plan.schema,
         shards: plan.job.train.shards,
+        chooses_threshold: plan.chooses_threshold(),
         threshold,
     };
-    json(path, &description)
+    description.text(path)
+}
+
+/// What `model.json` is made of.
+pub(super) struct Description<'a> {
+    pub(super) network: &'a Network,
+    pub(super) schema: &'a Schema,
+    pub(super) shards: u32,
+    pub(super) chooses_threshold: bool,
+    pub(super) threshold: Option<Threshold>,
+}
+
+impl Description<'_> {
+    pub(super) fn text(&self, path: &Path) -> Result<String> {
+        let is_as_ever = self.schema.is_of_the_first_form() && !self.network.has_units();
+        let description = ModelDescription {
+            format: match (self.chooses_threshold, is_as_ever) {
+                (true, _) => FORMAT_OF_THRESHOLDS,
+                (false, true) => FORMAT,
+                (false, false) => FORMAT_OF_COLUMNS,
+            },
+            network: self.network.spec().clone(),
+            schema: self.schema.clone(),
+            shards: self.shards,
+            threshold: self.threshold,
+        };
+        json(path, &description)
+    }
 }
 
 /// The text of `model.json` without the line of its threshold.

@@ -192,8 +192,16 @@ fn make_again(
         let reporter = reporter.clone();
         let every = plan.job.checkpoint.every;
         let watch = Watch::default();
-        let to =
-            Destination { metrics: None, journal, writer: None, every, address, reporter, watch };
+        let to = Destination {
+            metrics: None,
+            journal,
+            writer: None,
+            every,
+            address,
+            reporter,
+            watch,
+            epoch_end: None,
+        };
         let Checkpoint { snapshot, records: state } = start;
         let (recorder, records) = Recorder::new(&plan, to, state, snapshot.step.0);
         let rule = plan.job.train.early_stopping.as_ref();
