@@ -212,7 +212,8 @@ fn of_tables() {
             "the last layer has 1 unit, but there are 2 target columns",
         ),
     ] {
-        let error = regression().fit_table(&table, &fit).unwrap_err().to_string();
+        let Err(error) = regression().fit_table(&table, &fit) else { panic!("no {wanted:?}") };
+        let error = error.to_string();
         assert!(error.contains(wanted), "no {wanted:?} in {error}");
         is_in_rust(&error);
     }
