@@ -200,7 +200,7 @@ pub(crate) fn features(schema: &Schema, x: ArrayView2<'_, f32>) -> Result<Array2
     let (mut filled, mut out, mut at) = (Vec::new(), Vec::new(), 0);
     for ((place, column), cells) in schema.features.iter().enumerate().zip(x.columns()) {
         let may_miss = column.fill().is_some();
-        let is_wrong = |cell: &f32| !cell.is_finite() && !(cell.is_nan() && may_miss);
+        let is_wrong = |cell: &f32| !(cell.is_finite() || (cell.is_nan() && may_miss));
         if let Some(row) = cells.iter().position(is_wrong) {
             return Err(not_finite("x", (row, place), cells[row]));
         }

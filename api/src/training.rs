@@ -76,7 +76,7 @@ pub(crate) enum Validation {
     Nothing,
     Split(f64),
     Arrays(Array2<f32>, Array2<f32>),
-    Table(Table),
+    Table(Box<Table>),
 }
 
 impl Validation {
@@ -151,7 +151,7 @@ impl<'a> Fit<'a> {
 
     /// Measures the rows of another table after every epoch, for a fit on a table. What is said of columns is said of that one.
     pub fn validation_table(mut self, table: &Table) -> Self {
-        self.validation = Validation::Table(table.clone());
+        self.validation = Validation::Table(Box::new(table.clone()));
         self
     }
 

@@ -49,7 +49,7 @@ pub(crate) fn in_rust(text: &str) -> String {
     }
     // Every second part stands in backticks, unless one of them has no partner.
     let parts: Vec<&str> = text.split('`').collect();
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return text;
     }
     let part = |(place, part): (usize, &&str)| match place % 2 {

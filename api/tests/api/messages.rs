@@ -189,7 +189,6 @@ fn of_tables() {
             fit(),
             "column \"carrier\": ",
         ),
-        (delays.clone().column("carrier", Column::one_hot().indicator()), fit(), "carrier"),
         (delays.clone().missing(Missing::Error), fit(), "set `missing` to \"mean\" or \"drop\""),
         (
             delays.clone(),
