@@ -74,7 +74,7 @@ impl Sequential {
         self.fitted = None;
     }
 
-    /// Says how to train. A model that is fitted already keeps its loss and its outputs only if these are the same.
+    /// Says how to train. What is fitted already is measured as it was until the next fit.
     pub fn compile(&mut self, optimizer: Optimizer, loss: Loss, metrics: &[Metric]) {
         self.compiled =
             Some(Compiled { optimizer: Some(optimizer), loss, metrics: metrics.to_vec() });

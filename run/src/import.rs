@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::job::Job;
+use crate::new_run_id;
 use crate::plan::Plan;
 use crate::report::{Report, SharedReporter, report};
 use crate::run_folder::{ModelFiles, RunFolder};
-use crate::train::new_run_id;
 use crate::weights_file::weights_hash;
 
 /// Makes a run folder of a job whose `model.initial_weights` are to be the model.

@@ -34,10 +34,18 @@ pub mod watch;
 pub mod weights_file;
 mod whole_file;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 pub use error::{Error, Result};
 
 /// This host's name, for people.
 pub fn host_name() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "unnamed host".to_string())
+}
+
+/// A name that no other execution has: the job's, the time and the process.
+pub(crate) fn new_run_id(name: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{name}-{:x}-{:x}", now.as_millis(), std::process::id())
 }

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_coordinator::{Coordinator, RunError, Stop};
 use lockstep_model::Threshold;
@@ -20,6 +19,7 @@ use crate::error::{Error, Result, STOPPED};
 use crate::job::Every;
 use crate::journal::{self, Due, Journal};
 use crate::line_file::LineFile;
+use crate::new_run_id;
 use crate::plan::Plan;
 use crate::record::{Destination, FinishedRun, History, Recorder, Records, Writer};
 use crate::report::Report;
@@ -516,10 +516,4 @@ fn open_journal(plan: &Plan, run: &Path, step: u64, reporter: &SharedReporter) -
         Due::Every { steps: plan.job.journal.every_steps, steps_per_epoch: plan.batches().count() };
     let lines = journal::open(run, step, reporter.clone())?;
     Ok(Journal::writing(due, size_of_val(&plan.weights[..]), lines))
-}
-
-/// A name that no other execution has: the job's, the time and the process.
-pub(crate) fn new_run_id(name: &str) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{name}-{:x}-{:x}", now.as_millis(), std::process::id())
 }

@@ -14,7 +14,7 @@ use super::model::{DESCRIPTION, Description, Model, WEIGHTS};
 use super::{Manifest, Status, onnx};
 use crate::error::{Error, Result};
 use crate::format::FORMAT;
-use crate::train::new_run_id;
+use crate::new_run_id;
 use crate::weights_file::{self, Stamp, weights_hash};
 use crate::whole_file::write_whole;
 
