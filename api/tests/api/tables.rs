@@ -147,3 +147,15 @@ fn arrays_are_split_as_tables_are() {
         assert_eq!(of_table.predict(x.view()).unwrap(), of_arrays.predict(x.view()).unwrap());
     }
 }
+
+/// No number goes in, only places of categories.
+#[test]
+fn a_table_of_texts_alone() {
+    let (_folder, table) = flights();
+    let table =
+        table.target("delay").features(&["carrier"]).column("carrier", Column::embedding(3));
+    let mut model = model_of_delays();
+    model.fit_table(&table, &Fit::new().batch_size(30).workers(2)).unwrap();
+    let predicted = model.predict_table(&table).unwrap();
+    assert_eq!(predicted.values.dim(), (90, 1));
+}

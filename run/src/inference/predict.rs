@@ -98,12 +98,11 @@ pub fn predict(model: &Model, request: &Request<'_>, to: Sink) -> Result<Predict
 /// If the table lacks a feature or a cell.
 pub fn encoded_rows(model: &Model, data: &TableFile) -> Result<(Rows, Vec<Unseen>)> {
     let (mut source, encoder) = model.schema.stream(data, &[], BATCH_ROWS)?;
-    let mut all = Rows::new(model.schema.inputs(), 0, Vec::new());
-    let mut found = Vec::new();
+    let (mut all, mut found) = (Rows::default(), Vec::new());
     while let Some(raw) = source.next()? {
         let EncodedRows { rows, unseen, .. } = encoder.encode(raw)?;
         all.features = rows.features;
-        all.values.extend_from_slice(&rows.values);
+        all.values.extend(rows.values);
         Unseen::add(&mut found, unseen);
     }
     Ok((all, found))
