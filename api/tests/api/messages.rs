@@ -206,7 +206,7 @@ fn of_tables() {
             "validation_split: a fraction of 0.999 takes",
         ),
         (
-            delays.clone().targets(&["delay", "distance"]),
+            delays.clone().missing(Missing::Drop).targets(&["delay", "distance"]),
             fit(),
             "the last layer has 1 unit, but there are 2 target columns",
         ),
