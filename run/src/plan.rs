@@ -1,24 +1,25 @@
 //! From a job to all that a run needs: tables read, network made, weights drawn. The last place that knows both sides.
 
-use std::ops::Range;
+mod tables;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use lockstep_coordinator::policy::{Measure, Watched};
-use lockstep_coordinator::{RunSpec, ShardSource, Snapshot, SumBounds, ends_with_averages};
+use lockstep_coordinator::{RunSpec, Snapshot, SumBounds, ends_with_averages};
 use lockstep_data::{
     Back, Column, ColumnEncoder, ColumnOverride, Dataset, Detail, EmbeddedColumn, RowOrder, Rows,
     Scaling, Schema, Sharded, Summary, TargetKind,
 };
 use lockstep_model::{Embedding, NUMERIC_PROFILE, Network, Unit};
 use lockstep_proto::batches::Batches;
-use lockstep_proto::ids::{Shard, Table};
 
 use crate::checkpoint::{self, Expected, Origin};
 use crate::error::{Error, Result};
 use crate::job::{ClusterSection, Descent, Job, measure_watched, mode_watched};
 use crate::weights_file::WeightsError;
 use crate::weights_file::import::{self, Imported};
+pub use tables::Tables;
 
 /// Values that are laid out for hashing at once.
 const HASH_BLOCK_VALUES: usize = 1 << 16;
@@ -390,40 +391,4 @@ fn initial_weights(
         None => import::read(path, layout, &network.flattened())?,
     };
     Ok((weights, notes))
-}
-
-/// The tables of a run, dealt to shards.
-pub struct Tables {
-    /// What the weights learn from.
-    pub train: Sharded,
-    /// Measured after every epoch.
-    pub validation: Option<Sharded>,
-    /// Measured at the end.
-    pub test: Option<Sharded>,
-}
-
-impl Tables {
-    fn table(&self, table: Table) -> Option<&Sharded> {
-        match table {
-            Table::Train => Some(&self.train),
-            Table::Validation => self.validation.as_ref(),
-            Table::Test => self.test.as_ref(),
-        }
-    }
-}
-
-impl ShardSource for Tables {
-    fn width(&self, table: Table) -> usize {
-        self.table(table).map_or(1, |table| table.rows().width())
-    }
-
-    fn rows(&self, table: Table, shard: Shard) -> Option<u64> {
-        Some(self.table(table)?.rows_in(shard.0))
-    }
-
-    fn copy(&self, table: Table, shard: Shard, places: Range<u64>, out: &mut Vec<f32>) {
-        if let Some(table) = self.table(table) {
-            table.copy(shard.0, places, out);
-        }
-    }
 }

@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lockstep_coordinator::engine::{Planned, Wait};
+use lockstep_coordinator::engine::Wait;
 use lockstep_coordinator::{Judged, Observer, RunEvent, Snapshot};
 use lockstep_model::Network;
-use lockstep_proto::ids::{Table, Task};
+use lockstep_proto::ids::Table;
 use tracing::debug;
 
 use crate::checkpoint::{Checkpoint, RecordState};
@@ -30,6 +30,7 @@ use crate::watch::Watch;
 use checkpoints::Checkpoints;
 pub use ending::FinishedRun;
 use line::Line;
+use waiting::still_stopping;
 pub use writer::{Handed, Writer};
 
 /// Progress is reported at most this often.
@@ -392,18 +393,6 @@ impl Shared {
         self.journal = None;
         self.checkpoints.take().and_then(Checkpoints::finish)
     }
-}
-
-fn still_stopping(planned: &Planned, waited: Duration, wait: Option<&Wait>) -> String {
-    let pass = match planned.task {
-        Task::Train { .. } => format!("step {}", planned.step.0 + 1),
-        Task::Evaluate { table } => format!("the evaluation of the {table} table"),
-    };
-    let wait = wait.map_or(String::new(), |wait| format!(" ({wait})"));
-    format!(
-        "stopping: {pass} is still running after {} s{wait}; a second signal ends the run at once, without it",
-        waited.as_secs()
-    )
 }
 
 #[cfg(test)]

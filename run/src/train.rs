@@ -1,91 +1,38 @@
 //! Leading a run: the coordinator with a job's tables, its records and its run folder.
 
+mod admission;
+mod ending;
+
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lockstep_coordinator::{Coordinator, RunError, Stop};
+use lockstep_coordinator::{Coordinator, Stop};
 use lockstep_model::Threshold;
-use lockstep_net::{Access, Authorities, Identity, JoinLine, OwnCertificate, Pin, Secret, Workers};
+use lockstep_net::Identity;
 use lockstep_status::address::PageAddress;
 use lockstep_status::book::Book;
 use lockstep_status::value::State;
-use zeroize::Zeroizing;
 
 use crate::checkpoint::{self, Checkpoint, RecordState};
 use crate::epoch_end::EpochEnd;
-use crate::error::{Error, Result, STOPPED};
+use crate::error::{Error, Result};
 use crate::job::Every;
 use crate::journal::{self, Due, Journal};
 use crate::line_file::LineFile;
 use crate::new_run_id;
 use crate::plan::Plan;
-use crate::record::{Destination, FinishedRun, History, Recorder, Records, Writer};
+use crate::record::{Destination, FinishedRun, History, Recorder, Writer};
 use crate::report::Report;
 use crate::report::{SharedReporter, report};
-use crate::run_folder::{Model, ModelFiles, RunFolder, Status, last_status};
+use crate::run_folder::{Model, ModelFiles, RunFolder, last_status};
 use crate::status_of::replay;
 use crate::watch::{self, Served, Tee, Watch};
 use crate::weights_file::weights_hash;
-
-/// Whom a coordinator lets in.
-#[derive(Clone, Debug)]
-pub enum Admission {
-    /// On loopback anybody, unless an identity was made for the run. Elsewhere, encrypted, whoever has the join line.
-    ByAddress {
-        /// The file with the run's identity, made ahead of it; `None` for one that is made and kept in the run folder.
-        identity: Option<PathBuf>,
-        /// Where workers are told that it is.
-        advertised: Advertised,
-    },
-    /// Wherever it listens, encrypted, with this certificate: whoever has one that these authorities have signed, or, where none
-    /// are named, the join line.
-    ByCertificate(OwnCertificate, Option<Authorities>, Advertised),
-    /// Anybody, unencrypted, wherever they come from.
-    Anybody,
-    /// Whoever says this, unencrypted.
-    Token(Secret),
-    /// Wherever it listens, encrypted, whoever has the join line of this identity, which is told elsewhere.
-    ByIdentity(Identity),
-}
-
-impl Admission {
-    /// Where workers are told that the coordinator is, if they are told more than where it listens.
-    fn told(&self, address: SocketAddr) -> Vec<String> {
-        match self {
-            Admission::ByAddress { advertised, .. }
-            | Admission::ByCertificate(_, _, advertised) => advertised.of(address),
-            Admission::Anybody | Admission::Token(_) | Admission::ByIdentity(_) => Vec::new(),
-        }
-    }
-}
-
-/// What workers are told of where a coordinator is.
-#[derive(Clone, Debug)]
-pub struct Advertised {
-    /// From the address that is listened on to those that workers are told.
-    pub found: fn(SocketAddr, &[String]) -> Vec<String>,
-    /// Those that the user has given, in place of what can be found out.
-    pub given: Vec<String>,
-}
-
-impl Advertised {
-    fn of(&self, address: SocketAddr) -> Vec<String> {
-        (self.found)(address, &self.given)
-    }
-}
-
-/// What workers join with.
-#[derive(Clone, Debug)]
-pub struct Invitation {
-    /// The join line; addresses alone, where a certificate of the worker's takes the place of the secret.
-    pub line: Zeroizing<String>,
-    /// The file where it is.
-    pub file: PathBuf,
-    /// What else a worker has to be given.
-    pub needs: &'static str,
-}
+use admission::admit;
+pub use admission::{Admission, Advertised, Invitation};
+use ending::{ended_early, unsaved};
 
 /// A coordinator that workers may come to.
 #[derive(Clone, Debug)]
@@ -347,50 +294,6 @@ fn resumed(watch: &Watch, folder: &RunFolder, step: u64) {
     });
 }
 
-/// Whom to let in, and what to join with if that takes more than an address.
-fn admit(
-    admission: Admission,
-    address: SocketAddr,
-    folder: Option<&RunFolder>,
-    reporter: &SharedReporter,
-) -> Result<(Access, Option<Invitation>)> {
-    let folder = || {
-        let missing = "a run without a folder has nothing to be known by";
-        folder.ok_or_else(|| Error::Internal(missing.to_string()))
-    };
-    let mut warn = |message| report(reporter, &Report::Warning { message });
-    let mut identity = |made: Option<PathBuf>| folder()?.identity(made.as_deref(), &mut warn);
-    let line = |pin: Pin, secret: &Secret, advertised: &Advertised| {
-        JoinLine { addresses: advertised.of(address), pin, secret: secret.clone() }.to_line()
-    };
-    let (access, line, needs) = match admission {
-        Admission::Anybody => return Ok((Access::Open, None)),
-        Admission::Token(secret) => return Ok((Access::Token(secret), None)),
-        Admission::ByIdentity(identity) => return Ok((Access::Tls(identity), None)),
-        Admission::ByAddress { identity: None, .. } if address.ip().is_loopback() => {
-            return Ok((Access::Open, None));
-        }
-        Admission::ByAddress { identity: made, advertised } => {
-            let identity = identity(made)?;
-            let line = line(identity.pin(), identity.secret(), &advertised);
-            (Access::Tls(identity), line, "")
-        }
-        Admission::ByCertificate(own, None, advertised) => {
-            let secret = identity(None)?.secret().clone();
-            let line = line(own.pin(), &secret, &advertised);
-            (Access::Certificate(own, Workers::Secret(secret)), line, " --tls-ca FILE")
-        }
-        Admission::ByCertificate(own, Some(authorities), advertised) => {
-            let line = Zeroizing::new(advertised.of(address).join(","));
-            let workers = Workers::Certificates(authorities);
-            let needs = " --tls-ca FILE --tls-cert FILE --tls-key FILE";
-            (Access::Certificate(own, workers), line, needs)
-        }
-    };
-    let file = folder()?.write_join_line(&line)?;
-    Ok((access, Some(Invitation { line, file, needs })))
-}
-
 /// The run folder, if there is to be one, and where the run starts.
 fn open(
     plan: &Plan,
@@ -436,78 +339,6 @@ fn metrics(folder: &RunFolder, state: &RecordState, reporter: &SharedReporter) -
         report(reporter, &Report::Warning { message });
     }
     Ok(file)
-}
-
-/// Writes down what there is of a run that ended early, and says why it did.
-fn ended_early(
-    error: RunError,
-    records: &Records,
-    mut folder: Option<RunFolder>,
-    first_step: u64,
-    reporter: &SharedReporter,
-    watch: &Watch,
-) -> Error {
-    let (step, written) = records.flush();
-    let (state, reason) = match &error {
-        RunError::Stopped => (State::Stopped, None),
-        error => (State::Failed, Some(error.to_string())),
-    };
-    let seen = watch.state(state, reason);
-    if let Some(folder) = &folder {
-        folder.remove_page();
-    }
-    if matches!(error, RunError::Stopped)
-        && step == 0
-        && let Some(folder) = folder.take_if(|folder| folder.is_new())
-    {
-        return match folder.discard() {
-            Ok(()) => Error::Stopped("stopped before the first step: nothing was kept".to_string()),
-            Err(error) => error,
-        };
-    }
-    let has_folder = folder.is_some();
-    let status = if matches!(error, RunError::Stopped) { Status::Stopped } else { Status::Failed };
-    // What made the run fail is worth more than this.
-    let written_down = folder.as_ref().zip(seen).map(|(folder, seen)| folder.write_status(&seen));
-    if let Some(Err(error)) = written_down {
-        report(reporter, &Report::Warning { message: error.to_string() });
-    }
-    if let Some(Err(error)) = folder.map(|mut folder| folder.end_early(status)) {
-        report(reporter, &Report::Warning { message: error.to_string() });
-    }
-    match error {
-        RunError::Stopped => {
-            Error::Stopped(stopped_text(step, has_folder.then(|| written.unwrap_or(first_step))))
-        }
-        error => error.into(),
-    }
-}
-
-/// What to say of a run that was stopped after this step and can go on after another, if it has a run folder.
-fn stopped_text(step: u64, resumable: Option<u64>) -> String {
-    match resumable {
-        _ if step == 0 => STOPPED.to_string(),
-        None => format!("{STOPPED}, after step {step}"),
-        Some(saved) if saved == step => {
-            format!("stopped after step {step}; continue with --resume")
-        }
-        Some(saved) => format!(
-            "stopped after step {step}, but the newest state that is saved is of step {saved}: --resume continues there"
-        ),
-    }
-}
-
-/// That the run is over and only its result is missing.
-fn unsaved(error: Error) -> Error {
-    match error {
-        Error::File { path, problem } => {
-            let problem = format!(
-                "{problem}: the training is done, but its result is not saved; fix that and continue with --resume"
-            );
-            Error::File { path, problem }
-        }
-        error => error,
-    }
 }
 
 /// The journal of a run that goes on after `step`.

@@ -1,7 +1,10 @@
 //! What a run waits for and what helps, for people. Decides nothing.
 
+use std::time::Duration;
+
 use lockstep_coordinator::Peer;
-use lockstep_coordinator::engine::{Wait, WaitReason};
+use lockstep_coordinator::engine::{Planned, Wait, WaitReason};
+use lockstep_proto::ids::Task;
 
 use super::Shared;
 use crate::report::Report;
@@ -52,4 +55,17 @@ impl Shared {
             remedy: self.remedy(wait),
         }
     }
+}
+
+/// What to say of a run that is to stop and whose pass goes on.
+pub(super) fn still_stopping(planned: &Planned, waited: Duration, wait: Option<&Wait>) -> String {
+    let pass = match planned.task {
+        Task::Train { .. } => format!("step {}", planned.step.0 + 1),
+        Task::Evaluate { table } => format!("the evaluation of the {table} table"),
+    };
+    let wait = wait.map_or(String::new(), |wait| format!(" ({wait})"));
+    format!(
+        "stopping: {pass} is still running after {} s{wait}; a second signal ends the run at once, without it",
+        waited.as_secs()
+    )
 }
