@@ -2,6 +2,7 @@
 
 mod allocator;
 mod cli;
+mod picture;
 mod report;
 mod timeline;
 

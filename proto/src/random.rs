@@ -33,6 +33,9 @@ pub enum Purpose {
     },
     /// Initial vectors of embeddings; counters: 0, place among the network's embeddings.
     InitialEmbeddings,
+    /// What a model is asked whose column of cells is shuffled: changes no number of a run; counters: 0, which rows are used;
+    /// place of the column from 1, which time.
+    Importance,
 }
 
 impl Purpose {
@@ -48,6 +51,7 @@ impl Purpose {
             Purpose::Dropout { layer } => 7 | u64::from(layer) << 32,
             Purpose::InitialEmbeddings => 8,
             Purpose::Augmentation { layer } => 9 | u64::from(layer) << 32,
+            Purpose::Importance => 10,
         }
     }
 }

@@ -1,9 +1,13 @@
 //! Using a model on tables: measuring it and predicting with it. No cluster; rows are independent.
 
 mod classes;
+mod curves;
+mod examine;
+mod importance;
 mod pipeline;
 mod predict;
 mod predicted;
+mod residuals;
 
 pub(crate) use classes::classes_of_sums;
 
@@ -18,6 +22,8 @@ use crate::error::{Error, Result};
 use crate::report::Values;
 use crate::report::classes::TargetClasses;
 use crate::run_folder::Model;
+pub use examine::examine;
+pub use importance::importance;
 pub use predict::{Predicted, Request, encoded_rows, predict};
 pub use predicted::Predictions;
 
@@ -67,25 +73,38 @@ pub fn evaluate(model: &Model, data: &TableFile) -> Result<Evaluation> {
 /// What is wrong, if the model gives something that is not finite.
 pub fn evaluate_rows(model: &Model, table: Rows) -> std::result::Result<Evaluation, String> {
     let rows = table.len() as u64;
-    let has_classes = !matches!(model.schema.kind, TargetKind::Numbers);
-    let compared = has_classes.then(|| (outputs(model, &table), targets(&table)));
-    let mut sums = sums(model, table).map_err(|fault| {
-        format!("the model's loss is not finite on rows of shard {}", fault.shard)
-    })?;
-    let (network, threshold) = (&model.network, model.threshold);
-    let guess = Guess::found(network, &sums, rows, threshold);
+    let outputs = outputs(model, &table);
+    let classes = classes::classes(model, &targets(&table), &outputs);
+    let (sums, values) = measured(model, table, &outputs).map_err(|fault| not_finite(&fault))?;
+    let guess = Guess::found(&model.network, &sums, rows, model.threshold);
     let warning = guess.map(|guess| guess.text("table", &model.schema));
-    network.count_at(threshold, &mut sums);
-    let mut values = Values::new();
-    add_values(&mut values, network, &model.schema.target_names(), &sums, rows, "");
-    let mut classes = Vec::new();
-    if let Some((outputs, targets)) = &compared {
-        classes::rank(&mut values, model, targets, outputs);
-        classes = classes::classes(model, targets, outputs);
-    }
     let loss_is_scaled = model.network.has_units();
     let (left_out, unseen) = (0, Vec::new());
     Ok(Evaluation { rows, left_out, unseen, values, loss_is_scaled, classes, warning })
+}
+
+/// What is wrong with a model that gives no finite loss.
+fn not_finite(fault: &NonFinite) -> String {
+    format!("the model's loss is not finite on rows of shard {}", fault.shard)
+}
+
+/// The sums, and the loss and metrics that follow from them, of rows with these outputs: ranks are of the outputs themselves.
+fn measured(
+    model: &Model,
+    rows: Rows,
+    outputs: &Array2<f32>,
+) -> std::result::Result<(Vec<f64>, Values), NonFinite> {
+    let (network, count) = (&model.network, rows.len() as u64);
+    let targets = targets(&rows);
+    let mut sums = sums(model, rows)?;
+    let uncounted = sums.clone();
+    network.count_at(model.threshold, &mut sums);
+    let mut values = Values::new();
+    add_values(&mut values, network, &model.schema.target_names(), &sums, count, "");
+    if !matches!(model.schema.kind, TargetKind::Numbers) {
+        classes::rank(&mut values, model, &targets, outputs);
+    }
+    Ok((uncounted, values))
 }
 
 /// Adds loss and metrics under a prefix, as [`add_measures`] does; a loss that is a metric itself goes by that name as

@@ -300,6 +300,11 @@ impl Plan {
         hasher.finalize().to_hex().to_string()
     }
 
+    /// About how long a checkpoint is: weights, and twice as many values that optimizers keep.
+    pub(crate) fn state_bytes(&self) -> u64 {
+        3 * size_of_val(&self.weights[..]) as u64
+    }
+
     /// How the training table is dealt and batched.
     pub fn batches(&self) -> Batches {
         self.tables.train.order().batches

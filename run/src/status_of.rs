@@ -188,7 +188,8 @@ fn tell(book: &mut Book, line: Line) {
             let learning_rate = learning_rate.unwrap_or(f64::NAN);
             book.step(epoch, Point { step, loss, learning_rate, rows, seconds });
         }
-        Line::Epoch { epoch, seconds, values } => book.epoch(epoch, seconds, values),
+        // What there was to warn of was said then.
+        Line::Epoch { epoch, seconds, values } => drop(book.epoch(epoch, seconds, values)),
         Line::Final { best_epoch, threshold, weights_blake3, mut values } => {
             // Not of the model, but of the run.
             values.retain(|name, _| !matches!(name.as_str(), "steps" | "seconds"));

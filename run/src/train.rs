@@ -28,7 +28,7 @@ use crate::report::Report;
 use crate::report::{SharedReporter, report};
 use crate::run_folder::{Model, ModelFiles, RunFolder, last_status};
 use crate::status_of::replay;
-use crate::watch::{self, Served, Tee, Watch};
+use crate::watch::{self, Served, Shortages, Tee, Watch};
 use crate::weights_file::weights_hash;
 use admission::admit;
 pub use admission::{Admission, Advertised, Invitation};
@@ -188,8 +188,11 @@ pub async fn lead(
     let model = folder.as_ref().map(|folder| ModelFiles::new(folder, plan.clone()));
     let keep = plan.job.checkpoint.keep;
     let writer = model.clone().map(|model| {
-        let watch = watch.clone();
-        Writer::start(model, keep, first_step, files.clone(), move |step| watch.checkpoint(step))
+        let (watch, run, bytes) = (watch.clone(), model.run().to_path_buf(), plan.state_bytes());
+        let mut shortages = Shortages::default();
+        Writer::start(model, keep, first_step, files.clone(), move |step| {
+            watch.checkpoint(step, shortages.look(&run, bytes));
+        })
     });
     let metrics = match &folder {
         Some(folder) => Some(metrics(folder, &state, &files)?),
@@ -209,7 +212,7 @@ pub async fn lead(
         writer,
         every,
         address,
-        reporter: outer,
+        reporter: outer.clone(),
         watch: watch.clone(),
         epoch_end: epoch_end.clone(),
     };
@@ -240,6 +243,8 @@ pub async fn lead(
     }
     report(&reporter, &finished);
     let status = watch.state(State::Finished, None);
+    let explanations = status.iter().flat_map(|status| &status.explanations);
+    explanations.for_each(|text| report(&outer, &Report::Note { message: text.clone() }));
     if let Some((folder, status)) = folder.as_ref().zip(status) {
         folder.remove_page();
         let warn =

@@ -14,7 +14,7 @@ pub(super) use self::models::{Evaluate, Export, Import, Predict, Verify};
 pub(super) use self::tls::{CoordinatorTls, WorkerTls};
 pub(super) use self::training::{Coordinator, Launch, Local, Slurm, Trace, Worker};
 use self::values::address;
-pub(super) use self::watching::{Health, Http, ReportFile, Runs, Status, TensorBoard};
+pub(super) use self::watching::{Health, Http, Plot, ReportFile, Runs, Status, TensorBoard};
 use crate::report::LogFormat;
 use lockstep_run::job::{Job, JobError, Setting};
 use lockstep_run::report::Level;
@@ -160,8 +160,13 @@ pub(super) enum Command {
     Status(Status),
     /// List the runs of a folder, with how each went and what came of it.
     Runs(Runs),
-    /// Write the status page of a run as one file that opens anywhere.
+    /// Write a run as one file that opens anywhere: how it went, and how well its model does. Compares several.
     Report(ReportFile),
+    /// Draw a metric of one run or several by epoch, as SVG or PNG.
+    #[command(
+        after_help = "Example:\n  lockstep plot runs/first runs/second --metric validation_loss --output loss.svg"
+    )]
+    Plot(Plot),
     /// Write a run's losses, metrics, hyperparameters and job for TensorBoard, while it goes on or afterwards.
     #[command(name = "tensorboard")]
     TensorBoard(TensorBoard),

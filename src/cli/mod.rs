@@ -15,6 +15,7 @@ mod local;
 mod manual;
 mod observing;
 mod output;
+mod plot;
 mod predict;
 mod process;
 mod report_file;
@@ -170,6 +171,7 @@ fn run(arguments: Arguments, reporter: &SharedConsole) -> Result<()> {
         Command::Status(options) => status::run(&options, reporter),
         Command::Runs(options) => runs::list(&options, reporter),
         Command::Report(options) => report_file::write(options, reporter),
+        Command::Plot(options) => plot::write(options, reporter),
         Command::TensorBoard(options) => tensorboard::write(&options, reporter),
         Command::Token(token) => joining::token(token, reporter),
         Command::Health(health) => health::run(&health),

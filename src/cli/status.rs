@@ -163,6 +163,7 @@ fn lines(status: &Status) -> Vec<String> {
             wait.limit_seconds.map_or(String::new(), |limit| format!(", {limit:.0} s at most"));
         lines.push(format!("WAITING ({}{limit}): {}; {}", wait.stage, wait.what, wait.remedy));
     }
+    lines.extend(status.explanations.iter().cloned());
     lines.extend(members(&status.members));
     for gone in status.gone.iter().rev().take(EVENTS_SHOWN) {
         lines.push(format!(

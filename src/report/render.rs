@@ -147,6 +147,7 @@ impl Console {
         }
         match report {
             Report::Progress { .. } => self.progress(from, report),
+            Report::Working { what, place, of } => self.working(from, what, *place, *of),
             Report::Epoch { epoch, epochs, .. } if !self.epochs.shows(*epoch, *epochs) => {}
             Report::Ending => {}
             Report::Error { message, .. } => {
@@ -241,11 +242,21 @@ impl Console {
         let message = format!("{name} {loss:.4}, {pace} rows/s, {left} left");
         let what = format!("epoch {epoch}/{epochs}");
         let text = format!("{what} step {step}/{steps}: {message}");
-        let is_drawn =
-            self.terminal.draw(&Progress { what: &what, place: *step, of: *steps, message });
+        let drawn = Progress { what: &what, place: *step, of: *steps, message };
+        self.draw(from, &drawn, &text);
+    }
+
+    fn working(&mut self, from: &str, what: &str, place: u64, of: u64) {
+        let drawn = Progress { what, place, of, message: String::new() };
+        self.draw(from, &drawn, &format!("{what}: {place} of {of}"));
+    }
+
+    /// Draws a bar or, where there is none, now and then a line.
+    fn draw(&mut self, from: &str, progress: &Progress<'_>, text: &str) {
+        let is_drawn = self.terminal.draw(progress);
         let is_due = || self.shown_at.is_none_or(|shown| shown.elapsed() >= PROGRESS_INTERVAL);
         if !is_drawn && is_due() {
-            self.line(from, &text);
+            self.line(from, text);
         }
     }
 

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::curve::CurveBook;
 pub use crate::curve::Point;
+use crate::explain::explained;
+use crate::learning::Learning;
 pub use crate::strip::Share;
 use crate::strip::StripBook;
 use crate::value::{
@@ -54,6 +56,7 @@ pub struct Book {
     /// Since when a file cannot be written.
     disk: Option<(f64, Wait)>,
     strip: StripBook,
+    learning: Learning,
     events: VecDeque<Event>,
     counts: Counts,
     result: Option<Outcome>,
@@ -72,6 +75,7 @@ impl Book {
         self.events = last.events.iter().take(EVENTS_MAX).cloned().collect();
         self.gone = last.gone.iter().take(GONE_MAX).cloned().collect();
         self.counts = last.counts;
+        self.strip.remember(last.spent);
     }
 
     /// Whether the loss is in units of scaled targets.
@@ -106,8 +110,9 @@ impl Book {
         }
     }
 
-    /// An epoch is over.
-    pub fn epoch(&mut self, epoch: u32, seconds: f64, values: Values) {
+    /// An epoch is over: what there is to warn of that was not before. Whoever tells of an epoch for the first time makes events of it.
+    pub fn epoch(&mut self, epoch: u32, seconds: f64, values: Values) -> Vec<String> {
+        let warnings = self.learning.epoch(epoch, &values);
         let step = self.position.step;
         let epoch = Epoch { epoch, step, seconds, values };
         // The last is always there; of those before it, every so many.
@@ -121,6 +126,7 @@ impl Book {
             self.epochs.retain(|epoch| epoch.epoch.is_multiple_of(every));
         }
         self.epochs.push(epoch);
+        warnings
     }
 
     /// The run has so many epochs, after all.
@@ -215,7 +221,7 @@ impl Book {
             let gone = || gone.find(|gone| gone.worker == worker).map(|gone| &gone.host);
             member.or_else(gone).cloned().unwrap_or_default()
         };
-        Status {
+        let mut status = Status {
             format: 1,
             lockstep: env!("CARGO_PKG_VERSION").to_string(),
             at,
@@ -232,7 +238,11 @@ impl Book {
             events: self.events.iter().cloned().collect(),
             counts: self.counts,
             result: self.result.clone(),
-        }
+            spent: self.strip.spent(),
+            ..Status::default()
+        };
+        status.explanations = explained(&status);
+        status
     }
 
     fn now(&self) -> Now {

@@ -8,6 +8,8 @@ pub mod address;
 pub mod book;
 pub mod client;
 mod curve;
+mod explain;
+mod learning;
 pub mod metrics;
 pub mod page;
 pub mod report;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::value::{Strip, StripRow};
+use crate::value::{Spent, Strip, StripRow};
 
 /// Passes that are looked back at.
 const PASSES_MAX: usize = 60;
@@ -23,6 +23,21 @@ pub struct Share {
     pub busy: f64,
     /// When its last answer was there, since the pass's begin; `None` if one never came.
     pub answered: Option<f64>,
+}
+
+impl Share {
+    /// Until when it had something to do in a pass that took so long.
+    fn until(&self, seconds: f64) -> f64 {
+        self.answered.unwrap_or(seconds).min(seconds)
+    }
+
+    /// How long it computed in such a pass, sent, and waited.
+    fn of_pass(&self, seconds: f64) -> [f64; 3] {
+        let until = self.until(seconds);
+        // What it ran ahead of the pass is not of the pass's time.
+        let busy = self.busy.min(until);
+        [busy, until - busy, seconds - until]
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -50,6 +65,8 @@ pub(crate) struct Times {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StripBook {
     passes: VecDeque<Passed>,
+    /// Of all passes.
+    spent: Spent,
 }
 
 impl StripBook {
@@ -58,10 +75,27 @@ impl StripBook {
         let mut answers: Vec<f64> = shares.iter().filter_map(|share| share.answered).collect();
         answers.sort_by(f64::total_cmp);
         let median = answers.get(answers.len().saturating_sub(1) / 2).copied();
+        self.spent.passes += 1;
+        for share in &shares {
+            let [computing, sending, waiting] = share.of_pass(seconds);
+            self.spent.computing += computing;
+            self.spent.sending += sending;
+            self.spent.waiting += waiting;
+        }
         if self.passes.len() == PASSES_MAX {
             self.passes.pop_front();
         }
         self.passes.push_back(Passed { name, seconds, median, shares });
+    }
+
+    /// Where the time of all went, in all passes.
+    pub(crate) fn spent(&self) -> Spent {
+        self.spent
+    }
+
+    /// Goes on from what was spent before.
+    pub(crate) fn remember(&mut self, spent: Spent) {
+        self.spent = spent;
     }
 
     /// Where each worker's time went.
@@ -80,12 +114,11 @@ impl StripBook {
         for passed in &self.passes {
             for share in &passed.shares {
                 let sum = sums.entry(share.worker).or_default();
-                let until = share.answered.unwrap_or(passed.seconds).min(passed.seconds);
-                // What it ran ahead of the pass is not of the pass's time.
-                let busy = share.busy.min(until);
+                let [busy, sending, _] = share.of_pass(passed.seconds);
+                let until = share.until(passed.seconds);
                 sum.seconds += passed.seconds;
                 sum.busy += busy;
-                sum.sending += until - busy;
+                sum.sending += sending;
                 sum.answered += until;
                 sum.median += passed.median.unwrap_or(until);
                 sum.answers += 1;
@@ -174,6 +207,12 @@ mod tests {
         assert_eq!(cells, ["ok", "ok", "slow", "open"]);
         let times = book.times();
         assert!((times[&3].lag.unwrap() - 4.0).abs() < 1e-9, "{times:?}");
+        // Over all passes, and not only those that are looked back at.
+        let Spent { passes, computing, sending, waiting } = book.spent();
+        assert_eq!(passes, 100);
+        for (found, wanted) in [(computing, 45.0), (sending, 55.0), (waiting, 60.0)] {
+            assert!((found - wanted).abs() < 1e-9, "{found} {wanted}");
+        }
         let slow: Vec<bool> = times.values().map(|times| times.is_slow).collect();
         assert_eq!(slow, [false, false, true, true]);
         for times in times.values() {

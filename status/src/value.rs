@@ -1,12 +1,19 @@
 //! The status of a run as a value: what there is to see, in JSON as it is here. Fields are added, never renamed; numbers that
 //! are not finite are `null`. Every list has a limit, which does not grow with the run.
 
+mod comparison;
+mod evaluation;
 mod members;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use comparison::{ComparedRun, Comparison, KeyDifference, RUNS_MAX};
+pub use evaluation::{
+    CalibrationBin, ClassCounts, ClassCurves, Classes, ColumnImportance, Evaluation, HistogramBin,
+    Importance, Line, Residuals, TargetEvaluation,
+};
 pub use members::{Gone, Member, Strip, StripRow, Wait};
 
 /// Names and values; `None` for one that is not finite.
@@ -52,8 +59,18 @@ pub struct Status {
     pub events: Vec<Event>,
     /// How often what happened.
     pub counts: Counts,
+    /// Where the time of all workers went.
+    pub spent: Spent,
+    /// Why the run takes as long as it does, in words; empty where nothing stands out.
+    pub explanations: Vec<String>,
     /// What the run has made, when it is over.
     pub result: Option<Outcome>,
+    /// How well its model does row by row, in a report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Evaluation>,
+    /// Why a report has no such evaluation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluation_missing: Option<String>,
 }
 
 /// Which run.
@@ -274,6 +291,20 @@ pub struct Counts {
     pub checkpoints: u64,
     /// Warnings.
     pub warnings: u64,
+}
+
+/// Where the time of all workers went, in seconds of one worker, in all executions that wrote down how they ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Spent {
+    /// Steps and evaluations.
+    pub passes: u64,
+    /// Computing.
+    pub computing: f64,
+    /// Results were on their way, or weights were waited for.
+    pub sending: f64,
+    /// Nothing to do: others were not ready.
+    pub waiting: f64,
 }
 
 /// What a run has made.

@@ -40,6 +40,7 @@ fn help_has_examples() {
         "status",
         "runs",
         "report",
+        "plot",
         "token",
         "health",
         "completions",

@@ -109,6 +109,7 @@ mod qemu;
 mod reflection;
 #[cfg(target_os = "linux")]
 mod relay;
+mod report;
 #[cfg(target_os = "linux")]
 mod resume;
 #[cfg(target_os = "linux")]

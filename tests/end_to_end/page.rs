@@ -18,7 +18,7 @@ const AXE: &str = "LOCKSTEP_AXE";
 
 /// What axe finds that keeps people out, if it is there.
 #[track_caller]
-fn expect_accessible(browser: &Browser, what: &str) {
+pub(crate) fn expect_accessible(browser: &Browser, what: &str) {
     let Some(path) = std::env::var_os(AXE) else { return skip(AXE) };
     browser.value(&format!("{}; 0", std::fs::read_to_string(path).unwrap()));
     let found = browser.value(

@@ -115,14 +115,7 @@ pub(super) fn rank(
         if !values.contains_key(name) {
             continue;
         }
-        let of = |output: usize| {
-            let is_positive = |row| match model.schema.kind {
-                TargetKind::Classes { .. } => targets[[row, 0]] as usize == output,
-                _ => targets[[row, output]] > 0.5,
-            };
-            let scores = outputs.column(output);
-            rank(groups(scores.iter().enumerate().map(|(row, &score)| (score, is_positive(row)))))
-        };
+        let of = |output: usize| rank(groups(scored(model, targets, outputs, output).into_iter()));
         let is_of_two = matches!(model.schema.kind, TargetKind::Classes { outputs: 2 });
         let all: Vec<f64> = (usize::from(is_of_two)..outputs.ncols()).map(of).collect();
         if names.len() > 1 {
@@ -162,8 +155,23 @@ fn at_threshold(threshold: f64, scores: &[f32], pairs: &[(usize, usize)]) -> AtT
     AtThreshold { threshold, precision, recall, f1 }
 }
 
+/// The scores of an output for a class, and whether each row is of it.
+pub(super) fn scored(
+    model: &Model,
+    targets: &Array2<f32>,
+    outputs: &Array2<f32>,
+    output: usize,
+) -> Vec<(f32, bool)> {
+    let is_of_it = |row| match model.schema.kind {
+        TargetKind::Classes { .. } => targets[[row, 0]] as usize == output,
+        _ => targets[[row, output]] > 0.5,
+    };
+    let scores = outputs.column(output).into_iter().enumerate();
+    scores.map(|(row, &score)| (score, is_of_it(row))).collect()
+}
+
 /// Rows of equal scores, the largest first.
-fn groups(scores: impl Iterator<Item = (f32, bool)>) -> Vec<Group> {
+pub(super) fn groups(scores: impl Iterator<Item = (f32, bool)>) -> Vec<Group> {
     let mut scores: Vec<_> = scores.collect();
     scores.sort_by(|a, b| b.0.total_cmp(&a.0));
     let group = |rows: &[(f32, bool)]| {

@@ -52,7 +52,7 @@ impl Writer {
         keep: usize,
         start: u64,
         reporter: SharedReporter,
-        told: impl Fn(u64) + Send + 'static,
+        mut told: impl FnMut(u64) + Send + 'static,
     ) -> Writer {
         let written = Arc::new(AtomicU64::new(0));
         let note = written.clone();

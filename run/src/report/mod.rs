@@ -204,6 +204,15 @@ pub enum Report {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         loss_is_scaled: bool,
     },
+    /// How far something else is that takes its time.
+    Working {
+        /// What is done, in a word.
+        what: String,
+        /// Parts of it that are done.
+        place: u64,
+        /// Of how many.
+        of: u64,
+    },
     /// An epoch is over.
     Epoch {
         /// Epoch, from 1.
@@ -321,6 +330,13 @@ pub enum Report {
         /// How long it is.
         bytes: u64,
     },
+    /// A picture of runs was written.
+    Plotted {
+        /// In which file.
+        output: String,
+        /// How long it is.
+        bytes: u64,
+    },
     /// A run was verified: what it wrote down is what this machine makes.
     Verified {
         /// The first step that was asked for.
@@ -367,6 +383,7 @@ impl Report {
             Report::Predicted { output: Some(_), .. }
                 | Report::Exported { .. }
                 | Report::Reported { .. }
+                | Report::Plotted { .. }
                 | Report::Imported { .. }
         )
     }

@@ -58,6 +58,9 @@ pub fn line_of(report: &Report) -> String {
         Report::Exported { output, bytes } => {
             format!("the model in {output}, {}", count(*bytes, "byte"))
         }
+        Report::Plotted { output, bytes } => {
+            format!("the picture in {output}, {}", count(*bytes, "byte"))
+        }
         Report::Reported { output, bytes } => {
             format!("the report in {output}, {}", count(*bytes, "byte"))
         }

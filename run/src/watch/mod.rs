@@ -2,6 +2,7 @@
 //! what there is to see. Changes nothing in the run. The page that shows it is started here as well.
 
 mod job;
+mod machine;
 mod page;
 mod told;
 
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use crate::report::words::machine;
 use crate::report::{Report, Values};
 pub use job::{asked, run_of};
+pub(crate) use machine::Shortages;
 pub use page::{PAGE_DEFAULT, Served, page_key};
 pub(crate) use page::{bind, names};
 pub use told::{Tee, outcome_of};
@@ -146,7 +148,9 @@ impl Watch {
     pub(crate) fn epoch(&self, epoch: u32, seconds: f64, values: &Values, stops: Option<&str>) {
         let shown = values.iter().map(|(name, &value)| (name.clone(), value::finite(value)));
         self.note(|book, at| {
-            book.epoch(epoch, seconds, shown.collect());
+            for warning in book.epoch(epoch, seconds, shown.collect()) {
+                book.event(at, "warning", warning);
+            }
             if let Some(why) = stops {
                 book.event(at, "policy", why.to_string());
                 book.ends_after(epoch);
@@ -154,9 +158,12 @@ impl Watch {
         });
     }
 
-    /// A checkpoint is written.
-    pub(crate) fn checkpoint(&self, step: u64) {
-        self.note(|book, at| book.event(at, "checkpoint", format!("checkpoint of step {step}")));
+    /// A checkpoint is written, and this is what the machine is short of since.
+    pub(crate) fn checkpoint(&self, step: u64, warnings: Vec<String>) {
+        self.note(|book, at| {
+            book.event(at, "checkpoint", format!("checkpoint of step {step}"));
+            warnings.into_iter().for_each(|warning| book.event(at, "warning", warning));
+        });
     }
 
     fn refused(&self, peer: &Peer, reason: &str) {

@@ -45,12 +45,35 @@ pub(in crate::cli) struct Runs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  lockstep report runs/boston --output boston.html")]
 pub(in crate::cli) struct ReportFile {
-    /// The run folder; the run may be unfinished.
-    pub(in crate::cli) run: PathBuf,
-    /// Where the report goes [default: report.html here].
+    /// The run folder; the run may be unfinished. Of several the report compares them.
+    #[arg(required = true, value_name = "RUN")]
+    pub(in crate::cli) runs: Vec<PathBuf>,
+    /// Where the report goes [default: report.html here]. A name that ends in .json gets what the report is made of, as JSON.
     #[arg(long, short)]
     pub(in crate::cli) output: Option<PathBuf>,
+    /// Shuffle each column of the test table (without one, the validation table), and say how much worse the first metric gets.
+    #[arg(long, conflicts_with = "no_evaluation")]
+    pub(in crate::cli) importance: bool,
+    /// Leave out what takes the run's tables: how well its model does row by row.
+    #[arg(long)]
+    pub(in crate::cli) no_evaluation: bool,
     /// Replace the output file if it exists. Never a file of the run folder.
+    #[arg(long)]
+    pub(in crate::cli) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Plot {
+    /// The run folders, 8 at most; of one the values on the validation table are drawn as well.
+    #[arg(required = true, value_name = "RUN")]
+    pub(in crate::cli) runs: Vec<PathBuf>,
+    /// The loss or metric: loss, mae, validation_loss and so on.
+    #[arg(long, default_value = "loss")]
+    pub(in crate::cli) metric: String,
+    /// Where the picture goes: a name that ends in .svg or .png.
+    #[arg(long, short)]
+    pub(in crate::cli) output: PathBuf,
+    /// Replace the output file if it exists. Never a file of a run folder.
     #[arg(long)]
     pub(in crate::cli) force: bool,
 }

@@ -29,7 +29,7 @@ fn a_long_run_takes_no_more_room_than_its_limits() {
         let epoch = (step / 50) as u32 + 1;
         book.step(epoch, point(step));
         if step % 50 == 0 {
-            book.epoch(epoch - 1, step as f64, [("loss".to_string(), Some(0.5))].into());
+            drop(book.epoch(epoch - 1, step as f64, [("loss".to_string(), Some(0.5))].into()));
         }
         if step % 100 == 0 {
             book.joined(0.0, joined(step), format!("worker {step} joined"));

@@ -24,7 +24,9 @@ use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 
 use crate::Status;
-pub use assets::{APP, PAGE, STYLE, UPLOT, UPLOT_STYLE};
+pub use assets::{
+    APP, COMPARISON, COMPARISON_PAGE, EVALUATION, PAGE, PARTS, STYLE, UPLOT, UPLOT_STYLE,
+};
 pub use guard::Guard;
 
 /// Time for a request's headers, and for what a closed page still gets.

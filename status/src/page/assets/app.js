@@ -1,140 +1,7 @@
 // Shows a status and knows nothing else: no text from it is ever taken for markup, and nothing is asked of any other host.
 'use strict';
 (() => {
-  const $ = (id) => document.getElementById(id);
-  const make = (tag, text, className) => {
-    const node = document.createElement(tag);
-    if (text !== undefined && text !== null) node.textContent = String(text);
-    if (className) node.className = className;
-    return node;
-  };
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
-  const isNumber = (value) => typeof value === 'number' && Number.isFinite(value);
-  const figure = (value) => {
-    if (!isNumber(value)) return '–';
-    const size = Math.abs(value);
-    return size !== 0 && (size < 1e-3 || size >= 1e7) ? value.toExponential(3) : String(Number(value.toPrecision(5)));
-  };
-  const tick = (value) => {
-    const size = Math.abs(value);
-    return size !== 0 && (size < 1e-2 || size >= 1e6) ? String(Number(value.toPrecision(3)).toExponential()) : String(Number(value.toPrecision(5)));
-  };
-  const whole = (value) => isNumber(value) ? Math.round(value).toLocaleString('en-US') : '–';
-  const percent = (value) => isNumber(value) ? (100 * value).toFixed(0) + ' %' : '–';
-  const duration = (seconds) => {
-    if (!isNumber(seconds)) return '–';
-    if (seconds < 60) return seconds.toFixed(1) + ' s';
-    const minutes = Math.floor(seconds / 60);
-    return minutes < 60 ? minutes + ' min ' + Math.floor(seconds % 60) + ' s' : Math.floor(minutes / 60) + ' h ' + (minutes % 60) + ' min';
-  };
-  const clock = (at) => isNumber(at) ? new Date(at * 1000).toLocaleTimeString() : '–';
-
-  const facts = (list, pairs) => {
-    list.replaceChildren(...pairs.map(([name, value]) => {
-      const pair = make('div');
-      pair.append(make('dt', name), make('dd', value));
-      return pair;
-    }));
-  };
-  // Columns: [title, cell of a row, class]. A cell is a text or a node.
-  const table = (node, columns, rows, empty) => {
-    const head = make('thead');
-    const titles = make('tr');
-    for (const [title, , kind] of columns) {
-      const cell = make('th', title, kind === 'number' ? kind : undefined);
-      cell.scope = 'col';
-      titles.append(cell);
-    }
-    head.append(titles);
-    const body = make('tbody');
-    for (const row of rows) {
-      const line = make('tr');
-      for (const [, of, kind] of columns) {
-        const value = of(row);
-        const cell = make('td', value instanceof Node ? undefined : value, kind);
-        if (value instanceof Node) cell.append(value);
-        line.append(cell);
-      }
-      body.append(line);
-    }
-    if (rows.length === 0) {
-      const cell = make('td', empty);
-      cell.colSpan = columns.length;
-      const line = make('tr');
-      line.append(cell);
-      body.append(line);
-    }
-    node.replaceChildren(head, body);
-  };
-
-  // A plot with its words and its numbers: `lines` are [name, colour, xs, ys].
-  class Plot {
-    constructor(node, title) {
-      this.caption = make('figcaption', title);
-      this.place = make('div', undefined, 'plot');
-      this.place.setAttribute('role', 'img');
-      this.numbers = make('table');
-      const details = make('details');
-      details.append(make('summary', 'Numbers: ' + title));
-      const scroll = make('div', undefined, 'scroll tall');
-      scroll.tabIndex = 0;
-      scroll.setAttribute('role', 'region');
-      scroll.setAttribute('aria-label', 'numbers of ' + title);
-      scroll.append(this.numbers);
-      details.append(scroll);
-      details.addEventListener('toggle', () => this.fillNumbers());
-      this.details = details;
-      this.title = title;
-      node.append(this.caption, this.place, details);
-      new ResizeObserver(() => this.fit()).observe(this.place);
-    }
-    fit() {
-      if (this.plot) this.plot.setSize({ width: this.place.clientWidth, height: 220 });
-    }
-    show(xName, lines) {
-      this.lines = lines.filter(([, , xs]) => xs.length > 0);
-      this.xName = xName;
-      const words = this.lines.map(([name, , , ys]) => {
-        const known = ys.filter(isNumber);
-        return known.length ? `${name}: ${figure(known[0])} at first, ${figure(known[known.length - 1])} now` : `${name}: no numbers`;
-      });
-      this.place.setAttribute('aria-label', `${this.title} by ${xName}. ${words.join('; ') || 'nothing yet'}.`);
-      this.fillNumbers();
-      const data = this.joined();
-      const shape = JSON.stringify([xName, this.lines.map(([name]) => name), colour('text')]);
-      if (shape !== this.shape) {
-        this.shape = shape;
-        if (this.plot) this.plot.destroy();
-        this.plot = this.lines.length ? new uPlot(this.options(), data, this.place) : undefined;
-      } else if (this.plot) {
-        this.plot.setData(data);
-      }
-    }
-    joined() {
-      if (!this.lines.length) return [[]];
-      return uPlot.join(this.lines.map(([, , xs, ys]) => [xs, ys]));
-    }
-    options() {
-      const axis = (more) => ({ stroke: colour('text'), grid: { stroke: colour('grid') }, ticks: { stroke: colour('grid') }, ...more });
-      const series = this.lines.map(([name, stroke], place) => ({
-        label: name, stroke: colour(stroke), width: 2, spanGaps: true, dash: place % 2 ? [6, 3] : undefined,
-        points: { show: this.lines[place][2].length < 2 }, value: (_, value) => figure(value),
-      }));
-      return {
-        width: this.place.clientWidth || 300, height: 220, cursor: { drag: { x: true, y: false } },
-        scales: { x: { time: false } },
-        axes: [axis({ size: 34 }), axis({ size: 64, values: (_, ticks) => ticks.map((value) => isNumber(value) ? tick(value) : '') })],
-        series: [{ label: this.xName, value: (_, value) => whole(value) }, ...series],
-      };
-    }
-    fillNumbers() {
-      if (!this.details.open || !this.lines) return;
-      const data = this.joined();
-      const columns = [[this.xName, (row) => data[0][row], 'number'],
-        ...this.lines.map(([name], line) => [name, (row) => { const value = data[line + 1][row]; return isNumber(value) ? value : ''; }, 'number'])];
-      table(this.numbers, columns, data[0] ? data[0].map((_, row) => row) : [], 'nothing yet');
-    }
-  }
+  const { $, make, colour, isNumber, figure, whole, percent, duration, clock, facts, table, scrolled, Plot, evaluation } = lockstep;
 
   let plots;
   let chosen;
@@ -193,6 +60,17 @@
       ['Waiting for the others', (row) => percent(row.waiting), 'number'],
       ['Steps', (row) => whole(row.passes), 'number'],
     ], status.members, 'No worker is there.');
+  };
+
+  const spent = ({ spent: of, explanations, counts }) => {
+    $('explanations').hidden = !explanations?.length;
+    $('explanations').replaceChildren(...(explanations ?? []).map((text) => make('li', text)));
+    const all = of ? of.computing + of.sending + of.waiting : 0;
+    $('spent').hidden = !(all > 0);
+    if (!(all > 0)) return;
+    facts($('spent'), [['computing', percent(of.computing / all)], ['sending, or waiting for weights', percent(of.sending / all)],
+      ['waiting for the others', percent(of.waiting / all)], ['time of all workers', duration(all)], ['steps and evaluations', whole(of.passes)],
+      ['workers lost and survived', whole(counts.lost)], ['microbatches computed again', whole(counts.dealt_again)]]);
   };
 
   const signs = { ok: '·', slow: '▲', open: '✕', none: '' };
@@ -255,13 +133,18 @@
       table(node, [['label \\ predicted', ([label]) => label], ...of.labels.map((label, place) => [label, ([, counts]) => whole(counts[place]), 'number'])],
         of.labels.map((label, place) => [label, of.rows[place] ?? []]), 'no rows');
       node.prepend(make('caption', `Rows of the test table by label and prediction: ${of.target}`));
-      const scroll = make('div', undefined, 'scroll');
-      scroll.tabIndex = 0;
-      scroll.setAttribute('role', 'region');
-      scroll.setAttribute('aria-label', 'confusion matrix of ' + of.target);
-      scroll.append(node);
-      return scroll;
+      return scrolled(node, 'confusion matrix of ' + of.target);
     }));
+  };
+
+  // A report's alone; never changes.
+  let evaluated;
+  const examined = (status) => {
+    const said = status.evaluation_missing ?? null;
+    $('evaluation-section').hidden = !status.evaluation && !said;
+    if (evaluated || (!status.evaluation && !said)) return;
+    evaluated = status.evaluation ? evaluation($('evaluation'), status.evaluation) : [];
+    if (said) $('evaluation').replaceChildren(make('p', `The model was not measured for this report: ${said}`));
   };
 
   const setText = (node, text) => { if (node.textContent !== text) node.textContent = text; };
@@ -291,8 +174,10 @@
     ]);
     waits(status);
     result(status);
+    examined(status);
     learned(status);
     workers(status);
+    spent(status);
     strip(status);
     const { counts } = status;
     facts($('counts'), [['joined', counts.joined], ['lost', counts.lost], ['refused', counts.refused], ['spans late', counts.hedged],
@@ -312,7 +197,7 @@
     }
     setText($('about'), `Lockstep ${status.lockstep}; as of ${new Date(status.at * 1000).toLocaleString()}. Nothing on this page can change the run.`);
   };
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { if (last) learned(last); });
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { if (last) learned(last); evaluated?.forEach((draw) => draw()); });
 
   const isOver = (status) => ['finished', 'stopped', 'failed', 'lost'].includes(status.run.state);
   const watch = () => {
