@@ -10,6 +10,7 @@ mod early_stopping;
 mod exchange;
 mod homes;
 mod jobs;
+mod members;
 mod passes;
 mod plateau;
 mod reducer;
@@ -18,13 +19,13 @@ mod route;
 mod stopping;
 mod tally;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lockstep_proto::frame::{Deal, Ending, FromWorker, ToWorker};
-use lockstep_proto::ids::{Chunk, Pass, Span, Step, WorkerId};
+use lockstep_proto::frame::{Deal, Ending, ToWorker};
+use lockstep_proto::ids::{Pass, Span, WorkerId};
 use lockstep_proto::layout::{ChunkRange, Layout};
 use lockstep_proto::tree::ShardTree;
 use lockstep_reduce::shared::weights::ChunkVersions;
@@ -32,11 +33,9 @@ use lockstep_reduce::shared::weights::ChunkVersions;
 use crate::account::Account;
 use crate::audit::AuditBook;
 pub use crate::backlog::{Backlog, ChunkValues, MESSAGES_MAX, Next, Way, Weights};
-use crate::departure::Departure;
 use crate::engine::{Action, Engine, Event, Schedule, Track, Wait};
 use crate::error::RunError;
 use crate::observer::{Observer, RunEvent};
-use crate::peer::Peer;
 use crate::policy::LearningRate;
 use crate::roster::Roster;
 use crate::spec::{Homes, Outcome, RunSpec, SumBounds, ends_with_averages};
@@ -44,25 +43,13 @@ use coding::Coder;
 use early_stopping::EarlyStopper;
 pub use exchange::{Input, Output};
 pub use jobs::{Finished, Job};
+use members::Member;
 use plateau::RateWatcher;
 pub use reducer::{INLINE_BYTES_MAX, jobs_max};
 use reducer::{Reduced, Reducer};
 use route::Router;
 use stopping::Stopwatch;
 use tally::{Tally, WAIT_SHOWN_AFTER};
-
-#[derive(Debug)]
-struct Member {
-    peer: Peer,
-    /// It reads weights where they are published, if they can be.
-    shares: bool,
-    /// Only members that have their first shards are sent weights: by then they have said whether they share memory.
-    gets_weights: bool,
-    /// It was told to code its gradients.
-    codes: bool,
-    /// Chunks of weights that others pass on to it, and that it did not ask for.
-    named: BTreeSet<(Step, Chunk)>,
-}
 
 /// See the module's text.
 pub struct Core {
@@ -283,78 +270,6 @@ impl Core {
             watch: self.early_stopper.map(|stopper| stopper.watch()),
             test_sums: self.test_sums,
         }
-    }
-
-    fn join(&mut self, worker: WorkerId, peer: Peer) {
-        self.observer.observe(RunEvent::Joined { worker, peer: &peer });
-        let threads = peer.threads;
-        let named = BTreeSet::new();
-        let member = Member { peer, shares: false, gets_weights: false, codes: false, named };
-        self.members.insert(worker, member);
-        self.coder.members_changed();
-        self.engine.handle(self.now, Event::Joined { worker, threads });
-    }
-
-    fn leave(&mut self, worker: WorkerId, reason: &Departure) {
-        if self.part_with(worker, None, reason) {
-            self.engine.handle(self.now, Event::Left(worker));
-        }
-    }
-
-    /// Ends a membership because of what the worker said. Nothing of it that is to be compared counts any more, even if it is
-    /// gone.
-    fn expel(&mut self, worker: WorkerId, reason: &str) {
-        let disputes = self.audit_book.strike(worker);
-        self.part_with(worker, Some(reason), &Departure::Expelled(reason.to_string()));
-        self.engine.expelled(self.now, worker, &disputes);
-    }
-
-    /// Closes a member's stream and says that it is gone. Whether it was a member.
-    fn part_with(&mut self, worker: WorkerId, fault: Option<&str>, reason: &Departure) -> bool {
-        let Some(Member { peer, .. }) = self.members.remove(&worker) else { return false };
-        self.outputs.push_back(Output::Close(worker, fault.map(str::to_string)));
-        self.coder.members_changed();
-        self.tally.leave(worker);
-        let workers = self.members.len();
-        self.observer.observe(RunEvent::Left { worker, peer: &peer, reason, workers });
-        self.router.forget(worker);
-        if self.roster.remove(worker) {
-            self.tell_roster();
-        }
-        self.recall(|_, home| home == worker);
-        true
-    }
-
-    fn frame(&mut self, worker: WorkerId, frame: FromWorker) -> Result<(), RunError> {
-        if !self.members.contains_key(&worker) {
-            return Ok(());
-        }
-        match frame {
-            FromWorker::Prepared(span) => {
-                if !self.engine.prepared(self.now, worker, span) {
-                    self.expel(worker, "it said that it has shards that it was not asked to fetch");
-                } else if let Some(member) = self.members.get_mut(&worker)
-                    && !std::mem::replace(&mut member.gets_weights, true)
-                {
-                    if self.router.route().number > 0 {
-                        self.say(worker, ToWorker::Route(self.router.route().clone()));
-                    }
-                    for (step, chunk) in self.reducer.published() {
-                        self.send_weights(step, chunk, Some(worker));
-                    }
-                }
-            }
-            FromWorker::Part(part) => self.part(worker, part)?,
-            FromWorker::Divergence(divergence) => self.divergence(worker, divergence),
-            FromWorker::Listens(listens) => self.listens(worker, listens),
-            FromWorker::Routed(number) => self.routed(worker, number),
-            FromWorker::Sum(sum) => self.sum(worker, sum)?,
-            FromWorker::Overflow(pass, chunk) => self.overflow(worker, pass, chunk),
-            FromWorker::Missing(step, chunk) => self.missing(worker, step, chunk),
-            FromWorker::Reach { worker: other, is_up } => self.reach(worker, other, is_up),
-            FromWorker::Goodbye => self.leave(worker, &Departure::Goodbye),
-        }
-        Ok(())
     }
 
     fn reduced(&mut self, reduced: Reduced) -> Result<(), RunError> {

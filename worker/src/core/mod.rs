@@ -5,7 +5,9 @@
 //! tasks, threads and clocks: the session carries what it says, puts threads to its jobs and tells it the time. The
 //! simulation (a crate of its own) does the same with a network of its own; nothing else is to use this.
 
+mod deals;
 mod exchange;
+mod incoming;
 mod jobs;
 mod leaving;
 mod peers;
@@ -13,21 +15,17 @@ mod peers;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lockstep_data::RowOrder;
 use lockstep_model::{Network, NetworkSpec};
-use lockstep_proto::buffer::Buffer;
-use lockstep_proto::coding;
-use lockstep_proto::frame::{
-    Deal, Done, Ending, FromWorker, Limits, ResultPart, SUMS_LEN_MAX, ToWorker, Welcome,
-};
-use lockstep_proto::ids::{Chunk, Shard, Span, Step, Table, Task, WorkerId};
+use lockstep_proto::frame::{Deal, Ending, FromWorker, Limits, SUMS_LEN_MAX, ToWorker, Welcome};
+use lockstep_proto::ids::{Shard, Span, Table};
 use lockstep_proto::tree::ShardTree;
 
-use crate::ahead::{Ahead, Running, ahead};
-use crate::arrivals::{Arrivals, Arrived, Content};
-use crate::compute::{Compute, SpanBatch, Work};
+use crate::ahead::{Ahead, Running};
+use crate::arrivals::{Arrivals, Content};
+use crate::compute::{Compute, SpanBatch};
 use crate::home::Home;
 use crate::lost::{Lost, shown};
 use crate::outlet::Outlet;
@@ -35,8 +33,9 @@ pub use crate::outlet::Said;
 pub use crate::pace::Pace;
 use crate::parts::Frames;
 use crate::shards::Shards;
-use crate::weights::{Found, Weights};
+use crate::weights::Weights;
 use crate::{WorkerError, memory};
+use deals::table_of;
 pub use exchange::{Input, Output, Shared, SharedWeights};
 pub use jobs::{Finished, Job};
 pub use leaving::Ended;
@@ -310,69 +309,6 @@ impl Core {
         Ok(())
     }
 
-    /// A chunk of the weights is here, or where it can be read.
-    fn came(&mut self, step: Step, chunk: Chunk, content: Content) -> Result<(), WorkerError> {
-        self.outputs.push_back(Output::Answered(chunk));
-        self.outlet.answered(step, chunk);
-        let arrived = self.arrivals.came(step, chunk, content);
-        self.take_in(arrived)
-    }
-
-    /// Takes in chunks, whose turn it is.
-    fn take_in(&mut self, arrived: Vec<Arrived>) -> Result<(), WorkerError> {
-        for (step, chunk, content) in arrived {
-            match content {
-                Content::Values(values) => self.values_of(step, chunk, &values),
-                Content::Coded(coded, pass_on) => {
-                    self.coded_weights(step, chunk, &coded, pass_on)?;
-                }
-                Content::Shared => {
-                    let shared = self.shared.as_ref();
-                    let copy =
-                        |into: &mut _| shared.is_some_and(|s| s.weights.copy(step, chunk, into));
-                    self.weights.receive(step, chunk, copy);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn values_of(&mut self, step: Step, chunk: Chunk, values: &[u8]) {
-        let precision = self.limits.precision;
-        self.weights.receive(step, chunk, |into| {
-            precision.copy(values, into);
-            true
-        });
-    }
-
-    /// Takes in a chunk as what changed from the step before, of which all is here.
-    fn coded_weights(
-        &mut self,
-        step: Step,
-        chunk: Chunk,
-        coded: &[u8],
-        pass_on: Vec<WorkerId>,
-    ) -> Result<(), WorkerError> {
-        let before = Step(step.0 - 1);
-        let Found::Here(base) = self.weights.at(before) else {
-            let problem = format!("coded weights of {step}, but {before} is not here");
-            return Err(WorkerError::Protocol(problem));
-        };
-        let (layout, precision) = (&self.limits.layout, self.limits.precision);
-        let base = base.frame(layout, chunk, precision);
-        let mut frame = Buffer::new(base.len());
-        coding::decode(precision, coded, Some(&base), &mut frame)
-            .map_err(|error| WorkerError::Protocol(format!("broken message: {error}")))?;
-        let frame = frame.into_bytes();
-        self.values_of(step, chunk, &frame);
-        self.pass_on(step, chunk, &frame, pass_on)
-    }
-
-    /// The weights that a step computes on.
-    fn version(&self, step: Step) -> Step {
-        Step(step.0 / self.steps_per_update)
-    }
-
     /// Lets go of shards. They were not dealt since, or the deals are done.
     fn forget(&mut self, spans: Vec<Span>) {
         spans.iter().for_each(|&span| self.shards.forget(span));
@@ -394,116 +330,6 @@ impl Core {
         self.shards.ask(now, table, shard)?;
         Ok(Output::Fetch(table, shard))
     }
-
-    /// What computes is back.
-    fn returned(&mut self, compute: Box<Compute>, waits: Option<Box<Running>>) {
-        self.compute = Some(compute);
-        let Some(mut running) = waits else { return };
-        match &mut self.ahead {
-            Some(ahead) => ahead.rest(running),
-            // It was dealt after it had looked for the last time, or let go.
-            None => self.dealt_ahead = running.is_dealt().then_some(running),
-        }
-    }
-
-    /// Begins the next deal, if its weights are here. One that came too late is dropped: others have done it. Without any,
-    /// the next batch is run forward.
-    fn work(&mut self, now: Instant) -> Result<Option<Output>, WorkerError> {
-        if self.compute.is_some()
-            && let Some(running) = self.dealt_ahead.take()
-        {
-            return Ok(self.start_ahead(running));
-        }
-        let Some(&deal) = self.deals.front() else { return Ok(self.run_ahead()) };
-        let batch = SpanBatch::of(&deal);
-        // What is dealt was not guessed.
-        self.ahead.take_if(|ahead| !batch.is_some_and(|batch| ahead.is_for(batch)));
-        if self.compute.is_none() && self.ahead.is_none() {
-            return Ok(None);
-        }
-        let weights = match self.weights.at(self.version(deal.step)) {
-            Found::Here(weights) => weights,
-            Found::Coming => return Ok(self.run_ahead()),
-            Found::Gone => {
-                self.deals.pop_front();
-                return Ok(Some(Output::Say(dropped(&deal))));
-            }
-        };
-        let table = table_of(&deal);
-        let Some(shards) = self.shards.here(table, deal.span) else {
-            let missing = self.shards.missing_of(table, deal.span);
-            let (table, shard) = missing.expect("not all are here");
-            return self.fetch(now, table, shard).map(Some);
-        };
-        self.deals.pop_front();
-        match self.start(Work { deal, weights, shards }) {
-            Some(job) => Ok(Some(job)),
-            // Whoever runs it ahead was told.
-            None => self.work(now),
-        }
-    }
-
-    /// Begins a deal; `None` if it is run ahead at the moment.
-    fn start(&mut self, work: Work) -> Option<Output> {
-        self.has_worked = true;
-        let guess = SpanBatch::of(&work.deal)
-            .and_then(|batch| batch.next(self.limits.batches, self.epochs_are_measured));
-        if let Some(ahead) = self.ahead.take() {
-            self.next = guess;
-            let running = ahead.deal(work)?;
-            return self.start_ahead(running);
-        }
-        let compute = self.take_compute()?;
-        let is_small = compute.flops(&work.deal, &work.shards) < self.small_flops_max;
-        self.next = guess.filter(|_| !is_small);
-        let outlet = self.outlet.clone();
-        Some(Output::Start(Job::deal(compute, work, outlet, is_small)))
-    }
-
-    /// Runs the batch that is likely to be dealt next forward, as far as its weights are here.
-    fn run_ahead(&mut self) -> Option<Output> {
-        if let Some(ahead) = &mut self.ahead {
-            let running = ahead.wake()?;
-            return self.start_ahead(running);
-        }
-        if !self.deals.is_empty() {
-            return None;
-        }
-        let batch = self.next.take_if(|_| self.compute.is_some())?;
-        let weights = self.weights.ahead(self.version(batch.step))?;
-        // A guess is worth no rows: those that are not here were let go.
-        let shards = self.shards.here(Table::Train, batch.span)?;
-        let (ahead, running) = ahead(batch, weights, shards);
-        self.ahead = Some(ahead);
-        self.start_ahead(running)
-    }
-
-    fn start_ahead(&mut self, running: Box<Running>) -> Option<Output> {
-        let compute = self.take_compute()?;
-        Some(Output::Start(Job::ahead(compute, running, self.outlet.clone())))
-    }
-
-    /// What computes, if it is here. It knows orders of kept shards alone.
-    fn take_compute(&mut self) -> Option<Box<Compute>> {
-        let mut compute = self.compute.take()?;
-        if std::mem::take(&mut self.has_forgotten) {
-            compute.forget_orders(|shard| self.shards.is_kept(Table::Train, shard));
-        }
-        Some(compute)
-    }
-}
-
-fn table_of(deal: &Deal) -> Table {
-    match deal.task {
-        Task::Train { .. } => Table::Train,
-        Task::Evaluate { table } => table,
-    }
-}
-
-/// The answer to a deal whose weights are gone.
-fn dropped(deal: &Deal) -> FromWorker {
-    let done = Some(Done { span: deal.span, busy: Duration::ZERO });
-    FromWorker::Part(ResultPart { pass: deal.pass, slices: Vec::new(), sums: Vec::new(), done })
 }
 
 /// What the end of a run is to a worker.
