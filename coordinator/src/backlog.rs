@@ -4,8 +4,8 @@
 //! when newer ones come, and a number of short messages. Deals go ahead of weights, so a worker knows what to do with
 //! weights before they are complete. Knows no streams.
 //!
-//! Weights can be said as what changed since the step before to a worker that was told all of that step: what is said comes in the
-//! order in which it was said, and a worker keeps whole weights until the next are whole. Weights that never change are said once,
+//! Weights can be said as what changed since the step before to a worker that was told all of that step, or who passes it on: what is
+//! said comes in the order in which it was said, and a worker keeps whole weights until the next are whole. Weights that never change are said once,
 //! before others, and never dropped.
 
 use std::collections::VecDeque;
@@ -161,8 +161,9 @@ impl<M> Backlog<M> {
         let step = weights.step;
         let has_before = self.whole.is_some_and(|whole| whole.0 + 1 == step.0);
         let before = if self.said.0 == step { self.said.1 } else { 0 };
-        // Who reads some in shared memory, or from others, may have come too late there.
-        let count = before + usize::from(matches!(weights.way, Way::Sent(..)));
+        // Who reads some in shared memory may come too late there. What others pass on may not come in time either, but
+        // whoever lacks what was before asks.
+        let count = before + usize::from(!matches!(weights.way, Way::Shared));
         self.said = (step, count);
         if count == self.chunks {
             self.whole = Some(step);
@@ -240,5 +241,21 @@ mod tests {
         assert_eq!(is_coded, [false, false, true, true, true, false, false, true]);
         // Of step 5 a chunk may not have been read in time.
         assert!(!said(5, 0, None) && !said(5, 1, Some(&values)) && !said(6, 0, Some(&values)));
+    }
+
+    /// Who is told who passes the rest on has what changed follow on it.
+    #[test]
+    fn changes_follow_weights_that_others_pass_on() {
+        let mut backlog: Backlog<char> = Backlog::new(1, 2);
+        let mut has_before = |step, chunk, way| {
+            let (step, chunk) = (Step(step), Chunk(chunk));
+            backlog.send_weights(Weights { step, chunk, way, is_lasting: false });
+            matches!(backlog.pop(), Some(Next::Weights(_, true)))
+        };
+        let sent = || Way::Sent(values(&[1.0]), Vec::new().into());
+        let passed_on = || Way::PassedOn { home: WorkerId(1), digest: [0; 32] };
+        assert!(!has_before(1, 0, sent()) && !has_before(1, 1, passed_on()));
+        assert!(has_before(2, 0, sent()) && has_before(2, 1, passed_on()));
+        assert!(has_before(3, 1, sent()) && !has_before(4, 0, sent()));
     }
 }

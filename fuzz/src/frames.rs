@@ -111,6 +111,12 @@ pub fn from_peer(data: &[u8]) {
                 let known = &limits.layout.chunks()[chunk.0 as usize];
                 assert_eq!(values.len(), known.range.len() * limits.precision.width());
             }
+            PeerContent::CodedWeights { step, chunk, coded } => {
+                let known = &limits.layout.chunks()[chunk.0 as usize];
+                assert!(step.0 > 0);
+                assert!(coded.len() < known.range.len() * limits.precision.width());
+                check_coded(&limits, known.range.len(), coded);
+            }
         }
         let again = |wire| limits.from_peer(wire).expect("accepted before");
         same(word, PeerMessage::into_wire, again);

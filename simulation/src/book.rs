@@ -92,7 +92,9 @@ pub struct Seen {
     pub(crate) parts: u64,
     /// Weights that a worker passed on to another.
     pub(crate) passed_on: u64,
-    /// Times that weights were asked for since they were not passed on.
+    /// Of these: as what had changed.
+    pub(crate) passed_on_coded: u64,
+    /// Times that weights were asked for since they were not passed on, or followed on others that were not.
     pub(crate) asked_for: u64,
     /// Times that a member was told to send nodes elsewhere in mid-pass.
     pub(crate) recalled: u64,
@@ -107,7 +109,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn counts(&mut self) -> [&mut u64; 45] {
+    fn counts(&mut self) -> [&mut u64; 46] {
         [
             &mut self.late,
             &mut self.twice,
@@ -148,6 +150,7 @@ impl Seen {
             &mut self.sums,
             &mut self.parts,
             &mut self.passed_on,
+            &mut self.passed_on_coded,
             &mut self.asked_for,
             &mut self.recalled,
             &mut self.apart,

@@ -56,7 +56,15 @@ pub(crate) fn exchanged(mut said: PeerMessage, random: &mut Random) -> Option<Pe
             altered[0] ^= 1;
             *values = altered.into();
         }
-        (PeerContent::Weights { step, .. }, 4) => step.0 += u64::from(random.below(3)),
+        (PeerContent::CodedWeights { coded, .. }, 2 | 3) => {
+            let mut altered = coded.to_vec();
+            let place = random.below(altered.len() as u32) as usize;
+            altered[place] ^= 1 << random.below(8);
+            *coded = altered.into();
+        }
+        (PeerContent::Weights { step, .. } | PeerContent::CodedWeights { step, .. }, 4) => {
+            step.0 += u64::from(random.below(3))
+        }
         _ => {}
     }
     Some(said)

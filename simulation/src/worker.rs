@@ -160,8 +160,12 @@ impl Worker {
     ) -> ControlFlow<End> {
         let checked = self.core.limits().from_peer(message);
         let message = checked.expect("nobody is taken to the rest of it for a lie");
-        if let PeerContent::Weights { step, chunk, .. } = &message.content {
+        if let PeerContent::Weights { step, chunk, .. }
+        | PeerContent::CodedWeights { step, chunk, .. } = &message.content
+        {
+            let is_coded = matches!(message.content, PeerContent::CodedWeights { .. });
             seen.passed_on += 1;
+            seen.passed_on_coded += u64::from(is_coded);
             self.came.entry(*step).or_default().insert(*chunk);
         }
         self.handle(now, Input::Peer(sender, message))

@@ -3,7 +3,8 @@
 //! The coordinator tells of all weights in their order, of some only who passes them on, with their digest. Values that do not
 //! fit it are as good as none. Nothing of a step is handed on while some of an earlier one is still to come, so that no weights
 //! are skipped; of three steps the oldest is given up, as in the coordinator's backlog. What does not come in time, or comes
-//! altered, is asked for from the coordinator, once. Where nothing is passed on, nothing ever waits here.
+//! altered, is asked for from the coordinator, once; so is what changed from weights that are not here. Where nothing is passed
+//! on, nothing ever waits here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -24,20 +25,39 @@ const SMOOTHING: f64 = 0.1;
 pub(crate) enum Content {
     /// As they are.
     Values(Bytes),
-    /// What changed, and whom to pass the values on to.
-    Coded(Bytes, Vec<WorkerId>),
+    /// What changed since the step before. Of another worker it is not known before it is decoded whether they are what the
+    /// coordinator meant.
+    Coded(Bytes, Option<Named>),
     /// In the coordinator's memory.
     Shared,
+}
+
+impl Content {
+    fn bytes(&self) -> usize {
+        match self {
+            Content::Values(values) | Content::Coded(values, _) => values.len(),
+            Content::Shared => 0,
+        }
+    }
+}
+
+/// What the coordinator says of values that it does not send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named {
+    /// Who passes them on.
+    pub(crate) home: WorkerId,
+    /// Of the values, coded or not.
+    pub(crate) digest: [u8; 32],
 }
 
 /// A chunk that can be taken in now.
 pub(crate) type Arrived = (Step, Chunk, Content);
 
-/// Weights that a worker passes on.
+/// Weights that are still to come.
 #[derive(Debug)]
 struct Coming {
-    home: WorkerId,
-    digest: [u8; 32],
+    /// `None`: from the coordinator.
+    named: Option<Named>,
     told_at: Instant,
     is_asked: bool,
 }
@@ -49,7 +69,7 @@ pub(crate) struct Arrivals {
     /// What is here, and of a later step than what is still to come.
     held: BTreeMap<(Step, Chunk), Content>,
     /// Values that came before the coordinator told of them.
-    early: BTreeMap<(Step, Chunk), (WorkerId, Bytes)>,
+    early: BTreeMap<(Step, Chunk), (WorkerId, Content)>,
     newest: Step,
     /// When what is to come was told of; the first is still to come and was not asked for.
     told: VecDeque<(Instant, Step, Chunk)>,
@@ -59,67 +79,88 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// The coordinator sent a chunk, or says where it is. What can be taken in now, in this order.
-    pub(crate) fn came(&mut self, step: Step, chunk: Chunk, content: Content) -> Vec<Arrived> {
+    /// The coordinator sent a chunk, or says where it is.
+    pub(crate) fn came(&mut self, step: Step, chunk: Chunk, content: Content) {
         self.see(step);
         self.coming.remove(&(step, chunk));
         self.held.insert((step, chunk), content);
-        self.release()
+        self.tidy();
     }
 
     /// The coordinator says who passes a chunk on.
-    pub(crate) fn named(&mut self, now: Instant, named: NamedWeights) -> Vec<Arrived> {
+    pub(crate) fn named(&mut self, now: Instant, named: NamedWeights) {
         let NamedWeights { step, chunk, home, digest } = named;
         self.see(step);
         self.held.remove(&(step, chunk));
-        let coming = Coming { home, digest, told_at: now, is_asked: false };
-        self.coming.insert((step, chunk), coming);
+        let named = Some(Named { home, digest });
+        self.coming.insert((step, chunk), Coming { named, told_at: now, is_asked: false });
         self.told.push_back((now, step, chunk));
-        match self.early.remove(&(step, chunk)) {
-            Some((sender, values)) => {
-                self.passed_on(now, sender, (step, chunk), values, false).unwrap_or_default()
-            }
-            None => self.release(),
+        if let Some((sender, content)) = self.early.remove(&(step, chunk)) {
+            self.passed_on(now, sender, (step, chunk), content, false);
         }
     }
 
-    /// A worker passed values on. `is_home`: by the newest route it is home to them. `None` if they are not what they should be.
+    /// A worker passed a chunk on. `is_home`: by the newest route it is home to it. False if the values are known not to be
+    /// what they should be.
     pub(crate) fn passed_on(
         &mut self,
         now: Instant,
         sender: WorkerId,
         place: (Step, Chunk),
-        values: Bytes,
+        content: Content,
         is_home: bool,
-    ) -> Option<Vec<Arrived>> {
+    ) -> bool {
         let Some(coming) = self.coming.get_mut(&place) else {
             // It can only be of the newest step, or the first of the next.
             let is_next = place.0 == self.newest || place.0.0 == self.newest.0.saturating_add(1);
             if is_home && is_next {
-                self.early.insert(place, (sender, values));
+                self.early.insert(place, (sender, content));
             }
-            return Some(Vec::new());
+            return true;
         };
-        if coming.home != sender {
-            return Some(Vec::new());
-        }
-        if digest(&values) != coming.digest {
-            if !std::mem::replace(&mut coming.is_asked, true) {
-                self.asks.push(place);
+        let Some(named) = coming.named.filter(|named| named.home == sender) else { return true };
+        let content = match content {
+            Content::Coded(coded, _) => Content::Coded(coded, Some(named)),
+            Content::Values(values) if digest(&values) == named.digest => Content::Values(values),
+            _ => {
+                if !std::mem::replace(&mut coming.is_asked, true) {
+                    self.asks.push(place);
+                }
+                return false;
             }
-            return None;
-        }
+        };
         let took = now.saturating_duration_since(coming.told_at).as_secs_f64();
         self.usual_seconds += SMOOTHING * (took - self.usual_seconds);
         self.coming.remove(&place);
-        self.held.insert(place, Content::Values(values));
-        Some(self.release())
+        self.held.insert(place, content);
+        self.tidy();
+        true
+    }
+
+    /// What can be taken in next: what waits for nothing of an earlier step.
+    pub(crate) fn next(&mut self) -> Option<Arrived> {
+        let first = self.coming.first_key_value().map(|(&(step, _), _)| step);
+        let next = self.held.first_entry()?;
+        if first.is_some_and(|first| next.key().0 > first) {
+            return None;
+        }
+        let ((step, chunk), content) = next.remove_entry();
+        Some((step, chunk, content))
+    }
+
+    /// What came of a chunk is of no use, since what it follows is not here or it is not what it should be: the chunk is asked
+    /// for, unless its step is given up by now.
+    pub(crate) fn lacks(&mut self, now: Instant, step: Step, chunk: Chunk) {
+        if step.0.saturating_add(2) > self.newest.0 {
+            self.coming.insert((step, chunk), Coming { named: None, told_at: now, is_asked: true });
+            self.asks.push((step, chunk));
+        }
     }
 
     /// A worker cannot be reached: what it was to pass on is asked for.
     pub(crate) fn lost(&mut self, peer: WorkerId) {
         self.early.retain(|_, (sender, _)| *sender != peer);
-        self.ask(|coming| coming.home == peer);
+        self.ask(|coming| coming.named.is_some_and(|named| named.home == peer));
     }
 
     /// Asks for what took too long.
@@ -142,11 +183,8 @@ impl Arrivals {
 
     /// Values that wait here, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let held = self.held.values().map(|content| match content {
-            Content::Values(values) | Content::Coded(values, _) => values.len(),
-            Content::Shared => 0,
-        });
-        held.sum::<usize>() + self.early.values().map(|(_, values)| values.len()).sum::<usize>()
+        let (held, early) = (self.held.values(), self.early.values().map(|(_, content)| content));
+        held.chain(early).map(Content::bytes).sum()
     }
 
     fn patience(&self) -> Duration {
@@ -170,19 +208,6 @@ impl Arrivals {
             self.early.retain(|&(of, _), _| of >= step);
             self.coming.retain(|&(of, _), _| of.0.saturating_add(2) > step.0);
         }
-    }
-
-    /// What waits for nothing of an earlier step any more.
-    fn release(&mut self) -> Vec<Arrived> {
-        let waiting = match self.coming.first_key_value() {
-            Some((&(first, _), _)) => {
-                self.held.split_off(&(Step(first.0.saturating_add(1)), Chunk(0)))
-            }
-            None => BTreeMap::new(),
-        };
-        let arrived = std::mem::replace(&mut self.held, waiting);
-        self.tidy();
-        arrived.into_iter().map(|((step, chunk), content)| (step, chunk, content)).collect()
     }
 
     fn tidy(&mut self) {
@@ -211,28 +236,34 @@ mod tests {
     }
 
     fn sent(arrivals: &mut Arrivals, step: u64, chunk: u32) -> Vec<(u64, u32)> {
-        let content = Content::Values(values(step, chunk));
-        places(arrivals.came(Step(step), Chunk(chunk), content))
+        arrivals.came(Step(step), Chunk(chunk), Content::Values(values(step, chunk)));
+        taken(arrivals)
     }
 
-    fn places(arrived: Vec<Arrived>) -> Vec<(u64, u32)> {
-        arrived.into_iter().map(|(step, chunk, _)| (step.0, chunk.0)).collect()
+    fn told(arrivals: &mut Arrivals, now: Instant, step: u64, chunk: u32) -> Vec<(u64, u32)> {
+        arrivals.named(now, named(step, chunk));
+        taken(arrivals)
+    }
+
+    fn taken(arrivals: &mut Arrivals) -> Vec<(u64, u32)> {
+        let next = std::iter::from_fn(|| arrivals.next());
+        next.map(|(step, chunk, _)| (step.0, chunk.0)).collect()
     }
 
     fn passed(arrivals: &mut Arrivals, now: Instant, step: u64, chunk: u32) -> Vec<(u64, u32)> {
-        let place = (Step(step), Chunk(chunk));
-        let arrived = arrivals.passed_on(now, HOME, place, values(step, chunk), true);
-        places(arrived.expect("they are as they should be"))
+        let (place, content) = ((Step(step), Chunk(chunk)), Content::Values(values(step, chunk)));
+        assert!(arrivals.passed_on(now, HOME, place, content, true));
+        taken(arrivals)
     }
 
     #[test]
     fn nothing_overtakes_an_earlier_step() {
         let (mut arrivals, now) = (Arrivals::default(), Instant::now());
         assert_eq!(sent(&mut arrivals, 1, 0), [(1, 0)]);
-        assert!(arrivals.named(now, named(1, 1)).is_empty());
+        assert!(told(&mut arrivals, now, 1, 1).is_empty());
         assert_eq!(sent(&mut arrivals, 1, 2), [(1, 2)], "of the same step");
         assert!(sent(&mut arrivals, 2, 0).is_empty());
-        assert!(arrivals.named(now, named(2, 1)).is_empty());
+        assert!(told(&mut arrivals, now, 2, 1).is_empty());
         assert!(passed(&mut arrivals, now, 2, 1).is_empty());
         assert_eq!(passed(&mut arrivals, now, 1, 1), [(1, 1), (2, 0), (2, 1)]);
         assert_eq!((arrivals.poll_timeout(), arrivals.bytes()), (None, 0));
@@ -252,12 +283,12 @@ mod tests {
         let (mut arrivals, now) = (Arrivals::default(), Instant::now());
         assert!(passed(&mut arrivals, now, 1, 0).is_empty());
         assert!(passed(&mut arrivals, now, 2, 0).is_empty(), "too early");
-        let stranger =
-            arrivals.passed_on(now, WorkerId(1), (Step(1), Chunk(1)), values(1, 1), false);
-        assert!(stranger.is_some_and(|arrived| arrived.is_empty()));
+        let content = Content::Values(values(1, 1));
+        assert!(arrivals.passed_on(now, WorkerId(1), (Step(1), Chunk(1)), content, false));
+        assert!(taken(&mut arrivals).is_empty());
         assert_eq!(arrivals.bytes(), 2);
-        assert_eq!(places(arrivals.named(now, named(1, 0))), [(1, 0)]);
-        assert!(arrivals.named(now, named(1, 1)).is_empty());
+        assert_eq!(told(&mut arrivals, now, 1, 0), [(1, 0)]);
+        assert!(told(&mut arrivals, now, 1, 1).is_empty());
     }
 
     #[test]
@@ -267,7 +298,7 @@ mod tests {
             arrivals.named(now, named(1, chunk));
         }
         let place = (Step(1), Chunk(0));
-        assert!(arrivals.passed_on(now, HOME, place, values(9, 9), true).is_none());
+        assert!(!arrivals.passed_on(now, HOME, place, Content::Values(values(9, 9)), true));
         assert_eq!(arrivals.asks(), [place]);
         let due = arrivals.poll_timeout().expect("two are to come");
         assert_eq!(due, now + WAIT_MIN);
@@ -280,5 +311,27 @@ mod tests {
         assert!(arrivals.asks().is_empty() && arrivals.poll_timeout().is_none());
         assert_eq!(sent(&mut arrivals, 1, 0), [(1, 0)]);
         assert_eq!(sent(&mut arrivals, 1, 2), [(1, 2)]);
+    }
+
+    #[test]
+    fn what_follows_on_weights_that_are_not_here_is_asked_for_and_waited_for() {
+        let (mut arrivals, now) = (Arrivals::default(), Instant::now());
+        let coded = || Content::Coded(values(1, 0), None);
+        arrivals.named(now, named(1, 0));
+        assert!(arrivals.passed_on(now, HOME, (Step(1), Chunk(0)), coded(), true));
+        let Some((step, chunk, Content::Coded(_, Some(Named { home: HOME, .. })))) =
+            arrivals.next()
+        else {
+            panic!("its home and digest go with it")
+        };
+        arrivals.lacks(now, step, chunk);
+        assert_eq!(arrivals.asks(), [(step, chunk)]);
+        assert!(sent(&mut arrivals, 2, 0).is_empty(), "it waits");
+        assert!(arrivals.passed_on(now, HOME, (step, chunk), coded(), true), "too late");
+        assert_eq!(sent(&mut arrivals, 1, 0), [(1, 0), (2, 0)]);
+        // Nobody waits for what the coordinator does not have any more.
+        arrivals.lacks(now, Step(0), Chunk(0));
+        assert!(arrivals.asks().is_empty());
+        assert_eq!(sent(&mut arrivals, 2, 1), [(2, 1)]);
     }
 }

@@ -183,12 +183,16 @@ impl Core {
         self.recall(|chunk, _| chunks.contains(&chunk));
     }
 
-    /// A chunk of weights was not passed on.
+    /// A member lacks a chunk of weights, which was not passed on to it or follows on what it does not have: it is sent the values
+    /// as they are.
     pub(super) fn missing(&mut self, worker: WorkerId, step: Step, chunk: Chunk) {
         let Some(member) = self.members.get_mut(&worker) else { return };
         // What it was sent, or asked for before, it has.
-        if member.named.remove(&(step, chunk)) && self.reducer.has(step, chunk) {
-            self.send_weights(step, chunk, Some(worker));
+        if member.may_lack.remove(&(step, chunk)) && self.reducer.has(step, chunk) {
+            let way = sent(&Arc::new(self.reducer.values(step, chunk, false)), &[]);
+            let is_lasting = self.reducer.is_frozen(chunk);
+            let weights = Weights { step, chunk, way, is_lasting };
+            self.outputs.push_back(super::Output::Weights(worker, weights));
         }
     }
 
@@ -223,7 +227,7 @@ impl Core {
                 (Some(true), Some(home), Some(digest)) => Way::PassedOn { home, digest },
                 _ => sent(&values, if home == Some(worker) { &pass_on } else { &[] }),
             };
-            self.note_named(worker, step, chunk, &way);
+            self.note_lack(worker, step, chunk, &way);
             let weights = Weights { step, chunk, way, is_lasting };
             self.outputs.push_back(super::Output::Weights(worker, weights));
         }
@@ -238,15 +242,22 @@ impl Core {
     }
 
     /// Notes what a member may ask for: of the newest two steps.
-    fn note_named(&mut self, worker: WorkerId, step: Step, chunk: Chunk, way: &Way) {
+    fn note_lack(&mut self, worker: WorkerId, step: Step, chunk: Chunk, way: &Way) {
         let Some(member) = self.members.get_mut(&worker) else { return };
-        if !matches!(way, Way::PassedOn { .. }) {
+        let may_lack = match way {
+            Way::PassedOn { .. } => true,
+            // Before there was a route it has all that was before.
+            Way::Sent(values, _) => values.before.is_some() && self.router.route().number > 0,
+            Way::Shared => false,
+        };
+        if !may_lack {
             return;
         }
-        if member.named.last().is_some_and(|(newest, _)| *newest < step) {
-            member.named = member.named.split_off(&(Step(step.0.saturating_sub(1)), Chunk(0)));
+        if member.may_lack.last().is_some_and(|(newest, _)| *newest < step) {
+            let kept = (Step(step.0.saturating_sub(1)), Chunk(0));
+            member.may_lack = member.may_lack.split_off(&kept);
         }
-        member.named.insert((step, chunk));
+        member.may_lack.insert((step, chunk));
     }
 }
 

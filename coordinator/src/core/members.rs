@@ -21,16 +21,16 @@ pub(super) struct Member {
     pub(super) gets_weights: bool,
     /// It was told to code its gradients.
     pub(super) codes: bool,
-    /// Chunks of weights that others pass on to it, and that it did not ask for.
-    pub(super) named: BTreeSet<(Step, Chunk)>,
+    /// Chunks of weights that it may lack and did not ask for: others pass them on to it, or they are told as what changed.
+    pub(super) may_lack: BTreeSet<(Step, Chunk)>,
 }
 
 impl Core {
     pub(super) fn join(&mut self, worker: WorkerId, peer: Peer) {
         self.observer.observe(RunEvent::Joined { worker, peer: &peer });
         let threads = peer.threads;
-        let named = BTreeSet::new();
-        let member = Member { peer, shares: false, gets_weights: false, codes: false, named };
+        let may_lack = BTreeSet::new();
+        let member = Member { peer, shares: false, gets_weights: false, codes: false, may_lack };
         self.members.insert(worker, member);
         self.coder.members_changed();
         self.engine.handle(self.now, Event::Joined { worker, threads });

@@ -92,6 +92,11 @@ pub(crate) fn from_peer() {
         "frames_from_peer",
         [
             word(PeerContent::Slices(PeerSlices { pass: Pass(9), route: 3, slices })),
+            word(PeerContent::CodedWeights {
+                step: Step(3),
+                chunk: Chunk(0),
+                coded: Bytes::from_static(&[1, 0, 7]),
+            }),
             word(PeerContent::Weights { step: Step(3), chunk: Chunk(0), values }),
         ],
     );

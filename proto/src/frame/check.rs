@@ -121,19 +121,13 @@ impl Limits {
                 chunk,
                 ..
             })) => self.named_weights((Step(step), chunk), WorkerId(home), digest),
-            Some(Kind::Weights(weights)) if weights.shared || !weights.coded.is_empty() => {
-                let (step, chunk) = (Step(weights.step), Chunk(weights.chunk));
-                let Some(known) = self.layout.chunks().get(chunk.0 as usize) else {
-                    return broken(format!("{chunk} of {}", self.layout.chunks().len()));
-                };
-                if weights.shared {
-                    return Ok(ToWorker::SharedWeights { step, chunk });
-                }
-                let (found, len) =
-                    (weights.coded.len(), known.range.len() * self.precision.width());
-                if step == Step(0) || found >= len {
-                    return broken(format!("{found} bytes of coded weights of {step} for {len}"));
-                }
+            Some(Kind::Weights(weights)) if weights.shared => {
+                let (chunk, _) = self.chunk(weights.chunk)?;
+                Ok(ToWorker::SharedWeights { step: Step(weights.step), chunk })
+            }
+            Some(Kind::Weights(weights)) if !weights.coded.is_empty() => {
+                let step = Step(weights.step);
+                let chunk = self.coded_weights(step, weights.chunk, &weights.coded)?;
                 let pass_on = weights.pass_on.into_iter().map(WorkerId).collect();
                 Ok(ToWorker::CodedWeights { step, chunk, coded: weights.coded, pass_on })
             }

@@ -6,14 +6,18 @@ use super::Limits;
 use super::check::{Checked, broken};
 use crate::MESSAGE_BYTES_MAX;
 use crate::coding;
+use crate::ids::{Chunk, Step};
 use crate::layout::ChunkRange;
 use crate::values::Precision;
 use crate::wire::{PeerMessage, Slice, WorkerMessage, peer_message, worker_message::Kind};
 
-/// Codes the gradients of a message that become shorter.
+/// Codes the gradients and sums of a message that become shorter.
 pub fn code_gradients(message: &mut WorkerMessage, precision: Precision) {
-    let Some(Kind::Part(part)) = &mut message.kind else { return };
-    code(&mut part.slices, precision);
+    match &mut message.kind {
+        Some(Kind::Part(part)) => code(&mut part.slices, precision),
+        Some(Kind::Sum(sum)) => code(sum.slice.as_mut_slice(), precision),
+        _ => {}
+    }
 }
 
 /// The same of what goes to another worker.
@@ -27,6 +31,18 @@ fn code(slices: &mut [Slice], precision: Precision) {
         if let Some(coded) = coding::code(precision, &slice.values, None) {
             (slice.values, slice.coded) = (Bytes::new(), coded);
         }
+    }
+}
+
+impl Limits {
+    /// Checks what changed in a chunk of the weights since the step before, as far as that can be done without that.
+    pub(super) fn coded_weights(&self, step: Step, chunk: u32, coded: &[u8]) -> Checked<Chunk> {
+        let (chunk, known) = self.chunk(chunk)?;
+        let (found, len) = (coded.len(), known.range.len() * self.precision.width());
+        if step == Step(0) || found >= len {
+            return broken(format!("{found} bytes of coded weights of {step} for {len}"));
+        }
+        Ok(chunk)
     }
 }
 

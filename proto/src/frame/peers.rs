@@ -129,6 +129,15 @@ pub enum PeerContent {
         /// The chunk's values, in the run's precision.
         values: Bytes,
     },
+    /// What changed in a chunk of the weights since the step before, passed on.
+    CodedWeights {
+        /// Version of the weights.
+        step: Step,
+        /// The part of the flat vector.
+        chunk: Chunk,
+        /// See [`coding`](crate::coding).
+        coded: Bytes,
+    },
 }
 
 /// Nodes of a pass.
@@ -160,13 +169,18 @@ impl Limits {
                 let slices = self.slices(slices)?;
                 PeerContent::Slices(PeerSlices { pass: Pass(pass), route, slices })
             }
-            Some(Kind::Weights(weights)) if weights.step <= COUNT_MAX => {
+            Some(Kind::Weights(weights)) if weights.step > COUNT_MAX => {
+                return broken(format!("weights of step {}", weights.step));
+            }
+            Some(Kind::Weights(weights)) if !weights.coded.is_empty() => {
+                let (step, coded) = (Step(weights.step), weights.coded);
+                let chunk = self.coded_weights(step, weights.chunk, &coded)?;
+                PeerContent::CodedWeights { step, chunk, coded }
+            }
+            Some(Kind::Weights(weights)) => {
                 let (chunk, range) = self.chunk(weights.chunk)?;
                 self.check_len(chunk, &weights.values, range.range.len())?;
                 PeerContent::Weights { step: Step(weights.step), chunk, values: weights.values }
-            }
-            Some(Kind::Weights(weights)) => {
-                return broken(format!("weights of step {}", weights.step));
             }
             None => return broken("no content"),
         };
@@ -360,6 +374,10 @@ impl PeerMessage {
             PeerContent::Weights { step, chunk, values } => {
                 let (step, chunk) = (step.0, chunk.0);
                 Kind::Weights(wire::Weights { step, chunk, values, ..Default::default() })
+            }
+            PeerContent::CodedWeights { step, chunk, coded } => {
+                let (step, chunk) = (step.0, chunk.0);
+                Kind::Weights(wire::Weights { step, chunk, coded, ..Default::default() })
             }
         };
         wire::PeerMessage { execution: self.execution, kind: Some(kind) }

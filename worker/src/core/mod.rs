@@ -19,7 +19,9 @@ use std::time::Instant;
 
 use lockstep_data::RowOrder;
 use lockstep_model::{Network, NetworkSpec};
-use lockstep_proto::frame::{Deal, Ending, FromWorker, Limits, SUMS_LEN_MAX, ToWorker, Welcome};
+use lockstep_proto::frame::{
+    Deal, Ending, FromWorker, Limits, PeerContent, SUMS_LEN_MAX, ToWorker, Welcome,
+};
 use lockstep_proto::ids::{Shard, Span, Table};
 use lockstep_proto::tree::ShardTree;
 
@@ -284,11 +286,15 @@ impl Core {
                 self.deals.push_back(deal);
             }
             ToWorker::Weights { step, chunk, values, pass_on } => {
-                self.pass_on(step, chunk, &values, pass_on)?;
-                self.came(step, chunk, Content::Values(values))?;
+                let passed_on = PeerContent::Weights { step, chunk, values: values.clone() };
+                self.pass_on(&passed_on, pass_on)?;
+                self.came(now, step, chunk, Content::Values(values))?;
             }
             ToWorker::CodedWeights { step, chunk, coded, pass_on } => {
-                self.came(step, chunk, Content::Coded(coded, pass_on))?;
+                // As it is: who lacks what it follows finds that out.
+                let passed_on = PeerContent::CodedWeights { step, chunk, coded: coded.clone() };
+                self.pass_on(&passed_on, pass_on)?;
+                self.came(now, step, chunk, Content::Coded(coded, None))?;
             }
             ToWorker::NamedWeights(named) => self.named(now, named)?,
             ToWorker::Code(is_on) => {
@@ -299,7 +305,7 @@ impl Core {
                     let problem = "weights in shared memory that it does not share";
                     return Err(WorkerError::Protocol(problem.to_string()));
                 }
-                self.came(step, chunk, Content::Shared)?;
+                self.came(now, step, chunk, Content::Shared)?;
             }
             ToWorker::Roster(members) => self.roster(members)?,
             ToWorker::Route(route) => self.route(route)?,

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use bytes::Bytes;
 use lockstep_proto::frame::{
     Dealt, FromWorker, Member, NamedWeights, PeerContent, PeerMessage, Route, Welcome,
 };
@@ -12,6 +11,7 @@ use lockstep_proto::ids::{Chunk, Step, WorkerId};
 
 use super::{Core, Output, Said};
 use crate::WorkerError;
+use crate::arrivals::Content;
 
 /// What is known of other workers.
 #[derive(Debug)]
@@ -42,6 +42,11 @@ impl Peers {
         self.stays_apart = true;
     }
 
+    /// Whether there may be any.
+    pub(super) fn are_there(&self) -> bool {
+        self.are_there
+    }
+
     fn check(&self, what: &str) -> Result<(), WorkerError> {
         match self.are_there {
             true => Ok(()),
@@ -70,18 +75,28 @@ impl Core {
                 self.say_all(said);
             }
             PeerContent::Weights { step, chunk, values } => {
-                let homes = &self.peers.route.homes;
-                let is_home = homes.get(chunk.0 as usize) == Some(&Some(sender));
-                let arrived = self.arrivals.passed_on(now, sender, (step, chunk), values, is_home);
-                match arrived {
-                    Some(arrived) => self.take_in(arrived)?,
-                    // Altered: nothing of it is good for anything.
-                    None => self.peer_down(sender),
-                }
-                self.ask();
+                self.passed_on(now, sender, (step, chunk), Content::Values(values))?;
+            }
+            PeerContent::CodedWeights { step, chunk, coded } => {
+                self.passed_on(now, sender, (step, chunk), Content::Coded(coded, None))?;
             }
         }
         Ok(())
+    }
+
+    fn passed_on(
+        &mut self,
+        now: Instant,
+        sender: WorkerId,
+        place: (Step, Chunk),
+        content: Content,
+    ) -> Result<(), WorkerError> {
+        let is_home = self.peers.route.homes.get(place.1.0 as usize) == Some(&Some(sender));
+        if !self.arrivals.passed_on(now, sender, place, content, is_home) {
+            // Altered: nothing of it is good for anything.
+            self.peer_down(sender);
+        }
+        self.take_in(now)
     }
 
     pub(super) fn peer_up(&mut self, peer: WorkerId) {
@@ -140,29 +155,23 @@ impl Core {
         self.peers.check("weights of another worker")?;
         self.outputs.push_back(Output::Answered(named.chunk));
         self.outlet.answered(named.step, named.chunk);
-        let arrived = self.arrivals.named(now, named);
-        self.take_in(arrived)?;
-        self.ask();
-        Ok(())
+        self.arrivals.named(now, named);
+        self.take_in(now)
     }
 
     /// Passes a chunk on to those who are to have it from here.
     pub(super) fn pass_on(
         &mut self,
-        step: Step,
-        chunk: Chunk,
-        values: &Bytes,
+        content: &PeerContent,
         to: Vec<WorkerId>,
     ) -> Result<(), WorkerError> {
         if to.is_empty() {
             return Ok(());
         }
         self.peers.check("weights to be passed on")?;
-        for peer in to {
-            let content = PeerContent::Weights { step, chunk, values: values.clone() };
-            let message = PeerMessage { execution: self.peers.execution, content };
-            self.outputs.push_back(Output::Tell(peer, message));
-        }
+        let execution = self.peers.execution;
+        let message = || PeerMessage { execution, content: content.clone() };
+        self.outputs.extend(to.into_iter().map(|peer| Output::Tell(peer, message())));
         Ok(())
     }
 

@@ -36,7 +36,7 @@ struct Queue {
 /// Which step or pass a message is of.
 fn time(message: &PeerMessage) -> u64 {
     match &message.content {
-        PeerContent::Weights { step, .. } => step.0,
+        PeerContent::Weights { step, .. } | PeerContent::CodedWeights { step, .. } => step.0,
         PeerContent::Slices(slices) => slices.pass.0,
     }
 }
@@ -62,7 +62,7 @@ impl Outbox {
     pub(super) fn put(&self, message: PeerMessage) -> bool {
         let mut state = self.lock();
         let queue = match &message.content {
-            PeerContent::Weights { .. } => &mut state.weights,
+            PeerContent::Weights { .. } | PeerContent::CodedWeights { .. } => &mut state.weights,
             PeerContent::Slices(_) => &mut state.slices,
         };
         let has_room = queue.put(message);

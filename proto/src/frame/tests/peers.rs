@@ -40,6 +40,7 @@ fn words_about_sums_come_through_as_they_are() {
     for content in [
         PeerContent::Slices(PeerSlices { pass: Pass(4), route: 2, slices }),
         PeerContent::Weights { step: Step(1), chunk: Chunk(1), values: frame(100) },
+        PeerContent::CodedWeights { step: Step(1), chunk: Chunk(1), coded: frame(99) },
     ] {
         let word = PeerMessage { execution: 5, content };
         assert_eq!(limits.from_peer(word.clone().into_wire()).unwrap(), word);
