@@ -6,8 +6,10 @@
 Takes Linux, root and iproute2, and no Python packages. For each network, in f32 and in bf16: the median step time with links
 as fast as the machine (C) and with the slow ones (S); what share of the transfer hides behind compute, (C + T - S) / T, where
 T = T_in + T_out is the time that the bytes of a step take on the fullest link, one way after the other; whose link that is and how
-full it is each way; and what share of all processors the processes take. With `--python PYTHON`, a Python that has torch, DDP over gloo runs in the four hosts as well, on the same
-network, batch and links, after each measurement of Lockstep.
+full it is each way; the bytes of a step on the fullest link without coding, as a multiple of the gradient's (P), from the run on fast
+links, and what share of them is left with the job's coding; and what share of all processors the processes take. With `--python PYTHON`, a Python that has torch, DDP over gloo runs in the workers' hosts as well, on the
+same network, batch and links, after each measurement of Lockstep. With `--coordinator-beside` the coordinator runs on the host of the first
+worker, which it shares memory with, so that there are as many hosts as workers.
 """
 
 import argparse
@@ -28,6 +30,7 @@ MNIST = ROOT / "examples/mnist/data"
 PEER = ROOT / "benches/peers/pytorch_ddp.py"
 
 WORKERS = 4
+IS_BESIDE = False
 # Of every link; what each host sends is late by so much, and this share of it is lost.
 BITS_PER_SECOND = 1e9
 DELAY_MILLISECONDS = 0.0
@@ -50,6 +53,15 @@ REPEATS = 5
 RUN_SECONDS_MAX = 600
 
 
+def worker_hosts():
+    """The host of each worker; the coordinator's is the first."""
+    return range(0 if IS_BESIDE else 1, WORKERS if IS_BESIDE else 1 + WORKERS)
+
+
+def hosts_count():
+    return worker_hosts().stop
+
+
 def ip(*arguments):
     subprocess.run(["ip", *arguments], check=True)
 
@@ -60,7 +72,7 @@ class Hosts:
     def __init__(self):
         tag = f"lockstep-{os.getpid()}"
         self.switch = f"{tag}-switch"
-        self.names = [f"{tag}-{host}" for host in range(1 + WORKERS)]
+        self.names = [f"{tag}-{host}" for host in range(hosts_count())]
 
     def __enter__(self):
         try:
@@ -92,7 +104,7 @@ class Hosts:
         burst = max(BURST_BYTES_MIN, (bits_per_second or 0) / 8 * TICK_SECONDS)
         shaper = ["tbf", "rate", f"{bits_per_second or 0:.0f}bit", "burst", f"{burst:.0f}b", "latency", LATENCY]
         ends = [(name, "eth0") for name in self.names]
-        ends += [(self.switch, f"port{host}") for host in range(1 + WORKERS)]
+        ends += [(self.switch, f"port{host}") for host in range(hosts_count())]
         emulator = ["netem", "limit", f"{DELAYED_PACKETS_MAX}", "delay", f"{DELAY_MILLISECONDS}ms", "loss", f"{LOSS_PERCENT}%"]
         is_emulated = DELAY_MILLISECONDS > 0 or LOSS_PERCENT > 0
         for name, device in ends:
@@ -113,7 +125,7 @@ class Hosts:
             ["ip", "-n", self.switch, "-json", "-statistics", "link", "show"], check=True, capture_output=True
         )
         ports = {link["ifname"].split("@")[0]: link["stats64"] for link in json.loads(shown.stdout)}
-        links = [ports[f"port{host}"] for host in range(1 + WORKERS)]
+        links = [ports[f"port{host}"] for host in range(hosts_count())]
         # What a host sends is what the bridge's end receives.
         return [(link["rx"]["bytes"], link["tx"]["bytes"]) for link in links]
 
@@ -219,8 +231,9 @@ def train(hosts, widths, batch, steps, precision, is_encrypted=False, coding="au
             0, "coordinator", "job.toml", "--out", "run", "--listen", address, *openly, "--workers-start", WORKERS
         )
         joining = ["--join-file", "run/join"] if is_encrypted else ["--coordinator", address, "--insecure"]
-        for host in range(1, 1 + WORKERS):
-            start(host, "worker", *joining, "--threads", 1, "--no-shared-memory")
+        for host in worker_hosts():
+            apart = [] if IS_BESIDE and host == 0 else ["--no-shared-memory"]
+            start(host, "worker", *joining, "--threads", 1, *apart)
         if coordinator.wait(RUN_SECONDS_MAX) != 0:
             raise SystemExit("slow_network.py: the coordinator failed; its message is above")
         lines = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
@@ -237,13 +250,13 @@ def train(hosts, widths, batch, steps, precision, is_encrypted=False, coding="au
 def train_peer(hosts, python, widths, batch, steps):
     """Seconds of DDP's step."""
     options = ["--widths", ",".join(map(str, widths)), "--batch", batch, "--steps", max(steps // REPEATS, 1)]
-    options += ["--repeats", REPEATS, "--processes", WORKERS, "--address", f"{hosts.address(1)}:7071"]
+    options += ["--repeats", REPEATS, "--processes", WORKERS, "--address", f"{hosts.address(worker_hosts().start)}:7071"]
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "eth0"}
     with contextlib.ExitStack() as processes:
         ranks = []
-        for rank in range(WORKERS):
+        for rank, host in enumerate(worker_hosts()):
             command = [python, PEER, *options, "--rank", rank]
-            ranks.append(hosts.start(1 + rank, command, ROOT, env=environment, stdout=subprocess.PIPE, text=True))
+            ranks.append(hosts.start(host, command, ROOT, env=environment, stdout=subprocess.PIPE, text=True))
             processes.callback(ranks[-1].wait)
             processes.callback(ranks[-1].kill)
         result = ranks[0].communicate(timeout=RUN_SECONDS_MAX)[0]
@@ -254,7 +267,7 @@ def train_peer(hosts, python, widths, batch, steps):
 
 def report(hosts, case, precision, homes):
     widths, batch, steps = case
-    fast = train(hosts, widths, batch, steps, precision, homes=homes).step
+    fast = train(hosts, widths, batch, steps, precision, coding="off", homes=homes)
     hosts.limit(BITS_PER_SECOND)
     try:
         slow = train(hosts, widths, batch, steps, precision, homes=homes)
@@ -262,11 +275,13 @@ def report(hosts, case, precision, homes):
         hosts.limit(None)
     bytes_per_second = BITS_PER_SECOND / 8
     transfer = sum(slow.step_bytes) / bytes_per_second
-    hidden = (fast + transfer - slow.step) / transfer
+    hidden = (fast.step + transfer - slow.step) / transfer
+    raw, coded = max(fast.step_bytes), max(slow.step_bytes)
     out, into = (bytes_ / slow.step / bytes_per_second for bytes_ in slow.step_bytes)
     print(
-        f"{name(widths):<20} {batch:>5} {precision:>9} {homes or '':>6} {fast * 1e3:>10.2f} {slow.step * 1e3:>10.2f} {slow.host:>5} "
-        f"{slow.step_bytes[0] / 1e6:>9.3f} {slow.step_bytes[1] / 1e6:>9.3f} {hidden:>8.0%} {out:>8.0%} {into:>8.0%} {slow.processors:>5.0%}",
+        f"{name(widths):<20} {batch:>5} {precision:>9} {homes or '':>6} {fast.step * 1e3:>10.2f} {slow.step * 1e3:>10.2f} {slow.host:>5} "
+        f"{slow.step_bytes[0] / 1e6:>9.3f} {slow.step_bytes[1] / 1e6:>9.3f} {hidden:>8.0%} {out:>8.0%} {into:>8.0%} "
+        f"{raw / gradient_bytes(widths, precision):>6.2f} {coded / raw:>6.0%} {slow.processors:>5.0%}",
         flush=True,
     )
 
@@ -280,16 +295,22 @@ def report_peer(hosts, python, case):
     print(f"{name(case[0]):<20} {case[1]:>5} {'DDP':>9} {'':>6} {'':>10} {seconds * 1e3:>10.2f}", flush=True)
 
 
+def gradient_bytes(widths, precision):
+    parameters = sum((inputs + 1) * units for inputs, units in zip(widths, widths[1:]))
+    return parameters * (4 if precision == "f32" else 2)
+
+
 def name(widths):
     return "-".join(map(str, widths))
 
 
 def main():
-    global WORKERS, BITS_PER_SECOND, DELAY_MILLISECONDS, LOSS_PERCENT
+    global WORKERS, IS_BESIDE, BITS_PER_SECOND, DELAY_MILLISECONDS, LOSS_PERCENT
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", help="a Python with torch: measure DDP over gloo, too")
     parser.add_argument("--only", default="", metavar="TEXT", help="networks and batches with this in their names")
     parser.add_argument("--workers", type=int, default=WORKERS, help="hosts with a worker [default: %(default)s]")
+    parser.add_argument("--coordinator-beside", action="store_true", help="the coordinator runs on the first worker's host")
     parser.add_argument("--rate", type=float, default=BITS_PER_SECOND, help="bits a second of each link [default: %(default)g]")
     parser.add_argument("--delay", type=float, default=DELAY_MILLISECONDS, help="milliseconds each way [default: %(default)g]")
     parser.add_argument("--loss", type=float, default=LOSS_PERCENT, help="percent of packets that are lost [default: %(default)g]")
@@ -301,11 +322,11 @@ def main():
         raise SystemExit(f"slow_network.py: found no {PROGRAM}; cargo build --release")
     if not 1 <= options.workers <= 250 or options.rate <= 0 or options.delay < 0 or not 0 <= options.loss < 100:
         raise SystemExit("slow_network.py: wanted 1 to 250 workers, a rate above 0, a delay of 0 or more, a loss from 0 to under 100")
-    WORKERS, BITS_PER_SECOND = options.workers, options.rate
+    WORKERS, IS_BESIDE, BITS_PER_SECOND = options.workers, options.coordinator_beside, options.rate
     DELAY_MILLISECONDS, LOSS_PERCENT = options.delay, options.loss
     print(
         f"{'network':<20} {'batch':>5} {'precision':>9} {'homes':>6} {'fast ms':>10} {'slow ms':>10} {'link':>5} {'MB out':>9} {'MB in':>9} "
-        f"{'hidden':>8} {'out full':>8} {'in full':>8} {'CPU':>5}"
+        f"{'hidden':>8} {'out full':>8} {'in full':>8} {'raw P':>6} {'coded':>6} {'CPU':>5}"
     )
     with Hosts() as hosts:
         for case in CASES:
