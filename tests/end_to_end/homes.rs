@@ -21,15 +21,16 @@ const TABLE: &str = "boston-relu-adam-mse";
 const ALONE: &[&str] = &["--no-shared-memory"];
 const THREE: &[&str] = &["--workers-start", "3"];
 
-fn homes(job: &str) -> Folder {
-    Folder::with_table(&format!("{job}[cluster]\nhomes = \"on\"\n"), TABLE, 506)
+fn homes(job: &str, coding: &str) -> Folder {
+    let cluster = format!("[cluster]\nhomes = \"on\"\ncoding = \"{coding}\"\n");
+    Folder::with_table(&format!("{job}{cluster}"), TABLE, 506)
 }
 
 /// A job of several chunks, each with another home, and its weights without any.
-fn long() -> (Folder, String) {
+fn long(coding: &str) -> (Folder, String) {
     let job = edited(sharing::JOB, "gradient_clip_norm = 1.0\n", "");
     let job = edited(&job, "epochs = 3", "epochs = 20");
-    (homes(&job), Folder::with_table(&job, TABLE, 506).train(1, 1))
+    (homes(&job, coding), Folder::with_table(&job, TABLE, 506).train(1, 1))
 }
 
 /// Counts sums that a worker says it added up.
@@ -49,9 +50,16 @@ fn counting() -> (Arc<Change>, Arc<AtomicU64>) {
 fn with_homes_the_bits_are_the_same() {
     let bf16 = edited(sharing::JOB, "[train]\n", "[train]\nprecision = \"bf16\"\n");
     let unclipped = edited(sharing::JOB, "gradient_clip_norm = 1.0\n", "");
-    for job in [JOB, sharing::JOB, &bf16, &unclipped] {
+    for (job, coding) in [
+        (JOB, "on"),
+        (sharing::JOB, "off"),
+        (sharing::JOB, "on"),
+        (&bf16[..], "on"),
+        (&unclipped[..], "auto"),
+        (&unclipped[..], "on"),
+    ] {
         let wanted = Folder::with_table(job, TABLE, 506).train(1, 1);
-        let folder = homes(job);
+        let folder = homes(job, coding);
         let coordinator = folder.coordinator(THREE);
         let address = coordinator.address();
         let workers = [ALONE, ALONE, ALONE].map(|arguments| folder.worker(&address, arguments));
@@ -59,14 +67,14 @@ fn with_homes_the_bits_are_the_same() {
             worker.end().expect(0);
         }
         coordinator.end().expect(0);
-        assert_eq!(folder.hash(), wanted, "{job}");
+        assert_eq!(folder.hash(), wanted, "{job}, coding = {coding}");
         folder.run(&["verify", "run"]).expect(0);
     }
 }
 
 #[test]
 fn a_home_is_killed_and_another_comes() {
-    let (folder, wanted) = long();
+    let (folder, wanted) = long("on");
     let coordinator = folder.coordinator(THREE);
     let address = coordinator.address();
     let (change, sums) = counting();
@@ -92,7 +100,7 @@ fn a_pair_that_is_cut_off_goes_through_the_coordinator() {
         return skip("iptables");
     }
     let Some(hosts) = Hosts::new() else { return };
-    let (folder, wanted) = long();
+    let (folder, wanted) = long("on");
     for port in ["7101", "7102"] {
         let rule = ["-A", "INPUT", "-p", "tcp", "--dport", port, "-j", "DROP"];
         let ended = hosts.start_other(1, &folder, "iptables", &rule).end();
@@ -122,7 +130,8 @@ fn nothing_that_workers_say_to_each_other_is_readable() {
         return skip("tcpdump");
     }
     let Some(hosts) = Hosts::new() else { return };
-    let (folder, wanted) = long();
+    // What is coded would not be readable anyway.
+    let (folder, wanted) = long("off");
     let file = "between.pcap";
     let capture = ["-i", "lo", "-Z", "root", "-U", "--immediate-mode", "-w", file];
     let capture = hosts.start_other(1, &folder, "tcpdump", &capture);
