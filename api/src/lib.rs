@@ -70,7 +70,7 @@ pub mod prelude {
     pub use crate::evaluation::{Evaluation, Predictions};
     pub use crate::helpers::{load_csv, mean_squared_error, train_test_split};
     pub use crate::layers::{
-        Activation, AvgPool, Conv2d, Dense, Dropout, FillMode, Flatten, FlipMode, GlobalAvgPool,
+        Activation, AvgPool, BatchNorm, Conv2d, Dense, Dropout, FillMode, Flatten, FlipMode, GlobalAvgPool,
         GlobalMaxPool, Initializer, LayerNorm, Loss, MaxPool, Metric, Padding, RandomCrop,
         RandomFlip, RandomTranslation, Residual,
     };

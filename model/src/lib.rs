@@ -64,8 +64,9 @@ pub use error::SpecError;
 pub use finite::{NonFinite, NonFiniteKind};
 pub use kinds::{Activation, Initializer, Loss, Metric};
 pub use layers::{
-    AvgPool, Conv2d, Dense, Dropout, FillMode, Flatten, FlipMode, GlobalAvgPool, GlobalMaxPool,
-    LayerNorm, LayerSpec, MaxPool, Padding, RandomCrop, RandomFlip, RandomTranslation, Residual,
+    AvgPool, BatchNorm, Conv2d, Dense, Dropout, FillMode, Flatten, FlipMode, GlobalAvgPool,
+    GlobalMaxPool, LayerNorm, LayerSpec, MaxPool, Padding, RandomCrop, RandomFlip,
+    RandomTranslation, Residual,
 };
 pub use leaves::{Microbatch, TrainingRows};
 pub use metrics::{ClassTally, Counts, Group, Scores, Threshold, average_precision, roc_auc};

@@ -1,6 +1,6 @@
 //! Forward passes: outputs of rows, their losses, and sums of these.
 //!
-//! A row's results never depend on the other rows of the call.
+//! A row's results never depend on the other rows of the call; in training, on none but those of its microbatch.
 
 use ndarray::ArrayView2;
 use rayon::prelude::*;

@@ -10,7 +10,11 @@
 //! in none: they belong to no weight.
 //!
 //! Layers may be *frozen*: their weights never change. No chunk has values of both such layers and others, so that of those of frozen
-//! layers no sums are sent, and no new weights come back. Knows no kind of layer and no values.
+//! layers no sums are sent, and no new weights come back.
+//!
+//! The last tensors of a layer may be *moving averages*: what goes up the tree for them are sums over rows of what they average, and
+//! no optimizer has a part in them. They are in chunks of their own, each of one layer. In a frozen layer they are as its other
+//! tensors. Knows no kind of layer and no values.
 
 use std::ops::Range;
 
@@ -41,7 +45,7 @@ pub struct Tensor {
 }
 
 /// A contiguous slice of the flat vector: the unit of transfer, reduction, update and broadcast.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ChunkRange {
     /// Place in the flat vector.
     pub range: Range<usize>,
@@ -51,6 +55,8 @@ pub struct ChunkRange {
     pub squared: usize,
     /// Whether its weights never change.
     pub is_frozen: bool,
+    /// Where its values are moving averages: the share of the old average in the new one.
+    pub momentum: Option<f32>,
 }
 
 impl ChunkRange {
@@ -61,7 +67,7 @@ impl ChunkRange {
 }
 
 /// The order of all parameters. Made from the layers' shapes alone, so both sides make the same one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     tensors: Vec<Tensor>,
     layers: Vec<Range<usize>>,
@@ -76,21 +82,30 @@ pub struct Layout {
     chunk_values_max: usize,
     /// By layer: whether its weights never change. Empty if all do.
     frozen: Vec<bool>,
+    /// By layer: how many of its values, the last ones, are moving averages, and their momentum.
+    moving: Vec<Option<(usize, f32)>>,
 }
 
 /// A tensor as a layer declares it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TensorShape {
     /// Its name in the layer, such as `kernel`.
     pub name: String,
     /// Its dimensions, the slowest first.
     pub shape: Vec<usize>,
+    /// Where its values are moving averages: the share of the old average in the new one, the same for all such tensors of a layer.
+    pub momentum: Option<f32>,
 }
 
 impl TensorShape {
     /// A tensor of this name and shape.
     pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>) -> TensorShape {
-        TensorShape { name: name.into(), shape: shape.into() }
+        TensorShape { name: name.into(), shape: shape.into(), momentum: None }
+    }
+
+    /// The same as moving averages, with this share of the old average in the new one.
+    pub fn moving(self, momentum: f32) -> TensorShape {
+        TensorShape { momentum: Some(momentum), ..self }
     }
 
     /// Number of values; `None` if no machine can count them.
@@ -106,23 +121,34 @@ impl Layout {
     }
 
     /// Lays out the tensors of the inputs, if they have any, and then those of each layer.
+    ///
+    /// # Panics
+    /// If other tensors of a layer are behind its moving averages.
     pub fn with_inputs<L: AsRef<[TensorShape]>>(inputs: &[TensorShape], declared: &[L]) -> Layout {
         let has_inputs = !inputs.is_empty();
         let inputs = has_inputs.then(|| ("inputs".to_string(), inputs));
         let named = declared.iter().enumerate();
         let named = named.map(|(i, layer)| (format!("layers.{i}"), layer.as_ref()));
         let mut tensors = Vec::new();
-        let mut layers = Vec::new();
+        let (mut layers, mut moving) = (Vec::new(), Vec::new());
         let mut at = 0;
         for (of, declared) in inputs.into_iter().chain(named) {
             let start = at;
-            for TensorShape { name, shape } in declared {
+            let mut averages: Option<(usize, f32)> = None;
+            for TensorShape { name, shape, momentum } in declared {
                 let len = shape.iter().product::<usize>();
+                let before = averages.map_or(0, |(len, _)| len);
+                assert!(
+                    before == 0 || momentum.is_some(),
+                    "moving averages are a layer's last tensors"
+                );
+                averages = momentum.map(|momentum| (before + len, momentum));
                 let name = format!("{of}.{name}");
                 tensors.push(Tensor { name, shape: shape.clone(), range: at..at + len });
                 at += len;
             }
             layers.push(start..at);
+            moving.push(averages);
         }
         let layout = Layout {
             tensors,
@@ -133,6 +159,7 @@ impl Layout {
             has_row_squares: false,
             chunk_values_max: CHUNK_VALUES_MAX,
             frozen: Vec::new(),
+            moving,
         };
         layout.cut()
     }
@@ -297,8 +324,11 @@ impl Layout {
         let mut chunks: Vec<ChunkRange> = Vec::new();
         for (i, layer) in layers.iter().enumerate().filter(|(_, layer)| !layer.is_empty()) {
             let is_frozen = self.is_frozen(i);
+            let moving = self.moving[i].filter(|_| !is_frozen);
             if let Some(last) = chunks.last_mut()
                 && last.is_frozen == is_frozen
+                && last.momentum.is_none()
+                && moving.is_none()
                 && last.range.start == layers[last.layers.start].start
                 && layer.end - last.range.start <= SHARED_CHUNK_VALUES_MAX
                 && !is_cut_small
@@ -310,12 +340,16 @@ impl Layout {
             let is_squared = layer.start < squared;
             let halved = if is_squared { 2 } else { 1 };
             let values_max = (self.chunk_values_max / halved).max(1);
+            let learned = layer.end - moving.map_or(0, |(len, _)| len);
+            let momentum = moving.map(|(_, momentum)| momentum);
             let mut start = layer.start;
             while start < layer.end {
-                let end = layer.end.min(start + values_max);
+                let (part_end, momentum) =
+                    if start < learned { (learned, None) } else { (layer.end, momentum) };
+                let end = part_end.min(start + values_max);
                 let squared = if is_squared { end - start } else { 0 };
                 let (range, layers) = (start..end, i..i + 1);
-                chunks.push(ChunkRange { range, layers, squared, is_frozen });
+                chunks.push(ChunkRange { range, layers, squared, is_frozen, momentum });
                 start = end;
             }
         }

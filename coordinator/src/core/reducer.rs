@@ -125,6 +125,7 @@ impl Reducer {
             let accumulated = part_of(accumulated).unwrap_or_else(none);
             let kept = State { moments, average, accumulated };
             let rules = TensorRules::new(&spec.penalties, &spec.undecayed, &chunk.range);
+            let rules = rules.averaging(chunk.momentum);
             let beside = (chunk.squared, rules);
             let state = ChunkState::new(version, weights, kept, published, precision, beside);
             Arc::new(Mutex::new(state))

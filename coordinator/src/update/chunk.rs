@@ -20,6 +20,7 @@ use tracing::trace_span;
 use super::accumulation::{Accumulate, Before};
 use super::averaging::Averaging;
 use super::gradient::{Gradient, Hold, Mean, Weights};
+use super::moving_average;
 use super::norm::NormPart;
 use super::optimizer::Optimizer;
 use super::tensor_rules::TensorRules;
@@ -260,13 +261,17 @@ impl ChunkState {
         Arch::new().dispatch(hold).map_or_else(Folded::NonFinite, |()| Folded::Held)
     }
 
-    /// The mean gradient that is held, as the global norm sees it.
+    /// The mean gradient that is held, as the global norm sees it: what is averaged is no part of it.
     pub(crate) fn held(&self) -> NormPart<'_> {
+        if self.rules.momentum().is_some() {
+            return NormPart { gradient: &[], squares: &[] };
+        }
         NormPart { gradient: &self.held, squares: &self.held_squares }
     }
 
-    /// Updates the weights by the gradient that was held, scaled if there is a scale.
+    /// Updates the weights by the gradient that was held, scaled if there is a scale and it is one.
     pub(crate) fn update(&mut self, rule: &Rule, scale: Option<f32>) -> Folded {
+        let scale = scale.filter(|_| self.rules.momentum().is_none());
         let held = std::mem::take(&mut self.held);
         let folded = self.advance(rule, &Gradient::Held { values: &held, scale });
         self.held = held;
@@ -281,7 +286,7 @@ impl ChunkState {
             mean,
             weights: Weights { before, masters, precision: rule.precision },
             rules: &self.rules,
-            averaging: rule.averaging,
+            averaging: rule.averaging.filter(|_| self.rules.momentum().is_none()),
             number: update.number,
             accumulated: &mut self.accumulated,
             average: &mut self.average,
@@ -376,23 +381,26 @@ impl WithSimd for Advance<'_> {
             if has_squares && !self.gradient.read_squares(start, gradient, squares) {
                 return Err("gradient");
             }
-            let moments = [part(self.first, start, len), part(self.second, start, len)];
-            let [first, second] = moments;
-            self.rules.each_part(
-                start,
-                len,
-                #[inline(always)]
-                |places, decays| {
-                    let optimizer = if decays { optimizer } else { &undecayed };
-                    let moments =
-                        [&mut *first, &mut *second].map(|moment| part_of(moment, &places));
-                    let gradient = [&gradient[places.clone()], &squares[places.clone()]];
-                    let weights = &mut weights[places.clone()];
-                    optimizer.update(number, learning_rate, gradient, weights, moments);
-                },
-            );
-            if let Some(averaging) = averaging {
-                averaging.take_in(number, weights, part(self.average, start, len));
+            let average = part(self.average, start, len);
+            match self.rules.momentum() {
+                Some(momentum) => moving_average::take_in(momentum, gradient, weights, average),
+                None => {
+                    let moments = [part(self.first, start, len), part(self.second, start, len)];
+                    let gradient = [&*gradient, &*squares];
+                    let rates = (number, learning_rate);
+                    optimize(
+                        self.rules,
+                        start,
+                        [optimizer, &undecayed],
+                        rates,
+                        gradient,
+                        weights,
+                        moments,
+                    );
+                    if let Some(averaging) = averaging {
+                        averaging.take_in(number, weights, average);
+                    }
+                }
             }
             if !precision.can_hold(weights) {
                 return Err("weights");
@@ -402,6 +410,32 @@ impl WithSimd for Advance<'_> {
         }
         Ok(())
     }
+}
+
+/// Has the optimizers, of weights that are decayed and of others, update a block, which begins at `start` in the chunk. The gradient
+/// comes with its squares, the number of the update with its learning rate.
+#[inline(always)]
+fn optimize(
+    rules: &TensorRules,
+    start: usize,
+    [decaying, undecayed]: [&Optimizer; 2],
+    (number, learning_rate): (u64, f32),
+    [gradient, squares]: [&[f32]; 2],
+    weights: &mut [f32],
+    [first, second]: [&mut [f32]; 2],
+) {
+    rules.each_part(
+        start,
+        weights.len(),
+        #[inline(always)]
+        |places, decays| {
+            let optimizer = if decays { decaying } else { undecayed };
+            let moments = [&mut *first, &mut *second].map(|moment| part_of(moment, &places));
+            let gradient = [&gradient[places.clone()], &squares[places.clone()]];
+            let weights = &mut weights[places.clone()];
+            optimizer.update(number, learning_rate, gradient, weights, moments);
+        },
+    );
 }
 
 /// The same of these places.

@@ -5,6 +5,7 @@ mod accumulation;
 mod averaging;
 mod chunk;
 mod gradient;
+mod moving_average;
 mod norm;
 mod optimizer;
 mod tensor_rules;

@@ -14,6 +14,8 @@ pub(crate) struct TensorRules {
     undecayed: Vec<Range<usize>>,
     /// By tensor: of the weights that were seen since they were begun.
     sizes: Vec<Sizes>,
+    /// Where they are moving averages: the share of the old average in the new one.
+    momentum: Option<f32>,
 }
 
 impl TensorRules {
@@ -26,7 +28,19 @@ impl TensorRules {
         let tensors = penalties.in_chunk(chunk);
         let places = undecayed.iter().map(|range| in_block(range, chunk.start, chunk.len()));
         let undecayed = places.filter(|places| !places.is_empty()).collect();
-        TensorRules { sizes: vec![Sizes::default(); tensors.len()], tensors, undecayed }
+        let sizes = vec![Sizes::default(); tensors.len()];
+        TensorRules { tensors, undecayed, sizes, momentum: None }
+    }
+
+    /// The same of moving averages with this momentum, if they are some.
+    pub(crate) fn averaging(self, momentum: Option<f32>) -> TensorRules {
+        TensorRules { momentum, ..self }
+    }
+
+    /// Where the tensors are moving averages: the share of the old average in the new one.
+    #[inline(always)]
+    pub(crate) fn momentum(&self) -> Option<f32> {
+        self.momentum
     }
 
     /// Whether any tensor has a penalty.

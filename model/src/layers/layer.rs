@@ -69,6 +69,11 @@ pub(crate) trait Layer: Stage {
         false
     }
 
+    /// Fewest rows of a microbatch that it can learn from.
+    fn rows_min(&self) -> u64 {
+        1
+    }
+
     /// The activation that its outputs went through last: a loss may be computed together with it, from the layer's sums.
     fn output_activation(&self) -> Activation {
         Activation::Linear
@@ -81,7 +86,7 @@ pub(crate) trait Layer: Stage {
 }
 
 /// What rows go through: a layer, or the embeddings before the first one. A row's results may depend on the row, its identity,
-/// the seed and the tensors, and on nothing else.
+/// the seed and the tensors, in training on the other rows of its microbatch, which come together, and on nothing else.
 pub(crate) trait Stage: Any + fmt::Debug + Send + Sync {
     /// Fills the outputs of all rows, and what the backward pass needs besides.
     fn forward(&self, pass: &Forward<'_>, outputs: &mut [f32], kept: &mut [f32]);
@@ -143,7 +148,8 @@ pub(crate) struct Shape {
     pub(crate) flops: u64,
 }
 
-/// A tensor that training changes, unless its layer is frozen.
+/// A tensor that training changes, unless its layer is frozen. Where it is a moving average, its gradient is the sum over rows of what
+/// it averages.
 #[derive(Debug)]
 pub(crate) struct Tensor {
     pub(crate) shape: TensorShape,

@@ -4,8 +4,10 @@
 //! how it computes forward and backward. To add one, write it and add it to [`LAYERS`]: job files, the JSON form, layout, chunks, checkpoints, initial
 //! weights, `check` and the passes follow from what it says. Nothing else knows layers by name.
 //!
-//! Refuses what would make a row's result depend on a worker, a thread, a call, or which rows were computed together.
+//! Refuses what would make a row's result depend on a worker, a thread, a call, or which rows of other
+//! microbatches were computed with it.
 
+mod batch_norm;
 mod dense;
 mod dropout;
 mod images;
@@ -14,6 +16,7 @@ mod layer_norm;
 mod residual;
 mod spec;
 
+pub use batch_norm::BatchNorm;
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use images::{
@@ -37,6 +40,7 @@ static LAYERS: &[(&str, MakeLayer)] = &[
     ("dense", || Dense::new(0).into()),
     ("dropout", || Dropout::new(0.0).into()),
     ("layer_norm", || LayerNorm::new().into()),
+    ("batch_norm", || BatchNorm::new().into()),
     ("residual", || Residual::new().into()),
     ("conv2d", || Conv2d::new(0, [1, 1]).into()),
     ("max_pool", || MaxPool::default().into()),

@@ -68,6 +68,15 @@ impl LayerSpec {
         self.0.summary()
     }
 
+    /// Fewest rows of a microbatch that it, and what is inside it, can learn from.
+    pub fn rows_min(&self) -> u64 {
+        fn rows_min(layer: &dyn Layer) -> u64 {
+            let inside = layer.inside().into_iter().map(rows_min);
+            inside.fold(layer.rows_min(), u64::max)
+        }
+        rows_min(&*self.0)
+    }
+
     pub(crate) fn layer(&self) -> &dyn Layer {
         &*self.0
     }

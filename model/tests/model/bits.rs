@@ -7,8 +7,9 @@ use crate::common::{
     of_images, of_layers, parameters, training,
 };
 use lockstep_model::{
-    Activation, AvgPool, Batch, Conv2d, Dropout, Flatten, LayerNorm, Loss, MaxPool, Metric,
-    Microbatch, Network, NodeGradient, PARALLEL_FLOPS_MIN, Padding, Residual, Sink, Workspace,
+    Activation, AvgPool, Batch, BatchNorm, Conv2d, Dropout, Flatten, LayerNorm, LayerSpec, Loss,
+    MaxPool, Metric, Microbatch, Network, NodeGradient, PARALLEL_FLOPS_MIN, Padding, Residual,
+    Sink, Workspace,
 };
 use lockstep_proto::ids::Span;
 use lockstep_proto::tree::{Node, ShardTree};
@@ -82,6 +83,21 @@ fn networks() -> Vec<Network> {
                 Conv2d::new(17, [2, 2]).activation(Activation::Gelu).strides([2, 1]).into(),
                 AvgPool::new([2, 1]).into(),
                 Flatten::new().into(),
+                dense(3, Activation::Softmax),
+            ],
+            Loss::CROSS_ENTROPY,
+            &[Metric::Accuracy],
+        ),
+        of_images(
+            [11, 9, 2],
+            vec![
+                BatchNorm::new().without_scale().into(),
+                Conv2d::new(13, [3, 3]).padding(Padding::Same).into(),
+                BatchNorm::new().into(),
+                Residual::new().layer(BatchNorm::new().without_center()).into(),
+                Flatten::new().into(),
+                dense(30, Activation::Relu),
+                BatchNorm::new().into(),
                 dense(3, Activation::Softmax),
             ],
             Loss::CROSS_ENTROPY,
@@ -294,7 +310,10 @@ fn rows_do_not_see_each_other() {
             assert_eq!(bits_f64(&sums), bits_f64(&want_sums), "blocks of {block}");
         }
         // A leaf's sums in a gradient are the sums of an evaluation.
-        if network.spec().layers.iter().any(|layer| layer.get::<Dropout>().is_some()) {
+        let differs = |layer: &LayerSpec| {
+            layer.get::<Dropout>().is_some() || layer.get::<BatchNorm>().is_some()
+        };
+        if network.spec().layers.iter().any(differs) {
             continue;
         }
         let leaf = microbatches(&[(4, 90)]);

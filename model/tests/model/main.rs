@@ -2,6 +2,7 @@
 
 #![cfg(test)] // So that clippy knows helpers for test code.
 
+mod batch_norm;
 mod bits;
 mod common;
 mod dropout;

@@ -151,7 +151,8 @@ fn layers_inside_others_are_named_by_both() {
 fn boston_is_one_chunk() {
     let layout = layout(&[13, 10, 1]);
     assert_eq!(layout.len(), 151);
-    let chunk = ChunkRange { range: 0..151, layers: 0..2, squared: 0, is_frozen: false };
+    let chunk =
+        ChunkRange { range: 0..151, layers: 0..2, squared: 0, is_frozen: false, momentum: None };
     assert_eq!(layout.chunks(), [chunk]);
     assert_eq!(layout.tensors()[3].name, "layers.1.bias");
     assert_eq!(layout.tensors()[3].range, 150..151);

@@ -2,7 +2,7 @@
 //! Refuses to read tables: it is told what they have.
 
 use lockstep_data::TargetKind;
-use lockstep_model::{Loss, Network};
+use lockstep_model::{LayerSpec, Loss, Network};
 use lockstep_proto::frame::{NETWORK_BYTES_MAX, SUMS_LEN_MAX};
 use lockstep_proto::words::count;
 
@@ -15,6 +15,7 @@ impl Job {
     /// # Errors
     /// If they do not fit.
     pub fn check_against(&self, rows: u64, targets: &[String]) -> Result<(), JobError> {
+        self.check_microbatches()?;
         let outputs = self.outputs();
         let is_of_classes = matches!(self.model.loss, Loss::CrossEntropy { .. });
         if !is_of_classes && targets.len() != outputs {
@@ -45,6 +46,26 @@ impl Job {
             ),
         };
         Err(self.complain("train.batch_size", problem))
+    }
+
+    /// Checks that a microbatch of a full batch has as many rows as layers need that measure those.
+    ///
+    /// # Errors
+    /// If one has fewer.
+    pub(super) fn check_microbatches(&self) -> Result<(), JobError> {
+        let wanted = self.model.layers.iter().map(LayerSpec::rows_min).max().unwrap_or(1);
+        let (batch_size, shards) = (self.train.batch_size, u64::from(self.train.shards));
+        let found = batch_size / shards;
+        if found >= wanted || wanted == 1 {
+            return Ok(());
+        }
+        let problem = format!(
+            "found {batch_size}, which leaves {} of a batch to some of the {shards} shards, wanted at least {wanted}, since              `batch_norm` measures those of each shard by themselves: set `batch_size` to at least {}, or `shards` to at most {}",
+            count(found, "row"),
+            wanted * shards,
+            (batch_size / wanted).max(1)
+        );
+        Err(self.wrong("train.batch_size", problem))
     }
 
     /// Checks that classes that are to be weighted are there: one target of labels.

@@ -196,6 +196,7 @@ impl Job {
         let job = sections::read(path, text, settings)?;
         // All that does not depend on the table is found before the table is read.
         job.check_messages(&job.network_unread()?)?;
+        job.check_microbatches()?;
         job.check_class_weights()?;
         job.check_watched()?;
         job.check_skip_mismatch()?;

@@ -1,7 +1,8 @@
 //! Weights to start from, as other programs write them into safetensors files: under our names, or under PyTorch's, in any
 //! floating-point type. What was done to them is told.
 //!
-//! PyTorch calls a module's tensors `0.weight`, `0.bias`, `2.weight` and so on, its linear layers have kernels `[out, in]`, and its
+//! PyTorch calls a module's tensors `0.weight`, `0.bias`, `2.weight` and so on, those of batch normalization `running_mean` and
+//! `running_var` besides, and counts its batches, which is passed over. Its linear layers have kernels `[out, in]`, and its
 //! convolutions `[out, in, height, width]`: those are turned. What is behind a flattened image has its values channel by channel
 //! there, and pixel by pixel here. Modules are taken in the order of the numbers in their names, or of the letters.
 
@@ -229,19 +230,29 @@ fn by_order<'a>(
     Ok(all)
 }
 
-/// A module and its tensors, the weight before the bias.
+/// What PyTorch calls a module's tensors, in the order of a layer's of ours.
+const OWN_NAMES: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
+
+/// How many batches a module of PyTorch has seen: nothing that a layer needs.
+const COUNTER: &str = ".num_batches_tracked";
+
+/// A module and its tensors, in the order of [`OWN_NAMES`].
 type Module<'a> = (&'a str, Vec<(&'a str, &'a TensorInfo)>);
 
 /// PyTorch's modules in their order, if the file has nothing but their weights.
 fn modules(tensors: &BTreeMap<String, TensorInfo>) -> Option<Vec<Module<'_>>> {
     let mut all: Vec<Module<'_>> = Vec::new();
-    // The weight is one letter after the bias.
-    for (name, info) in tensors.iter().rev() {
-        let (of, _) = name.rsplit_once('.').filter(|(_, own)| matches!(*own, "weight" | "bias"))?;
+    let is_weight = |name: &str| !name.ends_with(COUNTER);
+    for (name, info) in tensors.iter().filter(|(name, _)| is_weight(name)) {
+        let (of, _) = name.rsplit_once('.').filter(|(_, own)| OWN_NAMES.contains(own))?;
         match all.iter_mut().find(|(module, _)| *module == of) {
             Some((_, tensors)) => tensors.push((name.as_str(), info)),
             None => all.push((of, vec![(name.as_str(), info)])),
         }
+    }
+    for (_, tensors) in &mut all {
+        let own = |name: &str| OWN_NAMES.iter().position(|own| name.ends_with(own));
+        tensors.sort_by_key(|(name, _)| own(name));
     }
     all.sort_by(|(a, _), (b, _)| order(a, b));
     (!all.is_empty()).then_some(all)

@@ -109,9 +109,9 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "pooled images",
         job: "[data]\ntrain = \"train.csv\"\ntarget = \"y\"\nimage = [4, 4, 4]\nscale = { divide = 16 }\n[model]\nloss = \"cross_entropy\"\n\
-              layers = [{ type = \"avg_pool\" }, { type = \"conv2d\", filters = 9, kernel_size = 1, activation = \"tanh\" }, \
+              layers = [{ type = \"avg_pool\" }, { type = \"batch_norm\", scale = false }, { type = \"conv2d\", filters = 9, kernel_size = 1, activation = \"tanh\" }, \
               { type = \"residual\", layers = [{ type = \"conv2d\", filters = 9, kernel_size = [1, 2], padding = \"same\" }] }, { type = \"global_avg_pool\" }, \
-              { type = \"dense\", units = 10, activation = \"softmax\" }]\n",
+              { type = \"batch_norm\", momentum = 0.5 }, { type = \"dense\", units = 10, activation = \"softmax\" }]\n[train]\nshards = 2\n",
         train: || root("tests/parity/digits-conv/train.csv"),
         table: || root("tests/parity/digits-conv/train.csv"),
         dates: "",

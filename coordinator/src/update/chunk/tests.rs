@@ -205,3 +205,45 @@ fn one_frame_for_all_shards_is_the_root() {
     let (chunk, _) = run(None, &[(nodes[0], [4.0, 4.0])]);
     assert_eq!(chunk.weights(), [0.0, 1.0]);
 }
+
+/// Moving averages of what nodes send as sums over rows: in no norm, scaled by none, decayed by nothing, and averaged no second
+/// time.
+#[test]
+fn moving_averages_know_no_optimizer() {
+    let weight_decay = Some(0.5);
+    let adamw = Optimizer::Adam { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, weight_decay };
+    let averaging = Some(Averaging { momentum: 0.5, overwrite_frequency: Some(1) });
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (clip_norm, steps_per_update) in [(None, 1), (Some(0.25), 1), (None, 2)] {
+            let rule =
+                Rule { averaging, clip_norm, steps_per_update, ..Rule::new(adamw, precision) };
+            let published = ChunkVersions::own(2 * precision.width());
+            let state = State {
+                moments: adamw.moments(2),
+                average: vec![8.0, 1.0],
+                accumulated: if rule.accumulates() { vec![0.0; 2] } else { Vec::new() },
+            };
+            let beside = (0, TensorRules::default().averaging(Some(0.75)));
+            let mut chunk =
+                ChunkState::new(Step(0), vec![8.0, 1.0], state, published, precision, beside);
+            let tree = ShardTree::new(2);
+            for step in 1..=steps_per_update {
+                let (number, is_made) = (1, step == steps_per_update);
+                let update =
+                    Update { step: Step(step), number, is_made, rows: 4, learning_rate: 0.1 };
+                chunk.begin(tree, LeafSet::new(tree, |_| true), update);
+                // Of 3 rows and of 1, with means of 4 and 20.
+                for (node, sums) in [(Node::leaf(0), [12.0, 6.0]), (Node::leaf(1), [20.0, 14.0])] {
+                    let folded = chunk.insert(&rule, Step(step), node, precision.encode(&sums));
+                    assert!(!matches!(folded, Folded::NonFinite(_)), "{folded:?}");
+                }
+            }
+            if clip_norm.is_some() {
+                assert_eq!(sum_of_squares([chunk.held()].into_iter()), 0.0);
+                assert!(matches!(chunk.update(&rule, Some(0.125)), Folded::Updated));
+            }
+            assert_eq!(chunk.weights(), [0.75 * 8.0 + 0.25 * 8.0, 0.75 + 0.25 * 5.0]);
+            assert_eq!(chunk.average(), chunk.weights());
+        }
+    }
+}

@@ -102,6 +102,45 @@ fn pytorchs_modules_are_taken_in_order_and_turned() {
     assert_eq!(notes, [note]);
 }
 
+/// Batch normalization behind a dense layer, without and with what PyTorch counts beside it.
+#[test]
+fn pytorchs_running_statistics_are_moving_averages() {
+    let moving = |name| TensorShape::new(name, [2]).moving(0.9);
+    let layout = Layout::new(&[
+        vec![TensorShape::new("kernel", [1, 2])],
+        vec![
+            TensorShape::new("gamma", [2]),
+            TensorShape::new("beta", [2]),
+            moving("moving_mean"),
+            moving("moving_variance"),
+        ],
+    ]);
+    let bytes: Vec<u8> = (1..=10u8).flat_map(|value| f32::from(value).to_le_bytes()).collect();
+    let view = |shape: &[usize], at: usize| {
+        TensorView::new(Dtype::F32, shape.to_vec(), &bytes[8 * at..8 * at + 8]).unwrap()
+    };
+    let counter = 7i64.to_le_bytes();
+    for counts in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.safetensors");
+        let mut views = vec![
+            ("0.weight", view(&[2, 1], 0)),
+            ("1.bias", view(&[2], 2)),
+            ("1.running_mean", view(&[2], 3)),
+            ("1.running_var", view(&[2], 4)),
+            ("1.weight", view(&[2], 1)),
+        ];
+        if counts {
+            let counter = TensorView::new(Dtype::I64, Vec::new(), &counter).unwrap();
+            views.push(("1.num_batches_tracked", counter));
+        }
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        let found = read(&path, &layout, &[]).unwrap();
+        let wanted: Vec<f32> = (1..=10u8).map(f32::from).collect();
+        assert_eq!(found.weights, wanted);
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_named_on_both_sides() {
     let changed = |place: usize, tensor: (&'static str, &'static [usize])| {
