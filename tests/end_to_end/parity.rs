@@ -37,7 +37,7 @@ const OF_IMAGES: [&str; 6] =
 fn with_dropouts_of_rate_0(case: &Path) -> Folder {
     let read = |name: &str| std::fs::read_to_string(case.join(name)).unwrap();
     let mut job = read("job.toml");
-    let layers = ["dense", "layer_norm", "residual"].into_iter().chain(OF_IMAGES);
+    let layers = ["dense", "layer_norm", "batch_norm", "residual"].into_iter().chain(OF_IMAGES);
     for layer in layers {
         let layer = format!("{{ type = \"{layer}\"");
         job = job.replace(&layer, &format!("{{ type = \"dropout\", rate = 0 }}, {layer}"));
