@@ -27,8 +27,8 @@ use lockstep_proto::values::{self, Precision};
 use crate::draw::one_in;
 
 use drawn::{
-    draw_averaging, draw_early_stopping, draw_image, draw_network, draw_rows, draw_schedule,
-    draw_steps_per_update, draw_weights, enrich, freeze,
+    draw_averaging, draw_batch_norm, draw_early_stopping, draw_image, draw_network, draw_rows,
+    draw_schedule, draw_steps_per_update, draw_weights, enrich, freeze,
 };
 
 /// The largest weight of a row.
@@ -70,6 +70,7 @@ impl Job {
         let mut spec = draw_network(random);
         enrich(seed, &mut spec);
         draw_image(seed, &mut spec);
+        draw_batch_norm(seed, &mut spec);
         freeze(seed, &mut spec);
         let description = serde_json::to_string(&spec).expect("a network is JSON");
         let loss = spec.loss;

@@ -10,6 +10,7 @@ mod arithmetic;
 mod audit;
 mod bad_cluster;
 mod bad_job;
+mod batch_norm;
 #[cfg(target_os = "linux")]
 mod bad_peer;
 mod bad_table;

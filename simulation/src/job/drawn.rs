@@ -5,8 +5,9 @@ use lockstep_coordinator::engine::Schedule;
 use lockstep_coordinator::policy::{EarlyStopping, Measure, Mode, Watched};
 use lockstep_data::Rows;
 use lockstep_model::{
-    Activation, AvgPool, Conv2d, Dense, Dropout, Embedding, Flatten, LayerNorm, LayerSpec, Loss,
-    MaxPool, Metric, Network, NetworkSpec, Padding, RandomFlip, RandomTranslation, Residual,
+    Activation, AvgPool, BatchNorm, Conv2d, Dense, Dropout, Embedding, Flatten, LayerNorm,
+    LayerSpec, Loss, MaxPool, Metric, Network, NetworkSpec, Padding, RandomFlip, RandomTranslation,
+    Residual,
 };
 use lockstep_proto::batches::Batches;
 use lockstep_proto::random::{Purpose, Random};
@@ -164,6 +165,19 @@ pub(super) fn draw_image(seed: u64, spec: &mut NetworkSpec) {
     (spec.inputs, spec.image, spec.layers) = (sides.iter().product(), Some(sides), layers);
 }
 
+/// Batch normalization in any place but the last of every third network.
+pub(super) fn draw_batch_norm(seed: u64, spec: &mut NetworkSpec) {
+    let random = &mut Random::new(seed, Purpose::Split, 7, 0);
+    if !one_in(random, 3) {
+        return;
+    }
+    // Of one or two rows the variance may be next to nothing.
+    let norm = BatchNorm::new().momentum(0.5).epsilon(0.5);
+    let norm = if one_in(random, 3) { norm.without_center().without_scale() } else { norm };
+    let place = random.below(spec.layers.len() as u32) as usize;
+    spec.layers.insert(place, norm.into());
+}
+
 /// Freezes some layers of every third network, but not the last.
 pub(super) fn freeze(seed: u64, spec: &mut NetworkSpec) {
     let random = &mut Random::new(seed, Purpose::Split, 6, 0);
@@ -178,6 +192,8 @@ pub(super) fn freeze(seed: u64, spec: &mut NetworkSpec) {
         } else if let Some(conv) = layer.get::<Conv2d>().filter(|_| is_chosen) {
             *layer = conv.clone().frozen().into();
         } else if let Some(norm) = layer.get::<LayerNorm>().filter(|_| is_chosen) {
+            *layer = norm.clone().frozen().into();
+        } else if let Some(norm) = layer.get::<BatchNorm>().filter(|_| is_chosen) {
             *layer = norm.clone().frozen().into();
         }
     }
