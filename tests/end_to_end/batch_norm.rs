@@ -34,6 +34,8 @@ every_steps = 7
 keep = 1000
 "#;
 
+const HASH: &str = "31675beb59c2ade6f70ffcccbae859717a08dbb4be0a7e08127f3d1f701e2afd";
+
 fn folder_of(job: &str) -> Folder {
     Folder::with_table(job, "boston-relu-adam-mse", 200)
 }
@@ -56,6 +58,7 @@ fn workers_and_threads_do_not_matter() {
         folder.run(&["verify", "run"]).expect(0);
         hashes.push(wanted);
     }
+    assert_eq!(hashes[0], HASH);
     assert_eq!(hashes[0], hashes[2], "who adds up changes nothing");
 }
 

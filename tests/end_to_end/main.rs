@@ -10,11 +10,11 @@ mod arithmetic;
 mod audit;
 mod bad_cluster;
 mod bad_job;
-mod batch_norm;
 #[cfg(target_os = "linux")]
 mod bad_peer;
 mod bad_table;
 mod bad_weights;
+mod batch_norm;
 mod bits;
 #[cfg(target_os = "linux")]
 mod browser;

@@ -60,7 +60,8 @@ impl Job {
             return Ok(());
         }
         let problem = format!(
-            "found {batch_size}, which leaves {} of a batch to some of the {shards} shards, wanted at least {wanted}, since              `batch_norm` measures those of each shard by themselves: set `batch_size` to at least {}, or `shards` to at most {}",
+            "found {batch_size}, which leaves {} of a batch to some of the {shards} shards, wanted at least {wanted}, since \
+             `batch_norm` measures those of each shard by themselves: set `batch_size` to at least {}, or `shards` to at most {}",
             count(found, "row"),
             wanted * shards,
             (batch_size / wanted).max(1)
