@@ -15,7 +15,7 @@
 //! [`take_images`](crate::sequential::Sequential::take_images) says of which sides.
 
 pub use lockstep_model::{
-    Activation, AvgPool, BatchNorm, Conv2d, Dense, Dropout, FillMode, Flatten, FlipMode, GlobalAvgPool,
-    GlobalMaxPool, Initializer, LayerNorm, LayerSpec, Loss, MaxPool, Metric, NetworkSpec, Padding,
-    RandomCrop, RandomFlip, RandomTranslation, Residual,
+    Activation, AvgPool, BatchNorm, Conv2d, Dense, Dropout, FillMode, Flatten, FlipMode,
+    GlobalAvgPool, GlobalMaxPool, Initializer, LayerNorm, LayerSpec, Loss, MaxPool, Metric,
+    NetworkSpec, Padding, RandomCrop, RandomFlip, RandomTranslation, Residual,
 };

@@ -70,9 +70,9 @@ pub mod prelude {
     pub use crate::evaluation::{Evaluation, Predictions};
     pub use crate::helpers::{load_csv, mean_squared_error, train_test_split};
     pub use crate::layers::{
-        Activation, AvgPool, BatchNorm, Conv2d, Dense, Dropout, FillMode, Flatten, FlipMode, GlobalAvgPool,
-        GlobalMaxPool, Initializer, LayerNorm, Loss, MaxPool, Metric, Padding, RandomCrop,
-        RandomFlip, RandomTranslation, Residual,
+        Activation, AvgPool, BatchNorm, Conv2d, Dense, Dropout, FillMode, Flatten, FlipMode,
+        GlobalAvgPool, GlobalMaxPool, Initializer, LayerNorm, Loss, MaxPool, Metric, Padding,
+        RandomCrop, RandomFlip, RandomTranslation, Residual,
     };
     pub use crate::saving::ExportFormat;
     pub use crate::sequential::Sequential;
