@@ -64,8 +64,8 @@ fn two_that_differ_wait_for_a_third() {
     let relay = Relay::new(&address, flipping());
     let _wrong = folder.worker(&relay.address(), &[]);
     let honest = folder.worker(&address, &[]);
-    coordinator.report("warning", |warning| {
-        let message = warning["message"].as_str().unwrap();
+    coordinator.report("waiting", |waiting| {
+        let message = waiting["message"].as_str().unwrap();
         message.contains("two differ about ") && message.contains("a third has to settle it")
     });
     let third = folder.worker(&address, &[]);

@@ -55,7 +55,9 @@ fn workers_and_threads_do_not_matter() {
         let folder = folder_of(&job);
         let wanted = folder.train(1, 1);
         folder.expect_one_hash(&wanted);
-        folder.run(&["verify", "run"]).expect(0);
+        folder.run(&["--quiet", "local", "job.toml", "--workers", "3", "--out", "kept"]).expect(0);
+        assert_eq!(folder.hash_of("kept"), wanted);
+        folder.run(&["verify", "kept"]).expect(0);
         hashes.push(wanted);
     }
     assert_eq!(hashes[0], HASH);

@@ -59,12 +59,15 @@ impl Job {
         if found >= wanted || wanted == 1 {
             return Ok(());
         }
+        let or_fewer = match batch_size / wanted {
+            0 => String::new(),
+            shards => format!(", or `shards` to at most {shards}"),
+        };
         let problem = format!(
             "found {batch_size}, which leaves {} of a batch to some of the {shards} shards, wanted at least {wanted}, since \
-             `batch_norm` measures those of each shard by themselves: set `batch_size` to at least {}, or `shards` to at most {}",
+             `batch_norm` measures those of each shard by themselves: set `batch_size` to at least {}{or_fewer}",
             count(found, "row"),
             wanted * shards,
-            (batch_size / wanted).max(1)
         );
         Err(self.wrong("train.batch_size", problem))
     }
