@@ -9,6 +9,7 @@ mod predict;
 mod predicted;
 mod residuals;
 
+use classes::classes;
 pub(crate) use classes::classes_of_sums;
 
 use lockstep_data::{ReadTable, RowOrder, Rows, Sharded, TableFile, TargetKind, Unseen, Want};
@@ -73,9 +74,10 @@ pub fn evaluate(model: &Model, data: &TableFile) -> Result<Evaluation> {
 /// What is wrong, if the model gives something that is not finite.
 pub fn evaluate_rows(model: &Model, table: Rows) -> std::result::Result<Evaluation, String> {
     let rows = table.len() as u64;
-    let outputs = outputs(model, &table);
-    let classes = classes::classes(model, &targets(&table), &outputs);
-    let (sums, values) = measured(model, table, &outputs).map_err(|fault| not_finite(&fault))?;
+    let compared = compared(model, &table);
+    let classes = compared.as_ref().map_or_else(Vec::new, |compared| classes(model, compared));
+    let (sums, values) =
+        measured(model, table, compared.as_ref()).map_err(|fault| not_finite(&fault))?;
     let guess = Guess::found(&model.network, &sums, rows, model.threshold);
     let warning = guess.map(|guess| guess.text("table", &model.schema));
     let loss_is_scaled = model.network.has_units();
@@ -88,21 +90,40 @@ fn not_finite(fault: &NonFinite) -> String {
     format!("the model's loss is not finite on rows of shard {}", fault.shard)
 }
 
-/// The sums, and the loss and metrics that follow from them, of rows with these outputs: ranks are of the outputs themselves.
+/// What the network makes of rows, beside what they should be.
+struct Compared {
+    /// `[rows, targets]`.
+    targets: Array2<f32>,
+    /// `[rows, outputs]`.
+    outputs: Array2<f32>,
+}
+
+impl Compared {
+    fn of(model: &Model, rows: &Rows) -> Compared {
+        Compared { targets: targets(rows), outputs: outputs(model, rows) }
+    }
+}
+
+/// The same where targets are classes: of numbers the sums say all.
+fn compared(model: &Model, rows: &Rows) -> Option<Compared> {
+    let has_classes = !matches!(model.schema.kind, TargetKind::Numbers);
+    has_classes.then(|| Compared::of(model, rows))
+}
+
+/// The sums, and the loss and metrics that follow from them, of rows; ranks are of what is compared, if it is, not of bins.
 fn measured(
     model: &Model,
     rows: Rows,
-    outputs: &Array2<f32>,
+    compared: Option<&Compared>,
 ) -> std::result::Result<(Vec<f64>, Values), NonFinite> {
     let (network, count) = (&model.network, rows.len() as u64);
-    let targets = targets(&rows);
     let mut sums = sums(model, rows)?;
     let uncounted = sums.clone();
     network.count_at(model.threshold, &mut sums);
     let mut values = Values::new();
     add_values(&mut values, network, &model.schema.target_names(), &sums, count, "");
-    if !matches!(model.schema.kind, TargetKind::Numbers) {
-        classes::rank(&mut values, model, &targets, outputs);
+    if let Some(compared) = compared {
+        classes::rank(&mut values, model, compared);
     }
     Ok((uncounted, values))
 }

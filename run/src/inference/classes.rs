@@ -3,9 +3,8 @@
 
 use lockstep_data::{Schema, TargetKind};
 use lockstep_model::{ClassTally, Counts, Group, Network, Threshold, average_precision, roc_auc};
-use ndarray::Array2;
 
-use super::largest;
+use super::{Compared, largest};
 use crate::report::Values;
 use crate::report::classes::{AtThreshold, Class, TargetClasses};
 use crate::run_folder::Model;
@@ -22,12 +21,14 @@ const RANKS: [(&str, Rank); 2] = [
 /// A rank of groups, the largest score first.
 type Rank = fn(Vec<Group>) -> f64;
 
+/// Whether a metric of this name is one of ranks.
+pub(super) fn is_rank(metric: &str) -> bool {
+    RANKS.iter().any(|(name, _)| *name == metric)
+}
+
 /// Of every target whose values are classes; none where targets are numbers.
-pub(super) fn classes(
-    model: &Model,
-    targets: &Array2<f32>,
-    outputs: &Array2<f32>,
-) -> Vec<TargetClasses> {
+pub(super) fn classes(model: &Model, compared: &Compared) -> Vec<TargetClasses> {
+    let Compared { targets, outputs } = compared;
     let own = own_threshold(&model.schema, model.threshold);
     let of = |target: usize, classes: usize, pairs: &[(usize, usize)], scores: Option<usize>| {
         let thresholds = scores.map_or_else(Vec::new, |output| {
@@ -104,20 +105,15 @@ fn told(
 }
 
 /// Puts the exact ranks in the place of those from bins, where a model's metrics have any.
-pub(super) fn rank(
-    values: &mut Values,
-    model: &Model,
-    targets: &Array2<f32>,
-    outputs: &Array2<f32>,
-) {
+pub(super) fn rank(values: &mut Values, model: &Model, compared: &Compared) {
     let names = model.schema.target_names();
     for (name, rank) in RANKS {
         if !values.contains_key(name) {
             continue;
         }
-        let of = |output: usize| rank(groups(scored(model, targets, outputs, output).into_iter()));
+        let of = |output: usize| rank(groups(scored(model, compared, output).into_iter()));
         let is_of_two = matches!(model.schema.kind, TargetKind::Classes { outputs: 2 });
-        let all: Vec<f64> = (usize::from(is_of_two)..outputs.ncols()).map(of).collect();
+        let all: Vec<f64> = (usize::from(is_of_two)..compared.outputs.ncols()).map(of).collect();
         if names.len() > 1 {
             let each = names.iter().zip(&all);
             values.extend(each.map(|(target, &value)| (format!("{name}/{target}"), value)));
@@ -156,12 +152,8 @@ fn at_threshold(threshold: f64, scores: &[f32], pairs: &[(usize, usize)]) -> AtT
 }
 
 /// The scores of an output for a class, and whether each row is of it.
-pub(super) fn scored(
-    model: &Model,
-    targets: &Array2<f32>,
-    outputs: &Array2<f32>,
-    output: usize,
-) -> Vec<(f32, bool)> {
+pub(super) fn scored(model: &Model, compared: &Compared, output: usize) -> Vec<(f32, bool)> {
+    let Compared { targets, outputs } = compared;
     let is_of_it = |row| match model.schema.kind {
         TargetKind::Classes { .. } => targets[[row, 0]] as usize == output,
         _ => targets[[row, output]] > 0.5,

@@ -6,9 +6,8 @@ use lockstep_model::{average_precision, roc_auc};
 use lockstep_status::value::{
     ClassCounts, ClassCurves, Classes, Evaluation, TargetEvaluation, finite,
 };
-use ndarray::Array2;
 
-use super::{classes, curves, measured, not_finite, outputs, residuals, targets};
+use super::{Compared, classes, curves, measured, not_finite, residuals};
 use crate::report::classes::TargetClasses;
 use crate::run_folder::Model;
 
@@ -25,21 +24,19 @@ const CLASSES_MAX: usize = 1000;
 /// # Errors
 /// In words, if its loss is not finite on them.
 pub fn examine(model: &Model, table: &str, rows: &Rows) -> Result<Evaluation, String> {
-    let (outputs, targets) = (outputs(model, rows), targets(rows));
+    let compared = Compared::of(model, rows);
     let (_, values) =
-        measured(model, rows.clone(), &outputs).map_err(|fault| not_finite(&fault))?;
+        measured(model, rows.clone(), Some(&compared)).map_err(|fault| not_finite(&fault))?;
     let names = model.schema.target_names();
     let examined: Vec<TargetEvaluation> = match model.schema.kind {
         TargetKind::Numbers => {
             let names = names.iter().take(TARGETS_MAX).enumerate();
-            names.map(|(place, name)| numbers(model, place, name, &targets, &outputs)).collect()
+            names.map(|(place, name)| numbers(model, place, name, &compared)).collect()
         }
         _ => {
-            let found = classes::classes(model, &targets, &outputs).into_iter().enumerate();
+            let found = classes::classes(model, &compared).into_iter().enumerate();
             let found = found.take(TARGETS_MAX);
-            found
-                .map(|(place, found)| of_classes(model, place, found, &targets, &outputs))
-                .collect()
+            found.map(|(place, found)| of_classes(model, place, found, &compared)).collect()
         }
     };
     Ok(Evaluation {
@@ -55,13 +52,8 @@ pub fn examine(model: &Model, table: &str, rows: &Rows) -> Result<Evaluation, St
     })
 }
 
-fn numbers(
-    model: &Model,
-    place: usize,
-    name: &str,
-    targets: &Array2<f32>,
-    outputs: &Array2<f32>,
-) -> TargetEvaluation {
+fn numbers(model: &Model, place: usize, name: &str, compared: &Compared) -> TargetEvaluation {
+    let Compared { targets, outputs } = compared;
     let own = |value: &f32| model.network.in_own_unit(place, *value);
     let actual = targets.column(place).into_iter().map(own);
     let rows: Vec<(f64, f64)> = actual.zip(outputs.column(place).into_iter().map(own)).collect();
@@ -73,8 +65,7 @@ fn of_classes(
     model: &Model,
     target: usize,
     found: TargetClasses,
-    targets: &Array2<f32>,
-    outputs: &Array2<f32>,
+    compared: &Compared,
 ) -> TargetEvaluation {
     let TargetClasses { target: name, classes: counted, confusion, threshold, .. } = found;
     // Each scored class and its output: of two classes there is one score.
@@ -91,7 +82,7 @@ fn of_classes(
     };
     let is_of_two = counted.len() == 2;
     let curves = scored.iter().map(|&(class, output)| {
-        let scores = classes::scored(model, targets, outputs, output);
+        let scores = classes::scored(model, compared, output);
         of_class(&counted[class].label, &scores)
     });
     let curves: Vec<ClassCurves> = curves.collect();

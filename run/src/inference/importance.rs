@@ -9,7 +9,7 @@ use lockstep_proto::random::{Purpose, Random};
 use lockstep_status::value::{ColumnImportance, Importance, finite};
 use rayon::prelude::*;
 
-use super::{measured, not_finite, outputs};
+use super::{Compared, classes, measured, not_finite};
 use crate::run_folder::Model;
 
 /// Most rows that are used: of more, so many are drawn.
@@ -41,9 +41,10 @@ pub fn importance(
     let metrics = &model.network.spec().metrics;
     let metric = metrics.first().map_or("loss", |metric| metric.name());
     let is_better_larger = metrics.first().is_some_and(|metric| metric.is_better_larger());
+    let is_ranked = classes::is_rank(metric);
     let value = |rows: Rows| {
-        let outputs = outputs(model, &rows);
-        let (_, values) = measured(model, rows, &outputs)?;
+        let compared = is_ranked.then(|| Compared::of(model, &rows));
+        let (_, values) = measured(model, rows, compared.as_ref())?;
         Ok(values.get(metric).copied().unwrap_or(f64::NAN))
     };
     let base = value(rows.clone()).map_err(|fault| not_finite(&fault))?;
