@@ -1,14 +1,14 @@
-//! What the jobs of several runs differ in, key by key. Knows TOML and no key by name: the job files of run folders have every one.
+//! What the jobs of several runs differ in, key by key. Knows no key by name: the job files of run folders have every one.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
 use lockstep_status::value::KeyDifference;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use crate::error::{Error, Result};
+use crate::job_keys::{Leaf, each_key};
 use crate::run_folder::read_job;
 
 /// Most characters of a value that are kept.
@@ -42,31 +42,13 @@ fn between(jobs: &[Keys]) -> Vec<KeyDifference> {
     names.into_iter().filter_map(of).collect()
 }
 
-/// The keys of a document, with points between their parts; what is in a list goes by its place.
+/// The keys of a document and what is written there; lists are values, but for those of tables.
 fn keys(text: &str) -> std::result::Result<Keys, String> {
-    let table = DeTable::parse(text).map_err(|error| error.message().to_string())?;
+    let has_tables =
+        |all: &[Leaf<'_>]| all.iter().any(|one| matches!(one.get_ref(), DeValue::Table(_)));
     let mut keys = Keys::new();
-    add_table(text, "", table.get_ref(), &mut keys);
+    each_key(text, has_tables, |name, value| drop(keys.insert(name, written(text, value.span()))))?;
     Ok(keys)
-}
-
-fn add_table(text: &str, before: &str, table: &DeTable<'_>, keys: &mut Keys) {
-    for (key, value) in table.iter() {
-        let key = key.get_ref();
-        let name = if before.is_empty() { key.to_string() } else { format!("{before}.{key}") };
-        add(text, name, value, keys);
-    }
-}
-
-fn add(text: &str, name: String, value: &Spanned<DeValue<'_>>, keys: &mut Keys) {
-    match value.get_ref() {
-        DeValue::Table(table) => add_table(text, &name, table, keys),
-        DeValue::Array(all) if all.iter().any(|one| matches!(one.get_ref(), DeValue::Table(_))) => {
-            let placed = all.iter().enumerate();
-            placed.for_each(|(place, one)| add(text, format!("{name}.{place}"), one, keys));
-        }
-        _ => drop(keys.insert(name, written(text, value.span()))),
-    }
 }
 
 fn written(text: &str, span: Range<usize>) -> String {

@@ -19,6 +19,7 @@ pub mod import;
 pub mod inference;
 pub mod init;
 pub mod job;
+mod job_keys;
 pub mod journal;
 mod line_file;
 pub mod plan;

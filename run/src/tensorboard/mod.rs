@@ -11,11 +11,12 @@ use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom
 use std::path::{Path, PathBuf};
 
 use lockstep_model::Network;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use self::records::{Event, Hparam, HparamKind, Summary, Value, write};
 use crate::checkpoint::{files, read_weights};
 use crate::error::{Error, Result};
+use crate::job_keys::each_key;
 use crate::read_file;
 use crate::run_folder::{Manifest, Model, Status, read_job};
 use crate::status_of::Line;
@@ -206,40 +207,31 @@ impl EventFile {
 fn hparams(job: &str) -> BTreeMap<String, Hparam> {
     let mut found = BTreeMap::new();
     // A job file that another version wrote may be none to this one: it is there as a text in any case.
-    if let Ok(job) = DeTable::parse(job) {
-        gather_table(&mut found, "", job.get_ref());
-    }
+    let _ = each_key(
+        job,
+        |_| true,
+        |name, value| {
+            found.extend(kind(value.get_ref()).map(|kind| (name, Hparam { kind: Some(kind) })));
+        },
+    );
     found
 }
 
-fn gather_table(found: &mut BTreeMap<String, Hparam>, name: &str, table: &DeTable<'_>) {
-    for (key, value) in table {
-        let dot = if name.is_empty() { "" } else { "." };
-        gather(found, &format!("{name}{dot}{}", key.get_ref()), value.get_ref());
-    }
-}
-
-fn gather(found: &mut BTreeMap<String, Hparam>, name: &str, value: &DeValue<'_>) {
+/// What TensorBoard is told of a value; nothing of what holds others.
+fn kind(value: &DeValue<'_>) -> Option<HparamKind> {
     // Whole numbers of another radix stay as they are written.
     let number = |text: &str| {
         let plain = text.replace('_', "").parse().map(HparamKind::Number);
         plain.unwrap_or_else(|_| HparamKind::Text(text.to_string()))
     };
-    let kind = match value {
-        DeValue::Table(table) => return gather_table(found, name, table),
-        DeValue::Array(values) => {
-            for (place, value) in values.iter().enumerate() {
-                gather(found, &format!("{name}.{place}"), value.get_ref());
-            }
-            return;
-        }
+    Some(match value {
+        DeValue::Table(_) | DeValue::Array(_) => return None,
         DeValue::Integer(value) => number(value.as_str()),
         DeValue::Float(value) => number(value.as_str()),
         DeValue::String(text) => HparamKind::Text(text.to_string()),
         DeValue::Boolean(truth) => HparamKind::Truth(*truth),
         DeValue::Datetime(date) => HparamKind::Text(date.to_string()),
-    };
-    found.insert(name.to_string(), Hparam { kind: Some(kind) });
+    })
 }
 
 #[cfg(test)]
