@@ -22,6 +22,7 @@ pub mod job;
 mod job_keys;
 pub mod journal;
 mod line_file;
+mod metric_lines;
 pub mod plan;
 mod read_file;
 pub mod record;

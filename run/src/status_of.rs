@@ -1,52 +1,21 @@
 //! The status of a run that nobody leads, from what is in its folder: what was written when it last ended, or else its lines.
 
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use lockstep_status::book::{Book, Point};
 use lockstep_status::value::{Job as Asked, Outcome, State, Status, Values, finite};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::error::Result;
 use crate::job::Job;
+use crate::metric_lines::{Line, Lines, of_test_table};
 use crate::read_file;
 use crate::run_folder::{Manifest, Status as HowFar, last_status, led_by, read_job};
 use crate::watch::{now, run_of};
 
-/// Longest line that is read.
-const LINE_BYTES_MAX: u64 = 1 << 20;
-
 /// What is read of the end of a run's lines for a list.
 const TAIL_BYTES: u64 = 64 << 10;
-
-/// A line of `metrics.jsonl`.
-#[derive(Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum Line {
-    Step {
-        epoch: u32,
-        step: u64,
-        rows: u64,
-        loss: Option<f64>,
-        learning_rate: Option<f64>,
-        seconds: f64,
-    },
-    Epoch {
-        epoch: u32,
-        seconds: f64,
-        #[serde(flatten)]
-        values: Values,
-    },
-    Final {
-        #[serde(default)]
-        best_epoch: Option<u32>,
-        #[serde(default)]
-        threshold: Option<f64>,
-        weights_blake3: String,
-        #[serde(flatten)]
-        values: Values,
-    },
-}
 
 /// What the records of a run say, whether it goes on or not.
 ///
@@ -153,10 +122,7 @@ fn last_values(run: &Path) -> (Option<u64>, Values) {
         match serde_json::from_slice(line) {
             Ok(Line::Step { step, .. }) => last_step = Some(step),
             Ok(Line::Epoch { values, .. }) => last = values,
-            Ok(Line::Final { values, .. }) => {
-                let of_tables = values.into_iter().filter(|(name, _)| name.starts_with("test_"));
-                last.extend(of_tables);
-            }
+            Ok(Line::Final { values, .. }) => last.extend(of_test_table(values)),
             Err(_) => {}
         }
     }
@@ -166,18 +132,9 @@ fn last_values(run: &Path) -> (Option<u64>, Values) {
 /// Tells a book what the lines of a run say that there are so far.
 pub(crate) fn replay(run: &Path, book: &mut Book) {
     let Ok((file, _)) = read_file::open(&run.join("metrics.jsonl")) else { return };
-    let mut lines = BufReader::new(file);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read = lines.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
-        if !matches!(read, Ok(1..)) || line.last() != Some(&b'\n') {
-            return;
-        }
-        // A line that is none says nothing; `verify` is who minds.
-        if let Ok(line) = serde_json::from_slice(&line) {
-            tell(book, line);
-        }
+    let mut lines = Lines::of(file);
+    while let Ok(Some(line)) = lines.next() {
+        tell(book, line);
     }
 }
 

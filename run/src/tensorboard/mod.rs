@@ -7,7 +7,7 @@ mod records;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use lockstep_model::Network;
@@ -17,12 +17,9 @@ use self::records::{Event, Hparam, HparamKind, Summary, Value, write};
 use crate::checkpoint::{files, read_weights};
 use crate::error::{Error, Result};
 use crate::job_keys::each_key;
+use crate::metric_lines::{Line, Lines, of_test_table};
 use crate::read_file;
 use crate::run_folder::{Manifest, Model, Status, read_job};
-use crate::status_of::Line;
-
-/// Longest line that is read.
-const LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// What every event file begins with.
 const FILE_VERSION: &str = "brain.Event:2";
@@ -99,33 +96,23 @@ impl EventFile {
     pub fn follow(&mut self) -> Result<bool> {
         // Asked before the lines are read: what comes in between is read the next time.
         let is_over = Manifest::read(&self.run)?.status != Status::Running;
-        let lines = self.run.join("metrics.jsonl");
-        let (file, bytes) = match read_file::open(&lines) {
+        let path = self.run.join("metrics.jsonl");
+        let (mut file, bytes) = match read_file::open(&path) {
             Ok(found) => found,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(is_over),
-            Err(error) => return Err(Error::file(lines, "read it", &error)),
+            Err(error) => return Err(Error::file(path, "read it", &error)),
         };
         if bytes < self.read {
             // A run that goes on from a checkpoint has cut later lines; they come again as they were.
             self.read = 0;
         }
-        let mut file = BufReader::new(file);
-        let unread = |error| Error::file(&lines, "read it", &error);
+        let unread = |error| Error::file(&path, "read it", &error);
         file.seek(SeekFrom::Start(self.read)).map_err(unread)?;
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let mut one = file.by_ref().take(LINE_BYTES_MAX);
-            let read = one.read_until(b'\n', &mut line).map_err(unread)?;
-            if read == 0 || line.last() != Some(&b'\n') {
-                break;
-            }
-            self.read += read as u64;
-            // A line that is none says nothing; `verify` is who minds.
-            if let Ok(line) = serde_json::from_slice(&line) {
-                self.line(line)?;
-            }
+        let mut lines = Lines::of(file);
+        while let Some(line) = lines.next().map_err(unread)? {
+            self.line(line)?;
         }
+        self.read += lines.read();
         self.out.flush().map_err(|error| Error::file(&self.path, "write it", &error))?;
         Ok(is_over)
     }
@@ -155,8 +142,7 @@ impl EventFile {
             Line::Epoch { .. } => Ok(()),
             Line::Final { values, .. } if !self.is_final => {
                 self.is_final = true;
-                let of_tables = values.into_iter().filter(|(name, _)| name.starts_with("test_"));
-                let values = of_tables.filter_map(|(name, value)| {
+                let values = of_test_table(values).filter_map(|(name, value)| {
                     Some(Value::scalar(format!("final/{name}"), value?))
                 });
                 let (step, seconds) = self.newest.unwrap_or_default();
