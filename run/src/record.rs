@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lockstep_coordinator::engine::Wait;
 use lockstep_coordinator::{Judged, Observer, RunEvent, Snapshot};
 use lockstep_model::Network;
 use lockstep_proto::ids::Table;
@@ -167,8 +166,7 @@ impl Observer for Recorder {
 
 impl Shared {
     fn observe(&mut self, event: RunEvent<'_>) {
-        let words = |wait: &Wait| (wait.to_string(), self.remedy(wait));
-        self.watch.observe(&event, self.seconds_before, words);
+        self.watch.observe(&event, self.seconds_before, |wait| self.remedy(wait));
         match event {
             RunEvent::Joined { worker, peer } => self.tell(Report::WorkerJoined {
                 worker: worker.0,

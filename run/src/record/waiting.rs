@@ -5,11 +5,12 @@ use std::time::Duration;
 use lockstep_coordinator::Peer;
 use lockstep_coordinator::engine::{Planned, Wait, WaitReason};
 use lockstep_proto::ids::Task;
+use lockstep_status::value;
 
 use super::Shared;
 use crate::report::Report;
 use crate::report::words::machine;
-use crate::watch::stage_of;
+use crate::watch;
 
 impl Shared {
     /// What can be done about a wait, or will be.
@@ -41,19 +42,13 @@ impl Shared {
 
     /// What is waited for, and what can be done about it.
     pub(super) fn waiting(&self, wait: &Wait, peer: Option<&Peer>) -> Report {
-        let machine = |peer: &Peer| machine(&peer.host, peer.ip().as_deref());
-        let peer = wait.worker().map(|worker| match peer {
-            Some(peer) => format!("{worker}: {}", machine(peer)),
-            None => worker.to_string(),
+        let value::Wait { what, stage, peer: worker, seconds, limit_seconds, remedy } =
+            watch::shown(wait, self.remedy(wait));
+        let peer = worker.map(|worker| match peer {
+            Some(peer) => format!("{worker}: {}", machine(&peer.host, peer.ip().as_deref())),
+            None => worker,
         });
-        Report::Waiting {
-            what: wait.to_string(),
-            stage: stage_of(&wait.reason).to_string(),
-            peer,
-            seconds: wait.waited.as_secs_f64(),
-            limit_seconds: wait.limit().map(|limit| limit.as_secs_f64()),
-            remedy: self.remedy(wait),
-        }
+        Report::Waiting { what, stage, peer, seconds, limit_seconds, remedy }
     }
 }
 

@@ -84,13 +84,13 @@ impl Watch {
         self.publish()
     }
 
-    /// Takes in what a run tells, but for what comes as a report as well. `wait_text` puts a wait into words, and says what
-    /// there is to do; `seconds_before` are those of executions before this one.
+    /// Takes in what a run tells, but for what comes as a report as well. `remedy` says what there is to do about a wait;
+    /// `seconds_before` are those of executions before this one.
     pub(crate) fn observe(
         &self,
         event: &RunEvent<'_>,
         seconds_before: f64,
-        wait_text: impl Fn(&Wait) -> (String, String),
+        remedy: impl Fn(&Wait) -> String,
     ) {
         match *event {
             RunEvent::Refused { peer, reason } => self.refused(peer, reason),
@@ -116,17 +116,7 @@ impl Watch {
                     Task::Train { .. } => None,
                     Task::Evaluate { table } => Some(table.to_string()),
                 });
-                let wait = wait.map(|wait| {
-                    let (what, remedy) = wait_text(wait);
-                    value::Wait {
-                        what,
-                        stage: stage_of(&wait.reason).to_string(),
-                        peer: wait.worker().map(|worker| worker.to_string()),
-                        seconds: wait.waited.as_secs_f64(),
-                        limit_seconds: wait.limit().map(|limit| limit.as_secs_f64()),
-                        remedy,
-                    }
-                });
+                let wait = wait.map(|wait| shown(wait, remedy(wait)));
                 self.note(|book, _| book.look(&seen, measures, wait));
                 self.publish();
             }
@@ -197,8 +187,20 @@ fn name_of(planned: &Planned) -> String {
     }
 }
 
+/// A wait as people see it, with what can be done about it.
+pub(crate) fn shown(wait: &Wait, remedy: String) -> value::Wait {
+    value::Wait {
+        what: wait.to_string(),
+        stage: stage_of(&wait.reason).to_string(),
+        peer: wait.worker().map(|worker| worker.to_string()),
+        seconds: wait.waited.as_secs_f64(),
+        limit_seconds: wait.limit().map(|limit| limit.as_secs_f64()),
+        remedy,
+    }
+}
+
 /// What is waited for, in one word.
-pub(crate) fn stage_of(reason: &WaitReason) -> &'static str {
+fn stage_of(reason: &WaitReason) -> &'static str {
     match reason {
         WaitReason::Workers { .. } => "workers",
         WaitReason::Shards { .. } => "rows",
