@@ -20,7 +20,6 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_coordinator::Outcome;
 use lockstep_model::Threshold;
@@ -90,8 +89,7 @@ impl RunFolder {
             // Another may have been at it until the lock was free.
             leftovers::check_free(path, resume)?;
         }
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let mut manifest = Manifest::new(plan, run_id, started.as_secs());
+        let mut manifest = Manifest::new(plan, run_id);
         manifest.files = Some(files(path, plan, &manifest)?);
         let path = path.to_path_buf();
         let (is_new, has_grown) = (true, false);

@@ -4,6 +4,7 @@
 //! are no proof against somebody who makes new ones.
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockstep_model::{NUMERIC_PROFILE, Threshold};
 use lockstep_proto::VERSION;
@@ -110,21 +111,46 @@ pub enum Status {
     Stopped,
 }
 
+/// What is known of a run when it begins.
+pub(super) struct Begun<'a> {
+    pub(super) run_id: &'a str,
+    pub(super) name: &'a str,
+    pub(super) shards: u32,
+    pub(super) train_rows: u64,
+    pub(super) parameters: usize,
+    pub(super) data_blake3: String,
+    pub(super) initial_weights_blake3: String,
+}
+
 impl Manifest {
-    /// Of a run that begins, without what its files must be.
-    pub(super) fn new(plan: &Plan, run_id: &str, started_unix: u64) -> Manifest {
+    /// Of a run that begins now, without what its files must be.
+    pub(super) fn new(plan: &Plan, run_id: &str) -> Manifest {
+        Manifest::of(Begun {
+            run_id,
+            name: &plan.job.name,
+            shards: plan.job.train.shards,
+            train_rows: plan.batches().rows,
+            parameters: plan.weights.len(),
+            data_blake3: plan.data_hash(),
+            initial_weights_blake3: weights_hash(&plan.weights),
+        })
+    }
+
+    /// Of what begins now.
+    pub(super) fn of(begun: Begun<'_>) -> Manifest {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Manifest {
             format: FORMAT,
             lockstep: VERSION.to_string(),
-            run_id: run_id.to_string(),
-            name: plan.job.name.clone(),
+            run_id: begun.run_id.to_string(),
+            name: begun.name.to_string(),
             numeric_profile: NUMERIC_PROFILE.to_string(),
-            shards: plan.job.train.shards,
-            train_rows: plan.batches().rows,
-            parameters: plan.weights.len() as u64,
-            data_blake3: plan.data_hash(),
-            initial_weights_blake3: weights_hash(&plan.weights),
-            started_unix,
+            shards: begun.shards,
+            train_rows: begun.train_rows,
+            parameters: begun.parameters as u64,
+            data_blake3: begun.data_blake3,
+            initial_weights_blake3: begun.initial_weights_blake3,
+            started_unix: started.as_secs(),
             status: Status::Running,
             weights_blake3: None,
             onnx_blake3: None,

@@ -33,7 +33,7 @@ use crate::whole_file::write_whole;
 
 /// The files, in a run folder.
 pub(super) const DESCRIPTION: &str = "model/model.json";
-pub(super) const WEIGHTS: &str = "model/weights.safetensors";
+const WEIGHTS: &str = "model/weights.safetensors";
 
 /// Longest description that is read; it has every feature and label.
 const DESCRIPTION_BYTES_MAX: u64 = 256 << 20;
@@ -178,10 +178,20 @@ impl ModelFiles {
         let origin_blake3 = self.origin_blake3.clone();
         let weights_blake3 = weights_hash(weights);
         let stamp = Stamp { format: FORMAT, step, weights_blake3, origin_blake3 };
-        let bytes = weights_file::to_bytes(self.plan.network.layout(), weights, &stamp)
-            .map_err(|error| Error::Internal(format!("cannot write the weights: {error}")))?;
-        write_whole(&self.run.join(WEIGHTS), &bytes)
+        write_weights(&self.run, self.plan.network.layout(), weights, &stamp)
     }
+}
+
+/// Writes a model's weights, which this is said of, into a run folder.
+pub(super) fn write_weights(
+    run: &Path,
+    layout: &Layout,
+    weights: &[f32],
+    stamp: &Stamp,
+) -> Result<()> {
+    let bytes = weights_file::to_bytes(layout, weights, stamp)
+        .map_err(|error| Error::Internal(format!("cannot write the weights: {error}")))?;
+    write_whole(&run.join(WEIGHTS), &bytes)
 }
 
 /// The text of `model.json`: the same through the whole run, but for the line with the threshold.

@@ -4,18 +4,17 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use lockstep_model::{NUMERIC_PROFILE, Threshold};
-use lockstep_proto::VERSION;
+use lockstep_model::Threshold;
 
 use super::lock::Lock;
-use super::model::{DESCRIPTION, Description, Model, WEIGHTS};
+use super::manifest::Begun;
+use super::model::{DESCRIPTION, Description, Model, write_weights};
 use super::{Manifest, Status, onnx};
 use crate::error::{Error, Result};
 use crate::format::FORMAT;
 use crate::new_run_id;
-use crate::weights_file::{self, Stamp, weights_hash};
+use crate::weights_file::{Stamp, weights_hash};
 use crate::whole_file::write_whole;
 
 impl Model {
@@ -44,9 +43,7 @@ impl Model {
             weights_blake3: weights_blake3.clone(),
             origin_blake3: None,
         };
-        let bytes = weights_file::to_bytes(self.network.layout(), &self.weights, &stamp)
-            .map_err(|error| Error::Internal(format!("cannot write the weights: {error}")))?;
-        write_whole(&folder.join(WEIGHTS), &bytes)?;
+        write_weights(folder, self.network.layout(), &self.weights, &stamp)?;
         let onnx_blake3 = onnx::write(folder, &self.exported())?;
         let mut manifest = self.manifest(weights_blake3);
         (manifest.onnx_blake3, manifest.threshold) = (onnx_blake3, threshold);
@@ -55,27 +52,20 @@ impl Model {
 
     /// Of a folder that no run has made: nothing is known of tables, and the weights are those of its beginning.
     fn manifest(&self, weights_blake3: String) -> Manifest {
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Manifest {
-            format: FORMAT,
-            lockstep: VERSION.to_string(),
-            run_id: new_run_id("model"),
-            name: "model".to_string(),
-            numeric_profile: NUMERIC_PROFILE.to_string(),
+        let begun = Begun {
+            run_id: &new_run_id("model"),
+            name: "model",
             shards: self.shards,
             train_rows: 0,
-            parameters: self.weights.len() as u64,
+            parameters: self.weights.len(),
             data_blake3: blake3::hash(b"").to_hex().to_string(),
             initial_weights_blake3: weights_blake3.clone(),
-            started_unix: started.as_secs(),
+        };
+        Manifest {
             status: Status::Finished,
             weights_blake3: Some(weights_blake3),
-            onnx_blake3: None,
             imported: true,
-            early_stopping: None,
-            threshold: None,
-            files: None,
-            manifest_blake3: None,
+            ..Manifest::of(begun)
         }
     }
 }
