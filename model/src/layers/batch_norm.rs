@@ -13,7 +13,7 @@ use lockstep_proto::layout::TensorShape;
 use lockstep_proto::penalties::Penalty;
 use ndarray::{ArrayView2, s};
 
-use self::moments::{Channels, Moments, SlopeSums};
+use self::moments::{Channels, Moments, slope_sums};
 use super::layer::{
     Backward, Described, Forward, Gradient, Layer, Shape, Slopes, Stage, Tensor, TensorPart,
     Tensors,
@@ -268,10 +268,13 @@ impl Stage for BatchNorm {
             which => {
                 let slopes = gradient.slopes.slice(s![rows.clone(), ..]);
                 let slopes = slopes.to_slice().expect("row by row");
-                let channels = self.channels(pass.tensors, moments);
-                let sums = with_rows(pass.input, rows, |x| SlopeSums::new(&channels, x, slopes));
-                let sums = if which == Some(Which::Gamma) { &sums.products } else { &sums.slopes };
-                out.iter_mut().zip(sums).for_each(|(out, &sum)| *out = sum as f32);
+                let sums = if which == Some(Which::Gamma) {
+                    let channels = self.channels(pass.tensors, moments);
+                    with_rows(pass.input, rows, |x| channels.product_sums(x, slopes))
+                } else {
+                    slope_sums(slopes, channels)
+                };
+                out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum as f32);
             }
         }
     }
@@ -288,10 +291,7 @@ impl Stage for BatchNorm {
         each_batch(batches, [slopes, &mut []], [width, 0], pass.pieces, |rows, slopes, _| {
             let moments = Moments::kept(pass.kept, rows.start, channels);
             let channels = self.channels(pass.tensors, moments);
-            with_rows(pass.input, rows, |x| {
-                let sums = SlopeSums::new(&channels, x, slopes);
-                channels.input_slopes(&sums, x, slopes);
-            });
+            with_rows(pass.input, rows, |x| channels.input_slopes(x, slopes));
         });
     }
 }

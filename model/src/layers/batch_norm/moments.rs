@@ -111,13 +111,36 @@ impl<'a> Channels<'a> {
         );
     }
 
+    /// Sums over rows of the products of each channel's slopes by the outputs with the normalized values of `x`.
+    pub(super) fn product_sums(&self, x: &[f32], slopes: &[f32]) -> Vec<f64> {
+        let channels = self.mean.len();
+        let mut sums = vec![0.0; channels];
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (slopes, x) in slopes.chunks_exact(channels).zip(x.chunks_exact(channels)) {
+                    let moments = self.mean.iter().zip(&self.factors);
+                    let values = sums.iter_mut().zip(slopes).zip(x).zip(moments);
+                    for (((sum, &slope), &x), (&mean, &factor)) in values {
+                        let normalized = (x - mean) * factor;
+                        *sum += f64::from(slope) * f64::from(normalized);
+                    }
+                }
+            },
+        );
+        sums
+    }
+
     /// From slopes by the outputs to slopes by the inputs `x`, in place, where the moments are those of `x`. With slopes `d` and
     /// normalized values `n`: `(d - mean(d) - n * mean(d * n)) * factor * gamma`.
-    pub(super) fn input_slopes(&self, sums: &SlopeSums, x: &[f32], slopes: &mut [f32]) {
+    pub(super) fn input_slopes(&self, x: &[f32], slopes: &mut [f32]) {
         let channels = self.mean.len();
         let count = (x.len() / channels) as f64;
-        let means = |sums: &[f64]| sums.iter().map(|sum| (sum / count) as f32).collect::<Vec<_>>();
-        let (mean_slopes, mean_products) = (means(&sums.slopes), means(&sums.products));
+        let means = |sums: Vec<f64>| -> Vec<f32> {
+            sums.into_iter().map(|sum| (sum / count) as f32).collect()
+        };
+        let mean_slopes = means(slope_sums(slopes, channels));
+        let mean_products = means(self.product_sums(x, slopes));
         Arch::new().dispatch(
             #[inline(always)]
             || {
@@ -138,33 +161,17 @@ impl<'a> Channels<'a> {
 }
 
 /// Sums over rows of each channel's slopes by the outputs.
-pub(super) struct SlopeSums {
-    pub(super) slopes: Vec<f64>,
-    /// Of their products with the normalized values.
-    pub(super) products: Vec<f64>,
-}
-
-impl SlopeSums {
-    /// Of the rows of `x`.
-    pub(super) fn new(by: &Channels<'_>, x: &[f32], slopes: &[f32]) -> SlopeSums {
-        let channels = by.mean.len();
-        let mut sums = SlopeSums { slopes: vec![0.0; channels], products: vec![0.0; channels] };
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (slopes, x) in slopes.chunks_exact(channels).zip(x.chunks_exact(channels)) {
-                    for (sum, &slope) in sums.slopes.iter_mut().zip(slopes) {
-                        *sum += f64::from(slope);
-                    }
-                    let moments = by.mean.iter().zip(&by.factors);
-                    let values = sums.products.iter_mut().zip(slopes).zip(x).zip(moments);
-                    for (((sum, &slope), &x), (&mean, &factor)) in values {
-                        let normalized = (x - mean) * factor;
-                        *sum += f64::from(slope) * f64::from(normalized);
-                    }
+pub(super) fn slope_sums(slopes: &[f32], channels: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; channels];
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for slopes in slopes.chunks_exact(channels) {
+                for (sum, &slope) in sums.iter_mut().zip(slopes) {
+                    *sum += f64::from(slope);
                 }
-            },
-        );
-        sums
-    }
+            }
+        },
+    );
+    sums
 }
