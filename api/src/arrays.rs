@@ -153,7 +153,8 @@ fn check_weights(weights: &[f32], rows: usize) -> Result<()> {
     }
 }
 
-fn check_finite(name: &str, array: ArrayView2<'_, f32>) -> Result<()> {
+/// That an array, by this name in messages, holds nothing but numbers.
+pub(crate) fn check_finite(name: &str, array: ArrayView2<'_, f32>) -> Result<()> {
     match array.indexed_iter().find(|(_, value)| !value.is_finite()) {
         Some((place, &value)) => Err(not_finite(name, place, value)),
         None => Ok(()),
@@ -191,11 +192,7 @@ pub(crate) fn features(schema: &Schema, x: ArrayView2<'_, f32>) -> Result<Array2
             text.name()
         )));
     }
-    if x.ncols() != schema.features.len() {
-        let found = count(x.ncols() as u64, "column");
-        let wanted = schema.features.len();
-        return Err(Error::arguments(format!("x has {found}, the model was fitted on {wanted}")));
-    }
+    check_columns(schema, x)?;
     let mut all = Array2::zeros((x.nrows(), schema.inputs()));
     let (mut filled, mut out, mut at) = (Vec::new(), Vec::new(), 0);
     for ((place, column), cells) in schema.features.iter().enumerate().zip(x.columns()) {
@@ -222,6 +219,18 @@ pub(crate) fn features(schema: &Schema, x: ArrayView2<'_, f32>) -> Result<Array2
         }
     }
     Ok(all)
+}
+
+/// That `x` has the columns that a model was fitted on.
+pub(crate) fn check_columns(schema: &Schema, x: ArrayView2<'_, f32>) -> Result<()> {
+    let wanted = schema.features.len();
+    match x.ncols() == wanted {
+        true => Ok(()),
+        false => {
+            let found = count(x.ncols() as u64, "column");
+            Err(Error::arguments(format!("x has {found}, the model was fitted on {wanted}")))
+        }
+    }
 }
 
 fn not_finite(name: &str, (row, column): (usize, usize), value: f32) -> Error {

@@ -160,12 +160,7 @@ impl Sequential {
         let arrays = Arrays { x, y };
         arrays.check_shapes()?;
         targets::check(model.schema.kind, model.network.target_width(), y)?;
-        if let Some(((row, column), value)) = y.indexed_iter().find(|(_, value)| !value.is_finite())
-        {
-            return Err(Error::arguments(format!(
-                "y[[{row}, {column}]] is {value}, wanted finite numbers"
-            )));
-        }
+        arrays::check_finite("y", y)?;
         let found = inference::evaluate_rows(model, arrays.rows(&model.schema)?);
         found.map(Evaluation::of).map_err(Error::arguments)
     }

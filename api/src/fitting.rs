@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockstep_data::{Detail, TableSource};
-use lockstep_model::Network;
+use lockstep_model::{Network, Threshold};
 use lockstep_proto::tree::SHARDS_MAX;
 use lockstep_proto::words::count;
 use lockstep_run::cluster;
@@ -15,7 +15,7 @@ use lockstep_run::run_folder::Model;
 use lockstep_run::train::{self, Admission, Lead, Listen, Trained};
 use ndarray::ArrayView2;
 
-use crate::arrays::{Arrays, Reading};
+use crate::arrays::{Arrays, Reading, check_columns};
 use crate::clusters::Cluster;
 use crate::early_stopping;
 use crate::error::{Error, Result};
@@ -69,13 +69,8 @@ impl Sequential {
             return Err(Error::arguments("validation_table is for fit_table: set validation_data"));
         }
         let job = self.job_of_arrays(fit)?;
-        if let Some(Fitted { model, .. }) = &self.fitted
-            && model.schema.features.len() != x.ncols()
-        {
-            let (found, wanted) = (count(x.ncols() as u64, "column"), model.schema.features.len());
-            return Err(Error::arguments(format!(
-                "x has {found}, the model was fitted on {wanted}"
-            )));
+        if let Some(Fitted { model, .. }) = &self.fitted {
+            check_columns(&model.schema, x)?;
         }
         if fit.batch_size > x.nrows() {
             let found = count(x.nrows() as u64, "row");
@@ -174,25 +169,24 @@ impl Sequential {
         })?;
         let Trained { weights, threshold, history, .. } = trained;
         let steps = history.epochs.len() as u64 * plan.batches().count();
-        self.keep(&plan, weights, Some(steps))?;
-        if let Some(fitted) = &mut self.fitted {
-            fitted.threshold = threshold;
-            // Nobody else has it yet.
-            if let Some(model) = Arc::get_mut(&mut fitted.model) {
-                model.threshold = threshold.unwrap_or_default();
-            }
-        }
+        self.keep(&plan, weights, steps, threshold)?;
         Ok(history)
     }
 
-    /// Takes these weights of a plan for the model's.
-    pub(crate) fn keep(&mut self, plan: &Plan, weights: Vec<f32>, step: Option<u64>) -> Result<()> {
+    /// Takes these weights of a plan, after so many steps and with the threshold that was chosen for them, for the model's.
+    pub(crate) fn keep(
+        &mut self,
+        plan: &Plan,
+        weights: Vec<f32>,
+        step: u64,
+        threshold: Option<Threshold>,
+    ) -> Result<()> {
         let network = Network::new(plan.network.spec().clone());
         let network = network.map_err(|error| Error::arguments(error.to_string()))?;
         let (schema, shards) = (plan.schema.clone(), plan.job.train.shards);
-        let threshold = lockstep_model::Threshold::default();
-        let model = Arc::new(Model { network, schema, shards, weights, step, threshold });
-        self.fitted = Some(Fitted { model, threshold: None });
+        let (step, chosen) = (Some(step), threshold.unwrap_or_default());
+        let model = Model { network, schema, shards, weights, step, threshold: chosen };
+        self.fitted = Some(Fitted { model: Arc::new(model), threshold });
         Ok(())
     }
 }

@@ -113,7 +113,7 @@ impl Sequential {
         let x = Array2::zeros((1, columns));
         let y = Array2::zeros((1, network.target_width()));
         let plan = self.plan_of_arrays(x.view(), y.view(), &fit)?;
-        self.keep(&plan, plan.weights.clone(), Some(0))
+        self.keep(&plan, plan.weights.clone(), 0, None)
     }
 
     /// The same for a table, to whose rows its columns are fitted.
@@ -123,6 +123,6 @@ impl Sequential {
     pub fn build_table(&mut self, table: &Table) -> Result<()> {
         self.fitted = None;
         let plan = self.plan_of_table(table, &Fit::new().batch_size(1))?;
-        self.keep(&plan, plan.weights.clone(), Some(0))
+        self.keep(&plan, plan.weights.clone(), 0, None)
     }
 }
