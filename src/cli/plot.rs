@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use lockstep_run::error::{Error, Result};
 use lockstep_run::report::{Report, report};
 use lockstep_status::Status;
-use lockstep_status::value::RUNS_MAX;
 
 use super::args::Plot;
-use super::{output as file, process, status};
+use super::{output as file, status};
 use crate::picture::{Curve, Picture};
 use crate::report::SharedConsole;
 
@@ -19,10 +18,7 @@ use crate::report::SharedConsole;
 /// If a folder is that of no run, no run has the metric, or the output is one that must not or cannot be written.
 pub(super) fn write(options: Plot, reporter: &SharedConsole) -> Result<()> {
     let Plot { runs, metric, output, force } = options;
-    if runs.len() > RUNS_MAX {
-        let found = runs.len();
-        return Err(Error::Arguments(format!("found {found} runs, wanted {RUNS_MAX} at most")));
-    }
+    status::check_together(&runs)?;
     let end = output.extension().and_then(|end| end.to_str()).unwrap_or_default();
     let draw = match end.to_ascii_lowercase().as_str() {
         "svg" => Picture::svg,
@@ -36,9 +32,7 @@ pub(super) fn write(options: Plot, reporter: &SharedConsole) -> Result<()> {
     for run in &runs {
         file::check(run, None, &output, force)?;
     }
-    let runtime = process::runtime()?;
-    let found = runs.iter().map(|run| runtime.block_on(status::of_folder(run)));
-    let found = found.collect::<Result<Vec<Status>>>()?;
+    let found = status::of_folders(&runs)?;
     let picture = picture(&runs, &found, &metric)?;
     let failed = |problem| Error::Internal(format!("cannot draw the picture: {problem}"));
     let bytes = draw(&picture).map_err(failed)?;

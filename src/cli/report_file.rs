@@ -8,7 +8,7 @@ use lockstep_run::examination::examine;
 use lockstep_run::report::{Report, SharedReporter, report};
 use lockstep_status::Status;
 use lockstep_status::report::{comparison_html, html};
-use lockstep_status::value::{Comparison, RUNS_MAX};
+use lockstep_status::value::Comparison;
 use serde::Serialize;
 
 use super::args::ReportFile;
@@ -64,16 +64,9 @@ fn of_several(runs: &[PathBuf], options: &ReportFile) -> Result<Comparison> {
         let problem = "--importance is for the report of one run, and there are several";
         return Err(Error::Arguments(problem.to_string()));
     }
-    if runs.len() > RUNS_MAX {
-        let found = runs.len();
-        return Err(Error::Arguments(format!("found {found} runs, wanted {RUNS_MAX} at most")));
-    }
-    let runtime = process::runtime()?;
-    let found = runs.iter().map(|run| {
-        let status = runtime.block_on(status::of_folder(run))?;
-        Ok((run.display().to_string(), status))
-    });
-    let found = found.collect::<Result<Vec<_>>>()?;
+    status::check_together(runs)?;
+    let folders = runs.iter().map(|run| run.display().to_string());
+    let found: Vec<_> = folders.zip(status::of_folders(runs)?).collect();
     Ok(Comparison::new(&found, differences(runs)?))
 }
 

@@ -12,7 +12,7 @@ use lockstep_run::run_folder::{page, pin};
 use lockstep_run::status_of::status_of;
 use lockstep_status::address::{PageAddress, Proof};
 use lockstep_status::client::{AskError, ask};
-use lockstep_status::value::{Member, Status};
+use lockstep_status::value::{Member, RUNS_MAX, Status};
 use lockstep_worker::Guide as _;
 
 use super::args;
@@ -84,6 +84,26 @@ pub(super) async fn of_folder(run: &Path) -> Result<Status> {
         // It was killed, or is on another machine.
         Err(_) => status_of(run),
     }
+}
+
+/// That no more runs are to be shown together than can be told apart.
+///
+/// # Errors
+/// If there are more.
+pub(super) fn check_together(runs: &[PathBuf]) -> Result<()> {
+    match runs.len() {
+        0..=RUNS_MAX => Ok(()),
+        found => Err(Error::Arguments(format!("found {found} runs, wanted {RUNS_MAX} at most"))),
+    }
+}
+
+/// How several runs are, in their order.
+///
+/// # Errors
+/// If a folder is that of no run.
+pub(super) fn of_folders(runs: &[PathBuf]) -> Result<Vec<Status>> {
+    let runtime = process::runtime()?;
+    runs.iter().map(|run| runtime.block_on(of_folder(run))).collect()
 }
 
 async fn look(target: &Target) -> Result<Status> {
