@@ -96,6 +96,16 @@ impl Folder {
         }
     }
 
+    /// The weights of the run in `run`, by tensor.
+    pub(crate) fn weights(&self) -> BTreeMap<String, Vec<f32>> {
+        let bytes = fs::read(self.path().join("run/model/weights.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let values = |tensor: safetensors::tensor::TensorView<'_>| {
+            tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+        };
+        file.iter().map(|(name, tensor)| (name.to_string(), values(tensor))).collect()
+    }
+
     /// The hash of the weights of the finished run in `run`.
     #[track_caller]
     pub(crate) fn hash(&self) -> String {

@@ -85,12 +85,9 @@ fn losses_have_their_penalties() {
     let measured = of_kind(&lines, "epoch").into_iter().map(|epoch| &epoch["validation_loss"]);
     let least = measured.map(|loss| loss.as_f64().unwrap()).fold(f64::INFINITY, f64::min);
     assert_eq!(loss(), least, "the best epoch's weights are kept");
-    let path = folder.path().join("run/model/weights.safetensors");
-    let bytes = std::fs::read(path).unwrap();
-    let weights = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let weights = folder.weights();
     let sums = |name: &str| {
-        let values = weights.tensor(name).unwrap().data().as_chunks().0.to_vec();
-        let values = values.into_iter().map(|bytes| f64::from(f32::from_le_bytes(bytes)));
+        let values = weights[name].iter().copied().map(f64::from);
         values.fold((0.0, 0.0), |(l1, l2), w| (l1 + w.abs(), l2 + w * w))
     };
     let (first, last) = (sums("layers.1.kernel"), sums("layers.3.kernel"));
