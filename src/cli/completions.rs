@@ -1,15 +1,20 @@
 //! Completion scripts. They offer what the help shows: arguments that are hidden there are for children of a local cluster.
 
+use std::io::Write as _;
+
 use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
 
 use super::args::Arguments;
+use crate::report::data_output;
+use lockstep_run::error::{Error, Result};
 
-/// The script for a shell.
-pub(super) fn script(shell: Shell) -> Vec<u8> {
+/// Writes the script for a shell to standard output.
+pub(super) fn write(shell: Shell) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut shown(&Arguments::command()), "lockstep", &mut script);
-    script
+    let written = data_output().write_all(&script);
+    written.map_err(|error| Error::file("standard output", "write", &error))
 }
 
 /// The command without what is hidden. (`clap_complete` offers hidden arguments in all shells but Elvish's.)

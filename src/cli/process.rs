@@ -141,6 +141,16 @@ pub(super) fn runtime() -> Result<Runtime> {
     runtime.map_err(|error| Error::Internal(format!("cannot start: {error}")))
 }
 
+/// What runs tasks on threads of its own.
+///
+/// # Errors
+/// If the system cannot give what it needs.
+pub(super) fn runtime_of(threads: usize) -> Result<Runtime> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(threads).enable_all().build();
+    runtime.map_err(|error| Error::Internal(format!("cannot start threads: {error}")))
+}
+
 /// Ends this process at the first signal that asks it to stop, and removes a file that is not whole yet.
 pub(super) fn remove_if_stopped(file: Option<&Path>, reporter: &SharedConsole) {
     let Some(file) = file.map(Path::to_path_buf) else { return };

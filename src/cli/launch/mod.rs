@@ -17,7 +17,7 @@ use self::task::Task;
 use super::args::Launch;
 use super::joining::JoinFile;
 use super::local::{self, Open, Seat, Ssh, words};
-use super::{cores, default_out, process, runtime, work};
+use super::{cores, default_out, process, worker};
 use crate::report::SharedConsole;
 
 /// How long a task looks at a finished run before it believes that nobody goes on with it.
@@ -69,7 +69,7 @@ fn follow(launch: &Launch, out: PathBuf, reporter: &SharedConsole) -> Result<()>
         share: true,
         peers: PeerOptions::default(),
     };
-    work(config, reporter)
+    worker::work(config, reporter)
 }
 
 /// Coordinates here; the workers are elsewhere.
@@ -111,7 +111,7 @@ fn coordinate(
         http: launch.http,
         trace: launch.trace,
     };
-    runtime(1)?.block_on(local::run(options, reporter))
+    process::runtime_of(1)?.block_on(local::run(options, reporter))
 }
 
 fn check_enough(job: &Job, found: usize, of: &str) -> Result<()> {

@@ -23,10 +23,10 @@ use nix::sys::signal::Signal;
 pub(super) use self::chaos::Chaos;
 use self::children::{Children, From, Heard, Stage, command, until};
 use self::disturb::Disturber;
-use self::seat::Backoff;
+use self::seat::{Backoff, Worker};
 pub(super) use self::seat::{Seat, Ssh, words};
-use super::args::{Http, JobFile, Trace};
-use super::process;
+use super::args::{Http, JobFile, Local, Trace};
+use super::{default_out, process};
 use crate::report::{Console, SharedConsole};
 use crate::timeline::Joined;
 use lockstep_run::error::{Error, Result, STOPPED, exit};
@@ -69,6 +69,31 @@ pub(super) struct Open {
     pub(super) expects_others: bool,
 }
 
+/// `local`: a cluster of this machine alone.
+pub(super) fn start(local: Local, reporter: &SharedConsole) -> Result<()> {
+    let job = local.job.load()?;
+    let (workers, workers_min) = (usize::from(local.workers), job.cluster.workers_min);
+    if workers < workers_min {
+        return Err(Error::Arguments(format!(
+            "--workers {workers} is less than the job's cluster.workers_min, {workers_min}"
+        )));
+    }
+    let options = Options {
+        out: local.out.unwrap_or_else(|| default_out(&job)),
+        job: local.job,
+        resume: local.resume,
+        seats: vec![Seat::Here; workers],
+        workers_start: workers,
+        workers_min,
+        threads: local.threads.map(usize::from),
+        open: None,
+        chaos: local.chaos,
+        http: local.http,
+        trace: local.trace,
+    };
+    process::runtime_of(1)?.block_on(run(options, reporter))
+}
+
 /// Runs the cluster to the end of its job.
 pub(super) async fn run(options: Options, reporter: &SharedConsole) -> Result<()> {
     let mut signals = process::StopSignals::new();
@@ -105,29 +130,6 @@ pub(super) async fn run(options: Options, reporter: &SharedConsole) -> Result<()
         // The coordinator knows where the run can go on.
         (Err(Error::Stopped(_)), Some((message, exit::STOPPED))) => Err(Error::Stopped(message)),
         (result, _) => result.and(traced),
-    }
-}
-
-/// One of the cluster's workers, and those that replace it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Worker {
-    AtWork(u32),
-    /// On purpose; a replacement is started that long after its end.
-    Killed {
-        pid: u32,
-        pause: Duration,
-    },
-    /// A replacement is started then.
-    DueAt(Instant),
-    Gone,
-}
-
-impl Worker {
-    fn pid(self) -> Option<u32> {
-        match self {
-            Worker::AtWork(pid) | Worker::Killed { pid, .. } => Some(pid),
-            Worker::DueAt(_) | Worker::Gone => None,
-        }
     }
 }
 

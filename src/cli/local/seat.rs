@@ -9,7 +9,7 @@ use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use super::children::{From, command, tied};
-use super::{LocalCluster, Worker, text};
+use super::{LocalCluster, text};
 use crate::cli::joining::JoinFile;
 use crate::cli::process::shell_word;
 
@@ -197,6 +197,29 @@ pub(in crate::cli) fn words(command: &str) -> Result<Vec<String>> {
     match words.is_empty() {
         true => Err(Error::Arguments("--ssh: found nothing, wanted a command".to_string())),
         false => Ok(words),
+    }
+}
+
+/// One of the cluster's workers, and those that replace it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worker {
+    AtWork(u32),
+    /// On purpose; a replacement is started that long after its end.
+    Killed {
+        pid: u32,
+        pause: Duration,
+    },
+    /// A replacement is started then.
+    DueAt(Instant),
+    Gone,
+}
+
+impl Worker {
+    pub(super) fn pid(self) -> Option<u32> {
+        match self {
+            Worker::AtWork(pid) | Worker::Killed { pid, .. } => Some(pid),
+            Worker::DueAt(_) | Worker::Gone => None,
+        }
     }
 }
 
