@@ -10,10 +10,10 @@
 
 mod expected;
 mod kept;
+mod newest;
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use lockstep_coordinator::Snapshot;
@@ -25,7 +25,6 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
 use crate::format::{FORMAT, newer};
 use crate::report::{Values, null_as_nan};
 use crate::tensor_file::{self, TensorFile};
@@ -34,6 +33,9 @@ use crate::weights_file::WeightsError;
 
 pub use expected::{Expected, Origin};
 pub(crate) use kept::Kept;
+pub(crate) use newest::files;
+use newest::step_named;
+pub use newest::{newest, newest_until};
 
 /// What the records need to go on: see `record`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -347,69 +349,6 @@ fn checksum<'a>(position: &str, vectors: impl Iterator<Item = &'a [u8]>) -> Stri
         hasher.update(vector);
     }
     hasher.finalize().to_hex().to_string()
-}
-
-/// The newest whole checkpoint of a run folder, if there is one; others are named to `warn` and passed over.
-///
-/// # Errors
-/// If the folder cannot be read, or the newest is of a later format.
-pub fn newest(
-    run: &Path,
-    expected: &Expected,
-    warn: &mut dyn FnMut(String),
-) -> Result<Option<Checkpoint>> {
-    newest_until(run, Step(u64::MAX), expected, warn)
-}
-
-/// The same among those at or before a step.
-///
-/// # Errors
-/// As [`newest`].
-pub fn newest_until(
-    run: &Path,
-    step: Step,
-    expected: &Expected,
-    warn: &mut dyn FnMut(String),
-) -> Result<Option<Checkpoint>> {
-    // Later ones are not read only to be passed over.
-    for (_, path) in files(run)?.into_iter().rev().filter(|(named, _)| *named <= step) {
-        match Checkpoint::read(&path, expected) {
-            Ok(checkpoint) => return Ok(Some(checkpoint)),
-            Err(Unusable::Damaged(problem)) => {
-                warn(format!("checkpoint {} is skipped: {problem}", path.display()))
-            }
-            Err(Unusable::Later(format)) => {
-                return Err(Error::File { path, problem: newer(format, FORMAT) });
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// The step in a checkpoint's name.
-fn step_named(path: &Path) -> Option<Step> {
-    path.file_stem()?.to_str()?.strip_prefix("step-")?.parse().ok().map(Step)
-}
-
-/// The checkpoints of a run folder and the steps in their names, oldest first.
-pub(crate) fn files(run: &Path) -> Result<Vec<(Step, PathBuf)>> {
-    files_of(run, "safetensors")
-}
-
-fn files_of(run: &Path, extension: &str) -> Result<Vec<(Step, PathBuf)>> {
-    let folder = run.join("checkpoints");
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::file(folder, "read the checkpoints", &error)),
-    };
-    let named = |path: PathBuf| {
-        let is_ours = path.extension().is_some_and(|found| found == extension);
-        is_ours.then(|| step_named(&path)).flatten().map(|step| (step, path))
-    };
-    let mut files: Vec<_> = entries.filter_map(|entry| named(entry.ok()?.path())).collect();
-    files.sort();
-    Ok(files)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod checkpoints;
 mod ending;
 mod line;
+mod members;
 mod waiting;
 mod writer;
 
@@ -22,7 +23,6 @@ use crate::job::Every;
 use crate::journal::{Journal, Made};
 use crate::line_file::LineFile;
 use crate::plan::Plan;
-use crate::report::words::machine;
 use crate::report::{Report, SharedReporter, Values, report};
 use crate::validated::Validated;
 use crate::watch::Watch;
@@ -168,29 +168,8 @@ impl Shared {
     fn observe(&mut self, event: RunEvent<'_>) {
         self.watch.observe(&event, self.seconds_before, |wait| self.remedy(wait));
         match event {
-            RunEvent::Joined { worker, peer } => self.tell(Report::WorkerJoined {
-                worker: worker.0,
-                host: peer.host.clone(),
-                address: peer.ip(),
-                was: peer.was.map(|worker| worker.0),
-                pid: peer.pid,
-                threads: peer.threads,
-            }),
-            RunEvent::Left { worker, peer, reason, workers } => self.tell(Report::WorkerLeft {
-                worker: worker.0,
-                host: peer.host.clone(),
-                address: peer.ip(),
-                was: peer.was.map(|worker| worker.0),
-                cause: reason.name().to_string(),
-                reason: reason.to_string(),
-                workers,
-            }),
-            RunEvent::Refused { peer, reason } => {
-                let machine = machine(&peer.host, peer.ip().as_deref());
-                let message =
-                    format!("refused a worker ({machine}, process {}): {reason}", peer.pid);
-                // The status has it as what it is.
-                report(&self.reporter, &Report::Warning { message });
+            RunEvent::Joined { .. } | RunEvent::Left { .. } | RunEvent::Refused { .. } => {
+                self.tell_of_members(&event);
             }
             RunEvent::Stopping => {
                 let message = "stopping after the current step".to_string();

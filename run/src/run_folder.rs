@@ -6,6 +6,7 @@
 //! What a run leaves that was killed before it had a manifest is told apart from what others may have put there, and
 //! written anew when the run is to go on.
 
+mod description;
 mod identity;
 mod leftovers;
 mod lock;
@@ -39,10 +40,11 @@ use crate::weights_file;
 use crate::whole_file::write_whole;
 use lock::Lock;
 
+pub use description::ModelDescription;
 pub use identity::{JOIN, make_identity, pin, renew_secret};
 pub use lock::led_by;
 pub use manifest::{Cadence, Files, Manifest, Status};
-pub use model::{Model, ModelDescription, ModelFiles, model_stamp};
+pub use model::{Model, ModelFiles, model_stamp};
 pub(crate) use onnx::check as check_onnx;
 pub use shown::{last_status, page};
 
@@ -386,7 +388,7 @@ fn files(path: &Path, plan: &Plan, manifest: &Manifest) -> Result<Files> {
         job_blake3: resolved::hash(&job),
         origin_blake3: resolved::origin(&job, data_blake3, initial_weights_blake3),
         epochs: plan.job.train.epochs,
-        model_blake3: model::description_hash(path, plan)?,
+        model_blake3: description::description_hash(path, plan)?,
         journal: vec![Cadence { after_step: 0, every_steps }],
     })
 }

@@ -9,7 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::{Checkpoint, Origin, files, files_of};
+use super::newest::{files, files_of};
+use super::{Checkpoint, Origin};
 use crate::error::{Error, Result};
 use crate::failpoints::reach;
 use crate::read_file;

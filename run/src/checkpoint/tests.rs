@@ -1,6 +1,9 @@
 use lockstep_coordinator::Optimizer;
 use lockstep_proto::batches::Batches;
 
+use std::fs;
+
+use super::newest::files_of;
 use super::*;
 use crate::whole_file::PARTIAL;
 

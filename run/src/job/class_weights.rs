@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use lockstep_parameters::Range;
 
+use super::error::JobError;
 use super::hints::unknown_name;
-use super::reader::{JobError, Value, quoted};
+use super::reader::{Value, quoted};
 
 /// The name of the weights that follow from how many rows each class has.
 const BALANCED: &str = "balanced";

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use lockstep_data::{Missing, TableFile, TableSource, TableSpec};
 use lockstep_parameters::{Choice, Range, Slot};
 
+use super::error::JobError;
 use super::keys::{Bound, Key, Keys, choose};
-use super::reader::{JobError, Section, Value, quoted};
+use super::reader::{Section, Value, quoted};
 use super::resolved::inline;
 
 /// The section: the tables, and the format that is said of all those that are not in two files.

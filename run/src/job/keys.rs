@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use lockstep_data::ColumnOverride;
 use lockstep_parameters::{AnyChoice, Form, Parameter, Slot, Value};
 
+use super::error::JobError;
 use super::hints::example;
-use super::reader::{self, JobError, full_name};
+use super::reader::{self, full_name};
 
 /// Most values of a list: more than anybody writes.
 const LISTED_MAX: usize = 1 << 16;

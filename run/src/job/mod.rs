@@ -4,6 +4,7 @@ mod checks;
 mod class_weights;
 mod data;
 mod early_stopping;
+mod error;
 mod hints;
 mod keys;
 mod optimizer;
@@ -25,8 +26,8 @@ use lockstep_proto::values::Precision;
 pub use class_weights::ClassWeights;
 pub(crate) use early_stopping::measure as measure_watched;
 pub use early_stopping::mode as mode_watched;
+pub use error::{JobError, Place};
 pub use optimizer::{Average, Descent, from_name as optimizer_named};
-pub use reader::{JobError, Place};
 pub(crate) use reader::{quoted, written_key};
 
 use reader::Document;

@@ -11,48 +11,9 @@ use lockstep_parameters::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::error::{JobError, Place};
 use super::hints::{unknown_key, unknown_name};
 use super::settings::{Placed, Setting};
-
-/// A job file that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobError {
-    /// The file.
-    pub path: PathBuf,
-    /// Where the complaint has a place.
-    pub place: Option<Place>,
-    /// What was found, what was wanted, what to do.
-    pub problem: String,
-}
-
-/// Where something stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In the file.
-    At {
-        /// From 1.
-        line: usize,
-        /// In characters, from 1.
-        column: usize,
-    },
-    /// In this setting of the command line.
-    Setting(String),
-}
-
-impl fmt::Display for JobError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Some(Place::At { line, column }) => {
-                write!(f, "{}:{line}:{column}: ", self.path.display())?;
-            }
-            Some(Place::Setting(setting)) => write!(f, "--set {setting}: ")?,
-            None => write!(f, "{}: ", self.path.display())?,
-        }
-        f.write_str(&self.problem)
-    }
-}
-
-impl std::error::Error for JobError {}
 
 /// A text and where it came from, with what the command line sets in it.
 #[derive(Clone, Debug, Default, PartialEq)]

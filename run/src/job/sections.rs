@@ -11,9 +11,10 @@ use lockstep_proto::tree::SHARDS_MAX;
 use lockstep_proto::values::Precision;
 
 use super::data::{DataSection, absolute};
+use super::error::JobError;
 use super::keys::{Bound, Key, Keys, read as read_keys};
 use super::optimizer::Descent;
-use super::reader::{Document, JobError, Section, Value, quoted};
+use super::reader::{Document, Section, Value, quoted};
 use super::settings::Setting;
 use super::{
     BATCH_SIZE_DEFAULT, Checkpointing, ClusterSection, Every, Job, Journaling, ModelSection,

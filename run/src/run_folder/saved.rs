@@ -7,9 +7,10 @@ use std::path::Path;
 
 use lockstep_model::Threshold;
 
+use super::description::{DESCRIPTION, Description};
 use super::lock::Lock;
 use super::manifest::Begun;
-use super::model::{DESCRIPTION, Description, Model, write_weights};
+use super::model::{Model, write_weights};
 use super::{Manifest, Status, onnx};
 use crate::error::{Error, Result};
 use crate::format::FORMAT;

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lockstep_coordinator::{Coordinator, RunError, Stop};
+use lockstep_coordinator::{Coordinator, Outcome, RunError, Stop};
 use lockstep_net::Access;
 use lockstep_proto::VERSION;
 use lockstep_proto::ids::{Pass, Step};
@@ -27,7 +27,7 @@ use crate::error::{Error, Result, STOPPED};
 use crate::job::Job;
 use crate::journal::{self, Due, Journal};
 use crate::plan::Plan;
-use crate::record::{Destination, Recorder};
+use crate::record::{Destination, Recorder, Records};
 use crate::report::{EarlyStop, Report, SharedReporter, report};
 use crate::run_folder::{Manifest, Status, check_onnx, model_stamp, read_job};
 use crate::watch::Watch;
@@ -188,23 +188,18 @@ fn make_again(
         let coordinator = Coordinator::bind("127.0.0.1:0").await?;
         let address = coordinator.address();
         let take = comparing(shared.clone());
-        let journal = Some(Journal::start(due, size_of_val(&plan.weights[..]), take));
-        let reporter = reporter.clone();
-        let every = plan.job.checkpoint.every;
-        let watch = Watch::default();
         let to = Destination {
             metrics: None,
-            journal,
+            journal: Some(Journal::start(due, size_of_val(&plan.weights[..]), take)),
             writer: None,
-            every,
+            every: plan.job.checkpoint.every,
             address,
-            reporter,
-            watch,
+            reporter: reporter.clone(),
+            watch: Watch::default(),
             epoch_end: None,
         };
         let Checkpoint { snapshot, records: state } = start;
         let (recorder, records) = Recorder::new(&plan, to, state, snapshot.step.0);
-        let rule = plan.job.train.early_stopping.as_ref();
         let spec = plan.run_spec("verify", snapshot, 1, threads)?;
         start_workers(address);
         let stop = async {
@@ -221,13 +216,7 @@ fn make_again(
         // What is still to be hashed is compared.
         records.flush();
         if let Ok(outcome) = &result {
-            let threshold = records.validated(&plan, outcome).and_then(|found| found.threshold);
-            let made = Ending {
-                early_stopping: rule.and_then(|rule| EarlyStop::of(rule, outcome)),
-                threshold: threshold.map(|chosen| chosen.value),
-                averages: plan.ends_with_averages().then(|| weights_hash(&outcome.weights)),
-            };
-            lock(&shared).ended(made, outcome.epochs);
+            lock(&shared).ended(ending(&plan, &records, outcome), outcome.epochs);
         }
         match result {
             _ if lock(&shared).is_over() => Ok(()),
@@ -243,6 +232,17 @@ fn make_again(
         return Err(Error::Stopped(STOPPED.to_string()));
     }
     comparison.result()
+}
+
+/// How the steps that were made again ended.
+fn ending(plan: &Plan, records: &Records, outcome: &Outcome) -> Ending {
+    let rule = plan.job.train.early_stopping.as_ref();
+    let threshold = records.validated(plan, outcome).and_then(|found| found.threshold);
+    Ending {
+        early_stopping: rule.and_then(|rule| EarlyStop::of(rule, outcome)),
+        threshold: threshold.map(|chosen| chosen.value),
+        averages: plan.ends_with_averages().then(|| weights_hash(&outcome.weights)),
+    }
 }
 
 /// Compares what is made, line by line.
