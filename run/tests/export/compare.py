@@ -1,8 +1,8 @@
-"""Runs exported models on tables with onnxruntime and says how far they are from predictions.
+"""Runs exported models on tables with onnxruntime and tract, and says how far they are from predictions.
 
 The one argument is a folder with a folder for each case: `columns.onnx` takes the columns of `table.csv`, `encoded.onnx` the
 rows in `numbers.bin` (f32) and `places.bin` (i64, column by column); `predictions.csv` is what `predict` writes. Prints JSON: for
-each case and graph the largest difference of a number, over its size where that is above 1, and how many texts differ.
+each case, runtime and graph the largest difference of a number, over its size where that is above 1, and how many texts differ.
 """
 
 import json
@@ -13,6 +13,7 @@ import numpy
 import onnx
 import onnxruntime
 import pandas
+import tract
 
 # The three lines of docs/export.md, where they are a dictionary and a comprehension.
 CELLS = {
@@ -22,9 +23,14 @@ CELLS = {
 }
 
 
-def columns(session, table, images):
-    if images:
-        return {"image": table.to_numpy("float64")}
+def session_of(path):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def columns(session, table):
     return {port.name: CELLS[port.type](table[[port.name]]) for port in session.get_inputs()}
 
 
@@ -40,9 +46,20 @@ def encoded(session, case):
     return feeds
 
 
-def differences(session, feeds, predictions):
+def outputs(session, feeds):
     names = [port.name for port in session.get_outputs()]
-    found = dict(zip(names, session.run(None, feeds)))
+    return dict(zip(names, session.run(None, feeds)))
+
+
+def outputs_of_tract(path, feeds):
+    loaded = tract.onnx().load(path)
+    inputs = [feeds[loaded.input_name(at)] for at in range(loaded.input_count())]
+    names = [loaded.output_name(at) for at in range(loaded.output_count())]
+    found = loaded.into_model().into_runnable().run(inputs)
+    return {name: values.to_numpy() for name, values in zip(names, found)}
+
+
+def differences(found, predictions):
     number, texts, compared = 0.0, 0, 0
     for name, values in found.items():
         if values.dtype == object:
@@ -66,15 +83,12 @@ def differences(session, feeds, predictions):
         difference = numpy.abs(values - wanted) / numpy.maximum(1.0, numpy.abs(wanted))
         number = max(number, float(difference.max()))
         compared += 1
-    assert compared == len(names) > 0
+    assert compared == len(found) > 0
     return {"number": number, "texts": texts, "rows": len(predictions)}
 
 
 def main(folder):
     results = {}
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
     for case in sorted(pathlib.Path(folder).iterdir()):
         dates = (case / "dates.txt").read_text().split()
         table = pandas.read_csv(case / "table.csv", parse_dates=dates, keep_default_na=True)
@@ -85,11 +99,13 @@ def main(folder):
         for graph in ["columns", "encoded"]:
             path = str(case / f"{graph}.onnx")
             onnx.checker.check_model(path, full_check=True)
-            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            feeds = columns(session, table, False) if graph == "columns" else encoded(session, case)
-            results[case.name][graph] = differences(session, feeds, predictions)
+            session = session_of(path)
+            feeds = columns(session, table) if graph == "columns" else encoded(session, case)
+            results[case.name][f"onnxruntime, {graph}"] = differences(outputs(session, feeds), predictions)
             if graph == "columns":
                 refused(session, feeds, (case / "refused.txt").read_text().split())
+            else:
+                results[case.name][f"tract, {graph}"] = differences(outputs_of_tract(path, feeds), predictions)
     print(json.dumps(results))
 
 
@@ -110,4 +126,5 @@ def refused(session, feeds, names):
             assert (values[1:] == before[1:]).all(), name
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,4 +1,5 @@
-//! Exported models against what the program predicts itself: ONNX's own checker, and onnxruntime on whole tables.
+//! Exported models against what the program predicts itself: ONNX's own checker, and onnxruntime and tract on whole
+//! tables.
 
 #![cfg(test)] // So that clippy knows helpers for test code.
 
@@ -18,14 +19,14 @@ use cases::CASES;
 /// Farthest that a number may be from the prediction, over its size where that is above 1.
 const DIFFERENCE_MAX: f64 = 1e-5;
 
-/// The Python that has onnx, onnxruntime and pandas.
+/// The Python that has onnx, onnxruntime, pandas and tract.
 fn python() -> Option<String> {
     let python = std::env::var("LOCKSTEP_PYTHON").unwrap_or_else(|_| "python3".to_string());
     let mut import = Command::new(&python);
-    import.args(["-c", "import numpy, onnx, onnxruntime, pandas"]);
+    import.args(["-c", "import numpy, onnx, onnxruntime, pandas, tract"]);
     let has_all = import.output().is_ok_and(|ended| ended.status.success());
     if !has_all {
-        tools::skip("Python with onnx, onnxruntime and pandas (set LOCKSTEP_PYTHON to one)");
+        tools::skip("Python with onnx, onnxruntime, pandas and tract (set LOCKSTEP_PYTHON to one)");
     }
     has_all.then_some(python)
 }
@@ -43,7 +44,7 @@ fn onnx_predicts_what_predict_does() {
     assert!(ended.status.success(), "{errors}");
     let found: Value = serde_json::from_slice(&ended.stdout).unwrap();
     for case in CASES {
-        for graph in ["columns", "encoded"] {
+        for graph in ["onnxruntime, columns", "onnxruntime, encoded", "tract, encoded"] {
             let found = &found[case.name][graph];
             let number = found["number"].as_f64().unwrap();
             assert!(number <= DIFFERENCE_MAX && found["texts"] == 0, "{}: {found}", case.name);
