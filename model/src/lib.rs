@@ -35,6 +35,7 @@ mod described;
 mod embeddings;
 mod error;
 mod finite;
+mod flattened;
 mod fold;
 mod init;
 mod json;
@@ -62,6 +63,7 @@ pub use backward::{Batch, NodeGradient, Sink};
 pub use embeddings::{BadPlace, Embedding};
 pub use error::SpecError;
 pub use finite::{NonFinite, NonFiniteKind};
+pub use flattened::Flattened;
 pub use kinds::{Activation, Initializer, Loss, Metric};
 pub use layers::{
     AvgPool, BatchNorm, Conv2d, Dense, Dropout, FillMode, Flatten, FlipMode, GlobalAvgPool,

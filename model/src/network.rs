@@ -11,7 +11,7 @@ use lockstep_proto::penalties::{Penalized, Penalties, Penalty};
 use crate::embeddings::{self, BadPlace};
 use crate::error::SpecError;
 use crate::kinds::{Activation, Loss};
-use crate::layers::{LayerSpec, Tensor};
+use crate::layers::LayerSpec;
 use crate::metrics::{self, Limits};
 use crate::place::LayerPlace;
 use crate::spec::NetworkSpec;
@@ -84,35 +84,6 @@ impl Network {
     /// `None` where no layer takes images.
     pub fn image_for(layers: &[LayerSpec]) -> Option<[usize; 3]> {
         stages::image_for(layers)
-    }
-
-    /// Tensors, by their places in the layout, whose first side are the values of an image that was flattened before, with its
-    /// height, width and channels: for whoever has these in another order.
-    pub fn flattened(&self) -> Vec<(usize, [usize; 3])> {
-        let (mut found, mut image, mut tensor) = (Vec::new(), None, 0);
-        for built in &*self.layers {
-            match (built.sides.as_slice(), built.shape.output.as_slice()) {
-                (&[height, width, channels], &[len]) if len == built.inputs => {
-                    image = Some([height, width, channels]);
-                }
-                (before, after) => {
-                    let declared = built.shape.tensors.iter().enumerate();
-                    // A layer that mixes values has a bias for what comes out.
-                    let mixes = !built.shape.tensors.iter().all(is_of_each);
-                    let is_of = |shape: &[usize]| {
-                        shape.first() == Some(&built.inputs) && (shape.len() > 1 || !mixes)
-                    };
-                    let of_image = declared.filter(|(_, tensor)| is_of(&tensor.shape.shape));
-                    found.extend(image.iter().flat_map(|&image| {
-                        of_image.clone().map(move |(place, _)| (tensor + place, image))
-                    }));
-                    let keeps_places = before == after && !mixes;
-                    image = image.filter(|_| keeps_places);
-                }
-            }
-            tensor += built.shape.tensors.len();
-        }
-        found
     }
 
     /// The same network, its parameters in chunks of at most so many values: for tests of what sends them.
@@ -297,11 +268,6 @@ impl Network {
     pub(crate) fn fused(&self) -> bool {
         self.spec.loss.is_of_labels()
     }
-}
-
-/// Whether a tensor has a weight for each value of a row, of which it mixes none.
-fn is_of_each(tensor: &Tensor) -> bool {
-    tensor.shape.shape.len() == 1
 }
 
 /// Stages before those of the layers: 1 if there are embeddings.

@@ -46,6 +46,8 @@ mod faults;
 #[cfg(target_os = "linux")]
 mod fine_tuning;
 mod folder;
+#[cfg(target_os = "linux")]
+mod foreign;
 mod formats;
 #[cfg(target_os = "linux")]
 mod homes;

@@ -9,9 +9,9 @@ use crate::common::{
 };
 use crate::gradients::check;
 use lockstep_model::{
-    Activation, AvgPool, Conv2d, Dense, Dropout, FillMode, Flatten, FlipMode, GlobalAvgPool,
-    GlobalMaxPool, LayerNorm, LayerSpec, Loss, MaxPool, Network, NetworkSpec, Padding, RandomCrop,
-    RandomFlip, RandomTranslation, Residual, Workspace,
+    Activation, AvgPool, BatchNorm, Conv2d, Dense, Dropout, FillMode, Flatten, Flattened, FlipMode,
+    GlobalAvgPool, GlobalMaxPool, LayerNorm, LayerSpec, Loss, MaxPool, Network, NetworkSpec,
+    Padding, RandomCrop, RandomFlip, RandomTranslation, Residual, Workspace,
 };
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::Node;
@@ -474,22 +474,38 @@ fn images_that_are_not_known() {
     }
 }
 
-/// Of which tensors the first side are an image's values.
+/// Of which tensors a side are an image's values: of the first kernel behind it, or, in a block, of the last one as well.
 #[test]
 fn what_is_behind_a_flattened_image() {
+    let inner = Residual::new().layer(Dense::new(5)).layer(BatchNorm::new());
+    let inner = inner.layer(Dense::new(7)).layer(Dropout::new(0.2)).layer(Dense::new(18));
     let layers: Vec<LayerSpec> = vec![
         conv(2, [2, 2]).into(),
         Flatten::new().into(),
         Dropout::new(0.1).into(),
         LayerNorm::new().into(),
+        Residual::new().layer(Dense::new(18).without_bias()).layer(inner).into(),
+        Residual::new().layer(LayerNorm::new()).into(),
         Dense::new(18).into(),
+        Residual::new().layer(Dense::new(18)).into(),
         Dense::new(1).into(),
     ];
     let network = of_images([4, 4, 1], layers, Loss::Mse, &[]);
-    let names = |(tensor, image): (usize, [usize; 3])| {
-        (network.layout().tensors()[tensor].name.clone(), image)
+    let shown = |found: Flattened| {
+        assert_eq!(found.image, [3, 3, 2]);
+        (network.layout().tensors()[found.tensor].name.clone(), found.first, found.last)
     };
-    let found: Vec<_> = network.flattened().into_iter().map(names).collect();
-    let wanted = ["layers.3.gamma", "layers.3.beta", "layers.4.kernel"];
-    assert_eq!(found, wanted.map(|name| (name.to_string(), [3, 3, 2])));
+    let found: Vec<_> = network.flattened().into_iter().map(shown).collect();
+    let wanted = [
+        ("layers.3.gamma", true, false),
+        ("layers.3.beta", true, false),
+        ("layers.4.layers.0.kernel", true, true),
+        ("layers.4.layers.1.layers.0.kernel", true, false),
+        ("layers.4.layers.1.layers.4.kernel", false, true),
+        ("layers.4.layers.1.layers.4.bias", true, false),
+        ("layers.5.layers.0.gamma", true, false),
+        ("layers.5.layers.0.beta", true, false),
+        ("layers.6.kernel", true, false),
+    ];
+    assert_eq!(found, wanted.map(|(name, first, last)| (name.to_string(), first, last)));
 }

@@ -4,12 +4,13 @@
 //! PyTorch calls a module's tensors `0.weight`, `0.bias`, `2.weight` and so on, those of batch normalization `running_mean` and
 //! `running_var` besides, and counts its batches, which is passed over. Its linear layers have kernels `[out, in]`, and its
 //! convolutions `[out, in, height, width]`: those are turned. What is behind a flattened image has its values channel by channel
-//! there, and pixel by pixel here. Modules are taken in the order of the numbers in their names, or of the letters.
+//! there, and pixel by pixel here; so has what a residual block there adds to it. Modules are taken in the order of the numbers in their names, or of the letters.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use lockstep_model::Flattened;
 use lockstep_proto::layout::{Layout, Tensor};
 use safetensors::tensor::TensorInfo;
 use safetensors::{Dtype, SafeTensors};
@@ -31,18 +32,19 @@ struct Found<'a> {
     info: &'a TensorInfo,
     /// Whether it is `[out, in]`, or `[out, in, height, width]`.
     is_turned: bool,
-    /// Height, width and channels of the image whose values, channel by channel, its inputs are.
-    by_channels: Option<[usize; 3]>,
+    /// Which of its sides are the values of an image, channel by channel.
+    by_channels: Option<Flattened>,
 }
-
-/// Tensors of a layout, by their places in it, whose first side are the values of an image: its height, width and channels.
-pub type Flattened = [(usize, [usize; 3])];
 
 /// Reads weights for this layout from a file of ours or of another program.
 ///
 /// # Errors
 /// If the file cannot be read, is damaged, or has no tensor of the right shape for each of the network's.
-pub fn read(path: &Path, layout: &Layout, flattened: &Flattened) -> Result<Imported, WeightsError> {
+pub fn read(
+    path: &Path,
+    layout: &Layout,
+    flattened: &[Flattened],
+) -> Result<Imported, WeightsError> {
     let fail = |problem: String| WeightsError { path: path.to_path_buf(), problem };
     let file = open(path, layout)?;
     if file.metadata(STAMP).is_some() {
@@ -70,7 +72,8 @@ pub fn read(path: &Path, layout: &Layout, flattened: &Flattened) -> Result<Impor
     if is_of_pytorch {
         let pair = |(found, tensor): (&Found<'_>, &Tensor)| {
             let turned = match (found.is_turned, found.by_channels) {
-                (_, Some(_)) => " (turned, its pixels in our order)",
+                (true, Some(_)) => " (turned, its pixels in our order)",
+                (false, Some(_)) => " (its pixels in our order)",
                 (true, None) => " (turned)",
                 (false, None) => "",
             };
@@ -145,21 +148,25 @@ pub fn read_matching(
 impl Found<'_> {
     /// Where the network's tensor, of this shape, has the value at a place of the file's.
     fn place(&self, at: usize, shape: &[usize]) -> usize {
-        let input = |place: usize| match self.by_channels {
-            Some([height, width, channels]) => {
-                let pixels = height * width;
-                place % pixels * channels + place / pixels
-            }
-            None => place,
+        let side = |place: usize, is_of_image: fn(&Flattened) -> bool| {
+            let [height, width, channels] = match self.by_channels.filter(is_of_image) {
+                Some(of) => of.image,
+                None => return place,
+            };
+            let pixels = height * width;
+            place % pixels * channels + place / pixels
         };
+        let first = |place| side(place, |of| of.first);
         match (self.is_turned, shape) {
-            (true, &[inputs, units]) => input(at % inputs) * units + at / inputs,
+            (true, &[inputs, units]) => {
+                first(at % inputs) * units + side(at / inputs, |of| of.last)
+            }
             (true, &[height, width, channels, filters]) => {
                 let (pixels, patch) = (height * width, height * width * channels);
                 let (filter, channel, pixel) = (at / patch, at % patch / pixels, at % pixels);
                 (pixel * channels + channel) * filters + filter
             }
-            _ => input(at),
+            _ => first(at),
         }
     }
 }
@@ -188,7 +195,7 @@ fn by_name<'a>(
 fn by_order<'a>(
     tensors: &'a BTreeMap<String, TensorInfo>,
     layout: &Layout,
-    flattened: &Flattened,
+    flattened: &[Flattened],
 ) -> Result<Vec<Found<'a>>, String> {
     let modules = modules(tensors).unwrap_or_default();
     let wanted: Vec<&[Tensor]> =
@@ -222,8 +229,7 @@ fn by_order<'a>(
                 _ => tensor.shape.clone(),
             };
             fits(name, info, tensor, &shape)?;
-            let image = flattened.iter().find(|(place, _)| *place == all.len());
-            let by_channels = image.map(|(_, image)| *image);
+            let by_channels = flattened.iter().find(|of| of.tensor == all.len()).copied();
             all.push(Found { name, info, is_turned, by_channels });
         }
     }

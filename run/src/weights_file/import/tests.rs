@@ -58,7 +58,8 @@ fn images_of_pytorch_have_their_channels_first() {
     };
     let views = [("0.weight", view(&[2, 2, 2, 1], 0)), ("3.weight", view(&[1, 4], 1))];
     std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
-    let found = read(&path, &Layout::new(&tensors), &[(1, [1, 2, 2])]).unwrap();
+    let flattened = Flattened { tensor: 1, image: [1, 2, 2], first: true, last: false };
+    let found = read(&path, &Layout::new(&tensors), &[flattened]).unwrap();
     // Of [filter, channel, row], row by row, channel by channel, filter by filter; of [channel, column], by columns.
     let wanted = [0, 4, 2, 6, 1, 5, 3, 7, 8, 10, 9, 11].map(|value| value as f32);
     assert_eq!(found.weights, wanted);
