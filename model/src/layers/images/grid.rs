@@ -11,6 +11,9 @@ use lockstep_parameters::choices;
 /// Values that are copied at a time: runs are often of a few, for each of which a call would be dear.
 const COPIED: usize = 8;
 
+/// Longest run of a patch that is copied with those of the patches next to it: to find out where a longer one is takes little beside it.
+const SHORT: usize = 2 * COPIED;
+
 /// Most places of a window along one side, and most between two positions of it.
 pub(super) const SIDE_MAX: u64 = 1 << 10;
 
@@ -168,21 +171,83 @@ impl Grid {
         values: Range<usize>,
         out: &mut [f32],
     ) {
+        let is_short = self.window.size[1] * self.channels() <= SHORT;
+        if is_short && values == (0..self.patch_len()) {
+            return self.copy_short(image, positions, out);
+        }
         let len = values.len();
         for (place, position) in positions.enumerate() {
-            let start = place * len;
-            let is_whole = self.runs(position, |_, _, _| ());
-            if !is_whole {
-                out[start..start + len].fill(0.0);
+            self.copy_patch(image, position, &values, place * len, out);
+        }
+    }
+
+    /// Copies some values of the patch at a position, to a place from which on all may be overwritten.
+    #[inline(always)]
+    fn copy_patch(
+        &self,
+        image: &[f32],
+        position: usize,
+        values: &Range<usize>,
+        start: usize,
+        out: &mut [f32],
+    ) {
+        let is_whole = self.runs(position, |_, _, _| ());
+        if !is_whole {
+            out[start..start + values.len()].fill(0.0);
+        }
+        self.runs(position, |at, from, run| {
+            let (first, end) = (at.max(values.start), (at + run).min(values.end));
+            if first < end {
+                let to = start + first - values.start;
+                let from = from + (first - at);
+                copy_run(out, to, image, from, end - first, is_whole);
             }
-            self.runs(position, |at, from, run| {
-                let (first, end) = (at.max(values.start), (at + run).min(values.end));
-                if first < end {
-                    let to = start + first - values.start;
-                    let from = from + (first - at);
-                    copy_run(out, to, image, from, end - first, is_whole);
+        });
+    }
+
+    /// Copies whole patches, whose runs are short: those that are inside the image together, from one row of positions.
+    fn copy_short(&self, image: &[f32], positions: Range<usize>, out: &mut [f32]) {
+        let (len, inner) = (self.patch_len(), self.inner());
+        let (mut to, mut at) = (0, positions.start);
+        while at < positions.end {
+            let (y, x) = (at / self.output[1], at % self.output[1]);
+            let (row, row_end, in_image) = self.inside(0, y);
+            let is_inner = inner.contains(&x) && (row, row_end) == (0, self.window.size[0]);
+            let end = if is_inner { inner.end } else { x + 1 };
+            let count = (end - x).min(positions.end - at);
+            match is_inner {
+                true => self.copy_inner(image, in_image, x..x + count, &mut out[to..]),
+                false => self.copy_patch(image, at, &(0..len), to, out),
+            }
+            (to, at) = (to + count * len, at + count);
+        }
+    }
+
+    /// The columns of positions at which the window is between the left and the right edge of the image.
+    fn inner(&self) -> Range<usize> {
+        let (stride, before) = (self.window.strides[1], self.window.before[1]);
+        let start = before.div_ceil(stride);
+        let places = (self.image[1] + before).checked_sub(self.window.size[1]);
+        start..places.map_or(start, |places| (places / stride + 1).min(self.output[1])).max(start)
+    }
+
+    /// Copies whole patches at positions next to each other: the first row of the window is at this row of the image, and all of the
+    /// window is inside. What follows them in `out` may be overwritten.
+    fn copy_inner(&self, image: &[f32], row: usize, columns: Range<usize>, out: &mut [f32]) {
+        let [_, width, channels] = self.image;
+        let [rows, run] = [self.window.size[0], self.window.size[1] * channels];
+        let (stride, before) = (self.window.strides[1], self.window.before[1]);
+        let mut to = 0;
+        for x in columns {
+            let mut from = (row * width + x * stride - before) * channels;
+            for _ in 0..rows {
+                if run <= COPIED {
+                    copy_few(out, to, image, from, run);
+                } else {
+                    copy_run(out, to, image, from, run, true);
                 }
-            });
+                (to, from) = (to + run, from + width * channels);
+            }
         }
     }
 
@@ -196,6 +261,15 @@ impl Grid {
                 }
             });
         }
+    }
+}
+
+/// Copies [`COPIED`] values at most. What follows in `out` may be overwritten.
+#[inline(always)]
+fn copy_few(out: &mut [f32], to: usize, image: &[f32], from: usize, len: usize) {
+    match (out.get_mut(to..to + COPIED), image.get(from..from + COPIED)) {
+        (Some(out), Some(image)) => out.copy_from_slice(image),
+        _ => out[to..to + len].copy_from_slice(&image[from..from + len]),
     }
 }
 
@@ -253,6 +327,10 @@ mod tests {
             ([5, 6, 2], [3, 2], [1, 2], Padding::Same),
             ([4, 4, 3], [4, 4], [3, 3], Padding::Same),
             ([1, 3, 9], [5, 5], [1, 1], Padding::Same),
+            ([5, 7, 1], [3, 3], [1, 1], Padding::Same),
+            ([7, 9, 2], [2, 3], [2, 2], Padding::Same),
+            ([4, 9, 1], [3, 4], [2, 3], Padding::Valid),
+            ([3, 3, 1], [2, 9], [1, 1], Padding::Same),
         ] {
             let grid = grid(sides, size, strides, padding);
             let [height, width, channels] = sides;
