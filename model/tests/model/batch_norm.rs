@@ -172,6 +172,11 @@ fn gradients_in_every_place_at_every_setting() {
                 let network = of_layers(4, layers, Loss::Mse, &[]);
                 check(&network, lens, &format!("{norm:?} in {place}, {lens:?}"));
             }
+            let block = Residual::new().layer(norm.clone()).layer(dense(4, Activation::Tanh));
+            let block = block.layer(Residual::new().layer(norm.clone())).layer(norm.clone());
+            let layers = vec![block.into(), dense(2, Activation::Linear)];
+            let network = of_layers(4, layers, Loss::Mse, &[]);
+            check(&network, lens, &format!("{norm:?} in blocks, {lens:?}"));
             let layers = vec![
                 norm.clone().into(),
                 Residual::new().layer(norm.clone()).into(),

@@ -10,7 +10,7 @@ use lockstep_model::{
 use lockstep_proto::tree::{Node, ShardTree};
 use ndarray::Array2;
 
-const ACTIVATIONS: &[Activation] = &[
+pub(crate) const ACTIVATIONS: &[Activation] = &[
     Activation::Linear,
     Activation::Relu,
     Activation::LeakyRelu { slope: 0.2 },
@@ -45,6 +45,7 @@ fn every_loss() {
         (Loss::Mae, Activation::Sigmoid),
         (Loss::Huber { delta: 1.0 }, Activation::Linear),
         (Loss::Huber { delta: 0.3 }, Activation::Tanh),
+        (Loss::Huber { delta: 5.0 }, Activation::Softplus),
         (Loss::CROSS_ENTROPY, Activation::Softmax),
         (Loss::CrossEntropy { label_smoothing: Some(0.2) }, Activation::Softmax),
         (Loss::BINARY_CROSS_ENTROPY, Activation::Sigmoid),
@@ -54,6 +55,7 @@ fn every_loss() {
         (Loss::Poisson, Activation::Softmax),
         (Loss::Quantile { quantile: 0.9 }, Activation::Linear),
         (Loss::Quantile { quantile: 0.25 }, Activation::Tanh),
+        (Loss::Quantile { quantile: 0.5 }, Activation::Softmax),
     ];
     for &(loss, output) in rows {
         for units in [1, 2, 3, 19] {

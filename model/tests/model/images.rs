@@ -7,7 +7,7 @@ use crate::common::{
     Identity, SEED, STEP, bits, bits_f64, data, dense, gradient, microbatches, of_images,
     parameters, reference_activation,
 };
-use crate::gradients::check;
+use crate::gradients::{ACTIVATIONS, check};
 use lockstep_model::{
     Activation, AvgPool, BatchNorm, Conv2d, Dense, Dropout, FillMode, Flatten, Flattened, FlipMode,
     GlobalAvgPool, GlobalMaxPool, LayerNorm, LayerSpec, Loss, MaxPool, Network, NetworkSpec,
@@ -239,7 +239,8 @@ fn convolutions() {
             }
         }
     }
-    for activation in [Activation::Gelu, Activation::Relu, Activation::Linear] {
+    // That of a whole row is refused.
+    for &activation in ACTIVATIONS.iter().filter(|&&other| other != Activation::Softmax) {
         let layer = conv(2, [2, 2]).activation(activation);
         for layer in [layer.clone(), layer.without_bias()] {
             let layers =
@@ -294,6 +295,22 @@ fn with_other_layers() {
         dense(3, Activation::Softmax),
     ];
     check(&of_images([4, 5, 3], layers, Loss::CROSS_ENTROPY, &[]), 7, "a block");
+    // Blocks in blocks, of what mixes pixels, behind strides; and behind the flattened image.
+    let inner = Residual::new().layer(conv(3, [1, 2]).padding(Padding::Same).without_bias());
+    let narrow =
+        Residual::new().layer(LayerNorm::new().epsilon(0.1)).layer(dense(5, Activation::Silu));
+    let layers = vec![
+        conv(3, [3, 2]).strides([2, 1]).padding(Padding::Same).into(),
+        Residual::new()
+            .layer(inner)
+            .layer(AvgPool::new([3, 1]).strides([1, 1]).padding(Padding::Same))
+            .layer(same())
+            .into(),
+        Flatten::new().into(),
+        narrow.layer(dense(36, Activation::Linear)).into(),
+        linear(),
+    ];
+    check(&of_images([5, 4, 2], layers, Loss::Mse, &[]), 7, "blocks in blocks");
     let layers = vec![
         MaxPool::new([2, 1]).into(),
         Flatten::new().into(),
