@@ -29,6 +29,8 @@
 //! # Ok::<(), lockstep::Error>(())
 //! ```
 //!
+//! With a [run folder](crate::training::Fit::run_folder), a fit that is ended so is a run that was stopped, which can be resumed.
+//!
 //! A panic in a callback ends the training first, and then goes on in the thread that called `fit`; the model is as it was before.
 
 use std::ops::{ControlFlow, Index};

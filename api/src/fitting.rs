@@ -1,5 +1,6 @@
 //! Fitting a model: from arrays or a table to a plan, and a cluster that makes the weights of it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockstep_data::{Detail, TableSource};
@@ -8,7 +9,7 @@ use lockstep_proto::tree::SHARDS_MAX;
 use lockstep_proto::words::count;
 use lockstep_run::cluster;
 use lockstep_run::epoch_end::EpochEnd;
-use lockstep_run::job::Job;
+use lockstep_run::job::{Job, name_problem};
 use lockstep_run::plan::Plan;
 use lockstep_run::report::{self, SharedReporter, Silent};
 use lockstep_run::run_folder::Model;
@@ -22,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::sequential::{Fitted, Sequential};
 use crate::tables::Table;
-use crate::training::{Fit, History, Validation};
+use crate::training::{Every, Fit, History, Validation};
 
 impl Sequential {
     /// Trains on rows `x` `[rows, features]` with targets `y` `[rows, outputs]` (one column of class numbers for
@@ -69,7 +70,7 @@ impl Sequential {
             return Err(Error::arguments("validation_table is for fit_table: set validation_data"));
         }
         let job = self.job_of_arrays(fit)?;
-        if let Some(Fitted { model, .. }) = &self.fitted {
+        if let Some(Fitted { model, .. }) = self.before(fit) {
             check_columns(&model.schema, x)?;
         }
         if fit.batch_size > x.nrows() {
@@ -87,10 +88,10 @@ impl Sequential {
             validation: &fit.validation,
             sample_weights: fit.sample_weights.as_deref(),
             target_scale: self.target_scale,
-            targets: self.targets(),
+            targets: self.before(fit).map(|fitted| fitted.model.schema.targets.clone()),
         };
         let dataset = arrays.dataset(&job, &reading)?;
-        self.going_on(Plan::with_dataset(job, dataset)?)
+        self.going_on(Plan::with_dataset(job, dataset)?, fit)
     }
 
     pub(crate) fn plan_of_table(&self, table: &Table, fit: &Fit<'_>) -> Result<Plan> {
@@ -127,7 +128,7 @@ impl Sequential {
         job.check_messages(&job.network_unread().map_err(lockstep_run::Error::from)?)
             .map_err(lockstep_run::Error::from)?;
         check_rules(fit, &job)?;
-        self.going_on(Plan::with_detail(job, Detail::Usual)?)
+        self.going_on(Plan::with_detail(job, Detail::Usual)?, fit)
     }
 
     fn check_optimizer(&self, steps: Option<u64>) -> Result<()> {
@@ -139,8 +140,8 @@ impl Sequential {
     }
 
     /// The plan with the weights of the fit before, if there was one.
-    fn going_on(&self, plan: Plan) -> Result<Plan> {
-        let Some(Fitted { model, .. }) = &self.fitted else { return Ok(plan) };
+    fn going_on(&self, plan: Plan, fit: &Fit<'_>) -> Result<Plan> {
+        let Some(Fitted { model, .. }) = self.before(fit) else { return Ok(plan) };
         if plan.schema != model.schema {
             return Err(Error::arguments(
                 "the columns become other inputs than in the fit before, whose weights are to be gone on with: fit on the same \
@@ -206,6 +207,24 @@ pub(crate) fn check_numbers(fit: &Fit<'_>) -> Result<()> {
             "workers is for a fit inside this process, and cluster for one on the workers that join: set one of them",
         ));
     }
+    if fit.resumes && fit.run_folder.is_none() {
+        return Err(Error::arguments("resume is for a fit with a run_folder: set one"));
+    }
+    if let Some(problem) = name_problem(&fit.name) {
+        return Err(Error::arguments(format!("name: {problem}")));
+    }
+    if fit.checkpoint.keep == 0 {
+        return Err(Error::arguments("keep_checkpoints is 0, wanted at least 1"));
+    }
+    let is_never = match fit.checkpoint.every {
+        Every::Epochs(epochs) => epochs == 0,
+        Every::Steps(steps) => steps == 0,
+        Every::Seconds(seconds) => !(seconds.is_finite() && seconds > 0.0),
+    };
+    if is_never {
+        let found = fit.checkpoint.every;
+        return Err(Error::arguments(format!("checkpoint_every({found:?}), wanted more than 0")));
+    }
     match &fit.validation {
         Validation::Split(share) if !(*share > 0.0 && *share < 1.0) => Err(Error::arguments(
             format!("validation_split is {share}, wanted a number above 0 and below 1"),
@@ -216,6 +235,7 @@ pub(crate) fn check_numbers(fit: &Fit<'_>) -> Result<()> {
 
 /// That what ends or changes a fit has what it needs.
 fn check_rules(fit: &Fit<'_>, job: &Job) -> Result<()> {
+    job.check_microbatches().map_err(lockstep_run::Error::from)?;
     if let Some(rule) = &fit.early_stopping {
         early_stopping::check(rule, fit, job)?;
     }
@@ -231,6 +251,8 @@ struct Place {
     threads: usize,
     cluster: Option<(Cluster, usize)>,
     is_verbose: bool,
+    run_folder: Option<PathBuf>,
+    resumes: bool,
 }
 
 impl Place {
@@ -242,6 +264,8 @@ impl Place {
             threads: fit.threads.max(1),
             cluster: fit.cluster.as_ref().map(of_cluster).transpose()?,
             is_verbose: fit.verbose,
+            run_folder: fit.run_folder.clone(),
+            resumes: fit.resumes,
         })
     }
 
@@ -256,8 +280,8 @@ impl Place {
         let lead = |listen, admission, workers_start| Lead {
             listen,
             admission,
-            out: None,
-            resume: false,
+            out: self.run_folder.clone(),
+            resume: self.resumes,
             workers_start,
             checkpoint_seconds: None,
             threads,

@@ -78,8 +78,8 @@ pub mod prelude {
     pub use crate::sequential::Sequential;
     pub use crate::tables::{Column, Dialect, Missing, Scale, Table};
     pub use crate::training::{
-        ClassWeights, ConstantRate, CosineDecay, EarlyStopping, ExponentialDecay, Fit, History,
-        LearningRate, Optimizer, PiecewiseConstantDecay, Precision, ReduceOnPlateau, Rule, adagrad,
-        adam, adamw, rmsprop, sgd,
+        ClassWeights, ConstantRate, CosineDecay, EarlyStopping, Every, ExponentialDecay, Fit,
+        History, LearningRate, Optimizer, PiecewiseConstantDecay, Precision, ReduceOnPlateau, Rule,
+        adagrad, adam, adamw, rmsprop, sgd,
     };
 }

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lockstep_data::Scale;
-use lockstep_model::Threshold;
+use lockstep_model::{LayerSpec, Threshold};
 use lockstep_run::export::{self, GraphInputs};
 use lockstep_run::run_folder::Model;
 use ndarray::Array2;
@@ -106,12 +106,12 @@ impl Sequential {
         if columns == 0 {
             return Err(Error::arguments("build with 0 columns, wanted at least 1"));
         }
-        let fit = Fit::new().batch_size(1);
+        let fit = self.without_learning();
         self.fitted = None;
         let network =
             self.job_of_arrays(&fit)?.network(columns).map_err(lockstep_run::Error::from)?;
-        let x = Array2::zeros((1, columns));
-        let y = Array2::zeros((1, network.target_width()));
+        let x = Array2::zeros((fit.batch_size, columns));
+        let y = Array2::zeros((fit.batch_size, network.target_width()));
         let plan = self.plan_of_arrays(x.view(), y.view(), &fit)?;
         self.keep(&plan, plan.weights.clone(), 0, None)
     }
@@ -122,7 +122,14 @@ impl Sequential {
     /// As [`Sequential::fit_table`].
     pub fn build_table(&mut self, table: &Table) -> Result<()> {
         self.fitted = None;
-        let plan = self.plan_of_table(table, &Fit::new().batch_size(1))?;
+        let plan = self.plan_of_table(table, &self.without_learning())?;
         self.keep(&plan, plan.weights.clone(), 0, None)
+    }
+
+    /// A fit that is not made: of as few rows as the layers can learn from.
+    fn without_learning(&self) -> Fit<'static> {
+        let rows = self.layers.iter().map(LayerSpec::rows_min).max().unwrap_or(1);
+        let fit = Fit::new().batch_size(rows as usize);
+        if rows > 1 { fit.shards(1) } else { fit }
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lockstep_data::{Column, Scale, TableFile, TableSpec};
+use lockstep_data::{Scale, TableFile, TableSpec};
 use lockstep_model::{LayerSpec, Loss, Metric, NetworkSpec, Threshold};
 use lockstep_run::job::{Job, ModelSection, TrainSection};
 use lockstep_run::run_folder::Model;
@@ -118,9 +118,9 @@ impl Sequential {
             .ok_or_else(|| Error::arguments(format!("{wanted_for} before fit")))
     }
 
-    /// The targets of the fit before, if there was one.
-    pub(crate) fn targets(&self) -> Option<Vec<Column>> {
-        self.fitted.as_ref().map(|fitted| fitted.model.schema.targets.clone())
+    /// The fit before, if there was one with which this one goes on. One with a run folder is a whole run.
+    pub(crate) fn before(&self, fit: &Fit<'_>) -> Option<&Fitted> {
+        self.fitted.as_ref().filter(|_| fit.run_folder.is_none())
     }
 
     /// The job of a fit on tables that are in memory.
@@ -135,7 +135,7 @@ impl Sequential {
         let Compiled { optimizer, loss, metrics } = self.compiled.clone().ok_or_else(early)?;
         let optimizer = optimizer.ok_or_else(early)?;
         data.image = self.image;
-        let initial = self.initial.as_ref().filter(|_| self.fitted.is_none());
+        let initial = self.initial.as_ref().filter(|_| self.before(fit).is_none());
         let model = ModelSection {
             loss,
             metrics,
@@ -155,6 +155,7 @@ impl Sequential {
             precision: fit.precision,
         };
         let mut job = Job::in_memory(fit.seed, data, model, train);
+        (job.name, job.checkpoint) = (fit.name.clone(), fit.checkpoint);
         if let Some(cluster) = &fit.cluster {
             job.cluster.workers_min = cluster.workers()?.0;
         }

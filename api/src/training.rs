@@ -27,12 +27,42 @@
 //! # Ok::<(), lockstep::Error>(())
 //! ```
 //!
+//! A fit with a [run folder](Fit::run_folder) keeps checkpoints, metrics and the model in it, as a run of the command line does. One that
+//! was ended, by a callback or because its process died, can be [resumed](Fit::resume), on any number of workers, with the weights that
+//! it would have had:
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//! use lockstep::prelude::*;
+//! # use lockstep::ndarray::Array2;
+//! # let x = Array2::from_shape_fn((64, 3), |(row, column)| ((3 * row + column) % 7) as f32);
+//! # let y = Array2::from_shape_fn((64, 1), |(row, _)| (row % 7) as f32);
+//! # let mut model = Sequential::new();
+//! # model.add(Dense::new(1));
+//! # model.compile(adam(), Loss::Mse, &[]);
+//! # let folder = std::env::temp_dir().join(format!("lockstep-doc-training-{}", std::process::id()));
+//!
+//! let fit = Fit::new().epochs(6).run_folder(&folder).checkpoint_every(Every::Epochs(1));
+//! let two = fit.clone().on_epoch_end(|epoch| match epoch.number {
+//!     2 => ControlFlow::Break(()),
+//!     _ => ControlFlow::Continue(()),
+//! });
+//! assert_eq!(model.fit(x.view(), y.view(), &two)?.epochs.len(), 2);
+//! assert_eq!(model.fit(x.view(), y.view(), &fit.resume(true))?.epochs.len(), 6);
+//! # std::fs::remove_dir_all(&folder).unwrap();
+//! # Ok::<(), lockstep::Error>(())
+//! ```
+//!
+//! Of a fit on a table in a file, `lockstep local FOLDER/job.toml --out FOLDER --resume` does the same, and a run that the command line
+//! began is resumed here. The command line knows nothing of arrays, and of tables in memory.
+//!
 //! What is told about the optimizer is said of the optimizer: averages of the weights ([`Optimizer::average_weights`], Keras' `use_ema`),
 //! updates of several steps ([`Optimizer::gradient_accumulation_steps`]).
 
 use std::fmt;
+use std::path::PathBuf;
 
-use lockstep_run::job::{BATCH_SIZE_DEFAULT, SHARDS_DEFAULT};
+use lockstep_run::job::{BATCH_SIZE_DEFAULT, Checkpointing, SHARDS_DEFAULT};
 use ndarray::{Array2, ArrayView2};
 
 use crate::callbacks::{Answer, Callbacks, Epoch};
@@ -46,7 +76,7 @@ pub use lockstep_coordinator::policy::{
     PiecewiseConstantDecay, ReduceOnPlateau,
 };
 pub use lockstep_proto::values::Precision;
-pub use lockstep_run::job::ClassWeights;
+pub use lockstep_run::job::{ClassWeights, Every};
 pub use lockstep_run::record::History;
 
 /// How to fit.
@@ -68,6 +98,10 @@ pub struct Fit<'a> {
     pub(crate) precision: Precision,
     pub(crate) verbose: bool,
     pub(crate) callbacks: Callbacks<'a>,
+    pub(crate) run_folder: Option<PathBuf>,
+    pub(crate) resumes: bool,
+    pub(crate) name: String,
+    pub(crate) checkpoint: Checkpointing,
 }
 
 /// What is measured after every epoch.
@@ -114,6 +148,10 @@ impl Default for Fit<'_> {
             precision: Precision::default(),
             verbose: false,
             callbacks: Callbacks::default(),
+            run_folder: None,
+            resumes: false,
+            name: "job".to_string(),
+            checkpoint: Checkpointing::default(),
         }
     }
 }
@@ -225,6 +263,40 @@ impl<'a> Fit<'a> {
     /// Shows epochs, and what is odd or waited for, on standard error.
     pub fn verbose(mut self, shows: bool) -> Self {
         self.verbose = shows;
+        self
+    }
+
+    /// Makes the fit a run that is kept in this folder, as one of the command line is: its checkpoints, metrics and model. The folder
+    /// is new or empty, unless the fit is to [`resume`](Fit::resume) what is there. Such a fit begins with the initial weights, whatever
+    /// was fitted before.
+    pub fn run_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.run_folder = Some(folder.into());
+        self
+    }
+
+    /// Goes on with the run in the run folder from its newest checkpoint; where there is none yet, it begins. The weights are those of a
+    /// fit that nothing interrupted, to the bit. The layers, the data and what else changes the result have to be those that the run began
+    /// with; epochs may be added.
+    pub fn resume(mut self, resumes: bool) -> Self {
+        self.resumes = resumes;
+        self
+    }
+
+    /// When a checkpoint is due, for a fit with a run folder; after a minute unless it is told.
+    pub fn checkpoint_every(mut self, every: Every) -> Self {
+        self.checkpoint.every = every;
+        self
+    }
+
+    /// How many checkpoints are kept, the newest; 3 unless it is told.
+    pub fn keep_checkpoints(mut self, count: usize) -> Self {
+        self.checkpoint.keep = count;
+        self
+    }
+
+    /// What the run in the run folder is called, as `name` in a job file; `"job"` unless it is told.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
         self
     }
 

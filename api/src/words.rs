@@ -14,7 +14,7 @@ const SECTIONS: [&str; 8] = [
 ];
 
 /// Advice for those who use the program, and what it is here.
-const ADVICE: [(&str, &str); 9] = [
+const ADVICE: [(&str, &str); 11] = [
     ("`train.batch_size` is not set, and its default, ", "batch_size, as set or by default, is "),
     (
         ", is more than the training table has: set it to at most ",
@@ -39,6 +39,11 @@ const ADVICE: [(&str, &str); 9] = [
     ),
     (" or --run-id", ""),
     ("; continue with --resume", ""),
+    (
+        "remove it, or choose another with --out",
+        "remove it, choose another run_folder, or resume it",
+    ),
+    (": --resume continues there", ": a fit that resumes continues there"),
 ];
 
 /// The text in the words of the Rust API.

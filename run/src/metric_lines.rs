@@ -3,9 +3,12 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::path::Path;
 
 use lockstep_status::value::Values;
 use serde::Deserialize;
+
+use crate::report;
 
 /// Longest line that is read.
 const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -37,6 +40,19 @@ pub(crate) enum Line {
         #[serde(flatten)]
         values: Values,
     },
+}
+
+/// Loss and metrics of the epochs of a file, as far as it has them.
+pub(crate) fn epochs(path: &Path) -> Vec<report::Values> {
+    let (mut epochs, Ok(file)) = (Vec::new(), File::open(path)) else { return Vec::new() };
+    let mut lines = Lines::of(file);
+    while let Ok(Some(line)) = lines.next() {
+        if let Line::Epoch { values, .. } = line {
+            let number = |(name, value): (String, Option<f64>)| (name, value.unwrap_or(f64::NAN));
+            epochs.push(values.into_iter().map(number).collect());
+        }
+    }
+    epochs
 }
 
 /// Of the values that a run ends with those of its test table.

@@ -152,11 +152,10 @@ impl Observer for Recorder {
 
     fn take_snapshot(&mut self, snapshot: Snapshot) {
         let mut shared = self.lock();
-        let end = shared.epoch_end.clone().filter(EpochEnd::is_reached);
-        match end {
-            Some(end) => end.keep(snapshot, shared.state.epoch),
-            None => shared.checkpoint(snapshot),
+        if let Some(end) = shared.epoch_end.clone().filter(EpochEnd::is_reached) {
+            end.keep(snapshot.clone(), shared.state.epoch);
         }
+        shared.checkpoint(snapshot);
     }
 
     fn look_interval(&self) -> Option<Duration> {

@@ -79,7 +79,7 @@ pub struct Lead {
     pub threads: usize,
     /// `host:port` of the status page, if there is to be one; port 0 takes a free one.
     pub http: Option<String>,
-    /// Who is asked at the end of every epoch whether the run goes on. Only without a run folder.
+    /// Who is asked at the end of every epoch whether the run goes on. A run with a folder that ends so is stopped, and can go on.
     pub epoch_end: Option<EpochEnd>,
 }
 
@@ -121,7 +121,7 @@ pub async fn lead(
     }
     let Checkpoint { snapshot, records: state } = start;
     let (address, beginning) = (coordinator.address(), (folder, snapshot.step.0));
-    let (led, access, invitation) =
+    let (mut led, access, invitation) =
         Led::open(plan.clone(), beginning, address, lead.admission, page, reporter)?;
     listening(led.announce(invitation));
     let every = lead.checkpoint_seconds.map_or(plan.job.checkpoint.every, Every::Seconds);
@@ -130,8 +130,10 @@ pub async fn lead(
     let stop = EpochEnd::or_stop(lead.epoch_end.clone(), stop);
     let result = coordinator.run(spec, plan.tables.clone(), Box::new(recorder), access, stop).await;
     // What was made after the epoch that was to be the last does not count, nor how that ended.
-    let result = lead.epoch_end.and_then(|end| end.outcome(&plan)).map_or(result, Ok);
-    match result {
+    let ended = lead.epoch_end.and_then(|end| end.outcome(&plan));
+    let is_ended = ended.is_some();
+    match ended.map_or(result, Ok) {
+        Ok(outcome) if is_ended && led.has_folder() => Ok(led.stop(outcome, &records).await),
         Ok(outcome) => led.finish(outcome, records).await,
         Err(error) => Err(led.end_early(error, &records).await),
     }
@@ -145,7 +147,7 @@ fn finished_already(plan: &Plan, folder: &RunFolder, reporter: &SharedReporter) 
     let Model { weights, threshold, .. } = Model::load(folder.path())?;
     let weights_blake3 = weights_hash(&weights);
     let threshold = plan.chooses_threshold().then_some(threshold);
-    Ok(Trained { weights, history: History::default(), weights_blake3, threshold })
+    Ok(Trained { weights, history: folder.history(), weights_blake3, threshold })
 }
 
 /// The run folder, if there is to be one, and where the run starts.

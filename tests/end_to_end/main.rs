@@ -120,6 +120,8 @@ mod richer;
 mod run_folder;
 mod rust_and_cli;
 #[cfg(target_os = "linux")]
+mod rust_runs;
+#[cfg(target_os = "linux")]
 mod scaled_targets;
 #[cfg(target_os = "linux")]
 mod schedules;

@@ -26,6 +26,15 @@ fn regression() -> Sequential {
     model
 }
 
+/// Measures the rows of a microbatch.
+fn normalized() -> Sequential {
+    let mut model = Sequential::new();
+    model.add(Residual::new().layer(BatchNorm::new()));
+    model.add(Dense::new(1));
+    model.compile(adam(), Loss::Mse, &[]);
+    model
+}
+
 #[test]
 fn of_arrays() {
     let x = Array2::from_shape_fn((20, 2), |(row, column)| (row + column) as f32);
@@ -56,6 +65,22 @@ fn of_arrays() {
         ),
         (regression(), x.clone(), y.clone(), Fit::new(), "batch_size is 32, but x has 20 rows"),
         (regression(), x.clone(), y.clone(), fit().epochs(0), "epochs, batch_size and shards"),
+        (
+            normalized(),
+            x.clone(),
+            y.clone(),
+            fit().batch_size(20),
+            "`batch_size`: found 20, which leaves 1 row of a batch to some of the 16 shards, wanted at least 8, since \
+             `batch_norm` measures those of each shard by themselves: set `batch_size` to at least 128, or `shards` to at most 2",
+        ),
+        (normalized(), x.clone(), y.clone(), fit().shards(1), "set `batch_size` to at least 8"),
+        (
+            regression(),
+            x.clone(),
+            y.clone(),
+            fit().resume(true),
+            "resume is for a fit with a run_folder",
+        ),
         (
             regression(),
             x.clone(),

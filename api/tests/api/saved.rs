@@ -109,3 +109,21 @@ fn weights_from_a_file() {
     let error = wider.build(3).unwrap_err().to_string();
     assert!(error.contains("tensor layers.0.kernel is F32 [2, 1], wanted F32 [3, 1]"), "{error}");
 }
+
+/// Where nothing is learned, no batch is too small.
+#[test]
+fn what_measures_batches_is_built_without_any() {
+    let (folder, table) = crate::tables::flights();
+    let mut model = Sequential::new();
+    model.add(BatchNorm::new());
+    model.add(Dense::new(1));
+    model.compile(sgd(0.1), Loss::Mse, &[]);
+    let mut of_table = model.clone();
+    model.build(3).unwrap();
+    let x = Array2::from_shape_fn((5, 3), |(row, column)| (row * 3 + column) as f32);
+    assert_eq!(model.predict(x.view()).unwrap().dim(), (5, 1));
+    let table = table.target("delay").missing(Missing::Mean);
+    of_table.build_table(&table).unwrap();
+    assert_eq!(of_table.predict_table(&table).unwrap().values.dim(), (90, 1));
+    drop(folder);
+}

@@ -52,7 +52,7 @@ impl Job {
     ///
     /// # Errors
     /// If one has fewer.
-    pub(super) fn check_microbatches(&self) -> Result<(), JobError> {
+    pub fn check_microbatches(&self) -> Result<(), JobError> {
         let wanted = self.model.layers.iter().map(LayerSpec::rows_min).max().unwrap_or(1);
         let (batch_size, shards) = (self.train.batch_size, u64::from(self.train.shards));
         let found = batch_size / shards;

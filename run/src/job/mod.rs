@@ -33,6 +33,7 @@ pub(crate) use reader::{quoted, written_key};
 use reader::Document;
 pub(crate) use resolved::column_to_toml;
 pub use resolved::to_toml;
+pub use sections::name_problem;
 pub use settings::Setting;
 
 /// Default of `train.shards`.

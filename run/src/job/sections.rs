@@ -168,12 +168,21 @@ fn default_name(path: &Path) -> String {
 
 fn name(value: &Value<'_>) -> Result<String, JobError> {
     let name = value.string()?;
-    if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
-        return Err(value.fail(format!(
-            "found \"{name}\", wanted 1 to 100 letters, digits, `-`, `_` or `.` (it names the run folder)"
-        )));
+    match name_problem(name) {
+        Some(problem) => Err(value.fail(problem)),
+        None => Ok(name.to_string()),
     }
-    Ok(name.to_string())
+}
+
+/// What is wrong with a name of a job, if anything is.
+pub fn name_problem(name: &str) -> Option<String> {
+    let is_wrong =
+        name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain);
+    is_wrong.then(|| {
+        format!(
+            "found \"{name}\", wanted 1 to 100 letters, digits, `-`, `_` or `.` (it names the run folder)"
+        )
+    })
 }
 
 fn coding(value: &Value<'_>) -> Result<Coding, JobError> {

@@ -38,6 +38,17 @@ impl Records {
         }
     }
 
+    /// Loss and metrics by epoch of a run that has ended before its last one, and the threshold that was chosen for what it ended with.
+    pub fn so_far(&self, plan: &Plan, outcome: &Outcome) -> (History, Option<Threshold>) {
+        let validated = self.validated(plan, outcome).unwrap_or_default();
+        let rule = plan.job.train.early_stopping.as_ref();
+        let found = rule.and_then(|rule| EarlyStop::of(rule, outcome));
+        let best_epoch = found.and_then(|found| found.best_epoch);
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let history = History { best_epoch, ..std::mem::take(&mut shared.history) };
+        (history, validated.threshold.filter(|_| plan.chooses_threshold()))
+    }
+
     /// Writes the last line and returns the history with the run's report.
     pub fn finish(
         self,

@@ -21,7 +21,7 @@ use crate::journal::{self, Due, Journal};
 use crate::line_file::LineFile;
 use crate::new_run_id;
 use crate::plan::Plan;
-use crate::record::{Destination, FinishedRun, Recorder, Records, Writer};
+use crate::record::{Destination, FinishedRun, History, Recorder, Records, Writer};
 use crate::report::{Report, SharedReporter, report};
 use crate::run_folder::{ModelFiles, RunFolder, last_status};
 use crate::status_of::replay;
@@ -35,6 +35,8 @@ pub(super) struct Led {
     folder: Option<RunFolder>,
     /// The step after which it goes on.
     first_step: u64,
+    /// Loss and metrics of the epochs before it.
+    before: History,
     address: SocketAddr,
     watch: Watch,
     served: Option<Served>,
@@ -83,7 +85,19 @@ impl Led {
             }
         };
         let reporter = Tee::shared(&outer, &watch);
-        let led = Led { plan, run_id, folder, first_step, address, watch, served, outer, reporter };
+        let before = History::default();
+        let led = Led {
+            plan,
+            run_id,
+            folder,
+            first_step,
+            before,
+            address,
+            watch,
+            served,
+            outer,
+            reporter,
+        };
         Ok((led, access, invitation))
     }
 
@@ -114,7 +128,7 @@ impl Led {
     /// # Errors
     /// If a file of the run folder cannot be gone on with.
     pub(super) fn recorder(
-        &self,
+        &mut self,
         state: RecordState,
         every: Every,
         epoch_end: Option<EpochEnd>,
@@ -124,6 +138,7 @@ impl Led {
         let (metrics, journal) = match &self.folder {
             Some(folder) => {
                 let metrics = metrics(folder, &state, &files)?;
+                self.before = folder.history();
                 if self.first_step > 0 {
                     resumed(&self.watch, folder, self.first_step);
                 }
@@ -173,6 +188,28 @@ impl Led {
         error
     }
 
+    pub(super) fn has_folder(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Leaves a run, which whoever is asked at the ends of epochs has ended, where it can go on.
+    pub(super) async fn stop(mut self, outcome: Outcome, records: &Records) -> Trained {
+        let (history, threshold) = records.so_far(&self.plan, &outcome);
+        let history = self.whole(history);
+        let outer = self.outer.clone();
+        let how = self.end_early(RunError::Stopped, records).await;
+        report(&outer, &Report::Note { message: how.to_string() });
+        let weights_blake3 = weights_hash(&outcome.weights);
+        Trained { weights: outcome.weights, history, weights_blake3, threshold }
+    }
+
+    /// A history with the epochs before it.
+    fn whole(&mut self, history: History) -> History {
+        let mut before = std::mem::take(&mut self.before);
+        before.epochs.extend(history.epochs);
+        History { best_epoch: history.best_epoch, ..before }
+    }
+
     /// Saves and tells what the run came to.
     ///
     /// # Errors
@@ -181,6 +218,7 @@ impl Led {
         let weights_blake3 = weights_hash(&outcome.weights);
         let ended = records.finish(&self.plan, &outcome, &weights_blake3, self.run_folder());
         let FinishedRun { history, report: finished, warning, threshold } = ended;
+        let history = self.whole(history);
         if let Some(folder) = &mut self.folder {
             let model = ModelFiles::new(folder, self.plan.clone());
             folder.finish(&model, &self.plan, &outcome, threshold).map_err(unsaved)?;
