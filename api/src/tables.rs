@@ -25,16 +25,38 @@
 //! # std::fs::remove_dir_all(&folder).unwrap();
 //! # Ok::<(), lockstep::Error>(())
 //! ```
+//!
+//! A table may be in memory instead, column by column; its cells are read as those of a CSV file are.
+//!
+//! ```
+//! use lockstep::prelude::*;
+//!
+//! let flights = Table::of_columns([
+//!     ("carrier", Cells::from(["AA", "UA", "DL", "UA"])),
+//!     ("distance", Cells::from([Some(120.0), None, Some(700.0), Some(80.0)])),
+//!     ("delay", Cells::from([5.0, 0.5, 11.0, 3.0])),
+//! ])?
+//! .target("delay")
+//! .missing(Missing::Mean);
+//! let mut model = Sequential::new();
+//! model.add(Dense::new(1));
+//! model.compile(adam(), Loss::Mse, &[]);
+//! model.fit_table(&flights, &Fit::new().batch_size(4))?;
+//! # Ok::<(), lockstep::Error>(())
+//! ```
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use lockstep_data::{ColumnEncoder, ColumnKind, ColumnOverride, OpenedTable, TableFile, TableSpec};
+use lockstep_data::{
+    ColumnEncoder, ColumnKind, ColumnOverride, OpenedTable, TableFile, TableSpec, Texts, Values,
+};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub use lockstep_data::{Dialect, Missing, Scale};
 
-/// A table in a file, and what is said of its columns. The rows are read when they are needed.
+/// A table in a file or in memory, and what is said of its columns. The rows are read when they are needed.
 #[derive(Clone, Debug)]
 pub struct Table {
     spec: TableSpec,
@@ -65,6 +87,26 @@ impl Table {
     /// As [`Table::read`].
     pub fn read_pair(features: impl Into<PathBuf>, targets: impl Into<PathBuf>) -> Result<Table> {
         let file = TableFile::guess(features.into(), Some(targets.into()));
+        Table::of(file, Dialect::default())
+    }
+
+    /// The table of these columns, each with its name, which are in memory. Their cells are read as those of a CSV file are: texts that
+    /// are all numbers are a column of numbers unless it is [said](Table::column) what they are, and a text that means a missing cell
+    /// in a file, such as `NA`, means one here.
+    ///
+    /// # Errors
+    /// If there are none, two have the same name, or some have more rows than others.
+    pub fn of_columns<N: Into<String>>(
+        columns: impl IntoIterator<Item = (N, Cells)>,
+    ) -> Result<Table> {
+        let columns: Vec<(String, Values)> =
+            columns.into_iter().map(|(name, cells)| (name.into(), cells.0)).collect();
+        let mut names = HashSet::new();
+        if let Some((name, _)) = columns.iter().find(|(name, _)| !names.insert(name.trim())) {
+            let problem = format!("column {name:?} is there twice, wanted a name for each");
+            return Err(Error::arguments(problem));
+        }
+        let file = TableFile::in_memory(&columns).map_err(Error::arguments)?;
         Table::of(file, Dialect::default())
     }
 
@@ -134,6 +176,65 @@ impl Table {
 
     pub(crate) fn file(&self) -> &TableFile {
         &self.spec.train
+    }
+}
+
+/// The cells of a column that is in memory: numbers, whole numbers, truth values or texts; or options of such, where `None` is a missing
+/// one, as a number that is NaN and a text that is empty are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cells(Values);
+
+/// Makes cells of what each cell is, there or missing.
+macro_rules! cells {
+    ($($of:ty => $values:ident),*) => {$(
+        impl From<Vec<Option<$of>>> for Cells {
+            fn from(cells: Vec<Option<$of>>) -> Cells {
+                Cells(Values::$values(cells))
+            }
+        }
+
+        impl From<Vec<$of>> for Cells {
+            fn from(cells: Vec<$of>) -> Cells {
+                Cells(Values::$values(cells.into_iter().map(Some).collect()))
+            }
+        }
+    )*};
+}
+
+cells!(f64 => Doubles, f32 => Singles, i64 => Wholes, bool => Truths);
+
+impl From<Vec<Option<&str>>> for Cells {
+    fn from(cells: Vec<Option<&str>>) -> Cells {
+        let mut texts = Texts::default();
+        cells.into_iter().for_each(|cell| texts.push(cell));
+        Cells(Values::Texts(texts))
+    }
+}
+
+impl From<Vec<&str>> for Cells {
+    fn from(cells: Vec<&str>) -> Cells {
+        cells.into_iter().map(Some).collect::<Vec<_>>().into()
+    }
+}
+
+impl From<Vec<String>> for Cells {
+    fn from(cells: Vec<String>) -> Cells {
+        cells.iter().map(String::as_str).collect::<Vec<_>>().into()
+    }
+}
+
+impl From<Vec<Option<String>>> for Cells {
+    fn from(cells: Vec<Option<String>>) -> Cells {
+        cells.iter().map(Option::as_deref).collect::<Vec<_>>().into()
+    }
+}
+
+impl<T, const N: usize> From<[T; N]> for Cells
+where
+    Cells: From<Vec<T>>,
+{
+    fn from(cells: [T; N]) -> Cells {
+        Vec::from(cells).into()
     }
 }
 

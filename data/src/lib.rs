@@ -39,6 +39,7 @@ mod dialect;
 mod doubles;
 mod error;
 mod fit;
+mod in_memory;
 mod infer;
 mod labels;
 mod leaks;

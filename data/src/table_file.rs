@@ -1,5 +1,5 @@
-//! Which file or files a table is read from, and in which format: a file, the parts in a folder or of a pattern, or two
-//! files of features and targets. Reads no table.
+//! Which file or files a table is read from, and in which format: a file, the parts in a folder or of a pattern, two
+//! files of features and targets, or none, where its columns are in memory. Reads no table.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,22 +9,26 @@ use std::sync::Arc;
 use crate::bytes::packing::Unpacked;
 use crate::dialect::Dialect;
 use crate::error::DataError;
+use crate::in_memory;
 use crate::readers;
-use crate::readers::format::{Format, Pair, Request};
+use crate::readers::format::{FilePlace, Format, Pair, Request};
 use crate::readers::open_table::OpenTable;
 use crate::readers::part_files;
 use crate::readers::parts::Parts;
+use crate::values::Values;
 
 /// Bytes that tell a format.
 const START_LEN: u64 = 8;
 
-/// One table on disk: a file, a folder or a pattern of parts, or a file of the features and one of the targets. Paths are
-/// resolved by the caller.
+/// One table: a file, a folder or a pattern of parts, or a file of the features and one of the targets, or columns in
+/// memory. Paths are resolved by the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableFile {
     choice: Choice,
     path: PathBuf,
     targets: Option<PathBuf>,
+    /// A table that is in no file: as a CSV file would have it.
+    memory: Option<Arc<[u8]>>,
 }
 
 /// What says a file's format.
@@ -42,7 +46,7 @@ enum Choice {
 impl TableFile {
     /// A table in the format that its name says: CSV where it says none.
     pub fn at(path: PathBuf) -> TableFile {
-        TableFile { choice: Choice::Name, path, targets: None }
+        TableFile { choice: Choice::Name, path, targets: None, memory: None }
     }
 
     /// The same table in the format of this name, whatever its files are called. A table in two files is of a format
@@ -80,7 +84,8 @@ impl TableFile {
     pub fn pair(keys: [&str; 2], features: PathBuf, targets: PathBuf) -> Option<TableFile> {
         let has = |format: &&&Format| format.pair.as_ref().is_some_and(|pair| pair.keys == keys);
         let format = readers::FORMATS.iter().find(has)?;
-        Some(TableFile { choice: Choice::Told(format), path: features, targets: Some(targets) })
+        let (path, targets) = (features, Some(targets));
+        Some(TableFile { choice: Choice::Told(format), path, targets, memory: None })
     }
 
     /// A table to use a model on: in the format that its name or its beginning says; in two files if `targets` are given.
@@ -88,15 +93,26 @@ impl TableFile {
     pub fn guess(path: PathBuf, targets: Option<PathBuf>) -> TableFile {
         if path == Path::new("-") && targets.is_none() {
             let (choice, path) = (Choice::StandardInput, PathBuf::from("standard input"));
-            return TableFile { choice, path, targets };
+            return TableFile { choice, path, targets, memory: None };
         }
         let choice = Choice::NameOrBeginning;
-        let Some(targets) = targets else { return TableFile { choice, path, targets: None } };
+        let Some(targets) = targets else {
+            return TableFile { choice, path, targets: None, memory: None };
+        };
         let has_pair = |format: &&'static Format| format.pair.is_some();
         let format = readers::by_name(&path).or_else(|| by_beginning(&path)).filter(has_pair);
         let format = format.or_else(|| readers::FORMATS.into_iter().find(has_pair));
         let choice = format.map_or(choice, Choice::Told);
-        TableFile { choice, path, targets: Some(targets) }
+        TableFile { choice, path, targets: Some(targets), memory: None }
+    }
+
+    /// A table of these columns, each with its name, that is in memory. Their cells are read as those of a CSV file are.
+    ///
+    /// # Errors
+    /// If there are none, or some have more rows than others.
+    pub fn in_memory(columns: &[(String, Values)]) -> Result<TableFile, String> {
+        let memory = Some(in_memory::as_csv(columns)?.into_bytes().into());
+        Ok(TableFile { memory, ..TableFile::at(PathBuf::from("table in memory")) })
     }
 
     /// The file, the folder or the pattern, or the file of the features.
@@ -116,6 +132,9 @@ impl TableFile {
 
     /// The files that are read for it, as far as they can be told: every part, or the one or two files.
     pub fn inputs(&self) -> Vec<PathBuf> {
+        if self.memory.is_some() {
+            return Vec::new();
+        }
         if self.choice == Choice::StandardInput {
             return vec![PathBuf::from("/dev/stdin")];
         }
@@ -128,6 +147,7 @@ impl TableFile {
     /// Whether a new file of this name would be one more part.
     pub fn would_read(&self, path: &Path) -> bool {
         self.targets.is_none()
+            && self.memory.is_none()
             && self.choice != Choice::StandardInput
             && part_files::would_read(&self.path, path)
     }
@@ -146,11 +166,19 @@ impl TableFile {
     }
 
     pub(crate) fn open(&self, dialect: &Dialect) -> Result<Arc<dyn OpenTable>, DataError> {
+        if let Some(memory) = &self.memory {
+            let dialect = in_memory::dialect(dialect);
+            let place = FilePlace::Memory(memory);
+            return (readers::FORMATS[0].open)(&Request { place, ..request(&self.path, &dialect) });
+        }
         let is_one = self.targets.is_some() || self.choice == Choice::StandardInput;
         let parts = if is_one { None } else { part_files::paths(&self.path)? };
         let Some(paths) = parts else {
             return (self.choice.of(&self.path).open)(&Request {
-                is_standard_input: self.choice == Choice::StandardInput,
+                place: match self.choice {
+                    Choice::StandardInput => FilePlace::StandardInput,
+                    _ => FilePlace::Path,
+                },
                 targets: self.targets.as_deref(),
                 ..request(&self.path, dialect)
             });
@@ -189,7 +217,7 @@ impl Choice {
 /// What is asked of a format for one file.
 fn request<'a>(path: &'a Path, dialect: &'a Dialect) -> Request<'a> {
     let recognize = readers::recognize;
-    Request { path, is_standard_input: false, targets: None, dialect, recognize }
+    Request { path, place: FilePlace::Path, targets: None, dialect, recognize }
 }
 
 /// The format that a file's beginning says.

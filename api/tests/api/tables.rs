@@ -159,3 +159,62 @@ fn a_table_of_texts_alone() {
     let predicted = model.predict_table(&table).unwrap();
     assert_eq!(predicted.values.dim(), (90, 1));
 }
+
+/// Cells in memory are what they are in a file, to the bit; and a model of either predicts from both.
+#[test]
+fn a_table_in_memory() {
+    let (_folder, file) = flights();
+    let rows = 0..90usize;
+    let carriers: Vec<&str> =
+        rows.clone().map(|row| ["AA", "UA", "DL"][row * row % 7 % 3]).collect();
+    let delays: Vec<i64> =
+        rows.clone().map(|row| (row * 37 % 100 / 4 + 2 * (row % 3)) as i64).collect();
+    let distances: Vec<Option<f64>> =
+        rows.map(|row| (row % 11 != 3).then_some((row * 37 % 100 * 10) as f64)).collect();
+    let late: Vec<String> =
+        delays.iter().map(|&delay| if delay > 12 { "yes" } else { "no" }.to_string()).collect();
+    let columns = [
+        ("carrier", Cells::from(carriers)),
+        ("distance", distances.into()),
+        ("delay", delays.into()),
+        ("late", late.into()),
+    ];
+    let memory = Table::of_columns(columns).unwrap();
+    assert_eq!(memory.columns(), file.columns());
+    let tables = [of_delays(file), of_delays(memory)];
+    let fit = |table: &Table| {
+        let mut model = model_of_delays();
+        let fit = Fit::new().epochs(2).batch_size(10).workers(2).validation_table(table);
+        (model.fit_table(table, &fit).unwrap(), model)
+    };
+    let [(history, of_file), (same, of_memory)] = [fit(&tables[0]), fit(&tables[1])];
+    assert_eq!((history, of_file.weights_hash()), (same, of_memory.weights_hash()));
+    for table in &tables {
+        let [one, other] = [&of_file, &of_memory].map(|model| model.predict_table(table).unwrap());
+        assert_eq!(one, other);
+        assert_eq!(
+            of_file.evaluate_table(table).unwrap().values,
+            of_memory.evaluate_table(table).unwrap().values
+        );
+    }
+}
+
+#[test]
+fn tables_in_memory_that_cannot_be() {
+    let none: [(&str, Cells); 0] = [];
+    let text = |cells: Cells| Table::of_columns([("a", Cells::from([true, false])), ("b", cells)]);
+    let wrong = |found: Result<Table, lockstep::Error>| found.unwrap_err().to_string();
+    assert_eq!(wrong(Table::of_columns(none)), "found no columns, wanted at least one");
+    let error = wrong(text(Cells::from([1.0_f32])));
+    assert_eq!(error, "column \"b\" has 1 cell, and \"a\" has 2: wanted as many of each");
+    let twice = [("a", Cells::from([1.0])), ("a ", Cells::from([2.0]))];
+    assert!(wrong(Table::of_columns(twice)).contains("is there twice"));
+    // What is wrong with a cell is told with its place.
+    let table =
+        text(Cells::from([Some("x,\"y\"\nz"), None])).unwrap().target("a").missing(Missing::Error);
+    let mut model = Sequential::new();
+    model.add(Dense::new(1).activation(Activation::Sigmoid));
+    model.compile(adam(), Loss::BINARY_CROSS_ENTROPY, &[]);
+    let error = wrong(model.fit_table(&table, &Fit::new().batch_size(1)).map(|_| table.clone()));
+    assert!(error.contains("table in memory"), "{error}");
+}

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::ops::{Deref, Range};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::packing::Unpacked;
 
@@ -21,7 +21,7 @@ const UNPACKED_LEN: usize = 1 << 18;
 #[derive(Debug)]
 pub(crate) enum ByteSource {
     File(Handle, u64),
-    Memory(Vec<u8>),
+    Memory(Arc<[u8]>),
     Packed(Packed),
 }
 
@@ -71,7 +71,7 @@ impl ByteSource {
         let mut start = Vec::new();
         (&mut unpacked).take(kept_len_max + 1).read_to_end(&mut start)?;
         if start.len() as u64 <= kept_len_max {
-            return Ok(ByteSource::Memory(start));
+            return Ok(ByteSource::Memory(start.into()));
         }
         Packed::new(unpacked.behind(start)).map(ByteSource::Packed)
     }
@@ -330,7 +330,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), b"0123456789").unwrap();
         for source in
-            [ByteSource::open(file.path()).unwrap(), ByteSource::Memory(b"0123456789".to_vec())]
+            [ByteSource::open(file.path()).unwrap(), ByteSource::Memory(b"0123456789"[..].into())]
         {
             assert_eq!(source.len().unwrap(), 10);
             assert_eq!(source.end(), 10);

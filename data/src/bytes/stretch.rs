@@ -107,7 +107,7 @@ impl Stretch {
     pub(crate) fn locate(&self, path: &Path) -> Result<Located, DataError> {
         if let Some(bytes) = self.memory.get() {
             // What came through a pipe does not come again.
-            let source = Arc::new(ByteSource::Memory(bytes.clone()));
+            let source = Arc::new(ByteSource::Memory(bytes[..].into()));
             return Ok(Located { start: 0, ..self.located(path, &source, 0) });
         }
         let source = ByteSource::open(path).map_err(|cause| unreadable(path, cause))?;

@@ -47,13 +47,22 @@ pub(crate) struct Pair {
     pub(crate) target_problem: fn(&str) -> Option<String>,
 }
 
+/// Where the bytes of a file are. If they are not at its path, that is for messages alone.
+#[derive(Clone, Copy)]
+pub(crate) enum FilePlace<'a> {
+    Path,
+    /// What this process is given to read.
+    StandardInput,
+    Memory(&'a Arc<[u8]>),
+}
+
 /// What to open.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
     /// The file, or that of the features.
     pub(crate) path: &'a Path,
-    /// Whether it is no file, but what this process is given to read; `path` is then for messages alone.
-    pub(crate) is_standard_input: bool,
+    /// Where its bytes are.
+    pub(crate) place: FilePlace<'a>,
     /// The file of the targets, where it is another.
     pub(crate) targets: Option<&'a Path>,
     /// How texts are written.

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str, dialect: &Dialect) -> Result<(u8, Vec<String>), String> {
-        let source = ByteSource::Memory(text.as_bytes().to_vec());
+        let source = ByteSource::Memory(text.as_bytes().into());
         read(Path::new("t.csv"), &source, 0, dialect)
             .map(|header| (header.delimiter, header.columns))
             .map_err(|error| error.to_string())

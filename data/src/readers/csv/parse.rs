@@ -214,7 +214,7 @@ mod tests {
 
     use super::*;
     use crate::dialect::Dialect;
-    use crate::readers::format::Request;
+    use crate::readers::format::{FilePlace, Request};
     use crate::selection::{CellKind, OnText, Selected};
 
     fn blocks(table: &Contents) -> &[Block] {
@@ -249,7 +249,7 @@ mod tests {
         fs::write(file.path(), content).unwrap();
         let request = Request {
             path: file.path(),
-            is_standard_input: false,
+            place: FilePlace::Path,
             targets: None,
             dialect: &Dialect::default(),
             recognize: |_| None,

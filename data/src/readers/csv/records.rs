@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     fn all(text: &str) -> Result<usize, RecordFault> {
-        let source = ByteSource::Memory(text.as_bytes().to_vec());
+        let source = ByteSource::Memory(text.as_bytes().into());
         let dialect = Dialect::default();
         let mut records = Records::new(&source, 0..source.end(), b',', &dialect);
         let mut record = csv::ByteRecord::new();

@@ -144,7 +144,7 @@ mod tests {
             "",
         ] {
             let bytes = [b"a,b\n", body.as_bytes()].concat();
-            let source = ByteSource::Memory(bytes.clone());
+            let source = ByteSource::Memory(bytes[..].into());
             let wanted = records(body.as_bytes());
             for piece_len in 0..30 {
                 let pieces = pieces(&source, 4, piece_len, Some(b'"')).unwrap().unwrap();
@@ -165,17 +165,17 @@ mod tests {
 
     #[test]
     fn small_pieces_are_many_and_a_quote_is_one_too_many() {
-        let source = ByteSource::Memory(b"a\n1\n2\n3\n".to_vec());
+        let source = ByteSource::Memory(b"a\n1\n2\n3\n"[..].into());
         assert_eq!(pieces(&source, 2, 1, Some(b'"')).unwrap().unwrap().len(), 3);
         assert_eq!(pieces(&source, 2, 4, Some(b'"')).unwrap().unwrap().len(), 2);
         for bytes in [&b"a\n1\n\"2\n\"\n"[..], b"a\n1\n2\"", b"a\n\"", b"a\n1\r2\r3\"\r"] {
-            let source = ByteSource::Memory(bytes.to_vec());
+            let source = ByteSource::Memory(bytes.into());
             for piece_len in 1..10 {
                 assert_eq!(pieces(&source, 2, piece_len, Some(b'"')).unwrap(), None);
             }
         }
         assert!(
-            pieces(&ByteSource::Memory(b"\"a\"\n1\n".to_vec()), 4, 1, Some(b'"'))
+            pieces(&ByteSource::Memory(b"\"a\"\n1\n"[..].into()), 4, 1, Some(b'"'))
                 .unwrap()
                 .is_some()
         );
@@ -187,7 +187,7 @@ mod tests {
         let line = "x".repeat(BLOCK_LEN - 3);
         for gap in ["\n", "\r\n", "\n\n\n", "\r\r\n\n\r"] {
             let body = format!("{line}{gap}").repeat(5);
-            let source = ByteSource::Memory(format!("a\n{body}").into_bytes());
+            let source = ByteSource::Memory(format!("a\n{body}").into_bytes().into());
             for piece_len in [BLOCK_LEN as u64 - 1, BLOCK_LEN as u64 + 1, 1 << 30] {
                 let pieces = pieces(&source, 2, piece_len, Some(b'"')).unwrap().unwrap();
                 assert_eq!(pieces.iter().map(|piece| piece.rows).sum::<usize>(), 5);

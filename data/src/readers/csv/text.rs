@@ -16,7 +16,7 @@ use crate::bytes::source::ByteSource;
 use crate::dialect::Dialect;
 use crate::error::{DataError, quote};
 use crate::readers::cell::describe_len;
-use crate::readers::format::{Beginning, Request};
+use crate::readers::format::{Beginning, FilePlace, Request};
 use crate::readers::names::NamedColumns;
 
 /// Bytes that tell a file of another format.
@@ -39,9 +39,10 @@ pub(crate) struct Text {
 impl Text {
     pub(crate) fn open(request: &Request<'_>) -> Result<Text, DataError> {
         let path = request.path;
-        let source = match request.is_standard_input {
-            true => ByteSource::standard_input(),
-            false => ByteSource::open(path),
+        let source = match request.place {
+            FilePlace::Path => ByteSource::open(path),
+            FilePlace::StandardInput => ByteSource::standard_input(),
+            FilePlace::Memory(bytes) => Ok(ByteSource::Memory(bytes.clone())),
         };
         let source = source.map_err(|cause| unreadable(path, cause))?;
         Text::new(request, source)
@@ -237,12 +238,12 @@ mod tests {
     fn text_with(bytes: &[u8], comment: Option<char>) -> Text {
         let request = Request {
             path: Path::new("t.csv"),
-            is_standard_input: false,
+            place: FilePlace::Path,
             targets: None,
             dialect: &Dialect { comment, ..Dialect::default() },
             recognize: |_| None,
         };
-        Text::new(&request, ByteSource::Memory(bytes.to_vec())).unwrap()
+        Text::new(&request, ByteSource::Memory(bytes.into())).unwrap()
     }
 
     #[test]
