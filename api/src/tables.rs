@@ -269,6 +269,13 @@ impl Column {
         Column(ColumnOverride { dimension: Some(dimension), ..column })
     }
 
+    /// Leaves an embedding's vectors as they are: as they are drawn, or as
+    /// [`initial_weights`](crate::sequential::Sequential::initial_weights) has them. All embeddings of a model are alike in that.
+    pub fn frozen(mut self) -> Column {
+        self.0.trainable = Some(false);
+        self
+    }
+
     /// Dates, as their parts.
     pub fn date() -> Column {
         Column::encoded(ColumnEncoder::Date)

@@ -141,7 +141,7 @@ fn whole(name: &str, widths: &[usize], rows: usize) {
 /// What an embedding adds to the gradient of the layer behind it, whose slopes it needs, beside filling its table once.
 fn embedding(name: &str, table_rows: usize, dimension: usize, rows: usize) {
     let column = "c".to_string();
-    let embeddings = vec![Embedding { column, rows: table_rows, dimension }];
+    let embeddings = vec![Embedding { column, rows: table_rows, dimension, trainable: None }];
     let mut with = Subject::of(0, embeddings, &[BEHIND], rows);
     with.x.mapv_inplace(|value| ((value + 0.5) * table_rows as f32).floor());
     let mut without = Subject::new(&[dimension, BEHIND], rows);

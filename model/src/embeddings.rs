@@ -53,6 +53,9 @@ pub struct Embedding {
     pub rows: usize,
     /// Values of a vector.
     pub dimension: usize,
+    /// Whether training changes it, as in layers; so it does unless told otherwise. All of a network's tables are alike in that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trainable: Option<bool>,
 }
 
 /// A place that is none of its column's table.
@@ -87,6 +90,11 @@ struct Table {
 }
 
 impl Embedding {
+    /// Whether training leaves the table as it is.
+    pub fn is_frozen(&self) -> bool {
+        self.trainable == Some(false)
+    }
+
     /// Values of the table.
     pub fn parameters(&self) -> usize {
         self.rows.saturating_mul(self.dimension)
@@ -137,7 +145,7 @@ impl Embeddings {
         let mut tables = Vec::with_capacity(columns.len());
         let mut start = numbers;
         for embedding in columns {
-            let Embedding { column, rows, dimension } = embedding;
+            let Embedding { column, rows, dimension, .. } = embedding;
             let wrong = |problem| SpecError::Embedding { column: column.clone(), problem };
             if !names.insert(column) {
                 return Err(wrong("it is listed twice".to_string()));
@@ -147,6 +155,13 @@ impl Embeddings {
                     return Err(wrong(format!("{side}: found {found}, wanted 1 to {SIDE_MAX}")));
                 }
             }
+            if embedding.is_frozen() != columns[0].is_frozen() {
+                return Err(wrong(format!(
+                    "found `trainable = {}` for it and another for {:?}, wanted the same for all embeddings of a network",
+                    !embedding.is_frozen(),
+                    columns[0].column
+                )));
+            }
             tables.push(Table { embedding: embedding.clone(), start });
             // At least as much as a row that goes in gets by the column.
             let end = start.checked_add(*dimension);
@@ -155,10 +170,15 @@ impl Embeddings {
         Ok((!tables.is_empty()).then_some(Embeddings { numbers, tables }))
     }
 
+    /// Whether training changes none of the tables.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.tables.iter().all(|table| table.embedding.is_frozen())
+    }
+
     /// What it makes of rows, and its tensors: `{column}.embedding`, `[rows, dimension]`.
     pub(crate) fn shape(&self) -> Shape {
         let tensor = |table: &Table| {
-            let Embedding { column, rows, dimension } = &table.embedding;
+            let Embedding { column, rows, dimension, .. } = &table.embedding;
             Tensor {
                 shape: TensorShape::new(format!("{column}.embedding"), [*rows, *dimension]),
                 initializer: Initializer::RandomUniform,
@@ -185,7 +205,7 @@ impl Embeddings {
     ) -> Value {
         let mut parts: Vec<Value> = numbers.into_iter().collect();
         for ((tensor, table), place) in self.tables.iter().enumerate().zip(places) {
-            let Embedding { column, rows, dimension } = &table.embedding;
+            let Embedding { column, rows, dimension, .. } = &table.embedding;
             let (name, shape) = (format!("{column}.embedding"), [*rows, *dimension]);
             let vectors = graph.weights(&name, &shape, tensors.get(tensor));
             parts.push(graph.rows(vectors, *place));

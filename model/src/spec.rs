@@ -74,7 +74,8 @@ mod tests {
         let image = json.replacen(r#""inputs":3,"#, r#""inputs":3,"image":[1,3,1],"#, 1);
         assert_eq!(serde_json::to_string(&with_image).unwrap(), image);
         assert_eq!(serde_json::from_str::<NetworkSpec>(&image).unwrap(), with_image);
-        spec.embeddings = vec![Embedding { column: "color".to_string(), rows: 8, dimension: 3 }];
+        spec.embeddings =
+            vec![Embedding { column: "color".to_string(), rows: 8, dimension: 3, trainable: None }];
         let inputs = r#"{"inputs":3,"#;
         let embeddings = r#""embeddings":[{"column":"color","rows":8,"dimension":3}],"#;
         let wanted = json.replacen(inputs, &format!("{inputs}{embeddings}"), 1);

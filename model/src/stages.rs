@@ -67,9 +67,12 @@ pub(crate) fn build(spec: &NetworkSpec) -> Result<Vec<Built>, SpecError> {
     let mut stages = Stages { built: Vec::new(), input, slopes_from: 0, parameters: 0, number: 0 };
     if let Some(embeddings) = Embeddings::new(spec.inputs, &spec.embeddings)? {
         stages.input = vec![spec.inputs + spec.embeddings.len()];
-        let shape = embeddings.shape();
+        let (shape, is_frozen) = (embeddings.shape(), embeddings.is_frozen());
         let place = (LayerPlace::default(), None);
         stages.add(Box::new(embeddings), place, shape).ok_or(SpecError::TooManyEmbedded)?;
+        if let Some(built) = stages.built.last_mut() {
+            built.is_frozen = is_frozen;
+        }
         stages.number = 0;
         stages.slopes_from = spec.inputs;
     }

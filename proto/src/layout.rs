@@ -188,9 +188,10 @@ impl Layout {
     }
 
     /// The same parameters, with row squares of the inputs' tensors, if they have any and `wanted`. No frame becomes longer for
-    /// it: chunks of these tensors have half as many values.
+    /// it: chunks of these tensors have half as many values. Where they never change there are none.
     pub fn with_row_squares(self, wanted: bool) -> Layout {
-        Layout { has_row_squares: wanted && self.has_inputs, ..self }.cut()
+        let has_row_squares = wanted && self.has_inputs && !self.is_frozen(0);
+        Layout { has_row_squares, ..self }.cut()
     }
 
     /// The same parameters; the weights of some of the [layers](Layout::layers) never change.

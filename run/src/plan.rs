@@ -1,5 +1,6 @@
 //! From a job to all that a run needs: tables read, network made, weights drawn. The last place that knows both sides.
 
+mod columns;
 mod tables;
 
 use std::path::Path;
@@ -7,11 +8,8 @@ use std::sync::Arc;
 
 use lockstep_coordinator::policy::{Measure, Watched};
 use lockstep_coordinator::{RunSpec, Snapshot, SumBounds, ends_with_averages};
-use lockstep_data::{
-    Back, Column, ColumnEncoder, ColumnOverride, Dataset, Detail, EmbeddedColumn, RowOrder, Rows,
-    Scaling, Schema, Sharded, Summary, TargetKind,
-};
-use lockstep_model::{Embedding, NUMERIC_PROFILE, Network, Unit};
+use lockstep_data::{Dataset, Detail, RowOrder, Rows, Schema, Sharded, Summary, TargetKind};
+use lockstep_model::{NUMERIC_PROFILE, Network};
 use lockstep_proto::batches::Batches;
 
 use crate::checkpoint::{self, Expected, Origin};
@@ -19,6 +17,8 @@ use crate::error::{Error, Result};
 use crate::job::{ClusterSection, Descent, Job, measure_watched, mode_watched};
 use crate::weights_file::WeightsError;
 use crate::weights_file::import::{self, Imported};
+pub(crate) use columns::embeddings;
+pub use columns::units;
 pub use tables::Tables;
 
 /// Values that are laid out for hashing at once.
@@ -78,7 +78,7 @@ impl Plan {
         let network = job.network_of(
             inputs,
             job.image_of(inputs, schema.image.as_deref())?,
-            embeddings(&schema),
+            columns::embeddings_said(&schema, &job.data.columns),
             units(&schema),
         )?;
         let clips = job.train.gradient_clip_norm.is_some();
@@ -87,9 +87,7 @@ impl Plan {
         if !job.data.columns.is_empty() || !schema.has_numbers_alone() {
             // A job that says something of single columns, or has others than numbers, is written out with what is done to
             // every one.
-            let is_left_out = |said: &ColumnOverride| said.encoder == Some(ColumnEncoder::Ignore);
-            job.data.columns.retain(|_, said| is_left_out(said));
-            job.data.columns.extend(schema.settings());
+            job.data.columns = columns::settled(std::mem::take(&mut job.data.columns), &schema);
         }
         job.check_messages(&network)?;
         job.undecayed(&network)?;
@@ -356,26 +354,6 @@ fn weighted(train: Rows, weights: &[(String, f32)]) -> Rows {
     let weight = |row| weights[train.targets_of(row)[0] as usize].1;
     let weights: Vec<f32> = (0..train.len()).map(weight).collect();
     train.weighted(&weights)
-}
-
-/// What the network makes of columns of categories.
-pub(crate) fn embeddings(schema: &Schema) -> Vec<Embedding> {
-    let embedding =
-        |EmbeddedColumn { name, rows, dimension }| Embedding { column: name, rows, dimension };
-    schema.embeddings().into_iter().map(embedding).collect()
-}
-
-/// The own units of targets, where some are scaled.
-pub fn units(schema: &Schema) -> Vec<Unit> {
-    let unit = |target: &Column| match target.back() {
-        Some(Back::Affine(Scaling { offset, divisor })) => Unit::Affine { offset, factor: divisor },
-        Some(Back::Expm1) => Unit::Expm1,
-        None => Unit::SAME,
-    };
-    match schema.has_scaled_targets() {
-        true => schema.targets.iter().map(unit).collect(),
-        false => Vec::new(),
-    }
 }
 
 /// Weights to start from, a safetensors file, a checkpoint, or the newest model of a run folder, and what was done to them. Where

@@ -131,3 +131,61 @@ fn check_counts_row_squares() {
         assert_eq!((up, down), (4 * (parameters + squared) * nodes, 4 * parameters), "{job}");
     }
 }
+
+/// Vectors that are drawn, and stay so.
+fn frozen() -> String {
+    let job = edited(JOB, "dimension = 2 }", "dimension = 2, trainable = false }");
+    edited(&job, "dimension = 3 }", "dimension = 3, trainable = false }")
+}
+
+#[test]
+fn frozen_embeddings_stay_whoever_computes() {
+    for job in [frozen(), clipped_bf16(&frozen())] {
+        let folder = folder_of(&job);
+        let wanted = folder.train(1, 1);
+        assert_eq!((folder.train(3, 2), folder.train(8, 1)), (wanted.clone(), wanted.clone()));
+        folder.train_into("run");
+        assert_eq!(folder.hash_of("run"), wanted);
+        folder.run(&["verify", "run"]).expect(0);
+        folder.run(&["--quiet", "local", "run/job.toml", "--out", "again"]).expect(0);
+        assert_eq!(folder.hash_of("again"), wanted);
+        // The same seed draws the same vectors.
+        let short = folder_of(&edited(&job, "epochs = 10", "epochs = 1"));
+        short.train_into("run");
+        let [long, short] = [&folder, &short].map(|folder| {
+            let bytes = std::fs::read(folder.path().join("run/model/weights.safetensors")).unwrap();
+            let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+            let tensor = |name: &str| file.tensor(name).unwrap().data().to_vec();
+            ["inputs.cut.embedding", "inputs.color.embedding", "layers.1.kernel"].map(tensor)
+        });
+        assert_eq!(long[..2], short[..2]);
+        assert_ne!(long[2], short[2]);
+    }
+}
+
+#[test]
+fn frozen_embeddings_killed_and_resumed() {
+    let job = edited(&frozen(), "epochs = 10", "epochs = 150");
+    let job = edited(&job, "keep = 1000", "keep = 5");
+    killed_after(&[31, 500], || folder_of(&job));
+}
+
+#[test]
+fn embeddings_are_frozen_together() {
+    let refused =
+        |job: &str, wanted: &str| folder_of(job).run(&["check", "job.toml"]).expect_with(3, wanted);
+    let one = edited(JOB, "dimension = 2 }", "dimension = 2, trainable = false }");
+    refused(
+        &one,
+        "the embedding of column \"color\": found `trainable = true` for it and another for \"cut\", wanted the same for all embeddings",
+    );
+    let one_hot = edited(
+        JOB,
+        "encoder = \"embedding\", dimension = 2 }",
+        "encoder = \"one_hot\", trainable = false }",
+    );
+    refused(
+        &one_hot,
+        "found `trainable` for a column of kind category, wanted it for an embedding",
+    );
+}

@@ -84,6 +84,44 @@ def digits():
     fine_tuned("digits-fine-tuned", model, named, lambda rows: (x[rows] / 16, y[rows]), len(x), 40, 4)
 
 
+def diamonds():
+    """Vectors of categories are learned on half of the rows, and frozen under new layers."""
+    keras.utils.set_random_seed(9)
+    with (PARITY / "diamonds-embedding" / "train.csv").open() as file:
+        cells = list(csv.DictReader(file))
+    numbers = numpy.array([[row[name] for name in ("carat", "depth", "table")] for row in cells], "float32")
+    y = numpy.array([[row["y"]] for row in cells], "float32")
+    columns = {"cut": 2, "color": 3}
+    inputs, places, tables = [layers.Input((3,))], [], []
+    for name, dimension in columns.items():
+        found = sorted({row[name] for row in cells})
+        # Row 0 is for what training never saw.
+        places.append(numpy.array([1 + found.index(row[name]) for row in cells], "int32"))
+        inputs.append(layers.Input((), dtype="int32"))
+        tables.append(layers.Embedding(1 + len(found), dimension))
+    embedded = layers.Concatenate()([inputs[0]] + [table(x) for table, x in zip(tables, inputs[1:])])
+    body = layers.Dense(8, activation="tanh")(embedded)
+    first = keras.Model(inputs, layers.Dense(1)(body))
+    first.compile(keras.optimizers.Adam(0.02), "mse")
+    half = slice(0, len(y) // 2)
+    first.fit([x[half] for x in [numbers, *places]], y[half], batch_size=25, epochs=8, verbose=0)
+    for table in tables:
+        table.trainable = False
+    dense = [layers.Dense(16, activation="relu"), layers.Dense(1)]
+    model = keras.Model(inputs, dense[1](dense[0](embedded)))
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+
+    def named(_):
+        weights = {f"inputs.{name}.embedding": table.weights[0] for name, table in zip(columns, tables)}
+        weights |= {f"layers.{i}.{v.name}": v for i, layer in enumerate(dense) for v in layer.weights}
+        return {name: values.numpy() for name, values in weights.items()}
+
+    def batch(rows):
+        return [x[rows] for x in [numbers, *places]], y[rows]
+
+    fine_tuned("diamonds-fine-tuned", model, named, batch, len(y), 25, 3)
+
+
 def fine_tuned(name, model, named, batch, rows, size, epochs):
     """What a case has beside its job and its table, whose rows are taken in their order."""
     folder = PARITY / name
@@ -100,3 +138,4 @@ def fine_tuned(name, model, named, batch, rows, size, epochs):
 
 batch_norm()
 digits()
+diamonds()

@@ -232,7 +232,12 @@ mod tests {
         let spec = NetworkSpec {
             inputs: 1,
             image: None,
-            embeddings: vec![Embedding { column: "c".to_string(), rows, dimension: 2 }],
+            embeddings: vec![Embedding {
+                column: "c".to_string(),
+                rows,
+                dimension: 2,
+                trainable: None,
+            }],
             layers: vec![Dense::new(1).into()],
             loss: Loss::Mse,
             metrics: Vec::new(),

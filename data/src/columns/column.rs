@@ -149,7 +149,8 @@ impl Column {
             (ColumnKind::Category, Some(_)) => ColumnEncoder::Embedding,
         };
         let (kind, encoder, dimension) = (Some(kind), Some(encoder), self.fitted.dimension());
-        ColumnOverride { kind, encoder, dimension, scale: None, missing, indicator }
+        let (scale, trainable) = (None, None);
+        ColumnOverride { kind, encoder, dimension, trainable, scale, missing, indicator }
     }
 
     /// How an output goes back into the table's unit, if it can.

@@ -14,6 +14,8 @@ pub struct ColumnOverride {
     pub encoder: Option<ColumnEncoder>,
     /// Values of an embedding's vector.
     pub dimension: Option<usize>,
+    /// Whether training changes an embedding's vectors.
+    pub trainable: Option<bool>,
     /// How its numbers are scaled.
     pub scale: Option<Scale>,
     /// What to do about a missing cell.
@@ -31,6 +33,7 @@ impl Table for ColumnOverride {
             Parameter::optional("kind", Slot::Choice(&mut self.kind)),
             Parameter::optional("encoder", Slot::Choice(&mut self.encoder)),
             Parameter::optional("dimension", Slot::Whole(&mut self.dimension, 1, DIMENSION_MAX)),
+            Parameter::optional("trainable", Slot::Flag(&mut self.trainable)),
             Parameter::optional("scale", Slot::Choice(&mut self.scale)),
             Parameter::optional("missing", Slot::Choice(&mut self.missing)),
             Parameter::optional("indicator", Slot::Flag(&mut self.indicator)),
@@ -57,6 +60,7 @@ impl ColumnOverride {
         self.kind
             .or(of_encoder)
             .or(self.dimension.map(|_| ColumnKind::Category))
+            .or(self.trainable.map(|_| ColumnKind::Category))
             .or(self.scale.map(|_| ColumnKind::Number))
             .or(self
                 .missing
@@ -87,6 +91,9 @@ impl ColumnOverride {
             !matches!(self.encoder, Some(ColumnEncoder::OneHot | ColumnEncoder::Date));
         if self.dimension.is_some() && !(is_embedding && kind == ColumnKind::Category) {
             return of_kind("dimension", "an embedding (`encoder = \"embedding\"`)");
+        }
+        if self.trainable.is_some() && !(is_embedding && kind == ColumnKind::Category) {
+            return of_kind("trainable", "an embedding (`encoder = \"embedding\"`)");
         }
         if self.scale.is_some() && kind.is_text() {
             return of_kind("scale", "a number");

@@ -1,7 +1,8 @@
 //! What the training rows teach columns of categories and of dates. Reads no file.
 
 use crate::columns::{
-    Column, ColumnEncoder, ColumnKind, ColumnSettings, Missing, Reading, Scale, Seen, one_hot,
+    Column, ColumnEncoder, ColumnKind, ColumnOverride, ColumnSettings, Missing, Reading, Scale,
+    Seen, one_hot,
 };
 use crate::error::{DataError, column_key, count, quote};
 use crate::infer::Found;
@@ -39,7 +40,7 @@ pub(crate) fn fit(
             }
             let places =
                 categories.len() + usize::from(found.missing > 0 && missing == Missing::Category);
-            let scale = encoder(said.encoder, said.dimension, places);
+            let scale = encoder(&said, places);
             if scale == Scale::ONE_HOT && places > one_hot::OUTPUTS_MAX {
                 return fault(format!(
                     "found {}, wanted at most {} for \"one_hot\"; set `encoder = \"embedding\"`",
@@ -60,11 +61,12 @@ pub(crate) fn fit(
 }
 
 /// What categories become.
-fn encoder(said: Option<ColumnEncoder>, dimension: Option<usize>, places: usize) -> Scale {
-    let is_embedded = match said {
+fn encoder(said: &ColumnOverride, places: usize) -> Scale {
+    let dimension = said.dimension;
+    let is_embedded = match said.encoder {
         Some(ColumnEncoder::OneHot) => false,
         Some(ColumnEncoder::Embedding) => true,
-        _ => dimension.is_some() || places > ONE_HOT_MAX,
+        _ => dimension.is_some() || said.trainable.is_some() || places > ONE_HOT_MAX,
     };
     match is_embedded {
         true => Scale::embedding(dimension.unwrap_or(DIMENSION_MAX.min(places.div_ceil(2)))),

@@ -118,7 +118,8 @@ pub(super) fn check_columns(
         if !is_target {
             continue;
         }
-        if said.kind.is_some() || said.encoder.is_some() || said.dimension.is_some() {
+        let is_embedded = said.dimension.is_some() || said.trainable.is_some();
+        if said.kind.is_some() || said.encoder.is_some() || is_embedded {
             return fault(
                 "found a kind or an encoder for a target, wanted them for features alone; take them out: whether a target is a \
                  number or a label follows from `model.loss`",

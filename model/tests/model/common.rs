@@ -54,7 +54,12 @@ pub(crate) fn embedding(
     loss: Loss,
     metrics: &[Metric],
 ) -> Network {
-    let column = |(at, (rows, dimension))| Embedding { column: format!("c{at}"), rows, dimension };
+    let column = |(at, (rows, dimension))| Embedding {
+        column: format!("c{at}"),
+        rows,
+        dimension,
+        trainable: None,
+    };
     let embeddings = tables.into_iter().enumerate().map(column).collect();
     let (metrics, units) = (metrics.to_vec(), Vec::new());
     Network::new(NetworkSpec { inputs, image: None, embeddings, layers, loss, metrics, units })

@@ -279,8 +279,12 @@ fn a_gradient_that_is_not_finite() {
 
 #[test]
 fn embeddings_that_cannot_be() {
-    let table =
-        |column: &str, rows, dimension| Embedding { column: column.to_string(), rows, dimension };
+    let table = |column: &str, rows, dimension| Embedding {
+        column: column.to_string(),
+        rows,
+        dimension,
+        trainable: None,
+    };
     let refused = |inputs, embeddings| {
         let layers = vec![dense(1, Activation::Linear)];
         let (loss, metrics, units) = (Loss::Mse, Vec::new(), Vec::new());

@@ -97,7 +97,8 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
 /// What is said of a column, and nothing of what is not.
 pub(crate) fn column_to_toml(mut column: ColumnOverride) -> String {
     let mut values = column.values().unwrap_or_default();
-    values.retain(|(_, value)| *value != Value::Flag(false));
+    let nothing = ColumnOverride::default().values().unwrap_or_default();
+    values.retain(|said| !nothing.contains(said));
     table(None, &values)
 }
 

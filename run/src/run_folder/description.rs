@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use lockstep_data::{Schema, TargetKind};
-use lockstep_model::{Network, NetworkSpec, Threshold};
+use lockstep_model::{Embedding, Network, NetworkSpec, Threshold};
 use lockstep_proto::tree::SHARDS_MAX;
 use lockstep_proto::words::count;
 use serde::{Deserialize, Serialize};
@@ -64,9 +64,9 @@ impl ModelDescription {
                 network.target_width(),
             ));
         }
-        if network.spec().units != units(&schema)
-            || network.spec().embeddings != embeddings(&schema)
-        {
+        let embedded = network.spec().embeddings.iter();
+        let embedded = embedded.map(|found| Embedding { trainable: None, ..found.clone() });
+        if network.spec().units != units(&schema) || !embedded.eq(embeddings(&schema)) {
             return Err("its network and its columns do not go together".to_string());
         }
         if threshold.is_some() && wanted != (TargetKind::Binary { outputs: 1 }) {

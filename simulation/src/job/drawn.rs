@@ -210,6 +210,7 @@ pub(super) fn draw_embeddings(random: &mut Random) -> Vec<Embedding> {
         column: format!("c{column}"),
         rows: 1 + random.below(9) as usize,
         dimension: 1 + random.below(3) as usize,
+        trainable: None,
     };
     (0..columns).map(column).collect()
 }

@@ -54,6 +54,8 @@ struct Embedding {
     rows: usize,
     dimension: usize,
     parameters: usize,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    frozen: bool,
 }
 
 #[derive(Serialize)]
@@ -263,6 +265,7 @@ impl Network {
             rows: embedding.rows,
             dimension: embedding.dimension,
             parameters: embedding.parameters(),
+            frozen: embedding.is_frozen(),
         });
         Network {
             inputs: network.spec().inputs,
