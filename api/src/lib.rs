@@ -25,6 +25,10 @@
 //! # Ok::<(), lockstep::Error>(())
 //! ```
 //!
+//! Which crate: `lockstep = { package = "lockstep-train-api", path = "lockstep/api" }`. Who knows Keras finds its names here, in Rust's
+//! spelling: what Keras takes as a keyword is a method ([`Fit::epochs`](training::Fit::epochs),
+//! [`Dense::activation`](layers::Dense)), and what goes wrong is an [`Error`] that says what was found and what was wanted.
+//!
 //! # Chapters
 //!
 //! - [`sequential`]: models, from the first layer to the last prediction

@@ -6,7 +6,8 @@
 //! What changes the weights: the rows and their order, the layers, the loss, the optimizer, and of a [`Fit`](crate::training::Fit) the
 //! epochs, the batch size, the seed, shuffling, the shards, the precision, clipping, and what is held out or weighs more. What does not:
 //! [`workers`](crate::training::Fit::workers), [`threads`](crate::training::Fit::threads), the
-//! [`cluster`](crate::training::Fit::cluster), what is shown, and callbacks, unless they end the fit.
+//! [`cluster`](crate::training::Fit::cluster), what is shown, and callbacks, unless they end the fit; and whether a fit was interrupted and
+//! [resumed](crate::training::Fit::resume).
 //!
 //! The command line's run of the same job has the same weights, and so the same hash.
 //!

@@ -2,6 +2,21 @@
 //!
 //! A model is made ([`Sequential::add`]), compiled, fitted, and then used. What it is fitted on is arrays or a table; each has methods of
 //! its own (`fit` and `fit_table`, `predict` and `predict_table` and so on). A second fit goes on from the weights of the first.
+//!
+//! ```
+//! use lockstep::prelude::*;
+//! use lockstep::ndarray::array;
+//!
+//! let (x, y) = (array![[0.0], [1.0], [2.0], [3.0]], array![[1.0], [3.0], [5.0], [7.0]]);
+//! let mut model = Sequential::new();
+//! model.add(Dense::new(1));
+//! model.compile(sgd(0.1), Loss::Mse, &[]);
+//! let fit = Fit::new().epochs(5).batch_size(4);
+//! let first = model.fit(x.view(), y.view(), &fit)?;
+//! let second = model.fit(x.view(), y.view(), &fit)?;
+//! assert!(second.epochs[0]["loss"] < first.epochs[4]["loss"]);
+//! # Ok::<(), lockstep::Error>(())
+//! ```
 
 use std::fmt;
 use std::path::PathBuf;
