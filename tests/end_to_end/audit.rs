@@ -11,12 +11,12 @@ use crate::relay::{Change, Relay};
 
 const AUDITED: &str = "[cluster]\naudit_fraction = 1\n";
 
-fn folder() -> Folder {
+pub(crate) fn folder() -> Folder {
     Folder::with_table(&format!("{JOB}{AUDITED}"), "boston-relu-adam-mse", 506)
 }
 
 /// One bit of every gradient is another, as a broken register would have it.
-fn flipping() -> Arc<Change> {
+pub(crate) fn flipping() -> Arc<Change> {
     Arc::new(|mut message| {
         if let Some(Kind::Part(part)) = &mut message.kind {
             for slice in &mut part.slices {

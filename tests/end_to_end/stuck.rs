@@ -1,18 +1,23 @@
 //! A cluster that stands still says so: who is waited for, at which stage, for how long, up to which limit, and what helps; on the
-//! page and in what the coordinator says. (That this takes five seconds at most is a rule of the engine, tested there.)
+//! page, in a terminal and in what the coordinator says. (That this takes five seconds at most is a rule of the engine, tested there.)
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use lockstep_net::{JoinLine, Secret};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::audit;
 use crate::faults::{JOB, folder};
 use crate::folder::Folder;
+use crate::hosts::{Hosts, V4};
 use crate::joining;
-use crate::process::Process;
+use crate::process::{Process, through};
 use crate::proxy::Proxy;
+use crate::relay::Relay;
 use crate::status::{endless, once, page};
+use crate::tools::skip;
 
 /// That a wait, told or shown, has all five facts.
 #[track_caller]
@@ -87,6 +92,91 @@ fn a_home_is_stopped() {
     let at = step(&once(&page, |_| true));
     once(&page, |status| step(status) > at);
     workers[0].signal(Signal::SIGCONT);
+}
+
+/// A cable between two hosts is pulled: the coordinator says who is gone and what it needs, and the worker whom it has lost.
+#[test]
+fn a_link_is_cut() {
+    let Some(hosts) = Hosts::new() else { return };
+    let folder = endless();
+    let listen = format!("{}:0", V4[0]);
+    let coordinator = hosts.coordinator(&folder, &listen, &["--out", "run"]);
+    coordinator.report("note", |note| note["message"].as_str().unwrap().contains("join with"));
+    let arguments = ["--log-format", "json", "worker", "--join-file", "run/join", "--wait", "60"];
+    let worker = hosts.start(1, &folder, &arguments);
+    coordinator.report("progress", |_| true);
+    hosts.cable("down");
+    let left = coordinator.report("worker_left", |_| true);
+    assert_eq!((&left["cause"], &left["address"]), (&"silent".into(), &V4[1].into()), "{left}");
+    is_whole(&coordinator.report("waiting", |_| true), "workers", "start one with");
+    let told = worker.report("waiting", |_| true);
+    is_whole(&told, "joining", "start the coordinator, or check where it is and what is between");
+    assert!(told["peer"].as_str().unwrap().contains(V4[0]), "{told}");
+    // As whoever sits at the coordinator's machine sees it.
+    let ask = |arguments: &[&str]| {
+        hosts.start(0, &folder, &[&["status", "run"], arguments].concat()).end()
+    };
+    let status: Value = serde_json::from_str(&ask(&["--json"]).stdout).unwrap();
+    is_whole(&status["waits"][0], "workers", "start one with");
+    assert_eq!(status["gone"][0]["cause"], "silent", "{status:#}");
+    assert!(ask(&[]).stdout.contains("WAITING (workers): "));
+}
+
+/// The disk of the run folder is really full, and has room again later.
+#[test]
+fn a_disk_is_full_and_then_has_room() {
+    let folder = endless();
+    std::fs::create_dir(folder.path().join("disk")).unwrap();
+    let script = "mount -t tmpfs -o size=16m none disk && head -c 16500000 /dev/zero > disk/other && exec \"$0\" \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c"]);
+    let mut probe = Command::new(command.get_program());
+    probe.args(command.get_args()).arg(script).arg("true").current_dir(folder.path());
+    if !probe.output().is_ok_and(|ended| ended.status.success()) {
+        return skip("a disk of its own (that takes root and util-linux)");
+    }
+    command.arg(script).arg(env!("CARGO_BIN_EXE_lockstep"));
+    let arguments = [
+        &["--log-format", "json", "coordinator", "job.toml", "--out", "disk/run"][..],
+        &["--listen", "127.0.0.1:0", "--checkpoint-seconds", "3600"],
+    ]
+    .concat();
+    let coordinator = Process::start(through(command, folder.path(), &arguments));
+    let page = page(&coordinator);
+    let _worker = folder.worker(&coordinator.address(), &[]);
+    let full = |status: &Value| {
+        let waits = status["waits"].as_array().unwrap();
+        waits.iter().find(|wait| wait["stage"] == "disk").cloned()
+    };
+    let wait = full(&once(&page, |status| full(status).is_some())).unwrap();
+    is_whole(&wait, "disk", "make room on the disk of the run folder");
+    assert!(wait["what"].as_str().unwrap().contains("No space left on device"), "{wait}");
+    coordinator.report("warning", |warning| {
+        warning["message"].as_str().unwrap().contains("No space left on device")
+    });
+    let step = |status: &Value| status["position"]["step"].as_u64().unwrap();
+    let at = step(&once(&page, |_| true));
+    once(&page, |status| step(status) > at);
+    let inside = format!("/proc/{}/cwd/disk/other", coordinator.pid());
+    std::fs::remove_file(inside).unwrap();
+    once(&page, |status| full(status).is_none());
+}
+
+/// Two workers give different values and there is no third: both are named.
+#[test]
+fn answers_that_differ_wait_for_a_third_worker() {
+    let folder = audit::folder();
+    let coordinator = folder.coordinator(&["--workers-start", "2"]);
+    let (page, address) = (page(&coordinator), coordinator.address());
+    let relay = Relay::new(&address, audit::flipping());
+    let _workers = [folder.worker(&relay.address(), &[]), folder.worker(&address, &[])];
+    let wait = shown(&page, "audit");
+    is_whole(&wait, "audit", "start another worker");
+    let who = (&wait["peer"], &wait["limit_seconds"]);
+    assert_eq!(who, (&"worker 1, worker 2".into(), &Value::Null), "{wait}");
+    let told = coordinator.report("waiting", |told| told["stage"] == "audit");
+    is_whole(&told, "audit", "start another worker");
+    assert_eq!(told["peer"], "worker 1, worker 2", "{told}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ use lockstep_reduce::shared::weights::ChunkVersions;
 use crate::account::Account;
 use crate::audit::AuditBook;
 pub use crate::backlog::{Backlog, ChunkValues, MESSAGES_MAX, Next, Way, Weights};
-use crate::engine::{Action, Engine, Event, Schedule, Track, Wait};
+use crate::engine::{Action, Engine, Event, Schedule, Track};
 use crate::error::RunError;
 use crate::observer::{Observer, RunEvent};
 use crate::policy::LearningRate;
@@ -322,12 +322,11 @@ impl Core {
             return;
         }
         self.look_at = self.now.checked_add(interval);
-        let waited = self.now.saturating_duration_since(self.engine.progress_at());
-        let reason = self.engine.wait_reason().filter(|_| waited >= WAIT_SHOWN_AFTER);
+        let wait = self.engine.wait(self.now).filter(|wait| wait.waited >= WAIT_SHOWN_AFTER);
         self.observer.observe(RunEvent::Members {
             members: &self.engine.look(self.now),
             planned: self.engine.planned(),
-            wait: reason.map(|reason| Wait { waited, reason }).as_ref(),
+            wait: wait.as_ref(),
         });
     }
 

@@ -9,7 +9,6 @@ use lockstep_proto::frame::Ending;
 
 use super::Core;
 use super::plateau::RateWatcher;
-use crate::engine::Wait;
 use crate::error::RunError;
 use crate::observer::RunEvent;
 use crate::spec::Stop;
@@ -142,8 +141,7 @@ impl Core {
 
     fn tell_stopping(&mut self, now: Instant, waited: Duration) {
         if let Some(planned) = self.schedule.planned(self.pass) {
-            let idle = now.saturating_duration_since(self.engine.progress_at());
-            let wait = self.engine.wait_reason().map(|reason| Wait { waited: idle, reason });
+            let wait = self.engine.wait(now);
             self.observer.observe(RunEvent::StillStopping { planned, waited, wait });
         }
     }

@@ -52,6 +52,11 @@ impl Audit {
         self.dealt.len() - self.lost.len()
     }
 
+    /// Who was dealt it and counts.
+    pub(super) fn believed(&self) -> Vec<WorkerId> {
+        self.dealt.difference(&self.lost).copied().collect()
+    }
+
     /// Answers that are wanted more than can be expected: two are, and one more than there are different ones.
     pub(super) fn wants(&self, claims: usize) -> usize {
         let values = self.split.max(usize::from(!self.answered.is_empty()));

@@ -173,6 +173,18 @@ impl Engine {
         }
     }
 
+    /// Until when somebody is waited for who could check an audited span.
+    pub(super) fn company_until(&self, span: Span) -> Option<Instant> {
+        self.audit_of(span)?.1.waits_until
+    }
+
+    /// When a worker's answer about an audited span is not waited for any more, if that is next.
+    pub(super) fn given_up_at(&self, worker: WorkerId, span: Span) -> Option<Instant> {
+        let (at, ..) =
+            self.next_silent().filter(|&(_, who, what)| (who, what) == (worker, span))?;
+        Some(at)
+    }
+
     /// When an audited span has waited long enough for somebody.
     pub(super) fn audit_at(&self) -> Option<Instant> {
         let company = self.open.as_ref()?.audits.open().filter_map(|audit| audit.waits_until);

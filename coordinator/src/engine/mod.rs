@@ -303,9 +303,8 @@ impl Engine {
             return;
         }
         self.report_at = now + WAIT_REPORT_INTERVAL;
-        if let Some(reason) = self.wait_reason() {
-            let waited = now.saturating_duration_since(self.progress_at);
-            self.actions.push_back(Action::Report(Wait { waited, reason }));
+        if let Some(wait) = self.wait(now) {
+            self.actions.push_back(Action::Report(wait));
         }
     }
 
@@ -320,17 +319,19 @@ impl Engine {
     }
 
     /// What the run waits for now, if that can be said.
-    pub fn wait_reason(&self) -> Option<WaitReason> {
+    fn wait_reason(&self) -> Option<WaitReason> {
         if let Some(open) = &self.open {
             let planned = open.planned;
             if let Some((worker, span)) = open.waits_for() {
                 return Some(WaitReason::Results { worker, span, planned });
             }
             if let Some(audit) = open.audits.open().find(|audit| audit.waits_until.is_some()) {
-                return Some(WaitReason::Audit { span: audit.span, planned });
+                let workers = audit.believed();
+                return Some(WaitReason::Audit { span: audit.span, planned, workers });
             }
             if let Some(audit) = open.audits.open().find(|audit| audit.is_disputed()) {
-                return Some(WaitReason::Dispute { span: audit.span, planned });
+                let workers = audit.believed();
+                return Some(WaitReason::Dispute { span: audit.span, planned, workers });
             }
             if let Some((worker, chunk)) = open.waits_for_sum() {
                 return Some(WaitReason::Sum { worker, chunk, planned });

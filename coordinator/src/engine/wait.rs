@@ -1,12 +1,12 @@
 //! What a run waits for, in words.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_proto::ids::{Chunk, Span, WorkerId};
 use lockstep_proto::words::count;
 
-use super::checking::COMPANY_WAIT_MAX;
+use super::Engine;
 use super::schedule::Planned;
 
 /// What a run waits for, and for how long so far.
@@ -14,6 +14,8 @@ use super::schedule::Planned;
 pub struct Wait {
     /// For how long so far.
     pub waited: Duration,
+    /// How long it may last before the run goes on by itself, where there is such a limit.
+    pub limit: Option<Duration>,
     /// For what.
     pub reason: WaitReason,
 }
@@ -59,6 +61,8 @@ pub enum WaitReason {
         span: Span,
         /// Of which pass.
         planned: Planned,
+        /// Who was dealt it, and can answer.
+        workers: Vec<WorkerId>,
     },
     /// Two members computed different values for a span, and there is no third to settle it.
     Dispute {
@@ -66,6 +70,8 @@ pub enum WaitReason {
         span: Span,
         /// Of which pass.
         planned: Planned,
+        /// Who was dealt it, and can answer.
+        workers: Vec<WorkerId>,
     },
 }
 
@@ -80,12 +86,30 @@ impl Wait {
         }
     }
 
-    /// How long it may last before the run goes on by itself, where there is such a limit.
-    pub fn limit(&self) -> Option<Duration> {
-        match self.reason {
-            WaitReason::Audit { .. } => Some(COMPANY_WAIT_MAX),
-            _ => None,
+    /// The members that it is about: whom the run waits for, or whose answers it cannot take as they are.
+    pub fn workers(&self) -> Vec<WorkerId> {
+        match &self.reason {
+            WaitReason::Audit { workers, .. } | WaitReason::Dispute { workers, .. } => {
+                workers.clone()
+            }
+            _ => self.worker().into_iter().collect(),
         }
+    }
+}
+
+impl Engine {
+    /// What the run waits for now, if that can be said.
+    pub fn wait(&self, now: Instant) -> Option<Wait> {
+        let reason = self.wait_reason()?;
+        let waited = now.saturating_duration_since(self.progress_at());
+        let ends_at = match reason {
+            WaitReason::Audit { span, .. } => self.company_until(span),
+            WaitReason::Sum { .. } => self.sums_at(),
+            WaitReason::Results { worker, span, .. } => self.given_up_at(worker, span),
+            _ => None,
+        };
+        let limit = ends_at.map(|at| waited + at.saturating_duration_since(now));
+        Some(Wait { waited, limit, reason })
     }
 }
 
@@ -116,14 +140,12 @@ impl fmt::Display for Wait {
                 "waiting for {worker} for {waited:.1} s: it adds up {chunk} of the gradient on the weights of {}",
                 planned.step
             ),
-            WaitReason::Audit { span, planned } => write!(
+            WaitReason::Audit { span, planned, .. } => write!(
                 f,
-                "waiting for another worker for {waited:.1} s, {:.0} s at most: nobody is there to check {span} on the \
-                 weights of {}",
-                COMPANY_WAIT_MAX.as_secs_f64(),
+                "waiting for another worker for {waited:.1} s: nobody is there to check {span} on the weights of {}",
                 planned.step
             ),
-            WaitReason::Dispute { span, planned } => write!(
+            WaitReason::Dispute { span, planned, .. } => write!(
                 f,
                 "waiting for another worker for {waited:.1} s: two differ about {span} on the weights of {}, a \
                  third has to settle it",

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lockstep_coordinator::Peer;
 use lockstep_coordinator::RunEvent;
 use lockstep_coordinator::engine::{MemberState, MemberView, Planned, Wait, WaitReason};
-use lockstep_proto::ids::{Table, Task};
+use lockstep_proto::ids::{Table, Task, WorkerId};
 use lockstep_status::book::{Book, Point, Seen, Share};
 use lockstep_status::value::{self, State, Status};
 use tokio::sync::watch;
@@ -192,11 +192,17 @@ pub(crate) fn shown(wait: &Wait, remedy: String) -> value::Wait {
     value::Wait {
         what: wait.to_string(),
         stage: stage_of(&wait.reason).to_string(),
-        peer: wait.worker().map(|worker| worker.to_string()),
+        peer: listed(&wait.workers()),
         seconds: wait.waited.as_secs_f64(),
-        limit_seconds: wait.limit().map(|limit| limit.as_secs_f64()),
+        limit_seconds: wait.limit.map(|limit| limit.as_secs_f64()),
         remedy,
     }
+}
+
+/// Who they are, if there is anybody.
+fn listed(workers: &[WorkerId]) -> Option<String> {
+    let names: Vec<String> = workers.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// What is waited for, in one word.

@@ -62,6 +62,7 @@ fn a_dispute_of_two_waits_for_a_third_and_says_so() {
     let [Action::Report(wait)] = &bench.actions()[..] else { panic!("no report") };
     let text = wait.to_string();
     assert!(text.starts_with("waiting for another worker for 5.0 s: two differ about "), "{text}");
+    assert_eq!((wait.workers(), wait.limit), (vec![WorkerId(1), WorkerId(2)], None));
     bench.joined(3);
     bench.prepared(3);
     assert_eq!(bench.dealt_spans(), [(3, span(0, 2))]);

@@ -157,6 +157,9 @@ fn a_worker_that_is_alone_since_a_moment_ago_is_not_believed_yet() {
     let actions = bench.actions();
     let [Action::Report(wait)] = &actions[..] else { panic!("{actions:?}") };
     assert!(wait.to_string().contains("nobody is there to check shards 0..2"), "{wait}");
+    let left = wait.limit.map(|limit| limit - wait.waited);
+    assert_eq!(left, Some(Duration::from_millis(1)));
+    assert_eq!(wait.workers(), [WorkerId(1)]);
     bench.joined(3);
     bench.actions();
     bench.wait(1);

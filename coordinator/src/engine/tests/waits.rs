@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use lockstep_proto::ids::{Pass, WorkerId};
+use lockstep_proto::frame::Done;
+use lockstep_proto::ids::{Chunk, Pass, WorkerId};
 use lockstep_proto::tree::Node;
 
-use super::super::{Action, Event, Track};
+use super::super::{Action, Answered, Event, Track};
 use super::{Bench, whole_batches};
 
 impl Bench {
@@ -103,4 +104,32 @@ fn threads_that_fold_are_a_wait_for_no_worker() {
     let deal = bench.deals()[0];
     bench.answer(WorkerId(1), deal);
     bench.reports(5, "adding for 5.0 s: all results of the step are there");
+}
+
+#[test]
+fn a_home_that_does_not_send_its_sum_is_named_until_it_is_late() {
+    let mut bench = Bench::with_workers(whole_batches(4, 1), 2);
+    let home = WorkerId(1);
+    bench.engine.route(bench.now, &[Some(home), None], []);
+    for (worker, deal) in bench.dealt() {
+        for track in [Track::Sums, Track::Chunk(Chunk(1))] {
+            for node in bench.engine.schedule.tree.nodes(deal.span) {
+                bench.engine.accept(bench.now, worker, deal.pass, track, node);
+            }
+        }
+        let done = Done { span: deal.span, busy: Duration::ZERO };
+        let answered = bench.engine.answered(bench.now, worker, deal.pass, done);
+        assert_eq!(answered, Answered::Noted);
+    }
+    bench.wait(5_000);
+    let actions = bench.actions();
+    let [Action::Report(wait)] = &actions[..] else { panic!("{actions:?}") };
+    let text = "waiting for worker 1 for 5.0 s: it adds up chunk 0 of the gradient on the weights of step 0";
+    assert_eq!((wait.to_string().as_str(), wait.workers()), (text, vec![home]));
+    // A first sum may take half as long again as a first answer is taken to need.
+    let limit = wait.limit.expect("it is late some time");
+    assert_eq!(limit, Duration::from_millis(15_025));
+    bench.wait(10_025);
+    let actions = bench.actions();
+    assert_eq!(actions[0], Action::LateSums(vec![Chunk(0)]), "{actions:?}");
 }
