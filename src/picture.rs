@@ -100,8 +100,8 @@ impl Picture {
             .label_style((FONT, 15))
             .axis_desc_style((FONT, 17))
             .light_line_style(TRANSPARENT)
-            .x_label_formatter(&|value| tick(*value))
-            .y_label_formatter(&|value| tick(*value))
+            .x_label_formatter(&|value| tick(*value, x))
+            .y_label_formatter(&|value| tick(*value, y))
             .draw()?;
         for (place, curve) in self.curves.iter().enumerate() {
             let (drawn, left_out) = DASHES[place % DASHES.len()];
@@ -129,28 +129,34 @@ impl Picture {
     }
 }
 
-/// From the least to the largest, with some room around them.
+/// From the least to the largest, with some room around them. What never changes, but for rounding, is in the middle.
 fn range(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let least = values.clone().fold(f64::INFINITY, f64::min);
     let most = values.fold(f64::NEG_INFINITY, f64::max);
     if !(least.is_finite() && most.is_finite()) {
         return (0.0, 1.0);
     }
-    let room = match (most - least) * 0.03 {
-        room if room > 0.0 => room,
-        _ => 0.5 * most.abs().max(1.0),
+    let size = least.abs().max(most.abs());
+    let room = match most - least {
+        width if width > 1e-6 * size => 0.03 * width,
+        _ if size == 0.0 => 1.0,
+        _ => 0.5 * size,
     };
     (least - room, most + room)
 }
 
-fn tick(value: f64) -> String {
-    let size = value.abs();
-    if size > 0.0 && !(1e-3..1e6).contains(&size) {
-        return format!("{value:.1e}");
+/// A figure of an axis from here to there, with as many digits as tell it from the next.
+fn tick(value: f64, (least, most): (f64, f64)) -> String {
+    let (width, size) = (most - least, least.abs().max(most.abs()));
+    let digits = |of: f64| (2.0 - of.log10().floor()).clamp(1.0, 15.0) as usize;
+    if value.abs() < 1e-9 * width {
+        return "0".to_string();
     }
-    let text = format!("{value:.4}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" { "0".to_string() } else { text.to_string() }
+    if !(1e-3..1e6).contains(&size) {
+        return format!("{value:.*e}", digits(width / size) - 1);
+    }
+    let text = format!("{value:.*}", digits(width));
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
 /// A text of one line, not too long.
@@ -205,7 +211,23 @@ mod tests {
 
     #[test]
     fn figures_of_axes() {
-        let ticks = [0.0, -0.0, 0.25, 12.0, 1500.0, 1e-5, 2.5e7].map(tick);
-        assert_eq!(ticks, ["0", "0", "0.25", "12", "1500", "1.0e-5", "2.5e7"]);
+        let plain = [0.0, -0.0, 0.3, 12.0, 1500.0].map(|value| tick(value, (0.0, 2000.0)));
+        assert_eq!(plain, ["0", "0", "0.3", "12", "1500"]);
+        let of = |values: [f64; 2], axis| values.map(|value| tick(value, axis));
+        assert_eq!(of([1e-5, 2.5e-5], (0.0, 3e-5)), ["1.0e-5", "2.5e-5"]);
+        assert_eq!(of([1e7, 2.5e7], (0.0, 3e7)), ["1.0e7", "2.5e7"]);
+        // As many digits as there have to be.
+        assert_eq!(of([0.69311, 0.69312], (0.6931, 0.6932)), ["0.69311", "0.69312"]);
+        assert_eq!(of([1.05e-5, 1.1e-5], (1e-5, 1.2e-5)), ["1.05e-5", "1.10e-5"]);
+    }
+
+    #[test]
+    fn a_curve_that_never_changes_is_in_the_middle() {
+        let of = |values: &[f64]| range(values.iter().copied());
+        assert_eq!(of(&[0.001; 3]), (0.0005, 0.0015));
+        assert_eq!(of(&[-4.0]), (-6.0, -2.0));
+        assert_eq!(of(&[0.0; 2]), (-1.0, 1.0));
+        assert_eq!(of(&[2.0, 2.0 + 1e-9]).0, 1.0);
+        assert_eq!(of(&[0.0, 100.0]), (-3.0, 103.0));
     }
 }

@@ -244,6 +244,9 @@ fn a_report_is_read_in_a_browser() {
         "classes.html",
         "document.querySelectorAll('#evaluation canvas').length === 9",
     );
+    // The matrix of the test table is there once.
+    let matrices = "[...document.querySelectorAll('th')].filter((cell) => cell.textContent.startsWith('label \\\\')).length";
+    assert_eq!(browser.value(matrices), 1);
     let text = browser.value("document.getElementById('evaluation').innerText");
     for words in [HOSTILE, "<b>large</b>", "60 rows of the test table", "Which columns it needs"] {
         assert!(text.as_str().unwrap().contains(words), "{words}: {text}");
@@ -258,6 +261,50 @@ fn a_report_is_read_in_a_browser() {
     folder.train_into("run");
     folder.run(&["report", "run", "--output", "numbers.html"]).expect(0);
     shown(&folder, "numbers.html", "document.querySelectorAll('#evaluation canvas').length === 2");
+}
+
+/// The axis of a plot around a curve that never changes: of its size, whatever that is, and with figures that differ.
+#[test]
+fn a_curve_that_never_changes_has_an_axis() {
+    let folder = of_classes();
+    folder.train_into("run");
+    std::fs::remove_file(folder.path().join("run/status.json")).unwrap();
+    let constant = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        if line["kind"] == "epoch" {
+            (line["loss"], line["validation_loss"]) = (0.002.into(), 0.002.into());
+        }
+        format!("{line}\n")
+    };
+    let lines: String = folder.read("run/metrics.jsonl").lines().map(constant).collect();
+    folder.write("run/metrics.jsonl", &lines);
+    folder.run(&["plot", "run", "--output", "constant.svg"]).expect(0);
+    let svg = folder.read("constant.svg");
+    let texts: Vec<&str> = svg.lines().filter(|line| line.starts_with("0.00")).collect();
+    assert!(texts.contains(&"0.001") && texts.contains(&"0.003"), "{texts:?}");
+    assert!(texts.iter().all(|text| texts.iter().filter(|other| other == &text).count() == 1));
+    if !is_there() {
+        return skip("chromium");
+    }
+    folder.run(&["report", "run", "--output", "constant.html"]).expect(0);
+    let browser = Browser::start();
+    browser.open(&format!("file://{}/constant.html", folder.path().display()));
+    browser.wait("document.querySelectorAll('#rate canvas').length === 1");
+    for (value, wanted) in [("0.001", "[0.0005,0.0015]"), ("0", "[-1,1]"), ("-40", "[-60,-20]")] {
+        browser.value(&format!(
+            "(() => {{
+                const frame = document.createElement('figure');
+                document.body.append(frame);
+                globalThis.shown = new lockstep.Plot(frame, 'x');
+                shown.show('step', [['a', 'blue', [1, 2, 3], [{value}, {value}, {value}]]]);
+                return 0;
+            }})()"
+        ));
+        let axis = "JSON.stringify([shown.plot.scales.y.min, shown.plot.scales.y.max])";
+        browser.wait("shown.plot.scales.y.min !== null");
+        assert_eq!(browser.value(axis), wanted, "{value}");
+    }
+    assert_eq!(browser.said(), [""; 0]);
 }
 
 #[test]
