@@ -140,6 +140,8 @@ pub enum RunEvent<'a> {
         recomputed: u64,
         /// The weights after the update.
         weights: WeightFrames<'a>,
+        /// By layer that learns: what it is called, and the norm of its gradient; of some steps, the same ones whoever computes.
+        norms: &'a [(String, f64)],
     },
     /// A pass is over; what it made was told before.
     Passed {

@@ -1,12 +1,14 @@
 //! The lines of a run's `metrics.jsonl`, read back for whoever shows them. A line that is none says nothing here: `verify` is who
 //! minds. Where the last is not whole yet, it is left for the next time.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use lockstep_status::value::Values;
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::report;
 
@@ -24,6 +26,11 @@ pub(crate) enum Line {
         loss: Option<f64>,
         learning_rate: Option<f64>,
         seconds: f64,
+    },
+    Gradient {
+        step: u64,
+        #[serde(deserialize_with = "in_order")]
+        norms: Vec<(String, Option<f64>)>,
     },
     Epoch {
         epoch: u32,
@@ -53,6 +60,27 @@ pub(crate) fn epochs(path: &Path) -> Vec<report::Values> {
         }
     }
     epochs
+}
+
+/// Values by name, as they are in the line.
+fn in_order<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, Option<f64>)>, D::Error> {
+    struct Ordered;
+    impl<'de> Visitor<'de> for Ordered {
+        type Value = Vec<(String, Option<f64>)>;
+
+        fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            to.write_str("values by name")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+            let mut all = Vec::new();
+            while let Some(entry) = map.next_entry()? {
+                all.push(entry);
+            }
+            Ok(all)
+        }
+    }
+    from.deserialize_map(Ordered)
 }
 
 /// Of the values that a run ends with those of its test table.

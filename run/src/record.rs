@@ -28,7 +28,7 @@ use crate::validated::Validated;
 use crate::watch::Watch;
 use checkpoints::Checkpoints;
 pub use ending::FinishedRun;
-use line::Line;
+use line::{Line, Named};
 use waiting::still_stopping;
 pub use writer::{Handed, Writer};
 
@@ -197,11 +197,15 @@ impl Shared {
                 deals,
                 recomputed,
                 weights,
+                norms,
             } => {
                 let loss = sums[0] / rows as f64;
                 let seconds = self.seconds_before + seconds;
                 self.state.seconds = seconds;
                 self.write(&Line::Step { epoch, step, rows, loss, learning_rate, seconds });
+                if !norms.is_empty() {
+                    self.write(&Line::Gradient { epoch, step, norms: Named(norms) });
+                }
                 self.count(epoch, step, rows, sums);
                 if let Some(journal) = &mut self.journal {
                     let (rows, rows_total) = (self.state.epoch_rows, self.state.rows);

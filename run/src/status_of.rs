@@ -123,7 +123,7 @@ fn last_values(run: &Path) -> (Option<u64>, Values) {
             Ok(Line::Step { step, .. }) => last_step = Some(step),
             Ok(Line::Epoch { values, .. }) => last = values,
             Ok(Line::Final { values, .. }) => last.extend(of_test_table(values)),
-            Err(_) => {}
+            Ok(Line::Gradient { .. }) | Err(_) => {}
         }
     }
     (last_step, last)
@@ -145,6 +145,7 @@ fn tell(book: &mut Book, line: Line) {
             let learning_rate = learning_rate.unwrap_or(f64::NAN);
             book.step(epoch, Point { step, loss, learning_rate, rows, seconds });
         }
+        Line::Gradient { step, norms } => drop(book.gradient(step, norms)),
         // What there was to warn of was said then.
         Line::Epoch { epoch, seconds, values } => drop(book.epoch(epoch, seconds, values)),
         Line::Final { best_epoch, threshold, weights_blake3, mut values } => {

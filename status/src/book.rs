@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::curve::CurveBook;
 pub use crate::curve::Point;
 use crate::explain::explained;
+use crate::gradients::GradientBook;
 use crate::learning::Learning;
 pub use crate::strip::Share;
 use crate::strip::StripBook;
@@ -44,6 +45,7 @@ pub struct Book {
     epochs: Vec<Epoch>,
     epochs_a_place: u32,
     curve: CurveBook,
+    gradients: GradientBook,
     /// Run seconds, rows and steps at the end of the last pieces of time.
     pace: VecDeque<(f64, u64, u64)>,
     epoch_loss: (f64, u64),
@@ -108,6 +110,12 @@ impl Book {
         while self.pace.len() > 2 && seconds - self.pace[1].0 > PACE_SECONDS {
             self.pace.pop_front();
         }
+    }
+
+    /// How large the gradient of each layer was in a step: what there is to warn of that was not before. Whoever tells of it for the
+    /// first time makes events of it.
+    pub fn gradient(&mut self, step: u64, norms: Vec<(String, Option<f64>)>) -> Vec<String> {
+        self.gradients.add(step, norms)
     }
 
     /// An epoch is over: what there is to warn of that was not before. Whoever tells of an epoch for the first time makes events of it.
@@ -231,6 +239,7 @@ impl Book {
             now: self.now(),
             epochs: self.epochs.clone(),
             curve: self.curve.value(),
+            gradients: self.gradients.value(),
             members,
             gone: self.gone.iter().cloned().collect(),
             waits,

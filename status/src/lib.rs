@@ -9,6 +9,7 @@ pub mod book;
 pub mod client;
 mod curve;
 mod explain;
+mod gradients;
 mod learning;
 pub mod metrics;
 pub mod page;

@@ -47,6 +47,8 @@ pub struct Status {
     pub epochs: Vec<Epoch>,
     /// Loss, learning rate and pace over all steps.
     pub curve: Curve,
+    /// How large the gradient of each layer was.
+    pub gradients: Gradients,
     /// Who takes part, in order of numbers.
     pub members: Vec<Member>,
     /// Who took part, the last 64 that left.
@@ -254,6 +256,26 @@ pub struct Curve {
     pub learning_rate: Vec<Option<f64>>,
     /// Rows a second.
     pub rows_per_second: Vec<Option<f64>>,
+}
+
+/// How large the gradient of each layer was, in the steps in which it was measured; of many every so many, and the last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Gradients {
+    /// The steps.
+    pub step: Vec<u64>,
+    /// The layers that learn, from the inputs on; at most 64.
+    pub layers: Vec<LayerGradient>,
+}
+
+/// A layer's gradient.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LayerGradient {
+    /// What the layer is called.
+    pub name: String,
+    /// By step: the norm of the mean gradient over the batch, before penalties and clipping.
+    pub norm: Vec<Option<f64>>,
 }
 
 /// Something that happened.

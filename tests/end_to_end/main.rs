@@ -50,6 +50,7 @@ mod folder;
 mod foreign;
 mod formats;
 #[cfg(target_os = "linux")]
+mod gradients;
 mod homes;
 #[cfg(target_os = "linux")]
 mod hostile_coordinator;

@@ -44,11 +44,11 @@ fn keys(line: &Value, wanted: &[&str]) {
 }
 
 #[test]
-fn metrics_are_lines_of_three_kinds() {
+fn metrics_are_lines_of_four_kinds() {
     let folder = trained();
     let text = folder.read("run/metrics.jsonl");
     let lines = metrics(&text);
-    assert_eq!(lines.len(), 2 * 13 + 2 + 1);
+    assert_eq!(lines.len(), 2 * 13 + 2 + 2 + 1);
     let (steps, epochs) = (of_kind(&lines, "step"), of_kind(&lines, "epoch"));
     assert_eq!((steps.len(), epochs.len()), (26, 2));
     let mut seconds = 0.0;
@@ -60,6 +60,14 @@ fn metrics_are_lines_of_three_kinds() {
         assert_eq!(step["learning_rate"].as_f64().unwrap() as f32, 0.003);
         assert!(step["seconds"].as_f64().unwrap() >= seconds, "{step}");
         seconds = step["seconds"].as_f64().unwrap();
+    }
+    for (gradient, step) in of_kind(&lines, "gradient").iter().zip([1, 26]) {
+        keys(gradient, &["epoch", "kind", "norms", "step"]);
+        assert_eq!(
+            (&gradient["step"], &gradient["epoch"]),
+            (&step.into(), &(1 + step / 26).into())
+        );
+        keys(&gradient["norms"], &["layer 0", "layer 1"]);
     }
     for (place, epoch) in epochs.iter().enumerate() {
         let values = ["epoch", "kind", "loss", "mae", "r2", "seconds"];

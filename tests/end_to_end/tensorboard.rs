@@ -72,6 +72,13 @@ fn every_value_of_a_run_is_read_back() {
         let found = pairs(&seen["scalars"][format!("epoch/{name}")]);
         assert_eq!(found, wanted.collect::<Vec<_>>(), "{name}");
     }
+    for name in ["layer 0", "layer 1"] {
+        let wanted = of_kind(&lines, "gradient").into_iter().map(|line| {
+            (line["step"].as_u64().unwrap(), line["norms"][name].as_f64().unwrap() as f32)
+        });
+        let found = pairs(&seen["scalars"][format!("gradient_norm/{name}")]);
+        assert_eq!(found, wanted.collect::<Vec<_>>(), "{name}");
+    }
     let last = of_kind(&lines, "final")[0]["test_loss"].as_f64().unwrap() as f32;
     assert_eq!(pairs(&seen["scalars"]["final/test_loss"])[0].1, last);
     // The tensors of the network, each with all of its values.

@@ -9,6 +9,19 @@ use crate::error::RunError;
 use crate::observer::{RunEvent, WeightFrames};
 use crate::update::Update;
 
+/// Gradients are measured at the end of an epoch if at least so many steps came since, and within one every so many steps.
+const MEASURED_APART: u64 = 16;
+const MEASURED_WITHIN: u64 = 1000;
+
+/// Whether the gradient of a step, from 1, is measured: the first, those at ends of epochs, and some between. It follows from the
+/// step alone, so that a run that goes on from a checkpoint measures the same.
+fn is_measured(step: u64, steps_an_epoch: u64) -> bool {
+    let epochs = MEASURED_APART.div_ceil(steps_an_epoch.max(1));
+    step == 1
+        || step.is_multiple_of(epochs * steps_an_epoch.max(1))
+        || step.is_multiple_of(MEASURED_WITHIN)
+}
+
 impl Core {
     pub(super) fn begin(&mut self, planned: &Planned) {
         #[cfg(feature = "failpoints")]
@@ -33,6 +46,7 @@ impl Core {
                     step: Step(step),
                     number: self.schedule.version(planned.step).0 + 1,
                     is_made: step.is_multiple_of(of),
+                    is_measured: is_measured(step, self.schedule.train.count()),
                     rows: planned.rows,
                     learning_rate: self.rate,
                 },
@@ -60,10 +74,12 @@ impl Core {
         match planned.task {
             Task::Train { epoch, .. } => {
                 self.reducer.end();
+                let step = planned.step.0 + 1;
+                let norms = self.gradient_norms(step);
                 let started = self.first_step_at.unwrap_or(self.now);
                 self.observer.observe(RunEvent::Step {
                     epoch,
-                    step: planned.step.0 + 1,
+                    step,
                     rows,
                     sums: &sums,
                     learning_rate: self.rate,
@@ -71,6 +87,7 @@ impl Core {
                     deals: self.account.deals(),
                     recomputed: self.account.recomputed(),
                     weights: WeightFrames(&|| self.reducer.frames()),
+                    norms: &norms,
                 });
             }
             Task::Evaluate { table } => {
@@ -102,9 +119,33 @@ impl Core {
         Ok(())
     }
 
+    /// How large the gradient of each layer is, if this step is one of those that are measured.
+    fn gradient_norms(&self, step: u64) -> Vec<(String, f64)> {
+        if !is_measured(step, self.schedule.train.count()) {
+            return Vec::new();
+        }
+        let norms = self.reducer.gradient_norms().into_iter();
+        norms.map(|(layer, norm)| (self.layout.layer_name(layer), norm)).collect()
+    }
+
     /// Tells who did what in a pass.
     fn passed(&mut self, planned: &Planned) {
         let (took, shares) = self.tally.end(self.now);
         self.observer.observe(RunEvent::Passed { planned: *planned, took, shares: &shares });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gradients_are_measured_now_and_then() {
+        let of = |steps: u64, each: u64| -> Vec<u64> {
+            (1..=steps).filter(|&step| is_measured(step, each)).collect()
+        };
+        assert_eq!(of(50, 1), [1, 16, 32, 48]);
+        assert_eq!(of(80, 13), [1, 26, 52, 78]);
+        assert_eq!(of(3000, 1300), [1, 1000, 1300, 2000, 2600, 3000]);
     }
 }

@@ -4,7 +4,7 @@
 //! The weights of the open step stay until every chunk of it is committed, so that a worker that joins in the
 //! middle of a step can still compute on them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -23,7 +23,7 @@ use crate::backlog::ChunkValues;
 use super::jobs::{Done, Finished, Job, SharedChunk, Work, lock, squares};
 use crate::snapshot::Snapshot;
 use crate::spec::RunSpec;
-use crate::update::{ChunkState, Folded, Rule, State, TensorRules, Update, clip_scale};
+use crate::update::{ChunkState, Folded, Measured, Rule, State, TensorRules, Update, clip_scale};
 
 /// Frames up to this size are folded on the spot, as are those that need only be kept: handing them over would take longer.
 pub const INLINE_BYTES_MAX: usize = 1 << 16;
@@ -128,7 +128,7 @@ impl Reducer {
             let rules = rules.averaging(chunk.momentum);
             let beside = (chunk.squared, rules);
             let state = ChunkState::new(version, weights, kept, published, precision, beside);
-            Arc::new(Mutex::new(state))
+            Arc::new(Mutex::new(state.measuring(Measured::of(&spec.layout, chunk))))
         };
         let chunks: Vec<_> = spec.layout.chunks().iter().zip(published).map(state).collect();
         let norm_blocks = spec.layout.norm_blocks();
@@ -187,6 +187,18 @@ impl Reducer {
     /// What the newest weights add to the loss, in the order that the layout gives.
     pub(super) fn penalty(&self) -> f64 {
         self.chunks.iter().fold(0.0, |sum, chunk| sum + lock(chunk).penalty())
+    }
+
+    /// By layer: the norm of its gradient when that was measured last. Chunks are added in order.
+    pub(super) fn gradient_norms(&self) -> BTreeMap<usize, f64> {
+        let mut norms = BTreeMap::new();
+        for chunk in self.trained() {
+            for (layer, squares) in lock(chunk).measured().squares() {
+                *norms.entry(layer).or_insert(0.0) += squares;
+            }
+        }
+        norms.values_mut().for_each(|norm: &mut f64| *norm = norm.sqrt());
+        norms
     }
 
     /// Nobody needs the weights before the update any more.

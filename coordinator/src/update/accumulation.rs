@@ -106,7 +106,9 @@ mod tests {
         let mut chunk = ChunkState::new(Step(0), vec![8.0], state, published, precision, beside);
         let step = |at: u64| {
             let (number, is_made) = ((at - 1) / STEPS + 1, at.is_multiple_of(STEPS));
-            let update = Update { step: Step(at), number, is_made, rows: 1, learning_rate: 1.0 };
+            let (is_measured, rows, learning_rate) = (false, 1, 1.0);
+            let update =
+                Update { step: Step(at), number, is_made, is_measured, rows, learning_rate };
             chunk.begin(tree, LeafSet::new(tree, |_| true), update);
             assert!(chunk.is_before_update());
             let late = precision.encode(&[9.0]);

@@ -20,6 +20,7 @@ use tracing::trace_span;
 use super::accumulation::{Accumulate, Before};
 use super::averaging::Averaging;
 use super::gradient::{Gradient, Hold, Mean, Weights};
+use super::measured::Measured;
 use super::moving_average;
 use super::norm::NormPart;
 use super::optimizer::Optimizer;
@@ -64,6 +65,8 @@ pub(crate) struct Update {
     pub(crate) number: u64,
     /// Whether it makes that update.
     pub(crate) is_made: bool,
+    /// Whether its gradient is measured.
+    pub(crate) is_measured: bool,
     /// Rows of its batch.
     pub(crate) rows: u64,
     pub(crate) learning_rate: f32,
@@ -104,6 +107,7 @@ pub(crate) struct ChunkState {
     open: Option<OpenFold>,
     /// Of its tensors.
     rules: TensorRules,
+    measured: Measured,
 }
 
 /// What is kept of a chunk's weights beside them.
@@ -149,7 +153,18 @@ impl ChunkState {
             held_squares,
             open: None,
             rules,
+            measured: Measured::default(),
         }
+    }
+
+    /// The same, whose gradient is measured like this.
+    pub(crate) fn measuring(self, measured: Measured) -> ChunkState {
+        ChunkState { measured, ..self }
+    }
+
+    /// How large its gradient was when it was measured last.
+    pub(crate) fn measured(&self) -> &Measured {
+        &self.measured
     }
 
     /// Makes these weights the newest, and publishes them as those of `step`, which has to be the next.
@@ -245,6 +260,9 @@ impl ChunkState {
         let len = self.published.newest().len() / rule.precision.width();
         let squared = self.squared;
         let mean = Mean { root: &root, len, squared, rows: open.update.rows as f32 };
+        if open.update.is_measured {
+            self.measured.take_in(mean);
+        }
         if !open.update.is_made {
             return self.accumulate(rule, mean);
         }

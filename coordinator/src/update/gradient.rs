@@ -174,8 +174,8 @@ mod tests {
         let beside = (squared, TensorRules::default());
         let weights = vec![0.0; len];
         let mut chunk = ChunkState::new(Step(0), weights, state, published, rule.precision, beside);
-        let (step, number, is_made) = (Step(1), 1, true);
-        let update = Update { step, number, is_made, rows: ROWS, learning_rate: 1.0 };
+        let (step, number, is_made, is_measured) = (Step(1), 1, true, false);
+        let update = Update { step, number, is_made, is_measured, rows: ROWS, learning_rate: 1.0 };
         chunk.begin(tree, LeafSet::new(tree, |_| true), update);
         let mut folded = Folded::Pending;
         for (shard, sums) in frames.into_iter().enumerate() {

@@ -5,6 +5,7 @@ mod accumulation;
 mod averaging;
 mod chunk;
 mod gradient;
+mod measured;
 mod moving_average;
 mod norm;
 mod optimizer;
@@ -12,6 +13,7 @@ mod tensor_rules;
 
 pub use averaging::Averaging;
 pub(crate) use chunk::{ChunkState, Folded, Rule, State, Update};
+pub(crate) use measured::Measured;
 pub(crate) use norm::{clip_scale, sum_of_squares};
 pub use optimizer::Optimizer;
 pub(crate) use tensor_rules::TensorRules;

@@ -40,7 +40,7 @@ pub(crate) fn sum_of_squares<'a>(parts: impl Iterator<Item = NormPart<'a>>) -> f
 
 /// Adds the square of each value to its lane.
 #[inline(always)]
-fn add_squares(lanes: &mut [f64], values: &[f32]) {
+pub(super) fn add_squares(lanes: &mut [f64], values: &[f32]) {
     for (lane, &value) in lanes.iter_mut().zip(values) {
         *lane += f64::from(value) * f64::from(value);
     }

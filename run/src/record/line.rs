@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lockstep_model::Threshold;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::report::Values;
 
@@ -18,6 +18,11 @@ pub(super) enum Line<'a> {
         loss: f64,
         learning_rate: f32,
         seconds: f64,
+    },
+    Gradient {
+        epoch: u32,
+        step: u64,
+        norms: Named<'a>,
     },
     Epoch {
         epoch: u32,
@@ -38,4 +43,13 @@ pub(super) enum Line<'a> {
         threshold: Option<Threshold>,
         weights_blake3: &'a str,
     },
+}
+
+/// Values by name, in this order.
+pub(super) struct Named<'a>(pub(super) &'a [(String, f64)]);
+
+impl Serialize for Named<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }

@@ -90,6 +90,7 @@ fn observe_step(recorder: &mut Recorder, step: u64) {
         deals: &[],
         recomputed: 0,
         weights: WeightFrames(&Vec::new),
+        norms: &[],
     });
 }
 

@@ -1,7 +1,7 @@
 //! A run for TensorBoard: its records as an event file, whether it goes on or is over. Reads the run folder alone, writes nothing into
 //! it, and the run knows nothing of it: a run that goes on is followed by what it has written down.
 //!
-//! Gradients are in no record, so that there are histograms of weights only: those of the checkpoints and of the model.
+//! Of gradients the records have norms alone, so that there are histograms of weights only: those of the checkpoints and of the model.
 
 mod records;
 
@@ -35,6 +35,8 @@ pub struct EventFile {
     read: u64,
     /// The newest step that was written, and the seconds then.
     newest: Option<(u64, f64)>,
+    /// The newest step whose gradient was written.
+    measured: u64,
     epochs: u32,
     is_final: bool,
 }
@@ -67,6 +69,7 @@ impl EventFile {
             started: manifest.started_unix as f64,
             read: 0,
             newest: None,
+            measured: 0,
             epochs: 0,
             is_final: false,
         };
@@ -131,6 +134,15 @@ impl EventFile {
                 self.newest = Some((step, seconds));
                 self.values(step, seconds, named.into_iter().filter_map(value).collect())
             }
+            Line::Gradient { step, norms } if step > self.measured => {
+                self.measured = step;
+                let seconds = self.newest.map_or(0.0, |(_, seconds)| seconds);
+                let values = norms.into_iter().filter_map(|(name, norm)| {
+                    Some(Value::scalar(format!("gradient_norm/{name}"), norm?))
+                });
+                self.values(step, seconds, values.collect())
+            }
+            Line::Gradient { .. } => Ok(()),
             Line::Epoch { epoch, seconds, values } if epoch > self.epochs => {
                 self.epochs = epoch;
                 let values = values.into_iter().filter_map(|(name, value)| {

@@ -95,11 +95,19 @@ impl Watch {
         match *event {
             RunEvent::Refused { peer, reason } => self.refused(peer, reason),
             RunEvent::Stopping => drop(self.state(State::Stopping, None)),
-            RunEvent::Step { epoch, step, rows, sums, learning_rate, seconds, .. } => {
+            RunEvent::Step { epoch, step, rows, sums, learning_rate, seconds, norms, .. } => {
                 let (loss, rate) = (sums[0] / rows as f64, as_written(learning_rate));
                 let seconds = seconds_before + seconds;
                 let point = Point { step, loss, learning_rate: rate, rows, seconds };
-                self.note(|book, _| book.step(epoch, point));
+                self.note(|book, at| {
+                    book.step(epoch, point);
+                    if !norms.is_empty() {
+                        let norm = |(name, norm): &(String, f64)| (name.clone(), Some(*norm));
+                        for warning in book.gradient(step, norms.iter().map(norm).collect()) {
+                            book.event(at, "warning", warning);
+                        }
+                    }
+                });
             }
             RunEvent::Passed { planned, took, shares } => {
                 let share = |share: &lockstep_coordinator::PassShare| Share {

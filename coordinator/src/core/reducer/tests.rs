@@ -74,8 +74,8 @@ fn do_jobs(reducer: &mut Reducer) -> [u32; 3] {
 /// As when a span that was compared is waived: all of its values at once, whether there is room or not.
 fn fold_all(reducer: &mut Reducer) {
     let tree = ShardTree::new(2);
-    let (step, number, is_made) = (Step(1), 1, true);
-    let update = Update { step, number, is_made, rows: 2, learning_rate: 1.0 };
+    let (step, number, is_made, is_measured) = (Step(1), 1, true, false);
+    let update = Update { step, number, is_made, is_measured, rows: 2, learning_rate: 1.0 };
     reducer.begin(&LeafSet::new(tree, |_| true), update);
     let values = Bytes::from(4f32.to_le_bytes().repeat(1 << 16));
     for node in [0, 1].map(Node::leaf) {

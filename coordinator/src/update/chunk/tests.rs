@@ -8,7 +8,8 @@ use lockstep_proto::penalties::{Penalized, Penalties, Penalty};
 const SGD: Optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
 
 fn update(step: u64, rows: u64) -> Update {
-    Update { step: Step(step), number: step, is_made: true, rows, learning_rate: 1.0 }
+    let (is_made, is_measured, learning_rate) = (true, false, 1.0);
+    Update { step: Step(step), number: step, is_made, is_measured, rows, learning_rate }
 }
 
 const PRECISION: Precision = Precision::F32;
@@ -228,9 +229,8 @@ fn moving_averages_know_no_optimizer() {
                 ChunkState::new(Step(0), vec![8.0, 1.0], state, published, precision, beside);
             let tree = ShardTree::new(2);
             for step in 1..=steps_per_update {
-                let (number, is_made) = (1, step == steps_per_update);
-                let update =
-                    Update { step: Step(step), number, is_made, rows: 4, learning_rate: 0.1 };
+                let is_made = step == steps_per_update;
+                let update = Update { number: 1, is_made, learning_rate: 0.1, ..update(step, 4) };
                 chunk.begin(tree, LeafSet::new(tree, |_| true), update);
                 // Of 3 rows and of 1, with means of 4 and 20.
                 for (node, sums) in [(Node::leaf(0), [12.0, 6.0]), (Node::leaf(1), [20.0, 14.0])] {

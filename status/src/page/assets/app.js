@@ -3,10 +3,13 @@
 (() => {
   const { $, make, colour, isNumber, figure, whole, percent, duration, clock, facts, table, scrolled, Plot, evaluation } = lockstep;
 
+  const colours = ['blue', 'orange', 'green', 'red', 'amber'];
+  // As many layers as can be told apart, from the first to the last.
+  const spread = (layers, most = 8) => layers.length <= most ? layers : Array.from({ length: most }, (_, place) => layers[Math.round(place * (layers.length - 1) / (most - 1))]);
   let plots;
   let chosen;
   const learned = (status) => {
-    plots ||= { loss: new Plot($('loss'), 'Loss'), metric: new Plot($('metric'), 'Metric'), rate: new Plot($('rate'), 'Learning rate'), pace: new Plot($('pace'), 'Rows a second') };
+    plots ||= { loss: new Plot($('loss'), 'Loss'), metric: new Plot($('metric'), 'Metric'), rate: new Plot($('rate'), 'Learning rate'), gradients: new Plot($('gradients'), 'Gradient norm by layer'), pace: new Plot($('pace'), 'Rows a second') };
     const { curve, epochs } = status;
     const byEpoch = (name) => [epochs.map((epoch) => epoch.step), epochs.map((epoch) => epoch.values[name] ?? null)];
     const has = (name) => epochs.some((epoch) => name in epoch.values);
@@ -15,6 +18,11 @@
     plots.loss.show('step', lines);
     plots.rate.show('step', [['learning rate', 'blue', curve.step, curve.learning_rate]]);
     plots.pace.show('step', [['rows a second', 'green', curve.step, curve.rows_per_second]]);
+    const measured = spread(status.gradients?.layers ?? []);
+    $('gradients').hidden = measured.length === 0;
+    if (measured.length) {
+      plots.gradients.show('step', measured.map(({ name, norm }, place) => [name, colours[place % colours.length], status.gradients.step, norm]), { grows: true });
+    }
     const names = [...new Set(epochs.flatMap((epoch) => Object.keys(epoch.values)))].filter((name) => name !== 'loss' && !name.startsWith('validation_'));
     $('metric').hidden = names.length === 0;
     if (names.length === 0) return;
@@ -128,7 +136,9 @@
     pairs.push(['weights, BLAKE3', weights_blake3 ?? '–']);
     if (status.run.verify) pairs.push(['verify it with', status.run.verify]);
     facts($('result'), pairs);
-    $('confusion').replaceChildren(...confusion.map((of) => {
+    // A report that measured the test table shows them there.
+    const isMeasured = status.evaluation?.table === 'test';
+    $('confusion').replaceChildren(...(isMeasured ? [] : confusion).map((of) => {
       const node = make('table');
       table(node, [['label \\ predicted', ([label]) => label], ...of.labels.map((label, place) => [label, ([, counts]) => whole(counts[place]), 'number'])],
         of.labels.map((label, place) => [label, of.rows[place] ?? []]), 'no rows');

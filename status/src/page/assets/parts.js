@@ -15,9 +15,25 @@ const lockstep = (() => {
     const size = Math.abs(value);
     return size !== 0 && (size < 1e-3 || size >= 1e7) ? value.toExponential(3) : String(Number(value.toPrecision(5)));
   };
-  const tick = (value) => {
-    const size = Math.abs(value);
-    return size !== 0 && (size < 1e-2 || size >= 1e6) ? String(Number(value.toPrecision(3)).toExponential()) : String(Number(value.toPrecision(5)));
+  // The figures of an axis, with as many digits as tell them apart.
+  const ticked = (ticks, grows) => {
+    const known = ticks.filter(isNumber);
+    const size = Math.max(...known.map(Math.abs));
+    const digits = known.length < 2 ? 3 : 1 + Math.ceil(Math.log10(size / (known[1] - known[0])));
+    return ticks.map((value) => {
+      if (!isNumber(value)) return '';
+      const short = Number(value.toPrecision(Math.min(15, Math.max(3, digits))));
+      const of = grows ? Math.abs(value) : size;
+      return short !== 0 && (of < 1e-2 || of >= 1e6) ? short.toExponential() : String(short);
+    });
+  };
+  // From where to where an axis goes. What never changes, but for rounding, is in its middle, as far from the ends as half its size.
+  const range = (least, most) => {
+    if (!isNumber(least) || !isNumber(most)) return [0, 1];
+    const size = Math.max(Math.abs(least), Math.abs(most));
+    if (most - least > 1e-6 * size) return uPlot.rangeNum(least, most, 0.1, true);
+    const room = size === 0 ? 1 : size / 2;
+    return [least - room, most + room];
   };
   const whole = (value) => isNumber(value) ? Math.round(value).toLocaleString('en-US') : '–';
   const percent = (value) => isNumber(value) ? (100 * value).toFixed(0) + ' %' : '–';
@@ -85,7 +101,8 @@ const lockstep = (() => {
   const dashes = [undefined, [6, 3], [2, 3], [12, 3, 2, 3], [10, 6], [4, 2, 1, 2], [1, 5], [14, 4, 4, 4]];
 
   // A plot with its words and its numbers. A line is [name, colour, xs, ys, style]; a style is `line`, `steps`, `points` or
-  // `bars`. Lines that are `together` have the xs of the first, which may be there several times.
+  // `bars`. Lines that are `together` have the xs of the first, which may be there several times. Where values differ by orders of
+  // magnitude the axis `grows` by them.
   class Plot {
     constructor(node, title) {
       this.caption = make('figcaption', title);
@@ -104,10 +121,11 @@ const lockstep = (() => {
     fit() {
       if (this.plot) this.plot.setSize({ width: this.place.clientWidth, height: 220 });
     }
-    show(xName, lines, { together = false, keeps = false, words } = {}) {
+    show(xName, lines, { together = false, keeps = false, grows = false, words } = {}) {
       // Of lines that are compared each keeps its place, and so its dashes.
       this.lines = keeps && lines.some(([, , xs]) => xs.length > 0) ? lines : lines.filter(([, , xs]) => xs.length > 0);
       this.xName = xName;
+      this.grows = grows;
       this.together = together;
       const said = this.lines.map(([name, , , ys]) => {
         const known = ys.filter(isNumber);
@@ -128,7 +146,9 @@ const lockstep = (() => {
     joined() {
       if (!this.lines.length) return [[]];
       if (this.together) return [this.lines[0][2], ...this.lines.map(([, , , ys]) => ys)];
-      return uPlot.join(this.lines.map(([, , xs, ys]) => [xs, ys]));
+      // On an axis that grows there is no place for 0.
+      const shown = (ys) => this.grows ? ys.map((value) => value > 0 ? value : null) : ys;
+      return uPlot.join(this.lines.map(([, , xs, ys]) => [xs, shown(ys)]));
     }
     options() {
       const axis = (more) => ({ stroke: colour('text'), grid: { stroke: colour('grid') }, ticks: { stroke: colour('grid') }, ...more });
@@ -141,11 +161,11 @@ const lockstep = (() => {
         label: name, stroke: colour(stroke), width: 2, spanGaps: true, dash: dashes[place % dashes.length],
         points: { show: xs.length < 2 }, value: (_, value) => figure(value), ...styles[style],
       }));
-      const ticks = (size) => axis({ size, values: (_, ticks) => ticks.map((value) => isNumber(value) ? tick(value) : '') });
+      const ticks = (size, grows) => axis({ size, values: (_, ticks) => ticked(ticks, grows) });
       return {
         width: this.place.clientWidth || 300, height: 220, cursor: { drag: { x: true, y: false } },
-        scales: { x: { time: false } },
-        axes: [ticks(34), ticks(64)],
+        scales: { x: { time: false }, y: this.grows ? { distr: 3 } : { range: (_, least, most) => range(least, most) } },
+        axes: [ticks(34), ticks(64, this.grows)],
         series: [{ label: this.xName, value: (_, value) => figure(value) }, ...series],
       };
     }
