@@ -5,11 +5,12 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lockstep_net::{CREDENTIAL_KEY, SECRET_KEY, Secret, Watch};
 use lockstep_proto::frame::{Ending, Join, ShardRequest, ToWorker, Welcome};
 use lockstep_proto::ids::{Shard, Table, WorkerId};
+use lockstep_proto::timeline::CLOCK_KEY;
 use lockstep_proto::wire::cluster_server::Cluster;
 use lockstep_proto::{PART_VALUES_MAX, PROTOCOL, VERSION, values, wire};
 use tokio::sync::mpsc;
@@ -253,8 +254,19 @@ impl Cluster for Service {
         request: Request<wire::ShardRequest>,
     ) -> Result<Response<PartStream>, Status> {
         self.check_credential(request.metadata())?;
+        let wants_clock = request.metadata().contains_key(CLOCK_KEY);
         let request = ShardRequest::from_wire(request.into_inner())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        Ok(Response::new(self.parts(&request)?))
+        let mut response = Response::new(self.parts(&request)?);
+        if wants_clock && let Some(nanos) = unix_nanos() {
+            response.metadata_mut().insert(CLOCK_KEY, nanos.into());
+        }
+        Ok(response)
     }
+}
+
+/// What this machine's clock says, since 1970.
+fn unix_nanos() -> Option<u64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_nanos()).ok()
 }

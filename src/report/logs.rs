@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use lockstep_proto::timeline::TARGET;
 use lockstep_run::report::{Level, Report, report};
 use serde_json::Value;
 use tracing::field::{Field, Visit};
@@ -46,7 +47,8 @@ fn wanted(level: Level) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
         Level::Trace => LevelFilter::TRACE,
     };
     let is_wanted = move |metadata: &Metadata<'_>| {
-        metadata.is_event() && *metadata.level() <= max && metadata.target().starts_with(OWN)
+        let is_own = metadata.target().starts_with(OWN) && metadata.target() != TARGET;
+        metadata.is_event() && *metadata.level() <= max && is_own
     };
     FilterFn::new(is_wanted).with_max_level_hint(max)
 }

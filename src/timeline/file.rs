@@ -45,9 +45,18 @@ impl TraceFile {
     /// # Errors
     /// If it cannot be written.
     pub(crate) fn write(self, process: &str, timeline: &Arc<Timeline>) -> Result<()> {
-        let notes = timeline.take();
-        let begin = timeline.begin_unix.as_nanos();
-        self.put(&trace(events(process, std::process::id(), &notes), begin, notes.left_out))
+        let (notes, clock) = (timeline.take(), timeline.clock());
+        // A difference that may be none is taken for none.
+        let ahead =
+            clock.filter(|clock| clock.ahead.abs() > clock.error).map_or(0, |clock| clock.ahead);
+        let begin = (timeline.begin_unix.as_nanos() as i128 + ahead).max(0) as u128;
+        let mut trace = trace(events(process, std::process::id(), &notes), begin, notes.left_out);
+        if let Some(clock) = clock {
+            trace["otherData"]["clock"] = COORDINATORS.into();
+            trace["otherData"]["clock_ahead_nanos"] = ahead.to_string().into();
+            trace["otherData"]["clock_error_nanos"] = clock.error.to_string().into();
+        }
+        self.put(&trace)
     }
 
     fn put(self, trace: &Value) -> Result<()> {
@@ -57,7 +66,11 @@ impl TraceFile {
     }
 }
 
-/// Times are of the system's clock: those of several machines are as far apart as their clocks are.
+/// What is said of times that a worker has corrected by what it knows of the coordinator's clock.
+const COORDINATORS: &str = "the coordinator's; ts 0 is begin_unix_nanos on it, clock_ahead_nanos more than on this machine's, \
+                            give or take clock_error_nanos";
+
+/// Times are of the machine's own clock.
 fn trace(events: Vec<Value>, begin_unix_nanos: u128, left_out: u64) -> Value {
     json!({
         "traceEvents": events,

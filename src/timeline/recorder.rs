@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use lockstep_proto::timeline::TARGET;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
-use tracing::{Metadata, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterFn, LevelFilter};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
@@ -64,8 +64,18 @@ pub(crate) struct Timeline {
     first: AtomicU64,
     newest: AtomicU64,
     next_track: AtomicU32,
-    // A std mutex: held to push a few numbers, never across a wait.
+    // Std mutexes: held to push a few numbers, never across a wait.
     notes: Mutex<Notes>,
+    clock: Mutex<Option<Clock>>,
+}
+
+/// The coordinator's clock beside this machine's, by a round trip.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Clock {
+    /// What it is ahead of this machine's, in nanoseconds.
+    pub(crate) ahead: i128,
+    /// How much more or less it may be: half of the round trip.
+    pub(crate) error: i128,
 }
 
 thread_local! {
@@ -85,12 +95,30 @@ impl Timeline {
             newest: AtomicU64::new(0),
             next_track: AtomicU32::new(1),
             notes: Mutex::default(),
+            clock: Mutex::default(),
         })
     }
 
     /// What was noted; nothing of it is left here.
     pub(crate) fn take(&self) -> Notes {
         std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is known of the coordinator's clock.
+    pub(crate) fn clock(&self) -> Option<Clock> {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An answer came just now with what the coordinator's clock had said, so long after the question. Of several round trips the
+    /// shortest counts.
+    fn see_clock(&self, said: Duration, round_trip: Duration) {
+        let now = (self.begin_unix + self.begin.elapsed()).as_nanos() as i128;
+        let error = round_trip.as_nanos() as i128 / 2;
+        let seen = Clock { ahead: said.as_nanos() as i128 - (now - error), error };
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        if clock.is_none_or(|best| error < best.error) {
+            *clock = Some(seen);
+        }
     }
 
     /// Whether spans are noted that begin now; `step` is what this one says.
@@ -159,7 +187,7 @@ impl Recorder {
 }
 
 fn is_of_a_step(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span() && metadata.target() == TARGET
+    metadata.target() == TARGET
 }
 
 /// A span that goes on.
@@ -211,6 +239,19 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Recorder {
         }
     }
 
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut seen = Numbers::default();
+        event.record(&mut seen);
+        let number = |wanted| {
+            let mut numbers = seen.numbers.iter().flatten();
+            numbers.find(|(name, _)| *name == wanted).map(|&(_, nanos)| Duration::from_nanos(nanos))
+        };
+        if let Some((said, took)) = number("coordinator_unix_nanos").zip(number("round_trip_nanos"))
+        {
+            self.0.see_clock(said, took);
+        }
+    }
+
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         let Some(span) = context.span(&id) else { return };
         let begun = span.extensions_mut().remove::<Begun>();
@@ -250,6 +291,30 @@ mod tests {
             .flat_map(|step| [("send", Vec::new()), ("deal", vec![("step", step)])])
             .collect();
         assert_eq!(names(&timeline), wanted);
+    }
+
+    /// The shortest round trip says what the other clock is ahead.
+    #[test]
+    fn the_coordinators_clock_is_seen() {
+        let timeline = Timeline::of_steps(1);
+        assert_eq!(timeline.clock(), None);
+        let subscriber = tracing_subscriber::registry().with(Recorder(timeline.clone()).layer());
+        let told = |seconds_ahead: u64, round_trip: Duration| {
+            let now = timeline.begin_unix + timeline.begin.elapsed();
+            let said = now + Duration::from_secs(seconds_ahead) - round_trip / 2;
+            let (coordinator_unix_nanos, round_trip_nanos) =
+                (said.as_nanos() as u64, round_trip.as_nanos() as u64);
+            tracing::trace!(target: TARGET, coordinator_unix_nanos, round_trip_nanos);
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            told(70, Duration::from_millis(30));
+            told(50, Duration::from_millis(2));
+            told(90, Duration::from_millis(3));
+        });
+        let clock = timeline.clock().unwrap();
+        assert_eq!(clock.error, 1_000_000);
+        // Less what passes from when it is told to when it is seen: nothing here takes a minute.
+        assert!(clock.ahead <= 50_000_000_000 && clock.ahead > 0, "{clock:?}");
     }
 
     #[test]

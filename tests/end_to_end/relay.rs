@@ -3,7 +3,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use lockstep_proto::timeline::CLOCK_KEY;
 use lockstep_proto::wire::cluster_client::ClusterClient;
 use lockstep_proto::wire::cluster_server::{Cluster, ClusterServer};
 use lockstep_proto::wire::{CoordinatorMessage, ShardPart, ShardRequest, WorkerMessage};
@@ -25,13 +27,22 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) fn new(coordinator: &str, change: Arc<Change>) -> Relay {
+        Relay::start(coordinator, change, Duration::ZERO)
+    }
+
+    /// One that changes nothing but what the coordinator's clock says.
+    pub(crate) fn with_clock_ahead(coordinator: &str, ahead: Duration) -> Relay {
+        Relay::start(coordinator, Arc::new(|message| vec![message]), ahead)
+    }
+
+    fn start(coordinator: &str, change: Arc<Change>, clock_ahead: Duration) -> Relay {
         let runtime = Runtime::new().unwrap();
         let coordinator = format!("http://{coordinator}");
         let address = runtime.block_on(async {
             let upstream = ClusterClient::connect(coordinator).await.unwrap();
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            let service = ClusterServer::new(Service { upstream, change });
+            let service = ClusterServer::new(Service { upstream, change, clock_ahead });
             let server = tonic::transport::Server::builder();
             let server = server.serve_with_incoming_shutdown(
                 service,
@@ -57,6 +68,7 @@ impl Relay {
 struct Service {
     upstream: ClusterClient<Channel>,
     change: Arc<Change>,
+    clock_ahead: Duration,
 }
 
 #[tonic::async_trait]
@@ -88,6 +100,12 @@ impl Cluster for Service {
         &self,
         request: Request<ShardRequest>,
     ) -> Result<Response<Self::FetchShardStream>, Status> {
-        self.upstream.clone().fetch_shard(request).await
+        let mut answer = self.upstream.clone().fetch_shard(request).await?;
+        if let Some(said) = answer.metadata().get(CLOCK_KEY) {
+            let said: u64 = said.to_str().unwrap().parse().unwrap();
+            let shifted = said + self.clock_ahead.as_nanos() as u64;
+            answer.metadata_mut().insert(CLOCK_KEY, shifted.into());
+        }
+        Ok(answer)
     }
 }

@@ -1,12 +1,14 @@
 //! `--trace`: what each process did when, in a file that Perfetto takes, and no other bits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::faults::{JOB, LONG_HASH, long_folder};
 use crate::folder::Folder;
 use crate::process::Process;
+use crate::relay::Relay;
 
 /// A span: from when to when, in microseconds.
 struct Span {
@@ -151,4 +153,43 @@ fn a_worker_that_is_a_home_says_what_it_adds() {
     let coordinator = Trace::read(&folder, "coordinator.json");
     let name = coordinator.processes("coordinator ")[0].to_string();
     coordinator.expect(&name, &["update", "commit"]);
+}
+
+/// A worker whose clock is behind the coordinator's has its spans where the coordinator has its own.
+#[test]
+fn times_are_the_coordinators_whatever_a_workers_clock_says() {
+    let folder = long_folder();
+    let coordinator = folder.coordinator(&["--trace", "coordinator.json"]);
+    let hour = Duration::from_secs(3600);
+    let relay = Relay::with_clock_ahead(&coordinator.address(), hour);
+    let worker = folder.worker(&relay.address(), &["--trace", "worker.json"]);
+    worker.end().expect(0);
+    coordinator.end().expect(0);
+    let trace = |name: &str| -> Value { serde_json::from_str(&folder.read(name)).unwrap() };
+    let (ours, theirs) = (trace("coordinator.json"), trace("worker.json"));
+    let nanos = |trace: &Value, name: &str| -> i128 {
+        trace["otherData"][name].as_str().unwrap().parse().unwrap()
+    };
+    // As its clock is really the same.
+    let hour = hour.as_nanos() as i128;
+    let (ahead, error) = (nanos(&theirs, "clock_ahead_nanos"), nanos(&theirs, "clock_error_nanos"));
+    assert!((ahead - hour).abs() <= error, "{ahead} ahead, give or take {error}");
+    assert!(theirs["otherData"]["clock"].as_str().unwrap().starts_with("the coordinator's"));
+    assert!(ours["otherData"]["clock"].as_str().unwrap().starts_with("the machine's own"));
+    // What it sends of a step is added after that, on one time.
+    let began = |trace: &Value, name: &str, begin: i128| -> BTreeMap<u64, f64> {
+        let mut found = BTreeMap::new();
+        for event in trace["traceEvents"].as_array().unwrap().iter().filter(|e| e["name"] == name) {
+            let at = begin as f64 / 1e3 + event["ts"].as_f64().unwrap();
+            found.entry(event["args"]["step"].as_u64().unwrap()).or_insert(at);
+        }
+        found
+    };
+    let begin = nanos(&ours, "begin_unix_nanos");
+    let deals = began(&theirs, "deal", nanos(&theirs, "begin_unix_nanos") - begin - ahead);
+    let folds = began(&ours, "fold", 0);
+    let both = deals.iter().filter_map(|(step, deal)| Some((step, deal, folds.get(step)?)));
+    let both: Vec<_> = both.collect();
+    assert!(both.len() > 10, "{} steps of both", both.len());
+    assert!(both.iter().all(|(_, deal, fold)| deal < fold), "{both:?}");
 }

@@ -2,11 +2,15 @@
 //! judge.
 
 use std::pin::Pin;
+use std::time::{Duration, Instant};
 
+use lockstep_proto::timeline::{CLOCK_KEY, TARGET};
 use lockstep_proto::wire::cluster_client::ClusterClient;
 use lockstep_proto::wire::{self};
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, Streaming};
+use tracing::Level;
 
 use crate::WorkerError;
 use crate::core::Input;
@@ -28,9 +32,18 @@ impl Fetch {
     /// Asks for a shard.
     pub(crate) fn begin(
         mut client: ClusterClient<Channel>,
-        request: Request<wire::ShardRequest>,
+        mut request: Request<wire::ShardRequest>,
     ) -> Fetch {
-        let asked = async move { client.fetch_shard(request).await };
+        if !tracing::enabled!(target: TARGET, Level::TRACE) {
+            return Fetch::Asked(Box::pin(async move { client.fetch_shard(request).await }));
+        }
+        request.metadata_mut().insert(CLOCK_KEY, MetadataValue::from_static("?"));
+        let asked = async move {
+            let begun = Instant::now();
+            let answer = client.fetch_shard(request).await?;
+            tell_clock(answer.metadata(), begun.elapsed());
+            Ok::<_, Status>(answer)
+        };
         Fetch::Asked(Box::pin(asked))
     }
 
@@ -66,4 +79,11 @@ impl Fetch {
             Err(status) => Input::NoRows(status.into()),
         }
     }
+}
+
+/// Tells what the coordinator's clock said in the middle of a round trip, for a timeline.
+fn tell_clock(answer: &MetadataMap, took: Duration) {
+    let said = answer.get(CLOCK_KEY).and_then(|said| said.to_str().ok()?.parse::<u64>().ok());
+    let Some((said, took)) = said.zip(u64::try_from(took.as_nanos()).ok()) else { return };
+    tracing::trace!(target: TARGET, coordinator_unix_nanos = said, round_trip_nanos = took);
 }
