@@ -120,8 +120,9 @@
     $('waits').hidden = status.waits.length === 0;
     $('wait-list').replaceChildren(...status.waits.map((wait) => {
       const item = make('li');
-      const limit = isNumber(wait.limit_seconds) ? `, ${duration(wait.limit_seconds)} at most` : '';
-      item.append(make('b', wait.what), make('br'), document.createTextNode(`${wait.stage}, for ${duration(wait.seconds)}${limit}. ${wait.remedy}`));
+      const limit = isNumber(wait.limit_seconds) ? `${duration(wait.limit_seconds)} at most` : 'no limit';
+      const told = [`stage: ${wait.stage}`, wait.peer && `who: ${wait.peer}`, `for ${duration(wait.seconds)}, ${limit}`, `what helps: ${wait.remedy}`];
+      item.append(make('b', wait.what), make('br'), document.createTextNode(told.filter(Boolean).join('; ')));
       return item;
     }));
   };

@@ -161,7 +161,9 @@ const lockstep = (() => {
         label: name, stroke: colour(stroke), width: 2, spanGaps: true, dash: dashes[place % dashes.length],
         points: { show: xs.length < 2 }, value: (_, value) => figure(value), ...styles[style],
       }));
-      const ticks = (size, grows) => axis({ size, values: (_, ticks) => ticked(ticks, grows) });
+      // Of an axis that grows only the powers of ten have lines.
+      const powers = { stroke: colour('grid'), filter: (_, ticks) => ticks.map((value) => Number.isInteger(Math.round(1e6 * Math.log10(value)) / 1e6) ? value : null) };
+      const ticks = (size, grows) => axis({ size, values: (_, ticks) => ticked(ticks, grows), ...(grows && { grid: powers, ticks: powers }) });
       return {
         width: this.place.clientWidth || 300, height: 220, cursor: { drag: { x: true, y: false } },
         scales: { x: { time: false }, y: this.grows ? { distr: 3 } : { range: (_, least, most) => range(least, most) } },
