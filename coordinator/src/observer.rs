@@ -142,6 +142,8 @@ pub enum RunEvent<'a> {
         weights: WeightFrames<'a>,
         /// By layer that learns: what it is called, and the norm of its gradient; of some steps, the same ones whoever computes.
         norms: &'a [(String, f64)],
+        /// After an epoch, by layer: what it is called, how many of its units gave 0 for every row of it, and how many there are.
+        silent: &'a [(String, [u64; 2])],
     },
     /// A pass is over; what it made was told before.
     Passed {

@@ -27,6 +27,8 @@ pub struct RunSpec {
     pub penalties: Penalties,
     /// Where weights are, in the flat vector, that the optimizer does not decay, in order.
     pub undecayed: Vec<Range<usize>>,
+    /// Where values are, in the flat vector, whose gradient is 0 while a unit of the network gives nothing.
+    pub rectified: Vec<Range<usize>>,
     /// What each sum of a table that is measured can be.
     pub sum_bounds: Vec<SumBounds>,
     /// How many of them, from the first, a training step has: loss and metrics.

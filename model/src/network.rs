@@ -2,6 +2,7 @@
 //!
 //! Holds shapes and choices, never values of parameters.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use lockstep_parameters::AnyChoice;
@@ -11,7 +12,7 @@ use lockstep_proto::penalties::{Penalized, Penalties, Penalty};
 use crate::embeddings::{self, BadPlace};
 use crate::error::SpecError;
 use crate::kinds::{Activation, Loss};
-use crate::layers::LayerSpec;
+use crate::layers::{Layer, LayerSpec};
 use crate::metrics::{self, Limits};
 use crate::place::LayerPlace;
 use crate::spec::NetworkSpec;
@@ -165,13 +166,8 @@ impl Network {
     pub fn layer_sizes(&self) -> Vec<LayerSize> {
         let mut sizes = Vec::new();
         for built in &self.layers[embeddings_of(&self.spec)..] {
-            let mut layers: Vec<_> = self.spec.layers.iter().map(LayerSpec::layer).collect();
-            let mut found = None;
-            for &at in &built.place.0 {
-                found = layers.get(at).copied();
-                layers = found.map_or(Vec::new(), |layer| layer.inside());
-            }
-            sizes.extend(found.map(LayerSpec::copy_of).map(|layer| LayerSize {
+            let layer = self.described(built).map(LayerSpec::copy_of);
+            sizes.extend(layer.map(|layer| LayerSize {
                 place: built.place.clone(),
                 layer,
                 shape: built.shape.output.clone(),
@@ -181,6 +177,17 @@ impl Network {
         }
         sizes.sort_by(|a, b| a.place.cmp(&b.place));
         sizes
+    }
+
+    /// A layer as the description has it; the embeddings are none.
+    fn described(&self, built: &Built) -> Option<&dyn Layer> {
+        let mut layers: Vec<_> = self.spec.layers.iter().map(LayerSpec::layer).collect();
+        let mut found = None;
+        for &at in &built.place.0 {
+            found = layers.get(at).copied();
+            layers = found.map_or(Vec::new(), |layer| layer.inside());
+        }
+        found
     }
 
     /// Values of one row that layers keep from the forward to the backward pass, besides inputs and outputs.
@@ -258,6 +265,19 @@ impl Network {
             let range = tensor.range.clone();
             Penalized { range, penalty }
         }))
+    }
+
+    /// Where the biases of units are that may give 0 for every row; of layers that learn.
+    pub fn rectified(&self) -> Vec<Range<usize>> {
+        let mut tensors = self.layout.tensors().iter();
+        let mut found = Vec::new();
+        for built in &self.layers {
+            let own: Vec<_> = tensors.by_ref().take(built.shape.tensors.len()).collect();
+            let is_rectified = self.described(built).is_some_and(|layer| layer.is_rectified());
+            let bias = own.last().filter(|_| is_rectified && !built.is_frozen);
+            found.extend(bias.map(|bias| bias.range.clone()));
+        }
+        found
     }
 
     pub(crate) fn layers(&self) -> &[Built] {

@@ -176,6 +176,7 @@ impl Plan {
             layout: Arc::new(self.network.layout().clone()),
             penalties: self.network.penalties(),
             undecayed: self.job.undecayed(&self.network)?,
+            rectified: self.network.rectified(),
             sum_bounds: self.sum_bounds(),
             step_sums: self.network.sums_len(),
             start,

@@ -198,6 +198,7 @@ impl Shared {
                 recomputed,
                 weights,
                 norms,
+                silent: _,
             } => {
                 let loss = sums[0] / rows as f64;
                 let seconds = self.seconds_before + seconds;

@@ -158,6 +158,7 @@ impl Job {
             layout: Arc::new(self.network.layout().clone()),
             penalties: self.network.penalties(),
             undecayed: self.undecayed(),
+            rectified: self.network.rectified(),
             sum_bounds: bounds.collect(),
             step_sums: self.network.sums_len(),
             start,

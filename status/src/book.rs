@@ -118,6 +118,11 @@ impl Book {
         self.gradients.add(step, norms)
     }
 
+    /// Units that gave 0 for every row of an epoch, and how many there are, by layer: what there is to warn of that was not before.
+    pub fn silent_units(&mut self, silent: &[(String, [u64; 2])]) -> Vec<String> {
+        self.gradients.silent(silent)
+    }
+
     /// An epoch is over: what there is to warn of that was not before. Whoever tells of an epoch for the first time makes events of it.
     pub fn epoch(&mut self, epoch: u32, seconds: f64, values: Values) -> Vec<String> {
         let warnings = self.learning.epoch(epoch, &values);

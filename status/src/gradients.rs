@@ -2,7 +2,7 @@
 //! no more room; and what there is to warn of. A warning is told once, and again only after what it warned of went away. Changes
 //! nothing in a run.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::value::{Gradients, LayerGradient, finite};
 
@@ -24,6 +24,19 @@ const IS_BACK: f64 = 1e-3;
 const EXPLODES: f64 = 100.0;
 const IS_CALM: f64 = 10.0;
 
+/// Units are dead that give nothing in so many epochs in a row, if they are this share of their layer's; below the other they are
+/// back.
+const DEAD_EPOCHS: u32 = 3;
+const DEAD: f64 = 0.25;
+const ALIVE: f64 = 0.125;
+
+/// Epochs in a row in which so many units of a layer gave nothing, and whether that was told.
+#[derive(Clone, Debug, Default)]
+struct Silence {
+    epochs: u32,
+    is_told: bool,
+}
+
 /// See the file's text.
 #[derive(Clone, Debug)]
 pub(crate) struct GradientBook {
@@ -34,6 +47,8 @@ pub(crate) struct GradientBook {
     /// How many there were.
     measures: u64,
     all: All,
+    /// By layer.
+    silence: BTreeMap<String, Silence>,
 }
 
 /// The norms of a layer, or of all, of the last measures.
@@ -116,6 +131,7 @@ impl Default for GradientBook {
             every: 1,
             measures: 0,
             all: All::default(),
+            silence: BTreeMap::new(),
         }
     }
 }
@@ -160,6 +176,30 @@ impl GradientBook {
         let largest = (layer.name.clone(), most);
         let vanishing = self.layers.iter_mut().filter_map(|layer| layer.vanishing(&largest));
         vanishing.chain(self.all.exploding(&largest)).collect()
+    }
+
+    /// The units of each layer that gave nothing in an epoch, and all: what there is to warn of now that was not before.
+    pub(crate) fn silent(&mut self, silent: &[(String, [u64; 2])]) -> Vec<String> {
+        // Where no layer has a gradient there is nothing left to learn, and a unit without one may well be alive.
+        let is_still = |layer: &Layer| layer.norms.last() == Some(&0.0);
+        if !self.layers.is_empty() && self.layers.iter().all(is_still) {
+            return Vec::new();
+        }
+        let mut warnings = Vec::new();
+        for (name, [silent, of]) in silent.iter().take(LAYERS_MAX) {
+            let share = *silent as f64 / (*of).max(1) as f64;
+            let seen = self.silence.entry(name.clone()).or_default();
+            seen.epochs = if share >= DEAD { seen.epochs.saturating_add(1) } else { 0 };
+            seen.is_told &= share >= ALIVE;
+            if seen.epochs >= DEAD_EPOCHS && !seen.is_told {
+                seen.is_told = true;
+                warnings.push(format!(
+                    "{silent} of {of} units of {name} are dead: they gave 0 for every row in each of the last {DEAD_EPOCHS} epochs, and \
+                     learn nothing; a lower learning rate, leaky_relu or gelu keep units alive"
+                ));
+            }
+        }
+        warnings
     }
 
     /// As it is shown.
@@ -254,5 +294,28 @@ mod tests {
             assert_eq!(warned, [""; 0]);
         }
         assert_eq!(book.value().layers[1].norm[0], None);
+    }
+
+    #[test]
+    fn units_that_are_dead_are_told_once_and_again_after_they_were_back() {
+        let mut book = GradientBook::default();
+        let mut told = |silent: &[u64]| -> usize {
+            let one = |&silent: &u64| {
+                let of = [("layer 0".to_string(), [silent, 16]), ("layer 1".to_string(), [0, 8])];
+                book.silent(&of).len()
+            };
+            silent.iter().map(one).sum()
+        };
+        assert_eq!(told(&[0, 9, 9, 0, 3, 3, 3, 3]), 0);
+        assert_eq!(told(&[4, 4]), 0);
+        assert_eq!(told(&[4]), 1);
+        assert_eq!(told(&[4, 3, 4, 5, 6, 7, 8]), 0);
+        assert_eq!(told(&[1, 8, 8]), 0);
+        assert_eq!(told(&[8]), 1);
+        // Nothing is left to learn.
+        let mut book = GradientBook::default();
+        book.add(1, vec![("layer 0".to_string(), Some(0.0))]);
+        let all = [("layer 0".to_string(), [4, 4])];
+        assert!((0..9).all(|_| book.silent(&all).is_empty()));
     }
 }

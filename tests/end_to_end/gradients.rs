@@ -110,3 +110,20 @@ fn lines_without_gradients_are_read() {
         folder.run(arguments).expect(0);
     }
 }
+
+/// The first steps are so long that no row reaches most units any more.
+#[test]
+fn units_that_are_dead_are_among_the_events() {
+    let job = edited(JOB, "tanh", "relu");
+    let long = "optimizer = { type = \"sgd\", learning_rate = 20.0 }";
+    let job = edited(&job, "optimizer = \"adam\"", long);
+    let job = edited(&job, "epochs = 3", "epochs = 4");
+    let folder = Folder::with_table(&job, "boston-relu-adam-mse", 506);
+    folder.train_into("run");
+    let found = status(&folder);
+    let mut events = found["events"].as_array().unwrap().iter();
+    let is_dead = |text: &str| text.contains(" of 10 units of layer 0 are dead: they gave 0 for ");
+    let dead = events.find(|event| is_dead(event["text"].as_str().unwrap()));
+    let dead = dead.unwrap_or_else(|| panic!("{:#}", found["events"]));
+    assert_eq!((&dead["kind"], &dead["step"]), (&"warning".into(), &78.into()));
+}

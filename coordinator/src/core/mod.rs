@@ -78,6 +78,8 @@ pub struct Core {
     /// What the weights of the pass in hand add to the loss.
     penalty: f64,
     first_step_at: Option<Instant>,
+    /// Steps before this execution.
+    steps_before: u64,
     /// The pass in hand, or the one that comes next.
     pass: Pass,
     is_open: bool,
@@ -160,6 +162,7 @@ impl Core {
             rate: 0.0,
             penalty: 0.0,
             first_step_at: None,
+            steps_before: spec.start.step.0,
             pass: spec.start.pass,
             is_open: false,
             test_sums: None,

@@ -75,7 +75,7 @@ impl Core {
             Task::Train { epoch, .. } => {
                 self.reducer.end();
                 let step = planned.step.0 + 1;
-                let norms = self.gradient_norms(step);
+                let (norms, silent) = (self.gradient_norms(step), self.silent_units(step));
                 let started = self.first_step_at.unwrap_or(self.now);
                 self.observer.observe(RunEvent::Step {
                     epoch,
@@ -88,6 +88,7 @@ impl Core {
                     recomputed: self.account.recomputed(),
                     weights: WeightFrames(&|| self.reducer.frames()),
                     norms: &norms,
+                    silent: &silent,
                 });
             }
             Task::Evaluate { table } => {
@@ -126,6 +127,19 @@ impl Core {
         }
         let norms = self.reducer.gradient_norms().into_iter();
         norms.map(|(layer, norm)| (self.layout.layer_name(layer), norm)).collect()
+    }
+
+    /// After an epoch: the units of each layer that gave nothing in it. Not of one that an earlier execution began.
+    fn silent_units(&self, step: u64) -> Vec<(String, [u64; 2])> {
+        let each = self.schedule.train.count();
+        if !step.is_multiple_of(each) {
+            return Vec::new();
+        }
+        let silent = self.reducer.take_silent();
+        if step - each < self.steps_before {
+            return Vec::new();
+        }
+        silent.into_iter().map(|(layer, of)| (self.layout.layer_name(layer), of)).collect()
     }
 
     /// Tells who did what in a pass.

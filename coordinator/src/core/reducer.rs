@@ -128,7 +128,11 @@ impl Reducer {
             let rules = rules.averaging(chunk.momentum);
             let beside = (chunk.squared, rules);
             let state = ChunkState::new(version, weights, kept, published, precision, beside);
-            Arc::new(Mutex::new(state.measuring(Measured::of(&spec.layout, chunk))))
+            Arc::new(Mutex::new(state.measuring(Measured::of(
+                &spec.layout,
+                chunk,
+                &spec.rectified,
+            ))))
         };
         let chunks: Vec<_> = spec.layout.chunks().iter().zip(published).map(state).collect();
         let norm_blocks = spec.layout.norm_blocks();
@@ -199,6 +203,18 @@ impl Reducer {
         }
         norms.values_mut().for_each(|norm: &mut f64| *norm = norm.sqrt());
         norms
+    }
+
+    /// By layer with units that may give nothing: how many did since this was asked last, and how many there are.
+    pub(super) fn take_silent(&self) -> BTreeMap<usize, [u64; 2]> {
+        let mut all = BTreeMap::new();
+        for chunk in self.trained() {
+            for (layer, [silent, of]) in lock(chunk).measured().take_silent() {
+                let counted: &mut [u64; 2] = all.entry(layer).or_default();
+                *counted = [counted[0] + silent, counted[1] + of];
+            }
+        }
+        all
     }
 
     /// Nobody needs the weights before the update any more.

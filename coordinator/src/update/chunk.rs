@@ -162,9 +162,9 @@ impl ChunkState {
         ChunkState { measured, ..self }
     }
 
-    /// How large its gradient was when it was measured last.
-    pub(crate) fn measured(&self) -> &Measured {
-        &self.measured
+    /// What is measured of its gradient.
+    pub(crate) fn measured(&mut self) -> &mut Measured {
+        &mut self.measured
     }
 
     /// Makes these weights the newest, and publishes them as those of `step`, which has to be the next.
@@ -260,6 +260,7 @@ impl ChunkState {
         let len = self.published.newest().len() / rule.precision.width();
         let squared = self.squared;
         let mean = Mean { root: &root, len, squared, rows: open.update.rows as f32 };
+        self.measured.see_units(mean);
         if open.update.is_measured {
             self.measured.take_in(mean);
         }

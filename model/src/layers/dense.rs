@@ -189,6 +189,10 @@ impl Layer for Dense {
         self.trainable == Some(false)
     }
 
+    fn is_rectified(&self) -> bool {
+        self.use_bias && self.activation == Activation::Relu
+    }
+
     fn output_activation(&self) -> Activation {
         self.activation
     }

@@ -74,6 +74,11 @@ pub(crate) trait Layer: Stage {
         1
     }
 
+    /// Whether its last tensor has a bias for each of its units, whose gradient is 0 exactly while the unit gives 0 for every row.
+    fn is_rectified(&self) -> bool {
+        false
+    }
+
     /// The activation that its outputs went through last: a loss may be computed together with it, from the layer's sums.
     fn output_activation(&self) -> Activation {
         Activation::Linear

@@ -91,6 +91,7 @@ fn observe_step(recorder: &mut Recorder, step: u64) {
         recomputed: 0,
         weights: WeightFrames(&Vec::new),
         norms: &[],
+        silent: &[],
     });
 }
 

@@ -95,7 +95,17 @@ impl Watch {
         match *event {
             RunEvent::Refused { peer, reason } => self.refused(peer, reason),
             RunEvent::Stopping => drop(self.state(State::Stopping, None)),
-            RunEvent::Step { epoch, step, rows, sums, learning_rate, seconds, norms, .. } => {
+            RunEvent::Step {
+                epoch,
+                step,
+                rows,
+                sums,
+                learning_rate,
+                seconds,
+                norms,
+                silent,
+                ..
+            } => {
                 let (loss, rate) = (sums[0] / rows as f64, as_written(learning_rate));
                 let seconds = seconds_before + seconds;
                 let point = Point { step, loss, learning_rate: rate, rows, seconds };
@@ -106,6 +116,9 @@ impl Watch {
                         for warning in book.gradient(step, norms.iter().map(norm).collect()) {
                             book.event(at, "warning", warning);
                         }
+                    }
+                    for warning in book.silent_units(silent) {
+                        book.event(at, "warning", warning);
                     }
                 });
             }

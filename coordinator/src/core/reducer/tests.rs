@@ -24,6 +24,7 @@ fn reducer(clip_norm: Option<f32>) -> Reducer {
         layout,
         penalties: Penalties::default(),
         undecayed: Vec::new(),
+        rectified: Vec::new(),
         sum_bounds: Vec::new(),
         step_sums: 0,
         batches: Batches { rows: 2, shards: 2, batch_size: 2 },

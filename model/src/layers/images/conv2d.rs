@@ -195,6 +195,10 @@ impl Layer for Conv2d {
         format!("{rows} x {columns}{strides}, {padding}, {activation}{l1}{l2}{frozen}")
     }
 
+    fn is_rectified(&self) -> bool {
+        self.use_bias && self.activation == Activation::Relu
+    }
+
     fn is_frozen(&self) -> bool {
         self.trainable == Some(false)
     }
