@@ -35,5 +35,5 @@ pub use peer::Peer;
 pub use run::Coordinator;
 pub use server::ShardSource;
 pub use snapshot::Snapshot;
-pub use spec::{Coding, Homes, Outcome, RunSpec, Stop, SumBounds, ends_with_averages};
+pub use spec::{Coding, CrewRule, Homes, Outcome, RunSpec, Stop, SumBounds, ends_with_averages};
 pub use update::{Averaging, Optimizer};

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockstep_proto::batches::Batches;
 use lockstep_proto::layout::Layout;
@@ -11,6 +12,9 @@ use lockstep_proto::values::Precision;
 use crate::policy::{EarlyStopping, LearningRate, ReduceOnPlateau, Watch, Watched};
 use crate::snapshot::Snapshot;
 use crate::update::{Averaging, Optimizer};
+
+/// An even share of all rows among the workers that short passes are dealt to is no larger.
+const CREW_BYTES_MAX: usize = 64 << 20;
 
 /// All that a coordinator has to know of a job: flat vectors and counts.
 #[derive(Clone, Debug)]
@@ -70,6 +74,8 @@ pub struct RunSpec {
     pub coding: Coding,
     /// Whether workers add up gradients.
     pub homes: Homes,
+    /// Whether short passes may be dealt to fewer workers than there are, where that is faster; `None`: all are dealt to all.
+    pub crews: Option<CrewRule>,
     /// The run waits while it has fewer workers.
     pub workers_min: usize,
     /// Share of all spans that a second worker computes as well, to compare.
@@ -78,6 +84,33 @@ pub struct RunSpec {
     pub workers_start: usize,
     /// Threads that add and update chunks.
     pub threads: usize,
+}
+
+/// When a pass is dealt to fewer workers than there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrewRule {
+    /// Passes that are shorter may be: it is tried with how many they are shortest.
+    pub short: Duration,
+    /// Passes in a row with the same number, at least 2, before another has its turn.
+    pub row_passes: u32,
+    /// At least so long it is not tried again.
+    pub pause: Duration,
+    /// Fewer than so many are not dealt to.
+    pub least: usize,
+}
+
+impl Default for CrewRule {
+    fn default() -> CrewRule {
+        let (short, pause) = (Duration::from_millis(4), Duration::from_secs(5));
+        CrewRule { short, row_passes: 8, pause, least: 1 }
+    }
+}
+
+impl CrewRule {
+    /// For tables of so many bytes: whoever is dealt more than usual keeps more of their rows.
+    pub fn for_rows(bytes: usize) -> CrewRule {
+        CrewRule { least: bytes.div_ceil(CREW_BYTES_MAX).max(1), ..CrewRule::default() }
+    }
 }
 
 /// Whether gradients and weights are coded on their way.

@@ -271,7 +271,7 @@ impl Network {
     pub fn rectified(&self) -> Vec<Range<usize>> {
         let mut tensors = self.layout.tensors().iter();
         let mut found = Vec::new();
-        for built in &self.layers {
+        for built in self.layers.iter() {
             let own: Vec<_> = tensors.by_ref().take(built.shape.tensors.len()).collect();
             let is_rectified = self.described(built).is_some_and(|layer| layer.is_rectified());
             let bias = own.last().filter(|_| is_rectified && !built.is_frozen);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lockstep_coordinator::policy::{Measure, Watched};
-use lockstep_coordinator::{RunSpec, Snapshot, SumBounds, ends_with_averages};
+use lockstep_coordinator::{CrewRule, RunSpec, Snapshot, SumBounds, ends_with_averages};
 use lockstep_data::{Dataset, Detail, RowOrder, Rows, Schema, Sharded, Summary, TargetKind};
 use lockstep_model::{NUMERIC_PROFILE, Network};
 use lockstep_proto::batches::Batches;
@@ -200,9 +200,17 @@ impl Plan {
             audit_fraction: self.job.cluster.audit_fraction,
             coding: self.job.cluster.coding,
             homes: self.job.cluster.homes,
+            crews: Some(CrewRule::for_rows(self.row_bytes())),
             workers_start,
             threads,
         })
+    }
+
+    /// Of all tables, as workers keep them.
+    fn row_bytes(&self) -> usize {
+        let tables =
+            [Some(&self.tables.train), self.tables.validation.as_ref(), self.tables.test.as_ref()];
+        tables.into_iter().flatten().map(|table| size_of_val(&table.rows().values[..])).sum()
     }
 
     /// What watches a measure of the validation table, as the coordinator needs it.

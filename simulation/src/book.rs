@@ -72,6 +72,8 @@ pub struct Seen {
     pub(crate) blocked: u64,
     /// Weights that were read in shared memory.
     pub(crate) shared: u64,
+    /// Times that a worker got weights that were not the next: it had no part in the passes between.
+    pub(crate) spared: u64,
     /// Weights that came as what had changed.
     pub(crate) coded: u64,
     /// Runs that ended early.
@@ -109,7 +111,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn counts(&mut self) -> [&mut u64; 46] {
+    fn counts(&mut self) -> [&mut u64; 47] {
         [
             &mut self.late,
             &mut self.twice,
@@ -140,6 +142,7 @@ impl Seen {
             &mut self.held_back,
             &mut self.blocked,
             &mut self.shared,
+            &mut self.spared,
             &mut self.coded,
             &mut self.ended_early,
             &mut self.begun_at_the_end,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockstep_coordinator::core::MESSAGES_MAX;
-use lockstep_coordinator::{Coding, Homes, RunSpec, Snapshot};
+use lockstep_coordinator::{Coding, CrewRule, Homes, RunSpec, Snapshot};
 use lockstep_proto::ids::WorkerId;
 use lockstep_proto::random::{Purpose, Random};
 use lockstep_proto::tree::ShardTree;
@@ -42,6 +42,8 @@ pub struct Case {
     pub(crate) coding: Coding,
     /// Whether workers add up gradients.
     pub(crate) homes: Homes,
+    /// Whether passes may be dealt to fewer workers than there are.
+    pub(crate) crews: Option<CrewRule>,
 }
 
 /// One worker's membership.
@@ -171,6 +173,7 @@ impl Case {
             audit_fraction,
             coding,
             homes,
+            crews: draw_crews(seed),
             seed,
             job,
             workers_min: workers_min as usize,
@@ -211,6 +214,7 @@ impl Case {
             audit_fraction: 0.0,
             coding: Coding::Auto,
             homes: Homes::Off,
+            crews: None,
             ..self.clone()
         }
     }
@@ -243,6 +247,7 @@ impl Case {
             audit_fraction: self.audit_fraction,
             coding: self.coding,
             homes: self.homes,
+            crews: self.crews,
             workers_start: self.workers_start,
             threads: self.threads,
             ..self.job.spec(start)
@@ -267,6 +272,15 @@ fn draw_homes(seed: u64, lie: Option<Lie>) -> (Homes, Option<Lie>) {
     }
     let lies = one_in(random, 4) && lie != Some(Lie::Values);
     (Homes::On, if lies { Some(Lie::Exchange) } else { lie })
+}
+
+/// Three of four cases have crews, which are looked for as often as can be in so few passes.
+fn draw_crews(seed: u64) -> Option<CrewRule> {
+    let random = &mut Random::new(seed, Purpose::Split, 8, 0);
+    let short = Duration::from_millis([5, 50, 60_000][random.below(3) as usize]);
+    let (row_passes, pause) = (2 + random.below(2), up_to_ms(random, 100));
+    let least = 1 + random.below(2) as usize;
+    (!one_in(random, 4)).then_some(CrewRule { short, row_passes, pause, least })
 }
 
 fn draw_visit(random: &mut Random, stays: bool) -> Visit {

@@ -10,7 +10,7 @@ use lockstep_coordinator::core::{
 };
 use lockstep_coordinator::{Departure, Peer, RunError};
 use lockstep_proto::frame::{Deal, Limits, ToWorker};
-use lockstep_proto::ids::{Pass, Span, WorkerId};
+use lockstep_proto::ids::{Chunk, Pass, Span, Step, WorkerId};
 use lockstep_proto::wire::{self, worker_message::Kind};
 use lockstep_reduce::shared::weights::ChunkVersions;
 
@@ -24,6 +24,9 @@ pub struct Outcome {
     pub(crate) weights: Vec<u32>,
     pub(crate) history: Vec<Vec<u64>>,
 }
+
+/// Versions of the weights of which it is noted who was told.
+const STEPS_NOTED: usize = 4;
 
 /// How an execution ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,10 @@ pub(crate) struct Coordinator<'a> {
     /// What was dealt in the newest pass, to those who are still there.
     dealt: Vec<(WorkerId, Span)>,
     newest: Option<Pass>,
+    /// By worker and version: the chunks of weights that it was sent or told of.
+    told: BTreeMap<WorkerId, BTreeMap<Step, BTreeSet<Chunk>>>,
+    /// Deals of what was handled last.
+    deals: Vec<(WorkerId, Deal)>,
     /// Nodes of the newest pass that were given, by chunk, that of the sums being the last.
     given: BTreeMap<u32, BTreeSet<u32>>,
     /// To be said to workers, in order.
@@ -89,6 +96,8 @@ impl<'a> Coordinator<'a> {
             prepared: BTreeSet::new(),
             dealt: Vec::new(),
             newest: None,
+            told: BTreeMap::new(),
+            deals: Vec::new(),
             given: BTreeMap::new(),
             outbound: Vec::new(),
             jobs: Vec::new(),
@@ -187,6 +196,15 @@ impl<'a> Coordinator<'a> {
         while let Some(output) = self.core.poll() {
             self.carry(output);
         }
+        for (worker, deal) in std::mem::take(&mut self.deals) {
+            let version = self.case.job.schedule.version(deal.step);
+            let told = self.told.get(&worker);
+            let is_told = told.is_some_and(|told| self.case.job.is_whole(told, version));
+            assert!(
+                is_told || !self.core.is_member(worker),
+                "{worker} was dealt {deal:?} without its weights"
+            );
+        }
         if self.end.is_some() {
             self.core.conclude(&result);
         }
@@ -213,10 +231,12 @@ impl<'a> Coordinator<'a> {
             }
             Output::Weights(worker, weights) => {
                 assert!(self.prepared.contains(&worker), "{worker} got weights too early");
+                self.tell(worker, &weights);
                 self.outbound.push((worker, Outbound::Weights(weights)));
             }
             Output::Close(worker, fault) => {
                 self.prepared.remove(&worker);
+                self.told.remove(&worker);
                 self.dealt.retain(|&(dealt_to, _)| dealt_to != worker);
                 self.outbound.push((worker, Outbound::Close(fault)));
             }
@@ -228,7 +248,23 @@ impl<'a> Coordinator<'a> {
         }
     }
 
+    /// Notes that a worker gets weights, and whether it was spared some since those before.
+    fn tell(&mut self, worker: WorkerId, weights: &Weights) {
+        let told = self.told.entry(worker).or_default();
+        let last = told.keys().next_back();
+        let is_next = last.is_none_or(|last| weights.step.0 <= last.0 + 1);
+        told.entry(weights.step).or_default().insert(weights.chunk);
+        // The first has those that never change.
+        while told.len() > STEPS_NOTED
+            && let Some(&second) = told.keys().nth(1)
+        {
+            told.remove(&second);
+        }
+        self.book().seen.spared += u64::from(!is_next);
+    }
+
     fn deal(&mut self, worker: WorkerId, deal: Deal) {
+        self.deals.push((worker, deal));
         assert!(self.prepared.contains(&worker), "{worker} was dealt before it was prepared");
         let planned = self.book().planned(deal.pass).expect("passes are the schedule's");
         assert_eq!((deal.step, deal.task), (planned.step, planned.task));

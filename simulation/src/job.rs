@@ -181,6 +181,7 @@ impl Job {
             audit_fraction: 0.0,
             coding: Coding::Off,
             homes: Homes::Off,
+            crews: None,
             workers_start: 1,
             threads: 1,
         }

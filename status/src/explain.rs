@@ -43,7 +43,10 @@ pub(crate) fn explained(status: &Status) -> Vec<String> {
     }
     let step = passes.iter().sum::<f64>() / passes.len() as f64;
     let lost = waiting + sending;
-    if step < SHORT_SECONDS && lost >= 0.5 {
+    let spare = status.members.iter().filter(|member| member.state == "spare").count();
+    if spare > 0 {
+        found.push((1.0, spared(step, spare, status.members.len())));
+    } else if step < SHORT_SECONDS && lost >= 0.5 {
         found.push((lost, too_short(step, lost, members.len())));
     }
     if let Some(idle) = without_shards(status) {
@@ -108,6 +111,14 @@ fn too_short(step: f64, lost: f64, workers: usize) -> String {
          which changes the result, would do",
         1000.0 * step,
         percent(lost)
+    )
+}
+
+fn spared(step: f64, spare: usize, workers: usize) -> String {
+    format!(
+        "a step takes {:.1} ms, and would take longer with all {workers} workers: {spare} of them are spare. A larger batch_size, which \
+         changes the result, would give them something to do",
+        1000.0 * step
     )
 }
 
@@ -195,6 +206,13 @@ mod tests {
     fn more_workers_than_help() {
         let said = explained(&of(&[(0.3, 0.1, 1.0, 100.0); 3], 0.001));
         assert!(said[0].contains("a step takes 1.0 ms, and 70 %"), "{said:?}");
+        let mut status = of(&[(0.3, 0.1, 1.0, 100.0); 3], 0.0004);
+        status.members[1..].iter_mut().for_each(|member| member.state = "spare".to_string());
+        let said = explained(&status);
+        let wanted =
+            "a step takes 0.4 ms, and would take longer with all 3 workers: 2 of them are spare";
+        assert!(said[0].starts_with(wanted), "{said:?}");
+        assert!(!said.iter().any(|said| said.contains("more than help")), "{said:?}");
         let said = explained(&of(&[(0.9, 0.1, 1.0, 100.0); 6], 0.1));
         assert_eq!(said.len(), 1);
         assert!(said[0].starts_with("6 workers share 4 shards: 2 of them"), "{said:?}");

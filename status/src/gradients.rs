@@ -112,8 +112,8 @@ impl All {
         let least = *self.least.get_or_insert(now);
         self.least = Some(least.min(now));
         let was = self.is_exploding;
-        let is_large = |times: f64| now > times * least && now > first * times.sqrt();
-        self.is_exploding = is_large(if was { IS_CALM } else { EXPLODES });
+        let times: f64 = if was { IS_CALM } else { EXPLODES };
+        self.is_exploding = now > times * least && now > first * times.sqrt();
         (self.is_exploding && !was).then(|| {
             format!(
                 "the gradient explodes: its norm was {least:.2e} and is {now:.2e}, most of it in {largest}; gradient_clip_norm or a lower \
@@ -146,7 +146,9 @@ impl GradientBook {
         // The last is always there; of those before it, every so many.
         if self.measures > 0 && !(self.measures - 1).is_multiple_of(self.every) {
             self.steps.pop();
-            self.layers.iter_mut().for_each(|layer| drop(layer.norms.pop()));
+            for layer in &mut self.layers {
+                layer.norms.pop();
+            }
         }
         if self.steps.len() == PLACES_MAX {
             self.every *= 2;

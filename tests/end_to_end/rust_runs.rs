@@ -56,7 +56,7 @@ fn table(folder: &Folder) -> Table {
 }
 
 /// The job's words in Rust, kept in a folder.
-fn fit(run: &Path, epochs: u32, workers: usize) -> Fit<'static> {
+fn fit<'a>(run: &Path, epochs: u32, workers: usize) -> Fit<'a> {
     let fit = Fit::new().name("diamonds").epochs(epochs).batch_size(20).seed(3);
     let fit = fit.validation_split(0.2).workers(workers).run_folder(run);
     fit.early_stopping(EarlyStopping::new("validation_loss").patience(100))
@@ -160,7 +160,7 @@ fn what_does_not_fit_the_folder_is_told() {
         (fit(&run, 1, 1), "the run folder exists and is not empty"),
         (
             fit(&run, 1, 1).resume(true).seed(4),
-            "cannot resume: the job has changed: it was `seed = 3`, it is `seed = 4`",
+            "cannot resume: the job has changed: it was `seed(3)`, it is `seed(4)`",
         ),
         (Fit::new().resume(true), "resume is for a fit with a run_folder: set one"),
         (fit(&run, 1, 1).keep_checkpoints(0), "keep_checkpoints is 0, wanted at least 1"),

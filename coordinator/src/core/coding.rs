@@ -56,8 +56,14 @@ impl Coder {
         (self.begun, self.trial, self.tried_again_at) = (None, None, None);
     }
 
-    /// A step begins, right after the one before if there is no pass between them. `pays`: there may be something to gain.
-    pub(super) fn step_begins(&mut self, now: Instant, pays: bool) {
+    /// Whether a trial goes on.
+    pub(super) fn is_tried(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// A step begins, right after the one before if there is no pass between them. `pays`: there may be something to gain; a trial
+    /// begins only if it `may`.
+    pub(super) fn step_begins(&mut self, now: Instant, pays: bool, may: bool) {
         let taken = self.begun.replace(now).map(|begun| now.saturating_duration_since(begun));
         if self.coding != Coding::Auto {
             return;
@@ -67,7 +73,7 @@ impl Coder {
             return;
         }
         let Some(trial) = &mut self.trial else {
-            if taken.is_some() && self.tried_again_at.is_none_or(|at| now >= at) {
+            if may && taken.is_some() && self.tried_again_at.is_none_or(|at| now >= at) {
                 self.trial = Some(Trial { began: now, steps: 0, times: [Vec::new(), Vec::new()] });
                 self.is_on = false;
             }
@@ -108,7 +114,7 @@ mod tests {
     fn steps(coder: &mut Coder, now: &mut Instant, count: u32, times: [u64; 2]) -> u32 {
         let mut coded = 0;
         for _ in 0..count {
-            coder.step_begins(*now, true);
+            coder.step_begins(*now, true, true);
             coded += u32::from(coder.is_on());
             *now += Duration::from_millis(times[usize::from(coder.is_on())]);
         }
@@ -149,7 +155,7 @@ mod tests {
         assert!(coded > 0 && coder.trial.is_some());
         steps(&mut coder, &mut now, 1, [100, 60]);
         assert!(coder.trial.is_none() && coder.is_on());
-        coder.step_begins(now, false);
+        coder.step_begins(now, false, true);
         assert!(!coder.is_on(), "nobody is sent anything of weight");
     }
 

@@ -205,8 +205,12 @@ impl Core {
         let home = self.router.home(chunk).filter(|home| only.is_none() && is_there(home));
         let passes_on = |home: WorkerId, worker: WorkerId| self.router.exchange(home, worker);
         let mut ways: Vec<(WorkerId, Option<bool>)> = Vec::new();
-        for (&worker, member) in &self.members {
+        for (&worker, member) in &mut self.members {
             if !member.gets_weights || only.is_some_and(|only| only != worker) {
+                continue;
+            }
+            if !member.is_awake {
+                member.lacks.get_or_insert(step);
                 continue;
             }
             let is_named = is_shared && member.shares;

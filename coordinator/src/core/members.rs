@@ -19,6 +19,10 @@ pub(super) struct Member {
     pub(super) shares: bool,
     /// Only members that have their first shards are sent weights: by then they have said whether they share memory.
     pub(super) gets_weights: bool,
+    /// It is sent weights as they are made: it has a part in the pass in hand.
+    pub(super) is_awake: bool,
+    /// The first version of which something was made while it was not awake.
+    pub(super) lacks: Option<Step>,
     /// It was told to code its gradients.
     pub(super) codes: bool,
     /// Chunks of weights that it may lack and did not ask for: others pass them on to it, or they are told as what changed.
@@ -30,7 +34,15 @@ impl Core {
         self.observer.observe(RunEvent::Joined { worker, peer: &peer });
         let threads = peer.threads;
         let may_lack = BTreeSet::new();
-        let member = Member { peer, shares: false, gets_weights: false, codes: false, may_lack };
+        let member = Member {
+            peer,
+            shares: false,
+            gets_weights: false,
+            is_awake: true,
+            lacks: None,
+            codes: false,
+            may_lack,
+        };
         self.members.insert(worker, member);
         self.coder.members_changed();
         self.engine.handle(self.now, Event::Joined { worker, threads });
@@ -69,6 +81,32 @@ impl Core {
         }
         self.recall(|_, home| home == worker);
         true
+    }
+
+    /// A pass is open: those who have no part in it are sent nothing. Where workers add up, or pass weights on, all have one.
+    pub(super) fn wake_crew(&mut self) {
+        let all = !self.router.homes().is_empty();
+        let takes_part = |worker: &WorkerId| all || self.engine.takes_part(*worker);
+        for (worker, member) in &mut self.members {
+            member.is_awake = takes_part(worker);
+        }
+        let lacks = |(&worker, member): (&WorkerId, &Member)| {
+            (member.is_awake && member.lacks.is_some()).then_some(worker)
+        };
+        let lacking: Vec<WorkerId> = self.members.iter().filter_map(lacks).collect();
+        lacking.into_iter().for_each(|worker| self.wake(worker));
+    }
+
+    /// A member has a part in the pass in hand: it is sent the weights that it was spared, and those that are still made.
+    pub(super) fn wake(&mut self, worker: WorkerId) {
+        let Some(member) = self.members.get_mut(&worker) else { return };
+        member.is_awake = true;
+        let Some(since) = member.lacks.take() else { return };
+        for (step, chunk) in self.reducer.published() {
+            if step >= since {
+                self.send_weights(step, chunk, Some(worker));
+            }
+        }
     }
 
     /// A member says something.

@@ -137,6 +137,7 @@ impl Core {
             .starting_with(spec.workers_start)
             .starting_at(spec.start.pass)
             .auditing(spec.audit_fraction, spec.seed)
+            .choosing_crews(spec.crews)
             .freezing(reducer.frozen())
             .judging(early_stopper.is_some());
         let look_at = observer.look_interval().map(|_| now);
@@ -305,7 +306,9 @@ impl Core {
     fn code(&mut self) {
         let is_sent = |member: &Member| member.gets_weights && !member.shares;
         let pays = !self.reducer.is_small() && self.members.values().any(is_sent);
-        self.coder.step_begins(self.now, pays);
+        // One thing is tried at a time.
+        self.coder.step_begins(self.now, pays, !self.engine.tries_crews());
+        self.engine.allow_crew_trials(!self.coder.is_tried());
         let is_on = self.coder.is_on();
         for (&worker, member) in &mut self.members {
             if is_sent(member) && member.codes != is_on {
@@ -363,6 +366,7 @@ impl Core {
                 Action::Deal(worker, deal) => {
                     self.note_deal(worker, &deal);
                     self.dealt.push((worker, deal.span));
+                    self.wake(worker);
                     self.say(worker, ToWorker::Deal(deal));
                 }
                 Action::BeginPass(planned) => self.begin(&planned),

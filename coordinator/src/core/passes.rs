@@ -59,6 +59,7 @@ impl Core {
         if let Task::Train { .. } = planned.task {
             self.route_pass(planned);
         }
+        self.wake_crew();
     }
 
     pub(super) fn end(&mut self, planned: &Planned) -> Result<(), RunError> {

@@ -55,24 +55,31 @@ impl Engine {
             return;
         };
         let prepared = self.members.prepared();
-        if prepared.is_empty() || self.plan.is_stale() && prepared.len() < self.workers_wanted() {
+        if prepared.is_empty() || self.crews.is_stale() && prepared.len() < self.workers_wanted() {
             return;
         }
         let late = |worker: &WorkerId| {
             self.members.get(*worker).is_none_or(|member| member.is_late_for(planned.pass))
         };
-        let (late, on_time): (Vec<_>, Vec<_>) = prepared.into_iter().partition(late);
+        let (late, mut on_time): (Vec<_>, Vec<_>) = prepared.into_iter().partition(late);
         if on_time.is_empty() {
             return;
         }
-        self.plan.update(now, &mut self.members, &self.schedule, self.next);
+        self.crews.begin(now, &mut self.members, &self.schedule, &planned);
         self.note_progress(now);
         self.next = Pass(planned.pass.0 + 1);
         let leaves = self.schedule.leaves(&planned);
-        let open = OpenPass::new(planned, leaves, self.schedule.tree, (self.chunks, &self.frozen));
+        let tree = self.schedule.tree;
+        let mut open = OpenPass::new(now, planned, leaves, tree, (self.chunks, &self.frozen));
+        let spans = self.crews.spans(planned.task);
         let (theirs, mut dealt): (Vec<_>, Vec<_>) =
-            self.plan.spans().iter().partition(|(worker, _)| late.contains(worker));
+            spans.iter().partition(|(worker, _)| late.contains(worker));
         let orphans: Vec<u32> = theirs.iter().flat_map(|(_, span)| open.with_rows(*span)).collect();
+        open.is_disturbed = !orphans.is_empty();
+        let in_crew = |worker: &WorkerId| self.crews.has(planned.task, *worker);
+        if on_time.iter().any(in_crew) {
+            on_time.retain(in_crew);
+        }
         dealt.extend(self.give(&open, &orphans, on_time));
         self.actions.push_back(Action::BeginPass(planned));
         self.open = Some(open);
@@ -86,8 +93,10 @@ impl Engine {
             }
         }
         self.tend_audits(now);
-        for (worker, spans) in self.members.trim(self.plan.spans()) {
-            self.actions.push_back(Action::Forget(worker, spans));
+        if self.crews.let_go() {
+            for (worker, spans) in self.members.trim(|worker| self.crews.own(worker)) {
+                self.actions.push_back(Action::Forget(worker, spans));
+            }
         }
     }
 

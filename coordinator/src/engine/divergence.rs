@@ -64,7 +64,7 @@ impl Engine {
     pub(super) fn refute(&mut self, now: Instant, open: &OpenPass) {
         for claim in &open.claims {
             if self.members.leave(now, claim.worker) {
-                self.plan.outdate();
+                self.crews.outdate();
                 self.actions.push_back(Action::Refute(claim.worker, claim.divergence));
             }
         }

@@ -74,6 +74,7 @@ impl Engine {
                 continue;
             }
             open.deals[place].hedged = true;
+            open.is_disturbed = true;
             self.hedged.push((open.deals[place].worker, span));
             let missing = open.missing();
             let elsewhere = |shard: &u32| {

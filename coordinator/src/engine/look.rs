@@ -23,6 +23,8 @@ pub enum MemberState {
     Silent,
     /// It has nothing to do.
     Idle,
+    /// It has nothing to do: steps are shorter without it.
+    Spare,
 }
 
 /// A member, as the engine sees it.
@@ -45,9 +47,12 @@ pub struct MemberView {
 impl Engine {
     /// What each member is doing, in order of names.
     pub fn look(&self, now: Instant) -> Vec<MemberView> {
+        let planned = self.planned().or_else(|| self.schedule.planned(self.next));
+        let task = planned.map(|planned| planned.task);
         let view = |(worker, member): (WorkerId, &Member)| {
             let (state, since) = self.state_of(worker, member);
-            let own = self.plan.spans().iter().find(|(owner, _)| *owner == worker);
+            let own = task
+                .and_then(|task| self.crews.spans(task).iter().find(|(owner, _)| *owner == worker));
             MemberView {
                 worker,
                 state,
@@ -91,6 +96,11 @@ impl Engine {
         {
             return (MemberState::Late, None);
         }
-        self.open.as_ref().and_then(unanswered).unwrap_or((MemberState::Idle, None))
+        let is_spare = |open: &&OpenPass| !self.crews.has(open.planned.task, worker);
+        let idle = match self.open.as_ref().filter(is_spare) {
+            Some(_) => MemberState::Spare,
+            None => MemberState::Idle,
+        };
+        self.open.as_ref().and_then(unanswered).unwrap_or((idle, None))
     }
 }

@@ -15,6 +15,9 @@ const SMOOTHING: f64 = 0.5;
 /// is tried again some day.
 const FORGIVENESS: f64 = 1.1;
 
+/// So many times as fast as a favored member another has to be to take its place.
+const FAVOR: f64 = 1.5;
+
 /// A member keeps the rows of as many spans as its own.
 const SPANS_KEPT: u32 = 2;
 
@@ -32,6 +35,8 @@ pub(super) struct Member {
     fetches: Vec<(Span, Instant, u32)>,
     /// Smoothed.
     rows_per_second: Option<f64>,
+    /// How much longer than it computes its answers take, smoothed.
+    answer_seconds: Option<f64>,
     /// Measured since the speed was last brought up to date.
     work_rows: f64,
     busy: Duration,
@@ -123,6 +128,7 @@ impl Members {
             is_silent: false,
             fetches: Vec::new(),
             rows_per_second: None,
+            answer_seconds: None,
             work_rows: 0.0,
             busy: Duration::ZERO,
         };
@@ -207,18 +213,22 @@ impl Members {
         }
     }
 
-    /// Has every member let go of shards that it has beyond its limit, and says which: the limit is twice its own span in the
-    /// plan, or twice an even share of all shards where that is more. So much covers what it computes for others, in audits
+    /// Has every member let go of shards that it has beyond its limit, and says which: the limit is twice its own span (the
+    /// longest of them), or twice an even share of all shards where that is more. So much covers what it computes for others, in audits
     /// and when they are late or lost, without its rows coming and going. What it has in hand stays in any case.
-    pub(super) fn trim(&mut self, plan: &[(WorkerId, Span)]) -> Vec<(WorkerId, Vec<Span>)> {
+    pub(super) fn trim(
+        &mut self,
+        own: impl Fn(WorkerId) -> Vec<Span>,
+    ) -> Vec<(WorkerId, Vec<Span>)> {
         let share = self.shards.div_ceil(self.by_id.len().max(1) as u32);
         let mut let_go = Vec::new();
         for (&worker, member) in &mut self.by_id {
             if member.holdings.count() <= SPANS_KEPT * share {
                 continue;
             }
-            let own = plan.iter().find(|(owner, _)| *owner == worker).map(|&(_, span)| span);
-            let most = SPANS_KEPT * own.map_or(0, |span| span.len()).max(share);
+            let own = own(worker);
+            let longest = own.iter().map(|span| span.len()).max().unwrap_or(0);
+            let most = SPANS_KEPT * longest.max(share);
             let needed: Vec<Span> = own.into_iter().chain(member.in_hand()).collect();
             let spans = member.holdings.trim(most, &needed);
             if !spans.is_empty() {
@@ -272,9 +282,35 @@ impl Members {
         }
     }
 
-    /// Brings the speeds up to date with what was measured since the last time.
-    pub(super) fn update_speeds(&mut self) {
-        for member in self.by_id.values_mut() {
+    /// Notes how long an answer took beside computing.
+    pub(super) fn note_answer(&mut self, worker: WorkerId, beside: Duration) {
+        if let Some(member) = self.by_id.get_mut(&worker) {
+            member.answer_seconds = Some(smoothed(member.answer_seconds, beside.as_secs_f64()));
+        }
+    }
+
+    /// Prepared members, those first who are likely to be done first if one computes all of these rows; others than the favored
+    /// only if they are much faster, and equals in the order of their seats.
+    pub(super) fn ranked(&self, rows: f64, is_favored: impl Fn(WorkerId) -> bool) -> Vec<WorkerId> {
+        let seconds = |worker: &WorkerId| {
+            let beside = self.get(*worker).and_then(|member| member.answer_seconds);
+            let seconds = beside.unwrap_or(0.0) + rows / self.speed(*worker);
+            if is_favored(*worker) { seconds / FAVOR } else { seconds }
+        };
+        let mut ranked = self.prepared();
+        ranked.sort_by(|one, other| seconds(one).total_cmp(&seconds(other)));
+        ranked
+    }
+
+    /// How long it is likely to take to move so many shards.
+    pub(super) fn move_seconds(&self, shards: u32) -> f64 {
+        f64::from(shards) * self.fetch_seconds.unwrap_or(0.0)
+    }
+
+    /// Brings the speeds of those who are dealt to up to date with what was measured since the last time.
+    pub(super) fn update_speeds(&mut self, workers: &[WorkerId]) {
+        for worker in workers {
+            let Some(member) = self.by_id.get_mut(worker) else { continue };
             let busy = member.busy.as_secs_f64();
             if member.work_rows > 0.0 && busy > 0.0 {
                 let measured = member.work_rows / busy;

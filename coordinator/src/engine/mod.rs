@@ -7,6 +7,8 @@
 
 mod audits;
 mod checking;
+mod crew_size;
+mod crews;
 mod dealing;
 mod divergence;
 mod holdings;
@@ -30,13 +32,14 @@ use lockstep_proto::frame::Done;
 use lockstep_proto::ids::{Chunk, Pass, Span, Table, Task, WorkerId};
 use lockstep_proto::tree::Node;
 
+use crate::spec::CrewRule;
+use crews::Crews;
 use dealing::AuditRule;
 use late::Usual;
 pub use look::{MemberState, MemberView};
 use members::Members;
 use open_pass::OpenPass;
 pub use open_pass::Track;
-use plan::SpanPlan;
 pub use said::{Action, Answered, Event, Verdict};
 pub use schedule::{Planned, Schedule};
 pub use wait::{Wait, WaitReason};
@@ -56,7 +59,7 @@ pub struct Engine {
     workers_start: usize,
     audits: Option<AuditRule>,
     members: Members,
-    plan: SpanPlan,
+    crews: Crews,
     usual: Usual,
     /// Seconds from the last answer to the last sum of a home, usually.
     usual_lag: Option<f64>,
@@ -87,7 +90,7 @@ impl Engine {
             workers_min: workers_min.max(1),
             workers_start: 1,
             audits: None,
-            plan: SpanPlan::new(now),
+            crews: Crews::new(now),
             usual: Usual::default(),
             usual_lag: None,
             first: Pass(0),
@@ -134,6 +137,13 @@ impl Engine {
         self
     }
 
+    /// Deals short passes to fewer members than there are, by this rule, where that is faster. Not where spans are audited: whoever
+    /// checks a span has to have its rows.
+    pub fn choosing_crews(mut self, rule: Option<CrewRule>) -> Engine {
+        self.crews.by(rule.filter(|_| self.audits.is_none()));
+        self
+    }
+
     /// Takes in what happened. Events about workers that already left are ignored.
     pub fn handle(&mut self, now: Instant, event: Event) {
         match event {
@@ -157,6 +167,9 @@ impl Engine {
                         self.refute(now, &open);
                         let is_judged = Task::Evaluate { table: Table::Validation };
                         self.awaits_judgement = self.judges && open.planned.task == is_judged;
+                        let took = now.saturating_duration_since(open.began_at);
+                        let took = (!open.is_disturbed).then_some(took);
+                        self.crews.passed(now, open.planned.task, took);
                         self.actions.push_back(Action::EndPass(open.planned));
                     } else {
                         self.open = Some(open);
@@ -178,7 +191,7 @@ impl Engine {
             return false;
         }
         if !before {
-            self.plan.outdate();
+            self.crews.outdate();
         }
         self.deal_again(now);
         self.begin_pass(now);
@@ -187,7 +200,7 @@ impl Engine {
 
     fn leave(&mut self, now: Instant, worker: WorkerId) {
         if self.members.leave(now, worker) {
-            self.plan.outdate();
+            self.crews.outdate();
         }
         if let Some(open) = &mut self.open {
             open.forget(worker);
@@ -222,6 +235,7 @@ impl Engine {
         if let Some(open) = self.open.as_mut().filter(|open| open.planned.pass == pass) {
             if let Some(took) = open.answer(now, worker, done.span) {
                 self.usual.note(open.planned.task, took);
+                self.members.note_answer(worker, took.saturating_sub(done.busy));
             }
             self.tend_audits(now);
         }
@@ -311,6 +325,23 @@ impl Engine {
     /// By shard: whether a member has the rows, or was told to get them. `None` if it is none.
     pub(crate) fn holdings(&self, worker: WorkerId) -> Option<&[bool]> {
         self.members.get(worker).map(|member| member.holdings().has())
+    }
+
+    /// Whether a worker is told of what is new in the pass in hand from its begin on: it is dealt to, or still owes an answer.
+    pub(crate) fn takes_part(&self, worker: WorkerId) -> bool {
+        let Some(open) = &self.open else { return true };
+        let owes = || self.members.get(worker).is_none_or(|member| !member.is_idle());
+        self.crews.has(open.planned.task, worker) || owes()
+    }
+
+    /// Whether steps are tried with more or fewer members at the moment.
+    pub(crate) fn tries_crews(&self) -> bool {
+        self.crews.are_tried()
+    }
+
+    /// Whether that may be tried.
+    pub(crate) fn allow_crew_trials(&mut self, may: bool) {
+        self.crews.allow_trials(may);
     }
 
     /// When a worker last moved the run on.

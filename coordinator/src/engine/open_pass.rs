@@ -24,6 +24,9 @@ pub enum Track {
 #[derive(Debug)]
 pub(super) struct OpenPass {
     pub(super) planned: Planned,
+    pub(super) began_at: Instant,
+    /// Whether somebody left or was late: it says nothing of who it was dealt to.
+    pub(super) is_disturbed: bool,
     tree: ShardTree,
     /// The shards that have rows.
     leaves: LeafSet,
@@ -63,6 +66,7 @@ pub(super) struct Dealt {
 
 impl OpenPass {
     pub(super) fn new(
+        now: Instant,
         planned: Planned,
         leaves: LeafSet,
         tree: ShardTree,
@@ -81,6 +85,8 @@ impl OpenPass {
         }
         OpenPass {
             planned,
+            began_at: now,
+            is_disturbed: false,
             tree,
             leaves,
             covered,
@@ -142,6 +148,7 @@ impl OpenPass {
     pub(super) fn forget(&mut self, worker: WorkerId) {
         let lost: Vec<Span> =
             self.deals.iter().filter(|deal| deal.worker == worker).map(|deal| deal.span).collect();
+        self.is_disturbed = true;
         self.audits.forget(worker);
         self.sums.forget(worker);
         self.claims.retain(|claim| claim.worker != worker);

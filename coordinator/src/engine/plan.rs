@@ -1,12 +1,12 @@
-//! Who has which span from one pass to the next, and when that changes: with the members, and with their speeds where
-//! it pays.
+//! Who of those that are dealt to has which span from one pass to the next, and when that changes: with them, and with their
+//! speeds where it pays.
 
 use std::time::{Duration, Instant};
 
-use lockstep_proto::ids::{Pass, Span, Task, WorkerId};
+use lockstep_proto::ids::{Span, Task, WorkerId};
 
 use super::members::Members;
-use super::schedule::Schedule;
+use super::schedule::{Planned, Schedule};
 use super::spans;
 
 /// Speeds are looked at this often at most, and after this many passes at least.
@@ -18,7 +18,7 @@ const LOOK_PASSES: u32 = 2;
 const GAIN_SHARE_MIN: f64 = 0.1;
 const GAIN_SECONDS_MIN: f64 = 500e-6;
 
-/// The spans of the prepared members.
+/// The spans of some of the prepared members, or of all.
 #[derive(Debug)]
 pub(super) struct SpanPlan {
     spans: Vec<(WorkerId, Span)>,
@@ -46,26 +46,27 @@ impl SpanPlan {
         &self.spans
     }
 
-    /// Brings the plan up to date, between two passes. Needs a prepared member.
+    /// Brings the plan up to date for a pass that these workers are dealt, in the order of their seats. Needs one.
     pub(super) fn update(
         &mut self,
         now: Instant,
         members: &mut Members,
         schedule: &Schedule,
-        next: Pass,
+        planned: &Planned,
+        workers: &[WorkerId],
     ) {
         self.passes += 1;
         let due = self.passes >= LOOK_PASSES
             && now.saturating_duration_since(self.looked_at) >= LOOK_INTERVAL;
         if due {
-            members.update_speeds();
+            members.update_speeds(workers);
             self.looked_at = now;
             self.passes = 0;
         }
         if self.stale {
-            self.spans = cut(members, schedule, &members.prepared());
+            self.spans = cut(members, schedule, workers);
             self.stale = false;
-        } else if due && let Some(better) = self.better(members, schedule, next) {
+        } else if due && let Some(better) = self.better(members, schedule, planned, workers) {
             self.spans = better;
         }
     }
@@ -75,9 +76,9 @@ impl SpanPlan {
         &self,
         members: &Members,
         schedule: &Schedule,
-        next: Pass,
+        planned: &Planned,
+        workers: &[WorkerId],
     ) -> Option<Vec<(WorkerId, Span)>> {
-        let planned = schedule.planned(next)?;
         let batch_rows = match planned.task {
             Task::Train { .. } => schedule.train.batch_size,
             Task::Evaluate { .. } => return None,
@@ -91,13 +92,13 @@ impl SpanPlan {
             each.fold(0.0, f64::max)
         };
         let now = seconds(&self.spans);
-        let speeds: f64 = members.prepared().iter().map(|&worker| members.speed(worker)).sum();
+        let speeds: f64 = workers.iter().map(|&worker| members.speed(worker)).sum();
         let gains = |then: f64| now - then >= (GAIN_SHARE_MIN * now).max(GAIN_SECONDS_MIN);
         // Even spans of a fraction of a shard would not be better: spare the search.
         if !gains(batch_rows as f64 / speeds) {
             return None;
         }
-        let better = cut(members, schedule, &members.prepared());
+        let better = cut(members, schedule, workers);
         let then = seconds(&better);
         let steps_left = schedule.steps().0.saturating_sub(planned.step.0) as f64;
         let moves = better.iter().map(|&(worker, span)| members.fetch_time(worker, span));

@@ -2,6 +2,7 @@
 
 mod audits;
 mod clock;
+mod crews;
 mod dealing;
 mod divergence;
 mod late;

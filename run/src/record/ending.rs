@@ -46,7 +46,10 @@ impl Records {
         let best_epoch = found.and_then(|found| found.best_epoch);
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let history = History { best_epoch, ..std::mem::take(&mut shared.history) };
-        (history, validated.threshold.filter(|_| plan.chooses_threshold()))
+        (
+            history,
+            validated.threshold.filter(|_| plan.chooses_threshold()).map(|chosen| chosen.value),
+        )
     }
 
     /// Writes the last line and returns the history with the run's report.

@@ -245,6 +245,9 @@ fn seen(view: &MemberView) -> Seen {
         MemberState::Late => ("late", "its answer is late: others compute the same as well"),
         MemberState::Silent => ("silent", "an answer of it was waited for in vain"),
         MemberState::Idle => ("idle", ""),
+        MemberState::Spare => {
+            ("spare", "a step is too short to share: it is over sooner without this worker")
+        }
     };
     Seen {
         worker: view.worker.0,

@@ -18,7 +18,7 @@ pub struct Member {
     pub threads: u32,
     /// The number that the same process had before.
     pub was: Option<u64>,
-    /// What it is doing: `waiting`, `fetching`, `computing`, `idle`, `slow`, `late`, `silent`.
+    /// What it is doing: `waiting`, `fetching`, `computing`, `idle`, `spare`, `slow`, `late`, `silent`.
     pub state: String,
     /// Why, in words.
     pub reason: String,

@@ -46,6 +46,7 @@ fn reducer(clip_norm: Option<f32>) -> Reducer {
         audit_fraction: 0.0,
         coding: Coding::Off,
         homes: Homes::Off,
+        crews: None,
         workers_start: 1,
         threads: 1,
     };
