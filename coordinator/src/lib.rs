@@ -28,6 +28,7 @@ mod snapshot;
 mod spec;
 mod update;
 
+pub use self::core::{may_have_homes, who_may_add};
 pub use departure::Departure;
 pub use error::RunError;
 pub use observer::{Judged, Observer, PassShare, RunEvent, WeightFrames};

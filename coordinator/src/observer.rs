@@ -162,6 +162,8 @@ pub enum RunEvent<'a> {
         planned: Option<Planned>,
         /// What is waited for, if nothing has moved for a moment and it can be said.
         wait: Option<&'a Wait>,
+        /// Who adds up gradients and why, in words.
+        adds: &'a str,
     },
     /// A span was late, and was dealt to others as well: the first answer counts.
     Hedged {

@@ -264,14 +264,15 @@ impl Case {
     }
 }
 
-/// Two of three cases have homes wherever that can be; in some of these somebody lies about them.
+/// Two of three cases have homes, wherever that can be or by turns; in some of these somebody lies about them.
 fn draw_homes(seed: u64, lie: Option<Lie>) -> (Homes, Option<Lie>) {
     let random = &mut Random::new(seed, Purpose::Split, 4, 0);
     if one_in(random, 3) {
         return (Homes::Off, lie);
     }
     let lies = one_in(random, 4) && lie != Some(Lie::Values);
-    (Homes::On, if lies { Some(Lie::Exchange) } else { lie })
+    let homes = if one_in(random, 4) { Homes::Auto } else { Homes::On };
+    (homes, if lies { Some(Lie::Exchange) } else { lie })
 }
 
 /// Three of four cases have crews, which are looked for as often as can be in so few passes.

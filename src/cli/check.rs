@@ -356,6 +356,7 @@ fn wire(traffic: &Traffic, text: &mut Lines) -> fmt::Result {
         bytes(traffic.step_bytes_down),
         traffic.precision
     )?;
+    writeln!(text, "  gradients are added up by {}", traffic.adds)?;
     writeln!(
         text,
         "  memory, about: coordinator {}, worker {}",

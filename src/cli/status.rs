@@ -184,6 +184,7 @@ fn lines(status: &Status) -> Vec<String> {
         lines.push(format!("WAITING ({}{limit}): {}; {}", wait.stage, wait.what, wait.remedy));
     }
     lines.extend(status.explanations.iter().cloned());
+    lines.extend(status.adds.iter().map(|who| format!("gradients are added up by {who}")));
     lines.extend(members(&status.members));
     for gone in status.gone.iter().rev().take(EVENTS_SHOWN) {
         lines.push(format!(

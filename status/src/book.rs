@@ -53,6 +53,7 @@ pub struct Book {
     /// When each member was late, the last times.
     late_at: BTreeMap<u64, VecDeque<f64>>,
     gone: VecDeque<Gone>,
+    adds: Option<String>,
     wait: Option<Wait>,
     refused: VecDeque<(f64, Wait)>,
     /// Since when a file cannot be written.
@@ -183,6 +184,11 @@ impl Book {
         self.wait = wait;
     }
 
+    /// Who adds up gradients, and why.
+    pub fn adds(&mut self, who: &str) {
+        self.adds = Some(who.to_string());
+    }
+
     /// Something happened; the same as the last time counts as one more of it.
     pub fn event(&mut self, at: f64, kind: &str, text: String) {
         match kind {
@@ -247,6 +253,7 @@ impl Book {
             gradients: self.gradients.value(),
             members,
             gone: self.gone.iter().cloned().collect(),
+            adds: self.adds.clone(),
             waits,
             strip: self.strip.value(host),
             events: self.events.iter().cloned().collect(),

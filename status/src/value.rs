@@ -53,6 +53,8 @@ pub struct Status {
     pub members: Vec<Member>,
     /// Who took part, the last 64 that left.
     pub gone: Vec<Gone>,
+    /// Who adds up gradients, and why.
+    pub adds: Option<String>,
     /// What is waited for, and why nothing moves; usually nothing.
     pub waits: Vec<Wait>,
     /// Who did what in the last passes.

@@ -1,170 +1,95 @@
 //! Whether gradients and weights are coded on their way. Coding takes time and saves bytes; which of the two is worth more depends
-//! on links, processors and values, so it is tried: a few steps with it, a few without, and what was faster stays until it is
-//! tried again. No number of a run depends on it.
+//! on links, processors and values, so it is tried by [`Turns`]. No number of a run depends on it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::spec::Coding;
+use lockstep_proto::frame::ToWorker;
 
-/// Steps in a row with coding, or without, in a trial. The first is not counted: some of it was done before.
-const STEPS_IN_A_ROW: u32 = 4;
-
-/// Rows of steps in a trial, by turns without and with.
-const ROWS: u32 = 4;
-
-/// Coding has to make steps shorter by this share.
-const GAIN_MIN: f64 = 0.03;
-
-/// From the end of a trial to the next: at least so long, and so many times as long as the trial took.
-const PAUSE_MIN: Duration = Duration::from_secs(30);
-const PAUSE_OF_TRIAL: u32 = 20;
+use super::members::Member;
+use super::turns::Turns;
+use super::{Core, Output};
+use crate::spec::{Coding, Homes};
 
 /// See the file's text.
 #[derive(Debug)]
 pub(super) struct Coder {
     coding: Coding,
-    is_on: bool,
-    /// When the step in hand began, if nobody came or left since.
-    begun: Option<Instant>,
-    trial: Option<Trial>,
-    /// When it is tried again.
-    tried_again_at: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Trial {
-    began: Instant,
-    /// Steps so far.
-    steps: u32,
     /// Without coding, and with it.
-    times: [Vec<Duration>; 2],
+    turns: Turns,
 }
 
 impl Coder {
     pub(super) fn new(coding: Coding) -> Coder {
-        let is_on = coding == Coding::On;
-        Coder { coding, is_on, begun: None, trial: None, tried_again_at: None }
+        Coder { coding, turns: Turns::default() }
     }
 
     /// Whether what is sent is coded.
     pub(super) fn is_on(&self) -> bool {
-        self.is_on
+        match self.coding {
+            Coding::Auto => self.turns.is_second(),
+            Coding::On => true,
+            Coding::Off => false,
+        }
     }
 
-    /// A worker came or left: what was found out does not hold for those that are there now.
+    /// See [`Turns::is_trying`].
+    pub(super) fn is_trying(&self) -> bool {
+        self.turns.is_trying()
+    }
+
+    /// See [`Turns::members_changed`].
     pub(super) fn members_changed(&mut self) {
-        (self.begun, self.trial, self.tried_again_at) = (None, None, None);
+        self.turns.members_changed();
     }
 
-    /// Whether a trial goes on.
-    pub(super) fn is_tried(&self) -> bool {
-        self.trial.is_some()
+    /// See [`Turns::step_begins`].
+    pub(super) fn step_begins(&mut self, now: Instant, pays: bool, may_begin: bool) {
+        let is_tried = self.coding == Coding::Auto && pays;
+        self.turns.step_begins(now, is_tried, may_begin);
     }
 
-    /// A step begins, right after the one before if there is no pass between them. `pays`: there may be something to gain; a trial
-    /// begins only if it `may`.
-    pub(super) fn step_begins(&mut self, now: Instant, pays: bool, may: bool) {
-        let taken = self.begun.replace(now).map(|begun| now.saturating_duration_since(begun));
-        if self.coding != Coding::Auto {
-            return;
-        }
-        if !pays {
-            (self.trial, self.is_on) = (None, false);
-            return;
-        }
-        let Some(trial) = &mut self.trial else {
-            if may && taken.is_some() && self.tried_again_at.is_none_or(|at| now >= at) {
-                self.trial = Some(Trial { began: now, steps: 0, times: [Vec::new(), Vec::new()] });
-                self.is_on = false;
-            }
-            return;
-        };
-        let Some(taken) = taken else { return };
-        if !trial.steps.is_multiple_of(STEPS_IN_A_ROW) {
-            trial.times[usize::from(self.is_on)].push(taken);
-        }
-        trial.steps += 1;
-        if trial.steps < ROWS * STEPS_IN_A_ROW {
-            self.is_on = !(trial.steps / STEPS_IN_A_ROW).is_multiple_of(2);
-            return;
-        }
-        let [without, with] = trial.times.each_mut().map(|times| median(times));
-        self.is_on = with.as_secs_f64() <= (1.0 - GAIN_MIN) * without.as_secs_f64();
-        let pause = PAUSE_MIN.max(PAUSE_OF_TRIAL * now.saturating_duration_since(trial.began));
-        self.tried_again_at = now.checked_add(pause);
-        self.trial = None;
-    }
-
-    /// Something other than a step begins.
+    /// See [`Turns::other_begins`].
     pub(super) fn other_begins(&mut self) {
-        self.begun = None;
+        self.turns.other_begins();
     }
 }
 
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
+impl Core {
+    /// A step begins: tells those whose gradients go over a link whether to code them. Those of a worker on the coordinator's machine
+    /// do where others are home to chunks.
+    pub(super) fn code(&mut self) {
+        let is_sent = |member: &Member| member.gets_weights && !member.shares;
+        let pays = !self.reducer.is_small() && self.members.values().any(is_sent);
+        // One thing is tried at a time.
+        let is_free = !self.home_turns.is_trying() && !self.engine.tries_crews();
+        self.coder.step_begins(self.now, pays, is_free);
+        self.engine.allow_crew_trials(!self.coder.is_trying() && !self.home_turns.is_trying());
+        let is_on = self.coder.is_on();
+        let has_homes = self.homes != Homes::Off;
+        for (&worker, member) in &mut self.members {
+            let is_told = member.gets_weights && (!member.shares || has_homes);
+            if is_told && member.codes != is_on {
+                member.codes = is_on;
+                self.outputs.push_back(Output::Say(worker, ToWorker::Code(is_on)));
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Runs so many steps, which take these milliseconds without and with coding. How many were coded.
-    fn steps(coder: &mut Coder, now: &mut Instant, count: u32, times: [u64; 2]) -> u32 {
-        let mut coded = 0;
-        for _ in 0..count {
-            coder.step_begins(*now, true, true);
-            coded += u32::from(coder.is_on());
-            *now += Duration::from_millis(times[usize::from(coder.is_on())]);
-        }
-        coded
-    }
-
-    #[test]
-    fn what_is_faster_stays_until_it_is_tried_again() {
-        let mut now = Instant::now();
-        let trial = ROWS * STEPS_IN_A_ROW;
-        for (times, wins) in [([100, 60], true), ([100, 99], false), ([10, 20], false)] {
-            let mut coder = Coder::new(Coding::Auto);
-            assert_eq!(steps(&mut coder, &mut now, trial + 1, times), trial / 2, "{times:?}");
-            let coded = steps(&mut coder, &mut now, 20, times);
-            assert_eq!(coded, if wins { 20 } else { 0 }, "{times:?}");
-            now += 20 * PAUSE_MIN;
-            coder.other_begins();
-            assert_eq!(steps(&mut coder, &mut now, 1, times), u32::from(wins));
-            // It pays no more, or now it does.
-            let [without, with] = times;
-            let coded = steps(&mut coder, &mut now, trial, [with, without]);
-            assert_eq!(coded, trial / 2);
-            let coded = steps(&mut coder, &mut now, 9, [with, without]);
-            assert_eq!(
-                coded,
-                if with as f64 * 0.97 >= without as f64 { 9 } else { 0 },
-                "{times:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn steps_beside_a_change_are_not_compared() {
-        let (mut coder, mut now) = (Coder::new(Coding::Auto), Instant::now());
-        steps(&mut coder, &mut now, 7, [100, 60]);
-        coder.members_changed();
-        let coded = steps(&mut coder, &mut now, 1 + ROWS * STEPS_IN_A_ROW, [100, 60]);
-        assert!(coded > 0 && coder.trial.is_some());
-        steps(&mut coder, &mut now, 1, [100, 60]);
-        assert!(coder.trial.is_none() && coder.is_on());
-        coder.step_begins(now, false, true);
-        assert!(!coder.is_on(), "nobody is sent anything of weight");
-    }
+    use std::time::Duration;
 
     #[test]
     fn a_job_may_say() {
         for (coding, is_on) in [(Coding::On, true), (Coding::Off, false)] {
             let (mut coder, mut now) = (Coder::new(coding), Instant::now());
-            let coded = steps(&mut coder, &mut now, 50, [10, 1]);
-            assert_eq!(coded, if is_on { 50 } else { 0 });
+            for _ in 0..50 {
+                coder.step_begins(now, true, true);
+                assert!(coder.is_on() == is_on && !coder.is_trying());
+                now += Duration::from_millis(if coder.is_on() { 1 } else { 10 });
+            }
         }
     }
 }

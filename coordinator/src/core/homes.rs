@@ -7,7 +7,7 @@ use lockstep_proto::frame::{Dealt, DealtSpan, HomeSum, Listens, ToWorker, digest
 use lockstep_proto::ids::{Chunk, Pass, Span, Step, Task, WorkerId};
 
 use super::Core;
-use super::route::{Fact, Facts};
+use super::route::{Fact, Facts, Star, choose};
 use crate::backlog::{ChunkValues, Way, Weights};
 use crate::engine::{Answered, Planned};
 use crate::error::RunError;
@@ -19,13 +19,39 @@ impl Core {
         if self.homes == Homes::Off {
             return;
         }
-        let facts = self.facts();
-        let is_new = self.router.begin(planned.pass, &facts).is_some();
-        if is_new {
+        let found = choose(&self.facts());
+        let is_tried = self.homes == Homes::Auto;
+        let may_begin = !self.coder.is_trying() && !self.engine.tries_crews();
+        self.home_turns.step_begins(self.now, is_tried && found.is_ok(), may_begin);
+        self.star = match found {
+            Ok(_) if is_tried && !self.home_turns.is_second() => Some(Star::Slower),
+            Ok(_) => None,
+            Err(star) => Some(star),
+        };
+        let homes = found.ok().filter(|_| self.star.is_none()).unwrap_or_default();
+        if self.router.begin(planned.pass, homes).is_some() {
             self.tell_route();
         }
         let homes = self.router.route().homes.clone();
         self.engine.route(self.now, &homes, []);
+    }
+
+    /// Who adds up gradients and why, in words.
+    pub(super) fn who_adds(&self) -> String {
+        if let (Some(star), false) = (self.star, self.home_turns.is_trying()) {
+            return format!("the coordinator: {star}");
+        }
+        let homes = self.router.chosen();
+        let workers = if homes == 1 { "1 worker".to_string() } else { format!("{homes} workers") };
+        let why = match self.homes {
+            _ if self.home_turns.is_trying() => "the coordinator and workers are tried by turns",
+            Homes::Auto => "that is faster than the coordinator alone",
+            Homes::On | Homes::Off => "the job says so",
+        };
+        match self.star {
+            Some(_) => format!("the coordinator: {why}"),
+            None => format!("{workers}: {why}"),
+        }
     }
 
     fn facts(&self) -> Facts {
@@ -36,7 +62,6 @@ impl Core {
         let prepared = self.members.iter().filter(|(_, member)| member.gets_weights);
         let members = prepared.map(|(&worker, member)| Fact {
             worker,
-            host: member.peer.ip().unwrap_or_else(|| member.peer.host.clone()),
             shares: member.shares,
             rests: self.router.rests(self.now, worker),
             reached: others(worker),

@@ -44,7 +44,7 @@ impl Core {
             may_lack,
         };
         self.members.insert(worker, member);
-        self.coder.members_changed();
+        self.members_changed();
         self.engine.handle(self.now, Event::Joined { worker, threads });
     }
 
@@ -71,7 +71,7 @@ impl Core {
     ) -> bool {
         let Some(Member { peer, .. }) = self.members.remove(&worker) else { return false };
         self.outputs.push_back(Output::Close(worker, fault.map(str::to_string)));
-        self.coder.members_changed();
+        self.members_changed();
         self.tally.leave(worker);
         let workers = self.members.len();
         self.observer.observe(RunEvent::Left { worker, peer: &peer, reason, workers });
@@ -107,6 +107,12 @@ impl Core {
                 self.send_weights(step, chunk, Some(worker));
             }
         }
+    }
+
+    /// What was tried does not hold for those that are there now.
+    fn members_changed(&mut self) {
+        self.coder.members_changed();
+        self.home_turns.members_changed();
     }
 
     /// A member says something.

@@ -18,6 +18,7 @@ mod results;
 mod route;
 mod stopping;
 mod tally;
+mod turns;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -47,9 +48,11 @@ use members::Member;
 use plateau::RateWatcher;
 pub use reducer::{INLINE_BYTES_MAX, jobs_max};
 use reducer::{Reduced, Reducer};
-use route::Router;
+use route::{Router, Star};
+pub use route::{may_have_homes, who_may_add};
 use stopping::Stopwatch;
 use tally::{Tally, WAIT_SHOWN_AFTER};
+use turns::Turns;
 
 /// See the module's text.
 pub struct Core {
@@ -66,6 +69,10 @@ pub struct Core {
     homes: Homes,
     is_audited: bool,
     router: Router,
+    /// The coordinator adding up everything, and homes.
+    home_turns: Turns,
+    /// Why the coordinator adds up everything, if it does.
+    star: Option<Star>,
     roster: Roster,
     /// What was dealt and homes were not told of.
     dealt: Vec<(WorkerId, Span)>,
@@ -141,6 +148,8 @@ impl Core {
             .freezing(reducer.frozen())
             .judging(early_stopper.is_some());
         let look_at = observer.look_interval().map(|_| now);
+        let is_audited = spec.audit_fraction > 0.0;
+        let star = Star::at_first(spec.homes, reducer.is_small(), is_audited);
         Core {
             schedule,
             layout: spec.layout.clone(),
@@ -153,8 +162,10 @@ impl Core {
             account: Account::default(),
             members: BTreeMap::new(),
             homes: spec.homes,
-            is_audited: spec.audit_fraction > 0.0,
+            is_audited,
             router: Router::new(spec.layout.chunks().iter().map(ChunkRange::sums_len).collect()),
+            home_turns: Turns::default(),
+            star: Some(star),
             roster: Roster::default(),
             dealt: Vec::new(),
             observer,
@@ -302,22 +313,6 @@ impl Core {
         Ok(())
     }
 
-    /// A step begins: tells those whose gradients go over a link whether to code them.
-    fn code(&mut self) {
-        let is_sent = |member: &Member| member.gets_weights && !member.shares;
-        let pays = !self.reducer.is_small() && self.members.values().any(is_sent);
-        // One thing is tried at a time.
-        self.coder.step_begins(self.now, pays, !self.engine.tries_crews());
-        self.engine.allow_crew_trials(!self.coder.is_tried());
-        let is_on = self.coder.is_on();
-        for (&worker, member) in &mut self.members {
-            if is_sent(member) && member.codes != is_on {
-                member.codes = is_on;
-                self.outputs.push_back(Output::Say(worker, ToWorker::Code(is_on)));
-            }
-        }
-    }
-
     /// Tells the observer who does what, when it is time.
     fn look(&mut self) {
         for (worker, span) in self.engine.take_hedged() {
@@ -333,6 +328,7 @@ impl Core {
             members: &self.engine.look(self.now),
             planned: self.engine.planned(),
             wait: wait.as_ref(),
+            adds: &self.who_adds(),
         });
     }
 

@@ -53,6 +53,7 @@ impl Core {
             );
         } else {
             self.coder.other_begins();
+            self.home_turns.other_begins();
             self.router.begin_other();
         }
         self.account.begin(self.schedule.tree, leaves);

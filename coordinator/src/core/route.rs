@@ -9,15 +9,18 @@ use std::time::{Duration, Instant};
 
 use lockstep_proto::frame::Route;
 use lockstep_proto::ids::{Chunk, Pass, WorkerId};
+use lockstep_proto::layout::Layout;
+use lockstep_proto::values::Precision;
 
+use super::INLINE_BYTES_MAX;
 use crate::spec::Homes;
 
 /// A worker whose sums were late is home to nothing for so long, and twice as long each time that it happens again.
 const REST_MIN: Duration = Duration::from_secs(2);
 const REST_MAX: Duration = Duration::from_secs(600);
 
-/// With fewer machines the coordinator's link carries no more than each of theirs would.
-const HOSTS_MIN: usize = 3;
+/// One alone would be sent all that the coordinator would be.
+const ELSEWHERE_MIN: usize = 2;
 
 /// What a choice depends on.
 #[derive(Clone, Debug)]
@@ -34,8 +37,6 @@ pub(super) struct Facts {
 #[derive(Clone, Debug)]
 pub(super) struct Fact {
     pub(super) worker: WorkerId,
-    /// Where it runs.
-    pub(super) host: String,
     /// It is on the coordinator's machine, and shares memory with it.
     pub(super) shares: bool,
     /// Its sums were late.
@@ -51,8 +52,16 @@ pub(super) enum Star {
     Audited,
     Small,
     OneMachine,
-    FewHosts,
+    FewElsewhere,
     Unreached,
+    Slower,
+}
+
+impl Star {
+    /// Before anybody takes part.
+    pub(super) fn at_first(homes: Homes, is_small: bool, is_audited: bool) -> Star {
+        check(homes, is_small, is_audited).err().unwrap_or(Star::OneMachine)
+    }
 }
 
 impl fmt::Display for Star {
@@ -61,9 +70,10 @@ impl fmt::Display for Star {
             Star::Off => "the job says so",
             Star::Audited => "results are compared",
             Star::Small => "the network is small",
-            Star::OneMachine => "all workers are on the coordinator's machine",
-            Star::FewHosts => "workers are on fewer than 3 other machines",
+            Star::OneMachine => "no worker is on another machine",
+            Star::FewElsewhere => "fewer than 2 workers are on other machines",
             Star::Unreached => "workers cannot reach each other",
+            Star::Slower => "workers were not found to be faster",
         })
     }
 }
@@ -73,24 +83,14 @@ impl fmt::Display for Star {
 /// # Errors
 /// Why there are none.
 pub(super) fn choose(facts: &Facts) -> Result<Vec<WorkerId>, Star> {
-    let is_auto = match facts.homes {
-        Homes::Off => return Err(Star::Off),
-        Homes::On => false,
-        Homes::Auto => true,
-    };
-    if facts.is_audited {
-        return Err(Star::Audited);
-    }
-    if is_auto && facts.is_small {
-        return Err(Star::Small);
-    }
+    let is_auto = facts.homes == Homes::Auto;
+    check(facts.homes, facts.is_small, facts.is_audited)?;
     let elsewhere: Vec<&Fact> = facts.members.iter().filter(|member| !member.shares).collect();
     if elsewhere.is_empty() {
         return Err(Star::OneMachine);
     }
-    let hosts: BTreeSet<&str> = elsewhere.iter().map(|member| &member.host[..]).collect();
-    if is_auto && hosts.len() < HOSTS_MIN {
-        return Err(Star::FewHosts);
+    if is_auto && elsewhere.len() < ELSEWHERE_MIN {
+        return Err(Star::FewElsewhere);
     }
     // What one of them cannot exchange with a home goes through the coordinator: not to be the rule.
     let others = elsewhere.len() - 1;
@@ -99,6 +99,53 @@ pub(super) fn choose(facts: &Facts) -> Result<Vec<WorkerId>, Star> {
     let homes: Vec<WorkerId> =
         elsewhere.iter().filter(is_fit).map(|member| member.worker).collect();
     if homes.is_empty() { Err(Star::Unreached) } else { Ok(homes) }
+}
+
+/// Whether there may be homes at all, whoever takes part.
+fn check(homes: Homes, is_small: bool, is_audited: bool) -> Result<(), Star> {
+    match homes {
+        Homes::Off => Err(Star::Off),
+        _ if is_audited => Err(Star::Audited),
+        Homes::Auto if is_small => Err(Star::Small),
+        Homes::Auto | Homes::On => Ok(()),
+    }
+}
+
+fn check_before(
+    homes: Homes,
+    audit_fraction: f64,
+    layout: &Layout,
+    precision: Precision,
+) -> Result<(), Star> {
+    let is_small = layout.len() * precision.width() <= INLINE_BYTES_MAX;
+    check(homes, is_small, audit_fraction > 0.0)
+}
+
+/// Whether a run may have homes, as far as that is known before anybody takes part.
+pub fn may_have_homes(
+    homes: Homes,
+    audit_fraction: f64,
+    layout: &Layout,
+    precision: Precision,
+) -> bool {
+    check_before(homes, audit_fraction, layout, precision).is_ok()
+}
+
+/// Who adds up the gradients of such a run, in words.
+pub fn who_may_add(
+    homes: Homes,
+    audit_fraction: f64,
+    layout: &Layout,
+    precision: Precision,
+) -> String {
+    match check_before(homes, audit_fraction, layout, precision) {
+        Err(star) => format!("the coordinator: {star}"),
+        Ok(()) if homes == Homes::Auto => {
+            "the coordinator or, where at least 2 are on other machines and that is faster, workers"
+                .to_string()
+        }
+        Ok(()) => "workers that reach each other".to_string(),
+    }
 }
 
 /// A home for each chunk: neighbouring chunks at different ones, so that all are sent to at once, and about as many bytes each.
@@ -146,6 +193,11 @@ impl Router {
         &self.route
     }
 
+    /// How many workers are homes, unless chunks were recalled.
+    pub(super) fn chosen(&self) -> usize {
+        self.chosen.len()
+    }
+
     /// A member says whether it can exchange messages with another. Whether that is new.
     pub(super) fn reach(&mut self, worker: WorkerId, other: WorkerId, is_up: bool) -> bool {
         if is_up { self.up.insert((worker, other)) } else { self.up.remove(&(worker, other)) }
@@ -178,9 +230,8 @@ impl Router {
         self.rests.get(&worker).is_some_and(|&(until, _)| now < until)
     }
 
-    /// A training pass begins. The route that is to be told, if it is another than before.
-    pub(super) fn begin(&mut self, pass: Pass, facts: &Facts) -> Option<&Route> {
-        let homes = choose(facts).unwrap_or_default();
+    /// A training pass begins, with these homes. The route that is to be told, if it is another than before.
+    pub(super) fn begin(&mut self, pass: Pass, homes: Vec<WorkerId>) -> Option<&Route> {
         // Some of it may have been recalled.
         let is_whole = match homes.is_empty() {
             true => self.route.homes.iter().all(Option::is_none),
@@ -243,10 +294,9 @@ impl Router {
 mod tests {
     use super::*;
 
-    fn facts(homes: Homes, members: &[(u64, &str, bool, usize)]) -> Facts {
-        let members = members.iter().map(|&(worker, host, shares, reached)| Fact {
+    fn facts(homes: Homes, members: &[(u64, bool, usize)]) -> Facts {
+        let members = members.iter().map(|&(worker, shares, reached)| Fact {
             worker: WorkerId(worker),
-            host: host.to_string(),
             shares,
             rests: false,
             reached,
@@ -260,17 +310,17 @@ mod tests {
 
     #[test]
     fn homes_are_workers_on_other_machines_that_are_reached() {
-        let four = [(1, "a", false, 2), (2, "b", false, 2), (3, "c", false, 2), (4, "", true, 0)];
+        let four = [(1, false, 2), (2, false, 2), (3, false, 2), (4, true, 0)];
         let found = facts(Homes::Auto, &four);
         assert_eq!(choose(&found), Ok(names(&[1, 2, 3])));
         for (altered, why) in [
             (Facts { homes: Homes::Off, ..found.clone() }, Star::Off),
             (Facts { is_audited: true, ..found.clone() }, Star::Audited),
             (Facts { is_small: true, ..found.clone() }, Star::Small),
-            (facts(Homes::Auto, &four[2..]), Star::FewHosts),
+            (facts(Homes::Auto, &four[2..]), Star::FewElsewhere),
             (facts(Homes::On, &four[3..]), Star::OneMachine),
             (facts(Homes::On, &[]), Star::OneMachine),
-            (facts(Homes::On, &[(1, "a", false, 0), (2, "b", false, 0)]), Star::Unreached),
+            (facts(Homes::On, &[(1, false, 0), (2, false, 0)]), Star::Unreached),
         ] {
             assert_eq!(choose(&altered), Err(why), "{why}");
         }
@@ -278,7 +328,7 @@ mod tests {
             choose(&Facts { homes: Homes::On, is_small: true, ..found }),
             Ok(names(&[1, 2, 3]))
         );
-        let few = [(1, "a", false, 3), (2, "b", false, 1), (3, "c", false, 2), (4, "d", false, 3)];
+        let few = [(1, false, 3), (2, false, 1), (3, false, 2), (4, false, 3)];
         let mut few = facts(Homes::Auto, &few);
         assert_eq!(choose(&few), Ok(names(&[1, 3, 4])));
         few.members[3].rests = true;
@@ -298,12 +348,11 @@ mod tests {
     #[test]
     fn a_route_is_told_when_it_changes_and_recalled_chunks_come_back_in_the_next_pass() {
         let mut router = Router::new(vec![8; 4]);
-        let two = facts(Homes::On, &[(1, "a", false, 1), (2, "b", false, 1)]);
-        let none = facts(Homes::Off, &[]);
-        assert_eq!(router.begin(Pass(0), &none), None);
-        let route = router.begin(Pass(1), &two).expect("another");
+        let two = || names(&[1, 2]);
+        assert_eq!(router.begin(Pass(0), Vec::new()), None);
+        let route = router.begin(Pass(1), two()).expect("another");
         assert_eq!((route.number, route.from), (1, Pass(1)));
-        assert_eq!(router.begin(Pass(2), &two), None);
+        assert_eq!(router.begin(Pass(2), two()), None);
         assert_eq!(router.homes(), BTreeSet::from([WorkerId(1), WorkerId(2)]));
         let chunk = Chunk(0);
         let home = router.home(chunk).expect("a worker");
@@ -311,11 +360,11 @@ mod tests {
         assert_eq!((route.number, route.home(Pass(2), chunk)), (2, None));
         assert!(router.recall(Pass(2), |of, _| of == chunk).is_none());
         assert!(router.was_home(home, chunk) && router.home(chunk).is_none());
-        assert_eq!(router.begin(Pass(3), &two).map(|route| route.number), Some(3));
+        assert_eq!(router.begin(Pass(3), two()).map(|route| route.number), Some(3));
         assert!(router.home(chunk).is_some());
         router.recall(Pass(3), |_, _| true).expect("another");
-        assert_eq!(router.begin(Pass(4), &none).map(|route| route.number), Some(5));
-        assert_eq!(router.begin(Pass(5), &none), None);
+        assert_eq!(router.begin(Pass(4), Vec::new()).map(|route| route.number), Some(5));
+        assert_eq!(router.begin(Pass(5), Vec::new()), None);
         router.begin_other();
         assert!(router.homes().is_empty() && router.home(chunk).is_none());
     }

@@ -131,14 +131,17 @@ impl Watch {
                 let shares = shares.iter().map(share).collect();
                 self.note(|book, _| book.passed(name_of(&planned), took.as_secs_f64(), shares));
             }
-            RunEvent::Members { members, planned, wait } => {
+            RunEvent::Members { members, planned, wait, adds } => {
                 let seen: Vec<Seen> = members.iter().map(seen).collect();
                 let measures = planned.and_then(|planned| match planned.task {
                     Task::Train { .. } => None,
                     Task::Evaluate { table } => Some(table.to_string()),
                 });
                 let wait = wait.map(|wait| shown(wait, remedy(wait)));
-                self.note(|book, _| book.look(&seen, measures, wait));
+                self.note(|book, _| {
+                    book.adds(adds);
+                    book.look(&seen, measures, wait);
+                });
                 self.publish();
             }
             RunEvent::Hedged { worker, span } => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lockstep_coordinator::policy::{EarlyStopping, RateSummary};
+use lockstep_coordinator::who_may_add;
 use lockstep_data::{
     Column as Fitted, ColumnSettings, FeatureSummary, KindFound, NumberSummary, TableSummary,
     TargetSummary, TextSummary,
@@ -194,6 +195,8 @@ pub(super) struct Traffic {
     pub(super) tree_nodes: u64,
     pub(super) step_bytes_up: u64,
     pub(super) step_bytes_down: u64,
+    /// Who adds up gradients.
+    pub(super) adds: String,
     pub(super) memory_bytes_coordinator: u64,
     pub(super) memory_bytes_worker: u64,
 }
@@ -377,6 +380,12 @@ impl Traffic {
             tree_nodes,
             step_bytes_up: moved_up * tree_nodes,
             step_bytes_down: moved,
+            adds: who_may_add(
+                plan.job.cluster.homes,
+                plan.job.cluster.audit_fraction,
+                network.layout(),
+                precision,
+            ),
             // Weights, sums and a partial sum; published weights of two steps; those of the best epoch.
             memory_bytes_coordinator: 4
                 * (all_rows * width + parameters * (1 + moments + best) + 2 * sums)

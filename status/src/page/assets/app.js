@@ -182,6 +182,7 @@
       ['trained for', duration(now.seconds)],
       ['time left', duration(now.seconds_left)],
       ['workers', status.members.length],
+      ['gradients are added up by', status.adds ?? '–'],
     ]);
     waits(status);
     result(status);
