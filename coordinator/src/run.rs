@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::departure::KEEPALIVE_TIMEOUT;
 
+use crate::core::may_have_homes;
 use crate::credentials::Credentials;
 use crate::error::{RunError, without_code};
 use crate::inbound::{INBOX_MESSAGES_MAX, panic_text};
@@ -26,7 +27,7 @@ use crate::observer::Observer;
 use crate::server::{Arrival, Service, ShardSource};
 use crate::services::Services;
 use crate::shell::{FAREWELL_WAIT_MAX, Shell};
-use crate::spec::{Homes, Outcome, RunSpec, Stop};
+use crate::spec::{Outcome, RunSpec, Stop};
 
 /// How often a peer is asked by HTTP/2 ping whether it is there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(1500);
@@ -177,8 +178,9 @@ fn welcome(spec: &RunSpec, weights: Option<Ticket>) -> Welcome {
         is_weighted: spec.is_weighted,
         has_row_squares: spec.layout.has_row_squares(),
         steps_per_update: spec.steps_per_update,
+        chunk_values_max: spec.layout.chunk_values_max() as u32,
         weights,
-        peers: spec.homes != Homes::Off,
+        peers: may_have_homes(spec.homes, spec.audit_fraction, &spec.layout, spec.precision),
         execution: RandomState::new().build_hasher().finish(),
     }
 }

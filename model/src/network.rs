@@ -95,6 +95,11 @@ impl Network {
         Network { layout: self.layout.in_chunks_of(values_max), ..self }
     }
 
+    /// The same network, its parameters in chunks that several processes can add up: see [`Layout::to_spread`].
+    pub fn to_spread(self) -> Network {
+        Network { layout: self.layout.to_spread(), ..self }
+    }
+
     /// The same network; if `wanted`, each node's gradient of the embeddings' tables has their row squares behind it, as the
     /// layout then says.
     pub fn with_row_squares(self, wanted: bool) -> Network {

@@ -22,6 +22,10 @@ use std::ops::Range;
 /// the shorter chunks are, the less of the way back has to wait.
 pub const CHUNK_VALUES_MAX: usize = 1 << 16;
 
+/// Chunks that several processes add up are shorter, so that each of them gets some and their ways overlap: about so many, but none
+/// shorter than what small layers share.
+const CHUNKS_TO_SPREAD: usize = 64;
+
 /// Most values of a block of the global norm: whole chunks.
 const NORM_BLOCK_VALUES: usize = 1 << 18;
 
@@ -112,6 +116,12 @@ impl TensorShape {
     pub fn checked_len(&self) -> Option<usize> {
         self.shape.iter().try_fold(1usize, |len, &side| len.checked_mul(side))
     }
+}
+
+/// Whether a run's chunks may have so many values at most: blocks of the norm are whole chunks, and small layers share one.
+pub fn chunk_values_may_be(values_max: usize) -> bool {
+    let range = SHARED_CHUNK_VALUES_MAX..=CHUNK_VALUES_MAX;
+    range.contains(&values_max) && values_max.is_power_of_two()
 }
 
 impl Layout {
@@ -212,6 +222,19 @@ impl Layout {
     pub fn in_chunks_of(self, values_max: usize) -> Layout {
         assert!(values_max > 0, "a chunk without values");
         Layout { chunk_values_max: values_max, ..self }.cut()
+    }
+
+    /// The same parameters in chunks that several processes can add up: shorter ones, unless there are many anyway. The blocks of the
+    /// norm are the same.
+    pub fn to_spread(self) -> Layout {
+        let values = (self.len() / CHUNKS_TO_SPREAD).max(1);
+        let values_max = 1 << values.ilog2();
+        self.in_chunks_of(values_max.clamp(SHARED_CHUNK_VALUES_MAX, CHUNK_VALUES_MAX))
+    }
+
+    /// Most values in a chunk.
+    pub fn chunk_values_max(&self) -> usize {
+        self.chunk_values_max
     }
 
     /// Number of parameters.

@@ -81,9 +81,7 @@ impl Plan {
             columns::embeddings_said(&schema, &job.data.columns),
             units(&schema),
         )?;
-        let clips = job.train.gradient_clip_norm.is_some();
-        let wants_row_squares = job.train.descent.wants_row_squares(clips);
-        let network = Arc::new(network.with_row_squares(wants_row_squares));
+        let network = Arc::new(job.laid_out(network));
         if !job.data.columns.is_empty() || !schema.has_numbers_alone() {
             // A job that says something of single columns, or has others than numbers, is written out with what is done to
             // every one.

@@ -235,6 +235,7 @@ impl Job {
             is_weighted: self.is_weighted(),
             has_row_squares: self.network.layout().has_row_squares(),
             steps_per_update: self.schedule.steps_per_update,
+            chunk_values_max: self.network.layout().chunk_values_max() as u32,
             weights: None,
             peers,
             execution,

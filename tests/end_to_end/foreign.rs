@@ -29,9 +29,9 @@ fn imported_models_predict_what_their_programs_do() {
         let read = |file: String| std::fs::read(from.join(file)).unwrap();
         let folder = Folder::new(&[]);
         for file in ["job.toml", "train.csv"] {
-            folder.write(file, read(file.to_string()));
+            folder.write(file, &read(file.to_string()));
         }
-        folder.write("w.safetensors", read(format!("{kind}.safetensors")));
+        folder.write("w.safetensors", &read(format!("{kind}.safetensors")));
         let import = ["import", "job.toml", "--weights", "w.safetensors", "--out", "run"];
         folder.run(&import).expect_with(0, note);
         let ended = folder.run(&["predict", "run", "--data", "train.csv"]);

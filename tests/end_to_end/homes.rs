@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lockstep_proto::tree::ShardTree;
 use lockstep_proto::wire::worker_message::Kind;
 use nix::sys::signal::Signal;
 
@@ -50,8 +51,10 @@ fn counting() -> (Arc<Change>, Arc<AtomicU64>) {
 fn with_homes_the_bits_are_the_same() {
     let bf16 = edited(sharing::JOB, "[train]\n", "[train]\nprecision = \"bf16\"\n");
     let unclipped = edited(sharing::JOB, "gradient_clip_norm = 1.0\n", "");
+    let penalized = edited(sharing::JOB, "units = 450,", "units = 450, kernel_l1 = 0.001,");
     for (job, coding) in [
         (JOB, "on"),
+        (&penalized[..], "on"),
         (sharing::JOB, "off"),
         (sharing::JOB, "on"),
         (&bf16[..], "on"),
@@ -91,6 +94,38 @@ fn a_home_is_killed_and_another_comes() {
     }
     coordinator.end().expect(0);
     assert_eq!(folder.hash(), wanted);
+}
+
+/// A worker that shares memory with the coordinator sends its nodes to homes as the others do, so that these make whole sums.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_worker_on_the_coordinators_machine_sends_to_homes() {
+    let (folder, wanted) = long("on");
+    let coordinator = folder.coordinator(THREE);
+    let address = coordinator.address();
+    let wholes = Arc::new(AtomicU64::new(0));
+    let counted = wholes.clone();
+    let root = ShardTree::new(5).root();
+    let change: Arc<Change> = Arc::new(move |message| {
+        if let Some(Kind::Sum(sum)) = &message.kind
+            && sum.slice.as_ref().is_some_and(|slice| slice.level == root.level)
+        {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        vec![message]
+    });
+    let relay = Relay::new(&address, change);
+    let workers = [
+        folder.worker(&address, &[]),
+        folder.worker(&address, ALONE),
+        folder.worker(&relay.address(), ALONE),
+    ];
+    for worker in workers {
+        worker.end().expect(0);
+    }
+    coordinator.end().expect(0);
+    assert_eq!(folder.hash(), wanted);
+    assert!(wholes.load(Ordering::Relaxed) > 0, "the first worker's nodes never came to a home");
 }
 
 /// Two workers whose ports are closed to each other, and a third that both reach.

@@ -26,6 +26,7 @@ fn embedding(rows: u64, dimension: u64) -> String {
 pub(crate) fn welcome() -> Welcome {
     Welcome {
         steps_per_update: 1,
+        chunk_values_max: 1 << 16,
         run_id: "run".to_string(),
         worker: 1,
         network: NETWORK.to_string(),

@@ -38,6 +38,11 @@ impl Paces {
         state.wake();
     }
 
+    /// See [`Pace::of_chunks`].
+    pub(crate) fn of_chunks(&self, values_max: usize) {
+        self.lock().pace.of_chunks(values_max);
+    }
+
     /// Gradients are coded from now on, or not any more.
     pub(crate) fn code(&self, precision: Option<Precision>) {
         self.lock().codes = precision;

@@ -10,9 +10,11 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use lockstep_proto::ids::Chunk;
+use lockstep_proto::layout::CHUNK_VALUES_MAX;
 use lockstep_proto::wire::{self, worker_message::Kind};
 
-/// Most chunks in a row without an answer: enough for links of 100 ms and 40 MB/s a worker.
+/// Most chunks in a row without an answer, if they are of the greatest length: enough for links of 100 ms and 40 MB/s a worker. Of
+/// shorter ones there are more.
 pub(crate) const UNANSWERED_MAX: usize = 16;
 
 /// Longest pause since the last answer.
@@ -21,6 +23,8 @@ pub(crate) const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// What was sent and answered.
 #[derive(Debug, Default)]
 pub struct Pace {
+    /// How many chunks are as long as one of the longest.
+    times_more: usize,
     pass: u64,
     /// Chunks that were sent after the last one that was answered.
     unanswered: VecDeque<u32>,
@@ -30,6 +34,11 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// Chunks have so many values at most. Until this is known, they are taken for the longest.
+    pub fn of_chunks(&mut self, values_max: usize) {
+        self.times_more = CHUNK_VALUES_MAX / values_max.max(1);
+    }
+
     /// Holds nothing back, however much is unanswered.
     pub fn lift(&mut self) {
         (self.is_lifted, self.unanswered) = (true, VecDeque::new());
@@ -66,7 +75,8 @@ impl Pace {
     /// Until when to hold back what comes next, if at all.
     pub fn hold_until(&self, now: Instant) -> Option<Instant> {
         let until = self.answered_at? + PAUSE_MAX;
-        (self.unanswered.len() >= UNANSWERED_MAX && now < until).then_some(until)
+        let unanswered_max = UNANSWERED_MAX * self.times_more.max(1);
+        (self.unanswered.len() >= unanswered_max && now < until).then_some(until)
     }
 }
 
@@ -135,6 +145,16 @@ mod tests {
         assert_eq!(send(&mut pace, now, &mut parts), UNANSWERED_MAX);
         pace.lift();
         assert_eq!(send(&mut pace, now, &mut parts), 100 - 1 - UNANSWERED_MAX);
+    }
+
+    #[test]
+    fn of_shorter_chunks_more_may_be_unanswered() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        pace.of_chunks(CHUNK_VALUES_MAX / 4);
+        let mut parts = (0..100).map(|chunk| (1, chunk));
+        pace.note(&part(1, parts.next().unwrap().1));
+        assert!(pace.answer(now, Chunk(0)));
+        assert_eq!(send(&mut pace, now, &mut parts), 4 * UNANSWERED_MAX);
     }
 
     #[test]

@@ -111,6 +111,7 @@ impl Session {
         let welcome = Welcome::from_wire(first)?;
         let memory_bytes = memory::total_bytes();
         let network = network(&welcome, memory_bytes)?;
+        paces.of_chunks(welcome.chunk_values_max as usize);
         let session = Session {
             core: Core::new(&welcome, network, memory_bytes, PARALLEL_FLOPS_MIN),
             run_id: welcome.run_id.clone(),

@@ -8,9 +8,13 @@ use lockstep_proto::ids::{Chunk, Pass, WorkerId};
 use lockstep_proto::tree::Node;
 use lockstep_reduce::fold::LeafSet;
 
-use super::late::{FIRST_ANSWER, LATE_DELAY, LATE_FACTOR};
+use super::late::{self, FIRST_ANSWER, LATE_DELAY};
 use super::open_pass::{Dealt, OpenPass};
 use super::{Action, Answered, Engine, Track};
+
+/// Sums that take so many times as long as usual are late. Adding them up anew sends all of it again, so that giving a home up that would
+/// have been there soon costs more than waiting for it.
+const LATE_FACTOR: f64 = 4.0;
 
 /// Weight of the newest time in what is usual.
 const SMOOTHING: f64 = 0.1;
@@ -130,8 +134,11 @@ impl Engine {
         let answered_at = open.sums.answered_at.filter(|_| open.late_sums().next().is_some())?;
         let usual = open.longest_answer().or_else(|| self.usual.of(open.planned.task));
         let lag = self.usual_lag.and_then(|lag| Duration::try_from_secs_f64(lag).ok());
-        let patience = usual.unwrap_or_default() + lag.unwrap_or(FIRST_ANSWER);
-        Some(answered_at + patience.mul_f64(LATE_FACTOR) + LATE_DELAY)
+        let patience = match lag {
+            Some(lag) => (usual.unwrap_or_default() + lag).mul_f64(LATE_FACTOR),
+            None => (usual.unwrap_or_default() + FIRST_ANSWER).mul_f64(late::LATE_FACTOR),
+        };
+        Some(answered_at + patience + LATE_DELAY)
     }
 
     /// Gives up waiting for sums that are late.

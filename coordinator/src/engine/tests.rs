@@ -7,6 +7,7 @@ mod dealing;
 mod divergence;
 mod late;
 mod speeds;
+mod sums;
 mod verdicts;
 mod waits;
 

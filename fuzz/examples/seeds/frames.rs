@@ -123,6 +123,7 @@ pub(crate) fn to_worker() {
         is_weighted: false,
         has_row_squares: false,
         steps_per_update: 1,
+        chunk_values_max: 1 << 16,
         weights: None,
         peers: true,
         execution: 7,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::batches::Batches;
 use crate::ids::{Chunk, Pass, Shard, Span, Step, Table, Task, WorkerId};
-use crate::layout::ChunkRange;
+use crate::layout::{ChunkRange, chunk_values_may_be};
 use crate::ticket::Ticket;
 use crate::tree::{Node, SHARDS_MAX};
 use crate::values::Precision;
@@ -304,6 +304,12 @@ impl Welcome {
         if welcome.steps_per_update == 0 {
             return broken("updates of 0 steps, wanted at least 1");
         }
+        let values_max = welcome.chunk_values_max;
+        if !chunk_values_may_be(values_max as usize) {
+            return broken(format!(
+                "chunks of up to {values_max} values, wanted 2^14, 2^15 or 2^16"
+            ));
+        }
         let batch_size = welcome.batch_size;
         Ok(Welcome {
             run_id: welcome.run_id,
@@ -319,6 +325,7 @@ impl Welcome {
             is_weighted: welcome.is_weighted,
             has_row_squares: welcome.has_row_squares,
             steps_per_update: welcome.steps_per_update,
+            chunk_values_max: values_max,
             weights: welcome.weights.as_ref().and_then(Ticket::from_wire),
             peers: welcome.peers,
             execution: welcome.execution,

@@ -49,6 +49,7 @@ impl Welcome {
             peers: self.peers,
             execution: self.execution,
             steps_per_update: self.steps_per_update,
+            chunk_values_max: self.chunk_values_max,
         }))
     }
 }

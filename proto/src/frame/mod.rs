@@ -89,6 +89,8 @@ pub struct Welcome {
     pub has_row_squares: bool,
     /// Steps of one update: weights are of a step divided by this, rounded down.
     pub steps_per_update: u64,
+    /// Most values in a chunk of the layout: see [`Layout::in_chunks_of`].
+    pub chunk_values_max: u32,
     /// Where a worker on the coordinator's machine can read weights.
     pub weights: Option<Ticket>,
     /// Whether workers may be told to send to each other.

@@ -261,6 +261,7 @@ fn welcome() -> Welcome {
         is_weighted: false,
         has_row_squares: false,
         steps_per_update: 7,
+        chunk_values_max: 1 << 15,
         weights: Some(Ticket { pid: 1, descriptor: 2, secret: [3; 16], bytes: 4 }),
         peers: true,
         execution: 7,
@@ -280,6 +281,11 @@ fn welcomes() {
     }
     let never = Welcome { steps_per_update: 0, ..welcome() };
     refused(Welcome::from_wire(never.into_wire()), "updates of 0 steps, wanted at least 1");
+    for chunk_values_max in [0, 1, 1 << 13, (1 << 14) + 1, 1 << 17, u32::MAX] {
+        let wanted =
+            format!("chunks of up to {chunk_values_max} values, wanted 2^14, 2^15 or 2^16");
+        refused(Welcome::from_wire(Welcome { chunk_values_max, ..welcome() }.into_wire()), &wanted);
+    }
     let most = u64::from(u32::MAX);
     for (rows, shards, batch_size) in [(1, 1, 1), (404, SHARDS_MAX, 404), (most, 1, most)] {
         assert_eq!(with(rows, shards, batch_size).unwrap().batches.rows, rows);

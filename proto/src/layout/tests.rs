@@ -196,3 +196,27 @@ fn blocks_of_the_norm_are_whole_chunks_of_a_layer_or_of_small_ones() {
     assert_eq!(ends, [1 << 18, first, first + (1 << 18), second, second + 512 * 10 + 10]);
     assert_eq!(self::layout(&[13, 10, 1]).norm_blocks().len(), 1);
 }
+
+/// Whatever is added up in a fixed order, block by block, is of the same values.
+#[test]
+fn chunks_to_spread_are_shorter_and_blocks_of_the_norm_hold_the_same() {
+    for (widths, chunks, values_max) in [
+        (&[13, 10, 1][..], 1, 1 << 14),
+        (&[784, 512, 512, 10], 43, 1 << 14),
+        (&[784, 2048, 512, 10], 84, 1 << 15),
+        (&[784, 2048, 2048, 2048, 10], 156, 1 << 16),
+    ] {
+        let plain = layout(widths);
+        let spread = plain.clone().to_spread();
+        assert_eq!((spread.chunks().len(), spread.chunk_values_max()), (chunks, values_max));
+        assert!(chunk_values_may_be(values_max));
+        let blocks = |layout: &Layout| -> Vec<Range<usize>> {
+            let chunks = layout.chunks();
+            let of = |block: Range<usize>| {
+                chunks[block.start].range.start..chunks[block.end - 1].range.end
+            };
+            layout.norm_blocks().into_iter().map(of).collect()
+        };
+        assert_eq!(blocks(&spread), blocks(&plain));
+    }
+}

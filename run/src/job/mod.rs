@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use lockstep_coordinator::policy::EarlyStopping;
-use lockstep_coordinator::{Coding, Homes};
+use lockstep_coordinator::{Coding, Homes, may_have_homes};
 use lockstep_data::{TableSpec, TargetKind};
 use lockstep_model::{Embedding, LayerSpec, Loss, Metric, Network, NetworkSpec, SpecError, Unit};
 use lockstep_proto::values::Precision;
@@ -279,6 +279,18 @@ impl Job {
             }
             error => self.complain("model.layers", error.to_string()),
         })
+    }
+
+    /// The network with what this job's training adds up for it, in the chunks in which that is done. What penalties add to the loss is
+    /// added up chunk by chunk: with them, chunks are as ever.
+    pub(crate) fn laid_out(&self, network: Network) -> Network {
+        let clips = self.train.gradient_clip_norm.is_some();
+        let network = network.with_row_squares(self.train.descent.wants_row_squares(clips));
+        let ClusterSection { homes, audit_fraction, .. } = self.cluster;
+        let precision = self.train.precision;
+        let is_spread = network.penalties().is_empty()
+            && may_have_homes(homes, audit_fraction, network.layout(), precision);
+        if is_spread { network.to_spread() } else { network }
     }
 
     /// Height, width and channels of rows that are images for the network: what the job says, or, if a layer takes images, what the

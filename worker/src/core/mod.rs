@@ -101,7 +101,9 @@ pub fn network(welcome: &Welcome, memory_bytes: Option<u64>) -> Result<Network, 
     let spec: NetworkSpec =
         serde_json::from_str(&welcome.network).map_err(|error| broken(error.to_string()))?;
     let network = Network::new(spec).map_err(|error| broken(error.to_string()))?;
-    let network = network.with_row_squares(welcome.has_row_squares);
+    let network = network
+        .in_chunks_of(welcome.chunk_values_max as usize)
+        .with_row_squares(welcome.has_row_squares);
     let sums = network.table_sums_len();
     if sums > SUMS_LEN_MAX {
         return Err(broken(format!("{sums} sums, wanted {SUMS_LEN_MAX} at most")));
@@ -265,8 +267,7 @@ impl Core {
             compute.share(lane.clone());
         }
         self.shared = Some(shared);
-        self.peers.stay_apart();
-        // Nothing of weight goes through a link.
+        // What goes to the coordinator goes through no link.
         self.outputs.push_back(Output::Unpaced);
     }
 

@@ -20,8 +20,6 @@ pub(super) struct Peers {
     execution: u64,
     /// Whether the welcome says that there may be any.
     are_there: bool,
-    /// What it computes goes to the coordinator through memory, and nowhere else.
-    stays_apart: bool,
     up: BTreeSet<WorkerId>,
     route: Route,
 }
@@ -32,14 +30,9 @@ impl Peers {
             own: welcome.worker,
             execution: welcome.execution,
             are_there: welcome.peers,
-            stays_apart: false,
             up: BTreeSet::new(),
             route: Route::default(),
         }
-    }
-
-    pub(super) fn stay_apart(&mut self) {
-        self.stays_apart = true;
     }
 
     /// Whether there may be any.
@@ -100,7 +93,7 @@ impl Core {
     }
 
     pub(super) fn peer_up(&mut self, peer: WorkerId) {
-        if peer == self.peers.own || self.peers.stays_apart {
+        if peer == self.peers.own {
             return;
         }
         self.outlet.is_up(peer);

@@ -1,16 +1,21 @@
-//! What waits to be sent to one other worker. New weights overtake gradients; what nobody needs any more is dropped. Never makes
-//! whoever puts something in wait.
+//! What waits to be sent to one other worker: first in, first out, but that weights which have waited for long overtake gradients. A
+//! link carries gradients and weights at the same time then, and neither way waits for the whole of the other; what nobody needs any
+//! more is dropped. Never makes whoever puts something in wait.
 //!
 //! Gradients here take no memory of their own: a worker keeps what it sent until the chunk's new weights are there.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use lockstep_proto::frame::{PeerContent, PeerMessage};
 
 /// Most messages of a kind that wait; two passes of any network make fewer.
 const MESSAGES_MAX: usize = 1 << 17;
+
+/// Weights that waited for so long overtake the gradients before them.
+const WEIGHTS_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// A queue that one task takes from.
 #[derive(Debug, Default)]
@@ -23,6 +28,8 @@ pub(super) struct Outbox {
 struct State {
     weights: Queue,
     slices: Queue,
+    /// Messages so far.
+    count: u64,
     waker: Option<Waker>,
 }
 
@@ -30,7 +37,15 @@ struct State {
 #[derive(Debug, Default)]
 struct Queue {
     newest: u64,
-    messages: VecDeque<PeerMessage>,
+    waiting: VecDeque<Waiting>,
+}
+
+/// A message, when it was put in and as which.
+#[derive(Debug)]
+struct Waiting {
+    message: PeerMessage,
+    number: u64,
+    since: Instant,
 }
 
 /// Which step or pass a message is of.
@@ -42,17 +57,21 @@ fn time(message: &PeerMessage) -> u64 {
 }
 
 impl Queue {
-    fn put(&mut self, message: PeerMessage) -> bool {
-        let time = time(&message);
+    fn put(&mut self, new: Waiting) -> bool {
+        let time = time(&new.message);
         if time > self.newest {
             self.newest = time;
-            self.messages.retain(|old| self::time(old) + 1 >= time);
+            self.waiting.retain(|old| self::time(&old.message) + 1 >= time);
         }
-        let has_room = self.messages.len() < MESSAGES_MAX;
+        let has_room = self.waiting.len() < MESSAGES_MAX;
         if has_room && time + 1 >= self.newest {
-            self.messages.push_back(message);
+            self.waiting.push_back(new);
         }
         has_room
+    }
+
+    fn pop(&mut self) -> Option<PeerMessage> {
+        Some(self.waiting.pop_front()?.message)
     }
 }
 
@@ -61,11 +80,7 @@ impl Outbox {
     #[must_use]
     pub(super) fn put(&self, message: PeerMessage) -> bool {
         let mut state = self.lock();
-        let queue = match &message.content {
-            PeerContent::Weights { .. } | PeerContent::CodedWeights { .. } => &mut state.weights,
-            PeerContent::Slices(_) => &mut state.slices,
-        };
-        let has_room = queue.put(message);
+        let has_room = state.put(Instant::now(), message);
         if let Some(waker) = state.waker.take() {
             waker.wake();
         }
@@ -79,12 +94,12 @@ impl Outbox {
 
     /// What is to be sent next, if there is anything.
     pub(super) fn try_next(&self) -> Option<PeerMessage> {
-        self.lock().pop()
+        self.lock().pop(Instant::now())
     }
 
     fn poll_next(&self, context: &mut Context<'_>) -> Poll<PeerMessage> {
         let mut state = self.lock();
-        match state.pop() {
+        match state.pop(Instant::now()) {
             Some(message) => Poll::Ready(message),
             None => {
                 state.waker = Some(context.waker().clone());
@@ -99,8 +114,26 @@ impl Outbox {
 }
 
 impl State {
-    fn pop(&mut self) -> Option<PeerMessage> {
-        self.weights.messages.pop_front().or_else(|| self.slices.messages.pop_front())
+    fn put(&mut self, now: Instant, message: PeerMessage) -> bool {
+        let queue = match &message.content {
+            PeerContent::Weights { .. } | PeerContent::CodedWeights { .. } => &mut self.weights,
+            PeerContent::Slices(_) => &mut self.slices,
+        };
+        self.count += 1;
+        queue.put(Waiting { message, number: self.count, since: now })
+    }
+
+    fn pop(&mut self, now: Instant) -> Option<PeerMessage> {
+        let (weights, slices) = (self.weights.waiting.front(), self.slices.waiting.front());
+        let goes_first = |weights: &Waiting, slices: &Waiting| {
+            let waited = now.saturating_duration_since(weights.since);
+            weights.number < slices.number || waited > WEIGHTS_WAIT_MAX
+        };
+        match (weights, slices) {
+            (Some(weights), Some(slices)) if goes_first(weights, slices) => self.weights.pop(),
+            (_, Some(_)) => self.slices.pop(),
+            (_, None) => self.weights.pop(),
+        }
     }
 }
 
@@ -126,12 +159,23 @@ mod tests {
     }
 
     #[test]
-    fn weights_overtake_gradients_and_each_kind_keeps_its_order() {
-        let outbox = Outbox::default();
-        for message in [slices(3), slices(4), weights(2), weights(3)] {
-            assert!(outbox.put(message));
-        }
-        assert_eq!(taken(&outbox), [weights(2), weights(3), slices(3), slices(4)]);
+    fn what_came_first_goes_first_but_weights_overtake_when_they_have_waited() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let mut put = |milliseconds, message| {
+            assert!(state.put(start + Duration::from_millis(milliseconds), message));
+        };
+        put(0, weights(2));
+        put(0, slices(3));
+        put(10, weights(3));
+        put(20, slices(4));
+        put(60, weights(3));
+        let mut pop = |milliseconds| state.pop(start + Duration::from_millis(milliseconds));
+        assert_eq!(pop(60), Some(weights(2)));
+        assert_eq!(pop(60), Some(slices(3)));
+        assert_eq!(pop(60), Some(weights(3)));
+        assert_eq!(pop(161), Some(weights(3)), "it waited for more than 100 ms");
+        assert_eq!(pop(161), Some(slices(4)));
+        assert_eq!(pop(161), None);
     }
 
     #[test]
@@ -140,7 +184,7 @@ mod tests {
         for message in [slices(3), slices(5), slices(3), slices(4), weights(1), weights(9)] {
             assert!(outbox.put(message));
         }
-        assert_eq!(taken(&outbox), [weights(9), slices(5), slices(4)]);
+        assert_eq!(taken(&outbox), [slices(5), slices(4), weights(9)]);
     }
 
     #[test]

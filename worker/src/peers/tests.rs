@@ -102,8 +102,7 @@ async fn two_workers_find_each_other_and_exchange_messages_as_they_were() {
             said.collect()
         };
         assert_eq!(said(of_one), [(WorkerId(2), slices(5, 0.5))]);
-        // New weights overtake what was put in before them.
-        let (first, second) = (weights(4), slices(3, 0.25));
+        let (first, second) = (slices(3, 0.25), weights(4));
         assert_eq!(said(of_other), [(WorkerId(1), first), (WorkerId(1), second)]);
     }
 }
