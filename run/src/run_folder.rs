@@ -34,9 +34,7 @@ use crate::error::{Error, Result};
 use crate::failpoints::reach;
 use crate::job::to_toml;
 use crate::line_file::{self, LineFile, Written};
-use crate::metric_lines;
 use crate::plan::Plan;
-use crate::record::History;
 use crate::report::{EarlyStop, SharedReporter};
 use crate::weights_file;
 use crate::whole_file::write_whole;
@@ -284,11 +282,9 @@ impl RunFolder {
         Ok((LineFile::start(&path, file, kept.clone(), reporter), kept))
     }
 
-    /// Loss and metrics of its epochs, as far as `metrics.jsonl` has them, and which was the best if the run is finished.
-    pub(crate) fn history(&self) -> History {
-        let best_epoch = self.manifest.early_stopping.as_ref().and_then(|found| found.best_epoch);
-        let epochs = metric_lines::epochs(&self.path.join("metrics.jsonl"));
-        History { epochs, best_epoch }
+    /// The best epoch of a run that is finished, if one was looked for.
+    pub(crate) fn best_epoch(&self) -> Option<u32> {
+        self.manifest.early_stopping.as_ref().and_then(|found| found.best_epoch)
     }
 
     /// Writes the model and its threshold, if one was chosen, then that the run is finished.

@@ -13,7 +13,7 @@ use lockstep_coordinator::{Coordinator, Stop};
 use lockstep_model::Threshold;
 use lockstep_status::address::PageAddress;
 
-use self::led::Led;
+use self::led::{Led, history};
 use crate::checkpoint::{self, Checkpoint, RecordState};
 use crate::epoch_end::EpochEnd;
 use crate::error::{Error, Result};
@@ -147,7 +147,7 @@ fn finished_already(plan: &Plan, folder: &RunFolder, reporter: &SharedReporter) 
     let Model { weights, threshold, .. } = Model::load(folder.path())?;
     let weights_blake3 = weights_hash(&weights);
     let threshold = plan.chooses_threshold().then_some(threshold);
-    Ok(Trained { weights, history: folder.history(), weights_blake3, threshold })
+    Ok(Trained { weights, history: history(folder), weights_blake3, threshold })
 }
 
 /// The run folder, if there is to be one, and where the run starts.

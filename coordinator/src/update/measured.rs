@@ -137,7 +137,7 @@ mod tests {
         let layer = |len: usize| vec![TensorShape::new("weights", vec![len])];
         let layout = Layout::new(&[layer(5), Vec::new(), layer(1300), layer(3)]).in_chunks_of(1024);
         let values: Vec<f32> = (0..layout.len()).map(|at| (at % 7) as f32 - 3.0).collect();
-        let mut found = vec![0.0; 4];
+        let mut found = [0.0; 4];
         for chunk in layout.chunks() {
             let mut measured = Measured::of(&layout, chunk, &[]);
             let frame = Precision::F32.encode(&values[chunk.range.clone()]);

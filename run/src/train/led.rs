@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::job::Every;
 use crate::journal::{self, Due, Journal};
 use crate::line_file::LineFile;
+use crate::metric_lines;
 use crate::new_run_id;
 use crate::plan::Plan;
 use crate::record::{Destination, FinishedRun, History, Recorder, Records, Writer};
@@ -138,7 +139,7 @@ impl Led {
         let (metrics, journal) = match &self.folder {
             Some(folder) => {
                 let metrics = metrics(folder, &state, &files)?;
-                self.before = folder.history();
+                self.before = history(folder);
                 if self.first_step > 0 {
                     resumed(&self.watch, folder, self.first_step);
                 }
@@ -247,6 +248,12 @@ impl Led {
     fn warn(&self, error: &Error) {
         report(&self.reporter, &Report::Warning { message: error.to_string() });
     }
+}
+
+/// Loss and metrics of a run's epochs so far, as `metrics.jsonl` has them.
+pub(super) fn history(folder: &RunFolder) -> History {
+    let epochs = metric_lines::epochs(&folder.path().join("metrics.jsonl"));
+    History { epochs, best_epoch: folder.best_epoch() }
 }
 
 /// Where the page is: its key is in a file, and in no log.
