@@ -242,7 +242,7 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Recorder {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut seen = Numbers::default();
         event.record(&mut seen);
-        let number = |wanted| {
+        let number = |wanted: &str| {
             let mut numbers = seen.numbers.iter().flatten();
             numbers.find(|(name, _)| *name == wanted).map(|&(_, nanos)| Duration::from_nanos(nanos))
         };

@@ -18,7 +18,7 @@ fn imported_models_predict_what_their_programs_do() {
         (
             "pytorch-images",
             "float32",
-            "4.layers.3.bias (its pixels in our order) is layers.4.layers.2.bias",
+            "5.layers.3.bias (its pixels in our order) is layers.4.layers.2.bias",
         ),
         ("pytorch-embedding", "float32", "embedding.weight is inputs.letter.embedding"),
         ("pytorch-embedding", "float64", rounded),

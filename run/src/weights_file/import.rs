@@ -52,8 +52,8 @@ pub fn read(
         return Ok(Imported { weights, notes: Vec::new() });
     }
     let tensors = file.tensors().clone();
-    let is_ours = |tensor: &Tensor| tensors.contains_key(&tensor.name);
-    let is_of_pytorch = !layout.tensors().iter().any(is_ours) && modules(&tensors).is_some();
+    // A bias may have the same name in both, as in modules that are called `layers`; no kernel has.
+    let is_of_pytorch = modules(&tensors).is_some();
     let found = match is_of_pytorch {
         true => by_order(&tensors, layout, flattened),
         false => by_name(&tensors, layout),
