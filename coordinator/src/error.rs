@@ -1,5 +1,6 @@
 //! Why a run can end early: facts. What to do about them is for whoever knows where the user can set what.
 
+use lockstep_net::without_code;
 use lockstep_proto::arithmetic::Deviation;
 use lockstep_proto::ids::{Pass, Shard, Step, Table};
 
@@ -70,12 +71,6 @@ pub enum RunError {
     /// The gRPC server failed.
     #[error("the server failed: {0}")]
     Server(String),
-}
-
-/// What the system said, without its number.
-pub(crate) fn without_code(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_string()
 }
 
 fn shard_text(shard: Option<Shard>) -> String {

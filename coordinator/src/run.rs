@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use lockstep_net::{Access, Incoming, Trouble};
+use lockstep_net::{Access, Incoming, Trouble, without_code};
 use lockstep_proto::MESSAGE_BYTES_MAX;
 use lockstep_proto::frame::Welcome;
 use lockstep_proto::ids::WorkerId;
@@ -21,7 +21,7 @@ use crate::departure::KEEPALIVE_TIMEOUT;
 
 use crate::core::may_have_homes;
 use crate::credentials::Credentials;
-use crate::error::{RunError, without_code};
+use crate::error::RunError;
 use crate::inbound::{INBOX_MESSAGES_MAX, panic_text};
 use crate::observer::Observer;
 use crate::server::{Arrival, Service, ShardSource};

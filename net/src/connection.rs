@@ -1,5 +1,6 @@
 //! Notes how a connection went, for whoever has to explain its end: the first bytes that came, when the last ones did,
-//! and how it broke. Every byte passes unchanged, until a limit is met of a peer that has not joined. Explains nothing itself.
+//! and how it broke. Every byte passes unchanged, until a limit is met of a peer that has not joined, is a member no more, or takes
+//! nothing of what is said to it. Explains nothing itself.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -47,8 +48,6 @@ pub struct Watch {
     heard_after: AtomicU64,
     /// All that is kept of the first bytes is there.
     has_first: AtomicBool,
-    /// Whether the peer has joined.
-    is_known: AtomicBool,
     /// Whether what passes is encrypted.
     is_encrypted: AtomicBool,
     // A std mutex: held to copy a few bytes, never across a wait.
@@ -61,10 +60,12 @@ struct State {
     broke: Option<Break>,
     /// Why the other side gave up the handshake after this one had.
     alert: Option<Alert>,
+    /// How many memberships the peer has by this connection.
+    memberships: usize,
     /// Whether a peer that has not joined has to make room for others.
     is_dismissed: bool,
-    /// Of the task that reads, while it waits for a peer that has not joined.
-    reader: Option<Waker>,
+    /// Of the task that has the connection, where limits are kept.
+    task: Option<Waker>,
 }
 
 impl Watch {
@@ -73,7 +74,6 @@ impl Watch {
             began_at: Instant::now(),
             heard_after: AtomicU64::new(0),
             has_first: AtomicBool::new(false),
-            is_known: AtomicBool::new(false),
             is_encrypted: AtomicBool::new(false),
             state: Mutex::default(),
         }
@@ -113,18 +113,24 @@ impl Watch {
         self.is_encrypted.store(true, Ordering::Relaxed);
     }
 
-    /// The peer has joined: limits on strangers are none of its any more.
+    /// The peer has joined: limits on strangers are none of its, until it is [parted](Watch::part) from.
     pub fn know(&self) {
-        self.is_known.store(true, Ordering::Release);
+        self.lock().memberships += 1;
+    }
+
+    /// What the peer had joined is over for it: unless it has joined otherwise or joins again, it has as long to go as a
+    /// stranger has to join.
+    pub fn part(&self) {
+        let mut state = self.lock();
+        state.memberships = state.memberships.saturating_sub(1);
+        state.wake();
     }
 
     /// Ends the connection, unless the peer has joined meanwhile.
     pub(crate) fn dismiss(&self) {
         let mut state = self.lock();
         state.is_dismissed = true;
-        if let Some(reader) = state.reader.take() {
-            reader.wake();
-        }
+        state.wake();
     }
 
     fn hear(&self, bytes: &[u8]) {
@@ -149,54 +155,87 @@ impl Watch {
     }
 }
 
+impl State {
+    fn wake(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+}
+
 /// A connection that is watched.
 #[derive(Debug)]
 pub struct Watched<S> {
     stream: S,
     watch: Arc<Watch>,
-    /// As long as the peer has not joined.
-    stranger: Option<Stranger>,
+    /// Where somebody else has made it.
+    limits: Option<Limits>,
 }
 
-/// What is left to a peer that has not joined.
+/// What is left to the other side.
 #[derive(Debug)]
-struct Stranger {
-    time: Pin<Box<Sleep>>,
+struct Limits {
+    /// To join, and to go when that is over; and to take something of what is said.
+    wait: Duration,
+    /// As long as it is no member.
+    time: Option<Pin<Box<Sleep>>>,
+    /// Before it has joined.
     bytes: usize,
-    _place: Place,
+    place: Option<Place>,
+    /// While it takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// What is given up when the peer has joined or gone.
 pub(crate) type Place = Box<dyn std::fmt::Debug + Send + Sync>;
 
-impl Stranger {
+impl Limits {
     /// Ready when it has to go.
-    fn poll_limit(&mut self, watch: &Watch, context: &mut Context<'_>) -> Poll<()> {
-        if self.bytes == 0 {
-            return Poll::Ready(());
-        }
-        {
+    fn poll_gone(&mut self, watch: &Watch, context: &mut Context<'_>) -> Poll<()> {
+        let is_member = {
             let mut state = watch.lock();
-            if state.is_dismissed {
+            let is_member = state.memberships > 0;
+            if is_member {
+                state.is_dismissed = false;
+            } else if state.is_dismissed || self.bytes == 0 {
                 return Poll::Ready(());
             }
-            state.reader = Some(context.waker().clone());
+            if state.task.as_ref().is_none_or(|task| !task.will_wake(context.waker())) {
+                state.task = Some(context.waker().clone());
+            }
+            is_member
+        };
+        if is_member {
+            // What it still says when that is over may have been on its way.
+            (self.time, self.bytes, self.place) = (None, usize::MAX, None);
+            return Poll::Pending;
         }
-        self.time.as_mut().poll(context)
+        let wait = self.wait;
+        self.time.get_or_insert_with(|| Box::pin(sleep(wait))).as_mut().poll(context)
+    }
+
+    /// Ready when nothing was taken for too long; `takes` says whether something has just been.
+    fn poll_stalled(&mut self, takes: bool, context: &mut Context<'_>) -> Poll<()> {
+        if takes {
+            self.stalled = None;
+            return Poll::Pending;
+        }
+        let wait = self.wait;
+        self.stalled.get_or_insert_with(|| Box::pin(sleep(wait))).as_mut().poll(context)
     }
 }
 
 impl<S> Watched<S> {
     /// Watches a connection that has just been made.
     pub fn new(stream: S) -> Watched<S> {
-        Watched { stream, watch: Arc::new(Watch::new()), stranger: None }
+        Watched { stream, watch: Arc::new(Watch::new()), limits: None }
     }
 
     /// The same of one that somebody else has made, who has to join before limits are met.
-    pub(crate) fn of_stranger(stream: S, time: Duration, bytes: usize, place: Place) -> Watched<S> {
-        let time = Box::pin(sleep(time));
-        let stranger = Stranger { time, bytes, _place: place };
-        Watched { stranger: Some(stranger), ..Watched::new(stream) }
+    pub(crate) fn of_stranger(stream: S, wait: Duration, bytes: usize, place: Place) -> Watched<S> {
+        let time = Some(Box::pin(sleep(wait)));
+        let limits = Limits { wait, time, bytes, place: Some(place), stalled: None };
+        Watched { limits: Some(limits), ..Watched::new(stream) }
     }
 
     #[cfg(target_os = "linux")]
@@ -209,11 +248,10 @@ impl<S> Watched<S> {
         self.watch.clone()
     }
 
-    fn written<T>(&self, result: Poll<Result<T>>) -> Poll<Result<T>> {
-        if let Poll::Ready(Err(error)) = &result {
-            self.watch.note(Break::of(error));
-        }
-        result
+    /// Whether the other side has to go.
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        let limits = self.limits.as_mut();
+        limits.is_some_and(|limits| limits.poll_gone(&self.watch, context).is_ready())
     }
 }
 
@@ -224,12 +262,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
         let this = &mut *self;
-        if this.watch.is_known.load(Ordering::Acquire) {
-            this.stranger = None;
-        }
-        if let Some(stranger) = &mut this.stranger
-            && stranger.poll_limit(&this.watch, context).is_ready()
-        {
+        if this.is_over(context) {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         let (before, room) = (buffer.filled().len(), buffer.remaining());
@@ -238,13 +271,47 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             Poll::Ready(Ok(())) if buffer.filled().len() > before => {
                 let heard = &buffer.filled()[before..];
                 self.watch.hear(heard);
-                if let Some(stranger) = &mut self.stranger {
-                    stranger.bytes = stranger.bytes.saturating_sub(heard.len());
+                if let Some(limits) = &mut self.limits {
+                    limits.bytes = limits.bytes.saturating_sub(heard.len());
                 }
             }
             Poll::Ready(Ok(())) if room > 0 => self.watch.note(Break::Closed),
             Poll::Ready(Err(error)) => self.watch.note(Break::of(error)),
             _ => {}
+        }
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Watched<S> {
+    /// What a call comes to, if the other side may still be there for it.
+    fn poll_within<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        call: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<Result<T>>,
+    ) -> Poll<Result<T>> {
+        if self.is_over(context) {
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
+        let result = call(Pin::new(&mut self.stream), context);
+        if let Poll::Ready(Err(error)) = &result {
+            self.watch.note(Break::of(error));
+        }
+        result
+    }
+
+    /// The same of a call that writes: it is not waited for without end.
+    fn poll_written(
+        &mut self,
+        context: &mut Context<'_>,
+        call: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<Result<usize>>,
+    ) -> Poll<Result<usize>> {
+        let result = self.poll_within(context, call);
+        if let Some(limits) = &mut self.limits
+            && limits.poll_stalled(result.is_ready(), context).is_ready()
+        {
+            self.watch.note(Break::Unreachable);
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         result
     }
@@ -256,8 +323,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.written(result)
+        self.poll_written(context, |stream, context| stream.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -265,8 +331,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
-        self.written(result)
+        self.poll_written(context, |stream, context| stream.poll_write_vectored(context, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -274,12 +339,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let result = Pin::new(&mut self.stream).poll_flush(context);
-        self.written(result)
+        self.poll_within(context, |stream, context| stream.poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        self.poll_within(context, |stream, context| stream.poll_shutdown(context))
     }
 }
 

@@ -18,6 +18,7 @@ mod pinned_certificate;
 mod secret;
 mod strangers;
 mod stream;
+mod system;
 mod tls;
 
 pub use access::{Access, CREDENTIAL_KEY, SECRET_KEY, Target, Trust, Workers};
@@ -31,4 +32,5 @@ pub use listener::{Incoming, Trouble};
 pub use peers::{Admitted, PeerKey};
 pub use secret::{SECRET_BYTES, Secret};
 pub use stream::Stream;
+pub use system::without_code;
 pub use tls::{Acceptor, Connector};

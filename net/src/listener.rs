@@ -18,11 +18,12 @@ use crate::strangers::Strangers;
 use crate::stream::Stream;
 use crate::tls::Acceptor;
 
-/// Most handshakes at once.
-const HANDSHAKES_MAX: usize = 256;
-
 /// From one trouble that is told of to the next.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long the system waits for word that what was sent has arrived.
+#[cfg(target_os = "linux")]
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// How long nobody is taken in after the system could not give a connection, for lack of descriptors for instance.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -41,6 +42,7 @@ pub struct Incoming {
     listener: TcpListener,
     acceptor: Option<Acceptor>,
     strangers: Strangers,
+    /// Of strangers all, who are no more than they may be.
     handshakes: JoinSet<Result<Stream, (IpAddr, HandshakeError)>>,
     pause: Option<Pin<Box<Sleep>>>,
     told: Told,
@@ -92,8 +94,8 @@ impl Incoming {
             }
             match std::task::ready!(self.listener.poll_accept(context)) {
                 Ok((stream, peer)) => {
-                    // It is of no use where it cannot be set; whoever connected finds it closed.
-                    if stream.set_nodelay(true).is_ok() {
+                    // It is of no use where that cannot be said of it; whoever connected finds it closed.
+                    if set_up(&stream).is_ok() {
                         return Poll::Ready((peer.ip(), self.strangers.watch(stream, peer.ip())));
                     }
                 }
@@ -107,6 +109,14 @@ impl Incoming {
             }
         }
     }
+}
+
+/// Has the system send what there is, and give up a connection on whose other side nobody has taken it for so long.
+fn set_up(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(ANSWER_WAIT_MAX))?;
+    Ok(())
 }
 
 /// Whether another connection may be had at once.
@@ -131,9 +141,6 @@ impl Items for Incoming {
                 // Somebody who speaks something else, or gave up.
                 Poll::Ready(Some(_)) => continue,
                 Poll::Ready(None) | Poll::Pending => {}
-            }
-            if this.handshakes.len() >= HANDSHAKES_MAX {
-                return Poll::Pending;
             }
             let (ip, stream) = std::task::ready!(this.poll_accept(context));
             match this.acceptor.clone() {

@@ -1,4 +1,4 @@
-//! What a connection may cost before its peer has joined: time, bytes, and a place among others. When there are too many, the
+//! What a connection may cost before its peer has joined: time, bytes, and a place among others; and how long it may take after that. When there are too many, the
 //! oldest goes, of the address that has most of its own: whoever really joins does so in milliseconds, and so gets in.
 
 use std::collections::{HashMap, VecDeque};
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::connection::{Watch, Watched};
 
-/// Time to join, from the connection on.
+/// Time to join, from the connection on; to go, from the end of what was joined on; and to take something of what is said.
 const JOIN_WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// Most bytes that are read of a peer that has not joined. A handshake and a join take less than a tenth.
@@ -169,6 +169,57 @@ mod tests {
         let begun = tokio::time::Instant::now();
         assert!(silent.read(&mut [0]).await.is_err());
         assert!(begun.elapsed() >= JOIN_WAIT_MAX);
+    }
+
+    /// Whoever reads nothing is not waited for by writing, either: a stranger as long as one that says nothing, a member as long
+    /// after it took something.
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_has_so_much_time() {
+        use tokio::io::AsyncWriteExt;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let strangers = Strangers::default();
+        for is_member in [false, true] {
+            let (_peer, stream) = connected(&listener).await;
+            let mut unread = strangers.watch(stream, [127, 0, 0, 1].into());
+            let begun = tokio::time::Instant::now();
+            tokio::time::sleep(JOIN_WAIT_MAX / 3).await;
+            if is_member {
+                unread.watch().know();
+            }
+            let ended = loop {
+                if let Err(error) = unread.write_all(&[7; 1 << 16]).await {
+                    break error;
+                }
+            };
+            assert_eq!(ended.kind(), std::io::ErrorKind::TimedOut, "{is_member}");
+            let wanted = if is_member { JOIN_WAIT_MAX * 4 / 3 } else { JOIN_WAIT_MAX };
+            assert!(begun.elapsed() >= wanted && begun.elapsed() < wanted * 5 / 4, "{is_member}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_a_member_no_more_has_so_much_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let strangers = Strangers::default();
+        let (_peer, stream) = connected(&listener).await;
+        let mut parted = strangers.watch(stream, [127, 0, 0, 1].into());
+        let watch = parted.watch();
+        // By one of its two memberships it stays.
+        watch.know();
+        watch.know();
+        let hours = Duration::from_secs(7200);
+        assert!(tokio::time::timeout(hours, parted.read(&mut [0])).await.is_err());
+        watch.part();
+        assert!(tokio::time::timeout(hours, parted.read(&mut [0])).await.is_err());
+        let begun = tokio::time::Instant::now();
+        let parting = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            watch.part();
+        };
+        let mut byte = [0];
+        let (ended, ()) = tokio::join!(parted.read(&mut byte), parting);
+        assert!(ended.is_err() && begun.elapsed() >= JOIN_WAIT_MAX, "{ended:?}");
+        assert!(begun.elapsed() < JOIN_WAIT_MAX * 2, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

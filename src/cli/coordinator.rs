@@ -17,6 +17,7 @@ const CARRIERS_MAX: usize = 4;
 
 pub(super) fn run(options: Coordinator, reporter: &SharedConsole) -> Result<()> {
     process::end_with_parent(options.child.child_of);
+    process::open_many();
     let job = options.job.load()?;
     let threads = options.threads.map_or_else(cores, usize::from);
     let carriers = carriers(&options.listen, threads);

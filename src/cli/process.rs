@@ -98,6 +98,18 @@ pub(super) fn refuse_core_dumps() {
     }
 }
 
+/// From now on this process may have as many files and connections open as the system lets it: those who have not joined may
+/// hold a thousand, which is as many as is usual.
+pub(super) fn open_many() {
+    #[cfg(unix)]
+    {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        // With fewer it goes on, and says so when there are none left.
+        let _ = getrlimit(Resource::RLIMIT_NOFILE)
+            .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    }
+}
+
 /// A text as one word of a shell's command.
 pub(super) fn shell_word(text: &str) -> String {
     let is_plain =

@@ -77,6 +77,8 @@ mod large;
 mod launch;
 #[cfg(target_os = "linux")]
 mod lifecycle;
+#[cfg(target_os = "linux")]
+mod limits;
 mod log;
 mod long_messages;
 #[cfg(target_os = "linux")]

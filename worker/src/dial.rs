@@ -6,13 +6,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use lockstep_net::{Connector, HandshakeError, Stream, Target, Trust, Watch, Watched};
+use lockstep_net::{
+    Connector, HandshakeError, Stream, Target, Trust, Watch, Watched, without_code,
+};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::codegen::{Service, http::Uri};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::lost::{Lost, without_code};
+use crate::lost::Lost;
 use crate::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, WorkerError};
 
 /// Longest wait for a host's name to be resolved, and for one connection to open.

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_model::NUMERIC_PROFILE;
-use lockstep_net::CertificateProblem;
+use lockstep_net::{CertificateProblem, without_code};
 use lockstep_proto::frame::{FrameError, Join, Welcome};
 use lockstep_proto::ids::{Span, WorkerId};
 use lockstep_proto::{PROTOCOL, VERSION};
@@ -39,7 +39,6 @@ pub use core::Ended;
 use dial::{Dialed, Dialer};
 pub use guide::{Guide, GuideError};
 pub use health::health;
-use lost::without_code;
 pub use lost::{Foreign, Lost};
 pub use peers::{ADDRESSES_MAX, PeerOptions};
 use search::{Search, random, telling};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
-use lockstep_net::{Break, HandshakeError, Watch};
+use lockstep_net::{Break, HandshakeError, Watch, without_code};
 use tonic::{Code, Status};
 
 use crate::KEEPALIVE_TIMEOUT;
@@ -147,12 +147,6 @@ impl Foreign {
 /// The first line of somebody else's text, or the beginning of it.
 pub(crate) fn shown(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(TEXT_CHARS_MAX).collect()
-}
-
-/// What the system said, without its number.
-pub(crate) fn without_code(error: &Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_string()
 }
 
 impl fmt::Display for Lost {

@@ -72,6 +72,7 @@ impl Led {
             (None, None) => Watch::default(),
             _ => watched(&plan, &run_id, address, folder.as_ref(), first_step),
         };
+        let reporter = Tee::shared(&outer, &watch);
         let served = match page {
             None => None,
             Some(page) => {
@@ -82,10 +83,11 @@ impl Led {
                         Identity::generate().map_err(|error| Error::Internal(error.to_string()))
                     }
                 };
-                Served::start(page, &watch, &access, lets_anybody, identity, names)?
+                let told = reporter.clone();
+                let warn = move |message| report(&told, &Report::Warning { message });
+                Served::start(page, &watch, &access, lets_anybody, identity, names, warn)?
             }
         };
-        let reporter = Tee::shared(&outer, &watch);
         let before = History::default();
         let led = Led {
             plan,

@@ -28,7 +28,7 @@ pub fn page_key(secret: &Secret) -> Secret {
 impl Served {
     /// Serves a page that is bound. On loopback whoever is on this machine sees it, unencrypted; elsewhere whoever has the key
     /// of the page, encrypted with the coordinator's key or certificate, unless somebody has decided that whoever comes is let in
-    /// (`lets_anybody`).
+    /// (`lets_anybody`). `warn` is told why nobody could come.
     ///
     /// # Errors
     /// If the key cannot be used.
@@ -39,6 +39,7 @@ impl Served {
         lets_anybody: bool,
         identity: impl FnOnce() -> Result<Identity>,
         names: Vec<String>,
+        warn: impl Fn(String) + Send + 'static,
     ) -> Result<Option<Served>> {
         let Some(status) = watch.subscribe() else { return Ok(None) };
         let listens = page.address();
@@ -63,7 +64,7 @@ impl Served {
         };
         let address = PageAddress::of(listens, acceptor.is_some(), key);
         let (over, is_over) = oneshot::channel();
-        let served = page.serve(acceptor, guard, status, async {
+        let served = page.serve(acceptor, guard, status, warn, async {
             let _ = is_over.await;
         });
         Ok(Some(Served { address, over, task: tokio::spawn(served) }))

@@ -17,7 +17,7 @@ use std::time::Duration;
 use axum::Extension;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use lockstep_net::{Acceptor, Incoming, Stream};
+use lockstep_net::{Acceptor, Incoming, Stream, Trouble, without_code};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -60,19 +60,27 @@ impl Page {
     }
 
     /// Shows what `status` has, encrypted if there is an acceptor, until `over` is ready. Whoever watches then is shown the
-    /// last of it.
+    /// last of it. `warn` is told why nobody could come.
     pub async fn serve(
         self,
         acceptor: Option<Acceptor>,
         guard: Guard,
         status: watch::Receiver<Arc<Status>>,
+        warn: impl Fn(String) + Send + 'static,
         over: impl Future<Output = ()>,
     ) {
         let (closing_tx, closing) = watch::channel(false);
         let routes = routes::routes(guard, status, closing);
         let room = visitor::Room::default();
-        // Whoever could not come tries again, and nobody waits for that.
-        let mut incoming = Incoming::new(self.listener, acceptor, |_| {});
+        let mut incoming = Incoming::new(self.listener, acceptor, move |trouble| {
+            // Certificates are asked of nobody.
+            if let Trouble::System(error) = trouble {
+                let error = without_code(error);
+                warn(format!(
+                    "the status page cannot take connections in ({error}): whoever looks at it goes on"
+                ));
+            }
+        });
         let mut connections = JoinSet::new();
         tokio::pin!(over);
         loop {

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -27,6 +27,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// A key with some space around it is all that anybody has to say.
 const BODY_BYTES_MAX: usize = 256;
+
+/// Time to say it.
+const BODY_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// So often something is sent to whoever watches, so that proxies keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -56,7 +59,6 @@ pub(super) fn routes(
         .route("/session", get(session))
         .route("/login", post(login))
         .merge(inside)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(shown.clone(), safely))
         .with_state(shown)
 }
@@ -109,7 +111,13 @@ async fn session(State(shown): State<Shown>, headers: HeaderMap) -> &'static str
     if shown.guard.lets_in(&headers) { "open" } else { "locked" }
 }
 
-async fn login(State(shown): State<Shown>, body: Bytes) -> Response {
+async fn login(State(shown): State<Shown>, body: Body) -> Response {
+    let body = tokio::time::timeout(BODY_WAIT_MAX, to_bytes(body, BODY_BYTES_MAX)).await;
+    let body = match body {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
     let said = std::str::from_utf8(&body).unwrap_or_default();
     let cookie = shown.guard.login(said).and_then(|cookie| HeaderValue::try_from(cookie).ok());
     match cookie {

@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lockstep_net::{Connector, HandshakeError, Stream, Watched};
+use lockstep_net::{Connector, HandshakeError, Stream, Watched, without_code};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::link;
-use crate::lost::without_code;
 
 /// Longest wait for a name to be resolved, and for one connection to open: what drops packets silently is found by that.
 const RESOLVE_WAIT_MAX: Duration = Duration::from_secs(2);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use lockstep_net::{Stream, Watch};
+use lockstep_net::{Stream, Watch, without_code};
 use lockstep_proto::frame::{Limits, PeerMessage, code_peer_gradients};
 use lockstep_proto::ids::WorkerId;
 use lockstep_proto::{MESSAGE_BYTES_MAX, wire};
@@ -20,7 +20,6 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use super::links::Link;
 use super::outbox::Outbox;
-use crate::lost::without_code;
 use crate::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 
 /// Bytes before a message that say its length.
