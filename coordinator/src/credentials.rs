@@ -1,9 +1,10 @@
-//! What members prove themselves with after their join: each has a credential of its own, which ends with its membership.
+//! What members prove themselves with after their join: each has a credential of its own, which ends with its membership; and so
+//! does what its connection may cost.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lockstep_net::{SECRET_BYTES, Secret};
+use lockstep_net::{SECRET_BYTES, Secret, Watch};
 
 type Bytes = [u8; SECRET_BYTES];
 
@@ -19,6 +20,13 @@ pub(crate) struct Credentials {
 pub(crate) struct Credential {
     secret: Secret,
     all: Credentials,
+}
+
+/// What a member may, until this is dropped: it is known by its credential, and no stranger on its connection.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    _credential: Credential,
+    watch: Arc<Watch>,
 }
 
 impl Credentials {
@@ -46,6 +54,19 @@ impl Credential {
     /// To be told to the member.
     pub(crate) fn expose(&self) -> &Bytes {
         self.secret.expose()
+    }
+}
+
+impl Membership {
+    pub(crate) fn new(credential: Credential, watch: Arc<Watch>) -> Membership {
+        watch.know();
+        Membership { _credential: credential, watch }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.watch.part();
     }
 }
 

@@ -8,9 +8,8 @@ use lockstep_proto::wire;
 use tokio_stream::Stream;
 use tonic::Status;
 
-use crate::credentials::Credential;
-
 use crate::backlog::{Backlog, MESSAGES_MAX, Next, Weights};
+use crate::credentials::Membership;
 
 /// The sending end.
 #[derive(Debug)]
@@ -22,20 +21,23 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 struct State {
     backlog: Backlog<wire::CoordinatorMessage>,
+    /// Until there is an end, or nobody listens any more: what was queued before may never be read.
+    membership: Option<Membership>,
     end: Option<Option<Status>>,
     waker: Option<Waker>,
 }
 
 impl Outbox {
-    /// For weights of so many chunks.
-    pub(crate) fn new(chunks: usize) -> Arc<Outbox> {
-        let state = State { backlog: Backlog::new(MESSAGES_MAX, chunks), end: None, waker: None };
+    /// For weights of so many chunks, to whom this is the membership of.
+    pub(crate) fn new(chunks: usize, membership: Membership) -> Arc<Outbox> {
+        let (backlog, membership) = (Backlog::new(MESSAGES_MAX, chunks), Some(membership));
+        let state = State { backlog, membership, end: None, waker: None };
         Arc::new(Outbox { state: Mutex::new(state) })
     }
 
-    /// The receiving end; one for each outbox. The member's credential is valid as long as there is one.
-    pub(crate) fn stream(self: &Arc<Self>, credential: Credential) -> OutboxStream {
-        OutboxStream { outbox: self.clone(), _credential: credential }
+    /// The receiving end; one for each outbox.
+    pub(crate) fn stream(self: &Arc<Self>) -> OutboxStream {
+        OutboxStream { outbox: self.clone() }
     }
 
     /// Queues a short message. False if the worker left thousands unread: the message is lost, and its stream with it.
@@ -46,6 +48,7 @@ impl Outbox {
         if !has_room {
             state.end =
                 Some(Some(Status::resource_exhausted("the worker does not read its messages")));
+            state.membership = None;
         }
         state.wake();
         has_room
@@ -58,10 +61,11 @@ impl Outbox {
         state.wake();
     }
 
-    /// Ends the stream after what is queued, with a status or in peace. Later calls change nothing.
+    /// Ends the membership, and the stream after what is queued, with a status or in peace. Later calls change nothing.
     pub(crate) fn close(&self, status: Option<Status>) {
         let mut state = self.lock();
         state.end.get_or_insert(status);
+        state.membership = None;
         state.wake();
     }
 
@@ -82,7 +86,12 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct OutboxStream {
     outbox: Arc<Outbox>,
-    _credential: Credential,
+}
+
+impl Drop for OutboxStream {
+    fn drop(&mut self) {
+        self.outbox.lock().membership = None;
+    }
 }
 
 impl Stream for OutboxStream {
@@ -113,16 +122,24 @@ impl Stream for OutboxStream {
 mod tests {
     use super::*;
     use crate::credentials::Credentials;
+    use lockstep_net::Watched;
     use lockstep_proto::frame::{Ending, ToWorker};
     use tokio_stream::StreamExt;
 
     #[tokio::test]
     async fn a_reader_that_never_reads_loses_its_stream() {
-        let outbox = Outbox::new(1);
+        let credentials = Credentials::default();
+        let credential = credentials.issue().unwrap();
+        let bytes = *credential.expose();
+        let watch = Watched::new(tokio::io::empty()).watch();
+        let outbox = Outbox::new(1, Membership::new(credential, watch));
         let say = || outbox.say(ToWorker::Finish(Ending::Finished).into_wire());
-        assert!((0..MESSAGES_MAX).all(|_| say()) && !say());
-        let last =
-            outbox.stream(Credentials::default().issue().unwrap()).skip(MESSAGES_MAX).next().await;
+        assert!((0..MESSAGES_MAX).all(|_| say()) && credentials.are(&bytes));
+        assert!(
+            !say() && !credentials.are(&bytes),
+            "it is no member, whether it reads that or not"
+        );
+        let last = outbox.stream().skip(MESSAGES_MAX).next().await;
         assert_eq!(last.unwrap().unwrap_err().code(), tonic::Code::ResourceExhausted);
     }
 }

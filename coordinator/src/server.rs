@@ -19,7 +19,7 @@ use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 use tonic::transport::server::TcpConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Membership};
 use crate::outbox::{Outbox, OutboxStream};
 use crate::peer::{Known, Peer};
 
@@ -230,11 +230,10 @@ impl Cluster for Service {
         let credential = self.credentials.issue();
         let credential = credential.map_err(|error| Status::internal(error.to_string()))?;
         let told = BinaryMetadataValue::from_bytes(credential.expose());
-        watch.know();
-        let outbox = Outbox::new(self.chunks);
+        let outbox = Outbox::new(self.chunks, Membership::new(credential, watch.clone()));
         // The first message has room.
         let _ = outbox.say(Welcome { worker, ..self.welcome.clone() }.into_wire());
-        let responses = outbox.stream(credential);
+        let responses = outbox.stream();
         let admitted = Admitted { worker, peer, outbox: outbox.clone(), stream, watch };
         if self.arrivals.send(Arrival::Admitted(Box::new(admitted))).await.is_err() {
             match self.ended() {

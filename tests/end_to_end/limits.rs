@@ -6,7 +6,13 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
+use lockstep_proto::wire::ShardRequest;
+use lockstep_proto::wire::worker_message::Kind;
+use tonic::Code;
+use tonic::transport::Endpoint;
+
 use crate::faults::{HASH, folder};
+use crate::hostile_worker::{Peer, join};
 use crate::process::{Process, poll, through};
 use crate::status::{page, status};
 
@@ -64,6 +70,34 @@ fn whoever_reads_or_says_nothing_holds_no_connection_to_the_page() {
     drop(held);
     assert!(status(&page)["run"].is_object());
     folder.worker(&coordinator.address(), &[]).end().expect(0);
+    coordinator.end().expect(0);
+    assert_eq!(folder.hash(), HASH);
+}
+
+/// Whether it reads what it is told or not: an expelled one has no right any more at once, and no connection soon.
+#[test]
+fn whoever_is_a_member_no_more_holds_no_connection() {
+    let folder = folder();
+    let coordinator = folder.coordinator(&["--http", "off"]);
+    let address = coordinator.address();
+    let before = sockets(&coordinator);
+    let mut held = Vec::new();
+    for reads in [true, false] {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let endpoint = endpoint.initial_stream_window_size((!reads).then_some(0));
+        let connect = async move { endpoint.connect().await.unwrap() };
+        let mut peer = Peer::through(connect, Some(Kind::Join(join()))).unwrap();
+        let request = || ShardRequest { table: 1, ..ShardRequest::default() };
+        let rows = |peer: &mut Peer| peer.fetch(request()).unwrap_err().code();
+        assert_eq!(rows(&mut peer), Code::FailedPrecondition, "a member asks for another run's");
+        peer.say(None);
+        assert!(poll(|| rows(&mut peer) == Code::Unauthenticated), "reads: {reads}");
+        held.push(peer);
+    }
+    // They are there and answer whether they are.
+    assert!(poll(|| sockets(&coordinator) <= before), "{} are left", sockets(&coordinator));
+    drop(held);
+    folder.worker(&address, &[]).end().expect(0);
     coordinator.end().expect(0);
     assert_eq!(folder.hash(), HASH);
 }
