@@ -166,3 +166,16 @@ fn a_circle_is_found() {
     let wanted = ["five", "one", "two"].map(str::to_string);
     assert!(wanted.iter().all(|name| named.contains(name)), "{named:?}");
 }
+
+/// Both licenses want their text in every copy, and each crate is published by itself.
+#[test]
+fn every_crate_that_is_published_has_its_licenses() {
+    for name in CRATES.into_iter().filter(|name| *name != "src") {
+        let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
+        for license in ["LICENSE-APACHE", "LICENSE-MIT"] {
+            let text = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+            let has = text(root().join(name).join(license)) == text(root().join(license));
+            assert!(has || manifest.contains("\npublish = false\n"), "{name}: no {license}");
+        }
+    }
+}
