@@ -36,6 +36,15 @@ fn r2_is_keras() {
     assert!((r2(&[2.0, 5.0, 3.0], &[1.0, 4.0, 3.0]) - 0.571_428_571_428).abs() < 1e-9);
     assert_eq!(r2(&[1.0, 2.0], &[3.0, 3.0]), 0.0);
     assert!(r2(&[3.0, 3.0], &[3.0, 3.0]).is_nan());
+    // Equal targets whose sums are rounded.
+    for (target, rows) in [(0.1_f32, 1_000), (1e6, 77), (-37.3, 100_000)] {
+        let outputs: Vec<f32> = (0..rows).map(|row| target + (row % 3) as f32).collect();
+        assert_eq!(r2(&outputs, &vec![target; rows]), 0.0, "{target}");
+    }
+    // Far from 0, and not equal.
+    let targets: Vec<f32> = (0..1_000).map(|row| 1e4 + (row % 5) as f32).collect();
+    let near = r2(&targets.iter().map(|y| y + 0.5).collect::<Vec<_>>(), &targets);
+    assert!((near - (1.0 - 0.25 / 2.0)).abs() < 1e-6, "{near}");
     // Two outputs: the mean of 1 and 0.
     let both = one(Metric::R2, (2, 2), &[1.0, 2.0, 3.0, 2.0], &[1.0, 1.0, 3.0, 3.0]);
     assert_eq!(both, 0.5);
