@@ -19,7 +19,7 @@ const EPOCHS: (u64, u64) = (14, 200);
 const FEW_ROWS: (u64, u64) = (10_000, 50_000);
 
 /// Rows to learn classes from, from which on half as many steps of twice as many rows find as much.
-const SOME_ROWS: u64 = 20_000;
+const SOME_ROWS: u64 = 5_000;
 
 /// How fast a network learns, and what keeps it from learning rows by heart.
 struct Pace {
@@ -116,7 +116,7 @@ pub(super) fn decide(target: &Decided, inputs: Inputs, has_test: bool) -> Traini
     let few_rows = if target.task == Task::Regression { FEW_ROWS.0 } else { FEW_ROWS.1 };
     let pace = match train {
         _ if train >= few_rows => FAST,
-        SOME_ROWS.. => STEADY,
+        SOME_ROWS.. if target.task != Task::Regression => STEADY,
         _ => CAREFUL,
     };
     let batch_size = (train / pace.steps_per_epoch).max(1).next_power_of_two();
