@@ -80,7 +80,7 @@ pub mod prelude {
     };
     pub use crate::saving::ExportFormat;
     pub use crate::sequential::Sequential;
-    pub use crate::tables::{Cells, Column, Dialect, Missing, Scale, Table};
+    pub use crate::tables::{Cells, Column, DateOrder, Dialect, Missing, Scale, Table};
     pub use crate::training::{
         ClassWeights, ConstantRate, CosineDecay, EarlyStopping, Every, ExponentialDecay, Fit,
         History, LearningRate, Optimizer, PiecewiseConstantDecay, Precision, ReduceOnPlateau, Rule,

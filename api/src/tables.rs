@@ -54,7 +54,7 @@ use lockstep_data::{
 
 use crate::error::{Error, Result};
 
-pub use lockstep_data::{Dialect, Missing, Scale};
+pub use lockstep_data::{DateOrder, Dialect, Missing, Scale};
 
 /// A table in a file or in memory, and what is said of its columns. The rows are read when they are needed.
 #[derive(Clone, Debug)]
@@ -292,6 +292,12 @@ impl Column {
 
     fn encoded(encoder: ColumnEncoder) -> Column {
         Column(ColumnOverride { encoder: Some(encoder), ..ColumnOverride::default() })
+    }
+
+    /// Whether the day or the month comes first in its dates, where each may be read either way, as in `03/04/2024`.
+    pub fn order(mut self, order: DateOrder) -> Column {
+        self.0.order = Some(order);
+        self
     }
 
     /// How its numbers are scaled. A target that is scaled is learned so; metrics and predictions are in its own unit.

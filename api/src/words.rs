@@ -87,6 +87,10 @@ fn code(text: &str) -> String {
         ("kind", "\"number\"") => "Column::number()".to_string(),
         ("kind", "\"date\"") => "Column::date()".to_string(),
         ("kind", _) => "Column::one_hot()".to_string(),
+        (_, "{ order = \"day_first\" }") => "Column::date().order(DateOrder::DayFirst)".to_string(),
+        (_, "{ order = \"month_first\" }") => {
+            "Column::date().order(DateOrder::MonthFirst)".to_string()
+        }
         ("encoder", _) => "Column::embedding(dimension)".to_string(),
         ("indicator", _) => "indicator()".to_string(),
         (column, "{ kind = \"category\" }") => format!("column({column:?}, Column::one_hot())"),

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::number::number;
+
 /// What means a missing cell unless the job lists its own, in any case: what pandas takes for one, and `?`. An empty
 /// cell always is one.
 pub const MISSING_DEFAULT: [&str; 14] = [
@@ -19,6 +21,10 @@ const MISSING_NONE: &[u8] = b"None";
 /// Longest of all of them.
 const MISSING_LEN_MAX: usize = 8;
 
+fn is_point(decimal: &char) -> bool {
+    *decimal == '.'
+}
+
 /// How the CSV files of a job are written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,6 +39,9 @@ pub struct Dialect {
     pub comment: Option<char>,
     /// Whether the first row holds the columns' names. If not, they are `column1`, `column2` and so on.
     pub header: bool,
+    /// What parts the whole of a number from its fraction: a point or a comma.
+    #[serde(skip_serializing_if = "is_point")]
+    pub decimal: char,
     /// What means a missing cell, instead of the default list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing_values: Option<Vec<String>>,
@@ -45,6 +54,7 @@ impl Default for Dialect {
             quote: Some('"'),
             comment: None,
             header: true,
+            decimal: '.',
             missing_values: None,
         }
     }
@@ -65,6 +75,14 @@ impl Dialect {
                 return Some((key, format!("found {found:?}, {wanted}")));
             }
         }
+        if !matches!(self.decimal, '.' | ',') {
+            let problem = format!("found {:?}, wanted a point or a comma", self.decimal);
+            return Some(("data.decimal", problem));
+        }
+        if self.delimiter == Some(self.decimal) {
+            let problem = format!("found {:?}, which is the decimal sign as well", self.decimal);
+            return Some(("data.delimiter", problem));
+        }
         if let Some(comment) = self.comment {
             if Some(comment) == self.quote {
                 return Some((
@@ -79,6 +97,19 @@ impl Dialect {
         }
         let delimiter = self.delimiter.filter(|_| self.delimiter == self.quote)?;
         Some(("data.delimiter", format!("found {delimiter:?}, which is the quote as well")))
+    }
+
+    /// The number that a text is.
+    pub(crate) fn number(&self, cell: &[u8]) -> Option<f64> {
+        match self.decimal {
+            ',' if cell.contains(&b'.') => None,
+            ',' if cell.contains(&b',') => {
+                let with_point: Vec<u8> =
+                    cell.iter().map(|&byte| if byte == b',' { b'.' } else { byte }).collect();
+                number(&with_point)
+            }
+            _ => number(cell),
+        }
     }
 
     pub(crate) fn comment_byte(&self) -> Option<u8> {
@@ -136,6 +167,28 @@ mod tests {
         }
         for text in ["Namibia", "0", "--", "none of these"] {
             assert!(!dialect.is_missing(text.as_bytes(), true), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_a_point_or_a_comma() {
+        let comma = Dialect { decimal: ',', ..Dialect::default() };
+        for (text, value) in
+            [("1,5", Some(1.5)), ("-,5", Some(-0.5)), ("7", Some(7.0)), ("1e3", Some(1e3))]
+        {
+            assert_eq!(comma.number(text.as_bytes()), value, "{text}");
+        }
+        for text in ["1.5", "1.234,5", "1,2,3", ",", "x"] {
+            assert_eq!(comma.number(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(Dialect::default().number(b"1,5"), None);
+        let kept = serde_json::to_string(&Dialect::default()).unwrap();
+        assert!(!kept.contains("decimal"), "{kept}");
+        for (decimal, delimiter, key) in
+            [(';', None, "data.decimal"), (',', Some(','), "data.delimiter")]
+        {
+            let dialect = Dialect { decimal, delimiter, ..Dialect::default() };
+            assert_eq!(dialect.problem().unwrap().0, key);
         }
     }
 

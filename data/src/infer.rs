@@ -1,16 +1,18 @@
 //! What kind of column each feature is, from what the job says and what the training rows hold. Reads no file: a column that
 //! was taken for numbers and is none is read again by whoever asked.
 
-use std::collections::BTreeMap;
-
 use crate::block::MISSING_LABEL;
+use crate::codes::{self, Code, Spelled};
 use crate::columns::date_form::DateForm;
-use crate::columns::{ColumnKind, Reading};
+use crate::columns::{ColumnKind, DateOrder, Reading};
+use crate::dialect::Dialect;
 use crate::error::{DataError, column_key, count, quote};
 use crate::labels;
 use crate::raw::RawTable;
-use crate::readers::cell::{Look, number};
+use crate::readers::cell::Look;
+use crate::readers::written::Written;
 use crate::spec::TableSpec;
+use crate::statistics;
 
 /// Cells that a message names.
 const NAMED_MAX: usize = 3;
@@ -23,13 +25,98 @@ pub(crate) struct Guess {
     pub(crate) look: Look,
     /// Whether it is read as texts.
     pub(crate) is_text: bool,
+    /// Why its whole numbers are codes, if they are.
+    pub(crate) code: Option<Code>,
+    /// Whether it is known that its numbers with zeros in front are no codes.
+    takes_padding: bool,
 }
 
 impl Guess {
     pub(crate) fn new(said: Option<ColumnKind>, look: Look) -> Guess {
         let is_text = said.map_or(look == Look::Texts, ColumnKind::is_text);
-        Guess { said, look, is_text }
+        Guess { said, look, is_text, code: None, takes_padding: false }
     }
+
+    /// Whether a text in it is no error yet, as it can be read again.
+    pub(crate) fn notes_text(&self) -> bool {
+        self.said.is_none() && !self.takes_padding
+    }
+}
+
+/// Reads features, as `read` does, until each is read as what it holds: a text that comes late makes all texts of a column of
+/// numbers, and codes are texts. `may_be_code` tells by its name whether a feature may be one of codes.
+pub(crate) fn read(
+    guesses: &mut [Guess],
+    may_be_code: impl Fn(&str) -> bool,
+    dialect: &Dialect,
+    mut read: impl FnMut(&[Guess]) -> Result<RawTable, DataError>,
+) -> Result<RawTable, DataError> {
+    let mut raw = read(guesses)?;
+    if turn_to_texts(&raw, guesses, &may_be_code) {
+        raw = read(guesses)?;
+    }
+    if turn_to_numbers(&raw, guesses, &may_be_code, dialect) {
+        raw = read(guesses)?;
+    }
+    Ok(raw)
+}
+
+/// Whether some features that were read as numbers have texts or codes, which are to be read as texts.
+fn turn_to_texts(
+    raw: &RawTable,
+    guesses: &mut [Guess],
+    may_be_code: impl Fn(&str) -> bool,
+) -> bool {
+    let (mut turns, mut place) = (false, 0);
+    for (selected, guess) in raw.selection.features.iter().zip(guesses) {
+        if selected.is_text() {
+            continue;
+        }
+        let number = place;
+        place += 1;
+        let name = &raw.columns()[selected.column];
+        let cells = || statistics::cells(raw, &raw.all_rows(), &[number]).pop().unwrap_or_default();
+        if raw.noted.contains(&selected.column) {
+            guess.is_text = true;
+        } else if guess.said.is_none()
+            && guess.look != Look::Truths
+            && may_be_code(name)
+            && codes::is_named(name, cells)
+        {
+            (guess.is_text, guess.code) = (true, Some(Code::Named));
+        }
+        turns |= guess.is_text;
+    }
+    turns
+}
+
+/// Whether some features that were read as texts, for zeros in front of their numbers, are no codes.
+fn turn_to_numbers(
+    raw: &RawTable,
+    guesses: &mut [Guess],
+    may_be_code: impl Fn(&str) -> bool,
+    dialect: &Dialect,
+) -> bool {
+    let (mut turns, mut place) = (false, 0);
+    for (selected, guess) in raw.selection.features.iter().zip(guesses) {
+        if !selected.is_text() {
+            continue;
+        }
+        let label = place;
+        place += 1;
+        if guess.said.is_some() || guess.code.is_some() {
+            continue;
+        }
+        let name = &raw.columns()[selected.column];
+        match codes::of_texts(name, &raw.label_counts(&raw.all_rows(), label), dialect) {
+            Spelled::Codes(code) if may_be_code(name) => guess.code = Some(code),
+            Spelled::Codes(_) | Spelled::Numbers => {
+                (guess.is_text, guess.takes_padding, turns) = (false, true, true);
+            }
+            Spelled::Other => {}
+        }
+    }
+    turns
 }
 
 /// What a feature is, and why.
@@ -48,23 +135,19 @@ pub(crate) struct Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     Number,
-    /// A number with a comma in place of the point.
-    Comma,
+    /// A number for people alone.
+    Written(Written),
     Date(DateForm),
     Text,
 }
 
-pub(crate) fn shape(text: &str) -> Shape {
-    if number(text.as_bytes()).is_some() {
+pub(crate) fn shape(text: &str, dialect: &Dialect) -> Shape {
+    if dialect.number(text.as_bytes()).is_some() {
         return Shape::Number;
     }
-    if let Some((form, _)) = DateForm::parse(text) {
-        return Shape::Date(form);
-    }
-    match text.contains(',') && number(text.replacen(',', ".", 1).as_bytes()).is_some() {
-        true => Shape::Comma,
-        false => Shape::Text,
-    }
+    let date = || DateForm::of(text).map(Shape::Date);
+    let written = || Written::of(text).map(Shape::Written);
+    date().or_else(written).unwrap_or(Shape::Text)
 }
 
 /// A feature of numbers.
@@ -95,7 +178,7 @@ pub(crate) fn of_texts(
         MISSING_LABEL => missing += 1,
         id => counts[id as usize] += 1,
     });
-    let shapes: Vec<Shape> = names.iter().map(|name| shape(name)).collect();
+    let shapes: Vec<Shape> = names.iter().map(|name| shape(name, &spec.dialect)).collect();
     let cells = |wanted: &dyn Fn(Shape) -> bool| -> u64 {
         shapes
             .iter()
@@ -105,27 +188,33 @@ pub(crate) fn of_texts(
             .sum()
     };
     let all = cells(&|_| true);
-    let numbers = cells(&|shape| matches!(shape, Shape::Number | Shape::Comma));
+    let numbers = cells(&|shape| matches!(shape, Shape::Number | Shape::Written(_)));
     let dates = cells(&|shape| matches!(shape, Shape::Date(_)));
     let name = &raw.columns()[column];
     let column = Texts { raw, rows, column, label, name, shapes: &shapes, all };
     let is_free =
         guess.said.is_none() && spec.columns.get(name).is_none_or(|own| own.encoder.is_none());
-    if is_free && all > 0 && 2 * numbers >= all {
-        if shapes.contains(&Shape::Comma) {
-            let first = column.others(&|shape| shape == Shape::Comma).first().map(|(_, id)| *id);
-            let found = quote(first.map_or(&[], |id| names[id].as_bytes()));
-            let problem = format!("found {found}, wanted a number with a decimal point");
-            return Err(column.cell(&|shape| shape == Shape::Comma, problem));
-        }
-        return Err(column
-            .mixed("numbers", numbers, &|shape| !matches!(shape, Shape::Number | Shape::Comma)));
+    if let Some(code) = guess.code {
+        return column.codes(code, &counts, missing);
     }
-    let used = names.iter().zip(&counts).filter(|(_, count)| **count > 0).map(|(name, _)| name);
+    if is_free && all > 0 && 2 * numbers >= all {
+        let is_written = |shape| matches!(shape, Shape::Written(_));
+        if let Some((_, id)) = column.others(&is_written).first()
+            && let Shape::Written(written) = shapes[*id]
+        {
+            let (_, found) = column.first(&is_written);
+            let problem = format!("{found}, wanted numbers {}", written.advice());
+            return Err(column.cell(&is_written, problem));
+        }
+        return Err(column.mixed("numbers", numbers, &|shape| {
+            !matches!(shape, Shape::Number | Shape::Written(_))
+        }));
+    }
     if guess.said == Some(ColumnKind::Date) || is_free && all > 0 && 2 * dates >= all {
-        let form = column.form(&counts, dates, guess.said)?;
+        let order = spec.columns.get(name).and_then(|own| own.order);
+        let form = column.form(&counts, dates, guess.said, order)?;
         let seconds: Vec<f64> =
-            names.iter().map(|name| DateForm::parse(name).map_or(f64::NAN, |(_, at)| at)).collect();
+            names.iter().map(|name| form.seconds(name).unwrap_or(f64::NAN)).collect();
         let mut cells = Vec::with_capacity(all as usize);
         raw.visit_labels(rows, label, |_, id| {
             if id != MISSING_LABEL {
@@ -139,21 +228,12 @@ pub(crate) fn of_texts(
         let reading = Reading::Dates(form);
         return Ok(Found { kind: ColumnKind::Date, why, reading, missing, seconds: cells });
     }
-    let categories = labels::categories(used.cloned().collect());
-    if categories.is_empty() {
-        let problem = format!(
-            "feature {} has no value in any training row; leave it out of `data.features`",
-            quote(name.as_bytes())
-        );
-        return Err(DataError::table(raw.path(), problem));
-    }
     let why = match (guess.said, numbers) {
         (Some(_), _) => "the job says so".to_owned(),
         (None, 0) => "texts".to_owned(),
         (None, numbers) => format!("texts, {}% numbers", 100 * numbers / all),
     };
-    let reading = Reading::Categories(categories);
-    Ok(Found { kind: ColumnKind::Category, why, reading, missing, seconds: Vec::new() })
+    column.categories(&counts, missing, why)
 }
 
 /// A feature that was read as texts, for messages.
@@ -169,12 +249,37 @@ struct Texts<'a> {
 }
 
 impl Texts<'_> {
+    /// A column of codes.
+    fn codes(&self, code: Code, counts: &[u64], missing: u64) -> Result<Found, DataError> {
+        let distinct = counts.iter().filter(|count| **count > 0).count() as u64;
+        let key = column_key(self.name);
+        let why =
+            format!("{} (`{key} = {{ kind = \"number\" }}` for a number)", code.why(distinct));
+        self.categories(counts, missing, why)
+    }
+
+    fn categories(&self, counts: &[u64], missing: u64, why: String) -> Result<Found, DataError> {
+        let names = self.raw.label_names[self.label].iter().zip(counts);
+        let used = names.filter(|(_, count)| **count > 0).map(|(name, _)| name.clone());
+        let categories = labels::categories(used.collect());
+        if categories.is_empty() {
+            let problem = format!(
+                "feature {} has no value in any training row; leave it out of `data.features`",
+                quote(self.name.as_bytes())
+            );
+            return Err(DataError::table(self.raw.path(), problem));
+        }
+        let (kind, reading) = (ColumnKind::Category, Reading::Categories(categories));
+        Ok(Found { kind, why, reading, missing, seconds: Vec::new() })
+    }
+
     /// The one form of all dates.
     fn form(
         &self,
         counts: &[u64],
         dates: u64,
         said: Option<ColumnKind>,
+        order: Option<DateOrder>,
     ) -> Result<DateForm, DataError> {
         if dates < self.all {
             let is_no_date = |shape| !matches!(shape, Shape::Date(_));
@@ -187,30 +292,52 @@ impl Texts<'_> {
                 format!("{problem}, wanted dates such as 2024-03-01 or 2024-03-01 12:30"),
             ));
         }
-        let mut forms: BTreeMap<String, (DateForm, u64)> = BTreeMap::new();
-        for (shape, count) in self.shapes.iter().zip(counts).filter(|(_, count)| **count > 0) {
-            if let Shape::Date(form) = shape {
-                forms.entry(form.to_string()).or_insert((*form, 0)).1 += count;
+        if let Some(order) = order {
+            let is_contrary = |shape| match shape {
+                Shape::Date(form) => form.order().is_some_and(|own| own != order),
+                _ => false,
+            };
+            let (_, found) = self.first(&is_contrary);
+            if !self.others(&is_contrary).is_empty() {
+                let first = if order == DateOrder::DayFirst { "day" } else { "month" };
+                let problem =
+                    format!("{found}, wanted the {first} first, as the column's `order` says");
+                return Err(self.cell(&is_contrary, problem));
             }
         }
-        let Some(&(most, _)) = forms.values().max_by_key(|(_, count)| *count) else {
+        let found = self.shapes.iter().zip(counts).filter(|(_, count)| **count > 0);
+        let found = found.filter_map(|(shape, count)| match (shape, order) {
+            (Shape::Date(form), Some(order)) => Some((form.ordered(order), *count)),
+            (Shape::Date(form), None) => Some((*form, *count)),
+            _ => None,
+        });
+        let forms = DateForm::together(found);
+        let Some(&(most, _)) = forms.first() else {
             let problem = format!(
                 "feature {} has no date in any training row; leave it out of `data.features`",
                 quote(self.name.as_bytes())
             );
             return Err(DataError::table(self.raw.path(), problem));
         };
+        let key = column_key(self.name);
         if forms.len() > 1 {
-            let is_other = move |shape| shape != Shape::Date(most);
+            let is_other = |shape| !matches!(shape, Shape::Date(form) if most.covers(form));
             let (_, found) = self.first(&is_other);
-            let names: Vec<&str> = forms.keys().map(String::as_str).collect();
+            let names: Vec<String> = forms.iter().map(|(form, _)| form.to_string()).collect();
             let problem = format!(
                 "{found} where most dates are as {most}, wanted one form in the column, not {}; write all in one, or set \
-                 `{} = {{ kind = \"category\" }}`",
+                 `{key} = {{ kind = \"category\" }}`",
                 names.join(" and "),
-                column_key(self.name),
             );
             return Err(self.cell(&is_other, problem));
+        }
+        if most.is_ambiguous() {
+            let (_, found) = self.first(&|_| true);
+            let problem = format!(
+                "{found}, dates as {most}, none of which tells the day from the month; say which comes first: \
+                 `{key} = {{ order = \"day_first\" }}` or `{key} = {{ order = \"month_first\" }}`"
+            );
+            return Err(self.cell(&|_| true, problem));
         }
         Ok(most)
     }

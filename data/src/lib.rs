@@ -34,6 +34,7 @@
 
 mod block;
 mod bytes;
+mod codes;
 mod columns;
 mod dialect;
 mod doubles;
@@ -44,12 +45,14 @@ mod infer;
 mod labels;
 mod leaks;
 mod load;
+mod number;
 mod order;
 mod raw;
 mod readers;
 mod rows;
 mod schema;
 mod selection;
+mod sentinels;
 mod sharded;
 mod spec;
 mod split;
@@ -64,8 +67,8 @@ mod weights;
 mod writers;
 
 pub use columns::{
-    Back, Column, ColumnEncoder, ColumnKind, ColumnOverride, ColumnSettings, Missing, Scale,
-    Scaling,
+    Back, Column, ColumnEncoder, ColumnKind, ColumnOverride, ColumnSettings, DateOrder, Missing,
+    Scale, Scaling,
 };
 pub use dialect::{Dialect, MISSING_DEFAULT, MISSING_NUMBERS_DEFAULT};
 pub use error::DataError;
@@ -79,6 +82,7 @@ pub use schema::{
     Cells, DescribedRows, EmbeddedColumn, EncodedRows, PassedColumn, RawRows, ReadTable,
     RowEncoder, RowSource, Schema, Unseen, Want,
 };
+pub use sentinels::spellings;
 pub use sharded::Sharded;
 pub use spec::{TableSource, TableSpec, TargetKind};
 pub use split::validation_split;
@@ -86,7 +90,9 @@ pub use summary::{
     Detail, Distinct, FeatureSummary, KindFound, NumberSummary, Summary, TableSummary,
     TargetSummary, TextSummary,
 };
-pub use survey::{OpenedTable, SeenCells, SeenColumn, SeenNumbers, SeenTexts, Strays, Survey};
+pub use survey::{
+    OpenedTable, SeenCells, SeenColumn, SeenNumbers, SeenTexts, Sentinel, Strays, Survey,
+};
 pub use table_file::TableFile;
 pub use values::{Texts, ValueKind, Values};
 pub use writers::{OutputFormat, ReadyRows, Sink, TableWriter, WrittenColumn};

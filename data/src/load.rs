@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lockstep_proto::ids::Table;
 
-use crate::columns::ColumnKind;
+use crate::columns::{ColumnKind, Missing};
 use crate::doubles;
 use crate::error::DataError;
 use crate::fit::fit;
@@ -18,6 +18,7 @@ use crate::readers::open_table::OpenTable;
 use crate::rows::Rows;
 use crate::schema::{Reader, Rule, Schema, Unseen, Want, selection, usable_rows};
 use crate::selection::{Selected, Selection};
+use crate::sentinels;
 use crate::spec::{TableSource, TableSpec, TargetKind};
 use crate::strata::{Split, split};
 use crate::summary::{Detail, FeatureSummary, KindFound, Summary, TableSummary};
@@ -71,6 +72,10 @@ pub fn load(
     let leaks = leaks(&raw, &train_rows, &seen, detail);
     let lookups = schema.lookups();
     seen.count_distinct(&raw, &train_rows, &schema, detail);
+    let sentinels = match detail {
+        Detail::Full => sentinels::warnings(&raw, &train_rows, &seen),
+        Detail::Usual => Vec::new(),
+    };
     let held_out = |table, rows: Option<Vec<u32>>| {
         rows.map(|rows| HeldOut {
             seen: TableSummary::new(table, &raw, &rows, 0),
@@ -123,7 +128,8 @@ pub fn load(
         }
         Detail::Usual => Vec::new(),
     };
-    let warnings = [summary.warnings(&schema), leaks, warnings, unseen_warnings, doubled].concat();
+    let warnings =
+        [summary.warnings(&schema), leaks, sentinels, warnings, unseen_warnings, doubled].concat();
     Ok(Dataset { train, validation, test, schema, summary, warnings })
 }
 
@@ -141,7 +147,7 @@ struct Opened {
 }
 
 /// Reads the training table: features of texts as texts, whether the job says so, their first rows look so, or a text comes
-/// later; then all is read again.
+/// later, and so codes; then all is read again.
 fn open(
     spec: &TableSpec,
     opened: Arc<dyn OpenTable>,
@@ -156,7 +162,7 @@ fn open(
     let select = |opened: &dyn OpenTable, guesses: &[Guess]| {
         let feature = |(&column, guess): (&usize, &Guess)| {
             let rule = Rule::of(spec.feature(&name(opened, column)));
-            (column, Rule { is_text: guess.is_text, notes_text: guess.said.is_none(), ..rule })
+            (column, Rule { is_text: guess.is_text, notes_text: guess.notes_text(), ..rule })
         };
         let target = |&column: &usize| (column, Rule::of(spec.target(&name(opened, column))));
         let selection = selection(
@@ -168,15 +174,11 @@ fn open(
         );
         Selection { weight, ..selection }
     };
-    let first = select(&*opened, &guesses);
-    let mut raw = RawTable::read(opened, first)?;
-    if !raw.noted.is_empty() {
-        let features = features.iter().zip(&mut guesses);
-        let noted = features.filter(|(column, _)| raw.noted.contains(column));
-        noted.for_each(|(_, guess)| guess.is_text = true);
-        let again = select(&*raw.table, &guesses);
-        raw = RawTable::read(raw.table, again)?;
-    }
+    // A rule that fills is for numbers alone.
+    let fills =
+        |name: &str| spec.columns.get(name).and_then(|own| own.missing).is_some_and(Missing::fills);
+    let read = |guesses: &[Guess]| RawTable::read(opened.clone(), select(&*opened, guesses));
+    let raw = infer::read(&mut guesses, |name| !fills(name), &spec.dialect, read)?;
     Ok(Opened { raw, guesses })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::block::{Block, MISSING_LABEL, Places};
-use crate::columns::date_form::MIDNIGHT;
+use crate::columns::calendar::MIDNIGHT;
 use crate::error::DataError;
 use crate::readers::open_table::{Batch, Contents, OpenTable, Stored};
 use crate::selection::Selection;
@@ -167,6 +167,20 @@ impl RawTable {
             self.each_label(block, column, places, |at, id| see(before + at, id));
             before += places.rows.len();
         });
+    }
+
+    /// The texts of these rows, which are in the file's order, of a column at this place among the labels of a row, with how many
+    /// rows have each.
+    pub(crate) fn label_counts(&self, rows: &[u32], column: usize) -> Vec<(&str, u64)> {
+        let names = &self.label_names[column];
+        let mut counts = vec![0; names.len()];
+        self.visit_labels(rows, column, |_, id| {
+            if id != MISSING_LABEL {
+                counts[id as usize] += 1;
+            }
+        });
+        let counted = names.iter().map(String::as_str).zip(counts);
+        counted.filter(|(_, rows)| *rows > 0).collect()
     }
 
     /// All rows.

@@ -48,7 +48,7 @@ pub(crate) enum CellKind {
 pub(crate) enum OnText {
     /// It is an error, with this advice.
     Error(Option<&'static str>),
-    /// Whoever reads it says that the column has one, and goes on as if the cell were missing and that no error: the column
+    /// Whoever reads it says that the column has one, or a number with zeros in front, and goes on as if the cell were missing and that no error: the column
     /// will be read again, as texts.
     Note,
 }

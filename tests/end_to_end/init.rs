@@ -159,3 +159,26 @@ fn a_folder_of_parts_has_its_job_beside_it() {
     assert!(folder.read("job.toml").contains("train = \"parts\""));
     folder.run(&["check", "job.toml"]).expect(0);
 }
+
+/// With codes, days before months, decimal commas, and a number for missing cells.
+#[test]
+fn a_table_as_spreadsheets_write_it_trains() {
+    let csv = table("zip;day;size;price", 400, |row| {
+        let comma = |value: f64| format!("{value:.3}").replace('.', ",");
+        let size = if row % 20 == 7 { "-999".to_string() } else { comma(noise(row)) };
+        let price = comma(100.0 * noise(row) + 50.0 * (row % 3) as f64);
+        let zip = [501, 2_134, 10_001][row % 3];
+        format!("{zip:05};{:02}/{:02}/2024;{size};{price}", row % 28 + 1, row % 12 + 1)
+    });
+    let folder = Folder::new(&[("homes.csv", &csv)]);
+    trained(&folder, &["homes.csv"]);
+    let job = folder.read("job.toml");
+    for line in ["decimal = \",\"", "missing_values = [\"-999\", \"-999.0\""] {
+        assert!(job.contains(line), "{job}");
+    }
+    let checked = folder.run(&["check", "job.toml"]).stdout;
+    for why in ["codes: 3 different values", "dates as DD/MM/YYYY"] {
+        assert!(checked.contains(why), "{checked}");
+    }
+    assert!(last(&folder, "run", "test_r2") > 0.5);
+}

@@ -149,8 +149,9 @@ impl Column {
             (ColumnKind::Category, Some(_)) => ColumnEncoder::Embedding,
         };
         let (kind, encoder, dimension) = (Some(kind), Some(encoder), self.fitted.dimension());
+        let order = self.date_form().and_then(DateForm::order);
         let (scale, trainable) = (None, None);
-        ColumnOverride { kind, encoder, dimension, trainable, scale, missing, indicator }
+        ColumnOverride { kind, order, encoder, dimension, trainable, scale, missing, indicator }
     }
 
     /// How an output goes back into the table's unit, if it can.
@@ -205,10 +206,9 @@ impl Lookup<'_> {
     pub(crate) fn numbers(&self, texts: &[String]) -> Vec<f64> {
         let number = |text: &String| match self {
             Lookup::Categories(places) => places.find(text).map_or(0.0, |at| f64::from(at + 1)),
-            Lookup::Dates(form) => match (form, DateForm::parse(text)) {
-                (Some(form), Some((found, seconds))) if form.takes(found, seconds) => seconds,
-                _ => f64::INFINITY,
-            },
+            Lookup::Dates(form) => {
+                form.and_then(|form| form.seconds(text)).unwrap_or(f64::INFINITY)
+            }
         };
         texts.iter().map(number).collect()
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lockstep_graph::{Graph, Value};
 
-use super::date_form::{civil, describe_civil};
+use super::calendar::{civil, describe_civil};
 use super::standard::standard;
 use super::{Back, Encoder, Fitted, Looks, Scaling, Seen, State, StateValue, affine};
 
@@ -133,7 +133,7 @@ mod tests {
             ("0001-01-01", [1.0, 1.0, 1.0, 0.0, 0.0]),
             ("9999-12-31", [9999.0, 12.0, 31.0, 4.0, 0.0]),
         ] {
-            let (_, seconds) = DateForm::parse(text).unwrap();
+            let seconds = DateForm::of(text).unwrap().seconds(text).unwrap();
             assert_eq!(parts(seconds), wanted, "{text}");
         }
     }

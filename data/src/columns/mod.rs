@@ -10,6 +10,7 @@
 //! is frozen with the column, as the labels of a target are, dates as seconds. Their encoders are the [`ENCODERS`].
 
 mod affine;
+pub(crate) mod calendar;
 mod column;
 mod date;
 pub(crate) mod date_form;
@@ -33,6 +34,7 @@ mod standard;
 
 pub use column::Column;
 pub(crate) use column::{KeptColumn, Lookup, Reading};
+pub use date_form::DateOrder;
 pub(crate) use described::{CellsRead, DescribedColumns, describe_linear};
 pub use encoder::{Back, Scaling};
 pub(crate) use encoder::{Encoder, Fitted, Looks, Seen, State, StateValue};

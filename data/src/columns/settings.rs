@@ -3,13 +3,15 @@
 
 use lockstep_parameters::{Parameter, ParameterError, Slot, Table};
 
-use super::{ColumnEncoder, ColumnKind, Missing, Scale};
+use super::{ColumnEncoder, ColumnKind, DateOrder, Missing, Scale};
 
 /// What a job says of one column; what it does not say is as for the whole table, or is inferred from the training rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ColumnOverride {
     /// What its cells are.
     pub kind: Option<ColumnKind>,
+    /// Whether the day or the month comes first in its dates, where they may be read either way.
+    pub order: Option<DateOrder>,
     /// How it becomes numbers where it is no number.
     pub encoder: Option<ColumnEncoder>,
     /// Values of an embedding's vector.
@@ -31,6 +33,7 @@ impl Table for ColumnOverride {
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
         vec![
             Parameter::optional("kind", Slot::Choice(&mut self.kind)),
+            Parameter::optional("order", Slot::Choice(&mut self.order)),
             Parameter::optional("encoder", Slot::Choice(&mut self.encoder)),
             Parameter::optional("dimension", Slot::Whole(&mut self.dimension, 1, DIMENSION_MAX)),
             Parameter::optional("trainable", Slot::Flag(&mut self.trainable)),
@@ -59,6 +62,7 @@ impl ColumnOverride {
         };
         self.kind
             .or(of_encoder)
+            .or(self.order.map(|_| ColumnKind::Date))
             .or(self.dimension.map(|_| ColumnKind::Category))
             .or(self.trainable.map(|_| ColumnKind::Category))
             .or(self.scale.map(|_| ColumnKind::Number))
@@ -76,6 +80,9 @@ impl ColumnOverride {
                 "found `{key}` for a column of kind {kind}, wanted it for {wanted}; take one out"
             ))
         };
+        if self.order.is_some() && kind != ColumnKind::Date {
+            return of_kind("order", "a date (`kind = \"date\"`)");
+        }
         match self.encoder {
             Some(ColumnEncoder::OneHot | ColumnEncoder::Embedding)
                 if kind != ColumnKind::Category =>

@@ -119,7 +119,8 @@ pub(super) fn check_columns(
             continue;
         }
         let is_embedded = said.dimension.is_some() || said.trainable.is_some();
-        if said.kind.is_some() || said.encoder.is_some() || is_embedded {
+        let is_read = said.kind.is_some() || said.order.is_some();
+        if is_read || said.encoder.is_some() || is_embedded {
             return fault(
                 "found a kind or an encoder for a target, wanted them for features alone; take them out: whether a target is a \
                  number or a label follows from `model.loss`",

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use crate::dialect::Dialect;
 use crate::error::quote;
+pub(crate) use crate::number::number;
+use crate::readers::written::Written;
 pub(crate) use crate::selection::Kind;
 use crate::selection::{CellKind, NUMBER_MAX, OnText, Selected, Selection};
 
@@ -29,7 +31,7 @@ pub(crate) struct Slot {
 pub(crate) enum Found {
     /// A number; NaN for a missing one.
     Number(f64),
-    /// A text, in a column where that is no error yet.
+    /// A text, or what may be a code, in a column where that is no error yet.
     Text,
 }
 
@@ -55,13 +57,17 @@ impl Slot {
             return self.missing(cell).map(|()| Found::Number(f64::NAN));
         }
         // A text that says NaN but means no missing cell is no number within any bounds.
-        let value = number(cell).filter(|value| value.abs() <= self.number_max);
+        let found = dialect.number(cell);
+        let value = found.filter(|value| value.abs() <= self.number_max);
+        if self.text == OnText::Note && is_padded(cell) {
+            return Ok(Found::Text);
+        }
         if let Some(value) = value.or_else(|| truth(cell)) {
             return Ok(Found::Number(value));
         }
         match self.text {
-            OnText::Note if number(cell).is_none() => Ok(Found::Text),
-            _ => Err(self.number_problem(cell)),
+            OnText::Note if found.is_none() => Ok(Found::Text),
+            _ => Err(self.number_problem(cell, found)),
         }
     }
 
@@ -126,14 +132,13 @@ impl Slot {
         }
     }
 
-    fn number_problem(&self, cell: &[u8]) -> String {
-        if let Some(value) = number(cell) {
+    fn number_problem(&self, cell: &[u8], value: Option<f64>) -> String {
+        if let Some(value) = value {
             return self.size_problem(cell, value);
         }
         let found = quote(cell);
-        let with_point = String::from_utf8_lossy(cell).replace(',', ".");
-        if with_point.parse::<f64>().is_ok() {
-            return format!("found {found}, wanted a number with a decimal point");
+        if let Some(written) = Written::of(&String::from_utf8_lossy(cell)) {
+            return format!("found {found}, wanted a number {}", written.advice());
         }
         match self.text {
             OnText::Error(Some(advice)) => format!("found {found}, wanted a number; {advice}"),
@@ -153,59 +158,18 @@ pub(crate) fn not_utf8(cell: &[u8]) -> String {
     )
 }
 
-/// The number that a text is in decimal notation.
-#[inline]
-pub(crate) fn number(cell: &[u8]) -> Option<f64> {
-    short_decimal(cell).or_else(|| str::from_utf8(cell).ok()?.parse().ok())
-}
-
-/// Most digits of a whole number that is below 2^53, whatever they are.
-const EXACT_DIGITS: usize = 15;
-
-/// Powers of ten, all of them exact.
-const POWERS: [f64; EXACT_DIGITS + 1] =
-    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-
-/// What most cells are, in a fraction of the time that any number takes: a few digits, perhaps with a sign and a point. Both
-/// the digits and the power of ten that they are over are exact, so that their quotient is the nearest `f64`, as for any
-/// number. `None` says nothing.
-#[inline]
-fn short_decimal(cell: &[u8]) -> Option<f64> {
-    let (is_negative, text) = match cell {
-        [b'-', text @ ..] => (true, text),
-        text => (false, text),
-    };
-    if text.len() > EXACT_DIGITS + 1 {
-        return None;
-    }
-    let (mut whole, mut digits, mut decimals) = (0_i64, 0, None);
-    for &byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 {
-            whole = 10 * whole + i64::from(digit);
-            digits += 1;
-        } else if byte == b'.' && decimals.is_none() {
-            decimals = Some(digits);
-        } else {
-            return None;
-        }
-    }
-    if !(1..=EXACT_DIGITS).contains(&digits) {
-        return None;
-    }
-    let value = match decimals {
-        None => whole as f64,
-        Some(before) => whole as f64 / POWERS[digits - before],
-    };
-    Some(if is_negative { -value } else { value })
-}
-
 /// The number of a text that [`Slot::number_of_text`] found good; NaN for a missing one.
 pub(crate) fn number_or_missing(cell: &[u8], dialect: &Dialect) -> f64 {
     if cell.is_empty() || dialect.is_missing(cell, true) {
         return f64::NAN;
     }
-    number(cell).or_else(|| truth(cell)).unwrap_or(f64::NAN)
+    dialect.number(cell).or_else(|| truth(cell)).unwrap_or(f64::NAN)
+}
+
+/// Whether it is a whole number that is written with zeros in front, as codes are.
+#[inline]
+pub(crate) fn is_padded(cell: &[u8]) -> bool {
+    matches!(cell, [b'0', b'0'..=b'9', ..]) && cell.iter().all(u8::is_ascii_digit)
 }
 
 /// A truth value as a number, in the spellings of Python, R and most databases.
@@ -260,7 +224,7 @@ pub(crate) enum Look {
     Truths,
     /// Numbers, and perhaps truth values.
     Numbers,
-    /// A text at least.
+    /// A text at least, or a number with zeros in front, which may be a code.
     Texts,
 }
 
@@ -273,7 +237,7 @@ impl Look {
         match (self, truth(cell)) {
             (Look::Nothing | Look::Truths, Some(_)) => Look::Truths,
             (look, Some(_)) => look,
-            (_, None) if number(cell).is_some() => Look::Numbers,
+            (_, None) if dialect.number(cell).is_some() && !is_padded(cell) => Look::Numbers,
             (_, None) => Look::Texts,
         }
     }
@@ -310,44 +274,6 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn short_decimals_are_what_any_decimal_is() {
-        let mut state = 1_u64;
-        let mut random = |below: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) % below
-        };
-        let mut short = 0;
-        for _ in 0..200_000 {
-            let sign = ["", "", "-", "-", "+"][random(5) as usize];
-            let mut text: String = (0..random(18)).map(|_| random(10).to_string()).collect();
-            if random(3) > 0 {
-                text.insert(random(text.len() as u64 + 1) as usize, '.');
-            }
-            let text = format!("{sign}{text}");
-            let wanted = text.parse::<f64>().ok();
-            let found = short_decimal(text.as_bytes());
-            assert_eq!(
-                number(text.as_bytes()).map(f64::to_bits),
-                wanted.map(f64::to_bits),
-                "{text}"
-            );
-            if let Some(found) = found {
-                assert_eq!(Some(found.to_bits()), wanted.map(f64::to_bits), "{text}");
-                short += 1;
-            }
-        }
-        assert!(short > 100_000, "{short}");
-        for text in
-            ["", "-", ".", "-.", "1.2.3", "1e5", "0x1", "1,5", "--1", "1-", "inf", "\u{661}"]
-        {
-            assert_eq!(short_decimal(text.as_bytes()), None, "{text}");
-        }
-        assert_eq!(short_decimal(b"-0").map(f64::to_bits), Some((-0.0_f64).to_bits()));
-    }
 
     #[test]
     fn the_greatest_number_is_the_last_that_is_finite_as_f32() {

@@ -14,6 +14,7 @@ mod parquet;
 pub(crate) mod part_files;
 pub(crate) mod parts;
 mod windows;
+pub(crate) mod written;
 
 use std::path::Path;
 

@@ -23,7 +23,7 @@ use crate::selection::{CellKind, OnText, Selected, Selection};
 use crate::statistics;
 use crate::table_file::TableFile;
 
-pub use numbers::SeenNumbers;
+pub use numbers::{SeenNumbers, Sentinel};
 pub use texts::{SeenTexts, Strays};
 
 /// Cells that are in memory at once, about: 256 MiB at most.
@@ -33,6 +33,7 @@ const CELLS_AT_ONCE: usize = 1 << 25;
 #[derive(Debug)]
 pub struct OpenedTable {
     opened: Arc<dyn OpenTable>,
+    dialect: Dialect,
 }
 
 /// What the columns of a table hold.
@@ -80,7 +81,7 @@ impl OpenedTable {
     /// # Errors
     /// If it is no table of its format.
     pub fn open(file: &TableFile, dialect: &Dialect) -> Result<OpenedTable, DataError> {
-        Ok(OpenedTable { opened: file.open(dialect)? })
+        Ok(OpenedTable { opened: file.open(dialect)?, dialect: dialect.clone() })
     }
 
     /// The file of the features, for messages.
@@ -117,9 +118,9 @@ impl OpenedTable {
         targets: &[usize],
         cells_at_once: usize,
     ) -> Result<Survey, DataError> {
-        let table = &self.opened;
+        let (table, dialect) = (&self.opened, &self.dialect);
         let mut seen: Vec<Option<SeenColumn>> = vec![None; table.columns().len()];
-        let first = Group::read(table, targets)?;
+        let first = Group::read(table, dialect, targets, true)?;
         let rows = first.rows;
         let target_cells: Vec<Cells> = (0..targets.len()).map(|place| first.cells(place)).collect();
         for (place, &column) in targets.iter().enumerate() {
@@ -131,7 +132,7 @@ impl OpenedTable {
         let features = if table.image_shape().is_some() { Vec::new() } else { features };
         let mut first_problem = None;
         for columns in features.chunks((cells_at_once / rows.max(1)).max(1)) {
-            let problem = look_at(table, columns, &target_cells, &mut seen);
+            let problem = look_at((table, dialect), columns, &target_cells, &mut seen);
             first_problem = first_problem.or(problem);
         }
         let is_bad = |column: &usize| {
@@ -154,8 +155,7 @@ impl OpenedTable {
     /// # Errors
     /// If it cannot be read.
     pub fn labels(&self, column: usize) -> Result<Vec<(String, u64)>, DataError> {
-        let group = Group::read_as(&self.opened, &[column], &[true])?;
-        let found = texts::counts(&group.raw, &group.all, 0);
+        let found = Group::of_labels(self, column)?.counts(0);
         let classes = labels::classes(found.iter().map(|(label, _)| label.clone()).collect());
         let find = labels::Classes::new(&classes);
         let mut rows = vec![0; classes.len()];
@@ -177,12 +177,12 @@ impl SeenColumn {
 /// Looks at columns, and says why the first of those cannot be read that cannot. These are found by halves: each try reads the
 /// table once.
 fn look_at(
-    table: &Arc<dyn OpenTable>,
+    (table, dialect): (&Arc<dyn OpenTable>, &Dialect),
     columns: &[usize],
     targets: &[Cells],
     seen: &mut [Option<SeenColumn>],
 ) -> Option<DataError> {
-    let error = match Group::read(table, columns) {
+    let error = match Group::read(table, dialect, columns, false) {
         Ok(group) => {
             let look = |(place, _)| group.seen(place, targets);
             let found: Vec<SeenColumn> = columns.par_iter().enumerate().map(look).collect();
@@ -197,14 +197,15 @@ fn look_at(
         return Some(error);
     }
     let (left, right) = columns.split_at(columns.len() / 2);
-    let problem = look_at(table, left, targets, seen);
-    let other = look_at(table, right, targets, seen);
+    let problem = look_at((table, dialect), left, targets, seen);
+    let other = look_at((table, dialect), right, targets, seen);
     problem.or(other)
 }
 
 /// Some columns in memory.
 struct Group<'a> {
     table: &'a Arc<dyn OpenTable>,
+    dialect: &'a Dialect,
     raw: RawTable,
     rows: usize,
     all: Vec<u32>,
@@ -215,52 +216,69 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// Reads columns, each as what it holds.
-    fn read(table: &'a Arc<dyn OpenTable>, columns: &[usize]) -> Result<Group<'a>, DataError> {
+    /// Reads columns, each as what it holds. A target is never taken for codes: what it is is for whoever asks.
+    fn read(
+        table: &'a Arc<dyn OpenTable>,
+        dialect: &'a Dialect,
+        columns: &[usize],
+        are_targets: bool,
+    ) -> Result<Group<'a>, DataError> {
         let looks = table.look(columns);
         let mut guesses: Vec<Guess> = looks.iter().map(|&look| Guess::new(None, look)).collect();
-        let texts = |guesses: &[Guess]| guesses.iter().map(|guess| guess.is_text).collect();
-        let are_texts: Vec<bool> = texts(&guesses);
-        let group = Group::read_as(table, columns, &are_texts)?;
-        let noted = &group.raw.noted;
-        if noted.is_empty() {
-            return Ok(Group { guesses, ..group });
-        }
-        let among = columns.iter().zip(&mut guesses).filter(|(column, _)| noted.contains(column));
-        among.for_each(|(_, guess)| guess.is_text = true);
-        let are_texts: Vec<bool> = texts(&guesses);
-        Ok(Group { guesses, ..Group::read_as(table, columns, &are_texts)? })
+        let read = |guesses: &[Guess]| Group::read_raw(table, columns, guesses);
+        let raw = infer::read(&mut guesses, |_| !are_targets, dialect, read)?;
+        Ok(Group::of((table, dialect), columns, guesses, raw))
     }
 
-    fn read_as(
-        table: &'a Arc<dyn OpenTable>,
+    /// Reads a column as texts.
+    fn of_labels(table: &'a OpenedTable, column: usize) -> Result<Group<'a>, DataError> {
+        let guesses = vec![Guess::new(None, Look::Texts)];
+        let raw = Group::read_raw(&table.opened, &[column], &guesses)?;
+        Ok(Group::of((&table.opened, &table.dialect), &[column], guesses, raw))
+    }
+
+    fn read_raw(
+        table: &Arc<dyn OpenTable>,
         columns: &[usize],
-        are_texts: &[bool],
-    ) -> Result<Group<'a>, DataError> {
-        let select = |(&column, &is_text): (&usize, &bool)| Selected {
+        guesses: &[Guess],
+    ) -> Result<RawTable, DataError> {
+        let select = |(&column, guess): (&usize, &Guess)| Selected {
             column,
-            cells: match is_text {
+            cells: match guess.is_text {
                 true => CellKind::Texts,
-                false => CellKind::Numbers { takes_any_size: true, text: OnText::Note },
+                false => CellKind::Numbers {
+                    takes_any_size: true,
+                    text: if guess.notes_text() { OnText::Note } else { OnText::Error(None) },
+                },
             },
             missing: None,
             drops: false,
         };
-        let features: Vec<Selected> = columns.iter().zip(are_texts).map(select).collect();
-        let selection = Selection { features, targets: Vec::new(), weight: None };
-        let raw = RawTable::read(table.clone(), selection)?;
+        let features: Vec<Selected> = columns.iter().zip(guesses).map(select).collect();
+        RawTable::read(table.clone(), Selection { features, targets: Vec::new(), weight: None })
+    }
+
+    fn of(
+        (table, dialect): (&'a Arc<dyn OpenTable>, &'a Dialect),
+        columns: &[usize],
+        guesses: Vec<Guess>,
+        raw: RawTable,
+    ) -> Group<'a> {
         let (mut numbers, mut labels) = (0, 0);
-        let mut place = |&is_text: &bool| {
-            let next = if is_text { &mut labels } else { &mut numbers };
+        let mut place = |guess: &Guess| {
+            let next = if guess.is_text { &mut labels } else { &mut numbers };
             *next += 1;
             *next - 1
         };
-        let places = are_texts.iter().map(&mut place).collect();
-        let guess =
-            |&is_text: &bool| Guess::new(None, if is_text { Look::Texts } else { Look::Numbers });
-        let guesses = are_texts.iter().map(guess).collect();
+        let places = guesses.iter().map(&mut place).collect();
         let (rows, all) = (raw.rows, raw.all_rows());
-        Ok(Group { table, raw, rows, all, columns: columns.to_vec(), guesses, places })
+        Group { table, dialect, raw, rows, all, columns: columns.to_vec(), guesses, places }
+    }
+
+    /// The texts of a column at this place among the labels of a row, with the rows of each.
+    fn counts(&self, place: usize) -> Vec<(String, u64)> {
+        let counted = self.raw.label_counts(&self.all, place).into_iter();
+        counted.map(|(text, rows)| (text.to_owned(), rows)).collect()
     }
 
     /// The cells of a column, to be held against those of another.
@@ -285,14 +303,15 @@ impl<'a> Group<'a> {
         let (name, place) = (&self.table.columns()[self.columns[at]], self.places[at]);
         let guess = self.guesses[at];
         let mut seen = if guess.is_text {
-            let found = texts::counts(&self.raw, &self.all, place);
+            let found = self.counts(place);
             let present: u64 = found.iter().map(|(_, rows)| rows).sum();
             let missing = self.rows as u64 - present;
             let distinct = found.len() as u64;
             match distinct {
                 0 => SeenColumn::of(name, missing, 0, SeenCells::Nothing),
                 _ => {
-                    SeenColumn::of(name, missing, distinct, SeenCells::Texts(SeenTexts::of(found)))
+                    let texts = SeenTexts::of(found, guess.code, self.dialect);
+                    SeenColumn::of(name, missing, distinct, SeenCells::Texts(texts))
                 }
             }
         } else {
@@ -321,67 +340,4 @@ impl<'a> Group<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fmt::Write as _;
-    use std::path::PathBuf;
-
-    use super::*;
-
-    /// A table of more columns than are looked at at once, of every kind, two of which cannot be read.
-    #[test]
-    fn wide_tables_are_seen_in_groups() {
-        const COLUMNS: usize = 2_000;
-        const ROWS: usize = 60;
-        let name = |column| if column == 1_999 { "y".to_owned() } else { format!("c{column}") };
-        let mut text = (0..COLUMNS).map(name).collect::<Vec<_>>().join(",");
-        for row in 0..ROWS {
-            text.push('\n');
-            for column in 0..COLUMNS {
-                let number = (row * 37 + column * 11) % 101;
-                match column {
-                    _ if column % 500 == 7 && row == 50 => text.push_str("1e999,"),
-                    1_999 => write!(text, "{}", row % 7).unwrap(),
-                    // Repeats the target.
-                    1_500 => write!(text, "{},", row % 7).unwrap(),
-                    _ if column % 10 == 1 => write!(text, "t{},", number % 5).unwrap(),
-                    _ if column % 10 == 2 && row % 3 == 0 => text.push(','),
-                    _ => write!(text, "{number},").unwrap(),
-                }
-            }
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let path: PathBuf = folder.path().join("wide.csv");
-        std::fs::write(&path, text).unwrap();
-        let table = OpenedTable::open(&TableFile::at(path), &Dialect::default()).unwrap();
-        let whole = table.survey(&[1_999]).unwrap();
-        assert_eq!((whole.rows, whole.columns.len()), (60, COLUMNS));
-        let seen = |column: usize| &whole.columns[column].cells;
-        assert!((0..4).all(|at| matches!(seen(500 * at + 7), SeenCells::Unreadable(_))));
-        assert!(
-            matches!(seen(11), SeenCells::Texts(_)) && matches!(seen(3), SeenCells::Numbers(_))
-        );
-        assert_eq!(whole.columns[2].missing, 20);
-        assert_eq!(whole.columns[1_500].repeats, Some(Repeats::Same));
-        for columns_at_once in [64, 1_999] {
-            let found = table.survey_in_groups(&[1_999], columns_at_once * ROWS).unwrap();
-            assert!(found == whole, "{columns_at_once} columns at a time");
-        }
-    }
-
-    /// In a table so long that each is read by itself, too.
-    #[test]
-    fn one_column_that_cannot_be_read_is_not_the_table() {
-        let survey = |text: &str| {
-            let folder = tempfile::tempdir().unwrap();
-            let path: PathBuf = folder.path().join("long.csv");
-            std::fs::write(&path, text).unwrap();
-            let table = OpenedTable::open(&TableFile::at(path), &Dialect::default()).unwrap();
-            table.survey_in_groups(&[2], 1)
-        };
-        let found = survey("a,b,y\n1,1e999,2\n3,4,5\n").unwrap();
-        assert!(matches!(found.columns[0].cells, SeenCells::Numbers(_)));
-        assert!(matches!(found.columns[1].cells, SeenCells::Unreadable(_)));
-        let refused = survey("a,b,y\n1e999,1e999,2\n3,4,5\n").err().map(|error| error.to_string());
-        assert!(refused.unwrap().contains("found \"1e999\""));
-    }
-}
+mod tests;

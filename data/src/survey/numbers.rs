@@ -1,6 +1,7 @@
 //! What a column of numbers holds. Knows no table.
 
 use crate::columns::quantiles::{quantile, sorted};
+use crate::sentinels;
 
 /// Distinct numbers that are listed with their rows, at most.
 const LISTED_MAX: usize = 100;
@@ -26,6 +27,19 @@ pub struct SeenNumbers {
     pub are_whole: bool,
     /// Every distinct number with its rows, the least first, if there are 100 at most.
     pub values: Option<Vec<(f64, u64)>>,
+    /// A number that may stand for missing cells.
+    pub sentinel: Option<Sentinel>,
+}
+
+/// A number far from all others, in many rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sentinel {
+    /// The number.
+    pub value: f64,
+    /// Its rows.
+    pub rows: u64,
+    /// All others.
+    pub others: Box<SeenNumbers>,
 }
 
 impl SeenNumbers {
@@ -66,8 +80,18 @@ impl SeenNumbers {
             skewness,
             quartiles: [0.25, 0.5, 0.75].map(|share| quantile(&sorted, share)),
             are_whole: present.iter().all(|value| value.fract() == 0.0),
+            sentinel: Sentinel::of(cells),
             values: (distinct as usize <= LISTED_MAX).then_some(values),
         };
         Some((seen, distinct))
+    }
+}
+
+impl Sentinel {
+    fn of(cells: &[f64]) -> Option<Sentinel> {
+        let (value, rows) = sentinels::sentinel(cells)?;
+        let others: Vec<f64> = cells.iter().filter(|cell| **cell != value).copied().collect();
+        let (others, _) = SeenNumbers::of(&others)?;
+        Some(Sentinel { value, rows, others: Box::new(others) })
     }
 }

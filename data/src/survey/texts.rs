@@ -1,10 +1,10 @@
 //! What a column of texts holds: categories, dates, or numbers with strays among them. Knows no table but for counting.
 
-use std::collections::BTreeMap;
-
-use crate::block::MISSING_LABEL;
+use crate::codes::Code;
+use crate::columns::date_form::DateForm;
+use crate::dialect::Dialect;
 use crate::infer::{Shape, shape};
-use crate::raw::RawTable;
+use crate::readers::written::Written;
 
 /// Texts that are listed with their rows, at most.
 const COMMON_MAX: usize = 100;
@@ -25,8 +25,12 @@ pub struct SeenTexts {
     pub dates: u64,
     /// The forms of the dates, the most frequent first.
     pub date_forms: Vec<String>,
+    /// Whether no date tells the day from the month.
+    pub dates_are_ambiguous: bool,
     /// What is no number where at least half of the cells are.
     pub strays: Option<Strays>,
+    /// Why they are codes, if they are whole numbers that are.
+    pub codes: Option<String>,
 }
 
 /// Texts among numbers.
@@ -38,43 +42,39 @@ pub struct Strays {
     pub rows: u64,
     /// The most frequent of them.
     pub common: Vec<String>,
-    /// Whether one of them is a number with a comma in place of the point.
+    /// Whether one of them can only be a number with a decimal comma.
     pub has_comma: bool,
-}
-
-/// The texts of a column at this place among the labels of a row, with the rows of each.
-pub(super) fn counts(raw: &RawTable, rows: &[u32], place: usize) -> Vec<(String, u64)> {
-    let names = &raw.label_names[place];
-    let mut counts = vec![0; names.len()];
-    raw.visit_labels(rows, place, |_, id| {
-        if id != MISSING_LABEL {
-            counts[id as usize] += 1;
-        }
-    });
-    names.iter().cloned().zip(counts).filter(|(_, rows)| *rows > 0).collect()
+    /// What to do about those that are numbers for people alone, such as `1,234.5`, behind "a number"; `None` if there is none.
+    pub advice: Option<&'static str>,
 }
 
 impl SeenTexts {
     /// Of distinct texts with their rows.
-    pub(super) fn of(mut found: Vec<(String, u64)>) -> SeenTexts {
+    pub(super) fn of(
+        mut found: Vec<(String, u64)>,
+        code: Option<Code>,
+        dialect: &Dialect,
+    ) -> SeenTexts {
         found.sort_unstable_by(|(a, a_rows), (b, b_rows)| b_rows.cmp(a_rows).then(a.cmp(b)));
-        let shapes: Vec<Shape> = found.iter().map(|(text, _)| shape(text)).collect();
+        let shapes: Vec<Shape> = found.iter().map(|(text, _)| shape(text, dialect)).collect();
         let of = |wanted: &dyn Fn(&Shape) -> bool| {
             let among = found.iter().zip(&shapes).filter(|(_, shape)| wanted(shape));
             among.map(|((_, rows), _)| rows).sum::<u64>()
         };
         let all = of(&|_| true);
         let numbers = of(&|shape| matches!(shape, Shape::Number));
-        let commas = of(&|shape| matches!(shape, Shape::Comma));
-        let mut forms: BTreeMap<String, u64> = BTreeMap::new();
-        for ((_, rows), shape) in found.iter().zip(&shapes) {
-            if let Shape::Date(form) = shape {
-                *forms.entry(form.to_string()).or_default() += rows;
-            }
-        }
-        let mut forms: Vec<(String, u64)> = forms.into_iter().collect();
-        forms.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
-        let is_mostly_numbers = 2 * (numbers + commas) >= all;
+        let written = of(&|shape| matches!(shape, Shape::Written(_)));
+        let has_comma = shapes.contains(&Shape::Written(Written::Comma));
+        let date = |((_, rows), shape): (&(String, u64), &Shape)| match shape {
+            Shape::Date(form) => Some((*form, *rows)),
+            _ => None,
+        };
+        let forms = DateForm::together(found.iter().zip(&shapes).filter_map(date));
+        let first_advice = shapes.iter().find_map(|shape| match shape {
+            Shape::Written(written) => Some(written.advice()),
+            _ => None,
+        });
+        let is_mostly_numbers = code.is_none() && 2 * (numbers + written) >= all;
         let strays = is_mostly_numbers.then(|| {
             let strays = found.iter().zip(&shapes).filter(|(_, shape)| **shape != Shape::Number);
             let texts: Vec<&(String, u64)> = strays.map(|(text, _)| text).collect();
@@ -82,14 +82,17 @@ impl SeenTexts {
                 distinct: texts.len() as u64,
                 rows: texts.iter().map(|(_, rows)| rows).sum(),
                 common: texts.iter().take(STRAYS_MAX).map(|(text, _)| text.clone()).collect(),
-                has_comma: commas > 0,
+                has_comma,
+                advice: first_advice,
             }
         });
         SeenTexts {
+            codes: code.map(|code| code.why(found.len() as u64)),
             rows_of_rarest: found.last().map_or(0, |(_, rows)| *rows),
             numbers,
             dates: forms.iter().map(|(_, rows)| rows).sum(),
-            date_forms: forms.into_iter().map(|(form, _)| form).collect(),
+            dates_are_ambiguous: forms.iter().any(|(form, _)| form.is_ambiguous()),
+            date_forms: forms.into_iter().map(|(form, _)| form.to_string()).collect(),
             strays,
             common: found.into_iter().take(COMMON_MAX).collect(),
         }

@@ -13,6 +13,7 @@ fn what_the_job_says_holds_for_every_table_of_the_model() {
         delimiter: Some('|'),
         quote: Some('\''),
         header: false,
+        decimal: '.',
         missing_values: Some(strings(&["-9"])),
     };
     let data = load_one("1|'2'|3\n-9|5|6\n", NUMBERS, |spec| {
@@ -36,10 +37,35 @@ fn a_header_is_split_where_its_rows_are() {
     let message = load_one(content, NUMBERS, |_| {}).unwrap_err();
     assert_eq!(
         message,
-        "t.csv:2: column 2 (price, net): found \"2,5\", wanted a number with a decimal point"
+        "t.csv:2: column 2 (price, net): found \"2,5\" on line 2, wanted numbers with a decimal point; for commas set \
+         `data.decimal = \",\"`"
     );
     let data = load_one("size\tprice, net\ty\n1\t2\t3\n", NUMBERS, |_| {}).unwrap();
     assert_eq!(names(&data.schema.features), ["size", "price, net"]);
+}
+
+#[test]
+fn a_decimal_comma_is_read_where_the_job_says_so() {
+    let content = "size;kind;y\n1,5;a,b;-0,25\n2;a,b;1e1\n;c;3\n";
+    let data = load_one(content, NUMBERS, |spec| {
+        spec.dialect.decimal = ',';
+        spec.missing = Missing::Mean;
+    })
+    .unwrap();
+    let rows = vec![1.5, 1.0, 0.0, -0.25, 2.0, 1.0, 0.0, 10.0, 1.75, 0.0, 1.0, 3.0];
+    assert_eq!(data.train, Rows::new(3, 1, rows));
+    let json = serde_json::to_string(&data.schema).unwrap();
+    let schema: Schema = serde_json::from_str(&json).unwrap();
+    let files = Files::new(&[("p.csv", "size;kind\n0,5;c\n"), ("q.csv", "size;kind\n0.5;c\n")]);
+    let (rows, _) = schema.read(&files.csv("p.csv"), Want::Features).unwrap();
+    assert_eq!(rows, Rows::new(3, 0, vec![0.5, 0.0, 1.0]));
+    let error = schema.read(&files.csv("q.csv"), Want::Features).unwrap_err();
+    assert!(
+        files
+            .message(&error)
+            .starts_with("q.csv:2: column 1 (size): found \"0.5\", wanted a number"),
+        "{error}"
+    );
 }
 
 #[test]

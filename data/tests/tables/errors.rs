@@ -40,11 +40,15 @@ fn files_that_are_no_tables() {
     let error = load(&files.spec("latin.csv"), NUMBERS, 1).unwrap_err();
     assert_eq!(
         files.message(&error),
-        "latin.csv: the name of column 1 is not UTF-8: found \"h\u{fffd}he\"; save the file as UTF-8"
+        "latin.csv: the name of column 1: found \"h\u{fffd}he\" (the byte f6), wanted UTF-8; save the file as UTF-8, or, if it is in \
+         Latin-1, as Windows writes it, turn it into UTF-8 with `iconv -f WINDOWS-1252 -t UTF-8`"
     );
     std::fs::write(files.path("utf16.csv"), b"\xff\xfea\0,\0").unwrap();
     let error = load(&files.spec("utf16.csv"), NUMBERS, 1).unwrap_err();
     assert_eq!(files.message(&error), "utf16.csv: found UTF-16, wanted UTF-8; save it as UTF-8");
+    let json = Files::new(&[("t.csv", "[{\"a\": 1, \"y\": 2}]\n")]);
+    let error = load(&json.spec("t.csv"), NUMBERS, 1).unwrap_err();
+    assert!(json.message(&error).starts_with("t.csv: found JSON, wanted a CSV file"), "{error}");
     let wide = format!("{}\n", ",".repeat(65_536));
     check(&wide, NUMBERS, "t.csv: found 65537 columns, wanted at most 65536");
 }
@@ -89,7 +93,19 @@ fn a_decimal_comma_is_no_category() {
     check(
         "a;y\n1,5;2\n2;3\n",
         NUMBERS,
-        "t.csv:2: column 1 (a): found \"1,5\", wanted a number with a decimal point",
+        "t.csv:2: column 1 (a): found \"1,5\" on line 2, wanted numbers with a decimal point; for commas set `data.decimal = \
+         \",\"`",
+    );
+    check(
+        "a,y\n1.5,2\n\"1,234.5\",3\n",
+        NUMBERS,
+        "t.csv:3: column 1 (a): found \"1,234.5\" on line 3, wanted numbers with nothing between thousands, such as 1234.5; write \
+         it so",
+    );
+    check(
+        "a,y\n1.5,2\n2,$3\n",
+        NUMBERS,
+        "t.csv:3: column 2 (y): found \"$3\", wanted a number without the sign of a currency; take that out of the table",
     );
 }
 

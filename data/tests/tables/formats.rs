@@ -277,6 +277,7 @@ fn a_matrix_has_columns_by_its_name_or_as_they_are_named() {
             "t.npz: array \"x\": found dtype \"|O\", objects of Python",
         ),
         (array("../x.txt", b"x"), "t.npz: found \"../x.txt\" in it, wanted arrays alone"),
+        (array("xl/workbook.xml", b"x"), "t.npz: found a workbook of Excel, wanted a table"),
         (array("x.npy", &x[..70]), "t.npz: array \"x\": the header says"),
     ] {
         let error = load(&arrays, &["x0"]).unwrap_err();

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use lockstep_data::{
-    ColumnEncoder, ColumnKind, ColumnOverride, Dataset, EmbeddedColumn, Missing, Schema,
+    ColumnEncoder, ColumnKind, ColumnOverride, Dataset, DateOrder, EmbeddedColumn, Missing, Schema,
     TableSource, TableSpec, TargetKind, Want,
 };
 
@@ -109,6 +109,128 @@ fn a_column_of_two_kinds_is_told_with_its_lines() {
     assert_eq!(
         refused("a,y\n2024-01-01,1\n7,2\n", &[("a", said)]),
         "t.csv:3: column 1 (a): found \"7\" on line 3, wanted dates such as 2024-03-01 or 2024-03-01 12:30"
+    );
+}
+
+#[test]
+fn dates_have_one_of_several_forms() {
+    let of = |cells: &[&str], columns: &[(&str, ColumnOverride)]| {
+        let rows = cells.iter().enumerate().map(|(row, cell)| format!("{cell},{row}\n"));
+        let content = format!("a,y\n{}", rows.collect::<String>());
+        let data = load_one(&content, NUMBERS, with(columns))?;
+        Ok::<_, String>((data.summary.kinds[0].why.clone(), data.train, data.schema))
+    };
+    let (_, wanted, _) = of(&["2024-03-01", "2024-12-31"], &[]).unwrap();
+    let month = ColumnOverride { order: Some(DateOrder::MonthFirst), ..ColumnOverride::default() };
+    for (cells, columns, form) in [
+        (["2024/03/01", "2024/12/31"], vec![], "YYYY/MM/DD"),
+        (["2024/3/1", "2024/12/31"], vec![], "YYYY/MM/DD"),
+        (["01.03.2024", "31.12.2024"], vec![], "DD.MM.YYYY"),
+        (["1/3/2024", "31/12/2024"], vec![], "DD/MM/YYYY"),
+        (["3/1/2024", "12/31/2024"], vec![], "MM/DD/YYYY"),
+        (["3-1-2024", "12-31-2024"], vec![("a", month)], "MM-DD-YYYY"),
+        (["2024/03/01 00:00", "2024/12/31 00:00"], vec![], "YYYY/MM/DD HH:MM"),
+        (["3/1/2024 0:30", "12/31/2024 0:59"], vec![], "MM/DD/YYYY HH:MM"),
+    ] {
+        let (why, rows, schema) = of(&cells, &columns).unwrap();
+        assert_eq!((why.contains(form), &rows), (columns.is_empty(), &wanted), "{cells:?}: {why}");
+        let json = serde_json::to_string(&schema).unwrap();
+        assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), schema);
+    }
+    let refused =
+        |cells: &[&str], columns: &[(&str, ColumnOverride)]| of(cells, columns).unwrap_err();
+    assert_eq!(
+        refused(&["3/4/2024", "5/6/2024"], &[]),
+        "t.csv:2: column 1 (a): found \"3/4/2024\" on line 2, \"5/6/2024\" on line 3, dates as DD/MM/YYYY or MM/DD/YYYY, none of \
+         which tells the day from the month; say which comes first: `data.columns.a = { order = \"day_first\" }` or \
+         `data.columns.a = { order = \"month_first\" }`"
+    );
+    let mixed = refused(&["3/4/2024", "31/12/2024", "30/12/2024", "12/31/2024"], &[]);
+    assert!(
+        mixed.contains("found \"12/31/2024\" on line 5 where most dates are as DD/MM/YYYY"),
+        "{mixed}"
+    );
+    let told = refused(&["3/4/2024", "31/12/2024"], &[("a", month)]);
+    assert_eq!(
+        told,
+        "t.csv:3: column 1 (a): found \"31/12/2024\" on line 3, wanted the month first, as the column's `order` says"
+    );
+    let day = |order| ColumnOverride { order: Some(order), ..ColumnOverride::default() };
+    let (_, first, schema) =
+        of(&["3/4/2024", "5/6/2024"], &[("a", day(DateOrder::DayFirst))]).unwrap();
+    let (_, second, _) = of(&["4/3/2024", "6/5/2024"], &[("a", month)]).unwrap();
+    assert_eq!(first, second);
+    // Whoever goes on with such a run reads its dates alike.
+    assert_eq!(schema.settings()["a"].order, Some(DateOrder::DayFirst));
+    let files = Files::new(&[("p.csv", "a\n13/4/2024\n"), ("q.csv", "a\n4/13/2024\n")]);
+    assert!(schema.read(&files.csv("p.csv"), Want::Features).is_ok());
+    assert!(schema.read(&files.csv("q.csv"), Want::Features).is_err());
+}
+
+/// A table of so many rows with one feature.
+fn rows(name: &str, rows: usize, cell: impl Fn(usize) -> String) -> String {
+    let mut content = format!("{name},y\n");
+    for row in 0..rows {
+        let _ = writeln!(content, "{},{row}", cell(row));
+    }
+    content
+}
+
+#[test]
+fn codes_are_categories_and_counts_and_years_numbers() {
+    let of = |name: &str, cell: &dyn Fn(usize) -> String| {
+        let data = loaded(&rows(name, 200, cell), &[]);
+        let found = &data.summary.kinds[0];
+        (found.kind, found.why.clone(), data.schema.features[0].categories().to_vec())
+    };
+    let zip = |row: usize| format!("{:05}", [501, 2134, 10_001, 98_101][row % 4]);
+    let (found, why, categories) = of("area", &zip);
+    assert_eq!(
+        (found, &categories[..]),
+        (ColumnKind::Category, &["00501", "02134", "10001", "98101"].map(str::to_owned)[..])
+    );
+    assert_eq!(
+        why,
+        "codes: 4 different values of equally many digits, with zeros in front (`data.columns.area = { kind = \"number\" }` \
+         for a number)"
+    );
+    // The first zero in front may come late, and cells may be missing.
+    let late = |row: usize| match row {
+        0..190 if row.is_multiple_of(7) => String::new(),
+        0..190 => format!("{}", 10_000 + row % 5),
+        _ => "00501".to_owned(),
+    };
+    assert_eq!(of("area", &late).0, ColumnKind::Category);
+    let (found, why, _) = of("zip_code", &|row| (98_001 + row % 9).to_string());
+    assert_eq!(found, ColumnKind::Category);
+    assert!(why.starts_with("codes by its name: whole numbers, 9 different values"), "{why}");
+    // As pandas writes whole numbers where a cell is missing.
+    let pandas = |row: usize| if row == 3 { String::new() } else { format!("{}.0", row % 9) };
+    let holes = |spec: &mut TableSpec| spec.missing = Missing::Mean;
+    let data = load_one(&rows("StoreId", 200, pandas), NUMBERS, holes).unwrap();
+    assert_eq!(data.schema.features[0].categories()[..2], ["0", "1"]);
+    for (name, cell) in [
+        ("year", &(|row: usize| (2000 + row % 9).to_string()) as &dyn Fn(usize) -> String),
+        ("rooms", &|row| (row % 9).to_string()),
+        ("zip_code", &|row| (98_001 + row % 50).to_string()),
+        ("zip_code", &|row| format!("{}.5", row % 9)),
+        ("id", &|row| row.to_string()),
+        ("code", &|row| (row % 2).to_string()),
+        ("share", &|row| format!("0{}.5", row % 9)),
+        ("area", &|row| format!("{:05}", row)),
+        ("area", &|row| format!("0{}", row % 12)),
+        ("share", &|row| format!("0.{}", row % 9)),
+    ] {
+        let (found, why, _) = of(name, cell);
+        assert_eq!((found, why.as_str()), (ColumnKind::Number, "numbers"), "{name}");
+    }
+    let number = loaded(&rows("area", 200, zip), &[("area", kind(ColumnKind::Number))]);
+    assert_eq!(number.summary.kinds[0].kind, ColumnKind::Number);
+    let filled = ColumnOverride { missing: Some(Missing::Mean), ..ColumnOverride::default() };
+    let zip_code = rows("zip_code", 200, |row| (98_001 + row % 9).to_string());
+    assert_eq!(
+        loaded(&zip_code, &[("zip_code", filled)]).summary.kinds[0].kind,
+        ColumnKind::Number
     );
 }
 

@@ -107,3 +107,27 @@ fn classes_with_few_rows_are_told() {
     assert!(many[0].contains("4 classes in 4 rows, too few rows of each"), "{many:?}");
     assert_eq!(warnings(rows(&["p", "q"].repeat(5)), 2), [""; 0]);
 }
+
+#[test]
+fn numbers_that_may_stand_for_missing_cells_are_told() {
+    let rows = (0..200).map(|row| match row % 20 {
+        7 => format!("-999,{row}\n"),
+        _ => format!("{}.5,{row}\n", row % 40),
+    });
+    let files = Files::new(&[("t.csv", &format!("a,y\n{}", rows.collect::<String>()))]);
+    let warnings = |listed: Option<Vec<String>>, detail| {
+        let mut spec = files.spec("t.csv");
+        spec.scale = Scale::named("standard").unwrap();
+        spec.missing = Missing::Mean;
+        spec.dialect.missing_values = listed;
+        load(&spec, TargetKind::Numbers, 0, detail).unwrap().warnings
+    };
+    let found = warnings(None, Detail::Full);
+    let wanted = "feature \"a\": 10 rows have -999, far below all others: if it stands for a missing cell, set \
+                  `data.missing_values = [\"-999\", \"-999.0\"]`";
+    assert!(found.iter().any(|warning| warning.starts_with(wanted)), "{found:?}");
+    let of =
+        |found: Vec<String>| found.iter().filter(|warning| warning.contains("far below")).count();
+    assert_eq!(of(warnings(None, Detail::Usual)), 0);
+    assert_eq!(of(warnings(Some(vec!["-999".to_owned()]), Detail::Full)), 0);
+}

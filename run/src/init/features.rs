@@ -1,11 +1,13 @@
 //! What becomes of each column that is no target. Reads no file: what the columns hold is shown to it.
 
+mod numbers;
+
 use std::collections::HashMap;
 use std::ops::Range;
 
 use lockstep_data::{
-    ColumnEncoder, ColumnKind, ColumnOverride, HINT_ADVICE, Hint, Scale, SeenCells, SeenColumn,
-    SeenNumbers, SeenTexts, Survey,
+    ColumnEncoder, ColumnKind, ColumnOverride, HINT_ADVICE, Hint, SeenCells, SeenColumn, SeenTexts,
+    Survey,
 };
 use lockstep_proto::words::count;
 
@@ -16,15 +18,8 @@ use super::words;
 /// Rows from which on a value of its own in each is no accident.
 const IDENTIFIER_ROWS_MIN: u64 = 50;
 
-/// The range of numbers that number rows, in rows.
-const IDENTIFIER_RANGE_MAX: f64 = 2.0;
-
 /// Rows that differ from all others below which a column may be constant in the training rows.
 const ODD_ROWS_MIN: u64 = 5;
-
-/// Names of columns that number rows or things, as whole names or after a `_`, a space or a point.
-const IDENTIFIER_NAMES: [&str; 8] =
-    ["id", "index", "uuid", "guid", "rowid", "rownum", "rownames", "key"];
 
 /// Rows of each text, on average, below which texts are names rather than categories.
 const ROWS_PER_CATEGORY_MIN: f64 = 4.0;
@@ -49,9 +44,6 @@ const DIMENSION_FEW: u64 = 2;
 
 /// Categories from which on, and rows of each below which, that is so.
 const FEW: (u64, u64) = (100, 100);
-
-/// Skewness from which on numbers have a few values far from all others.
-const SKEWNESS_MAX: f64 = 10.0;
 
 /// A column, and what a job says of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,7 +141,7 @@ pub(super) fn decide(survey: &Survey, targets: &[usize], own: Range<usize>) -> V
         let column = &survey.columns[place];
         let is_first = features.iter().all(|other| other.name != column.name);
         let feature = match uses[column.name.as_str()] {
-            1 => feature(column, survey.rows),
+            1 => feature(column, survey),
             _ if is_first => ignored(column, None, "two columns have this name".to_string()),
             _ => continue,
         };
@@ -159,7 +151,8 @@ pub(super) fn decide(survey: &Survey, targets: &[usize], own: Range<usize>) -> V
 }
 
 /// What becomes of a column.
-fn feature(column: &SeenColumn, rows: u64) -> Feature {
+fn feature(column: &SeenColumn, survey: &Survey) -> Feature {
+    let rows = survey.rows;
     let kind = kind_of(column);
     if let Some(repeats) = column.repeats {
         return ignored(column, kind, format!("it {} in every row", repeats.words()));
@@ -175,7 +168,7 @@ fn feature(column: &SeenColumn, rows: u64) -> Feature {
     match &column.cells {
         SeenCells::Nothing => ignored(column, None, "it has no value in any row".to_string()),
         SeenCells::Unreadable(problem) => ignored(column, None, problem.clone()),
-        SeenCells::Numbers(numbers) => of_numbers(column, numbers, rows),
+        SeenCells::Numbers(numbers) => numbers::decide(column, numbers, survey),
         SeenCells::Texts(texts) => of_texts(column, texts, rows),
     }
 }
@@ -239,62 +232,17 @@ fn ignored(column: &SeenColumn, kind: Option<ColumnKind>, why: String) -> Featur
     Feature { said, why: Some(why), ..plain(column, kind) }
 }
 
-fn of_numbers(column: &SeenColumn, numbers: &SeenNumbers, rows: u64) -> Feature {
-    let kind = kind_of(column);
-    let present = rows - column.missing;
-    let has_own = present >= IDENTIFIER_ROWS_MIN && column.distinct == present;
-    let is_run = numbers.max - numbers.min < IDENTIFIER_RANGE_MAX * rows as f64;
-    if has_own && numbers.are_whole && (is_run || is_identifier_name(&column.name)) {
-        let why = "a whole number of its own in every row, like an identifier: other rows will have others";
-        return ignored(column, kind, why.to_string());
-    }
-    if column.distinct == 1 {
-        // A number that is there or not is a category of one, and none.
-        let said = ColumnOverride { kind: Some(ColumnKind::Category), ..ColumnOverride::default() };
-        let why = format!(
-            "always {} or missing: which of the two is what it says",
-            words::short(numbers.min)
-        );
-        return Feature { said, why: Some(why), ..plain(column, Some(ColumnKind::Category)) };
-    }
-    let mut feature = plain(column, kind);
-    let mut why = Vec::new();
-    if let Some(scale) = scale_of(numbers).filter(|_| kind == Some(ColumnKind::Number)) {
-        feature.said.scale = Some(scale);
-        why.push(format!(
-            "very uneven: {}, median {}",
-            words::range(numbers),
-            words::short(numbers.quartiles[1])
-        ));
-    }
-    if column.missing > 0 {
-        feature.said.indicator = true;
-        why.push(format!("{} missing", count(column.missing, "cell")));
-    }
-    feature.why = (!why.is_empty()).then(|| why.join("; "));
-    feature
-}
-
-/// The scale of numbers that are too uneven for that of all columns.
-fn scale_of(numbers: &SeenNumbers) -> Option<Scale> {
-    (numbers.skewness.abs() > SKEWNESS_MAX).then(|| Scale::named("quantile")).flatten()
-}
-
-fn is_identifier_name(name: &str) -> bool {
-    let name = name.trim();
-    let lower = name.to_lowercase();
-    let last = lower.rsplit(['_', ' ', '.', '-']).next().unwrap_or(&lower);
-    lower.is_empty()
-        || lower.starts_with("unnamed")
-        || IDENTIFIER_NAMES.contains(&last)
-        || name.ends_with("Id")
-        || name.ends_with("ID")
-}
-
 fn of_texts(column: &SeenColumn, texts: &SeenTexts, rows: u64) -> Feature {
     let present = rows - column.missing;
     let is_date = 2 * texts.dates >= present;
     if is_date && texts.dates == present && texts.date_forms.len() == 1 {
+        if texts.dates_are_ambiguous {
+            let why = format!(
+                "dates as {}: say which comes first to use them, {{ order = \"day_first\" }} or {{ order = \"month_first\" }}",
+                texts.date_forms[0]
+            );
+            return ignored(column, Some(ColumnKind::Date), why);
+        }
         let mut feature = plain(column, Some(ColumnKind::Date));
         if column.missing > 0 {
             feature.said.indicator = true;
@@ -303,9 +251,10 @@ fn of_texts(column: &SeenColumn, texts: &SeenTexts, rows: u64) -> Feature {
         return feature;
     }
     if let Some(strays) = &texts.strays {
-        if strays.has_comma {
-            let why = "numbers with a decimal comma: write them with a point to use them";
-            return ignored(column, Some(ColumnKind::Number), why.to_string());
+        if let Some(advice) = strays.advice {
+            let found = words::listed(&strays.common[..1.min(strays.common.len())]);
+            let why = format!("numbers, and some as {found}: wanted each {advice}");
+            return ignored(column, Some(ColumnKind::Number), why);
         }
         let is_missing = strays.distinct <= STRAYS_MAX && column.distinct > 2 * ONE_HOT_MAX;
         if is_missing {
@@ -351,6 +300,7 @@ fn category(column: &SeenColumn, texts: &SeenTexts, is_date: bool, rows: u64) ->
         };
         why.push(found);
     }
+    why.extend(texts.codes.clone());
     let places = feature.places();
     if places > ONE_HOT_MAX || rows >= EMBEDDED_ROWS_MIN && places >= EMBEDDED_MIN {
         feature.said.encoder = Some(ColumnEncoder::Embedding);

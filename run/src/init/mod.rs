@@ -12,7 +12,7 @@ mod words;
 
 use std::path::PathBuf;
 
-use lockstep_data::{Dialect, OpenedTable, TableFile};
+use lockstep_data::{Dialect, OpenedTable, SeenCells, SeenColumn, Survey, TableFile};
 
 use crate::error::{Error, Result};
 use crate::job::{Job, JobError};
@@ -49,6 +49,8 @@ pub struct Proposal {
     pub name: String,
     /// Rows of the table.
     pub rows: u64,
+    /// What parts the whole of its numbers from their fractions.
+    pub decimal: char,
     /// What is predicted.
     pub targets: Vec<Target>,
     /// Why these columns were taken for targets.
@@ -75,8 +77,9 @@ pub fn toml_text(text: &str) -> String {
 /// # Errors
 /// If the table cannot be read, or there is nothing in it that could be learned: what was found, and what to do.
 pub fn propose(request: &Request) -> Result<Proposal> {
-    let table = OpenedTable::open(&request.table, &Dialect::default())?;
-    let refuse = |problem: String| Error::File { path: table.path().to_path_buf(), problem };
+    let mut table = OpenedTable::open(&request.table, &Dialect::default())?;
+    let path = table.path().to_path_buf();
+    let refuse = |problem: String| Error::File { path: path.clone(), problem };
     let is_image = table.image_shape().is_some();
     if is_image && table.targets().is_empty() {
         let problem =
@@ -85,7 +88,14 @@ pub fn propose(request: &Request) -> Result<Proposal> {
     }
     let chosen =
         target::choose(table.columns(), table.targets(), &request.targets).map_err(refuse)?;
-    let survey = table.survey(&chosen.columns)?;
+    let mut survey = table.survey(&chosen.columns)?;
+    let mut decimal = Dialect::default().decimal;
+    if has_decimal_commas(&survey) {
+        decimal = ',';
+        let dialect = Dialect { decimal, ..Dialect::default() };
+        table = OpenedTable::open(&request.table, &dialect)?;
+        survey = table.survey(&chosen.columns)?;
+    }
     let labels = |column: usize| table.labels(column);
     let decided =
         target::decide(&survey, &chosen.columns, request.kind, labels)?.map_err(refuse)?;
@@ -115,6 +125,7 @@ pub fn propose(request: &Request) -> Result<Proposal> {
         text: String::new(),
         name: String::new(),
         rows,
+        decimal,
         targets,
         why_targets: chosen.why,
         task,
@@ -130,6 +141,19 @@ pub fn propose(request: &Request) -> Result<Proposal> {
     })?;
     proposal.name = job.name;
     Ok(proposal)
+}
+
+/// Whether some columns have numbers with decimal commas, and none has any with a point.
+fn has_decimal_commas(survey: &Survey) -> bool {
+    let has_comma = |column: &SeenColumn| match &column.cells {
+        SeenCells::Texts(texts) => texts.strays.as_ref().is_some_and(|strays| strays.has_comma),
+        _ => false,
+    };
+    let has_point = |column: &SeenColumn| match &column.cells {
+        SeenCells::Numbers(numbers) => !numbers.are_whole,
+        _ => false,
+    };
+    survey.columns.iter().any(has_comma) && !survey.columns.iter().any(has_point)
 }
 
 #[cfg(test)]

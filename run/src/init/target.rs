@@ -213,9 +213,12 @@ fn kind_of(column: &SeenColumn, said: Option<Kind>) -> Result<(Kind, String), St
             {
                 let found = listed(&strays.common);
                 let cells = count(strays.rows, "cell");
+                let advice = match strays.advice {
+                    Some(advice) => format!("wanted numbers {advice}"),
+                    None => "write numbers there, leave the cells empty".to_string(),
+                };
                 return Err(format!(
-                    "target {name} has numbers, and texts in {cells} ({found}); write numbers there, leave the cells empty, or \
-                     say `--kind classification`"
+                    "target {name} has numbers, and texts in {cells} ({found}); {advice}, or say `--kind classification`"
                 ));
             }
             if said == Some(Kind::Regression) {

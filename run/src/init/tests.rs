@@ -294,3 +294,65 @@ fn dates_in_several_forms_and_columns_that_cannot_be_read_are_told() {
     );
     assert!(why.contains("write all in one form"), "{why}");
 }
+
+#[test]
+fn codes_are_categories() {
+    let csv = table("zip,store_id,year,y", 1_000, |row| {
+        format!("{:05},{},{},{}", 501 + 37 * (row % 30), row % 12 + 3, 2_000 + row % 9, noise(row))
+    });
+    let proposal = proposed(&csv);
+    assert_eq!(feature(&proposal, "zip").becomes(), "embedding of 6");
+    assert_eq!(feature(&proposal, "store_id").becomes(), "12 inputs");
+    assert_eq!(feature(&proposal, "year").becomes(), "standard");
+    assert!(feature(&proposal, "zip").why.as_deref().unwrap().starts_with("codes: 30 different"));
+}
+
+#[test]
+fn decimal_commas_are_found_and_other_numbers_for_people_told() {
+    let csv = table("size;cost;share;when;y", 200, |row| {
+        let comma = |value: f64| format!("{value:.3}").replace('.', ",");
+        let when = format!("{:02}/{:02}/2024", row % 9 + 1, row % 7 + 1);
+        format!(
+            "{};$ {row}.000;{}%;{when};{}",
+            comma(noise(row)),
+            row % 90,
+            comma(9.0 * noise(row + 7))
+        )
+    });
+    let proposal = proposed(&csv);
+    assert_eq!((proposal.decimal, proposal.task), (',', Task::Regression));
+    assert!(proposal.text.contains("\ndecimal = \",\"  # "), "{}", proposal.text);
+    assert!(!feature(&proposal, "size").is_ignored());
+    for (name, why) in [
+        ("cost", "without the sign of a currency"),
+        ("share", "without a percent sign"),
+        ("when", "say which comes first"),
+    ] {
+        let found = feature(&proposal, name);
+        assert!(found.is_ignored() && found.why.as_deref().unwrap().contains(why), "{found:?}");
+    }
+    let points = table("size;b;y", 60, |row| format!("{row},5;{};{}", noise(row + 99), noise(row)));
+    assert_eq!(proposed(&points).decimal, '.');
+}
+
+#[test]
+fn a_number_that_stands_for_missing_cells_is_taken_for_it() {
+    let of = |other: f64| {
+        let csv = table("a,b,y", 300, |row| {
+            let a = if row % 10 == 3 { -999.0 } else { noise(row) };
+            format!("{a:?},{},{}", other * noise(row + 300), noise(row + 9))
+        });
+        proposed(&csv)
+    };
+    let proposal = of(1.0);
+    let a = feature(&proposal, "a");
+    assert_eq!((a.missing, a.distinct, a.said.indicator), (30, 270, true));
+    assert!(a.why.as_deref().unwrap().starts_with("-999 is taken for missing: 30 cells"), "{a:?}");
+    assert!(
+        proposal.text.contains("missing_values = [\"-999\", \"-999.0\", \"?\""),
+        "{}",
+        proposal.text
+    );
+    // It may be a number like any other in another column.
+    assert_eq!(feature(&of(-2_000.0), "a").missing, 0);
+}

@@ -78,6 +78,9 @@ fn data(proposal: &Proposal, request: &Request, is_image: bool, text: &mut Strin
     };
     let why = format!("{}; {}", proposal.why_targets, proposal.why_task);
     line(text, &format!("target = {targets}"), &why)?;
+    if proposal.decimal == ',' {
+        line(text, "decimal = \",\"", "numbers have a comma for the point, as in 1,5")?;
+    }
     if is_image {
         return line(text, "scale = { divide = 255 }", "pixels from 0 to 1");
     }
@@ -85,8 +88,12 @@ fn data(proposal: &Proposal, request: &Request, is_image: bool, text: &mut Strin
     if proposal.features.iter().any(Feature::is_filled) {
         line(text, "missing = \"median\"", "a missing number becomes the training rows' median")?;
     }
-    let strays: Vec<&String> =
-        proposal.features.iter().flat_map(|feature| &feature.missing_values).collect();
+    let mut strays: Vec<&String> = Vec::new();
+    for text in proposal.features.iter().flat_map(|feature| &feature.missing_values) {
+        if !strays.contains(&text) {
+            strays.push(text);
+        }
+    }
     if !strays.is_empty() {
         let spelled = |text: &&&str| !strays.iter().any(|stray| stray == *text);
         let known = MISSING_SPELLINGS.iter().filter(spelled).map(|text| quoted(text));

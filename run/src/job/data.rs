@@ -63,6 +63,12 @@ impl Keys for DataSection<'_> {
             }),
             Key::own("comment", &mut dialect.comment, one, write_one),
             Key::slot("header", Slot::Flag(&mut dialect.header)),
+            Key::own(
+                "decimal",
+                &mut dialect.decimal,
+                |value| character(value, "\".\" or \",\""),
+                |sign| Some(quoted(&sign.to_string())),
+            ),
             Key::new("columns", Bound::Columns(&mut spec.columns)),
         ]
     }

@@ -55,6 +55,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("imputer", "missing"),
     ("fillna", "missing"),
     ("add_indicator", "indicator"),
+    ("dayfirst", "order"),
+    ("date_format", "order"),
     ("normalize", "scale"),
     ("class_weight", "class_weights"),
     ("pos_weight", "class_weights"),

@@ -7,14 +7,14 @@ use super::records::RecordFault;
 use super::text::Text;
 use crate::block::{Builder, MISSING_LABEL};
 use crate::error::{DataError, count};
-use crate::readers::cell::{self, Found, Kind, Names, Slot, number};
+use crate::readers::cell::{self, Found, Kind, Names, Slot, is_padded, number};
 use crate::selection::Selection;
 
 /// Reads the selected cells of records.
 pub(crate) struct Cells<'a> {
     text: &'a Text,
-    /// Whether the job lists what means a missing cell: then numbers may.
-    has_list: bool,
+    /// Whether a number is one whatever the job says: it may be among what means a missing cell, and have a decimal comma.
+    is_plain: bool,
     /// In file order, so that the first bad one is met first.
     slots: Vec<Slot>,
     /// Whether a text was noted, slot by slot.
@@ -54,7 +54,7 @@ impl<'a> Cells<'a> {
         let slots = cell::slots(selection);
         Cells {
             text,
-            has_list: text.dialect().missing_values.is_some(),
+            is_plain: text.dialect().missing_values.is_none() && text.dialect().decimal == '.',
             noted: slots.iter().map(|_| AtomicBool::new(false)).collect(),
             slots,
             columns: text.columns().len(),
@@ -99,8 +99,9 @@ impl<'a> Cells<'a> {
             let cell = record[slot.column].trim_ascii();
             match slot.kind {
                 Kind::Number(place) => {
+                    let is_usual = self.is_plain && !is_padded(cell);
                     let number = match number(cell) {
-                        Some(value) if !self.has_list && value.abs() <= slot.number_max => value,
+                        Some(value) if is_usual && value.abs() <= slot.number_max => value,
                         _ => self.odd_number(slot, cell, noted).map_err(|problem| {
                             CellFault::Cell { offset: offset(), column: slot.column, problem }
                         })?,

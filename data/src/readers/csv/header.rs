@@ -8,8 +8,8 @@ use super::records::{LINE_LEN_MAX, Records};
 use crate::bytes::packing::unreadable;
 use crate::bytes::source::ByteSource;
 use crate::dialect::Dialect;
-use crate::error::{DataError, quote};
-use crate::readers::cell::{CELL_LEN_MAX, describe_len};
+use crate::error::DataError;
+use crate::readers::cell::{CELL_LEN_MAX, describe_len, not_utf8};
 use crate::readers::open_table::COLUMNS_MAX;
 
 /// What may separate cells where the job does not say, the likeliest first.
@@ -76,10 +76,7 @@ fn names(path: &Path, header: &csv::ByteRecord) -> Result<Vec<String>, DataError
         match str::from_utf8(cell) {
             Ok(name) => Ok(name.trim().to_owned()),
             Err(_) => {
-                let found = quote(cell);
-                let problem = format!(
-                    "the name of column {number} is not UTF-8: found {found}; save the file as UTF-8"
-                );
+                let problem = format!("the name of column {number}: {}", not_utf8(cell));
                 Err(DataError::table(path, problem))
             }
         }
@@ -141,6 +138,11 @@ impl Line {
     }
 
     fn check(&self, path: &Path, dialect: &Dialect) -> Result<(), DataError> {
+        if self.outside[0] > 0 {
+            let problem = "found zero bytes in the first line, wanted text in UTF-8: if it is in UTF-16, save it as UTF-8; other \
+                           files than tables cannot be read";
+            return Err(DataError::table(path, problem));
+        }
         let problem = match self.open {
             Some(line) => {
                 let quote = dialect.quote.unwrap_or('"');
@@ -252,6 +254,8 @@ mod tests {
             error,
             "t.csv: found no end of the first line in 16 MiB, wanted a CSV file, with shorter lines"
         );
+        let error = found("a\0,\0b\0\n\0", &Dialect::default()).unwrap_err();
+        assert!(error.starts_with("t.csv: found zero bytes in the first line"), "{error}");
         let commas = ",".repeat(1 << 20);
         let error = found(&commas, &Dialect::default()).unwrap_err();
         assert_eq!(error, "t.csv: found 1048577 columns, wanted at most 65536");

@@ -378,7 +378,18 @@ mod tests {
             ("inf", r#"found "inf", wanted a finite number"#),
             ("-Infinity", r#"found "-Infinity", wanted a finite number"#),
             ("1e39", r#"found "1e39", wanted a number up to 3.4028235e38, the largest f32"#),
-            ("\"1,5\"", r#"found "1,5", wanted a number with a decimal point"#),
+            (
+                "\"1,5\"",
+                r#"found "1,5", wanted a number with a decimal point; for commas set `data.decimal = ","`"#,
+            ),
+            (
+                "\"$1,234.5\"",
+                r#"found "$1,234.5", wanted a number without the sign of a currency; take that out of the table"#,
+            ),
+            (
+                "5%",
+                r#"found "5%", wanted a number without a percent sign; take that out of the table"#,
+            ),
         ] {
             let error = read(format!("x,y\n1,{cell}\n").as_bytes(), false, 1).unwrap_err();
             assert_eq!(error, format!("t.csv:2: column 2 (y): {wanted}"));

@@ -67,6 +67,13 @@ impl Text {
             let problem = format!("found {found}, wanted a CSV file; {advice}");
             return Err(DataError::table(path, problem));
         }
+        if begin.trim_ascii_start().starts_with(b"[{")
+            || begin.trim_ascii_start().starts_with(b"{\"")
+        {
+            let problem = "found JSON, wanted a CSV file: write it as one, in pandas with \
+                           `read_json(...).to_csv(..., index=False)`";
+            return Err(DataError::table(path, problem));
+        }
         let start = if begin.starts_with(MARK) { MARK.len() as u64 } else { 0 };
         let Header { delimiter, columns, body } = header::read(path, &source, start, dialect)?;
         // A beginning that is no CSV file's is told before the rest is unpacked.

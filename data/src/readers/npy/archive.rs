@@ -55,6 +55,9 @@ impl Entry<'_> {
     }
 }
 
+/// Files that a workbook of Excel begins with, or has in it.
+const WORKBOOK: [&str; 3] = ["[Content_Types].xml", "_rels/.rels", "xl/workbook.xml"];
+
 /// Reads the header of every array of rows, in the file's order; a single value, such as a version, is left out.
 pub(super) fn open(path: &Path) -> Result<Vec<Named>, DataError> {
     let source = ByteSource::open(path).map_err(|cause| unreadable(path, cause))?;
@@ -73,6 +76,11 @@ pub(super) fn open(path: &Path) -> Result<Vec<Named>, DataError> {
     let length = source.len().map_err(|cause| unreadable(path, cause))?;
     let (mut arrays, mut packed) = (Vec::new(), 0_u64);
     each(path, &source, None, |place, whole, entry| {
+        if WORKBOOK.contains(&whole) {
+            let problem =
+                "found a workbook of Excel, wanted a table: save the sheet as CSV in UTF-8";
+            return Err(DataError::table(path, problem));
+        }
         let Some(name) = whole.strip_suffix(ENDING) else {
             let problem = format!(
                 "found {} in it, wanted arrays alone, as numpy.savez writes them; unpack it, or save its arrays again",

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::columns::date_form::{spell_day, spell_time};
+use crate::columns::calendar::{spell_day, spell_time};
 use crate::error::quote;
 use crate::readers::cell;
 use crate::values::ValueKind;

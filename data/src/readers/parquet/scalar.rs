@@ -8,7 +8,7 @@
 use ::parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
 use ::parquet::schema::types::ColumnDescriptor;
 
-use crate::columns::date_form::{spell_clock, spell_day, spell_time};
+use crate::columns::calendar::{spell_clock, spell_day, spell_time};
 use crate::readers::cell;
 use crate::values::ValueKind;
 
