@@ -57,6 +57,8 @@ pub(crate) struct Coordinator<'a> {
     newest: Option<Pass>,
     /// By worker and version: the chunks of weights that it was sent or told of.
     told: BTreeMap<WorkerId, BTreeMap<Step, BTreeSet<Chunk>>>,
+    /// The last version, likewise, that changed.
+    newest_told: BTreeMap<WorkerId, Step>,
     /// Deals of what was handled last.
     deals: Vec<(WorkerId, Deal)>,
     /// Nodes of the newest pass that were given, by chunk, that of the sums being the last.
@@ -97,6 +99,7 @@ impl<'a> Coordinator<'a> {
             dealt: Vec::new(),
             newest: None,
             told: BTreeMap::new(),
+            newest_told: BTreeMap::new(),
             deals: Vec::new(),
             given: BTreeMap::new(),
             outbound: Vec::new(),
@@ -237,6 +240,7 @@ impl<'a> Coordinator<'a> {
             Output::Close(worker, fault) => {
                 self.prepared.remove(&worker);
                 self.told.remove(&worker);
+                self.newest_told.remove(&worker);
                 self.dealt.retain(|&(dealt_to, _)| dealt_to != worker);
                 self.outbound.push((worker, Outbound::Close(fault)));
             }
@@ -250,9 +254,12 @@ impl<'a> Coordinator<'a> {
 
     /// Notes that a worker gets weights, and whether it was spared some since those before.
     fn tell(&mut self, worker: WorkerId, weights: &Weights) {
+        if !weights.is_lasting {
+            let last = self.newest_told.insert(worker, weights.step);
+            let is_spared = last.is_some_and(|last| weights.step.0 > last.0 + 1);
+            self.book().seen.spared += u64::from(is_spared);
+        }
         let told = self.told.entry(worker).or_default();
-        let last = told.keys().next_back();
-        let is_next = last.is_none_or(|last| weights.step.0 <= last.0 + 1);
         told.entry(weights.step).or_default().insert(weights.chunk);
         // The first has those that never change.
         while told.len() > STEPS_NOTED
@@ -260,7 +267,6 @@ impl<'a> Coordinator<'a> {
         {
             told.remove(&second);
         }
-        self.book().seen.spared += u64::from(!is_next);
     }
 
     fn deal(&mut self, worker: WorkerId, deal: Deal) {

@@ -54,10 +54,17 @@ impl Folder {
 
     /// Starts a coordinator of `job.toml` on a free port, its run folder `run`.
     pub(crate) fn coordinator(&self, arguments: &[&str]) -> Process {
+        self.coordinator_with("", arguments)
+    }
+
+    /// The same, with these failpoints.
+    pub(crate) fn coordinator_with(&self, failpoints: &str, arguments: &[&str]) -> Process {
         let mut all = vec!["--log-format", "json", "coordinator", "job.toml", "--out", "run"];
         all.extend(["--listen", "127.0.0.1:0"]);
         all.extend(arguments);
-        self.start(&all)
+        let mut command = lockstep(self.path(), &all);
+        command.env("FAILPOINTS", failpoints);
+        Process::start(command)
     }
 
     /// Starts a worker of two threads.

@@ -27,6 +27,7 @@ mod class_metrics;
 mod cli;
 mod coding;
 mod columns;
+mod crews;
 mod dialects;
 mod documents;
 #[cfg(target_os = "linux")]

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::browser::{Browser, is_there};
+use crate::crews::LONG_STEPS;
 use crate::folder::Folder;
 use crate::process::{lockstep, run};
 use crate::status::{endless, once, page};
@@ -65,7 +66,7 @@ fn a_run_is_watched_with_a_worker_that_is_killed_and_one_that_is_slow() {
         return skip("chromium");
     }
     let folder = endless();
-    let coordinator = folder.coordinator(&["--workers-start", "4"]);
+    let coordinator = folder.coordinator_with(LONG_STEPS, &["--workers-start", "4"]);
     let (page, address) = (page(&coordinator), coordinator.address());
     let workers = [(); 4].map(|()| folder.worker(&address, &[]));
     once(&page, |status| status["run"]["state"] == "training");

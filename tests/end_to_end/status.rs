@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::faults::{JOB, folder, long_folder};
 use crate::folder::Folder;
-use crate::process::{Process, lockstep, poll};
+use crate::process::{Process, poll};
 
 /// Where a coordinator says that its page is: `HOST:PORT`.
 pub(crate) fn page(coordinator: &Process) -> String {
@@ -205,19 +205,7 @@ fn who_is_not_let_in_is_shown_with_what_is_wrong() {
 #[test]
 fn a_disk_that_is_full_is_among_the_waits_and_the_run_goes_on() {
     let folder = endless();
-    let arguments = [
-        "--log-format",
-        "json",
-        "coordinator",
-        "job.toml",
-        "--out",
-        "run",
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    let mut command = lockstep(folder.path(), &arguments);
-    command.env("FAILPOINTS", "metrics.jsonl:line=return(full)");
-    let coordinator = Process::start(command);
+    let coordinator = folder.coordinator_with("metrics.jsonl:line=return(full)", &[]);
     let page = page(&coordinator);
     let _worker = folder.worker(&coordinator.address(), &[]);
     let status = once(&page, |status| {

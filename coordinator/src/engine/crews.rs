@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use lockstep_proto::ids::{Span, Task, WorkerId};
 
+use super::Engine;
 use super::crew_size::CrewSize;
 use super::members::Members;
 use super::plan::SpanPlan;
@@ -163,6 +164,32 @@ impl Crews {
     /// Whether members may let go of rows: not while others have a turn in every other row of passes.
     pub(super) fn let_go(&self) -> bool {
         !self.of.iter().any(|crew| crew.size.is_tried())
+    }
+}
+
+impl Engine {
+    /// Deals short passes to fewer members than there are, by this rule, where that is faster. Not where spans are audited: whoever
+    /// checks a span has to have its rows.
+    pub fn choosing_crews(mut self, rule: Option<CrewRule>) -> Engine {
+        self.crews.by(rule.filter(|_| self.audits.is_none()));
+        self
+    }
+
+    /// Whether a worker is told of what is new in the pass in hand from its begin on: it is dealt to, or still owes an answer.
+    pub(crate) fn takes_part(&self, worker: WorkerId) -> bool {
+        let Some(open) = &self.open else { return true };
+        let owes = || self.members.get(worker).is_none_or(|member| !member.is_idle());
+        self.crews.has(open.planned.task, worker) || owes()
+    }
+
+    /// Whether steps are tried with more or fewer members at the moment.
+    pub(crate) fn tries_crews(&self) -> bool {
+        self.crews.are_tried()
+    }
+
+    /// Whether that may be tried.
+    pub(crate) fn allow_crew_trials(&mut self, may: bool) {
+        self.crews.allow_trials(may);
     }
 }
 

@@ -32,7 +32,6 @@ use lockstep_proto::frame::Done;
 use lockstep_proto::ids::{Chunk, Pass, Span, Table, Task, WorkerId};
 use lockstep_proto::tree::Node;
 
-use crate::spec::CrewRule;
 use crews::Crews;
 use dealing::AuditRule;
 use late::Usual;
@@ -134,13 +133,6 @@ impl Engine {
     /// Begins no pass after an evaluation of the validation table before it is told what that means for the run, if `judges`.
     pub fn judging(mut self, judges: bool) -> Engine {
         self.judges = judges;
-        self
-    }
-
-    /// Deals short passes to fewer members than there are, by this rule, where that is faster. Not where spans are audited: whoever
-    /// checks a span has to have its rows.
-    pub fn choosing_crews(mut self, rule: Option<CrewRule>) -> Engine {
-        self.crews.by(rule.filter(|_| self.audits.is_none()));
         self
     }
 
@@ -325,23 +317,6 @@ impl Engine {
     /// By shard: whether a member has the rows, or was told to get them. `None` if it is none.
     pub(crate) fn holdings(&self, worker: WorkerId) -> Option<&[bool]> {
         self.members.get(worker).map(|member| member.holdings().has())
-    }
-
-    /// Whether a worker is told of what is new in the pass in hand from its begin on: it is dealt to, or still owes an answer.
-    pub(crate) fn takes_part(&self, worker: WorkerId) -> bool {
-        let Some(open) = &self.open else { return true };
-        let owes = || self.members.get(worker).is_none_or(|member| !member.is_idle());
-        self.crews.has(open.planned.task, worker) || owes()
-    }
-
-    /// Whether steps are tried with more or fewer members at the moment.
-    pub(crate) fn tries_crews(&self) -> bool {
-        self.crews.are_tried()
-    }
-
-    /// Whether that may be tried.
-    pub(crate) fn allow_crew_trials(&mut self, may: bool) {
-        self.crews.allow_trials(may);
     }
 
     /// When a worker last moved the run on.

@@ -84,6 +84,7 @@ fn when_members_change_all_are_dealt_to_again() {
     assert_eq!(bench.dealt_spans().len(), 3);
     bench.commit_all();
     bench.find_one();
+    bench.deals();
     bench.joined(5);
     bench.prepared(5);
     bench.commit_all();
