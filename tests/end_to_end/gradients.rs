@@ -25,7 +25,7 @@ fn norms_are_those_of_the_gradient() {
         let optimizer = format!("optimizer = {{ type = \"sgd\", learning_rate = {rate} }}");
         let job = edited(JOB, "optimizer = \"adam\"", &optimizer);
         let job = edited(&job, "epochs = 3", "epochs = 1");
-        let job = edited(&job, "batch_size = 16", "batch_size = 100000");
+        let job = edited(&job, "batch_size = 16", "batch_size = 409");
         let folder = Folder::with_table(&job, "boston-relu-adam-mse", 506);
         folder.train_into("run");
         (lines(&folder, "run"), folder.weights())
@@ -115,9 +115,10 @@ fn lines_without_gradients_are_read() {
 #[test]
 fn units_that_are_dead_are_among_the_events() {
     let job = edited(JOB, "tanh", "relu");
-    let long = "optimizer = { type = \"sgd\", learning_rate = 20.0 }";
-    let job = edited(&job, "optimizer = \"adam\"", long);
-    let job = edited(&job, "epochs = 3", "epochs = 4");
+    let rate = "{ type = \"piecewise\", boundaries = [2], values = [20.0, 0.001] }";
+    let long = format!("optimizer = {{ type = \"sgd\", learning_rate = {rate} }}");
+    let job = edited(&job, "optimizer = \"adam\"", &long);
+    let job = edited(&job, "epochs = 3", "epochs = 5");
     let folder = Folder::with_table(&job, "boston-relu-adam-mse", 506);
     folder.train_into("run");
     let found = status(&folder);
