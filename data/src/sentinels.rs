@@ -117,7 +117,7 @@ mod tests {
         }
         assert_eq!(of(999.0, 300, &|row| (row % 2) as f64), None);
         assert_eq!((sentinel(&[f64::NAN; 30]), sentinel(&[])), (None, None));
-        let holes = |row: usize| if row.is_multiple_of(2) { f64::NAN } else { row as f64 };
+        let holes = |row: usize| if row.is_multiple_of(2) { row as f64 } else { f64::NAN };
         assert_eq!(of(-9999.0, 20, &holes), Some((-9999.0, 20)));
         assert_eq!(
             (spellings(-999.0), spellings(0.5)),

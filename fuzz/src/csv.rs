@@ -59,6 +59,7 @@ fn dialect(choose: &mut Choices<'_>) -> Dialect {
         quote: choose.of(&[Some('"'), Some('\''), None, Some('a')]),
         comment: None,
         header: choose.of(&[true, false]),
+        decimal: '.',
         missing_values: own.map(|texts| texts.iter().map(|&text| text.to_owned()).collect()),
     }
 }

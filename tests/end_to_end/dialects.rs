@@ -96,6 +96,8 @@ fn what_is_read_sets_what_is_allocated() {
         .unwrap()
         .set_len(1 << 30)
         .unwrap();
+    limited(&folder).expect_with(3, "train.csv: found zero bytes in the first line");
+    folder.write("train.csv", &"a".repeat(17 << 20));
     limited(&folder).expect_with(3, "train.csv: found no end of the first line in 16 MiB");
     folder.write("train.csv", "a,y\n1,2\n3,");
     File::options()
