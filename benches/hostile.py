@@ -3,8 +3,9 @@
 
     cargo build --release && benches/hostile.py
 
-Takes Linux and openssl, and no Python packages. By turns, a coordinator with two workers trains undisturbed; while another
-process of low priority attacks a second coordinator of this machine, that does nothing; and while it attacks the first. It makes 10,000 connections from eight addresses: silent ones, half handshakes, prefaces of HTTP/2 byte
+Takes Linux with two processors or more, util-linux and openssl, and no Python packages. By turns, a coordinator with two workers trains undisturbed;
+while another process attacks a second coordinator of this machine, that does nothing; and while it attacks the first. The last
+processor is the attacker's and that second coordinator's, who have no other; the run has the rest of them, also while it is undisturbed. It makes 10,000 connections from eight addresses: silent ones, half handshakes, prefaces of HTTP/2 byte
 by byte, rapid resets, streams without a join, and frames as large as they may be and larger. Towards
 the end of the attack a new worker joins. Printed are the speed beside the undisturbed run and beside the one that saw the attack go
 elsewhere (whose ratio leaves out what the attacker itself takes of this machine), the coordinator's peak memory, the processor time that a hostile connection takes of the coordinator, how long the new worker took, and whether the weights are the same. The coordinator has a certificate of its own, for no library here knows raw keys.
@@ -31,6 +32,9 @@ import slow_network as network
 WIDTHS, BATCH = [784, 128, 10], 256
 WORKERS = 2
 RUN_SECONDS_MAX = 1800
+# Whose processors are whose.
+CPUS = sorted(os.sched_getaffinity(0))
+OURS, THEIRS = CPUS[:-1], CPUS[-1:]
 LOOK_SECONDS = 0.05
 # Longer than a coordinator lets a stranger be.
 HOLD_SECONDS = 20
@@ -183,8 +187,9 @@ def train(options, seconds=None, is_target=False):
         network.write_job(folder, WIDTHS, BATCH, options.steps, "f32")
         make_certificate(folder)
 
-        def start(*arguments, **how):
-            process = subprocess.Popen([*map(str, arguments)], cwd=folder, text=True, **how)
+        def start(*arguments, cpus=OURS, **how):
+            pinned = ["taskset", "-c", ",".join(map(str, cpus))]
+            process = subprocess.Popen([*pinned, *map(str, arguments)], cwd=folder, text=True, **how)
             processes.callback(process.wait)
             processes.callback(process.kill)
             return process
@@ -192,11 +197,10 @@ def train(options, seconds=None, is_target=False):
         own = ["--tls-cert", "head.pem", "--tls-key", "head.key"]
         told = []
 
-        def lead(run):
+        def lead(run, cpus=OURS):
             job = ["job.toml", "--out", run, "--listen", "127.0.0.1:0", "--workers-start", WORKERS]
-            head = start(
-                network.PROGRAM, "--log-format", "json", "coordinator", *job, *own, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-            )
+            command = [network.PROGRAM, "--log-format", "json", "coordinator", *job, *own]
+            head = start(*command, cpus=cpus, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
             reports = iter(head.stderr)
             address = next(report["address"] for report in map(json.loads, reports) if report["event"] == "listening")
             threading.Thread(target=lambda: told.extend(reports), daemon=True).start()
@@ -205,7 +209,7 @@ def train(options, seconds=None, is_target=False):
         head, port = lead("run")
         peak = Peak(head)
         if seconds is not None and not is_target:
-            _, port = lead("other")
+            _, port = lead("other", THEIRS)
         join = [network.PROGRAM, "worker", "--join-file", "run/join", "--tls-ca", "ca.pem", "--threads", 1]
         join.append("--no-shared-memory")
         for _ in range(WORKERS):
@@ -213,7 +217,7 @@ def train(options, seconds=None, is_target=False):
         attacked, joined, cpu_seconds = None, None, None
         if seconds is not None:
             this = [sys.executable, __file__, "--attack", port, "--connections", options.connections, "--seconds", seconds]
-            attacker = start("nice", "-n", "19", *this, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            attacker = start(*this, cpus=THEIRS, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             time.sleep(LATE * seconds)
             cpu_seconds = peak.cpu_seconds
             began = time.monotonic()
@@ -255,6 +259,8 @@ def main():
     if options.attack:
         asyncio.run(attack(options.attack, options.connections, options.seconds))
         return
+    if not OURS:
+        raise SystemExit("hostile.py: found 1 processor, wanted 2: one is the attacker's alone")
     if not network.PROGRAM.exists():
         raise SystemExit(f"hostile.py: found no {network.PROGRAM}; cargo build --release")
     turns = []
