@@ -3,9 +3,10 @@
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::failpoints::SLOW;
 use crate::folder::Folder;
 use crate::lifecycle::{children_of, kill_cluster, no_children_of};
-use crate::process::Ended;
+use crate::process::{Ended, Process, lockstep, run};
 
 const JOB: &str = r#"
 name = "disturbed"
@@ -28,6 +29,13 @@ fn folder() -> Folder {
     Folder::with_table(JOB, "boston-relu-adam-mse", 200)
 }
 
+/// Runs to the end, not too fast for faults.
+pub(crate) fn run_slowly(folder: &Folder, arguments: &[&str]) -> Ended {
+    let mut command = lockstep(folder.path(), arguments);
+    command.env("FAILPOINTS", SLOW);
+    run(command)
+}
+
 fn chaos(spec: &str) -> Vec<&str> {
     let fixed = ["--log-format", "json", "local", "job.toml", "--workers", "3", "--out", "run"];
     [&fixed[..], &["--chaos", spec]].concat()
@@ -38,7 +46,7 @@ fn chaos(spec: &str) -> Vec<&str> {
 pub(crate) fn changes_nothing(spec: &str, folder_of_job: impl Fn() -> Folder) {
     let wanted = folder_of_job().train(1, 1);
     let folder = folder_of_job();
-    let ended = folder.run(&chaos(spec));
+    let ended = run_slowly(&folder, &chaos(spec));
     ended.expect_with(0, "\"event\":\"chaos\"");
     assert_eq!(folder.hash(), wanted, "{ended}");
     folder.run(&["verify", "run"]).expect(0);
@@ -66,7 +74,7 @@ fn disturbed(rates: &str, seeds: &[u32]) -> [u64; 4] {
     let mut all = [0; 4];
     for seed in seeds {
         let folder = folder();
-        let ended = folder.run(&chaos(&format!("{seed}{rates}")));
+        let ended = run_slowly(&folder, &chaos(&format!("{seed}{rates}")));
         ended.expect(0);
         assert!(ended.stdout.contains(&wanted), "{ended}");
         assert_eq!(folder.hash(), wanted, "{ended}");
@@ -122,7 +130,9 @@ fn rates_can_be_left_out_or_be_0() {
 #[test]
 fn a_disturbed_run_is_resumed() {
     let folder = folder();
-    let launcher = folder.start(&chaos("1,coordinator=600"));
+    let mut command = lockstep(folder.path(), &chaos("1,coordinator=600"));
+    command.env("FAILPOINTS", SLOW);
+    let launcher = Process::start(command);
     launcher.report("chaos", |fault| fault["fault"] == "coordinator");
     kill_cluster(launcher);
     let ended = folder.run(&[&chaos("2")[..], &["--resume"]].concat());

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::folder::{Folder, edited, metrics, of_kind};
 use crate::resume::{RESUME, killed_after, records};
-use crate::{bad_job, failpoints};
+use crate::{bad_job, chaos, failpoints};
 
 /// Epochs of 8 steps, of which the first few are the best ones.
 const JOB: &str = r#"
@@ -238,9 +238,9 @@ fn the_coordinator_is_killed() {
     let job = with("{ patience = 150 }");
     let wanted = folder_of(&job).train(1, 1);
     let folder = folder_of(&job);
-    let chaos = "0,kill=0,stop=0,slow=0,coordinator=6000";
-    let ended =
-        folder.run(&["local", "job.toml", "--workers", "3", "--out", "run", "--chaos", chaos]);
+    let often = "0,kill=0,stop=0,slow=0,coordinator=6000";
+    let arguments = ["local", "job.toml", "--workers", "3", "--out", "run", "--chaos", often];
+    let ended = chaos::run_slowly(&folder, &arguments);
     ended.expect_with(0, "chaos: killed the coordinator");
     assert_eq!(folder.hash(), wanted, "{ended}");
     folder.run(&["verify", "run"]).expect(0);

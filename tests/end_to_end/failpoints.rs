@@ -100,6 +100,9 @@ fn undisturbed() -> (String, Vec<String>) {
     (folder.hash(), records(&folder))
 }
 
+/// For runs that faults are to meet: a pass takes a millisecond at least, however fast the machine is.
+pub(crate) const SLOW: &str = "pass=sleep(1)";
+
 /// Does something with every item, three at a time: most of it is waiting for processes.
 pub(crate) fn each<T: Sync>(items: &[T], check: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);

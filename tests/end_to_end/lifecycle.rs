@@ -34,10 +34,13 @@ pub(crate) fn no_children_of(launcher: u32) {
 /// command line, by which children are found, before it closes its files.)
 #[track_caller]
 pub(crate) fn kill_cluster(launcher: Process) {
-    let children = children_of(launcher.pid());
-    assert!(!children.is_empty(), "{} has no children", launcher.pid());
+    let pid = launcher.pid();
+    let mut children = children_of(pid);
+    assert!(!children.is_empty(), "{pid} has no children");
     launcher.signal(Signal::SIGKILL);
     launcher.end();
+    // One of them may have been killed before, and replaced.
+    children.extend(children_of(pid));
     let ended = poll(|| children.iter().all(|&child| has_ended(child)));
     assert!(ended, "some of {children:?} do not end");
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::bad_job::small;
 use crate::folder::{Folder, edited};
 use crate::relay::Relay;
-use crate::{faults, sharing};
+use crate::{chaos, faults, sharing};
 
 const KEY: &str = "[train]\n";
 const BF16: &str = "[train]\nprecision = \"bf16\"\n";
@@ -68,9 +68,9 @@ fn a_disturbed_run_can_be_verified() {
     let folder = || Folder::with_table(&long, "boston-relu-adam-mse", 506);
     let wanted = folder().train(2, 1);
     let folder = folder();
-    let chaos = "5,kill=60,stop=0,slow=0,coordinator=120";
+    let often = "5,kill=60,stop=0,slow=0,coordinator=120";
     let arguments = ["--log-format", "json", "local", "job.toml", "--workers", "3", "--out", "run"];
-    let ended = folder.run(&[&arguments[..], &["--chaos", chaos]].concat());
+    let ended = chaos::run_slowly(&folder, &[&arguments[..], &["--chaos", often]].concat());
     ended.expect_with(0, "\"event\":\"chaos\"");
     assert_eq!(folder.hash(), wanted, "{ended}");
     assert!(folder.read("run/job.toml").contains("\nprecision = \"bf16\"\n"));

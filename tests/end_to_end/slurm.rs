@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::failpoints::SLOW;
 use crate::faults::long_folder;
 use crate::folder::Folder;
 use crate::process::poll;
@@ -102,6 +103,7 @@ impl Slurm {
         command.env("SLURM_CONF", self.folder.join("slurm.conf"));
         // Batch scripts get the submitter's environment.
         command.env_remove("RUST_BACKTRACE").env_remove("LOCKSTEP_LOG_FORMAT");
+        command.env("FAILPOINTS", SLOW);
         let path = std::env::var("PATH").unwrap();
         let ours = Path::new(env!("CARGO_BIN_EXE_lockstep")).parent().unwrap();
         command.env("PATH", format!("{}:{path}", ours.display()));
@@ -164,7 +166,7 @@ fn count(folder: &Folder, job: &str, fragment: &str) -> usize {
 fn a_preempted_run_ends_as_if_nothing_had_happened() {
     let folder = long_folder();
     let Some(slurm) = Slurm::start(folder.path()) else { return };
-    let epochs = "train.epochs=1000";
+    let epochs = "train.epochs=600";
     let slow = ["--workers", "2", "--threads", "1", "--set", epochs, "--out", "local"];
     folder.run(&[&["--quiet", "local", "job.toml"], &slow[..]].concat()).expect(0);
     let script =
