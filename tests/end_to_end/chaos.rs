@@ -70,11 +70,17 @@ fn faults(ended: &Ended) -> [u64; 4] {
 /// are chosen for faults that come early.)
 #[track_caller]
 fn disturbed(rates: &str, seeds: &[u32]) -> [u64; 4] {
+    disturbed_in(run_slowly, rates, seeds)
+}
+
+/// The same in runs of another pace.
+#[track_caller]
+fn disturbed_in(run: fn(&Folder, &[&str]) -> Ended, rates: &str, seeds: &[u32]) -> [u64; 4] {
     let wanted = folder().train(1, 1);
     let mut all = [0; 4];
     for seed in seeds {
         let folder = folder();
-        let ended = run_slowly(&folder, &chaos(&format!("{seed}{rates}")));
+        let ended = run(&folder, &chaos(&format!("{seed}{rates}")));
         ended.expect(0);
         assert!(ended.stdout.contains(&wanted), "{ended}");
         assert_eq!(folder.hash(), wanted, "{ended}");
@@ -105,10 +111,10 @@ fn workers_are_slowed_down() {
     assert!(faults[2] > 0 && faults[0] + faults[1] + faults[3] == 0, "{faults:?}");
 }
 
-/// As often as can be: as soon as there is a new checkpoint.
+/// As often as can be: as soon as there is a new checkpoint, so that a slow run would take long to end.
 #[test]
 fn the_coordinator_is_killed() {
-    let faults = disturbed(",kill=0,stop=0,slow=0,coordinator=6000", &[0, 1]);
+    let faults = disturbed_in(Folder::run, ",kill=0,stop=0,slow=0,coordinator=6000", &[0, 1]);
     assert!(faults[3] > 0 && faults[..3] == [0; 3], "{faults:?}");
 }
 
