@@ -212,9 +212,11 @@ impl Core {
     /// as they are.
     pub(super) fn missing(&mut self, worker: WorkerId, step: Step, chunk: Chunk) {
         let Some(member) = self.members.get_mut(&worker) else { return };
-        // What it was sent, or asked for before, it has.
-        if member.may_lack.remove(&(step, chunk)) && self.reducer.has(step, chunk) {
-            let way = sent(&Arc::new(self.reducer.values(step, chunk, false)), &[]);
+        // What it was sent, or asked for before, it has; and what is kept no more is not the newest, which is on its way.
+        if member.may_lack.remove(&(step, chunk))
+            && let Some(values) = self.reducer.kept(step, chunk, false)
+        {
+            let way = sent(&Arc::new(values), &[]);
             let is_lasting = self.reducer.is_frozen(chunk);
             let weights = Weights { step, chunk, way, is_lasting };
             self.outputs.push_back(super::Output::Weights(worker, weights));

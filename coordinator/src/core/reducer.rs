@@ -333,20 +333,19 @@ impl Reducer {
     /// # Panics
     /// If it is of another version.
     pub(super) fn values(&self, step: Step, chunk: Chunk, may_be_coded: bool) -> ChunkValues {
-        let state = lock(&self.chunks[chunk.0 as usize]);
-        let before = step.0.checked_sub(1).filter(|_| may_be_coded).map(Step);
-        ChunkValues {
-            precision: self.rule.precision,
-            frame: state.frame(step).expect("the newest two versions are kept"),
-            before: before.and_then(|before| state.frame(before)),
-            coded: OnceLock::new(),
-        }
+        self.kept(step, chunk, may_be_coded).expect("the newest two versions are kept")
     }
 
-    /// Whether a version of a chunk is still kept.
-    pub(super) fn has(&self, step: Step, chunk: Chunk) -> bool {
-        let newest = self.newest[chunk.0 as usize];
-        step == newest || step.0.checked_add(1) == Some(newest.0)
+    /// The same, if that version is kept: a job that nothing is heard of yet may just have put another in its place.
+    pub(super) fn kept(&self, step: Step, chunk: Chunk, may_be_coded: bool) -> Option<ChunkValues> {
+        let state = lock(&self.chunks[chunk.0 as usize]);
+        let before = step.0.checked_sub(1).filter(|_| may_be_coded).map(Step);
+        Some(ChunkValues {
+            precision: self.rule.precision,
+            frame: state.frame(step)?,
+            before: before.and_then(|before| state.frame(before)),
+            coded: OnceLock::new(),
+        })
     }
 
     /// Whether all weights together are few.
