@@ -58,7 +58,8 @@ impl SpanPlan {
         self.passes += 1;
         let due = self.passes >= LOOK_PASSES
             && now.saturating_duration_since(self.looked_at) >= LOOK_INTERVAL;
-        if due {
+        // Speeds are those of steps: in the measure of a table nobody is measured.
+        if due && matches!(planned.task, Task::Train { .. }) {
             members.update_speeds(workers);
             self.looked_at = now;
             self.passes = 0;
