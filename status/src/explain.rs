@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::value::{Member, Status};
+use crate::value::{Member, SPARE, Status};
 
 /// A run says nothing of itself before it has trained for so long, in so many of the passes that are looked back at.
 const SECONDS_MIN: f64 = 10.0;
@@ -24,10 +24,16 @@ pub(crate) fn explained(status: &Status) -> Vec<String> {
     if status.now.seconds < SECONDS_MIN || passes.len() < PASSES_MIN || status.members.len() < 2 {
         return Vec::new();
     }
-    let members: Vec<&Member> =
-        status.members.iter().filter(|member| member.computing.is_some()).collect();
+    let is_at_work = |member: &&Member| member.computing.is_some() && member.state != SPARE;
+    let members: Vec<&Member> = status.members.iter().filter(is_at_work).collect();
     if members.is_empty() {
         return Vec::new();
+    }
+    let step = passes.iter().sum::<f64>() / passes.len() as f64;
+    let spare = status.members.iter().filter(|member| member.state == SPARE).count();
+    if spare > 0 && members.len() == 1 {
+        // It waits for nobody.
+        return vec![spared(step, spare, status.members.len())];
     }
     let mean = |of: fn(&Member) -> Option<f64>| {
         members.iter().filter_map(|member| of(member)).sum::<f64>() / members.len() as f64
@@ -41,9 +47,7 @@ pub(crate) fn explained(status: &Status) -> Vec<String> {
     if sending >= SHARE_MIN {
         found.push((sending, sends(sending, status)));
     }
-    let step = passes.iter().sum::<f64>() / passes.len() as f64;
     let lost = waiting + sending;
-    let spare = status.members.iter().filter(|member| member.state == "spare").count();
     if spare > 0 {
         found.push((1.0, spared(step, spare, status.members.len())));
     } else if step < SHORT_SECONDS && lost >= 0.5 {

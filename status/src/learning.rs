@@ -5,17 +5,17 @@ use std::collections::VecDeque;
 
 use crate::value::Values;
 
-/// Epochs of a median, and of two of them one after the other.
+/// Epochs of a median.
 const WINDOW: usize = 5;
-const EPOCHS_MIN: usize = 2 * WINDOW;
 
-/// A loss that falls by less than this share of its size, over as many epochs as a window has, does not fall. Above the other, it
-/// falls again.
+/// A loss whose median gets no lower by this share of its size for a tenth of all epochs so far, and those of a window, does not
+/// fall. Lower by the other, it falls again; higher by that, it rises, which is a matter of its own.
 const FALL_MIN: f64 = 0.001;
 const FALLS_AGAIN: f64 = 0.01;
+const STANDS_SHARE: u32 = 10;
 
 /// A validation loss is rising that is by this share of its size above its best, while the training loss fell by the other.
-const RISE_MIN: f64 = 0.02;
+const RISE_MIN: f64 = 0.05;
 const TRAINING_FALL_MIN: f64 = 0.01;
 
 /// A training loss explodes that is so many times its least; below the other it is back.
@@ -37,6 +37,8 @@ pub(crate) struct Learning {
     validation: VecDeque<f64>,
     least: Option<(u32, f64)>,
     best: Option<Best>,
+    /// The lowest median of the training loss, and the epoch since which it was no lower.
+    level: Option<(u32, f64)>,
     is_flat: bool,
     is_exploding: bool,
     is_overfitting: bool,
@@ -68,22 +70,22 @@ impl Learning {
     }
 
     fn flat(&mut self, epoch: u32) -> Option<String> {
-        if self.training.len() < EPOCHS_MIN {
+        if self.training.len() < WINDOW {
             return None;
         }
-        let (before, now) =
-            (median(self.training.range(..WINDOW)), median(self.training.range(WINDOW..)));
-        let fall = (before - now) / before.abs().max(f64::MIN_POSITIVE);
-        let was_flat = self.is_flat;
-        // A loss that rises is a matter of its own.
-        self.is_flat = match was_flat {
-            true => fall.abs() < FALLS_AGAIN,
-            false => fall.abs() < FALL_MIN,
-        };
-        (self.is_flat && !was_flat).then(|| {
+        let now = median(self.training.iter());
+        let (since, level) = *self.level.get_or_insert((epoch, now));
+        let fall = (level - now) / level.abs().max(f64::MIN_POSITIVE);
+        if fall >= if self.is_flat { FALLS_AGAIN } else { FALL_MIN } {
+            (self.level, self.is_flat) = (Some((epoch, now)), false);
+            return None;
+        }
+        let epochs = epoch - since;
+        let stands = epochs >= (epoch / STANDS_SHARE).max(WINDOW as u32) && -fall < FALLS_AGAIN;
+        (stands && !std::mem::replace(&mut self.is_flat, true)).then(|| {
             format!(
-                "the training loss has not fallen in {WINDOW} epochs (epoch {epoch}, about {}): the model learns nothing more at this \
-                 learning rate; early_stopping ends such a run, a schedule or on_plateau lowers the rate",
+                "the training loss has not fallen in {epochs} epochs (epoch {epoch}, about {}): the model learns nothing more at this \
+                 learning rate; early_stopping ends such a run, the schedule `plateau` lowers the rate",
                 shown(now)
             )
         })
@@ -95,8 +97,13 @@ impl Learning {
             return None;
         }
         let now = median(self.training.range(self.training.len() - 3..));
+        let newest = self.training.back().copied().unwrap_or(now);
         let was = self.is_exploding;
-        self.is_exploding = now > least * if was { IS_BACK } else { EXPLODES };
+        // A loss that falls fast is not far above its least any more.
+        self.is_exploding = match was {
+            true => now > least * IS_BACK,
+            false => now.min(newest) > least * EXPLODES,
+        };
         (self.is_exploding && !was).then(|| {
             format!(
                 "the training loss is {} and was {} after epoch {epoch}: a lower learning rate, or gradient_clip_norm, keeps it from \
@@ -115,9 +122,7 @@ impl Learning {
         {
             return None;
         }
-        let recent =
-            |losses: &VecDeque<f64>| median(losses.range(losses.len().saturating_sub(WINDOW)..));
-        let (validation, training) = (recent(&self.validation), recent(&self.training));
+        let (validation, training) = (median(self.validation.iter()), median(self.training.iter()));
         let then = best.training?;
         let has_risen = validation - best.validation > RISE_MIN * best.validation.abs();
         let has_fallen = then - training > TRAINING_FALL_MIN * then.abs();
@@ -135,7 +140,7 @@ impl Learning {
 }
 
 fn push(losses: &mut VecDeque<f64>, loss: f64) {
-    if losses.len() == EPOCHS_MIN {
+    if losses.len() == WINDOW {
         losses.pop_front();
     }
     losses.push_back(loss);

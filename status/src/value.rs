@@ -14,7 +14,7 @@ pub use evaluation::{
     CalibrationBin, ClassCounts, ClassCurves, Classes, ColumnImportance, Evaluation, HistogramBin,
     Importance, Line, Residuals, TargetEvaluation,
 };
-pub use members::{Gone, Member, Strip, StripRow, Wait};
+pub use members::{Gone, Member, SPARE, Strip, StripRow, Wait};
 
 /// Names and values; `None` for one that is not finite.
 pub type Values = BTreeMap<String, Option<f64>>;

@@ -123,7 +123,7 @@ fn check_says_what_a_job_would_do() {
         "\ntraining: 2 epochs of 2 steps, 4 in all; batches of 4 rows\n",
         "  3 shards: up to 2 rows of a batch each, work for at most 3 workers\n",
         "\nwith 2 workers, a step moves for each: 68 B up (1 tree node), 68 B down, in f32\n",
-        "  gradients are added up by the coordinator: the job says so\n",
+        "  gradients are added up by the coordinator: `cluster.homes` is off\n",
     ] {
         assert!(ended.stdout.contains(part), "no {part:?} in\n{ended}");
     }

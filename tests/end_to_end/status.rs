@@ -78,7 +78,7 @@ fn a_run_is_seen_before_it_begins_while_it_goes_on_and_when_it_is_over() {
     asked.expect(0);
     let asked: Value = serde_json::from_str(&asked.stdout).unwrap();
     assert_eq!((&asked["format"], &asked["position"]["steps"]), (&1.into(), &78.into()));
-    assert_eq!(asked["adds"], "the coordinator: the job says so");
+    assert_eq!(asked["adds"], "the coordinator: `cluster.homes` is off");
     let watching = folder.start(&["status", "run", "--watch", "--json"]);
     let worker = folder.worker(&coordinator.address(), &[]);
     coordinator.end().expect(0);

@@ -67,7 +67,7 @@ impl Star {
 impl fmt::Display for Star {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Star::Off => "the job says so",
+            Star::Off => "`cluster.homes` is off",
             Star::Audited => "results are compared",
             Star::Small => "the network is small",
             Star::OneMachine => "no worker is on another machine",

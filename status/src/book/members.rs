@@ -1,7 +1,7 @@
 //! Of a book: who joins and leaves, and how each member does beside the others.
 
 use super::{Book, GONE_MAX};
-use crate::value::{Gone, Member, Wait};
+use crate::value::{Gone, Member, SPARE, Wait};
 
 /// Most members that are listed.
 const MEMBERS_MAX: usize = 1024;
@@ -115,16 +115,22 @@ impl Book {
         self.event(at, "dealt_again", text);
     }
 
-    /// The members, with where their time goes; one that is slower than the others is called so.
+    /// The members, with where their time goes; one that is slower than the others is called so. Of spare ones nothing is known: what
+    /// they did is over.
     pub(super) fn members(&self, at: f64) -> Vec<Member> {
         let times = self.strip.times();
         let pace =
             |member: &Member| Some(member.rows_per_second? / f64::from(member.threads.max(1)));
-        let mut paces: Vec<f64> = self.members.values().filter_map(pace).collect();
+        let at_work = self.members.values().filter(|member| member.state != SPARE);
+        let mut paces: Vec<f64> = at_work.filter_map(pace).collect();
         paces.sort_by(f64::total_cmp);
         let median = paces.get(paces.len() / 2).copied();
         let shown = |member: &Member| {
             let mut member = member.clone();
+            if member.state == SPARE {
+                member.rows_per_second = None;
+                return member;
+            }
             let Some(times) = times.get(&member.worker) else { return member };
             member.computing = Some(times.computing);
             member.sending = Some(times.sending);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::value::SPARE;
 
 fn point(step: u64) -> Point {
     Point {
@@ -92,6 +93,21 @@ fn a_worker_that_lags_or_computes_less_is_called_slow_and_one_that_left_says_why
         (2, "its process was killed")
     );
     assert_eq!(status.strip.rows.iter().find(|row| row.worker == 2).unwrap().host, "host 2");
+}
+
+/// Spare workers computed in other times, and say nothing of how fast one is.
+#[test]
+fn the_worker_that_works_is_not_slow_beside_spare_ones() {
+    let mut book = book(1, 1000);
+    (1..=3).for_each(|worker| book.joined(0.0, joined(worker), format!("worker {worker} joined")));
+    let share = |worker| Share { worker, busy: 0.1, answered: Some(0.1) };
+    book.passed("step 1".to_string(), 0.1, (1..=3).map(share).collect());
+    let spare = |worker| Seen { state: SPARE, ..seen(worker, 900.0) };
+    book.look(&[seen(1, 100.0), spare(2), spare(3)], None, None);
+    let members = book.status(1.0).members;
+    let found: Vec<_> =
+        members.iter().map(|member| (member.state.as_str(), member.rows_per_second)).collect();
+    assert_eq!(found, [("idle", Some(100.0)), (SPARE, None), (SPARE, None)]);
 }
 
 #[test]

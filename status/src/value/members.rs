@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The state of a worker that steps are too short for.
+pub const SPARE: &str = "spare";
+
 /// Who takes part.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
