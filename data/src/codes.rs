@@ -2,7 +2,7 @@
 
 use crate::dialect::Dialect;
 use crate::error::count;
-use crate::readers::cell::is_padded;
+use crate::readers::cell::{is_padded, truth};
 
 /// Rows of each value, on average, below which there is nothing to learn of single codes.
 const ROWS_PER_CODE_MIN: u64 = 10;
@@ -49,7 +49,11 @@ pub(crate) enum Spelled {
 /// Of the different texts of a column of this name, with the rows of each.
 pub(crate) fn of_texts(name: &str, texts: &[(&str, u64)], dialect: &Dialect) -> Spelled {
     let all = |is: &dyn Fn(&[u8]) -> bool| texts.iter().all(|(text, _)| is(text.as_bytes()));
-    if all(&|text| !is_padded(text)) || !all(&|text| dialect.number(text).is_some()) {
+    // Among numbers, what stands for a missing one or for a truth value is no other text.
+    let is_of_numbers = |text: &[u8]| {
+        dialect.number(text).is_some() || dialect.is_missing(text, true) || truth(text).is_some()
+    };
+    if all(&|text| !is_padded(text)) || !all(&is_of_numbers) {
         return Spelled::Other;
     }
     let rows = texts.iter().map(|(_, rows)| rows).sum();
@@ -87,7 +91,9 @@ fn is_code_name(name: &str) -> bool {
     let name = name.trim();
     let lower = name.to_lowercase();
     let word = lower.rsplit(|letter: char| !letter.is_alphanumeric()).next().unwrap_or(&lower);
-    let is_id = word == "id" || name.ends_with("Id") || name.ends_with("ID");
+    // As in `StoreId` and `storeID`; not in `COVID`.
+    let before = name.strip_suffix("Id").or_else(|| name.strip_suffix("ID"));
+    let is_id = word == "id" || before.is_some_and(|before| before.ends_with(char::is_lowercase));
     is_id || WORDS.iter().any(|end| word.ends_with(end))
 }
 
@@ -106,11 +112,24 @@ mod tests {
             "store_id",
             "id",
             "StoreId",
+            "storeID",
             "PLZ",
         ] {
             assert!(is_code_name(name), "{name}");
         }
-        for name in ["year", "zipped", "coded", "paid", "bid", "width", "code_count", "grid", ""] {
+        for name in [
+            "year",
+            "zipped",
+            "coded",
+            "paid",
+            "PAID",
+            "COVID",
+            "bid",
+            "width",
+            "code_count",
+            "grid",
+            "",
+        ] {
             assert!(!is_code_name(name), "{name}");
         }
     }
@@ -129,6 +148,8 @@ mod tests {
             (&[("021.4", 20), ("10001", 20), ("00501", 20)], Spelled::Numbers),
             (&[("10001", 20), ("20001", 20), ("30001", 20)], Spelled::Other),
             (&[("02134", 20), ("10001", 20), ("north", 20)], Spelled::Other),
+            (&[("00", 20), ("01", 20), ("02", 20), ("-", 20)], Spelled::Numbers),
+            (&[("00", 20), ("01", 20), ("02", 20), ("True", 20)], Spelled::Numbers),
         ] {
             assert_eq!(of_texts("count", texts, &Dialect::default()), wanted, "{texts:?}");
         }

@@ -203,7 +203,14 @@ pub(crate) fn of_texts(
             && let Shape::Written(written) = shapes[*id]
         {
             let (_, found) = column.first(&is_written);
-            let problem = format!("{found}, wanted numbers {}", written.advice());
+            let or_else = match written {
+                Written::Comma | Written::CommaOrThousands => String::new(),
+                Written::Thousands | Written::Currency | Written::Percent => format!(
+                    "; if they are names of something, set `{} = {{ kind = \"category\" }}`",
+                    column_key(name)
+                ),
+            };
+            let problem = format!("{found}, wanted numbers {}{or_else}", written.advice());
             return Err(column.cell(&is_written, problem));
         }
         return Err(column.mixed("numbers", numbers, &|shape| {

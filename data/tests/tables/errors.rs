@@ -100,7 +100,7 @@ fn a_decimal_comma_is_no_category() {
         "a,y\n1.5,2\n\"1,234.5\",3\n",
         NUMBERS,
         "t.csv:3: column 1 (a): found \"1,234.5\" on line 3, wanted numbers with nothing between thousands, such as 1234.5; write \
-         it so",
+         it so; if they are names of something, set `data.columns.a = { kind = \"category\" }`",
     );
     check(
         "a,y\n1.5,2\n2,$3\n",

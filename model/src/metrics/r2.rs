@@ -53,16 +53,16 @@ impl Measure for R2 {
     }
 }
 
-/// What adding so many equal targets up loses, as a share of their squares' sum, for each row: where the spread is no more, there
-/// is none.
-const ROUNDING: f64 = f64::EPSILON / 4.0;
+/// What adding equal targets up loses, as a share of their squares' sum, times the root of their number: where the spread is no
+/// more, there is none. Sums go up a tree, and what is lost grows much slower than the rows.
+const ROUNDING: f64 = f64::EPSILON;
 
 /// An output whose targets are all equal counts 0 (NaN, if it was predicted exactly).
 fn r2(part: &[f64], rows: f64) -> f64 {
     let mut sum = 0.0;
     for output in part.chunks_exact(3) {
         let total = output[1] - output[0] * (output[0] / rows);
-        let rounding = output[1] * (rows * ROUNDING);
+        let rounding = output[1] * (rows.sqrt() * ROUNDING);
         sum += match total.abs() <= rounding {
             true if output[2] == 0.0 => f64::NAN,
             true => 0.0,

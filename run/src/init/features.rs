@@ -27,6 +27,9 @@ const ROWS_PER_CATEGORY_MIN: f64 = 4.0;
 /// Texts among numbers that may be another way to write a missing cell, at most.
 const STRAYS_MAX: u64 = 3;
 
+/// Among so many cells one may be a number for people alone, such as `1,234.5`, and be taken for missing.
+const STRAYS_SHARE: u64 = 20;
+
 /// Most categories that become an input each, as where a job does not say.
 const ONE_HOT_MAX: u64 = 16;
 
@@ -251,12 +254,14 @@ fn of_texts(column: &SeenColumn, texts: &SeenTexts, rows: u64) -> Feature {
         return feature;
     }
     if let Some(strays) = &texts.strays {
-        if let Some(advice) = strays.advice {
+        let is_missing = strays.distinct <= STRAYS_MAX && column.distinct > 2 * ONE_HOT_MAX;
+        // Some of a number's cells are for people alone: not worth a column where they are few, and categories where all texts are.
+        let are_few = is_missing && strays.rows * STRAYS_SHARE <= present;
+        if let Some(advice) = strays.advice.filter(|_| !are_few && column.distinct > ONE_HOT_MAX) {
             let found = words::listed(&strays.common[..1.min(strays.common.len())]);
             let why = format!("numbers, and some as {found}: wanted each {advice}");
             return ignored(column, Some(ColumnKind::Number), why);
         }
-        let is_missing = strays.distinct <= STRAYS_MAX && column.distinct > 2 * ONE_HOT_MAX;
         if is_missing {
             let mut feature = plain(column, Some(ColumnKind::Number));
             feature.missing += strays.rows;
@@ -290,8 +295,10 @@ fn of_texts(column: &SeenColumn, texts: &SeenTexts, rows: u64) -> Feature {
 fn category(column: &SeenColumn, texts: &SeenTexts, is_date: bool, rows: u64) -> Feature {
     let mut feature = plain(column, Some(ColumnKind::Category));
     let mut why = Vec::new();
-    if is_date || texts.strays.is_some() {
+    if is_date || texts.strays.is_some() || texts.codes.is_some() {
         feature.said.kind = Some(ColumnKind::Category);
+    }
+    if is_date || texts.strays.is_some() {
         let found = match (&texts.strays, is_date) {
             (Some(strays), _) => {
                 format!("numbers, and texts such as {}", words::listed(&strays.common))

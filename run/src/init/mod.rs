@@ -91,10 +91,12 @@ pub fn propose(request: &Request) -> Result<Proposal> {
     let mut survey = table.survey(&chosen.columns)?;
     let mut decimal = Dialect::default().decimal;
     if has_decimal_commas(&survey) {
-        decimal = ',';
-        let dialect = Dialect { decimal, ..Dialect::default() };
-        table = OpenedTable::open(&request.table, &dialect)?;
-        survey = table.survey(&chosen.columns)?;
+        let dialect = Dialect { decimal: ',', ..Dialect::default() };
+        let other = OpenedTable::open(&request.table, &dialect)?;
+        let found = other.survey(&chosen.columns)?;
+        if !loses_numbers(&survey, &found) {
+            (decimal, table, survey) = (',', other, found);
+        }
     }
     let labels = |column: usize| table.labels(column);
     let decided =
@@ -154,6 +156,13 @@ fn has_decimal_commas(survey: &Survey) -> bool {
         _ => false,
     };
     survey.columns.iter().any(has_comma) && !survey.columns.iter().any(has_point)
+}
+
+/// Whether a column of numbers is none, read in another way: whole ones may have a point as well, such as `25.0`.
+fn loses_numbers(survey: &Survey, other: &Survey) -> bool {
+    let are_numbers = |column: &SeenColumn| matches!(column.cells, SeenCells::Numbers(_));
+    let pairs = survey.columns.iter().zip(&other.columns);
+    pairs.into_iter().any(|(one, other)| are_numbers(one) && !are_numbers(other))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lockstep_data::TableFile;
+use lockstep_data::{ColumnKind, TableFile};
 
 use super::*;
 
@@ -305,6 +305,31 @@ fn codes_are_categories() {
     assert_eq!(feature(&proposal, "store_id").becomes(), "12 inputs");
     assert_eq!(feature(&proposal, "year").becomes(), "standard");
     assert!(feature(&proposal, "zip").why.as_deref().unwrap().starts_with("codes: 30 different"));
+}
+
+/// The job says what a column is that could not be read as what it seems, or with its missing cells.
+#[test]
+fn columns_that_only_the_job_can_read_are_said_to_be_categories() {
+    let csv = table("store_id,share,y", 300, |row| {
+        let store = if row % 9 == 4 { String::new() } else { (row % 12 + 3).to_string() };
+        format!("{store},{}%,{}", 10 * (row % 5), noise(row))
+    });
+    let proposal = proposed(&csv);
+    for name in ["store_id", "share"] {
+        assert_eq!(feature(&proposal, name).said.kind, Some(ColumnKind::Category), "{name}");
+    }
+}
+
+/// One cell among hundreds is no reason to leave a column out.
+#[test]
+fn a_number_for_people_is_taken_for_missing_where_it_is_alone() {
+    let csv = table("size,y", 300, |row| match row {
+        7 => format!("\"1,234.5\",{}", noise(row)),
+        _ => format!("{},{}", noise(row + 300), noise(row)),
+    });
+    let proposal = proposed(&csv);
+    let size = feature(&proposal, "size");
+    assert!(!size.is_ignored() && size.missing == 1, "{size:?}");
 }
 
 #[test]

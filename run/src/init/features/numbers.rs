@@ -73,6 +73,10 @@ fn stands_for_nothing_else(value: f64, survey: &Survey) -> bool {
             Some(own) if own.value == value => true,
             _ => !(numbers.min..=numbers.max).contains(&value),
         },
+        SeenCells::Texts(texts) => {
+            let spelled = spellings(value);
+            !texts.common.iter().any(|(text, _)| spelled.contains(text))
+        }
         _ => true,
     })
 }
