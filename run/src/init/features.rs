@@ -295,7 +295,9 @@ fn of_texts(column: &SeenColumn, texts: &SeenTexts, rows: u64) -> Feature {
 fn category(column: &SeenColumn, texts: &SeenTexts, is_date: bool, rows: u64) -> Feature {
     let mut feature = plain(column, Some(ColumnKind::Category));
     let mut why = Vec::new();
-    if is_date || texts.strays.is_some() || texts.codes.is_some() {
+    // Codes with holes would be read as numbers first, to which a hole is a fault.
+    let have_holes = texts.codes.is_some() && column.missing > 0;
+    if is_date || texts.strays.is_some() || have_holes {
         feature.said.kind = Some(ColumnKind::Category);
     }
     if is_date || texts.strays.is_some() {
