@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
 
+use crate::failpoints::SLOW;
 use crate::faults::{HASH, LONG_HASH, folder, long_folder};
 use crate::folder::Folder;
 use crate::process::{Process, lockstep, poll, run};
@@ -20,6 +21,7 @@ fn task(folder: &Folder, rank: usize, tasks: usize, arguments: &[&str]) -> Proce
     );
     command.env("SLURM_PROCID", rank.to_string());
     command.env("SLURM_STEP_NUM_TASKS", tasks.to_string());
+    command.env("FAILPOINTS", SLOW);
     Process::start(command)
 }
 

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::failpoints::SLOW;
 use crate::process::{Ended, Process, run};
 use crate::tools::skip;
 
@@ -130,7 +131,7 @@ impl Node {
         command.args(["netns", "exec", &self.network]);
         command.args(["unshare", "--mount", "--propagation", "private", "sh", "-c", &script]);
         command.env_clear().env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        command.env("LOCKSTEP_LOG_FORMAT", "json");
+        command.env("LOCKSTEP_LOG_FORMAT", "json").env("FAILPOINTS", SLOW);
         command
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 
+use crate::failpoints::SLOW;
 use crate::folder::Folder;
 use crate::lifecycle::kill_cluster;
 use crate::process::{Ended, Process, lockstep};
@@ -61,9 +62,9 @@ fn start_with(folder: &Folder, failpoint: &str) -> Process {
 }
 
 /// Starts the job with `--resume`, and kills the launcher, so everything, when a step as late as `step` is told. However
-/// slow the disk is, no checkpoint is left out.
+/// slow the disk is, no checkpoint is left out; however fast steps are, the run is met before its end.
 pub(crate) fn run_and_kill(folder: &Folder, step: u64) {
-    let launcher = start_with(folder, "checkpoint:handed=return(full)");
+    let launcher = start_with(folder, &format!("checkpoint:handed=return(full);{SLOW}"));
     launcher.report("progress", |report| report["step"].as_u64().unwrap() > step);
     kill_cluster(launcher);
 }
