@@ -86,7 +86,8 @@ pub(crate) fn models() {
     let numbers = dense(2, &[(3, Relu), (1, Linear)], Loss::Mse, &[Metric::Mae, Metric::R2]);
     let classes = dense(1, &[(2, Softmax)], Loss::CROSS_ENTROPY, &[Metric::Accuracy]);
     let binary = dense(1, &[(1, Sigmoid)], Loss::BINARY_CROSS_ENTROPY, &[Metric::Accuracy]);
-    let embeddings = vec![Embedding { column: "c".to_owned(), rows: 4, dimension: 2, trainable: None }];
+    let embeddings =
+        vec![Embedding { column: "c".to_owned(), rows: 4, dimension: 2, trainable: None }];
     let embedded = NetworkSpec { embeddings, ..numbers.clone() };
     let two_classes = TargetKind::Classes { outputs: 2 };
     let one = TargetKind::Binary { outputs: 1 };

@@ -1,7 +1,7 @@
 //! A first job for a table: looks at its columns, decides what to predict, from what and how, and writes that as a commented job
 //! file. Every decision returns its reason. Trains nothing, knows no terminal, and writes no file itself.
 //!
-//! The three steps are `look` (the data crate's [`Survey`](lockstep_data::Survey)), `decide` (`target`, `features`,
+//! The three steps are `look` (the data crate's [`Survey`]), `decide` (`target`, `features`,
 //! `training`), which reads no file, and `write` (`toml`).
 
 mod features;
