@@ -2,8 +2,9 @@
 //! no more room; and what there is to warn of. A warning is told once, and again only after what it warned of went away. Changes
 //! nothing in a run.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
+use crate::recent::Recent;
 use crate::value::{Gradients, LayerGradient, finite};
 
 /// Most steps that are kept.
@@ -11,9 +12,6 @@ const PLACES_MAX: usize = 256;
 
 /// Most layers.
 const LAYERS_MAX: usize = 64;
-
-/// So many of the last norms count, so that one odd step neither warns nor takes a warning back.
-const WINDOW: usize = 5;
 
 /// A gradient vanishes that is so small beside the largest of all layers; above the other it is back.
 const VANISHES: f64 = 1e-4;
@@ -51,29 +49,11 @@ pub(crate) struct GradientBook {
     silence: BTreeMap<String, Silence>,
 }
 
-/// The norms of a layer, or of all, of the last measures.
-#[derive(Clone, Debug, Default)]
-struct Recent(VecDeque<f64>);
-
-impl Recent {
-    fn see(&mut self, norm: f64) {
-        if self.0.len() == WINDOW {
-            self.0.pop_front();
-        }
-        self.0.push_back(norm);
-    }
-
-    fn median(&self) -> Option<f64> {
-        let mut sorted: Vec<f64> = self.0.iter().copied().collect();
-        sorted.sort_by(f64::total_cmp);
-        (sorted.len() == WINDOW).then(|| sorted[WINDOW / 2])
-    }
-}
-
 #[derive(Clone, Debug, Default)]
 struct Layer {
     name: String,
     norms: Vec<f64>,
+    /// The norms of the last measures.
     recent: Recent,
     is_vanishing: bool,
 }

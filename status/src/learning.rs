@@ -1,12 +1,8 @@
 //! Whether a model still learns, from its loss by epoch: rules that warn once, and again only after what they warn of went away.
 //! Medians of several epochs count, so that one odd epoch neither warns nor takes a warning back. Changes nothing in a run.
 
-use std::collections::VecDeque;
-
+use crate::recent::{Recent, WINDOW};
 use crate::value::Values;
-
-/// Epochs of a median.
-const WINDOW: usize = 5;
 
 /// A loss whose median gets no lower by this share of its size for a tenth of all epochs so far, and those of a window, does not
 /// fall. Lower by the other, it falls again; higher by that, it rises, which is a matter of its own.
@@ -33,8 +29,8 @@ struct Best {
 /// See the file's text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Learning {
-    training: VecDeque<f64>,
-    validation: VecDeque<f64>,
+    training: Recent,
+    validation: Recent,
     least: Option<(u32, f64)>,
     best: Option<Best>,
     /// The lowest median of the training loss, and the epoch since which it was no lower.
@@ -51,7 +47,7 @@ impl Learning {
         let (training, validation) = (value("loss"), value("validation_loss"));
         let mut warnings = Vec::new();
         if let Some(loss) = training {
-            push(&mut self.training, loss);
+            self.training.see(loss);
             if self.least.is_none_or(|(_, least)| loss < least) {
                 self.least = Some((epoch, loss));
             }
@@ -59,7 +55,7 @@ impl Learning {
             warnings.extend(self.exploding());
         }
         if let Some(loss) = validation {
-            push(&mut self.validation, loss);
+            self.validation.see(loss);
             if self.best.is_none_or(|best| loss < best.validation) {
                 self.best = Some(Best { epoch, validation: loss, training });
                 self.is_overfitting = false;
@@ -70,10 +66,7 @@ impl Learning {
     }
 
     fn flat(&mut self, epoch: u32) -> Option<String> {
-        if self.training.len() < WINDOW {
-            return None;
-        }
-        let now = median(self.training.iter());
+        let now = self.training.median()?;
         let (since, level) = *self.level.get_or_insert((epoch, now));
         let fall = (level - now) / level.abs().max(f64::MIN_POSITIVE);
         if fall >= if self.is_flat { FALLS_AGAIN } else { FALL_MIN } {
@@ -93,11 +86,10 @@ impl Learning {
 
     fn exploding(&mut self) -> Option<String> {
         let (epoch, least) = self.least?;
-        if self.training.len() < 3 || least <= 0.0 {
+        if least <= 0.0 {
             return None;
         }
-        let now = median(self.training.range(self.training.len() - 3..));
-        let newest = self.training.back().copied().unwrap_or(now);
+        let (now, newest) = self.training.median_of(3).zip(self.training.newest())?;
         let was = self.is_exploding;
         // A loss that falls fast is not far above its least any more.
         self.is_exploding = match was {
@@ -116,13 +108,11 @@ impl Learning {
 
     fn overfitting(&mut self, epoch: u32) -> Option<String> {
         let best = self.best?;
-        if self.is_overfitting
-            || epoch < best.epoch + WINDOW as u32
-            || self.validation.len() < WINDOW
-        {
+        if self.is_overfitting || epoch < best.epoch + WINDOW as u32 {
             return None;
         }
-        let (validation, training) = (median(self.validation.iter()), median(self.training.iter()));
+        let training = self.training.median_of(self.training.len());
+        let (validation, training) = self.validation.median().zip(training)?;
         let then = best.training?;
         let has_risen = validation - best.validation > RISE_MIN * best.validation.abs();
         let has_fallen = then - training > TRAINING_FALL_MIN * then.abs();
@@ -137,19 +127,6 @@ impl Learning {
             )
         })
     }
-}
-
-fn push(losses: &mut VecDeque<f64>, loss: f64) {
-    if losses.len() == WINDOW {
-        losses.pop_front();
-    }
-    losses.push_back(loss);
-}
-
-fn median<'a>(losses: impl Iterator<Item = &'a f64>) -> f64 {
-    let mut sorted: Vec<f64> = losses.copied().collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Five digits.

@@ -13,6 +13,7 @@ mod gradients;
 mod learning;
 pub mod metrics;
 pub mod page;
+mod recent;
 pub mod report;
 mod strip;
 pub mod value;
