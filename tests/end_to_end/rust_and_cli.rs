@@ -15,7 +15,7 @@ mod diamonds;
 #[path = "../../examples/digits.rs"]
 mod digits;
 
-const JOB: &str = r#"
+pub(crate) const JOB: &str = r#"
 seed = 3
 [data]
 train = "train.csv"
@@ -36,11 +36,29 @@ batch_size = 20
 "#;
 
 /// Numbers and three columns of texts, one of them embedded.
-fn folder() -> Folder {
+pub(crate) fn folder_of(job: &str) -> Folder {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/end_to_end/diamonds.csv");
     let text = std::fs::read_to_string(path).unwrap();
     let lines: Vec<&str> = text.lines().take(201).collect();
-    Folder::new(&[("job.toml", JOB), ("train.csv", &lines.join("\n"))])
+    Folder::new(&[("job.toml", job), ("train.csv", &lines.join("\n"))])
+}
+
+/// The job's table in Rust.
+pub(crate) fn table_of(folder: &Folder) -> Table {
+    let standard = Scale::named("standard").unwrap();
+    let table = Table::read(folder.path().join("train.csv")).unwrap();
+    let table = table.target("price").scale(standard).column("cut", Column::embedding(2));
+    table.column("price", Column::inferred().scale(standard))
+}
+
+/// The job's network in Rust.
+pub(crate) fn network() -> Sequential {
+    let mut model = Sequential::new();
+    model.add(Dense::new(8).activation(Activation::Relu));
+    model.add(Dropout::new(0.1));
+    model.add(Dense::new(1));
+    model.compile(adam().learning_rate(0.01).average_weights(0.9), Loss::Mse, &[Metric::Mae]);
+    model
 }
 
 /// The job's words in Rust.
@@ -49,19 +67,7 @@ fn of_the_job(
     cluster: Option<&Cluster>,
     workers: usize,
 ) -> (Sequential, Table, History) {
-    let standard = Scale::named("standard").unwrap();
-    let table = Table::read(folder.path().join("train.csv")).unwrap();
-    let table = table
-        .target("price")
-        .scale(standard)
-        .column("cut", Column::embedding(2))
-        .column("price", Column::inferred().scale(standard));
-    let mut model = Sequential::new();
-    model.add(Dense::new(8).activation(Activation::Relu));
-    model.add(Dropout::new(0.1));
-    model.add(Dense::new(1));
-    let optimizer = adam().learning_rate(0.01).average_weights(0.9);
-    model.compile(optimizer, Loss::Mse, &[Metric::Mae]);
+    let (table, mut model) = (table_of(folder), network());
     let fit = Fit::new().epochs(4).batch_size(20).seed(3).validation_split(0.2);
     let fit = match cluster {
         Some(cluster) => fit.cluster(cluster),
@@ -73,7 +79,7 @@ fn of_the_job(
 
 #[test]
 fn the_same_bits_and_the_same_models() {
-    let folder = folder();
+    let folder = folder_of(JOB);
     folder.train_into("run");
     let (model, table, _) = of_the_job(&folder, None, 3);
     assert_eq!(model.weights_hash().unwrap(), folder.hash_of("run"));
@@ -112,7 +118,7 @@ fn the_same_bits_and_the_same_models() {
 /// A worker of the command line and one of the API, for a coordinator of the API.
 #[test]
 fn one_cluster_of_both() {
-    let folder = folder();
+    let folder = folder_of(JOB);
     let alone = of_the_job(&folder, None, 1).0.weights_hash();
     let cluster = Cluster::listen("127.0.0.1:0").unwrap().workers_min(2);
     let line = cluster.join_line().to_string();

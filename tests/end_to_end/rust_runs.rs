@@ -8,51 +8,16 @@ use lockstep::prelude::*;
 use serde_json::Value;
 
 use crate::folder::{Folder, edited, parity};
+use crate::rust_and_cli::{JOB, folder_of, network, table_of};
 
-const JOB: &str = r#"
-name = "diamonds"
-seed = 3
-[data]
-train = "train.csv"
-target = "price"
-validation = { fraction = 0.2 }
-scale = "standard"
-[data.columns]
-cut = { encoder = "embedding", dimension = 2 }
-price = { scale = "standard" }
-[model]
-loss = "mse"
-metrics = ["mae"]
-layers = [{ type = "dense", units = 8, activation = "relu" }, { type = "dropout", rate = 0.1 }, { type = "dense", units = 1 }]
-[train]
-optimizer = { type = "adam", learning_rate = 0.01, use_ema = true, ema_momentum = 0.9 }
-epochs = 6
-early_stopping = { patience = 100 }
-batch_size = 20
-"#;
+/// The job of fits in memory, under a name, and with a rule that ends it early.
+fn job() -> String {
+    let named = format!("name = \"diamonds\"{JOB}");
+    edited(&named, "epochs = 4", "epochs = 6\nearly_stopping = { patience = 100 }")
+}
 
-/// Numbers and three columns of texts, one of them embedded.
 fn folder() -> Folder {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/end_to_end/diamonds.csv");
-    let text = std::fs::read_to_string(path).unwrap();
-    let lines: Vec<&str> = text.lines().take(201).collect();
-    Folder::new(&[("job.toml", JOB), ("train.csv", &lines.join("\n"))])
-}
-
-fn model() -> Sequential {
-    let mut model = Sequential::new();
-    model.add(Dense::new(8).activation(Activation::Relu));
-    model.add(Dropout::new(0.1));
-    model.add(Dense::new(1));
-    model.compile(adam().learning_rate(0.01).average_weights(0.9), Loss::Mse, &[Metric::Mae]);
-    model
-}
-
-fn table(folder: &Folder) -> Table {
-    let standard = Scale::named("standard").unwrap();
-    let table = Table::read(folder.path().join("train.csv")).unwrap();
-    let table = table.target("price").scale(standard).column("cut", Column::embedding(2));
-    table.column("price", Column::inferred().scale(standard))
+    folder_of(&job())
 }
 
 /// The job's words in Rust, kept in a folder.
@@ -79,12 +44,12 @@ fn status(folder: &Folder, run: &str) -> Value {
 fn a_fit_that_was_ended_goes_on_here_and_there() {
     let folder = folder();
     folder.train_into("whole");
-    let (wanted, table) = (folder.hash_of("whole"), table(&folder));
-    let whole = model().fit_table(&table, &fit(&folder.path().join("same"), 6, 2)).unwrap();
+    let (wanted, table) = (folder.hash_of("whole"), table_of(&folder));
+    let whole = network().fit_table(&table, &fit(&folder.path().join("same"), 6, 2)).unwrap();
     assert_eq!(folder.hash_of("same"), wanted);
     for (name, resumed_here) in [("here", true), ("there", false)] {
         let run = folder.path().join(name);
-        let mut first = model();
+        let mut first = network();
         let ended = first.fit_table(&table, &fit(&run, 6, 1).on_epoch_end(until(2))).unwrap();
         assert_eq!(ended.epochs, whole.epochs[..2]);
         assert_eq!(status(&folder, name), "stopped");
@@ -99,7 +64,7 @@ fn a_fit_that_was_ended_goes_on_here_and_there() {
                 assert_eq!(history, whole);
                 assert_eq!(first.weights_hash().unwrap(), wanted);
                 // What is finished is told again.
-                let again = model().fit_table(&table, &fit(&run, 6, 1).resume(true)).unwrap();
+                let again = network().fit_table(&table, &fit(&run, 6, 1).resume(true)).unwrap();
                 assert_eq!(again, whole);
             }
             false => {
@@ -118,11 +83,11 @@ fn a_fit_that_was_ended_goes_on_here_and_there() {
 fn a_run_of_the_command_line_goes_on_here() {
     let folder = folder();
     folder.train_into("whole");
-    folder.write("job.toml", &edited(JOB, "epochs = 6", "epochs = 4"));
+    folder.write("job.toml", &edited(&job(), "epochs = 6", "epochs = 4"));
     folder.train_into("run");
-    let mut here = model();
+    let mut here = network();
     let run = folder.path().join("run");
-    let history = here.fit_table(&table(&folder), &fit(&run, 6, 2).resume(true)).unwrap();
+    let history = here.fit_table(&table_of(&folder), &fit(&run, 6, 2).resume(true)).unwrap();
     assert_eq!(history.epochs.len(), 6);
     assert_eq!(here.weights_hash().unwrap(), folder.hash_of("whole"));
     folder.run(&["verify", "run"]).expect(0);
@@ -153,9 +118,9 @@ fn arrays_go_on_too() {
 #[test]
 fn what_does_not_fit_the_folder_is_told() {
     let folder = folder();
-    let (run, table) = (folder.path().join("run"), table(&folder));
-    model().fit_table(&table, &fit(&run, 1, 1)).unwrap();
-    let refused = |fit: Fit<'_>| model().fit_table(&table, &fit).unwrap_err().to_string();
+    let (run, table) = (folder.path().join("run"), table_of(&folder));
+    network().fit_table(&table, &fit(&run, 1, 1)).unwrap();
+    let refused = |fit: Fit<'_>| network().fit_table(&table, &fit).unwrap_err().to_string();
     for (fit, wanted) in [
         (fit(&run, 1, 1), "the run folder exists and is not empty"),
         (
